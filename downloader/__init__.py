@@ -1,0 +1,1 @@
+"""Brings an AI model artifact onto a volume, verified byte by byte. `docs/how-it-works.md` is the map."""

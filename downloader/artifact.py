@@ -1,0 +1,156 @@
+"""The nouns: frozen values that every room shares and that know nothing of the outside world."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Protocol(StrEnum):
+    """A way to move bytes, named as in `AIM_DOWNLOADER_PROTOCOL`."""
+
+    XET = "XET"
+    HF_TRANSFER = "HF_TRANSFER"
+    RANGES = "RANGES"
+    HTTP = "HTTP"
+    S3 = "S3"
+
+
+class Algorithm(StrEnum):
+    """A digest that a source may publish for a file. The names are also what `verify` prints."""
+
+    SHA256 = "sha256"
+    SHA512 = "sha512"
+    SHA1 = "sha1"
+    GIT_SHA1 = "git-sha1"
+    MD5 = "md5"
+    CRC64NVME = "crc64nvme"
+    CRC32C = "crc32c"
+    CRC32 = "crc32"
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """A published digest: lowercase hexadecimal, most significant byte first also for the CRCs."""
+
+    algorithm: Algorithm
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.algorithm}:{self.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The bytes `start <= offset < stop` of a file."""
+
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def __str__(self) -> str:
+        return f"bytes {self.start}-{self.stop - 1}"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """One file of an artifact, pinned: the same value always means the same bytes."""
+
+    path: str
+    """Where the file goes, relative to the target folder, `/` between parts."""
+    size: int
+    """Bytes."""
+    digests: tuple[Digest, ...] = ()
+    """What the source publishes of the content, the strongest first."""
+    validator: str | None = None
+    """The ETag that must not change while spans are read; None where the locator itself is immutable."""
+    locator: str = ""
+    """Where its source finds it: a URL, a key. Only that source reads it."""
+    version: str | None = None
+    """The object's version where the store keeps several."""
+    xet_hash: str | None = None
+    """The Xet file hash, where the Hub stores the file in Xet."""
+
+    @property
+    def identity(self) -> str:
+        """Names the content: equal for equal bytes, and safe as a file name (32 hex digits)."""
+        facts = (self.path, str(self.size), *map(str, self.digests))
+        if not self.digests:
+            facts += (self.locator, self.validator or "", self.version or "")
+        return hashlib.sha256("\0".join(facts).encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """All files of one artifact at one revision, sorted by path, without duplicates."""
+
+    uri: str
+    """The artifact's URI as given, without secrets."""
+    files: tuple[RemoteFile, ...]
+    revision: str | None = None
+    """The commit that the artifact was pinned to, where the source has commits."""
+    checksums: bytes | None = field(default=None, repr=False)
+    """The source's own `.artifact.sha256`, kept verbatim where it covers exactly these files."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files together."""
+        return sum(file.size for file in self.files)
+
+
+class Phase(StrEnum):
+    """What a run is doing."""
+
+    LISTING = "listing"
+    WAITING = "waiting"
+    CHECKING = "checking"
+    DOWNLOADING = "downloading"
+    VERIFYING = "verifying"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a run looks like at one moment. Everything that watches or reports reads this and nothing else."""
+
+    phase: Phase = Phase.LISTING
+    total_bytes: int = 0
+    """Bytes of the whole artifact; 0 until it has been listed."""
+    done_bytes: int = 0
+    """Bytes on the volume that need not be fetched again. Never falls during a run, never above the total."""
+    received_bytes: int = 0
+    """Bytes that came over the network in this run, also those fetched twice."""
+    total_files: int = 0
+    done_files: int = 0
+    """Files that have their final name."""
+    protocol: Protocol | None = None
+    attempt: int = 0
+    """1-based position in the sequence; 0 before the first attempt."""
+    sequence: tuple[Protocol, ...] = ()
+    """The protocols in force, in order."""
+    rate: float = 0.0
+    """Bytes per second over the last seconds."""
+    eta: float | None = None
+    """Seconds until the last byte at this rate; None when nothing can be said."""
+    message: str = ""
+    """One sentence for people: why it switched, what it waits for, how it ended."""
+    stuck_volume: str = ""
+    """Non-empty while a file operation on the volume does not answer; then what it was and for how long."""
+
+    @property
+    def complete(self) -> bool:
+        """Every byte is on the volume: only verification is left, or the run is done."""
+        return self.phase in (Phase.VERIFYING, Phase.DONE)
+
+    @property
+    def percentage(self) -> int:
+        """0..100; 100 exactly when every byte is on the volume."""
+        if self.complete:
+            return 100
+        if self.total_bytes <= 0:
+            return 0
+        return min(99, self.done_bytes * 100 // self.total_bytes)

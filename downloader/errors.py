@@ -1,0 +1,174 @@
+"""The one tree of errors: a class for each decision that the program can take.
+
+    DownloadError
+    ├── UsageError            64  STOP    the command line cannot be understood
+    ├── IntegrityError        65  SWITCH  bytes are not what their digest says
+    │   └── SourceChanged     65  SWITCH  the source replaced a file while it was read
+    ├── SourceNotFound        66  STOP    repository, bucket, key, revision or file is missing
+    ├── SourceUnavailable     69  AGAIN   network, server trouble
+    │   └── Throttled         69  AGAIN   the server asks for a pause
+    ├── ProtocolFailed        69  SWITCH  this protocol cannot bring it, another one may
+    │   └── RangeIgnored      69  SWITCH  the server sends whole files only
+    ├── InternalError         70  STOP    a bug of ours
+    ├── NoSpace               73  STOP    the volume is full
+    ├── VolumeError           74  STOP    the volume does not do what it must
+    ├── Stalled               75  SWITCH  no byte for too long
+    ├── LeaseLost             75  STOP    another process has taken the volume over
+    ├── AccessDenied          77  STOP    credentials are missing, wrong or not enough
+    ├── ConfigurationError    78  STOP    the environment says something impossible
+    ├── UntrustedServer       78  STOP    a certificate cannot be verified
+    └── Cancelled        130/143  STOP    SIGINT or SIGTERM
+
+The numbers are sysexits(3), all below 126 but for the signals.
+"""
+
+from __future__ import annotations
+
+import signal
+from enum import Enum
+from typing import ClassVar
+
+
+class Verdict(Enum):
+    """What a failure means for the run: the only retry vocabulary."""
+
+    AGAIN = "again"
+    """Passing trouble: the retry policy tries the same thing again."""
+    SWITCH = "switch"
+    """This protocol cannot: the file stays missing for the next attempt."""
+    STOP = "stop"
+    """No protocol can: the run ends."""
+
+
+class Category(Enum):
+    """How the operator files a failure by reading the log (`vocabulary.py` has its rules)."""
+
+    OTHER = "other"
+    NOT_FOUND = "not found"
+    DENIED = "denied"
+    STORAGE_FULL = "storage full"
+
+
+class DownloadError(Exception):
+    """Any failure of ours. The message says what and where, the hint says what to do about it."""
+
+    verdict: ClassVar[Verdict] = Verdict.STOP
+    exit_status: int = 70
+    category: ClassVar[Category] = Category.OTHER
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class UsageError(DownloadError):
+    """The command line cannot be understood."""
+
+    exit_status = 64
+
+
+class IntegrityError(DownloadError):
+    """Bytes are not what their digest says."""
+
+    exit_status = 65
+    verdict = Verdict.SWITCH
+
+
+class SourceChanged(IntegrityError):
+    """The source replaced a file while it was being read; what is there of it is worthless."""
+
+
+class SourceNotFound(DownloadError):
+    """What the URI names does not exist, or nothing is left of it."""
+
+    exit_status = 66
+    category = Category.NOT_FOUND
+
+
+class SourceUnavailable(DownloadError):
+    """The network or the server fails for now."""
+
+    exit_status = 69
+    verdict = Verdict.AGAIN
+
+
+class Throttled(SourceUnavailable):
+    """The server asks for a pause; `retry_after` is its length in seconds, None if it names none."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class ProtocolFailed(DownloadError):
+    """This protocol cannot bring the file; another one may."""
+
+    exit_status = 69
+    verdict = Verdict.SWITCH
+
+
+class RangeIgnored(ProtocolFailed):
+    """The server answers a range with something else than that range."""
+
+
+class InternalError(DownloadError):
+    """A bug of ours."""
+
+    exit_status = 70
+
+
+class NoSpace(DownloadError):
+    """The volume has no room, or its quota is used up."""
+
+    exit_status = 73
+    category = Category.STORAGE_FULL
+
+
+class VolumeError(DownloadError):
+    """The volume cannot be read or written as it must be."""
+
+    exit_status = 74
+
+
+class Stalled(DownloadError):
+    """No byte arrived for STALL_TIMEOUT; not to be confused with Cancelled."""
+
+    exit_status = 75
+    verdict = Verdict.SWITCH
+
+
+class LeaseLost(DownloadError):
+    """Another process took the volume over, so nothing may be published any more."""
+
+    exit_status = 75
+
+
+class AccessDenied(DownloadError):
+    """Credentials are missing, wrong or not sufficient."""
+
+    exit_status = 77
+    category = Category.DENIED
+
+
+class ConfigurationError(DownloadError):
+    """The environment asks for something impossible; the message holds every problem found."""
+
+    exit_status = 78
+
+
+class UntrustedServer(DownloadError):
+    """A server's certificate cannot be verified."""
+
+    exit_status = 78
+
+
+class Cancelled(DownloadError):
+    """SIGINT or SIGTERM ended the run; the volume can be resumed."""
+
+    def __init__(self, signum: int = signal.SIGTERM) -> None:
+        super().__init__(f"ended by {signal.Signals(signum).name}", hint="run the same command again to resume")
+        self.exit_status = 128 + signum

@@ -1,0 +1,34 @@
+"""Sources: where an artifact is listed and served."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from downloader.artifact import Manifest, RemoteFile, Span
+
+
+class Body(Protocol):
+    """The bytes of one span on their way."""
+
+    def readinto(self, view: memoryview, /) -> int:
+        """Put the next bytes into `view` and return how many; 0 only after the span's last byte.
+
+        Must raise one of our errors where bytes end early, are too many, or are of another version.
+        """
+
+    def close(self) -> None:
+        """Give the connection up. Must be callable from any thread, and wakes a reader that is blocked."""
+
+
+class Source(Protocol):
+    """A place that lists an artifact and serves spans of its files. Must be usable from many threads."""
+
+    def manifest(self) -> Manifest:
+        """Return the complete list of files, pinned to one version. Must raise rather than leave anything out."""
+
+    def open(self, file: RemoteFile, span: Span) -> Body:
+        """Start reading exactly these bytes of exactly this version. Raises only our errors."""
+
+    def close(self) -> None:
+        """Release connections."""
