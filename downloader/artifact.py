@@ -154,3 +154,13 @@ class Snapshot:
         if self.total_bytes <= 0:
             return 0
         return min(99, self.done_bytes * 100 // self.total_bytes)
+
+
+def shown_url(url: str) -> str:
+    """Return a URL as it may be shown: no user, no password, no query, no fragment."""
+    head, separator, rest = url.partition("://")
+    if not separator:
+        return url
+    authority, slash, path = rest.partition("/")
+    path = path.split("?", 1)[0].split("#", 1)[0]
+    return f"{head}://{authority.rpartition('@')[2].split('?', 1)[0].split('#', 1)[0]}{slash}{path}"

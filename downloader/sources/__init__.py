@@ -17,8 +17,11 @@ class Body(Protocol):
         Must raise one of our errors where bytes end early, are too many, or are of another version.
         """
 
+    def interrupt(self) -> None:
+        """Wake a reader that is blocked in another thread; its `readinto` must then raise soon."""
+
     def close(self) -> None:
-        """Give the connection up. Must be callable from any thread, and wakes a reader that is blocked."""
+        """Give the connection up, or keep it for the next span after the last byte. For the reading thread."""
 
 
 class Source(Protocol):

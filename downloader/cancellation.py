@@ -1,0 +1,87 @@
+"""One way to end work early: a token that wakes sleepers, closes blocked readers and remembers why."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from downloader.errors import DownloadError
+
+
+class Cancellation:
+    """Shared by everything that works for one run, or for one attempt of it (a child of the run's token).
+
+    The reason is the error that every worker then raises, so that "stalled" and "cancelled" stay two things.
+    """
+
+    def __init__(self, parent: Cancellation | None = None) -> None:
+        self._event = threading.Event()
+        self._lock = threading.Lock()
+        self._wakers: dict[int, Callable[[], None]] = {}
+        self._next_waker = 0
+        self._reason: DownloadError | None = None
+        self._forget_parent = parent.on_cancel(lambda: self._inherit(parent)) if parent else None
+
+    def _inherit(self, parent: Cancellation) -> None:
+        if parent.reason is not None:
+            self.cancel(parent.reason)
+
+    @property
+    def reason(self) -> DownloadError | None:
+        """Why work has to end; None while it may go on."""
+        return self._reason
+
+    def cancel(self, reason: DownloadError) -> None:
+        """End the work. The first reason stays; each waker runs once, in this thread."""
+        with self._lock:
+            if self._reason is not None:
+                return
+            self._reason = reason
+            wakers = list(self._wakers.values())
+            self._wakers.clear()
+        self._event.set()
+        for waker in wakers:
+            waker()
+
+    def check(self) -> None:
+        """Raise the reason if work has to end."""
+        if self._reason is not None:
+            raise self._reason
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep, or raise the reason as soon as there is one."""
+        self._event.wait(seconds)
+        self.check()
+
+    def on_cancel(self, waker: Callable[[], None]) -> Callable[[], None]:
+        """Call `waker` upon cancellation (at once if that has happened); returns how to forget it."""
+        with self._lock:
+            if self._reason is None:
+                key = self._next_waker
+                self._next_waker += 1
+                self._wakers[key] = waker
+                return lambda: self._forget(key)
+        waker()
+        return lambda: None
+
+    def _forget(self, key: int) -> None:
+        with self._lock:
+            self._wakers.pop(key, None)
+
+    @contextlib.contextmanager
+    def waking(self, waker: Callable[[], None]) -> Iterator[None]:
+        """Run the block with `waker` registered."""
+        forget = self.on_cancel(waker)
+        try:
+            yield
+        finally:
+            forget()
+
+    def close(self) -> None:
+        """Take leave of the parent; a child must not outlive its attempt in the parent's memory."""
+        if self._forget_parent is not None:
+            self._forget_parent()

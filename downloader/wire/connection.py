@@ -1,0 +1,112 @@
+"""Connections to origins: opened, kept, reused and closed. The standard library's HTTP/1.1 does the talking."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import threading
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import httpx2
+
+if TYPE_CHECKING:
+    import ssl
+
+    from downloader.wire.proxies import Proxies
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Scheme, host and port: who answers, and who may see a credential."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, url: httpx2.URL) -> Origin:
+        """Return the origin of a URL, the scheme's own port where it names none."""
+        return cls(url.scheme, url.host, url.port or (443 if url.scheme == "https" else 80))
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds of silence that are borne."""
+
+    connect: float = 10.0
+    read: float = 30.0
+
+
+class Pool:
+    """Idle connections by origin. Usable from many threads; each connection is one thread's at a time."""
+
+    def __init__(self, tls: ssl.SSLContext, proxies: Proxies, timeouts: Timeouts) -> None:
+        self._tls = tls
+        self._proxies = proxies
+        self._timeouts = timeouts
+        self._idle: defaultdict[Origin, list[http.client.HTTPConnection]] = defaultdict(list)
+        self._lock = threading.Lock()
+
+    def take(self, origin: Origin) -> tuple[http.client.HTTPConnection, bool]:
+        """Return a connection and whether it was used before (then the server may have closed it meanwhile)."""
+        with self._lock:
+            idle = self._idle[origin]
+            if idle:
+                return idle.pop(), True
+        return self._connect(origin), False
+
+    def fresh(self, origin: Origin) -> http.client.HTTPConnection:
+        """Return a new connection."""
+        return self._connect(origin)
+
+    def give(self, origin: Origin, connection: http.client.HTTPConnection) -> None:
+        """Keep a connection whose last answer was read to its end."""
+        with self._lock:
+            self._idle[origin].append(connection)
+
+    def close(self) -> None:
+        """Close all idle connections."""
+        with self._lock:
+            connections = [connection for idle in self._idle.values() for connection in idle]
+            self._idle.clear()
+        for connection in connections:
+            connection.close()
+
+    def proxied(self, origin: Origin) -> str | None:
+        """Return the proxy authorization to send with plain-HTTP requests ("" for none); None when direct."""
+        proxy = self._proxies.choose(origin.scheme, origin.host, origin.port)
+        return proxy.authorization if proxy and origin.scheme == "http" else None
+
+    def _connect(self, origin: Origin) -> http.client.HTTPConnection:
+        proxy = self._proxies.choose(origin.scheme, origin.host, origin.port)
+        host, port = (proxy.host, proxy.port) if proxy else (origin.host, origin.port)
+        connection: http.client.HTTPConnection
+        if origin.scheme == "https":
+            connection = http.client.HTTPSConnection(host, port, timeout=self._timeouts.connect, context=self._tls)
+            if proxy:
+                headers = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
+                connection.set_tunnel(origin.host, origin.port, headers)
+        else:
+            connection = http.client.HTTPConnection(host, port, timeout=self._timeouts.connect)
+        try:
+            connection.connect()
+        except TimeoutError as error:
+            raise httpx2.ConnectTimeout("no connection within the time") from error
+        except OSError as error:
+            failure = httpx2.ProxyError if proxy and "Tunnel" in str(error) else httpx2.ConnectError
+            raise failure(str(error.strerror or error)) from error
+        connection.sock.settimeout(self._timeouts.read)
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        return connection
+
+
+def interrupt(connection: http.client.HTTPConnection) -> None:
+    """Wake whoever is blocked reading this connection: the read ends as if the peer had closed it."""
+    sock = connection.sock
+    if sock is not None:
+        with contextlib.suppress(OSError):
+            # SSLSocket.shutdown would take the TLS layer from under a reader; the plain call only ends the stream.
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)

@@ -1,0 +1,170 @@
+"""Reading a span over HTTP: pin, check, then read. Nothing here trusts what a server says about its answer."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import httpx2
+
+from downloader.artifact import shown_url
+from downloader.errors import DownloadError, ProtocolFailed, RangeIgnored, SourceChanged, SourceUnavailable
+from downloader.wire.refusal import translate
+from downloader.wire.transport import STREAM
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from downloader.artifact import Span
+    from downloader.wire.transport import SocketStream
+
+CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+UNSATISFIED_RANGE = re.compile(r"bytes \*/(\d+)")
+SKIP_PIECE = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class RangeRequest:
+    """A span of a file that has `size` bytes and, where known, the entity tag `validator`."""
+
+    url: str
+    span: Span
+    size: int
+    validator: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Credentials and the like: sent to the URL's own origin and to no other."""
+
+    @property
+    def whole(self) -> bool:
+        """The span is the file, so no Range is needed, and servers that know no ranges can answer."""
+        return self.span.start == 0 and self.span.stop == self.size
+
+    def range_headers(self) -> dict[str, str]:
+        """Return the headers that ask for the span of this version, uncompressed."""
+        headers = {"accept-encoding": "identity"}
+        if not self.whole:
+            headers["range"] = f"bytes={self.span.start}-{self.span.stop - 1}"
+        if self.validator is not None and not self.validator.startswith("W/"):
+            headers["if-match"] = self.validator
+        return headers
+
+
+class SpanBody:
+    """The checked body of one answer: exactly the bytes of the span, or one of our errors."""
+
+    def __init__(self, stream: SocketStream, url: str, *, length: int, skip: int, announced: bool) -> None:
+        self._stream = stream
+        self._url = url
+        self._left = length
+        self._skip = skip
+        self._announced = announced
+        """The server named the body's length and it is the right one; else its end must be seen."""
+
+    def readinto(self, view: memoryview, /) -> int:
+        """Put the next bytes into `view`; 0 after the span's last byte."""
+        if self._skip:
+            self._pass_over()
+        if self._left == 0:
+            self._see_the_end()
+            return 0
+        count = self._next(view if len(view) <= self._left else view[: self._left])
+        if count == 0:
+            raise SourceUnavailable(f"{shown_url(self._url)} ended {self._left} bytes too early")
+        self._left -= count
+        return count
+
+    def _next(self, view: memoryview) -> int:
+        try:
+            return self._stream.readinto(view)
+        except httpx2.HTTPError as error:
+            raise translate(error, self._url) from error
+
+    def _pass_over(self) -> None:
+        view = memoryview(bytearray(min(SKIP_PIECE, self._skip)))
+        while self._skip:
+            count = self._next(view[: self._skip])
+            if count == 0:
+                raise SourceUnavailable(f"{shown_url(self._url)} ended before the span began")
+            self._skip -= count
+
+    def _see_the_end(self) -> None:
+        if self._announced:
+            return
+        self._announced = True
+        if self._next(memoryview(bytearray(1))):
+            raise ProtocolFailed(f"{shown_url(self._url)} sends more bytes than the file has")
+
+    def interrupt(self) -> None:
+        """Wake a reader that is blocked in another thread."""
+        self._stream.interrupt()
+
+    def close(self) -> None:
+        """Give the connection up unless the answer was read to its end."""
+        self._stream.close()
+
+
+def checked_body(request: RangeRequest, response: httpx2.Response) -> SpanBody:
+    """Return the body of a 200 or 206 answer if it is what was asked for; raise one of our errors otherwise."""
+    where = shown_url(request.url)
+    span, headers = request.span, response.headers
+    if headers.get("content-encoding", "identity").lower() not in ("", "identity"):
+        raise ProtocolFailed(f"{where} compresses the file although it was asked not to")
+    tag = headers.get("etag")
+    if request.validator and tag and _opaque(tag) != _opaque(request.validator):
+        raise SourceChanged(f"{where} changed: its entity tag is no longer the one that was listed")
+    length = len(span)
+    announced = int(headers["content-length"]) if headers.get("content-length", "").isdigit() else None
+    skip = 0
+    content_range = headers.get("content-range")
+    if content_range is not None:
+        # Judged by Content-Range, not by the status: some servers send a right range with status 200.
+        _check_range(content_range, request, where)
+    elif response.status_code == httpx2.codes.PARTIAL_CONTENT:
+        raise RangeIgnored(f"{where} sends a part without saying which")
+    else:
+        skip, length = _whole_body(request, announced, where)
+    expected = length + skip
+    if announced is not None and announced != expected:
+        raise _wrong_length(request, announced, expected, where)
+    stream: SocketStream = response.extensions[STREAM]
+    return SpanBody(stream, request.url, length=length, skip=skip, announced=announced is not None)
+
+
+def _whole_body(request: RangeRequest, announced: int | None, where: str) -> tuple[int, int]:
+    """Return what to pass over and what to read of an answer that holds the whole file."""
+    if announced is not None and announced != request.size:
+        raise _wrong_length(request, announced, request.size, where)
+    if request.span.stop != request.size:
+        raise RangeIgnored(f"{where} ignores ranges and sends the whole file", hint="HTTP reads it in one stream")
+    return request.span.start, len(request.span)
+
+
+def _check_range(value: str, request: RangeRequest, where: str) -> None:
+    match = CONTENT_RANGE.fullmatch(value.strip())
+    if match is None:
+        raise RangeIgnored(f"{where} names its range in a way that cannot be read: {value[:60]!r}")
+    first, last, total = match.groups()
+    if total != "*" and int(total) != request.size:
+        raise SourceChanged(f"{where} has {total} bytes now, it was listed with {request.size}")
+    if int(first) != request.span.start or int(last) != request.span.stop - 1:
+        raise RangeIgnored(f"{where} was asked for {request.span} and answers bytes {first}-{last}")
+
+
+def _wrong_length(request: RangeRequest, announced: int, expected: int, where: str) -> DownloadError:
+    if request.whole:
+        return SourceChanged(f"{where} announces {announced} bytes, it was listed with {expected}")
+    return RangeIgnored(f"{where} announces {announced} bytes for {request.span}")
+
+
+def _opaque(tag: str) -> str:
+    return tag.strip().removeprefix("W/").strip('"')
+
+
+def unsatisfied(request: RangeRequest, headers: Mapping[str, str]) -> DownloadError:
+    """Return what a 416 means: the file has another size now, or the server cannot do this range."""
+    where = shown_url(request.url)
+    match = UNSATISFIED_RANGE.fullmatch(headers.get("content-range", "").strip())
+    if match and int(match.group(1)) != request.size:
+        return SourceChanged(f"{where} has {match.group(1)} bytes now, it was listed with {request.size}")
+    return RangeIgnored(f"{where} refuses {request.span}")

@@ -1,0 +1,108 @@
+"""From statuses and library errors to ours: the one place for everything that goes over HTTP."""
+
+from __future__ import annotations
+
+import email.utils
+import ssl
+import time
+from typing import TYPE_CHECKING, ClassVar
+
+import httpx2
+
+from downloader.artifact import shown_url
+from downloader.errors import (
+    ConfigurationError,
+    DownloadError,
+    ProtocolFailed,
+    SourceChanged,
+    SourceUnavailable,
+    Throttled,
+    UntrustedServer,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+BUSY = frozenset({429, 503})
+PASSING = frozenset({408, 425, 500, 502, 504})
+
+SENTENCES: tuple[tuple[tuple[type[Exception], ...], type[DownloadError], str, str], ...] = (
+    ((httpx2.TimeoutException,), SourceUnavailable, "{where} was silent for too long", ""),
+    (
+        (httpx2.ProxyError,),
+        SourceUnavailable,
+        "the proxy refused to connect to {where}: {why}",
+        "check the proxy settings",
+    ),
+    ((httpx2.ConnectError,), SourceUnavailable, "cannot connect to {where}: {why}", "check host, network and proxy"),
+    (
+        (httpx2.UnsupportedProtocol, httpx2.InvalidURL),
+        ConfigurationError,
+        "{where} is not a usable address: {why}",
+        "check the URI and the endpoint",
+    ),
+    ((httpx2.TransportError, OSError), SourceUnavailable, "the connection to {where} broke: {why}", ""),
+)
+"""The first that fits counts."""
+
+
+class Refusal(DownloadError):
+    """A server answered with a status that only the source can interpret. `body` is cut at 4 KiB."""
+
+    verdict: ClassVar[Verdict] = Verdict.SWITCH
+    exit_status = 69
+
+    def __init__(self, status: int, url: str, headers: Mapping[str, str], body: bytes) -> None:
+        super().__init__(f"the server answered HTTP {status} for {shown_url(url)}")
+        self.status = status
+        self.url = url
+        self.headers = headers
+        self.body = body
+
+
+def refuse(status: int, url: str, headers: Mapping[str, str], body: bytes) -> DownloadError:
+    """Return the error that an answer with this status stands for."""
+    where = shown_url(url)
+    if status in BUSY:
+        return Throttled(f"{where} asks for a pause (HTTP {status})", retry_after=retry_after(headers))
+    if status in PASSING:
+        return SourceUnavailable(f"{where} answered HTTP {status}")
+    if status == httpx2.codes.PRECONDITION_FAILED:
+        return SourceChanged(f"{where} changed while it was being read", hint="start again to fetch its new version")
+    return Refusal(status, url, headers, body)
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the pause in seconds that `Retry-After` names, as a number or as a date; None without one."""
+    text = headers.get("retry-after", "").strip()
+    if text.isdigit():
+        return float(text)
+    try:
+        moment = email.utils.parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return max(0.0, moment.timestamp() - time.time())
+
+
+def translate(error: Exception, url: str) -> DownloadError:
+    """Return our error for one that httpx2, ssl or the socket layer raised. The caller must chain it."""
+    where = shown_url(url)
+    certificate = _certificate_problem(error)
+    if certificate is not None:
+        hint = "add its CA with SSL_CERT_FILE or AIM_CA_BUNDLE"
+        return UntrustedServer(
+            f"the certificate of {where} cannot be verified: {certificate.verify_message}", hint=hint
+        )
+    for kinds, ours, sentence, hint in SENTENCES:
+        if isinstance(error, kinds):
+            return ours(sentence.format(where=where, why=str(error) or type(error).__name__), hint=hint)
+    return ProtocolFailed(f"reading {where} failed: {type(error).__name__}: {error}")
+
+
+def _certificate_problem(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None

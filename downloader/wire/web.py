@@ -1,0 +1,160 @@
+"""`Web`: how the sources talk HTTP. Small replies whole, spans as bodies, redirects only where they are safe."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import httpx2
+
+from downloader.artifact import shown_url
+from downloader.errors import DownloadError, ProtocolFailed, SourceUnavailable
+from downloader.wire.connection import Origin, Pool, Timeouts
+from downloader.wire.ranges import RangeRequest, SpanBody, checked_body, unsatisfied
+from downloader.wire.refusal import Refusal, refuse, translate
+from downloader.wire.transport import SocketTransport
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Mapping
+
+    from downloader.wire.proxies import Proxies
+
+MAX_REDIRECTS = 10
+MAX_REMEMBERED = 65_536
+MAX_REFUSAL_BODY = 4096
+MAX_REPLY = 64 << 20
+EXPIRED = frozenset({400, 401, 403, 404, 410})
+"""What a signed address that has run out is answered with, by one store or the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A small answer, read whole. `url` is where the last redirect led."""
+
+    status: int
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Web:
+    """One per run, for all threads. Knows no retries: those are the sources' wrapper."""
+
+    def __init__(
+        self, tls: ssl.SSLContext, proxies: Proxies, *, user_agent: str, timeouts: Timeouts | None = None
+    ) -> None:
+        self.transport = SocketTransport(Pool(tls, proxies, timeouts or Timeouts()))
+        self._client = httpx2.Client(transport=self.transport, headers={"user-agent": user_agent}, trust_env=False)
+        self._client.headers.pop("accept-encoding", None)
+        self._locations: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def fetch(
+        self, url: str, *, method: str = "GET", headers: Mapping[str, str] | None = None, limit: int = MAX_REPLY
+    ) -> Reply:
+        """Return a small answer, whatever its status below 500.
+
+        `headers` go to the URL's own origin only. Raises SourceUnavailable, Throttled, UntrustedServer,
+        ConfigurationError, and ProtocolFailed for more than `limit` bytes.
+        """
+        try:
+            response, _ = self._follow(method, url, headers or {}, {"accept-encoding": "identity"})
+            try:
+                body = _read_small(response, limit)
+            finally:
+                response.close()
+        except httpx2.HTTPError as error:
+            raise translate(error, url) from error
+        trouble = refuse(response.status_code, url, response.headers, body)
+        if response.is_error and isinstance(trouble, SourceUnavailable):
+            raise trouble
+        return Reply(response.status_code, str(response.url), response.headers, body)
+
+    def open(self, request: RangeRequest) -> SpanBody:
+        """Start reading a span. Raises Refusal for statuses that only the source can interpret."""
+        known = self._locations.get(request.url)
+        if known is not None:
+            try:
+                return self._open(request, known)
+            except Refusal as refusal:
+                if refusal.status not in EXPIRED:
+                    raise
+                self._forget(request.url)
+        return self._open(request, request.url)
+
+    def _open(self, request: RangeRequest, url: str) -> SpanBody:
+        try:
+            response, crossed = self._follow("GET", url, request.headers, request.range_headers(), home=request.url)
+        except httpx2.HTTPError as error:
+            raise translate(error, url) from error
+        try:
+            if not response.is_success:
+                raise self._refusal(request, response)
+            body = checked_body(request, response)
+        except DownloadError:
+            response.close()
+            raise
+        if crossed:
+            self._remember(request.url, str(response.url))
+        return body
+
+    def _refusal(self, request: RangeRequest, response: httpx2.Response) -> DownloadError:
+        if response.status_code == httpx2.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return unsatisfied(request, response.headers)
+        try:
+            body = _read_small(response, MAX_REFUSAL_BODY, cut=True)
+        except (httpx2.HTTPError, DownloadError):
+            body = b""
+        return refuse(response.status_code, str(response.url), response.headers, body)
+
+    def _follow(
+        self, method: str, url: str, private: Mapping[str, str], public: Mapping[str, str], *, home: str | None = None
+    ) -> tuple[httpx2.Response, bool]:
+        """Send and follow redirects; returns the answer and whether it came from another origin than `home`'s."""
+        origin = Origin.of(httpx2.URL(home or url))
+        current = httpx2.URL(url)
+        for _ in range(MAX_REDIRECTS + 1):
+            at_home = Origin.of(current) == origin
+            headers = {**private, **public} if at_home else dict(public)
+            response = self._client.send(self._client.build_request(method, current, headers=headers), stream=True)
+            if not response.has_redirect_location:
+                return response, not at_home
+            target = current.join(response.headers["location"])
+            response.close()
+            _check_redirect(current, target)
+            current = target
+        raise ProtocolFailed(f"{shown_url(url)} redirects more than {MAX_REDIRECTS} times")
+
+    def _remember(self, url: str, location: str) -> None:
+        with self._lock:
+            if len(self._locations) >= MAX_REMEMBERED:
+                self._locations.clear()
+            self._locations[url] = location
+
+    def _forget(self, url: str) -> None:
+        with self._lock:
+            self._locations.pop(url, None)
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._client.close()
+
+
+def _check_redirect(current: httpx2.URL, target: httpx2.URL) -> None:
+    if target.scheme not in ("http", "https"):
+        raise ProtocolFailed(f"{shown_url(str(current))} redirects to {target.scheme}://, which is not followed")
+    if current.scheme == "https" and target.scheme != "https":
+        raise ProtocolFailed(f"{shown_url(str(current))} redirects from https to http, which is not followed")
+
+
+def _read_small(response: httpx2.Response, limit: int, *, cut: bool = False) -> bytes:
+    pieces = bytearray()
+    for piece in response.iter_raw():
+        pieces += piece
+        if len(pieces) > limit:
+            if cut:
+                return bytes(pieces[:limit])
+            raise ProtocolFailed(f"{shown_url(str(response.url))} answers with more than {limit} bytes")
+    return bytes(pieces)
