@@ -1,0 +1,42 @@
+"""The environment contract: read once from a mapping, frozen, each variable documented (`docs/environment.md`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from downloader.config.job import ClusterSettings, HubSettings, JobSettings, WebSettings
+from downloader.config.s3 import S3Settings
+from downloader.config.variables import read
+from downloader.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["ClusterSettings", "HubSettings", "JobSettings", "S3Settings", "Settings", "WebSettings"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything the environment says."""
+
+    job: JobSettings = field(default_factory=JobSettings)
+    hub: HubSettings = field(default_factory=HubSettings)
+    web: WebSettings = field(default_factory=WebSettings)
+    s3: S3Settings = field(default_factory=S3Settings)
+    cluster: ClusterSettings = field(default_factory=ClusterSettings)
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Settings:
+        """Raise ConfigurationError naming every malformed variable at once."""
+        problems: list[str] = []
+        settings = cls(
+            job=read(JobSettings, environ, problems),
+            hub=read(HubSettings, environ, problems),
+            web=read(WebSettings, environ, problems),
+            s3=S3Settings.from_environment(environ, problems),
+            cluster=read(ClusterSettings, environ, problems),
+        )
+        if problems:
+            raise ConfigurationError("; ".join(problems), hint="correct the environment; docs/environment.md lists it")
+        return settings

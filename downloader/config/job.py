@@ -1,0 +1,149 @@
+"""What the operator's Job, docker or a shell tell the command through the environment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from downloader.artifact import Protocol
+from downloader.config.variables import (
+    Malformed,
+    count,
+    flag,
+    items,
+    path,
+    present,
+    seconds,
+    string_map,
+    variable,
+)
+
+MAX_BYTES = 1 << 62
+BANDWIDTH_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
+
+
+def protocols(text: str) -> tuple[Protocol, ...]:
+    """Parse a protocol sequence; names may repeat."""
+    names = items(text.upper())
+    if not names or any(name not in Protocol.__members__ for name in names):
+        raise Malformed(f"a comma list of {', '.join(Protocol)}")
+    return tuple(Protocol[name] for name in names)
+
+
+def patience(text: str) -> float:
+    """Parse DU_TIMEOUT: anything unusable means the default, as the operator's image does it."""
+    try:
+        return seconds(text)
+    except Malformed:
+        return 300.0
+
+
+def bandwidth(text: str) -> int:
+    """Parse bytes per second with an optional K, M or G (powers of ten)."""
+    number = text.upper().removesuffix("B").removesuffix("/S")
+    unit = number[-1:] if number[-1:] in "KMG" else ""
+    try:
+        value = int(float(number.removesuffix(unit)) * BANDWIDTH_UNITS[unit])
+    except (ValueError, OverflowError):
+        value = 0
+    if value < 1:
+        raise Malformed("a rate in bytes per second such as 200M")
+    return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSettings:
+    """The run itself: what goes where, how it is watched and shown."""
+
+    target: Path = variable("TARGET_DIR", "folder that the files go to", parse=path, default=Path("/cache"))
+    sequence: tuple[Protocol, ...] = variable(
+        "AIM_DOWNLOADER_PROTOCOL",
+        "protocols to try, in order; a name may repeat, names that do not fit the source are passed over",
+        parse=protocols,
+        default=(),
+        default_text="hf `XET,HF_TRANSFER,HTTP`, s3 `S3,HTTP`, http(s) `RANGES,HTTP`",
+    )
+    include: tuple[str, ...] = variable(
+        "AIM_HF_INCLUDE", "keep only files that match one of these globs; `*` crosses `/`", parse=items, default=()
+    )
+    exclude: tuple[str, ...] = variable(
+        "AIM_HF_EXCLUDE", "then leave these out; `*/*` means nothing in subfolders", parse=items, default=()
+    )
+    expected_size: int | None = variable(
+        "EXPECTED_SIZE_BYTES",
+        "total shown until the source has been listed, in bytes",
+        parse=count(0, MAX_BYTES),
+    )
+    artifact_name: str = variable("ARTIFACT_NAME", "the AIMArtifact whose status is patched; unset: none", default="")
+    artifact_namespace: str = variable("ARTIFACT_NAMESPACE", "its namespace", default="")
+    stall_timeout: float = variable(
+        "STALL_TIMEOUT", "seconds without a byte until the next protocol is tried", parse=seconds, default=120.0
+    )
+    volume_timeout: float = variable(
+        "DU_TIMEOUT",
+        "seconds that one file operation may take until the volume counts as stuck; unusable values mean the default",
+        parse=patience,
+        default=300.0,
+    )
+    progress_interval: float = variable(
+        "PROGRESS_INTERVAL", "seconds between progress reports, at least", parse=seconds, default=10.0
+    )
+    deadline: float | None = variable("AIM_DEADLINE", "seconds that the whole run may take", parse=seconds)
+    bandwidth: int | None = variable("AIM_BANDWIDTH", "bytes per second at most, such as `200M`", parse=bandwidth)
+    connections: int = variable("AIM_CONNECTIONS", "connections at once (not for XET)", parse=count(1, 64), default=8)
+    keep_metadata_on_failure: bool = variable(
+        "AIM_KEEP_METADATA_ON_FAILURE", "keep working state after a failed verification", parse=present, default=False
+    )
+    require_digest: bool = variable(
+        "AIM_REQUIRE_DIGEST", "fail when a file can only be judged by its size", parse=flag, default=False
+    )
+    lease_ttl: float = variable(
+        "AIM_LEASE_TTL",
+        "seconds of silence after which another pod's hold on the volume ends",
+        parse=seconds,
+        default=60.0,
+    )
+    log_level: str = variable("AIM_LOG_LEVEL", "`debug`, `info`, `warning` or `error`", default="info")
+    termination_log: Path = variable(
+        "AIM_TERMINATION_LOG", "file for the last sentence", parse=path, default=Path("/dev/termination-log")
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubSettings:
+    """The Hugging Face Hub."""
+
+    endpoint: str = variable("HF_ENDPOINT", "address of the Hub", default="https://huggingface.co")
+    token: str = variable(
+        "HF_TOKEN HUGGING_FACE_HUB_TOKEN", "token for private and gated repositories", default="", secret=True
+    )
+    token_path: Path | None = variable("HF_TOKEN_PATH", "file with the token, where HF_TOKEN is unset", parse=path)
+    home: Path = variable("HF_HOME", "scratch folder of the Xet client", parse=path, default=Path("/tmp/.hf"))  # noqa: S108
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebSettings:
+    """Plain HTTP(S) sources, and trust for every client."""
+
+    token: str = variable("AIM_HTTP_TOKEN", "bearer token for http(s) sources", default="", secret=True)
+    headers: dict[str, str] | None = variable(
+        "AIM_HTTP_HEADERS", "JSON object of headers for http(s) sources", parse=string_map, secret=True
+    )
+    netrc: Path | None = variable("NETRC", "netrc file; default `~/.netrc`", parse=path)
+    ca_bundle: Path | None = variable("AIM_CA_BUNDLE", "PEM file with CAs to trust besides the system's", parse=path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterSettings:
+    """The API server, as the kubelet tells every pod."""
+
+    host: str = variable("KUBERNETES_SERVICE_HOST", "the API server's host", default="")
+    port: int = variable(
+        "KUBERNETES_SERVICE_PORT_HTTPS KUBERNETES_SERVICE_PORT", "its port", parse=count(1, 65535), default=443
+    )
+    service_account: Path = variable(
+        "AIM_SERVICE_ACCOUNT",
+        "folder with token, ca.crt and namespace",
+        parse=path,
+        default=Path("/var/run/secrets/kubernetes.io/serviceaccount"),
+    )

@@ -1,0 +1,143 @@
+"""Reading environment variables into frozen settings: each field names its variable, its meaning and its parser.
+
+All problems are collected, so that one message can name them together; `documented` feeds the reference page.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+S = TypeVar("S")
+VARIABLE = "variable"
+
+
+class Malformed(ValueError):
+    """A value that a parser refuses; the text says what would be right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """How one field is read from the environment."""
+
+    names: tuple[str, ...]
+    """The first that is set and not empty counts."""
+    meaning: str
+    parse: Callable[[str], Any]
+    default_text: str
+    secret: bool = False
+
+
+def variable(
+    names: str,
+    meaning: str,
+    *,
+    parse: Callable[[str], Any] = str,
+    default: Any = None,  # noqa: ANN401 - the field's own annotation says what it is
+    default_text: str = "",
+    secret: bool = False,
+) -> Any:  # noqa: ANN401 - as above
+    """Declare a settings field; `names` are separated by spaces."""
+    shown = default_text or ("" if default in (None, "", ()) else str(default))
+    facts = Variable(tuple(names.split()), meaning, parse, shown, secret)
+    return field(default=default, metadata={VARIABLE: facts}, repr=not secret)
+
+
+def read(settings: type[S], environ: Mapping[str, str], problems: list[str]) -> S:
+    """Return the settings of an environment; each value that cannot be parsed adds a line to `problems`."""
+    values: dict[str, Any] = {}
+    for name, facts in documented(settings):
+        found = next(((key, text) for key in facts.names if (text := environ.get(key, "").strip())), None)
+        if found is None:
+            continue
+        key, text = found
+        try:
+            values[name] = facts.parse(text)
+        except Malformed as error:
+            shown = "its value" if facts.secret else repr(text[:80])
+            problems.append(f"{key}: {shown} is not {error}")
+    return settings(**values)
+
+
+def documented(settings: type[Any]) -> Iterator[tuple[str, Variable]]:
+    """Iterate over the fields that have a variable."""
+    for item in dataclasses.fields(settings):
+        if VARIABLE in item.metadata:
+            yield item.name, item.metadata[VARIABLE]
+
+
+def seconds(text: str) -> float:
+    """Parse a positive number of seconds."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise Malformed("a positive number of seconds")
+    return value
+
+
+def count(minimum: int, maximum: int) -> Callable[[str], int]:
+    """Return a parser for whole numbers of a range."""
+
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdigit()) or not minimum <= int(text) <= maximum:
+            raise Malformed(f"a whole number from {minimum} to {maximum}")
+        return int(text)
+
+    return parse
+
+
+def flag(text: str) -> bool:
+    """Parse a switch."""
+    if text.lower() in ("1", "true", "yes", "on"):
+        return True
+    if text.lower() in ("0", "false", "no", "off"):
+        return False
+    raise Malformed("1/true/yes/on or 0/false/no/off")
+
+
+def present(_text: str) -> bool:
+    """Any value that is not empty switches on, as the operator's debug switches do."""
+    return True
+
+
+def items(text: str) -> tuple[str, ...]:
+    """Parse a comma list: items trimmed, empty ones dropped."""
+    return tuple(item for part in text.split(",") if (item := part.strip()))
+
+
+def path(text: str) -> Path:
+    """Parse a path."""
+    if "\0" in text:
+        raise Malformed("a path")
+    return Path(text)
+
+
+def string_map(text: str) -> dict[str, str]:
+    """Parse a JSON object of strings."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
+        raise Malformed("a JSON object of strings")
+    return value
+
+
+def string_list(text: str) -> tuple[str, ...]:
+    """Parse a JSON list of strings."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise Malformed("a JSON list of strings")
+    return tuple(value)
