@@ -1,0 +1,95 @@
+"""Starting, awaiting and ending the servers that run as processes of their own."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where Debian puts servers; sbin is not on every user's PATH."""
+
+
+class MissingProgram(RuntimeError):
+    """A server that the suite needs is not installed; the message names the package."""
+
+
+def find_program(name: str, package: str) -> str:
+    """Return the path of an installed program, or raise MissingProgram with the one line that helps."""
+    found = shutil.which(name) or shutil.which(name, path=SEARCH_PATH)
+    if found is None:
+        raise MissingProgram(f"{name} is not installed: apt-get install --no-install-recommends {package}")
+    return found
+
+
+def free_port() -> int:
+    """Return a loopback port that nobody listens on right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def listening(port: int) -> bool:
+    """Tell whether somebody answers on this loopback port."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+class Child:
+    """A server process: started at once, awaited by `wait_until`, ended by its own process id."""
+
+    def __init__(self, command: Sequence[str], *, folder: Path, environment: Mapping[str, str] | None = None) -> None:
+        """`folder` becomes its working and home folder and takes its output; it sees nothing of our environment."""
+        self.name = command[0].rpartition("/")[2]
+        self.log = folder / f"{self.name}.log"
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                command,
+                cwd=folder,
+                env={"PATH": SEARCH_PATH, "HOME": str(folder), "LC_ALL": "C.UTF-8", **(environment or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def wait_until(self, ready: Callable[[], bool], *, timeout: float = 30) -> None:
+        """Return when `ready()` holds; raise with the end of the log if the process ends or `timeout` seconds pass."""
+        deadline = time.monotonic() + timeout
+        while not ready():
+            if self._process.poll() is not None:
+                raise RuntimeError(f"{self.name} ended with {self._process.returncode}: {self._last_words()}")
+            if time.monotonic() > deadline:
+                self.close()
+                raise RuntimeError(f"{self.name} did not come up in {timeout:g} s: {self._last_words()}")
+            time.sleep(0.01)
+
+    def close(self, *, patience: float = 10) -> None:
+        """End the process; after `patience` seconds without mercy."""
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(patience)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+        self._process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _last_words(self) -> str:
+        return self.log.read_text(errors="replace")[-2000:].strip() or "it said nothing"
