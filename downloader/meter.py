@@ -1,0 +1,233 @@
+"""Workers count, watchers look: the counters of a run, its snapshots, its clock, and the watchdog over it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections import deque
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from downloader.artifact import Phase, Snapshot
+from downloader.errors import Stalled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from downloader.artifact import Protocol
+    from downloader.cancellation import Cancellation
+
+RATE_WINDOW = 10.0
+FLOOR_RATE = 1024
+"""Bytes per second below which a trickle is no movement."""
+
+log = logging.getLogger(__name__)
+
+
+class Meter:
+    """Counts for one run. Workers add, everybody else takes snapshots."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self.changed = threading.Event()
+        """Set when something happened that watchers must see at once."""
+        self._lock = threading.Lock()
+        self._state = Snapshot()
+        self._landed = 0
+        self._received = 0
+        self._last_byte = clock()
+        self._readers = 0
+        self._rests: list[str] = []
+        self._samples: deque[tuple[float, int]] = deque([(clock(), 0)])
+
+    def received(self, count: int) -> None:
+        """Count bytes that came over the network."""
+        with self._lock:
+            self._received += count
+            self._last_byte = self.clock()
+
+    def landed(self, count: int) -> None:
+        """Count bytes that are on the volume; a negative count takes discarded ones back."""
+        with self._lock:
+            self._landed += count
+
+    def file_done(self) -> None:
+        """Count a file that got its final name."""
+        with self._lock:
+            self._state = replace(self._state, done_files=self._state.done_files + 1)
+
+    def silence(self) -> float:
+        """Return the seconds since the last byte of anybody."""
+        with self._lock:
+            return self.clock() - self._last_byte
+
+    def expect(self, total_bytes: int, total_files: int) -> None:
+        """Set the totals."""
+        with self._lock:
+            self._state = replace(self._state, total_bytes=total_bytes, total_files=total_files)
+
+    def restart(self) -> None:
+        """Forget what had landed: the source has been listed again."""
+        with self._lock:
+            self._landed = 0
+            self._state = replace(self._state, done_bytes=0, done_files=0)
+
+    def enter(self, phase: Phase, message: str = "") -> None:
+        """Begin a phase."""
+        with self._lock:
+            self._state = replace(self._state, phase=phase, message=message)
+            self._last_byte = self.clock()
+        self.changed.set()
+
+    def begin_attempt(self, protocol: Protocol, attempt: int, sequence: tuple[Protocol, ...], message: str) -> None:
+        """Begin an attempt: the watchdog's clock starts anew."""
+        with self._lock:
+            self._state = replace(
+                self._state,
+                phase=Phase.DOWNLOADING,
+                protocol=protocol,
+                attempt=attempt,
+                sequence=sequence,
+                message=message,
+            )
+            self._last_byte = self.clock()
+        self.changed.set()
+
+    @contextlib.contextmanager
+    def waiting_for_network(self) -> Iterator[None]:
+        """While at least one such block runs, silence is suspicious; else the run is busy with its own things."""
+        with self._lock:
+            self._readers += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._readers -= 1
+
+    @contextlib.contextmanager
+    def resting(self, reason: str) -> Iterator[None]:
+        """Wait for a stated reason: silence is no stall meanwhile."""
+        with self._lock:
+            self._rests.append(reason)
+        self.changed.set()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._rests.remove(reason)
+                self._last_byte = self.clock()
+            self.changed.set()
+
+    @property
+    def suspicious(self) -> bool:
+        """Silence now would be the network's fault."""
+        with self._lock:
+            return self._state.phase is Phase.DOWNLOADING and self._readers > 0 and not self._rests
+
+    def snapshot(self, stuck_volume: str = "") -> Snapshot:
+        """Return what the run looks like now. Shown bytes never fall, also when a corrupt file is thrown away."""
+        with self._lock:
+            now = self.clock()
+            state = self._state
+            done = max(state.done_bytes, min(self._landed, state.total_bytes))
+            self._state = state = replace(state, done_bytes=done)
+            rate = self._rate(now)
+            left = state.total_bytes - done
+            moving = state.phase is Phase.DOWNLOADING and rate > 0
+            return replace(
+                state,
+                received_bytes=self._received,
+                rate=rate if moving else 0.0,
+                eta=left / rate if moving else None,
+                message=self._rests[-1] if self._rests else state.message,
+                stuck_volume=stuck_volume,
+            )
+
+    def _rate(self, now: float) -> float:
+        samples = self._samples
+        if now - samples[-1][0] >= RATE_WINDOW / 20:
+            samples.append((now, self._received))
+        while len(samples) > 1 and now - samples[1][0] >= RATE_WINDOW:
+            samples.popleft()
+        since, before = samples[0]
+        return (self._received - before) / (now - since) if now > since else 0.0
+
+
+class Watchdog:
+    """Ends an attempt in which nothing moves. It looks at snapshots only; a rest or a stuck volume stops its clock."""
+
+    def __init__(self, meter: Meter, timeout: float) -> None:
+        self._meter = meter
+        self._timeout = timeout
+        self._history: deque[tuple[float, int]] = deque()
+        self._attempt: Cancellation | None = None
+
+    def guard(self, attempt: Cancellation | None) -> None:
+        """Watch this attempt from now on; None to watch nothing."""
+        self._attempt = attempt
+        self._history = deque()
+
+    def look(self, snapshot: Snapshot) -> None:
+        """Cancel the attempt with Stalled when less than the floor rate arrived during the whole timeout."""
+        attempt, history = self._attempt, self._history
+        if attempt is None:
+            return
+        now = self._meter.clock()
+        if snapshot.stuck_volume or not self._meter.suspicious:
+            history.clear()
+            return
+        history.append((now, snapshot.received_bytes))
+        while len(history) > 1 and now - history[1][0] >= self._timeout:
+            history.popleft()
+        since, before = history[0]
+        arrived = snapshot.received_bytes - before
+        if now - since >= self._timeout and arrived < FLOOR_RATE * self._timeout:
+            what = "no byte" if arrived == 0 else f"only {arrived} bytes"
+            attempt.cancel(Stalled(f"{what} arrived over {snapshot.protocol} for {self._timeout:g} s"))
+
+
+class Ticker:
+    """The clock of a run: takes snapshots and shows them to all who watch, in a thread of its own."""
+
+    def __init__(
+        self,
+        meter: Meter,
+        watchers: list[Callable[[Snapshot], None]],
+        *,
+        stuck_volume: Callable[[], str] = lambda: "",
+        interval: float = 0.5,
+    ) -> None:
+        self._meter = meter
+        self._watchers = watchers
+        self._stuck_volume = stuck_volume
+        self._interval = interval
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="ticker", daemon=True)
+
+    def start(self) -> None:
+        """Begin to tick."""
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self.tick()
+            self._meter.changed.wait(self._interval)
+            self._meter.changed.clear()
+
+    def tick(self) -> None:
+        """Show one snapshot to everybody."""
+        snapshot = self._meter.snapshot(self._stuck_volume())
+        for watcher in self._watchers:
+            try:
+                watcher(snapshot)
+            except Exception as error:  # noqa: BLE001 - whoever watches cannot be allowed to end the run
+                log.debug("a watcher failed: %s", error)
+
+    def stop(self) -> None:
+        """End the clock; no watcher is called afterwards."""
+        self._stop.set()
+        self._meter.changed.set()
+        if self._thread.is_alive():
+            self._thread.join()

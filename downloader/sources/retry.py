@@ -1,0 +1,211 @@
+"""The one retry policy, as a source around a source: nobody else loops.
+
+Passing trouble is tried again with growing, jittered pauses until there was silence for too long; what counts is the
+time since bytes last arrived, not the number of tries. A server's `Retry-After` makes one pause for all threads.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+import tenacity
+
+from downloader.artifact import Span
+from downloader.errors import DownloadError, SourceUnavailable, Throttled, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from downloader.artifact import Manifest, RemoteFile
+    from downloader.cancellation import Cancellation
+    from downloader.meter import Meter
+    from downloader.sources import Body, Source
+
+T = TypeVar("T")
+FIRST_PAUSE = 0.3
+LONGEST_PAUSE = 15.0
+LONGEST_RETRY_AFTER = 600.0
+THROTTLED_PATIENCE = 900.0
+REAL_PROGRESS = 1 << 16
+"""Bytes after which a connection counts as having worked; fewer do not reset the clock of silence."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Patience:
+    """How long trouble is borne, shared by all threads of a run.
+
+    `silence` is in seconds: trouble that lasts longer without a byte is raised. Pauses that a server asked for do
+    not count, but altogether they may not exceed a quarter of an hour without progress either.
+    """
+
+    silence: float
+    meter: Meter
+    cancellation: Cancellation
+    _pause_until: float = field(default=0.0, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    def obey(self, error: Throttled) -> None:
+        """Take note of a pause that a server asks for. Raises the error if it is too long to be waited for."""
+        if error.retry_after is None:
+            return
+        if error.retry_after > LONGEST_RETRY_AFTER:
+            hint = f"more than the {LONGEST_RETRY_AFTER:.0f} s that are waited; try again later"
+            raise SourceUnavailable(f"{error.message} of {error.retry_after:.0f} s", hint=hint) from error
+        with self._lock:
+            self._pause_until = max(self._pause_until, self.meter.clock() + error.retry_after)
+
+    def pause(self) -> float:
+        """Sit the common pause out; returns the seconds that it took."""
+        with self._lock:
+            left = self._pause_until - self.meter.clock()
+        if left <= 0:
+            return 0.0
+        with self.meter.resting(f"the server asked for a pause of {left:.0f} s"):
+            self.cancellation.sleep(left)
+        return left
+
+
+class Effort:
+    """One thing that is tried until it works: a listing, or the reading of a span."""
+
+    def __init__(self, patience: Patience, what: str) -> None:
+        self._patience = patience
+        self._what = what
+        self._clock = patience.meter.clock
+        self._fresh = 0
+        self.progressed()
+
+    def progressed(self) -> None:
+        """Start the clock of silence anew."""
+        self._alive = self._clock()
+        self._paused = 0.0
+
+    def received(self, count: int) -> None:
+        """Count bytes; enough of them are progress."""
+        self._fresh += count
+        if self._fresh >= REAL_PROGRESS:
+            self._fresh = 0
+            self.progressed()
+
+    def run(self, action: Callable[[], T]) -> T:
+        """Return what `action` returns, trying again after passing trouble. Raises our errors."""
+
+        def once() -> T:
+            self._paused += self._patience.pause()
+            self._patience.cancellation.check()
+            try:
+                return action()
+            except Throttled as error:
+                self._patience.obey(error)
+                raise
+
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_passing),
+            wait=tenacity.wait_random_exponential(FIRST_PAUSE, LONGEST_PAUSE),
+            stop=self._too_long,
+            sleep=self._patience.cancellation.sleep,
+            before_sleep=self._tell,
+            reraise=True,
+        )
+        return retrying(once)
+
+    def _too_long(self, _state: tenacity.RetryCallState) -> bool:
+        elapsed = self._clock() - self._alive
+        return elapsed - self._paused >= self._patience.silence or elapsed >= THROTTLED_PATIENCE
+
+    def _tell(self, state: tenacity.RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        log.info("%s: %s; trying again", self._what, error)
+
+
+def _passing(error: BaseException) -> bool:
+    return isinstance(error, DownloadError) and error.verdict is Verdict.AGAIN
+
+
+class PersistentSource:
+    """A source that does not give up at the first trouble."""
+
+    def __init__(self, source: Source, patience: Patience, *, listing_silence: float) -> None:
+        self._source = source
+        self._patience = patience
+        self._listing = Patience(listing_silence, patience.meter, patience.cancellation)
+
+    def manifest(self) -> Manifest:
+        """Return the source's manifest."""
+        return Effort(self._listing, "listing").run(self._source.manifest)
+
+    def open(self, file: RemoteFile, span: Span) -> Body:
+        """Return a body that goes on at the next byte after passing trouble."""
+        return PersistentBody(self._source, file, span, self._patience)
+
+    def close(self) -> None:
+        """Close the source."""
+        self._source.close()
+
+
+class PersistentBody:
+    """A span that is opened when first read, and again, from the next byte on, after passing trouble."""
+
+    def __init__(self, source: Source, file: RemoteFile, span: Span, patience: Patience) -> None:
+        self._source = source
+        self._file = file
+        self._position = span.start
+        self._stop = span.stop
+        self._meter = patience.meter
+        self._effort = Effort(patience, file.path)
+        self._body: Body | None = None
+
+    def readinto(self, view: memoryview, /) -> int:
+        """Put the next bytes into `view`, 0 at the end."""
+        try:
+            count = self._read(view)
+        except DownloadError as error:
+            self._drop()
+            if not _passing(error):
+                raise
+            count = self._effort.run(self._rereader(view, error))
+        self._position += count
+        self._effort.received(count)
+        self._meter.received(count)
+        return count
+
+    def _read(self, view: memoryview) -> int:
+        body = self._body
+        if body is None:
+            self._body = body = self._source.open(self._file, Span(self._position, self._stop))
+        return body.readinto(view)
+
+    def _rereader(self, view: memoryview, error: DownloadError) -> Callable[[], int]:
+        """Return an action that first raises what has happened already, so that the policy counts and waits for it."""
+        earlier = [error]
+
+        def read() -> int:
+            if earlier:
+                raise earlier.pop()
+            try:
+                return self._read(view)
+            except DownloadError:
+                self._drop()
+                raise
+
+        return read
+
+    def _drop(self) -> None:
+        body, self._body = self._body, None
+        if body is not None:
+            body.close()
+
+    def interrupt(self) -> None:
+        """Wake a reader that is blocked in another thread."""
+        body = self._body
+        if body is not None:
+            body.interrupt()
+
+    def close(self) -> None:
+        """Give the connection back or up."""
+        self._drop()
