@@ -247,14 +247,6 @@ class _Rule:
     skip: int
     times: float
 
-    def applies(self, route: str, method: str, path: str, start: int, stop: int) -> bool:
-        return (
-            fnmatchcase(route, self.route)
-            and fnmatchcase(method, self.method)
-            and fnmatchcase(path, self.path)
-            and (not self.fault.spoils_body or stop > max(start, self.offset))
-        )
-
 
 class Faults:
     """The faults in force on some servers. Rules may be added and cleared at any time, from any thread."""
@@ -292,7 +284,10 @@ class Faults:
         """Return what to play on a reply with these bytes of a resource, and after how many of them it strikes."""
         with self._lock:
             for rule in self._rules:
-                if rule.times <= 0 or not rule.applies(route, method, path, start, stop):
+                asked = ((route, rule.route), (method, rule.method), (path, rule.path))
+                if rule.times <= 0 or not all(fnmatchcase(name, glob) for name, glob in asked):
+                    continue
+                if rule.fault.spoils_body and stop <= max(start, rule.offset):
                     continue
                 if rule.skip:
                     rule.skip -= 1
