@@ -1,0 +1,269 @@
+"""What the environment says about S3: the operator's names, AWS's, KServe's and those of the old image.
+
+Each variable may also be given as `NAME_FILE`, the path of a file that holds its value. An empty value or path counts
+as unset; the two keys alone tell "set to nothing" (ask unsigned) from "unset".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from downloader.artifact import shown_url
+from downloader.config.variables import Malformed, count, documented, flag, path, read, variable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+NOBODY = "anonymous"
+"""As a key: ask unsigned. An empty key is read as this word."""
+
+
+class Authentication(StrEnum):
+    """Where credentials come from."""
+
+    CHAIN = "chain"
+    """The SDK's providers: environment, profile, web identity, pod identity, instance role."""
+    STATIC = "static"
+    """The two keys of the environment and nothing else."""
+    ANONYMOUS = "anonymous"
+    """Requests are not signed."""
+
+
+class AddressingStyle(StrEnum):
+    """Where the bucket stands in an address."""
+
+    PATH = "path"
+    VIRTUAL = "virtual"
+    AUTO = "auto"
+
+
+def authentication(text: str) -> Authentication:
+    """Parse AIM_S3_AUTH_MODE."""
+    try:
+        return Authentication(text.lower())
+    except ValueError:
+        raise Malformed("chain, static or anonymous") from None
+
+
+def addressing_style(text: str) -> AddressingStyle:
+    """Parse AIM_S3_ADDRESSING_STYLE."""
+    try:
+        return AddressingStyle(text.lower())
+    except ValueError:
+        raise Malformed("path, virtual or auto") from None
+
+
+def signature_version(text: str) -> str:
+    """Parse AIM_S3_SIGNATURE_VERSION: every store of today knows version 4, and it is the only one we sign."""
+    if text.lower() not in ("s3v4", "v4", "4"):
+        raise Malformed("s3v4, the only signature that is supported")
+    return "s3v4"
+
+
+def request_payer(text: str) -> bool:
+    """Parse S3_REQUEST_PAYER."""
+    return True if text.lower() == "requester" else flag(text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class S3Settings:
+    """How S3 is reached. The fields are what the environment says, the properties what follows from it."""
+
+    endpoint: str = variable(
+        "AWS_ENDPOINT_URL_S3 AWS_ENDPOINT_URL",
+        "address of the S3 service; without a scheme https, or http with S3_NO_SSL=true or S3_USE_HTTPS=0",
+        default="",
+        default_text="AWS",
+    )
+    endpoint_host: str = variable("S3_ENDPOINT", "host:port of the S3 service, where no address is given", default="")
+    use_https: bool | None = variable(
+        "S3_USE_HTTPS", "0: an endpoint without a scheme is spoken to in http", parse=flag
+    )
+    no_ssl: bool = variable("S3_NO_SSL", "true: the same, the old image's name for it", parse=flag, default=False)
+    region: str = variable(
+        "AWS_REGION AWS_DEFAULT_REGION",
+        "region of the bucket",
+        default="",
+        default_text="`us-east-1` with an endpoint, else what the SDK finds",
+    )
+    requested_style: AddressingStyle | None = variable(
+        "AIM_S3_ADDRESSING_STYLE",
+        "where the bucket stands in an address: `path`, `virtual` or `auto`",
+        parse=addressing_style,
+        default_text="`path` with an endpoint, else `auto`",
+    )
+    virtual_bucket: bool | None = variable("S3_USER_VIRTUAL_BUCKET", "true: the style is `virtual`", parse=flag)
+    signature: str = variable(
+        "AIM_S3_SIGNATURE_VERSION", "version of the signature", parse=signature_version, default="s3v4"
+    )
+    requested_authentication: Authentication | None = variable(
+        "AIM_S3_AUTH_MODE",
+        "`chain` (the SDK's providers), `static` (the two keys) or `anonymous` (unsigned); beats everything else",
+        parse=authentication,
+        default_text="by the keys; unsigned where there are no credentials at all",
+    )
+    anonymous: bool = variable(
+        "AIM_S3_ANONYMOUS awsAnonymousCredential", "true: ask unsigned", parse=flag, default=False
+    )
+    access_key_id: str = variable(
+        "AWS_ACCESS_KEY_ID", "access key; set to nothing or to `anonymous`: ask unsigned", default="", secret=True
+    )
+    secret_access_key: str = variable("AWS_SECRET_ACCESS_KEY", "its secret", default="", secret=True)
+    session_token: str = variable(
+        "AWS_SESSION_TOKEN", "session token of temporary credentials", default="", secret=True
+    )
+    profile: str = variable("AWS_PROFILE", "profile in AWS's configuration files", default="")
+    ca_bundle: Path | None = variable("AWS_CA_BUNDLE AIM_S3_CA_BUNDLE", "PEM file with CAs to trust", parse=path)
+    ca_config_map: str = variable("CA_BUNDLE_CONFIGMAP_NAME", "config map that is mounted with a CA bundle", default="")
+    ca_mount: Path | None = variable("CA_BUNDLE_VOLUME_MOUNT_POINT", "where; the file is `cabundle.crt`", parse=path)
+    skip_verify: bool | None = variable(
+        "AIM_S3_INSECURE_SKIP_VERIFY", "true: trust any certificate, whatever CA is given", parse=flag
+    )
+    verify_ssl: bool | None = variable("S3_VERIFY_SSL", "0: the same, KServe's name for it", parse=flag)
+    accelerate: bool = variable("S3_USE_ACCELERATE", "true: AWS's transfer acceleration", parse=flag, default=False)
+    dualstack: bool | None = variable("AWS_USE_DUALSTACK_ENDPOINT", "true: AWS's IPv6 endpoints", parse=flag)
+    fips: bool | None = variable("AWS_USE_FIPS_ENDPOINT", "true: AWS's FIPS endpoints", parse=flag)
+    requester_pays: bool = variable(
+        "S3_REQUEST_PAYER", "`requester`: agree to pay for the requests", parse=request_payer, default=False
+    )
+    max_workers: int = variable("AIM_S3_MAX_WORKERS", "objects at once", parse=count(1, 64), default=8)
+    max_concurrency: int = variable("AIM_S3_MAX_CONCURRENCY", "connections per object", parse=count(1, 64), default=10)
+    span_mebibytes: int = variable("AIM_S3_MULTIPART_CHUNKSIZE_MB", "MiB per range", parse=count(5, 5120), default=8)
+    log_level: str = variable("AIM_S3_LOG_LEVEL", "how much our S3 code says", default="INFO")
+    warnings: tuple[str, ...] = ()
+    """What the environment says that is odd but no obstacle, for the log."""
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str], problems: list[str]) -> S3Settings:
+        """Read an environment; what cannot be used adds a line to `problems`."""
+        warnings: list[str] = []
+        names = [name for _, facts in documented(cls) for name in facts.names]
+        values = _with_files(environ, names, warnings)
+        for key in KEYS:
+            if key in values and not values[key].strip():
+                values[key] = NOBODY
+        settings = read(cls, values, problems)
+        problems.extend(_contradictions(settings))
+        return dataclasses.replace(settings, warnings=(*warnings, *_oddities(settings)))
+
+    @property
+    def url(self) -> str | None:
+        """The address of the service, None for AWS's own."""
+        given = self.endpoint or self.endpoint_host
+        if not given:
+            return None
+        scheme, separator, address = given.partition("://")
+        if not separator:
+            scheme, address = "http" if self.no_ssl or self.use_https is False else "https", given
+        return f"{scheme}://{address.rstrip('/')}"
+
+    @property
+    def style(self) -> AddressingStyle:
+        """Where the bucket stands in an address."""
+        if self.requested_style is not None:
+            return self.requested_style
+        if self.virtual_bucket:
+            return AddressingStyle.VIRTUAL
+        return AddressingStyle.PATH if self.url else AddressingStyle.AUTO
+
+    @property
+    def authentication(self) -> Authentication:
+        """Where credentials come from."""
+        if self.requested_authentication is not None:
+            return self.requested_authentication
+        keys = self.access_key_id, self.secret_access_key
+        if self.anonymous or NOBODY in keys:
+            return Authentication.ANONYMOUS
+        return Authentication.STATIC if any(keys) else Authentication.CHAIN
+
+    @property
+    def may_fall_back(self) -> bool:
+        """Ask unsigned when no credentials are found: only where nobody asked for credentials."""
+        return self.requested_authentication is None and not self.profile
+
+    @property
+    def verify(self) -> bool:
+        """Check certificates."""
+        if self.skip_verify is not None:
+            return not self.skip_verify
+        return self.verify_ssl is not False
+
+    @property
+    def trusted(self) -> tuple[Path, ...]:
+        """PEM files with CAs to trust besides the usual ones."""
+        if self.ca_bundle is not None:
+            return (self.ca_bundle,)
+        if self.ca_config_map and self.ca_mount is not None:
+            return (self.ca_mount / "cabundle.crt",)
+        return ()
+
+    @property
+    def span_size(self) -> int:
+        """Bytes per range."""
+        return self.span_mebibytes << 20
+
+
+def _contradictions(settings: S3Settings) -> Iterator[str]:
+    name = "AWS_ENDPOINT_URL" if settings.endpoint else "S3_ENDPOINT"
+    if settings.url and not _usable(settings.url):
+        yield f"{name}: {shown_url(settings.url)!r} is not an address such as https://host:port"
+    elif settings.no_ssl and settings.url and settings.url.startswith("https://"):
+        yield f"{name} says https:// and S3_NO_SSL says true: remove one of them"
+    key, secret = settings.access_key_id, settings.secret_access_key
+    if settings.requested_authentication is Authentication.STATIC:
+        if not key or not secret or NOBODY in (key, secret):
+            yield f"AIM_S3_AUTH_MODE is static, which needs both {KEYS[0]} and {KEYS[1]}"
+    elif settings.requested_authentication is None and not settings.anonymous and bool(key or secret):
+        if NOBODY in (key, secret) and {key, secret} - {NOBODY, ""}:
+            yield f"{KEYS[0]} and {KEYS[1]} are contradictory: one is a key, the other asks for unsigned requests"
+        elif NOBODY not in (key, secret) and not (key and secret):
+            yield f"{KEYS[1] if key else KEYS[0]} is missing: one key alone is incomplete"
+
+
+def _oddities(settings: S3Settings) -> Iterator[str]:
+    if (
+        settings.endpoint
+        and settings.endpoint_host
+        and urlsplit(settings.url or "").netloc != urlsplit(f"//{settings.endpoint_host}").netloc
+    ):
+        yield "AWS_ENDPOINT_URL and S3_ENDPOINT name different hosts: AWS_ENDPOINT_URL counts"
+    if not settings.verify:
+        yield "TLS certificates of the S3 service are not checked"
+
+
+def _usable(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return (
+            parts.scheme in ("http", "https")
+            and bool(parts.hostname)
+            and parts.port != 0
+            and not (parts.username or parts.password or parts.query or parts.fragment)
+        )
+    except ValueError:
+        return False
+
+
+def _with_files(environ: Mapping[str, str], names: list[str], warnings: list[str]) -> dict[str, str]:
+    """Return the variables of these names, the ones from files included."""
+    values = {name: environ[name] for name in names if name in environ}
+    for name in names:
+        place = environ.get(f"{name}_FILE", "").strip()
+        if not place or values.get(name, "").strip():
+            continue
+        values.pop(name, None)
+        try:
+            content = Path(place).read_text(encoding="utf-8").strip()
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is no text"
+            warnings.append(f"{name}_FILE: {place} cannot be read ({why}), so {name} counts as unset")
+        else:
+            if content:
+                values[name] = content
+    return values
