@@ -1,0 +1,53 @@
+"""Sizes, durations and lines as people read them: whatever prints one of these asks here."""
+
+from __future__ import annotations
+
+_KIB = 1024
+_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
+_THREE_DIGITS, _NEXT_UNIT = 99.95, 1023.5
+"""From these numbers on, rounding ends in the next form: 100 instead of 100.0, and 1.0 MiB instead of 1024 KiB."""
+_TENTHS, _MINUTE, _HOUR, _DAY = 9.95, 60, 3600, 86400
+
+
+def bytes_text(count: float) -> str:
+    """Name a number of bytes: `1 byte`, `1.5 KiB`, `404 MiB`."""
+    if count < _KIB:
+        whole = int(count)
+        return "1 byte" if whole == 1 else f"{whole} bytes"
+    power = 0
+    count /= _KIB
+    while count >= _NEXT_UNIT and power < len(_UNITS) - 1:
+        count /= _KIB
+        power += 1
+    return f"{count:.1f} {_UNITS[power]}" if count < _THREE_DIGITS else f"{count:.0f} {_UNITS[power]}"
+
+
+def seconds_text(seconds: float) -> str:
+    """Name a duration by its two largest units: `0.4 s`, `32 s`, `2 min 3 s`, `1 h 5 min`, `2 d 4 h`."""
+    if seconds < _TENTHS:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < _MINUTE:
+        return f"{whole} s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} min {whole % _MINUTE} s"
+    if whole < _DAY:
+        return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE} min"
+    return f"{whole // _DAY} d {whole % _DAY // _HOUR} h"
+
+
+def one_line(text: str, limit: int | None = None) -> str:
+    r"""Write text as one line that any terminal shows: what is not printable becomes an escape such as `\n`.
+
+    At most `limit` characters, an ellipsis being the last one where something was cut off.
+    """
+    text = text.strip()
+    if not text.isprintable():
+        text = "".join(_visible(character) for character in text)
+    if limit is not None and len(text) > limit:
+        text = text[: limit - 1] + "…"
+    return text
+
+
+def _visible(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode("ascii")

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from downloader.words import bytes_text, one_line, seconds_text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (1023, "1023 bytes"),
+        (1024, "1.0 KiB"),
+        (1536, "1.5 KiB"),
+        (99.9 * 1024, "99.9 KiB"),
+        (99.96 * 1024, "100 KiB"),
+        (1023.4 * 1024, "1023 KiB"),
+        (1023.6 * 1024, "1.0 MiB"),
+        (404 * 1024**2, "404 MiB"),
+        (4 * 1024**3, "4.0 GiB"),
+        (2**50, "1.0 PiB"),
+        (5000 * 2**50, "5000 PiB"),
+    ],
+)
+def test_bytes_are_named_in_the_unit_that_fits(count: float, text: str) -> None:
+    assert bytes_text(count) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0.0 s"),
+        (0.44, "0.4 s"),
+        (9.96, "10 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 0 s"),
+        (123, "2 min 3 s"),
+        (3599.7, "1 h 0 min"),
+        (3900, "1 h 5 min"),
+        (86400 * 2 + 3600 * 4 + 59, "2 d 4 h"),
+    ],
+)
+def test_durations_are_named_by_their_two_largest_units(seconds: float, text: str) -> None:
+    assert seconds_text(seconds) == text
+
+
+def test_what_cannot_be_printed_becomes_an_escape() -> None:
+    assert one_line("  a\nb\r\x1b[31m\x00\u2028\udcff ä\n") == r"a\nb\r\x1b[31m\x00\u2028\udcff ä"
+
+
+def test_a_long_line_ends_in_an_ellipsis() -> None:
+    assert one_line("abcdef", 6) == "abcdef"
+    assert one_line("abcdefg", 6) == "abcde…"
+
+
+@given(st.text(), st.integers(1, 40))
+def test_a_line_is_printable_and_within_its_limit(text: str, limit: int) -> None:
+    line = one_line(text, limit)
+    assert line.isprintable()
+    assert len(line) <= limit
+    assert one_line(one_line(text)) == one_line(text)
