@@ -1,0 +1,89 @@
+"""Keeping secrets out of everything that is printed: those that are known, and whatever looks like one."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from typing import Final
+from urllib.parse import unquote
+
+MARK: Final = "***"
+SHORTEST: Final = 4
+"""Characters. Anything shorter stands in ordinary words by chance, and protects nothing."""
+
+_FIELDS: Final = (
+    r"(?:x-amz-|x-goog-)?(?:signature|credential|security-token)|policy|key-pair-id|sig|awsaccesskeyid|googleaccessid"
+    r"|api[_-]?key|[\w-]{0,40}token|[\w-]{0,40}password|[\w-]{0,40}secret(?:[_-]\w{1,40}){0,4}"
+)
+_HEADERS: Final = r"(?:proxy-)?authorization|(?:set-)?cookie|x-amz-security-token|x-api-key"
+
+# Each keeps its first group and puts the mark in the place of the rest. Repetitions before a fixed part are bounded, so
+# that a hostile text cannot make them slow.
+_PATTERNS: Final = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        # user:password@ in any URL, up to the last @ of the authority
+        r"(\b[a-z][a-z0-9+.-]{0,20}://)[^\s/?#\"'<>]*:[^\s/?#\"'<>]*(?=@)",
+        # a token as the user; hf://name@revision has none
+        r"(\b(?:https?|ftps?|s3|socks\w{0,3})://)[^\s/?#\"'<>]+(?=@)",
+        # query strings, forms, environment listings, also percent-encoded inside another URL
+        rf"((?:(?<![a-z0-9])|(?<=3f)|(?<=26))(?:{_FIELDS})(?:=|%(?:25)*3d))(?:(?!%(?:25)*26)[^&#\s\"'<>])+",
+        # JSON members, Python mappings and pairs
+        rf"([\"'](?:{_HEADERS}|{_FIELDS})[\"']\s*[:,]\s*b?([\"']))(?:\\.|(?!\2)[^\\])+",
+        # header lines and their values
+        rf"(\b(?:{_HEADERS}):\s*)[^\r\n]+",
+        r"(\bbearer\s+)(?!token|authenti|authori)[^\s\"',;]+",
+        r"(\bbasic\s+)(?-i:(?=[a-z]*[A-Z0-9+/=]))[a-z0-9+/=]{8,}",
+        # tokens that show what they are: of the Hub, AWS key ids, JSON web tokens
+        r"(\b)(?:hf_(?:[a-z]{1,20}_)?|api_org_)[a-z0-9]{16,}",
+        r"(\b)(?-i:A[KS]IA[0-9A-Z]{16})\b",
+        r"(\b)(?-i:eyJ[\w-]+\.[\w-]+\.[\w-]*)",
+    )
+)
+
+
+class Redactor:
+    """Knows the secrets of a run and takes them out of texts. Must be usable from many threads."""
+
+    def __init__(self, *secrets: str | None) -> None:
+        self._lock = threading.Lock()
+        self._known: set[str] = set()
+        self._expression: re.Pattern[str] | None = None
+        self.add(*secrets)
+
+    def add(self, *secrets: str | None) -> None:
+        """Take note of secrets as they become known. None and what is shorter than `SHORTEST` is passed over."""
+        with self._lock:
+            for secret in secrets:
+                raw = (secret or "").strip()
+                self._known.update(form for form in (raw, unquote(raw)) if len(form) >= SHORTEST)
+            if self._known:
+                longest_first = sorted(self._known, key=lambda form: (-len(form), form))
+                self._expression = re.compile("|".join(map(_spellings, longest_first)))
+
+    def redact(self, text: str) -> str:
+        """Return the text, of any number of lines, with a mark in the place of each secret, encoded ones too."""
+        if self._expression is not None:
+            text = self._expression.sub(MARK, text)
+        for pattern in _PATTERNS:
+            text = pattern.sub(rf"\g<1>{MARK}", text)
+        return text
+
+
+def _spellings(secret: str) -> str:
+    """Return an expression for a secret as it is, percent-encoded in part or whole, or escaped as in JSON and repr."""
+    return "".join(f"(?:{'|'.join(_character(character))})" for character in secret)
+
+
+def _character(character: str) -> list[str]:
+    percent = "".join(
+        rf"%(?:25)*(?:{byte:02X}|{byte:02x})" for byte in character.encode("utf-8", errors="surrogatepass")
+    )
+    escaped = character.encode("unicode_escape").decode("ascii")
+    forms = {percent, *map(re.escape, (character, escaped, json.dumps(character)[1:-1]))}
+    if character in "'/":
+        forms.add(re.escape("\\" + character))
+    if character == " ":
+        forms.add(r"\+")
+    return sorted(forms, key=lambda form: (-len(form), form))
