@@ -162,6 +162,8 @@ class PersistentBody:
 
     def readinto(self, view: memoryview, /) -> int:
         """Put the next bytes into `view`, 0 at the end."""
+        if self._position == self._stop:
+            return self._see_the_end(view)
         try:
             count = self._read(view)
         except DownloadError as error:
@@ -173,6 +175,16 @@ class PersistentBody:
         self._effort.received(count)
         self._meter.received(count)
         return count
+
+    def _see_the_end(self, view: memoryview) -> int:
+        """Let the answer end, so that its connection can be kept; trouble after the last byte is none."""
+        try:
+            return self._body.readinto(view) if self._body is not None else 0
+        except DownloadError as error:
+            self._drop()
+            if not _passing(error):
+                raise
+            return 0
 
     def _read(self, view: memoryview) -> int:
         body = self._body

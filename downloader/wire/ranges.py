@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 UNSATISFIED_RANGE = re.compile(r"bytes \*/(\d+)")
 SKIP_PIECE = 1 << 18
+MODIFIED = "modified:"
+"""Begins a validator that is a Last-Modified date, for servers without entity tags."""
 
 
 @dataclass(frozen=True, slots=True)
 class RangeRequest:
-    """A span of a file that has `size` bytes and, where known, the entity tag `validator`."""
+    """A span of a file of `size` bytes. The `validator` is an entity tag, or `modified:` and a date, where known."""
 
     url: str
     span: Span
@@ -45,7 +47,7 @@ class RangeRequest:
         headers = {"accept-encoding": "identity"}
         if not self.whole:
             headers["range"] = f"bytes={self.span.start}-{self.span.stop - 1}"
-        if self.validator is not None and not self.validator.startswith("W/"):
+        if self.validator is not None and not self.validator.startswith(("W/", MODIFIED)):
             headers["if-match"] = self.validator
         return headers
 
@@ -110,9 +112,8 @@ def checked_body(request: RangeRequest, response: httpx2.Response) -> SpanBody:
     span, headers = request.span, response.headers
     if headers.get("content-encoding", "identity").lower() not in ("", "identity"):
         raise ProtocolFailed(f"{where} compresses the file although it was asked not to")
-    tag = headers.get("etag")
-    if request.validator and tag and _opaque(tag) != _opaque(request.validator):
-        raise SourceChanged(f"{where} changed: its entity tag is no longer the one that was listed")
+    if _another_version(request.validator, headers):
+        raise SourceChanged(f"{where} changed: it is no longer the version that was listed")
     length = len(span)
     announced = int(headers["content-length"]) if headers.get("content-length", "").isdigit() else None
     skip = 0
@@ -155,6 +156,15 @@ def _wrong_length(request: RangeRequest, announced: int, expected: int, where: s
     if request.whole:
         return SourceChanged(f"{where} announces {announced} bytes, it was listed with {expected}")
     return RangeIgnored(f"{where} announces {announced} bytes for {request.span}")
+
+
+def _another_version(validator: str | None, headers: Mapping[str, str]) -> bool:
+    """Judge by what the answer says: a server may ignore If-Match, and not every answer repeats the validator."""
+    if validator is None:
+        return False
+    if validator.startswith(MODIFIED):
+        return headers.get("last-modified", validator.removeprefix(MODIFIED)) != validator.removeprefix(MODIFIED)
+    return "etag" in headers and _opaque(headers["etag"]) != _opaque(validator)
 
 
 def _opaque(tag: str) -> str:

@@ -52,17 +52,26 @@ class Web:
         self._lock = threading.Lock()
 
     def fetch(
-        self, url: str, *, method: str = "GET", headers: Mapping[str, str] | None = None, limit: int = MAX_REPLY
+        self,
+        url: str,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        public_headers: Mapping[str, str] | None = None,
+        limit: int = MAX_REPLY,
     ) -> Reply:
-        """Return a small answer, whatever its status below 500.
+        """Return a small answer, whatever its status below 500; with `limit=0` only its head is read.
 
-        `headers` go to the URL's own origin only. Raises SourceUnavailable, Throttled, UntrustedServer,
+        `headers` go to the URL's own origin only, `public_headers` to wherever it redirects.
+        Raises SourceUnavailable, Throttled, UntrustedServer,
         ConfigurationError, and ProtocolFailed for more than `limit` bytes.
         """
         try:
-            response, _ = self._follow(method, url, headers or {}, {"accept-encoding": "identity"})
+            response, _ = self._follow(
+                method, url, headers or {}, {"accept-encoding": "identity", **(public_headers or {})}
+            )
             try:
-                body = _read_small(response, limit)
+                body = _read_small(response, limit) if limit else b""
             finally:
                 response.close()
         except httpx2.HTTPError as error:
@@ -127,6 +136,13 @@ class Web:
             current = target
         raise ProtocolFailed(f"{shown_url(url)} redirects more than {MAX_REDIRECTS} times")
 
+    def library_client(self, limit: int = MAX_REPLY) -> httpx2.Client:
+        """Return a client for a library that brings httpx2 code of its own: our connections, our errors, our limits.
+
+        What the retry policy handles is raised as our error, so that no library retries by itself.
+        """
+        return httpx2.Client(transport=LibraryTransport(self.transport, limit), follow_redirects=True, trust_env=False)
+
     def _remember(self, url: str, location: str) -> None:
         with self._lock:
             if len(self._locations) >= MAX_REMEMBERED:
@@ -140,6 +156,31 @@ class Web:
     def close(self) -> None:
         """Close idle connections."""
         self._client.close()
+
+
+class LibraryTransport(httpx2.BaseTransport):
+    """The same plane for other people's code; answers come whole and bounded."""
+
+    def __init__(self, inner: SocketTransport, limit: int) -> None:
+        self._inner = inner
+        self._limit = limit
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send a request; passing trouble is raised as our error."""
+        url = str(request.url)
+        try:
+            request.headers["accept-encoding"] = "identity"
+            response = self._inner.handle_request(request)
+            try:
+                body = _read_small(response, self._limit)
+            finally:
+                response.close()
+        except httpx2.HTTPError as error:
+            raise translate(error, url) from error
+        trouble = refuse(response.status_code, url, response.headers, body)
+        if response.status_code >= httpx2.codes.BAD_REQUEST and isinstance(trouble, SourceUnavailable):
+            raise trouble
+        return httpx2.Response(response.status_code, headers=response.headers, content=body, request=request)
 
 
 def _check_redirect(current: httpx2.URL, target: httpx2.URL) -> None:

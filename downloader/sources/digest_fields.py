@@ -1,0 +1,72 @@
+"""The digests that an HTTP answer carries, in the order in which they are believed."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from typing import TYPE_CHECKING
+
+from downloader.artifact import Algorithm, Digest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+FIELD_ITEM = re.compile(r"([a-z0-9-]+)\s*=\s*:?([A-Za-z0-9+/=]+):?", re.IGNORECASE)
+FIELD_NAMES = {"sha-256": Algorithm.SHA256, "sha-512": Algorithm.SHA512, "sha": Algorithm.SHA1, "md5": Algorithm.MD5}
+AMAZON = {
+    "x-amz-checksum-sha256": Algorithm.SHA256,
+    "x-amz-checksum-sha1": Algorithm.SHA1,
+    "x-amz-checksum-crc64nvme": Algorithm.CRC64NVME,
+    "x-amz-checksum-crc32c": Algorithm.CRC32C,
+    "x-amz-checksum-crc32": Algorithm.CRC32,
+}
+GOOGLE = {"md5": Algorithm.MD5, "crc32c": Algorithm.CRC32C}
+LENGTHS = {
+    Algorithm.SHA256: 32,
+    Algorithm.SHA512: 64,
+    Algorithm.SHA1: 20,
+    Algorithm.MD5: 16,
+    Algorithm.CRC64NVME: 8,
+    Algorithm.CRC32C: 4,
+    Algorithm.CRC32: 4,
+}
+
+
+def published(headers: Mapping[str, str], *, whole: bool) -> tuple[Digest, ...]:
+    """Return the digests of the whole file. `Content-*` fields count only for answers that are the `whole` file."""
+    return tuple(dict.fromkeys(digest for digest in _all(headers, whole=whole) if digest is not None))
+
+
+def _all(headers: Mapping[str, str], *, whole: bool) -> Iterator[Digest | None]:
+    if whole:
+        yield from _field(headers.get("content-digest", ""))
+    yield from _field(headers.get("repr-digest", ""))
+    yield from _field(headers.get("digest", ""))
+    for name, algorithm in AMAZON.items():
+        value = headers.get(name, "")
+        # A value with "-N" is a digest of the parts' digests, not of the file.
+        if value and "-" not in value and headers.get("x-amz-checksum-type", "FULL_OBJECT") == "FULL_OBJECT":
+            yield digest_from_base64(algorithm, value)
+    for item in headers.get("x-goog-hash", "").split(","):
+        name, _, value = item.strip().partition("=")
+        if name in GOOGLE:
+            yield digest_from_base64(GOOGLE[name], value)
+    if whole and "content-md5" in headers:
+        yield digest_from_base64(Algorithm.MD5, headers["content-md5"])
+
+
+def _field(value: str) -> Iterator[Digest | None]:
+    for match in FIELD_ITEM.finditer(value):
+        algorithm = FIELD_NAMES.get(match.group(1).lower())
+        if algorithm is not None:
+            yield digest_from_base64(algorithm, match.group(2))
+
+
+def digest_from_base64(algorithm: Algorithm, value: str) -> Digest | None:
+    """Return a digest given in base64; None if it is not of the algorithm's length."""
+    try:
+        raw = base64.b64decode(value.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return Digest(algorithm, raw.hex()) if len(raw) == LENGTHS[algorithm] else None

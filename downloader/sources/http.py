@@ -1,0 +1,193 @@
+"""Plain web servers: one file, or a folder that says itself what it holds."""
+
+from __future__ import annotations
+
+import base64
+import email.message
+import netrc
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
+
+from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile, Span, shown_url
+from downloader.errors import ConfigurationError, ProtocolFailed, SourceNotFound, UsageError
+from downloader.sources.answers import meaning
+from downloader.sources.digest_fields import LENGTHS, published
+from downloader.sources.names import check_names
+from downloader.volume.checksums import FILE_NAME, parse
+from downloader.wire import RangeRequest, Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from downloader.sources import Body
+    from downloader.wire import Reply, Web
+
+CHECKSUM_FILES = (FILE_NAME, "SHA256SUMS")
+CONTENT_RANGE_TOTAL = re.compile(r"bytes \d+-\d+/(\d+)")
+FRAGMENT = re.compile(r"(sha256|sha512|sha1|md5)[=:]([0-9a-fA-F]+)")
+HEAD_WORKERS = 8
+HINT = "give credentials with AIM_HTTP_TOKEN, AIM_HTTP_HEADERS or ~/.netrc"
+MAX_CHECKSUMS = 256 << 20
+OK, PARTIAL = 200, 206
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAddress:
+    """A parsed `http(s)://` URI."""
+
+    url: str
+    """What is fetched: without user, password and fragment."""
+    authorization: str = field(default="", repr=False)
+    digest: Digest | None = None
+
+    @classmethod
+    def parse(cls, uri: str) -> HttpAddress:
+        """Raise UsageError for anything that is not an http(s) URL with a host."""
+        try:
+            parts = urlsplit(uri)
+            port = f":{parts.port}" if parts.port else ""
+        except ValueError as error:
+            raise UsageError(f"{shown_url(uri)} is not a web address: {error}") from error
+        if not parts.hostname or not parts.hostname.isprintable():
+            raise UsageError(f"{shown_url(uri)} names no host", hint="write http(s)://host/path")
+        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        authorization = ""
+        if parts.username is not None:
+            secret = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            authorization = "Basic " + base64.b64encode(secret.encode()).decode()
+        path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
+        return cls(
+            urlunsplit((parts.scheme, host + port, path, parts.query, "")), authorization, _fragment(parts.fragment)
+        )
+
+    @property
+    def folder(self) -> bool:
+        """The URI names a folder."""
+        return urlsplit(self.url).path.endswith("/")
+
+    @property
+    def name(self) -> str:
+        """The last part of the path, decoded."""
+        return unquote(urlsplit(self.url).path.rpartition("/")[2])
+
+
+def _fragment(fragment: str) -> Digest | None:
+    if not fragment:
+        return None
+    match = FRAGMENT.fullmatch(fragment)
+    if match is None or len(match.group(2)) != 2 * LENGTHS[Algorithm(match.group(1))]:
+        raise UsageError(f"#{fragment[:80]} is not a digest", hint="write #sha256= and 64 hexadecimal digits")
+    return Digest(Algorithm(match.group(1)), match.group(2).lower())
+
+
+class HttpSource:
+    """Lists and reads one file, or a folder with `.artifact.sha256` or `SHA256SUMS` in it."""
+
+    def __init__(self, uri: str, web: Web, headers: Mapping[str, str], netrc_file: Path | None = None) -> None:
+        self._uri = shown_url(uri)
+        self._address = HttpAddress.parse(uri)
+        self._web = web
+        self._headers = _credentials(self._address, headers, netrc_file)
+
+    def manifest(self) -> Manifest:
+        """Return the manifest; sizes and validators come from one request for each file."""
+        if self._address.folder:
+            return self._folder()
+        file = self._probe(self._address.url, self._address.name)
+        if self._address.digest is not None:
+            file = replace(file, digests=(self._address.digest,))
+        check_names([file.path], self._uri)
+        return Manifest(self._uri, (file,))
+
+    def open(self, file: RemoteFile, span: Span) -> Body:
+        """Start reading a span."""
+        try:
+            return self._web.open(RangeRequest(file.locator, span, file.size, file.validator, self._headers))
+        except Refusal as refusal:
+            raise meaning(refusal, shown_url(file.locator), hint=HINT) from refusal
+
+    def close(self) -> None:
+        """Nothing to release: connections belong to the run."""
+
+    def _folder(self) -> Manifest:
+        name, content = self._checksums()
+        digests = {path: digest for path, digest in parse(content, self._uri).items() if path not in CHECKSUM_FILES}
+        check_names(digests, self._uri)
+        with ThreadPoolExecutor(HEAD_WORKERS, thread_name_prefix="head") as pool:
+            found = pool.map(lambda path: self._probe(self._address.url + quote(path), path), digests)
+            files = [replace(file, digests=(Digest(Algorithm.SHA256, digests[file.path]),)) for file in found]
+        files.sort(key=lambda file: file.path)
+        if not files:
+            raise SourceNotFound(f"{self._uri}{name} lists no files")
+        return Manifest(self._uri, tuple(files), checksums=content if name == FILE_NAME else None)
+
+    def _checksums(self) -> tuple[str, bytes]:
+        for name in CHECKSUM_FILES:
+            reply = self._web.fetch(self._address.url + name, headers=self._headers, limit=MAX_CHECKSUMS)
+            if reply.status == OK:
+                return name, reply.body
+            refusal = Refusal(reply.status, reply.url, reply.headers, reply.body)
+            error = meaning(refusal, self._uri + name, hint=HINT)
+            if not isinstance(error, SourceNotFound):
+                raise error
+        raise SourceNotFound(
+            f"{self._uri} holds neither {CHECKSUM_FILES[0]} nor {CHECKSUM_FILES[1]}, so its files cannot be known",
+            hint="name a single file, or put a checksum list into the folder",
+        )
+
+    def _probe(self, url: str, path: str) -> RemoteFile:
+        """Ask for size, validator and digests: by HEAD, else by the first byte of a GET."""
+        reply = self._web.fetch(url, method="HEAD", headers=self._headers, limit=0)
+        size = _length(reply)
+        if size is None:
+            reply = self._web.fetch(url, headers=self._headers, public_headers={"range": "bytes=0-0"}, limit=0)
+            size = _length(reply)
+        if reply.status not in (OK, PARTIAL):
+            raise meaning(Refusal(reply.status, reply.url, reply.headers, b""), shown_url(url), hint=HINT)
+        if size is None:
+            raise ProtocolFailed(f"{shown_url(url)} does not tell how many bytes the file has")
+        tag, modified = reply.headers.get("etag"), reply.headers.get("last-modified")
+        validator = tag or (f"modified:{modified}" if modified else None)
+        if not self._address.folder:
+            path = _disposition(reply) or path
+        digests = published(reply.headers, whole=reply.status == OK)
+        return RemoteFile(path, size, digests, validator, url)
+
+
+def _length(reply: Reply) -> int | None:
+    if reply.status == PARTIAL:
+        match = CONTENT_RANGE_TOTAL.fullmatch(reply.headers.get("content-range", "").strip())
+        return int(match.group(1)) if match else None
+    if reply.headers.get("content-encoding", "identity") not in ("", "identity"):
+        return None
+    length = reply.headers.get("content-length", "")
+    return int(length) if reply.status == OK and length.isdigit() else None
+
+
+def _disposition(reply: Reply) -> str | None:
+    value = reply.headers.get("content-disposition")
+    if not value:
+        return None
+    message = email.message.Message()
+    message["content-disposition"] = value
+    return message.get_filename()
+
+
+def _credentials(address: HttpAddress, headers: Mapping[str, str], netrc_file: Path | None) -> dict[str, str]:
+    """Return the headers for the URI's own origin; what the URI says beats the environment, that beats netrc."""
+    chosen = {name.lower(): value for name, value in headers.items()}
+    if address.authorization:
+        chosen["authorization"] = address.authorization
+    if "authorization" not in chosen and netrc_file is not None and netrc_file.is_file():
+        try:
+            entry = netrc.netrc(str(netrc_file)).authenticators(urlsplit(address.url).hostname or "")
+        except (netrc.NetrcParseError, OSError) as error:
+            raise ConfigurationError(f"{netrc_file} cannot be read: {error}", hint="mend or remove it") from error
+        if entry is not None:
+            secret = f"{entry[0]}:{entry[2]}"
+            chosen["authorization"] = "Basic " + base64.b64encode(secret.encode()).decode()
+    return chosen

@@ -1,0 +1,183 @@
+"""The Hugging Face Hub: a revision is resolved once to a commit, whose tree is listed once and whose bytes are read."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from huggingface_hub import HfApi, hf_hub_url, set_client_factory
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+from huggingface_hub.hf_api import RepoFile
+
+from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile, Span
+from downloader.errors import (
+    ConfigurationError,
+    DownloadError,
+    ProtocolFailed,
+    SourceNotFound,
+    UsageError,
+)
+from downloader.sources.hub_answers import HubAnswers
+from downloader.sources.names import check_names
+from downloader.wire import RangeRequest, Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from downloader.sources import Body
+    from downloader.wire import Web
+
+GRAMMAR = re.compile(
+    r"hf://(?:(?P<kind>models|datasets|spaces)/)?"
+    r"(?P<repository>[^/@:]+(?:/[^/@:]+)?)"
+    r"(?:[@:](?P<revision>refs/(?:pr|convert)/[^/]+|[^/]+))?"
+    r"(?:/(?P<folder>.*))?"
+)
+PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,95}")
+SHA256_DIGITS = re.compile(r"[0-9a-f]{64}")
+MAX_FILES = 1_000_000
+MAX_LISTING = 64 << 20
+LIBRARY = "artifact-downloader"
+
+
+@dataclass(frozen=True, slots=True)
+class HubAddress:
+    """`hf://[datasets/|spaces/]org/name[@revision | :revision][/sub/path]`; old models have a name of one part."""
+
+    kind: str
+    repository: str
+    revision: str
+    folder: str
+
+    @classmethod
+    def parse(cls, uri: str) -> HubAddress:
+        """Raise UsageError for anything else."""
+        match = GRAMMAR.fullmatch(uri)
+        names = match.group("repository").split("/") if match else []
+        if match is None or not all(PART.fullmatch(name) and ".." not in name for name in names):
+            raise UsageError(
+                f"{uri!r} does not name a repository on the Hub",
+                hint="write hf://org/name, hf://org/name@revision or hf://org/name/sub/path",
+            )
+        revision = (match.group("revision") or "main").replace("%2F", "/").replace("%2f", "/")
+        kind = (match.group("kind") or "models").removesuffix("s")
+        return cls(kind, match.group("repository"), revision, (match.group("folder") or "").strip("/"))
+
+
+@dataclass(frozen=True, slots=True)
+class XetAccess:
+    """What the Xet client needs to ask the Hub for a token, at first and again when it expires."""
+
+    endpoint: str
+    token_url: str
+    headers: Mapping[str, str] = field(repr=False)
+
+
+class HubSource:
+    """A repository at one commit."""
+
+    def __init__(self, uri: str, web: Web, *, endpoint: str, token: str) -> None:
+        self._uri = uri
+        self._address = HubAddress.parse(uri)
+        self._web = web
+        self._endpoint = endpoint.rstrip("/")
+        self._token = token
+        self._headers = {"authorization": f"Bearer {token}"} if token else {}
+        self._answers = HubAnswers(self._address.repository, self._address.revision, with_token=bool(token))
+        self._commit = ""
+
+    def manifest(self) -> Manifest:
+        """Return the manifest of the commit that the revision stands for now; from then on it stays that commit."""
+        api = self._api()
+        commit = self._commit = self._commit or self._resolve(api)
+        prefix = self._address.folder
+        files = [
+            self._file(entry, commit)
+            for entry in self._tree(api, commit)
+            if not prefix or entry.path == prefix or entry.path.startswith(prefix + "/")
+        ]
+        if not files:
+            where = f"{prefix!r} in {self._uri}" if prefix else self._uri
+            raise SourceNotFound(f"there are no files at {where}", hint="check the path and the revision")
+        check_names((file.path for file in files), self._uri)
+        files.sort(key=lambda file: file.path)
+        return Manifest(self._uri, tuple(files), revision=commit)
+
+    def open(self, file: RemoteFile, span: Span) -> Body:
+        """Start reading a span."""
+        request = RangeRequest(file.locator, span, file.size, None, self._headers)
+        try:
+            return self._web.open(request)
+        except Refusal as refusal:
+            code, text = refusal.headers.get("x-error-code", ""), refusal.headers.get("x-error-message", "")
+            raise self._answers.meaning(refusal.status, code, text) or refusal from refusal
+
+    def xet_access(self) -> XetAccess:
+        """Return the way to a Xet token for the commit."""
+        url = f"{self._endpoint}/api/{self._address.kind}s/{self._address.repository}/xet-read-token/{self._commit}"
+        return XetAccess(self._endpoint, url, dict(self._headers))
+
+    def close(self) -> None:
+        """Nothing to release: connections belong to the run."""
+
+    def _api(self) -> HfApi:
+        set_client_factory(lambda: self._web.library_client(MAX_LISTING))
+        return HfApi(endpoint=self._endpoint, token=self._token or False, library_name=LIBRARY)
+
+    def _resolve(self, api: HfApi) -> str:
+        address = self._address
+        try:
+            info = api.repo_info(address.repository, revision=address.revision, repo_type=address.kind)
+        except Exception as error:
+            raise self._translate(error) from error
+        if not isinstance(info.sha, str) or not info.sha:
+            raise ProtocolFailed(f"the Hub does not tell the commit of {self._uri}")
+        return info.sha
+
+    def _tree(self, api: HfApi, commit: str) -> Iterator[RepoFile]:
+        address = self._address
+        entries = api.list_repo_tree(address.repository, recursive=True, revision=commit, repo_type=address.kind)
+        try:
+            for entry in islice(entries, MAX_FILES + 1):
+                if isinstance(entry, RepoFile):
+                    yield entry
+        except Exception as error:
+            raise self._translate(error) from error
+        if next(iter(entries), None) is not None:
+            raise ProtocolFailed(f"the listing of {self._uri} has more than {MAX_FILES} entries")
+
+    def _file(self, entry: RepoFile, commit: str) -> RemoteFile:
+        if not isinstance(entry.size, int) or entry.size < 0:
+            raise ProtocolFailed(f"the Hub does not tell the size of {entry.path[:80]!r} in {self._uri}")
+        if entry.lfs is not None:
+            # The Hub masks the digests of gated files with asterisks for those who may not read them.
+            if not SHA256_DIGITS.fullmatch(entry.lfs.sha256):
+                raise self._answers.gated()
+            digest = Digest(Algorithm.SHA256, entry.lfs.sha256)
+        else:
+            digest = Digest(Algorithm.GIT_SHA1, entry.blob_id)
+        url = hf_hub_url(
+            self._address.repository,
+            entry.path,
+            repo_type=self._address.kind,
+            revision=commit,
+            endpoint=self._endpoint,
+        )
+        return RemoteFile(entry.path, entry.size, (digest,), None, url, xet_hash=getattr(entry, "xet_hash", None))
+
+    def _translate(self, error: Exception) -> DownloadError:
+        """Map what huggingface_hub raises. Its classes are read from the answer's headers, as are ours."""
+        if isinstance(error, DownloadError):
+            return error
+        if isinstance(error, OfflineModeIsEnabled):
+            return ConfigurationError("HF_HUB_OFFLINE forbids to ask the Hub", hint="unset it")
+        if isinstance(error, HFValidationError):
+            return UsageError(f"{self._uri} does not name a repository on the Hub: {error}")
+        if isinstance(error, HfHubHTTPError):
+            headers = error.response.headers
+            text = headers.get("x-error-message", "") or (error.server_message or "")
+            known = self._answers.meaning(error.response.status_code, headers.get("x-error-code", ""), text)
+            return known or ProtocolFailed(f"the Hub answered HTTP {error.response.status_code} for {self._uri}")
+        return ProtocolFailed(f"the Hub's answer for {self._uri} makes no sense: {type(error).__name__}: {error}")

@@ -1,0 +1,43 @@
+"""The bounded memory of a download: page-aligned buffers of one size, handed out and taken back."""
+
+from __future__ import annotations
+
+import mmap
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Buffers:
+    """At most `count` buffers of `size` bytes; page-aligned, so that they can be written with O_DIRECT."""
+
+    def __init__(self, count: int, size: int) -> None:
+        self.size = size
+        self._free: list[memoryview] = []
+        self._unmade = count
+        self._returned = threading.Condition()
+
+    def acquire(self, reclaim: Callable[[], memoryview | None], check: Callable[[], None]) -> memoryview:
+        """Return a free buffer, else what `reclaim` can spare, else wait for one. `check` raises to end the wait."""
+        while True:
+            with self._returned:
+                if self._free:
+                    return self._free.pop()
+                if self._unmade:
+                    self._unmade -= 1
+                    return memoryview(mmap.mmap(-1, self.size))
+            spared = reclaim()
+            if spared is not None:
+                return spared
+            check()
+            with self._returned:
+                if not self._free:
+                    self._returned.wait(0.2)
+
+    def release(self, buffer: memoryview) -> None:
+        """Take a buffer back."""
+        with self._returned:
+            self._free.append(buffer)
+            self._returned.notify()

@@ -1,0 +1,229 @@
+"""Moves files over anything that a source can read spans of: many ranges at once, or one stream for each file.
+
+Workers fill page-aligned buffers, write each to the volume and leave it to the file's hasher, which follows in order.
+So hashing costs no second pass, and memory is bounded by the number of buffers whatever the artifact's size.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from downloader.errors import DownloadError, IntegrityError, InternalError, Verdict
+from downloader.transports.buffers import Buffers
+from downloader.transports.work import Work
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from downloader.artifact import RemoteFile, Span
+    from downloader.cancellation import Cancellation
+    from downloader.meter import Meter
+    from downloader.sources import Body, Source
+    from downloader.transports import Landing
+
+PAGE = 4096
+GRACE = 10.0
+"""Seconds that workers get to end after a cancellation; one that hangs in the file system is left behind."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The numbers of a ranged transport. Memory is `buffers * buffer_size` bytes."""
+
+    connections: int = 8
+    whole_files: bool = False
+    """One request for all that is missing of a file, instead of one for each buffer."""
+    buffer_size: int = 4 << 20
+    buffers: int = 20
+    unsynced: int = 24 << 20
+    """Bytes that may be on the volume without being journalled: what a kill may cost, besides what is in flight."""
+
+
+class Ranged:
+    """A transport over `Source.open`."""
+
+    def __init__(self, source: Source, meter: Meter, cancellation: Cancellation, shape: Shape) -> None:
+        self._source = source
+        self._meter = meter
+        self._cancellation = cancellation
+        self._shape = shape
+        self._buffers = Buffers(max(shape.buffers, shape.connections), shape.buffer_size)
+        self._lock = threading.Condition()
+        self._waiting: deque[RemoteFile] = deque()
+        self._works: list[Work] = []
+        self._beginning = 0
+        self._refetched: set[str] = set()
+
+    def fetch(self, files: Sequence[RemoteFile], landing: Landing) -> None:
+        """Bring every file home."""
+        self._waiting.extend(files)
+        count = self._shape.connections
+        if self._shape.whole_files or all(file.size <= self._shape.buffer_size for file in files):
+            count = min(count, len(files))
+        crew = [
+            threading.Thread(target=self._work, args=(landing,), name=f"worker-{n}", daemon=True) for n in range(count)
+        ]
+        for worker in crew:
+            worker.start()
+        for worker in crew:
+            while worker.is_alive() and self._cancellation.reason is None:
+                worker.join(0.5)
+        for worker in crew:
+            worker.join(GRACE if worker.is_alive() else None)
+        self._cancellation.check()
+
+    def _work(self, landing: Landing) -> None:
+        """Run one worker until nothing is left to do."""
+        try:
+            while (task := self._next_task(landing)) is not None:
+                work, span = task
+                error = self._fetch_span(work, span) if span is not None else None
+                self._settle(work, error, landing)
+        except DownloadError as error:
+            self._cancellation.cancel(error)
+        except Exception as error:  # a bug must end the run, not only this thread
+            log.debug("a worker failed", exc_info=True)
+            bug = InternalError(f"a worker failed: {type(error).__name__}: {error}", hint="please report this")
+            bug.__cause__ = error
+            self._cancellation.cancel(bug)
+
+    def _next_task(self, landing: Landing) -> tuple[Work, Span | None] | None:
+        """Return a span to fetch, or a file of which nothing is missing; None when all is done or ends."""
+        while True:
+            with self._lock:
+                if self._cancellation.reason is not None:
+                    return None
+                work = next((work for work in self._works if work.pending), None)
+                if work is not None:
+                    work.in_flight += 1
+                    return work, work.take(None if self._shape.whole_files else self._shape.buffer_size)
+                if not self._waiting:
+                    if self._beginning == 0 and not self._works:
+                        return None
+                    # A file that is being opened may have work for this thread, one that proves corrupt has again.
+                    self._lock.wait(0.2)
+                    continue
+                file = self._waiting.popleft()
+                self._beginning += 1
+            started = self._begin(file, landing)
+            if started is not None:
+                return started
+
+    def _begin(self, file: RemoteFile, landing: Landing) -> tuple[Work, Span | None] | None:
+        try:
+            work = Work(file, landing.begin(file))
+        except DownloadError as error:
+            with self._lock:
+                self._beginning -= 1
+                self._lock.notify_all()
+            if error.verdict is Verdict.STOP:
+                raise
+            landing.fail(file, error)
+            return None
+        with self._lock:
+            self._beginning -= 1
+            self._works.append(work)
+            work.in_flight += 1
+            span = work.take(None if self._shape.whole_files else self._shape.buffer_size) if work.pending else None
+            self._lock.notify_all()
+        return work, span
+
+    def _fetch_span(self, work: Work, span: Span) -> DownloadError | None:
+        """Fetch a span buffer by buffer; return what went wrong with this file. Errors of the run are raised."""
+        body = self._source.open(work.file, span)
+        try:
+            with self._cancellation.waking(body.interrupt):
+                position = span.start
+                while position < span.stop:
+                    position += self._fill(work, body, position, span.stop)
+                with self._meter.waiting_for_network():
+                    body.readinto(memoryview(bytearray(1)))
+        except DownloadError as error:
+            self._cancellation.check()
+            if error.verdict is Verdict.STOP:
+                raise
+            return error
+        finally:
+            body.close()
+        return None
+
+    def _fill(self, work: Work, body: Body, position: int, stop: int) -> int:
+        """Read one buffer, write it and hand it to the hasher; return how many bytes it brought."""
+        buffer = self._buffers.acquire(self._spare, self._cancellation.check)
+        wanted = min(self._buffers.size - position % self._buffers.size, stop - position)
+        filled = 0
+        try:
+            with self._meter.waiting_for_network():
+                while filled < wanted:
+                    self._cancellation.check()
+                    filled += body.readinto(buffer[filled:wanted])
+        except DownloadError:
+            # What came so far is worth keeping: the next protocol or the next pod goes on behind it.
+            filled -= filled % PAGE
+            if filled:
+                with suppress(DownloadError):
+                    self._write(work, position, buffer, filled)
+            self._buffers.release(buffer)
+            raise
+        try:
+            self._write(work, position, buffer, filled)
+        except DownloadError:
+            self._buffers.release(buffer)
+            raise
+        work.absorb(position, buffer, filled, self._buffers.release)
+        return filled
+
+    def _write(self, work: Work, position: int, buffer: memoryview, length: int) -> None:
+        work.partial.write(position, buffer[:length])
+        limit = self._shape.unsynced // max(1, sum(1 for other in self._works if other.in_flight))
+        work.partial.complete(position, position + length, flush_after=limit)
+        self._meter.landed(length)
+
+    def _spare(self) -> memoryview | None:
+        with self._lock:
+            works = list(reversed(self._works))
+        return next((buffer for work in works if (buffer := work.spare()) is not None), None)
+
+    def _settle(self, work: Work, error: DownloadError | None, landing: Landing) -> None:
+        """Take leave of a span; the last one of a file delivers it or leaves it to the next attempt."""
+        if error is None:
+            work.hash_ready(self._buffers.release)
+            if work.claim():
+                self._deliver(work, landing)
+                return
+        with self._lock:
+            work.in_flight -= 1
+            work.error = work.error or error
+            if work.error is None or work.in_flight:
+                return
+        self._leave(work, work.error, landing)
+
+    def _deliver(self, work: Work, landing: Landing) -> None:
+        try:
+            landing.deliver(work.partial, work.results())
+        except IntegrityError as error:
+            if work.file.path in self._refetched:
+                self._leave(work, error, landing)
+                return
+            log.warning("%s; it is fetched again", error)
+            self._refetched.add(work.file.path)
+            self._waiting.append(work.file)
+        self._forget(work)
+
+    def _leave(self, work: Work, error: DownloadError, landing: Landing) -> None:
+        work.drop(self._buffers.release)
+        work.partial.close()
+        landing.fail(work.file, error)
+        self._forget(work)
+
+    def _forget(self, work: Work) -> None:
+        with self._lock:
+            self._works.remove(work)
+            self._lock.notify_all()

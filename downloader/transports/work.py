@@ -1,0 +1,139 @@
+"""One file on its way: which spans are still to be fetched, and the hasher that follows them in order."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from downloader.artifact import Span
+from downloader.integrity import Hasher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from downloader.artifact import Algorithm, RemoteFile
+    from downloader.errors import DownloadError
+    from downloader.volume import Partial
+
+READ_BACK = 1 << 20
+
+
+class Work:
+    """A file that workers fetch span by span.
+
+    Spans are handed out in order and hashed in order: a buffer that is ready before its turn waits, and when memory
+    is short its bytes are read back from the volume instead. One worker at a time hashes; whoever completes the next
+    span takes everything that is ready behind it along.
+    """
+
+    def __init__(self, file: RemoteFile, partial: Partial) -> None:
+        self.file = file
+        self.partial = partial
+        self.error: DownloadError | None = None
+        self.in_flight = 0
+        self._gaps = partial.missing()
+        self._gaps.reverse()
+        self._lock = threading.Lock()
+        self._hasher = Hasher(file)
+        self._hashed = 0
+        self._hashing = False
+        self._claimed = False
+        self._ready: dict[int, tuple[memoryview, int]] = {}
+        self._written = _between(self._gaps[::-1], file.size)
+
+    @property
+    def pending(self) -> bool:
+        """There are spans that nobody has taken yet."""
+        return bool(self._gaps) and self.error is None
+
+    def take(self, limit: int | None) -> Span:
+        """Take the next span to fetch, at most `limit` bytes."""
+        gap = self._gaps.pop()
+        if limit is None or len(gap) <= limit:
+            return gap
+        # Cut at multiples of the limit, so that writes stay aligned after a resume at an odd offset.
+        cut = min(gap.stop, (gap.start // limit + 1) * limit)
+        self._gaps.append(Span(cut, gap.stop))
+        return Span(gap.start, cut)
+
+    def absorb(self, start: int, buffer: memoryview, length: int, release: Callable[[memoryview], None]) -> None:
+        """Take a buffer whose bytes are on the volume; hash what is next in order."""
+        with self._lock:
+            self._ready[start] = (buffer, length)
+        self.hash_ready(release)
+
+    def hash_ready(self, release: Callable[[memoryview], None]) -> None:
+        """Hash everything that is next in order, unless another thread is doing it."""
+        while (piece := self._next_piece()) is not None:
+            buffer, length = piece
+            if buffer is None:
+                self._hash_from_volume(length)
+            else:
+                self._hasher.update(buffer[:length])
+                release(buffer)
+            with self._lock:
+                self._hashed += length
+                self._hashing = False
+
+    def _next_piece(self) -> tuple[memoryview | None, int] | None:
+        with self._lock:
+            if self._hashing:
+                return None
+            piece: tuple[memoryview | None, int] | None = self._ready.pop(self._hashed, None)
+            if piece is None:
+                stop = self._written.pop(self._hashed, None)
+                if stop is None:
+                    return None
+                piece = (None, stop - self._hashed)
+            self._hashing = True
+            return piece
+
+    def _hash_from_volume(self, length: int) -> None:
+        view = memoryview(bytearray(min(READ_BACK, length)))
+        position, stop = self._hashed, self._hashed + length
+        while position < stop:
+            count = self.partial.readinto(position, view[: stop - position])
+            self._hasher.update(view[:count])
+            position += count
+
+    def spare(self) -> memoryview | None:
+        """Give up the buffer that would wait longest for its turn; its bytes will be read back from the volume."""
+        with self._lock:
+            if not self._ready:
+                return None
+            start = max(self._ready)
+            buffer, length = self._ready.pop(start)
+            self._written[start] = start + length
+            return buffer
+
+    def claim(self) -> bool:
+        """Say once, to one thread, that every byte is on the volume and hashed."""
+        with self._lock:
+            if self._claimed or self._hashing or self._hashed < self.file.size:
+                return False
+            self._claimed = True
+            return True
+
+    def results(self) -> Mapping[Algorithm, str]:
+        """Return the digests of the whole file."""
+        return self._hasher.results()
+
+    def drop(self, release: Callable[[memoryview], None]) -> None:
+        """Give all waiting buffers back; nothing will be hashed any more."""
+        with self._lock:
+            waiting = [buffer for buffer, _ in self._ready.values()]
+            self._ready.clear()
+        for buffer in waiting:
+            release(buffer)
+
+
+def _between(gaps: list[Span], size: int) -> dict[int, int]:
+    """Return what lies between the gaps, start → stop: the bytes that are on the volume already."""
+    written, position = {}, 0
+    for gap in gaps:
+        if gap.start > position:
+            written[position] = gap.start
+        position = gap.stop
+    if position < size:
+        written[position] = size
+    return written
