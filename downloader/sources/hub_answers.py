@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from downloader.errors import AccessDenied, DownloadError, SourceNotFound
 
-WITH_TOKEN = "set HF_TOKEN to a token with access"
+TOKEN_HINT = "set HF_TOKEN to a token with access"  # noqa: S105 - a hint, no secret
 BAD_TOKEN = ("invalid credentials", "invalid username or password")
 UNAUTHORIZED, FORBIDDEN, MISSING = 401, 403, 404
 
@@ -36,7 +36,7 @@ class HubAnswers:
 
     def gated(self) -> AccessDenied:
         """Return the error for a repository whose owner wants to approve each reader."""
-        hint = "ask for access on its page, with the account of HF_TOKEN" if self._with_token else WITH_TOKEN
+        hint = "ask for access on its page, with the account of HF_TOKEN" if self._with_token else TOKEN_HINT
         return AccessDenied(f"{self._repository} is a gated repository that asks for approval", hint=hint)
 
     def _no_revision(self) -> SourceNotFound:
@@ -48,12 +48,12 @@ class HubAnswers:
 
     def _no_repository(self) -> SourceNotFound:
         hint = (
-            "check the name, and that the token may see it" if self._with_token else f"if it is private, {WITH_TOKEN}"
+            "check the name, and that the token may see it" if self._with_token else f"if it is private, {TOKEN_HINT}"
         )
         return SourceNotFound(f"the Hub has no repository {self._repository} that we may see", hint=hint)
 
     def _no_token(self) -> AccessDenied:
-        return AccessDenied(f"the Hub wants a valid token for {self._repository}", hint=WITH_TOKEN)
+        return AccessDenied(f"the Hub wants a valid token for {self._repository}", hint=TOKEN_HINT)
 
     def _not_allowed(self) -> AccessDenied:
-        return AccessDenied(f"the token in HF_TOKEN may not read {self._repository}", hint=WITH_TOKEN)
+        return AccessDenied(f"the token in HF_TOKEN may not read {self._repository}", hint=TOKEN_HINT)
