@@ -58,7 +58,7 @@ class Exchange:
             return
         if "if-match" in asked and etag not in [name.strip() for name in asked["if-match"].split(",")]:
             self._refuse(412, {})
-        elif self._request.method == "GET" and asked.get("if-range", etag) == etag:
+        elif self._request.method == "GET" and self._reply.divisible and asked.get("if-range", etag) == etag:
             self._obey_range(_RANGE.fullmatch(asked.get("range", "")))
 
     def _obey_range(self, asked: re.Match[str] | None) -> None:

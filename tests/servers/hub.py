@@ -1,4 +1,4 @@
-"""A Hugging Face Hub on loopback, real enough for the real `huggingface_hub` client.
+"""A Hugging Face Hub on loopback, real enough for the real `huggingface_hub`, `hf` and `hf_xet`.
 
     with Hub() as hub:
         model = hub.create("org/model", private=True, members={"alice"})
@@ -9,7 +9,8 @@
         assert hub.log.sent("cdn") == 50 << 20
 
 Routes, for faults and for the log: `api` (repository info), `tree`, `token` (access to Xet), `resolve` (also the small
-files themselves) on the Hub's port; `cdn` on a port of its own.
+files themselves) on the Hub's port; `cdn`, `cas` with `telemetry`, and `xorb` on ports of their own, which can be
+closed and opened: `hub.cdn.server`, `hub.xet.server`, `hub.xet.transfer_host`.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import quote, urlencode
 
 from tests.servers.blobs import Shelf
+from tests.servers.cas import XetServices
 from tests.servers.faults import Faults
 from tests.servers.hub_routes import HubRoutes
 from tests.servers.messages import Log, Record, Reply
 from tests.servers.origin import Server
 from tests.servers.repository import Kind, Repository, StoredFile
 from tests.servers.signatures import Signer
+from tests.servers.xet import XetStore
 
 if TYPE_CHECKING:
     from tests.servers.messages import Request
@@ -75,6 +78,10 @@ class Hub:
         self._shelf = self._stack.enter_context(Shelf())
         self.cdn = ContentNetwork(self.faults, self.log)
         self._stack.enter_context(self.cdn.server)
+        self._xet_store = XetStore(self._shelf)
+        self.xet = XetServices(self._xet_store, self.faults, self.log)
+        self._stack.enter_context(self.xet.server)
+        self._stack.enter_context(self.xet.transfer_host)
         self.server = self._stack.enter_context(Server(HubRoutes(self), self.faults, self.log))
 
     @property
@@ -84,8 +91,15 @@ class Hub:
 
     @property
     def leaks(self) -> list[Record]:
-        """Requests that carried the Hub's token to another origin."""
-        return [record for record in self.log.records() if record.route == "cdn" and record.request.bearer is not None]
+        """Requests that carried credentials to an origin that must not see them."""
+        strangers = {"cdn": True, "xorb": True, "cas": False, "telemetry": False}
+        return [
+            record
+            for record in self.log.records()
+            if record.route in strangers
+            and record.request.bearer is not None
+            and (strangers[record.route] or record.request.bearer in self.tokens)
+        ]
 
     def create(
         self,
@@ -97,7 +111,7 @@ class Hub:
         members: set[str] | None = None,
     ) -> Repository:
         """Make an empty repository."""
-        repository = Repository(kind, name, self._shelf, None, private, gated, members=members or set())
+        repository = Repository(kind, name, self._shelf, self._xet_store.add, private, gated, members=members or set())
         self.repositories[kind, name] = repository
         return repository
 

@@ -110,7 +110,13 @@ def _tree(asked: _Asked) -> Reply:
 def _xet_token(asked: _Asked) -> Reply:
     """Hand out access to the CAS, in headers for the hub client and as JSON for hf_xet."""
     _pass_gate(asked)
-    raise _Refusal(404, "This Hub keeps nothing in Xet")
+    access = asked.hub.xet.access()
+    headers = {
+        "X-Xet-Cas-Url": str(access["casUrl"]),
+        "X-Xet-Access-Token": str(access["accessToken"]),
+        "X-Xet-Token-Expiration": str(access["exp"]),
+    }
+    return _json("token", access, headers)
 
 
 def _resolve(asked: _Asked) -> Reply:

@@ -51,13 +51,15 @@ class Request:
 
 @dataclass
 class Reply:
-    """What an application answers. A whole body of status 200 may be asked for in parts."""
+    """What an application answers."""
 
     route: str
     """The kind of request, by which faults and the log tell replies apart."""
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     content: Blob | bytes = b""
+    divisible: bool = True
+    """Whether a Range header means bytes of this content."""
 
 
 @dataclass

@@ -75,7 +75,7 @@ class Repository:
     kind: Kind
     name: str
     shelf: Shelf
-    store_in_xet: Callable[[Blob], str] | None
+    store_in_xet: Callable[[Blob], str]
     private: bool = False
     """Only members can see it."""
     gated: bool = False
@@ -134,5 +134,5 @@ class Repository:
             digest.update(piece)
         sha256 = digest.hexdigest()
         pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {blob.size}\n".encode()
-        xet_hash = self.store_in_xet(blob) if storage is Storage.XET and self.store_in_xet else None
+        xet_hash = self.store_in_xet(blob) if storage is Storage.XET else None
         return StoredFile(path, blob, git_oid(pointer), len(pointer), sha256, xet_hash)
