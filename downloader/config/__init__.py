@@ -27,14 +27,17 @@ class Settings:
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str]) -> Settings:
-        """Raise ConfigurationError naming every malformed variable at once."""
+    def from_environment(cls, environ: Mapping[str, str], *, with_s3: bool) -> Settings:
+        """Raise ConfigurationError naming every malformed variable at once.
+
+        Trouble with the S3 variables counts only for a run that needs them: a Job for hf:// may carry half of them.
+        """
         problems: list[str] = []
         settings = cls(
             job=read(JobSettings, environ, problems),
             hub=read(HubSettings, environ, problems),
             web=read(WebSettings, environ, problems),
-            s3=S3Settings.from_environment(environ, problems),
+            s3=S3Settings.from_environment(environ, problems if with_s3 else []),
             cluster=read(ClusterSettings, environ, problems),
         )
         if problems:

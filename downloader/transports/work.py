@@ -34,7 +34,7 @@ class Work:
         self._gaps = partial.missing()
         self._gaps.reverse()
         self._lock = threading.Lock()
-        self._hasher = Hasher(file)
+        self._hasher = Hasher(file.size, file.digests)
         self._hashed = 0
         self._hashing = False
         self._claimed = False

@@ -1,0 +1,45 @@
+# Everything that a fresh machine needs: make demo, make test. See README.md.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint docs bench lock clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+$(READY): requirements-dev.txt pyproject.toml tests/prepare
+	tests/prepare venv $(PYTHON)
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(READY) ## Download a model over hf://, s3:// and https:// from local servers; URI=hf://org/model for a real one
+	@tests/prepare servers
+	@$(BIN)/python -m tests.demo $(URI)
+
+test: $(READY) ## Run the whole suite
+	@tests/prepare servers
+	$(BIN)/pytest
+
+lint: $(READY) ## Check style, types, layers and generated pages
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m downloader.config.page --check docs/environment.md
+
+docs: $(READY) ## Write the generated pages anew
+	$(BIN)/python -m downloader.config.page docs/environment.md
+
+bench: $(READY) ## Measure against curl, aria2c and s5cmd, side by side
+	@tests/prepare servers
+	$(BIN)/python -m tests.benchmarks
+
+lock: $(READY) ## Pin the dependencies anew, with hashes
+	$(BIN)/pip-compile -q --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o requirements.txt pyproject.toml
+	$(BIN)/pip-compile -q --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-header --allow-unsafe --extra dev -c requirements.txt -o requirements-dev.txt pyproject.toml
+
+clean: ## Remove what was made here
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

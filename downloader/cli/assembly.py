@@ -1,0 +1,75 @@
+"""From settings to objects: the only place where the parts of a run meet."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from downloader import __version__
+from downloader.plan import in_force
+from downloader.selection import Selection
+from downloader.sources.catalog import scheme_of
+from downloader.wire import Web
+from downloader.wire.connection import Timeouts
+from downloader.wire.proxies import Proxies
+from downloader.wire.tls import trust
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from downloader.artifact import Protocol
+    from downloader.config import Settings
+    from downloader.redaction import Redactor
+    from downloader.sources import Source
+
+USER_AGENT = f"artifact-downloader/{__version__}"
+LONGEST_SILENCE = 30.0
+LISTING_SILENCE = 60.0
+SHARE_OF_STALL = 0.75
+"""Trouble of one span is raised before the watchdog barks: a named cause is worth more than "nothing arrived"."""
+
+log = logging.getLogger(__name__)
+
+
+def make_web(uri: str, settings: Settings, environ: Mapping[str, str]) -> Web:
+    """Return the HTTP plane for a source, with the trust that its kind asks for."""
+    bundles = [settings.web.ca_bundle] if settings.web.ca_bundle else []
+    verify = True
+    if uri.startswith("s3://"):
+        bundles.extend(settings.s3.trusted)
+        verify = settings.s3.verify
+    read = min(LONGEST_SILENCE, max(1.0, settings.job.stall_timeout / 4))
+    timeouts = Timeouts(connect=min(10.0, read), read=read)
+    return Web(trust(bundles, verify=verify), Proxies(environ), user_agent=USER_AGENT, timeouts=timeouts)
+
+
+def make_source(uri: str, settings: Settings, web: Web) -> Source:
+    """Return the source of a URI. Raises UsageError for one that cannot be understood."""
+    return scheme_of(uri).make(uri, settings, web)
+
+
+def sequence_for(uri: str, settings: Settings) -> tuple[Protocol, ...]:
+    """Return the protocols in force for a URI."""
+    scheme = scheme_of(uri)
+    return in_force(settings.job.sequence, scheme.fitting, scheme.default)
+
+
+def selection_of(settings: Settings) -> Selection:
+    """Return the filters of a run."""
+    return Selection(settings.job.include, settings.job.exclude)
+
+
+def silence(settings: Settings) -> float:
+    """Return the seconds of trouble that one span is given."""
+    return settings.job.stall_timeout * SHARE_OF_STALL
+
+
+def listing_silence(settings: Settings) -> float:
+    """Return the seconds of trouble that listing the source is given."""
+    return min(LISTING_SILENCE, silence(settings))
+
+
+def learn_secrets(settings: Settings, redactor: Redactor) -> None:
+    """Tell the redactor every secret of the settings."""
+    redactor.add(settings.hub.token, settings.web.token, *(settings.web.headers or {}).values())
+    redactor.add(settings.s3.access_key_id, settings.s3.secret_access_key, settings.s3.session_token)

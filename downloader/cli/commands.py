@@ -1,0 +1,213 @@
+"""The commands: argv and environment become settings, settings become a run, its error becomes the exit status."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+from downloader import __version__
+from downloader.artifact import Protocol, shown_url
+from downloader.config import Settings
+from downloader.config.job import bandwidth, protocols
+from downloader.config.variables import Malformed, seconds
+from downloader.errors import DownloadError, UsageError
+from downloader.log import set_up
+from downloader.redaction import Redactor
+from downloader.vocabulary import last_line
+from downloader.words import bytes_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+log = logging.getLogger(__name__)
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+@dataclass
+class Invocation:
+    """What every command is given: the environment, where to write, and what the group's options said."""
+
+    environ: Mapping[str, str]
+    stdout: TextIO
+    stderr: TextIO
+    redactor: Redactor
+    quiet: bool = False
+    log_level: str | None = None
+    abandoned: bool = False
+
+    def settings(self, uri: str) -> Settings:
+        """Read the environment for a run with this URI."""
+        from downloader.cli.assembly import learn_secrets
+
+        settings = Settings.from_environment(self.environ, with_s3=uri.startswith("s3://"))
+        learn_secrets(settings, self.redactor)
+        return settings
+
+
+class Parsed(click.ParamType[Any]):
+    """An option that is read by the parser of its environment variable, so that both mean the same."""
+
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+        """Parse the text of an option."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._parse(value)
+        except Malformed as error:
+            self.fail(f"{value!r} is not {error}", param, ctx)
+
+
+def _filters(command: Callable[..., Any]) -> Callable[..., Any]:
+    exclude = click.option(
+        "--exclude", "exclude", multiple=True, metavar="GLOB", help="Then leave these out. [AIM_HF_EXCLUDE]"
+    )
+    include = click.option(
+        "--include", "include", multiple=True, metavar="GLOB", help="Keep only these files. [AIM_HF_INCLUDE]"
+    )
+    return include(exclude(command))
+
+
+@click.group(context_settings=CONTEXT)
+@click.option("-q", "--quiet", is_flag=True, help="Only warnings, and the last line.")
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    help="How much is said on stderr. [AIM_LOG_LEVEL]",
+)
+@click.version_option(__version__, prog_name="artifact-downloader")
+@click.pass_obj
+def cli(invocation: Invocation, *, quiet: bool, log_level: str | None) -> None:
+    """Bring an AI model artifact onto a volume, verified byte by byte.
+
+    An artifact is named by a URI: hf://org/name[@revision][/path], s3://bucket/prefix-or-key, or http(s)://host/file.
+    A run that was interrupted goes on where it stopped when the same command is given again.
+    Results go to stdout, everything else to stderr. Names in brackets are environment variables.
+    """
+    invocation.quiet = quiet
+    invocation.log_level = log_level
+
+
+@cli.command(context_settings=CONTEXT)
+@click.argument("uri")
+@click.argument("target", required=False, type=click.Path(path_type=Path))
+@_filters
+@click.option(
+    "--protocol",
+    "sequence",
+    type=Parsed("list", protocols),
+    help=f"Protocols to try in order, of {', '.join(Protocol)}. [AIM_DOWNLOADER_PROTOCOL]",
+)
+@click.option("--connections", type=click.IntRange(1, 64), help="Connections at once. [AIM_CONNECTIONS]")
+@click.option("--bandwidth", type=Parsed("rate", bandwidth), help="Bytes per second, such as 200M. [AIM_BANDWIDTH]")
+@click.option("--stall-timeout", type=Parsed("seconds", seconds), help="Patience with silence. [STALL_TIMEOUT]")
+@click.option("--deadline", type=Parsed("seconds", seconds), help="Longest duration of the run. [AIM_DEADLINE]")
+@click.option("--require-digest", is_flag=True, default=None, help="Size alone proves nothing. [AIM_REQUIRE_DIGEST]")
+@click.pass_obj
+def download(invocation: Invocation, uri: str, target: Path | None, **options: Any) -> None:  # noqa: ANN401
+    """Download URI into TARGET [TARGET_DIR].
+
+    What is on the volume already is kept if it proves to be right; what is missing or damaged is fetched. Each file
+    gets its name when its digest is right and it is on the disk; the list of checksums, .artifact.sha256, comes last.
+    """
+    from downloader.cli.download import Download
+    from downloader.cli.watchers import watchers
+
+    settings = _with_options(invocation.settings(uri), target=target, **options)
+    reporters = watchers(settings, invocation.stderr, quiet=invocation.quiet)
+    run = Download(uri, settings, invocation.environ, reporters, invocation.redactor)
+    try:
+        run.run()
+    finally:
+        invocation.abandoned = run.abandoned
+
+
+@cli.command(context_settings=CONTEXT)
+@click.argument("uri")
+@_filters
+@click.pass_obj
+def size(invocation: Invocation, uri: str, **options: Any) -> None:  # noqa: ANN401
+    """Tell how many bytes a download of URI with these filters brings.
+
+    The last line on stdout is a JSON object with the keys url and sizeBytes.
+    """
+    from downloader.cli.listing import list_artifact
+
+    manifest = list_artifact(uri, _with_options(invocation.settings(uri), **options), invocation.environ)
+    log.info("%s in %d files", bytes_text(manifest.size), len(manifest.files))
+    invocation.stderr.flush()
+    invocation.stdout.write(
+        json.dumps({"url": invocation.redactor.redact(shown_url(uri)), "sizeBytes": manifest.size}) + "\n"
+    )
+    invocation.stdout.flush()
+
+
+@cli.command(context_settings=CONTEXT)
+@click.argument("target", required=False, type=click.Path(path_type=Path))
+@_filters
+@click.pass_obj
+def verify(invocation: Invocation, target: Path | None, **options: Any) -> None:  # noqa: ANN401
+    """Check what is in TARGET [TARGET_DIR] against its .artifact.sha256, without network.
+
+    Prints a line for each file that is not as it should be; the exit status is 65 if there is one.
+    """
+    from downloader.cli.verification import verify_target
+
+    settings = _with_options(invocation.settings(""), target=target, **options)
+    verify_target(settings, invocation.stdout)
+
+
+def _with_options(settings: Settings, **options: Any) -> Settings:  # noqa: ANN401
+    """Return the settings with what the command line says in place of the environment."""
+    chosen = {name: value for name, value in options.items() if value not in (None, ())}
+    return replace(settings, job=replace(settings.job, **chosen))
+
+
+def main(arguments: list[str], environ: Mapping[str, str], stdout: TextIO, stderr: TextIO) -> tuple[int, bool]:
+    """Run one command; return its exit status, and whether a thread hangs so that the process must just be left."""
+    redactor = Redactor()
+    invocation = Invocation(environ, stdout, stderr, redactor)
+    log_level = _level(arguments, environ)
+    logs = set_up(stderr, redactor, log_level)
+    try:
+        _invoke(arguments, invocation)
+    except DownloadError as error:
+        logs.end(last_line(error, redactor))
+        return error.exit_status, invocation.abandoned
+    finally:
+        logs.restore()
+    return 0, invocation.abandoned
+
+
+def _invoke(arguments: list[str], invocation: Invocation) -> None:
+    try:
+        cli.main(arguments, prog_name="artifact-downloader", standalone_mode=False, obj=invocation)
+    except click.exceptions.Exit:
+        return
+    except click.exceptions.NoArgsIsHelpError as error:
+        invocation.stderr.write(error.format_message() + "\n")
+        raise UsageError("a command is missing", hint="see artifact-downloader --help") from error
+    except click.ClickException as error:
+        raise UsageError(error.format_message(), hint="see artifact-downloader --help") from error
+
+
+def _level(arguments: list[str], environ: Mapping[str, str]) -> str:
+    """Find the log level before click does: its own complaints go through the log, too."""
+    wanted = environ.get("AIM_LOG_LEVEL", "info").strip().lower()
+    for position, argument in enumerate(arguments):
+        if argument in ("-q", "--quiet"):
+            wanted = "warning"
+        elif argument == "--log-level" and position + 1 < len(arguments):
+            wanted = arguments[position + 1]
+        elif argument.startswith("--log-level="):
+            wanted = argument.partition("=")[2]
+    return wanted if wanted in ("debug", "info", "warning", "error") else "info"

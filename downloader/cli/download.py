@@ -1,0 +1,161 @@
+"""The main job: one artifact onto one volume, shown to whoever watches."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from downloader.artifact import Phase, shown_url
+from downloader.cli.assembly import (
+    listing_silence,
+    make_source,
+    make_web,
+    selection_of,
+    sequence_for,
+    silence,
+)
+from downloader.cli.session import Session
+from downloader.engine import Engine, Outcome, Plan
+from downloader.errors import DownloadError
+from downloader.meter import Ticker, Watchdog
+from downloader.reporters.fanout import FanOut
+from downloader.reporters.termination import TerminationMessage, sentence
+from downloader.sources.retry import Patience, PersistentSource
+from downloader.transports.catalog import Workshop
+from downloader.transports.ranged import Shape
+from downloader.volume import Volume
+from downloader.words import bytes_text, seconds_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from downloader.config import Settings
+    from downloader.redaction import Redactor
+    from downloader.reporters import Reporter
+
+log = logging.getLogger(__name__)
+
+
+class Download:
+    """One run of the `download` command."""
+
+    def __init__(
+        self,
+        uri: str,
+        settings: Settings,
+        environ: Mapping[str, str],
+        reporters: list[Reporter],
+        redactor: Redactor,
+    ) -> None:
+        self._uri = uri
+        self._settings = settings
+        self._environ = environ
+        self._session = Session(settings.job.deadline)
+        self._reporters = FanOut(reporters)
+        self._termination = TerminationMessage(redactor, settings.job.termination_log)
+        self._volume: Volume | None = None
+        self._started = time.monotonic()
+
+    @property
+    def abandoned(self) -> bool:
+        """A thread still hangs: leave the process without waiting for it."""
+        return self._session.abandoned
+
+    def run(self) -> Outcome:
+        """Download. Raises one of our errors, after everybody who watches has been told."""
+        job = self._settings.job
+        meter = self._session.meter
+        watchdog = Watchdog(meter, job.stall_timeout)
+        ticker = Ticker(meter, [watchdog.look, self._reporters.report], stuck_volume=self._stuck_volume)
+        ticker.start()
+        try:
+            outcome = self._session.run(lambda: self._bring(watchdog))
+        except DownloadError as error:
+            ticker.stop()
+            self._finish(error)
+            raise
+        ticker.stop()
+        self._tell(outcome)
+        self._finish(None)
+        return outcome
+
+    def _bring(self, watchdog: Watchdog) -> Outcome:
+        """Do the work, in the engine's thread."""
+        settings, session = self._settings, self._session
+        job = settings.job
+        sequence = sequence_for(self._uri, settings)
+        with_web = make_web(self._uri, settings, self._environ)
+        source = make_source(self._uri, settings, with_web)
+        if job.expected_size:
+            session.meter.expect(job.expected_size, 0)
+        workshop = Workshop(source, session.meter, self._shape(), silence(settings))
+        patience = Patience(silence(settings), session.meter, session.cancellation)
+        plan = Plan(selection_of(settings), sequence, silence(settings) * 0.9, require_digest=job.require_digest)
+        self._volume = volume = Volume(job.target)
+        try:
+            with volume.lease(shown_url(self._uri), self._wait_for, session.cancellation.check, ttl=job.lease_ttl):
+                engine = Engine(
+                    PersistentSource(source, patience, listing_silence=listing_silence(settings)),
+                    volume,
+                    workshop.make,
+                    plan,
+                    meter=session.meter,
+                    watchdog=watchdog,
+                    cancellation=session.cancellation,
+                )
+                return engine.run()
+        finally:
+            volume.close()
+            source.close()
+            with_web.close()
+
+    def _shape(self) -> Shape:
+        return Shape(connections=self._settings.job.connections)
+
+    def _wait_for(self, holder: str) -> None:
+        self._session.meter.enter(Phase.WAITING, f"waiting for {holder} to finish with the volume")
+
+    def _stuck_volume(self) -> str:
+        operation = self._volume.oldest_operation() if self._volume is not None else None
+        if operation is None or operation[1] < self._settings.job.volume_timeout:
+            return ""
+        return f"the volume has not answered for {seconds_text(operation[1])}: {operation[0]}"
+
+    def _tell(self, outcome: Outcome) -> None:
+        """Say what was brought, and what could be proved about it."""
+        manifest = outcome.manifest
+        proofs = Counter(str(proof.algorithm) if proof else "size only" for proof in outcome.proofs.values())
+        seconds = time.monotonic() - self._started
+        fetched = self._session.meter.snapshot().received_bytes
+        known = len(manifest.files) - len(outcome.proofs)
+        if known:
+            proofs["verified before"] = known
+        judged = ", ".join(
+            f"{count} by {name}" if name != "verified before" else f"{count} {name}" for name, count in proofs.items()
+        )
+        log.info(
+            "%s: %d files, %s; %s fetched in %s; %s",
+            shown_url(self._uri),
+            len(manifest.files),
+            bytes_text(manifest.size),
+            bytes_text(fetched),
+            seconds_text(seconds),
+            judged,
+        )
+
+    def _finish(self, error: DownloadError | None) -> None:
+        """Tell the reporters and Kubernetes how it ended."""
+        last = self._session.meter.snapshot(self._stuck_volume())
+        status = error.exit_status if error else 0
+        final = replace(
+            last, phase=Phase.FAILED if error else Phase.DONE, message=str(error) if error else last.message
+        )
+        self._reporters.close(final)
+        seconds = time.monotonic() - self._started
+        reason = str(error) if error else ""
+        self._termination.write(
+            sentence(shown_url(self._uri), final, seconds=seconds, exit_status=status, reason=reason)
+        )

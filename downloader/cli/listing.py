@@ -1,0 +1,28 @@
+"""Listing an artifact without downloading it: the check-size door."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from downloader.cli.assembly import listing_silence, make_source, make_web, selection_of
+from downloader.cli.session import Session
+from downloader.sources.retry import Patience, PersistentSource
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from downloader.artifact import Manifest
+    from downloader.config import Settings
+
+
+def list_artifact(uri: str, settings: Settings, environ: Mapping[str, str]) -> Manifest:
+    """Return the manifest that a download with these settings fetches."""
+    session = Session(settings.job.deadline)
+    patience = Patience(listing_silence(settings), session.meter, session.cancellation)
+
+    def listing() -> Manifest:
+        source = make_source(uri, settings, make_web(uri, settings, environ))
+        persistent = PersistentSource(source, patience, listing_silence=listing_silence(settings))
+        return selection_of(settings).of(persistent.manifest())
+
+    return session.run(listing)

@@ -1,0 +1,223 @@
+"""Runs the plan: lists, takes stock of the volume, and makes an attempt with each protocol at what is missing."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from downloader.artifact import Algorithm, Phase
+from downloader.cancellation import Cancellation
+from downloader.errors import DownloadError, IntegrityError, SourceChanged, Verdict
+from downloader.integrity import hash_file, judge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from downloader.artifact import Digest, Manifest, Protocol, RemoteFile
+    from downloader.meter import Meter, Watchdog
+    from downloader.selection import Selection
+    from downloader.sources import Source
+    from downloader.transports import Transport
+    from downloader.volume import Partial, Volume
+
+MAX_RELISTINGS = 2
+"""How often a source may change under us before that is the user's problem."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run is asked to do."""
+
+    selection: Selection
+    sequence: tuple[Protocol, ...]
+    silence: float
+    """Seconds without a byte from anybody after which one file's passing trouble ends the whole attempt."""
+    require_digest: bool = False
+    keep_corrupt: bool = False
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run has achieved."""
+
+    manifest: Manifest
+    checksums: dict[str, str] = field(default_factory=dict)
+    """Path → sha256 of everything that has its final name."""
+    proofs: dict[str, Digest | None] = field(default_factory=dict)
+    """Path → the published digest that proved the bytes fetched in this run; None where only the size could be."""
+    protocols: list[Protocol] = field(default_factory=list)
+    """The protocols that were tried."""
+
+
+class Engine:
+    """One run over one volume that nobody else holds."""
+
+    def __init__(
+        self,
+        source: Source,
+        volume: Volume,
+        transports: Callable[[Protocol, Cancellation], Transport],
+        plan: Plan,
+        *,
+        meter: Meter,
+        watchdog: Watchdog,
+        cancellation: Cancellation,
+    ) -> None:
+        self._source = source
+        self._volume = volume
+        self._transports = transports
+        self._plan = plan
+        self._meter = meter
+        self._watchdog = watchdog
+        self._cancellation = cancellation
+
+    def run(self) -> Outcome:
+        """Bring the artifact home. Raises one of our errors; the volume can be resumed whatever happens."""
+        for relistings_left in range(MAX_RELISTINGS, -1, -1):
+            try:
+                return self._run_listing()
+            except SourceChanged as error:
+                if not relistings_left:
+                    raise
+                log.warning("%s; listing it again", error.message)
+                self._meter.restart()
+        raise AssertionError("unreachable")
+
+    def _run_listing(self) -> Outcome:
+        self._meter.enter(Phase.LISTING)
+        manifest = self._plan.selection.of(self._source.manifest())
+        self._meter.expect(manifest.size, len(manifest.files))
+        self._cancellation.check()
+        outcome = Outcome(manifest)
+        missing = self._take_stock(outcome)
+        if missing:
+            self._fetch(missing, outcome)
+        self._meter.enter(Phase.VERIFYING)
+        self._volume.publish(manifest, outcome.checksums)
+        self._meter.enter(Phase.DONE)
+        return outcome
+
+    def _take_stock(self, outcome: Outcome) -> list[RemoteFile]:
+        """Find out what is on the volume, prove what is unproved, and check that the rest has room."""
+        survey = self._volume.survey(outcome.manifest)
+        for file, checksum in survey.proved:
+            outcome.checksums[file.path] = checksum
+            self._count_present(file)
+        missing = list(survey.missing)
+        if survey.unproved:
+            self._meter.enter(Phase.CHECKING, f"checking {len(survey.unproved)} files that are on the volume already")
+        missing.extend(file for file in survey.unproved if not self._adopt(file, outcome))
+        needed = sum(file.size for file in missing)
+        for file in missing:
+            done = survey.partial_bytes.get(file.path, 0)
+            needed -= done
+            self._meter.landed(done)
+        self._volume.require_space(needed, len(missing))
+        return missing
+
+    def _count_present(self, file: RemoteFile) -> None:
+        self._meter.landed(file.size)
+        self._meter.file_done()
+
+    def _adopt(self, file: RemoteFile, outcome: Outcome) -> bool:
+        """Hash a file of the right size that is on the volume; keep it if it is the right one."""
+        self._cancellation.check()
+        results = hash_file(
+            self._volume.reader(file.path), file.size, file.digests, lambda _: self._cancellation.check()
+        )
+        try:
+            proof = judge(file, results)
+        except IntegrityError:
+            log.info("%s is on the volume, but damaged or of another version; it is fetched again", file.path)
+            return False
+        if proof is None:
+            return False
+        self._volume.adopt(file, results[Algorithm.SHA256])
+        outcome.checksums[file.path] = results[Algorithm.SHA256]
+        outcome.proofs[file.path] = proof
+        self._count_present(file)
+        return True
+
+    def _fetch(self, missing: list[RemoteFile], outcome: Outcome) -> None:
+        """Make the attempts. Raises what ended the last one if anything is still missing."""
+        sequence = self._plan.sequence
+        why = ""
+        for number, protocol in enumerate(sequence, start=1):
+            self._meter.begin_attempt(protocol, number, sequence, why)
+            log.info("attempt %d of %d: %s, %d files missing", number, len(sequence), protocol, len(missing))
+            outcome.protocols.append(protocol)
+            failures = self._attempt(protocol, missing, outcome)
+            missing = [file for file in missing if file.path not in outcome.checksums]
+            if not missing:
+                return
+            error = next(iter(failures.values()))
+            if number == len(sequence):
+                raise error
+            why = f"{protocol} failed for {len(missing)} files: {error.message}; switching to {sequence[number]}"
+            log.warning("%s", why)
+
+    def _attempt(self, protocol: Protocol, files: Sequence[RemoteFile], outcome: Outcome) -> dict[str, DownloadError]:
+        """Make one pass of one protocol over what is missing; return why files are still missing."""
+        attempt = Cancellation(self._cancellation)
+        landing = _Landing(self._volume, self._meter, attempt, self._plan, outcome)
+        self._watchdog.guard(attempt)
+        try:
+            self._transports(protocol, attempt).fetch(files, landing)
+        except DownloadError as error:
+            self._cancellation.check()
+            if error.verdict is Verdict.STOP or isinstance(error, SourceChanged):
+                raise
+            landing.failures.setdefault("", error)
+        finally:
+            self._watchdog.guard(None)
+            attempt.close()
+        return landing.failures
+
+
+class _Landing:
+    """Where a transport's files end: judged, and given their final name."""
+
+    def __init__(self, volume: Volume, meter: Meter, attempt: Cancellation, plan: Plan, outcome: Outcome) -> None:
+        self.failures: dict[str, DownloadError] = {}
+        self._volume = volume
+        self._meter = meter
+        self._attempt = attempt
+        self._plan = plan
+        self._outcome = outcome
+        self._lock = threading.Lock()
+
+    def begin(self, file: RemoteFile) -> Partial:
+        return self._volume.partial(file)
+
+    def deliver(self, partial: Partial, results: Mapping[Algorithm, str]) -> None:
+        file = partial.file
+        try:
+            proof = self._judge(file, results)
+        except IntegrityError:
+            self._meter.landed(-file.size)
+            partial.discard()
+            raise
+        partial.commit(results[Algorithm.SHA256])
+        with self._lock:
+            self._outcome.checksums[file.path] = results[Algorithm.SHA256]
+            self._outcome.proofs[file.path] = proof
+        self._meter.file_done()
+
+    def _judge(self, file: RemoteFile, results: Mapping[Algorithm, str]) -> Digest | None:
+        proof = judge(file, results)
+        if proof is None and self._plan.require_digest:
+            hint = "the source publishes none; without --require-digest its size would do"
+            raise IntegrityError(f"{file.path} has no digest to be judged by", hint=hint)
+        return proof
+
+    def fail(self, file: RemoteFile, error: DownloadError) -> None:
+        log.info("%s stays missing: %s", file.path, error)
+        with self._lock:
+            self.failures[file.path] = error
+        dead = error.verdict is Verdict.AGAIN and self._meter.silence() >= self._plan.silence
+        if dead or isinstance(error, SourceChanged):
+            self._attempt.cancel(error)

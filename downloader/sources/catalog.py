@@ -1,0 +1,75 @@
+"""The one list of schemes: what each is called, which protocols fit it, and how its source is made.
+
+Sources are imported where they are made, so that a run pays only for the libraries of its own scheme.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from downloader.artifact import Protocol, shown_url
+from downloader.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from downloader.config import Settings
+    from downloader.sources import Source
+    from downloader.wire import Web
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """What can be fetched with URIs of one scheme."""
+
+    default: tuple[Protocol, ...]
+    """The protocols in force when the environment names none that fits."""
+    fitting: frozenset[Protocol]
+    make: Callable[[str, Settings, Web], Source]
+
+
+def _hub(uri: str, settings: Settings, web: Web) -> Source:
+    from downloader.sources.huggingface import HubSource
+
+    return HubSource(uri, web, endpoint=settings.hub.endpoint, token=settings.hub.token)
+
+
+def _s3(uri: str, settings: Settings, web: Web) -> Source:
+    from downloader.sources.s3 import S3Source
+
+    return S3Source(uri, settings.s3, web)
+
+
+def _http(uri: str, settings: Settings, web: Web) -> Source:
+    from downloader.sources.http import HttpSource
+
+    headers = dict(settings.web.headers or {})
+    if settings.web.token:
+        headers.setdefault("authorization", f"Bearer {settings.web.token}")
+    return HttpSource(uri, web, headers, settings.web.netrc)
+
+
+_WEB = Scheme((Protocol.RANGES, Protocol.HTTP), frozenset({Protocol.RANGES, Protocol.HTTP}), _http)
+
+SCHEMES = {
+    "hf": Scheme(
+        (Protocol.XET, Protocol.HF_TRANSFER, Protocol.HTTP),
+        frozenset({Protocol.XET, Protocol.HF_TRANSFER, Protocol.RANGES, Protocol.HTTP}),
+        _hub,
+    ),
+    "s3": Scheme((Protocol.S3, Protocol.HTTP), frozenset({Protocol.S3, Protocol.HTTP}), _s3),
+    "http": _WEB,
+    "https": _WEB,
+}
+
+
+def scheme_of(uri: str) -> Scheme:
+    """Return the scheme of a URI. Raises UsageError for one that is not known."""
+    name, separator, rest = uri.partition("://")
+    known = ", ".join(f"{name}://" for name in SCHEMES)
+    if not separator or not rest or not uri.isprintable() or " " in uri:
+        raise UsageError(f"{shown_url(uri)[:120]!r} is not an artifact URI", hint=f"it begins with one of {known}")
+    if name not in SCHEMES:
+        raise UsageError(f"the scheme {name[:40]!r} is not known", hint=f"use one of {known}")
+    return SCHEMES[name]

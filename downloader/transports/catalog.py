@@ -1,0 +1,56 @@
+"""The one list of protocols: which transport, with which numbers, serves each name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from downloader.artifact import Protocol
+from downloader.sources.retry import Patience, PersistentSource
+from downloader.transports.ranged import Ranged, Shape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from downloader.cancellation import Cancellation
+    from downloader.meter import Meter
+    from downloader.sources import Source
+    from downloader.transports import Transport
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What transports are made of."""
+
+    source: Source
+    meter: Meter
+    shape: Shape
+    silence: float
+    """Seconds of trouble that one span is given."""
+
+    def make(self, protocol: Protocol, attempt: Cancellation) -> Transport:
+        """Return the transport for one attempt."""
+        return TRANSPORTS[protocol](self, attempt)
+
+    def persistent(self, attempt: Cancellation) -> Source:
+        """Return the source with the retry policy around it, for one attempt."""
+        patience = Patience(self.silence, self.meter, attempt)
+        return PersistentSource(self.source, patience, listing_silence=self.silence)
+
+
+def _ranges(workshop: Workshop, attempt: Cancellation) -> Transport:
+    return Ranged(workshop.persistent(attempt), workshop.meter, attempt, workshop.shape)
+
+
+def _streams(workshop: Workshop, attempt: Cancellation) -> Transport:
+    shape = replace(workshop.shape, whole_files=True)
+    return Ranged(workshop.persistent(attempt), workshop.meter, attempt, shape)
+
+
+TRANSPORTS: dict[Protocol, Callable[[Workshop, Cancellation], Transport]] = {
+    Protocol.XET: _streams,
+    Protocol.HF_TRANSFER: _ranges,
+    Protocol.RANGES: _ranges,
+    Protocol.S3: _ranges,
+    Protocol.HTTP: _streams,
+}
