@@ -1,0 +1,47 @@
+"""One reporter that stands for many."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from downloader.artifact import Snapshot
+    from downloader.reporters import Reporter
+
+log = logging.getLogger(__name__)
+
+
+class FanOut:
+    """Passes each snapshot on to all reporters. One that breaks is told of no more snapshots but the final one."""
+
+    def __init__(self, reporters: Iterable[Reporter]) -> None:
+        self._reporters = tuple(reporters)
+        self._broken: set[int] = set()
+        self._closed = False
+
+    def report(self, snapshot: Snapshot) -> None:
+        """Tell every reporter that has not broken."""
+        for position, reporter in enumerate(self._reporters):
+            if position not in self._broken:
+                self._try(position, reporter.report, snapshot)
+
+    def close(self, final: Snapshot) -> None:
+        """Close every reporter once, broken ones too: they may hold connections and threads."""
+        if self._closed:
+            return
+        self._closed = True
+        for position, reporter in enumerate(self._reporters):
+            self._try(position, reporter.close, final)
+
+    def _try(self, position: int, tell: Callable[[Snapshot], None], snapshot: Snapshot) -> None:
+        try:
+            tell(snapshot)
+        except Exception as error:
+            # Whatever breaks a reporter must not break the download.
+            if position not in self._broken:
+                self._broken.add(position)
+                name = type(self._reporters[position]).__name__
+                log.warning("the reporter %s is broken and shows nothing more", name, exc_info=error)
