@@ -1,0 +1,54 @@
+"""The termination message: the line that Kubernetes shows as the reason why a container ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from downloader.words import bytes_text, one_line, seconds_text
+
+if TYPE_CHECKING:
+    from downloader.artifact import Snapshot
+    from downloader.redaction import Redactor
+
+PATH: Final = Path("/dev/termination-log")
+"""Where the kubelet expects it by default."""
+
+LIMIT: Final = 1024
+"""Bytes."""
+
+
+def sentence(uri: str, snapshot: Snapshot, *, seconds: float, exit_status: int, reason: str = "") -> str:
+    """Tell how a run of so many seconds ended, and what it had brought by then; a failure also has a reason."""
+    outcome = f"failed (exit status {exit_status})" if exit_status else "downloaded (exit status 0)"
+    files, size = f"{snapshot.total_files} files", bytes_text(snapshot.total_bytes)
+    if snapshot.done_files != snapshot.total_files:
+        files = f"{snapshot.done_files} of {files}"
+    if snapshot.done_bytes != snapshot.total_bytes:
+        size = f"{bytes_text(snapshot.done_bytes)} of {size}"
+    facts = [files, size] if snapshot.total_files else ["not listed"]
+    if snapshot.protocol:
+        facts.append(snapshot.protocol)
+    facts.append(seconds_text(seconds))
+    return ": ".join([outcome, *([reason] if reason else []), uri, ", ".join(facts)])
+
+
+class TerminationMessage:
+    """Writes the message where the kubelet has made a file for it; best effort, must not raise."""
+
+    def __init__(self, redactor: Redactor, path: Path = PATH) -> None:
+        self._redactor = redactor
+        self._path = path
+
+    def write(self, text: str) -> None:
+        """Write text as one line of at most `LIMIT` bytes, if the file exists: elsewhere nobody waits for a message."""
+        line = one_line(self._redactor.redact(text)).encode()
+        if len(line) > LIMIT:
+            line = (line[: LIMIT - len("…".encode())].decode(errors="ignore") + "…").encode()
+        with contextlib.suppress(OSError, ValueError):
+            # Not blocking, should somebody have put a pipe there.
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_TRUNC | os.O_NONBLOCK | os.O_CLOEXEC)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(line)
