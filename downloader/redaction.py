@@ -14,7 +14,7 @@ SHORTEST: Final = 4
 
 _FIELDS: Final = (
     r"(?:x-amz-|x-goog-)?(?:signature|credential|security-token)|policy|key-pair-id|sig|awsaccesskeyid|googleaccessid"
-    r"|api[_-]?key|[\w-]{0,40}token|[\w-]{0,40}password|[\w-]{0,40}secret(?:[_-]\w{1,40}){0,4}"
+    r"|api[_-]?key|[\w-]{0,40}token|[\w-]{0,40}password|[\w-]{0,40}secret[\w-]{0,40}"
 )
 _HEADERS: Final = r"(?:proxy-)?authorization|(?:set-)?cookie|x-amz-security-token|x-api-key"
 

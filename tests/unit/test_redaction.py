@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 import urllib.parse
 
 import pytest
@@ -87,6 +88,13 @@ def test_secrets_may_become_known_while_others_redact() -> None:
     for thread in threads:
         thread.join()
     assert redactor.redact(" ".join(f"canary-{number:03}" for number in range(30))) == " ".join(["***"] * 30)
+
+
+@pytest.mark.parametrize("part", ["secret_a", "-", "http://", "x-amz-", "'token':'", "%25"])
+def test_a_long_hostile_text_takes_no_long_time(part: str) -> None:
+    started = time.perf_counter()
+    Redactor("canary-secret").redact(part * (50_000 // len(part)))
+    assert time.perf_counter() - started < 2
 
 
 secrets = st.text(st.characters(codec="utf-8"), min_size=SHORTEST).filter(lambda text: len(text.strip()) >= SHORTEST)
