@@ -123,7 +123,7 @@ def download(invocation: Invocation, uri: str, target: Path | None, **options: A
     from downloader.cli.watchers import watchers
 
     settings = _with_options(invocation.settings(uri), target=target, **options)
-    reporters = watchers(settings, invocation.stderr, quiet=invocation.quiet)
+    reporters = watchers(settings, invocation.stderr, invocation.redactor, quiet=invocation.quiet)
     run = Download(uri, settings, invocation.environ, reporters, invocation.redactor)
     try:
         run.run()

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from downloader.artifact import Span
 from downloader.errors import DownloadError, IntegrityError, InternalError, Verdict
 from downloader.transports.buffers import Buffers
 from downloader.transports.work import Work
@@ -20,7 +21,7 @@ from downloader.transports.work import Work
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from downloader.artifact import RemoteFile, Span
+    from downloader.artifact import RemoteFile
     from downloader.cancellation import Cancellation
     from downloader.meter import Meter
     from downloader.sources import Body, Source
@@ -42,8 +43,6 @@ class Shape:
     """One request for all that is missing of a file, instead of one for each buffer."""
     buffer_size: int = 4 << 20
     buffers: int = 20
-    unsynced: int = 24 << 20
-    """Bytes that may be on the volume without being journalled: what a kill may cost, besides what is in flight."""
 
 
 class Ranged:
@@ -182,8 +181,7 @@ class Ranged:
 
     def _write(self, work: Work, position: int, buffer: memoryview, length: int) -> None:
         work.partial.write(position, buffer[:length])
-        limit = self._shape.unsynced // max(1, sum(1 for other in self._works if other.in_flight))
-        work.partial.complete(position, position + length, flush_after=limit)
+        work.partial.complete(Span(position, position + length))
         self._meter.landed(length)
 
     def _spare(self) -> memoryview | None:

@@ -1,0 +1,75 @@
+"""Runs the command as a process of its own, with an environment that holds nothing but what a test gives it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+QUICK = {"STALL_TIMEOUT": "4", "PROGRESS_INTERVAL": "0.2", "AIM_LEASE_TTL": "3"}
+"""Short patience, so that no test waits for what is going to fail."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a command ended."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def last_line(self) -> str:
+        """The line that the operator reads first."""
+        lines = (self.stderr or self.stdout).rstrip("\n").splitlines()
+        return lines[-1] if lines else ""
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return a clean environment: PATH, a home that does not exist, quick patience, and `extra`."""
+    clean = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "PYTHONDEVMODE": "0", **QUICK}
+    return {**clean, **(extra or {})}
+
+
+def start(*arguments: str | Path, extra: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    """Start the command in a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "downloader", *map(str, arguments)],
+        env=environment(extra),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(process: subprocess.Popen[str], timeout: float = 40) -> Result:
+    """Wait for a command that was started."""
+    try:
+        stdout, stderr = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise
+    return Result(process.returncode, stdout, stderr)
+
+
+def run(*arguments: str | Path, extra: Mapping[str, str] | None = None, timeout: float = 40) -> Result:
+    """Run the command to its end."""
+    return finish(start(*arguments, extra=extra), timeout)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Return every file below a folder, by its relative path."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def model(folder: Path) -> dict[str, bytes]:
+    """Return what `content` does, without our own list of checksums."""
+    return {path: data for path, data in content(folder).items() if path != ".artifact.sha256"}
