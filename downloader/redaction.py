@@ -42,6 +42,8 @@ _PATTERNS: Final = tuple(
     )
 )
 
+_SCHEME: Final = re.compile(r"^(?:bearer|basic|token)\s+", re.IGNORECASE)
+
 
 class Redactor:
     """Knows the secrets of a run and takes them out of texts. Must be usable from many threads."""
@@ -53,11 +55,15 @@ class Redactor:
         self.add(*secrets)
 
     def add(self, *secrets: str | None) -> None:
-        """Take note of secrets as they become known. None and what is shorter than `SHORTEST` is passed over."""
+        """Take note of secrets as they become known, also of a token alone when given as `Bearer TOKEN`.
+
+        None and what is shorter than `SHORTEST` is passed over.
+        """
         with self._lock:
             for secret in secrets:
                 raw = (secret or "").strip()
-                self._known.update(form for form in (raw, unquote(raw)) if len(form) >= SHORTEST)
+                bare = _SCHEME.sub("", raw)
+                self._known.update(form for form in (raw, unquote(raw), bare) if len(form) >= SHORTEST)
             if self._known:
                 longest_first = sorted(self._known, key=lambda form: (-len(form), form))
                 self._expression = re.compile("|".join(map(_spellings, longest_first)))

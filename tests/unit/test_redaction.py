@@ -70,6 +70,10 @@ def test_a_secret_given_percent_encoded_is_known_decoded_too() -> None:
     assert Redactor("p%40ss").redact("p@ss p%40ss p%2540ss") == "*** *** ***"
 
 
+def test_the_token_of_an_authorization_header_is_known_alone_too() -> None:
+    assert Redactor("Bearer my-token").redact("my-token was refused, Bearer my-token too") == "*** was refused, *** too"
+
+
 def test_nothing_is_left_of_a_secret_that_ends_in_an_escaped_character() -> None:
     redactor = Redactor("back\\", "quote'\"", "per%")
     assert redactor.redact(json.dumps("back\\") + repr("quote'\"") + "<per%25>") == "\"***\"'***'<***>"
