@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import select
 import socket
+import ssl
 import struct
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from tests.servers.messages import Request
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_TLS_STEP = 1 << 20
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -46,7 +49,7 @@ class Exchange:
 
     def _bound(self, start: int, stop: int) -> None:
         self.start, self.stop = start, stop
-        self.declared = stop - start
+        self.declared: int | None = stop - start
         self.length = 0 if self._request.method == "HEAD" else stop - start
 
     def _refuse(self, status: int, headers: dict[str, str]) -> None:
@@ -83,6 +86,11 @@ class Exchange:
     def ignore_range(self) -> None:
         self._take(self._reply)
 
+    def ignore_conditions(self) -> None:
+        self._take(self._reply)
+        if self._request.method == "GET":
+            self._obey_range(_RANGE.fullmatch(self._request.headers.get("range", "")))
+
     def shift_range(self, by: int) -> None:
         self._part(min(self.start + by, self._size - 1), min(self.stop + by, self._size))
 
@@ -91,7 +99,8 @@ class Exchange:
         self._handler.send_response(self.status)
         for name, value in self.headers.items():
             self._handler.send_header(name, value)
-        self._handler.send_header("Content-Length", str(self.declared))
+        if self.declared is not None:
+            self._handler.send_header("Content-Length", str(self.declared))
         self._handler.end_headers()
 
     def body(self, until: int | None = None) -> None:
@@ -102,12 +111,19 @@ class Exchange:
             if isinstance(self._content, bytes):
                 connection.sendall(memoryview(self._content)[start:stop])
                 self._count(until - self.sent)
+            elif isinstance(connection, ssl.SSLSocket):
+                piece = self._content.read(start, min(stop, start + _TLS_STEP))
+                connection.sendall(piece)
+                self._count(len(piece))
             else:
                 self._count(self._content.send(connection, start, stop))
 
     def _count(self, sent: int) -> None:
         self.sent += sent
         self.record.sent += sent
+
+    def send(self, content: bytes) -> None:
+        self._handler.connection.sendall(content)
 
     def flip(self) -> None:
         at = self.start + self.sent
@@ -116,13 +132,7 @@ class Exchange:
         self._count(1)
 
     def hang(self, seconds: float | None) -> None:
-        connection = self._handler.connection
-        connection.settimeout(seconds)
-        try:
-            connection.recv(1, socket.MSG_PEEK)
-        except TimeoutError:
-            connection.settimeout(None)
-        else:
+        if select.select([self._handler.connection], [], [], seconds)[0]:
             raise Ended
 
     def end(self, *, reset: bool) -> None:

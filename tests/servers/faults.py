@@ -30,8 +30,8 @@ class Exchange(Protocol):
     """What was asked for."""
     headers: dict[str, str]
     """The reply's headers; they may be changed until `head` is called."""
-    declared: int
-    """The Content-Length that `head` will tell; where it is a lie, the connection ends after the body."""
+    declared: int | None
+    """The Content-Length for `head` to tell, None for none; unless it is right, the connection ends with the body."""
     length: int
     """Bytes of the reply's body."""
     sent: int
@@ -43,6 +43,9 @@ class Exchange(Protocol):
     def ignore_range(self) -> None:
         """Forget that the request asked for a part."""
 
+    def ignore_conditions(self) -> None:
+        """Forget that the request asked for one version only."""
+
     def shift_range(self, by: int) -> None:
         """Answer the part that lies this many bytes further on."""
 
@@ -51,6 +54,9 @@ class Exchange(Protocol):
 
     def body(self, until: int | None = None) -> None:
         """Send the body up to this many bytes from its start; all of it by default."""
+
+    def send(self, content: bytes) -> None:
+        """Send bytes that are no part of the body."""
 
     def flip(self) -> None:
         """Send the body's next byte with all bits inverted."""
@@ -170,7 +176,7 @@ class Misdeclare(Fault):
     by: int
 
     def prepare(self, exchange: Exchange) -> None:
-        exchange.declared += self.by
+        exchange.declared = (exchange.declared or 0) + self.by
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from tests.servers.faults import Faults
 from tests.servers.messages import Log, Request
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
 
     from tests.servers.messages import Reply
@@ -58,9 +59,15 @@ class Server:
     """Serves one application on a port of its own, each connection in its own thread."""
 
     def __init__(
-        self, application: Callable[[Request], Reply], faults: Faults | None = None, log: Log | None = None
+        self,
+        application: Callable[[Request], Reply],
+        faults: Faults | None = None,
+        log: Log | None = None,
+        *,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.application = application
+        self._tls = tls
         self.faults = faults or Faults()
         self.log = log or Log()
         self._threads: dict[socket.socket, threading.Thread] = {}
@@ -71,7 +78,7 @@ class Server:
     @property
     def origin(self) -> str:
         """The server's URL, without a slash at its end."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
     def refuse(self) -> None:
         """Close the port: end all connections and refuse new ones until `accept`."""
@@ -112,6 +119,9 @@ class Server:
                 connection, address = listener.accept()
             except OSError:
                 return
+            if self._tls is not None:
+                # The handshake waits for the first read, which is not in this thread.
+                connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
             thread = threading.Thread(target=self._serve, args=(connection, address), daemon=True)
             self._threads[connection] = thread
             thread.start()
