@@ -1,0 +1,234 @@
+"""The volume: the folder an artifact lands in. Nothing is lost, and nothing is trusted that does not prove itself.
+
+Under the target are the artifact's files, `.artifact.sha256` once all of them are right, and until then `.downloading/`
+with everything else: the lease, the partials and their journals, the ledger.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Self
+
+from downloader.errors import IntegrityError, InternalError, VolumeError
+from downloader.volume import leftovers, publication, verification
+from downloader.volume.adoption import adopt
+from downloader.volume.batch import Batch
+from downloader.volume.commit import Committer
+from downloader.volume.disk import Disk
+from downloader.volume.lease import boot_clock
+from downloader.volume.ledger import Ledger
+from downloader.volume.partial import FOREIGN, Partial
+from downloader.volume.space import require_space
+from downloader.volume.survey import Holding, State, Survey, Surveyor
+from downloader.volume.takeover import Contender
+from downloader.volume.verification import Damage, Verification
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from downloader.artifact import Manifest, RemoteFile
+    from downloader.volume.files import FileOperations
+    from downloader.volume.lease import Lease
+
+__all__ = ["Damage", "Holding", "Partial", "State", "Survey", "Verification", "Volume"]
+
+JOURNAL_ABOVE = 4 << 20
+"""Bytes above which a file has a journal."""
+BATCH = 32 << 20
+"""Bytes, of all files together, that a killed run may have to fetch again beyond the spans that were under way."""
+TTL = 60.0
+"""Seconds after which a lease that was not seen to change counts as its holder's death."""
+
+_log = logging.getLogger(__name__)
+
+
+class Volume:
+    """A target folder.
+
+    `files` replaces the real file system, `clock` (seconds, monotonic) and `wall_clock` replace the real clocks.
+    Raises VolumeError if the target is no folder or cannot be reached; with `create` it is made if it is missing.
+    """
+
+    def __init__(
+        self,
+        target: Path,
+        *,
+        create: bool = True,
+        files: FileOperations | None = None,
+        ttl: float = TTL,
+        clock: Callable[[], float] = boot_clock,
+        wall_clock: Callable[[], float] = time.time,
+        journal_above: int = JOURNAL_ABOVE,
+        batch: int = BATCH,
+    ) -> None:
+        self.target = target
+        self._files = files or Disk(target, create=create)
+        self._ttl = ttl
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._journal_above = journal_above
+        self._batch = Batch(batch)
+        self._ours: frozenset[str] = frozenset()
+        self._session: _Session | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the target. The lease must be over."""
+        self._files.close_all()
+
+    def oldest_operation(self) -> tuple[str, float] | None:
+        """Return what has been waiting for the file system longest and for how many seconds; never blocks."""
+        return self._files.oldest_operation()
+
+    @contextmanager
+    def lease(
+        self,
+        uri: str,
+        *,
+        waiting: Callable[[str, float], None] = lambda _holder, _seconds: None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> Iterator[None]:
+        """Hold the volume for the artifact `uri`: needed for everything that changes something.
+
+        `waiting` hears who holds it and for how many seconds they have not been seen alive, before each `sleep`;
+        that may raise to end the wait.
+        """
+        contender = Contender(
+            self._files,
+            uri,
+            ttl=self._ttl,
+            clock=self._clock,
+            sleep=sleep,
+            waiting=waiting,
+            make_room=lambda: bool(leftovers.reclaim(self._files, leftovers.others(self._files, [""], self._now()))),
+        )
+        lease = contender.acquire()
+        session = self._session = _Session(self._files, lease, lambda path: path in self._ours)
+        try:
+            yield
+        finally:
+            self._session = None
+            session.ledger.close()
+            lease.release()
+
+    def check_lease(self) -> None:
+        """Raise LeaseLost if the volume is known to belong to somebody else. Cheap."""
+        self._held().lease.check()
+
+    def survey(self, manifest: Manifest) -> Survey:
+        """Compare the volume with the manifest, by metadata alone. Needs no lease.
+
+        Raises VolumeError where something that is not ours to remove stands in a file's place.
+        """
+        survey = Surveyor(self._files, manifest, self._journal_above).survey(self._now())
+        self._ours = survey.ours
+        return survey
+
+    def reclaim(self, survey: Survey) -> int:
+        """Remove the leftovers that the survey found and return the bytes freed."""
+        self._held().lease.confirm()
+        return leftovers.reclaim(self._files, survey.leftovers)
+
+    def require_space(self, needed_bytes: int, needed_files: int) -> None:
+        """Raise NoSpace unless there is room for that much more."""
+        require_space(self._files, needed_bytes, needed_files)
+
+    def check(self, holding: Holding, progress: Callable[[int], None] = lambda _: None) -> str | None:
+        """Hash an unproved file; return its sha256 if it is right, None if it has to be fetched.
+
+        `progress` hears the size of each piece. A right file is synced and believed from now on. One that cannot be
+        read, whatever the reason, is as good as missing: fetching it again mends it or finds out what is wrong.
+        """
+        session = self._held()
+        try:
+            entry = adopt(self._files, holding.file, holding.sha256, progress)
+        except (VolumeError, IntegrityError) as error:
+            _log.info("%s is there but will be fetched again: %s", holding.file.path, error)
+            return None
+        session.ledger.add([entry])
+        return entry.sha256
+
+    def partial(self, file: RemoteFile) -> Partial:
+        """Return the file's partial, with whatever an earlier run left of it. The caller commits or closes it."""
+        session = self._held()
+        return Partial(
+            file,
+            self._files,
+            session.lease.folder,
+            journal_above=self._journal_above,
+            batch=self._batch,
+            alive=session.lease.check,
+            commit=session.committer.commit,
+        )
+
+    def foreign_path(self, file: RemoteFile) -> Path:
+        """Return where another program may write the whole file, for `Partial.adopt` to take over."""
+        return self.target / f"{self._held().lease.folder}/{file.identity}{FOREIGN}"
+
+    def commit_many(self, files: Iterable[tuple[Partial, str]]) -> None:
+        """Give several files, each with its sha256, their final names with one round of syncs."""
+        self._held().committer.commit_many(files)
+
+    def flush(self) -> None:
+        """Make what is complete of every partial survive a kill and a power loss."""
+        self._batch.flush()
+
+    def publish(self, manifest: Manifest, digests: Mapping[str, str]) -> None:
+        """Declare the artifact complete: write `.artifact.sha256` and remove everything else that is ours.
+
+        `digests` has the sha256 of every file by its path, of proved, checked and committed ones alike. The lease must
+        be let go right after. Raises VolumeError if a file was taken away or resized meanwhile.
+        """
+        session = self._held()
+        session.ledger.close()
+        date = datetime.fromtimestamp(self._wall_clock(), UTC)
+        publication.publish(
+            self._files, session.lease.folder, manifest, digests, date=date, confirm=session.lease.confirm
+        )
+        publication.clear(self._files)
+
+    def verify(
+        self,
+        *,
+        progress: Callable[[int], None] = lambda _: None,
+        selected: Callable[[str], bool] = lambda _: True,
+        workers: int = 2,
+    ) -> Verification:
+        """Hash every selected file that the checksum file lists. Needs no lease, no network and no right to write.
+
+        `progress` hears of bytes, from several threads. Raises IntegrityError if there is no readable checksum file.
+        """
+        return verification.verify(self._files, progress=progress, selected=selected, workers=workers)
+
+    def _held(self) -> _Session:
+        if self._session is None:
+            raise InternalError("the volume was to be changed without a lease")
+        return self._session
+
+    def _now(self) -> int:
+        return int(self._wall_clock() * 1e9)
+
+
+class _Session:
+    """What lasts as long as the lease."""
+
+    def __init__(self, files: FileOperations, lease: Lease, is_ours: Callable[[str], bool]) -> None:
+        self.lease = lease
+        self.ledger = Ledger(files)
+        self.committer = Committer(
+            files,
+            self.ledger,
+            alive=lease.check,
+            confirm=lease.confirm,
+            before_first=lambda: publication.retire(files),
+            is_ours=is_ours,
+        )

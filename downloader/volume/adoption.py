@@ -1,0 +1,71 @@
+"""Files that are under their final names already: believed after hashing, whoever put them there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from downloader.artifact import Algorithm
+from downloader.errors import IntegrityError
+from downloader.integrity import hash_file, judge
+from downloader.volume.ledger import Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from downloader.artifact import RemoteFile
+    from downloader.volume.files import FileOperations
+
+_FORGET_EVERY = 32 << 20
+
+
+class Reading:
+    """A file of the target that is read once from start to end: a context that keeps it out of the page cache."""
+
+    def __init__(self, files: FileOperations, path: str) -> None:
+        self._files = files
+        self._handle = files.open(path)
+        self._remembered = 0
+        self.found = files.handle_stat(self._handle)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._files.close(self._handle)
+
+    def readinto(self, offset: int, view: memoryview) -> int:
+        """Fill the view with the bytes from `offset` on; 0 at the end of the file."""
+        count = self._files.read(self._handle, offset, view)
+        self._remembered += count
+        if self._remembered >= _FORGET_EVERY:
+            self._remembered = 0
+            self._files.forget(self._handle)
+        return count
+
+    def is_unchanged(self) -> bool:
+        """Tell whether the file is still what it was when it was opened."""
+        return self._files.handle_stat(self._handle) == self.found
+
+    def sync(self) -> None:
+        """Make the content survive a power loss, also if a program wrote it that did not care."""
+        self._files.sync(self._handle)
+
+
+def adopt(files: FileOperations, file: RemoteFile, expected: str | None, progress: Callable[[int], None]) -> Entry:
+    """Hash a file and return its entry for the ledger; `expected` is its sha256 if that is known.
+
+    Raises IntegrityError if it is another file or nothing can prove it, VolumeError if it cannot be read.
+    """
+    with Reading(files, file.path) as reading:
+        results = hash_file(reading.readinto, file.size, file.digests, progress)
+        sha256 = results[Algorithm.SHA256]
+        if expected not in (None, sha256):
+            raise IntegrityError(f"{file.path} has sha256 {sha256} and should have {expected}")
+        if judge(file, results) is None and expected is None:
+            raise IntegrityError(f"nothing that the source publishes can prove {file.path}")
+        reading.sync()
+        if not reading.is_unchanged() or reading.found.size != file.size:
+            raise IntegrityError(f"{file.path} was written to while it was read")
+        files.sync_folder(file.path.rpartition("/")[0])
+        found = reading.found
+        return Entry(file.path, found.size, sha256, file.identity, found.mtime_ns, found.inode)

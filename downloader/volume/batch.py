@@ -1,0 +1,46 @@
+"""When to sync: the bytes of all partials together that no journal has yet, and so would be fetched again."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from downloader.volume.partial import Partial
+
+
+class Batch:
+    """Flushes every partial as soon as `limit` bytes are waiting, in the thread that brought the last of them.
+
+    One limit for all of them, so that a killed run loses the same few bytes whether it had one file open or fifty.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._waiting: dict[Partial, int] = {}
+        self._lock = threading.Lock()
+        self._flushing = threading.Lock()
+
+    def add(self, partial: Partial, count: int) -> None:
+        """Count bytes in, and flush if it is time. Blocks only while twice the limit is waiting."""
+        with self._lock:
+            self._waiting[partial] = self._waiting.get(partial, 0) + count
+            waiting = sum(self._waiting.values())
+        if waiting < self._limit or not self._flushing.acquire(blocking=waiting >= 2 * self._limit):
+            return
+        try:
+            self.flush()
+        finally:
+            self._flushing.release()
+
+    def flush(self) -> None:
+        """Flush every partial that has something waiting."""
+        with self._lock:
+            partials = list(self._waiting)
+        for partial in partials:
+            partial.flush()
+
+    def forget(self, partial: Partial) -> None:
+        """Count a partial out: its bytes are in the journal, or it is gone."""
+        with self._lock:
+            self._waiting.pop(partial, None)

@@ -1,0 +1,137 @@
+r"""`.artifact.sha256`: the checksums of a complete artifact, and so the sign that it is complete.
+
+The format is that of sha256sum(1), with its escapes (`\` before the line, `\\`, `\n` and `\r` in the name), and comment
+lines that say where the files come from. A `fingerprint` covers what the source published of each file, so that a later
+run knows by one comparison that it is about the same files, whatever kind of digests that source has.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from downloader.artifact import Algorithm
+from downloader.errors import IntegrityError
+from downloader.words import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from downloader.artifact import Manifest, RemoteFile
+
+MARKER = ".artifact.sha256"
+"""Where the checksums are, relative to the target."""
+LARGEST = 256 << 20
+"""Bytes of a checksum file that is read: about a million long names."""
+
+_LINE = re.compile(r"(\\?)([0-9a-f]{64}) [ *](.+)")
+_COMMENT = re.compile(r"# (source|revision|fingerprint): (.+)")
+_ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r"}
+_ESCAPED = re.compile(r"\\(.?)", re.DOTALL)
+_CONTROL = re.compile(r"[\0-\x1f\x7f]")
+_LONGEST_PATH = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Checksums:
+    """What a checksum file says."""
+
+    files: Mapping[str, str]
+    """The sha256 of each path."""
+    source: str = ""
+    """The artifact's URI; empty if the file does not say."""
+    revision: str = ""
+    fingerprint: str = ""
+    """What `fingerprint` returned for the manifest; empty in files that others wrote."""
+    raw: bytes = field(default=b"", repr=False, compare=False)
+    """The file as it is."""
+
+    def covers(self, manifest: Manifest) -> bool:
+        """Tell whether these are exactly the manifest's files, with the sha256 that its source publishes of them."""
+        if self.files.keys() != {file.path for file in manifest.files}:
+            return False
+        return all(sha256_of(file) in (None, self.files[file.path]) for file in manifest.files)
+
+
+def sha256_of(file: RemoteFile) -> str | None:
+    """Return the sha256 that the source publishes of a file; None if it publishes none."""
+    return next((digest.value for digest in file.digests if digest.algorithm is Algorithm.SHA256), None)
+
+
+def fingerprint(manifest: Manifest) -> str:
+    """Return one name for all that the source published of its files: equal for equal bytes."""
+    names = "\n".join(f"{file.identity} {file.path}" for file in manifest.files)
+    return hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()
+
+
+def render(manifest: Manifest, digests: Mapping[str, str], date: datetime) -> bytes:
+    """Return the checksum file of a manifest, sorted by path. Raises KeyError if a file has no digest."""
+    lines = [f"# source: {one_line(manifest.uri)}"]
+    if manifest.revision:
+        lines.append(f"# revision: {one_line(manifest.revision)}")
+    lines += [f"# date: {date:%Y-%m-%dT%H:%M:%SZ}", f"# fingerprint: {fingerprint(manifest)}"]
+    lines += [_line(digests[path], path) for path in sorted(file.path for file in manifest.files)]
+    return "\n".join([*lines, ""]).encode()
+
+
+def parse(raw: bytes) -> Checksums:
+    """Read a checksum file that anybody may have written.
+
+    Raises IntegrityError, naming the line, for anything but comments and checksums of distinct paths inside a folder.
+    """
+    if len(raw) > LARGEST:
+        raise IntegrityError(f"a checksum file of {len(raw)} bytes is too long")
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        raise IntegrityError("the checksum file is not UTF-8") from error
+    files: dict[str, str] = {}
+    comments: dict[str, str] = {}
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.startswith("#"):
+            if (comment := _COMMENT.fullmatch(line)) and not files:
+                comments[comment[1]] = comment[2]
+        elif line:
+            path, digest = _parse_line(line, number)
+            if path in files:
+                raise IntegrityError(f"line {number} of the checksum file lists a path again: {one_line(path, 200)}")
+            files[path] = digest
+    _refuse_files_as_folders(files)
+    return Checksums(files, **comments, raw=raw)
+
+
+def _parse_line(line: str, number: int) -> tuple[str, str]:
+    found = _LINE.fullmatch(line)
+    if found is None:
+        raise IntegrityError(f"line {number} of the checksum file is no checksum: {one_line(line, 200)}")
+    path = _unescape(found[3], number) if found[1] else found[3]
+    path = path.removeprefix("./")
+    too_long = len(path.encode()) > _LONGEST_PATH
+    if too_long or _CONTROL.search(path) or any(part in ("", ".", "..") for part in path.split("/")):
+        raise IntegrityError(f"line {number} of the checksum file has an impossible path: {one_line(path, 200)}")
+    return path, found[2]
+
+
+def _refuse_files_as_folders(files: Mapping[str, str]) -> None:
+    folders = {path.rpartition("/")[0] for path in files}
+    while folders := folders - {""}:
+        if both := folders & files.keys():
+            raise IntegrityError(f"the checksum file has {one_line(min(both), 200)} as a file and as a folder")
+        folders = {folder.rpartition("/")[0] for folder in folders}
+
+
+def _line(digest: str, path: str) -> str:
+    if any(character in path for character in _ESCAPES):
+        return f"\\{digest}  {''.join(_ESCAPES.get(character, character) for character in path)}"
+    return f"{digest}  {path}"
+
+
+def _unescape(path: str, number: int) -> str:
+    plain = {escape[1]: character for character, escape in _ESCAPES.items()}
+    try:
+        return _ESCAPED.sub(lambda found: plain[found[1]], path)
+    except KeyError as error:
+        raise IntegrityError(f"line {number} of the checksum file has an unknown escape") from error

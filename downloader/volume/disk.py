@@ -1,0 +1,270 @@
+"""The real file system: the only module here that calls the kernel.
+
+Every path is walked from the target folder's descriptor one part at a time without following symlinks, at each
+operation anew. Nothing is cached: a holder whose lease was taken over finds its folder gone, and that is the fence.
+"""
+# ruff: noqa: D102 -- FileOperations documents the methods
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from downloader.volume.files import Kind, Space, Stat
+from downloader.volume.operation import Operations
+from downloader.volume.walk import STEP_FLAGS, Folder, split
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+_FILE_MODE = 0o644
+_FOLDER_MODE = 0o755
+_SHARED_FILE_BITS = 0o060
+_SHARED_FOLDER_BITS = 0o070
+_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_STAT_BLOCK = 512
+
+
+class Disk:
+    """A target folder on a real file system. The folder itself may be reached through symlinks: the user named it.
+
+    `fault` is called with what is about to be done, inside the operation, and may sleep or raise OSError.
+    Raises VolumeError where the target is no folder or cannot be opened; NotThere if it is missing and not `create`.
+    """
+
+    def __init__(self, target: Path, *, create: bool = True, fault: Callable[[str], None] | None = None) -> None:
+        self._operation = Operations(str(target), fault, self._lacks_inodes)
+        with self._operation("opening"):
+            if create:
+                _make_ancestors(target)
+            self._root = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._shared = bool(os.fstat(self._root).st_mode & stat.S_ISGID)
+        self._file_mode: int | None = None
+
+    @property
+    def name(self) -> str:
+        return self._operation.name
+
+    def create(self, path: str) -> int:
+        folder, name = split(path)
+        with self._operation("creating", path), Folder(self._root, folder) as opened:
+            handle = os.open(name, _FILE_FLAGS | os.O_RDWR | os.O_CREAT | os.O_EXCL, _FILE_MODE, dir_fd=opened)
+            if self._file_mode is None or self._shared:
+                mode = stat.S_IMODE(os.fstat(handle).st_mode)
+                if self._shared:
+                    mode |= _SHARED_FILE_BITS
+                    os.fchmod(handle, mode)
+                self._file_mode = mode
+            return handle
+
+    def open(self, path: str, *, write: bool = False) -> int:
+        flags = _FILE_FLAGS | (os.O_RDWR if write else os.O_RDONLY)
+        folder, name = split(path)
+        with self._operation("opening", path), Folder(self._root, folder) as opened:
+            try:
+                handle = os.open(name, flags, dir_fd=opened)
+            except OSError as error:
+                if error.errno == errno.ENXIO:  # a socket, or a fifo without a reader
+                    raise OSError(errno.ELOOP, "no regular file") from error
+                raise
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                os.close(handle)
+                raise OSError(errno.ELOOP, "no regular file")
+            return handle
+
+    def open_direct(self, path: str) -> int | None:
+        folder, name = split(path)
+        with self._operation("opening", path), Folder(self._root, folder) as opened:
+            try:
+                return os.open(name, _FILE_FLAGS | os.O_WRONLY | os.O_DIRECT, dir_fd=opened)
+            except OSError as error:
+                if error.errno in (errno.EINVAL, errno.EOPNOTSUPP):
+                    return None
+                raise
+
+    def close(self, handle: int) -> None:
+        with self._operation("closing"):
+            os.close(handle)
+
+    def write(self, handle: int, offset: int, data: memoryview | bytes) -> None:
+        with self._operation("writing to"):
+            while (count := os.pwrite(handle, data, offset)) < len(data):
+                data = memoryview(data)[count:]
+                offset += count
+
+    def write_direct(self, handle: int, offset: int, data: memoryview) -> bool:
+        with self._operation("writing to"):
+            try:
+                return os.pwrite(handle, data, offset) == len(data)
+            except OSError as error:
+                if error.errno in (errno.EINVAL, errno.EOPNOTSUPP):
+                    return False
+                raise
+
+    def read(self, handle: int, offset: int, view: memoryview) -> int:
+        done = 0
+        with self._operation("reading from"):
+            while done < len(view) and (count := os.preadv(handle, [view[done:]], offset + done)):
+                done += count
+        return done
+
+    def sync(self, handle: int) -> None:
+        with self._operation("syncing a file of"):
+            os.fdatasync(handle)
+
+    def forget(self, handle: int) -> None:
+        with self._operation("releasing memory of"):
+            os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+
+    def truncate(self, handle: int, size: int) -> None:
+        with self._operation("sizing a file of"):
+            os.ftruncate(handle, size)
+
+    def touch(self, handle: int, mtime_ns: int) -> None:
+        with self._operation("dating a file of"):
+            os.utime(handle, ns=(mtime_ns, mtime_ns))
+
+    def settle_mode(self, handle: int) -> None:
+        with self._operation("setting the mode of a file of"):
+            os.fchmod(handle, self._file_mode or _FILE_MODE)
+
+    def handle_stat(self, handle: int) -> Stat:
+        with self._operation("looking at"):
+            return _stat(os.fstat(handle))
+
+    def stat(self, path: str) -> Stat | None:
+        folder, name = split(path)
+        with self._operation("looking at", path):
+            try:
+                with Folder(self._root, folder) as opened:
+                    return _stat(os.stat(name, dir_fd=opened, follow_symlinks=False))
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+
+    def stats(self, folder: str, names: list[str]) -> dict[str, Stat]:
+        found = {}
+        with self._operation("looking at", folder):
+            try:
+                with Folder(self._root, folder) as opened:
+                    for name in names:
+                        try:
+                            found[name] = _stat(os.stat(name, dir_fd=opened, follow_symlinks=False))
+                        except FileNotFoundError:
+                            continue
+            except (FileNotFoundError, NotADirectoryError):
+                return {}
+        return found
+
+    def scan(self, folder: str) -> dict[str, Kind]:
+        with self._operation("listing", folder):
+            try:
+                handle = self._open_folder(folder)
+            except (FileNotFoundError, NotADirectoryError):
+                return {}
+            try:
+                with os.scandir(handle) as entries:
+                    return {entry.name: _entry_kind(entry) for entry in entries}
+            finally:
+                os.close(handle)
+
+    def rename(self, old: str, new: str) -> None:
+        source, old_name = split(old)
+        folder, new_name = split(new)
+        with (
+            self._operation("renaming to", new),
+            Folder(self._root, source) as left,
+            Folder(self._root, folder) as entered,
+        ):
+            os.rename(old_name, new_name, src_dir_fd=left, dst_dir_fd=entered)
+
+    def unlink(self, path: str) -> None:
+        folder, name = split(path)
+        with self._operation("removing", path), Folder(self._root, folder) as opened:
+            os.unlink(name, dir_fd=opened)
+
+    def make_folder(self, path: str) -> bool:
+        folder, name = split(path)
+        with self._operation("making the folder", path), Folder(self._root, folder) as opened:
+            try:
+                os.mkdir(name, _FOLDER_MODE, dir_fd=opened)
+            except FileExistsError:
+                os.close(os.open(name, STEP_FLAGS, dir_fd=opened))
+                return False
+            if self._shared:
+                handle = os.open(name, _FOLDER_FLAGS, dir_fd=opened)
+                try:
+                    os.fchmod(handle, stat.S_IMODE(os.fstat(handle).st_mode) | _SHARED_FOLDER_BITS)
+                finally:
+                    os.close(handle)
+            return True
+
+    def remove_folder(self, path: str) -> None:
+        folder, name = split(path)
+        with self._operation("removing the folder", path), Folder(self._root, folder) as opened:
+            os.rmdir(name, dir_fd=opened)
+
+    def sync_folder(self, path: str) -> None:
+        with self._operation("syncing the folder", path):
+            handle = self._open_folder(path)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+
+    def space(self) -> Space:
+        with self._operation("measuring"):
+            found = os.fstatvfs(self._root)
+            return Space(found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None, found.f_frsize)
+
+    def oldest_operation(self) -> tuple[str, float] | None:
+        return self._operation.oldest()
+
+    def close_all(self) -> None:
+        os.close(self._root)
+
+    def _lacks_inodes(self) -> bool:
+        found = os.fstatvfs(self._root)
+        return bool(found.f_files and not found.f_favail and found.f_bavail)
+
+    def _open_folder(self, path: str) -> int:
+        with Folder(self._root, path) as opened:
+            return os.open(".", _FOLDER_FLAGS, dir_fd=opened)
+
+
+def _make_ancestors(target: Path) -> None:
+    """Make the target and what is missing above it, so that its name survives a power loss."""
+    if target.is_dir():
+        return
+    _make_ancestors(target.parent)
+    target.mkdir(_FOLDER_MODE)
+    mode = target.stat().st_mode
+    if mode & stat.S_ISGID:
+        target.chmod(stat.S_IMODE(mode) | _SHARED_FOLDER_BITS)
+    parent = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(parent)
+    finally:
+        os.close(parent)
+
+
+def _stat(found: os.stat_result) -> Stat:
+    mode = found.st_mode
+    if stat.S_ISREG(mode):
+        kind = Kind.FILE
+    elif stat.S_ISDIR(mode):
+        kind = Kind.FOLDER
+    else:
+        kind = Kind.SYMLINK if stat.S_ISLNK(mode) else Kind.OTHER
+    return Stat(kind, found.st_size, found.st_mtime_ns, found.st_ino, found.st_nlink, found.st_blocks * _STAT_BLOCK)
+
+
+def _entry_kind(entry: os.DirEntry[str]) -> Kind:
+    if entry.is_symlink():
+        return Kind.SYMLINK
+    if entry.is_dir(follow_symlinks=False):
+        return Kind.FOLDER
+    return Kind.FILE if entry.is_file(follow_symlinks=False) else Kind.OTHER

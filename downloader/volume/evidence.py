@@ -1,0 +1,96 @@
+"""What the volume itself knows of its files: the checksums of a finished run and the ledger of an unfinished one."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from downloader.errors import IntegrityError
+from downloader.volume.checksums import LARGEST, MARKER, Checksums, fingerprint, parse, sha256_of
+from downloader.volume.files import InTheWay, Kind, NotThere
+from downloader.volume.lease import WORK
+from downloader.volume.ledger import read_ledger
+
+if TYPE_CHECKING:
+    from downloader.artifact import Manifest, RemoteFile
+    from downloader.volume.files import FileOperations, Stat
+
+PREVIOUS = f"{WORK}/previous.sha256"
+"""Where the checksums of the last finished run wait while a run changes what they speak of."""
+
+_log = logging.getLogger(__name__)
+
+
+class Evidence:
+    """Believes a file by its metadata, or names the digest that hashing it must give.
+
+    A file that the checksums list counts as unchanged if it was last changed no later than they were written.
+    """
+
+    def __init__(self, files: FileOperations, manifest: Manifest) -> None:
+        self._ledger = read_ledger(files)
+        self.marker = read_checksums(files, MARKER)
+        """The checksum file of a finished run, with its time; None while there is none that can be read."""
+        previous = self.marker or read_checksums(files, PREVIOUS)
+        self._checksums, self._written = previous or (Checksums({}), 0)
+        self.same_artifact = self._checksums.fingerprint == fingerprint(manifest)
+        """The checksums were made of a manifest with exactly these files."""
+        own = parse_own(manifest)
+        self._published = own.files if own else {}
+        self.is_published = self.marker is not None and (self.marker[0].raw == own.raw if own else self.same_artifact)
+        """The checksum file of a finished run is the one that this artifact gets."""
+        self.ours = self._checksums.files.keys() | self._ledger.keys()
+        """Paths that this project has put on the volume."""
+
+    def proof(self, file: RemoteFile, found: Stat) -> str | None:
+        """Return the sha256 of a file that need not be hashed; None if nothing vouches for it."""
+        if found.kind is not Kind.FILE or found.size != file.size:
+            return None
+        listed = self._listed(file)
+        if listed and found.mtime_ns <= self._written:
+            return listed
+        entry = self._ledger.get(file.path)
+        if entry is None or not entry.fits(found):
+            return None
+        return entry.sha256 if entry.identity == file.identity or entry.sha256 == self._wanted(file) else None
+
+    def expected(self, file: RemoteFile) -> str | None:
+        """Return the sha256 that the file has if it is right; None if only its other digests can tell."""
+        return self._wanted(file) or self._listed(file)
+
+    def _wanted(self, file: RemoteFile) -> str | None:
+        return sha256_of(file) or self._published.get(file.path)
+
+    def _listed(self, file: RemoteFile) -> str | None:
+        """Return what the checksums say of the very content that the manifest has under this path."""
+        listed, wanted = self._checksums.files.get(file.path), self._wanted(file)
+        return listed if self.same_artifact or (wanted and wanted == listed) else None
+
+
+def parse_own(manifest: Manifest) -> Checksums | None:
+    """Return the source's own checksum file, if there is one and it covers exactly the manifest's files."""
+    if manifest.checksums is None:
+        return None
+    try:
+        own = parse(manifest.checksums)
+    except IntegrityError as error:
+        _log.debug("the source's %s is passed over: %s", MARKER, error)
+        return None
+    return own if own.covers(manifest) else None
+
+
+def read_checksums(files: FileOperations, path: str) -> tuple[Checksums, int] | None:
+    """Return a checksum file of the volume and the time of its last change in ns; None if it cannot be believed."""
+    try:
+        handle = files.open(path)
+    except (NotThere, InTheWay):
+        return None
+    try:
+        found = files.handle_stat(handle)
+        buffer = bytearray(min(found.size, LARGEST + 1))
+        return parse(bytes(buffer[: files.read(handle, 0, memoryview(buffer))])), found.mtime_ns
+    except IntegrityError as error:
+        _log.debug("%s/%s is passed over: %s", files.name, path, error)
+        return None
+    finally:
+        files.close(handle)

@@ -1,0 +1,68 @@
+"""The journal of a partial: which of its bytes are on the disk for certain.
+
+A line is written only after the bytes that it names were synced, so the worst that a lost, torn, damaged or future
+journal can do is to cost bytes that are fetched again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from downloader.artifact import Span
+from downloader.volume.files import InTheWay, NotThere
+from downloader.volume.lines import Appender, decode, encode
+from downloader.volume.spans import Spans
+
+if TYPE_CHECKING:
+    from downloader.volume.files import FileOperations
+
+VERSION = 1
+_LARGEST = 64 << 20
+"""Bytes of a journal that is read: far more than any of ours has."""
+
+
+def load(files: FileOperations, path: str, identity: str, size: int) -> Spans:
+    """Return what the journal at `path` says of a partial of that content and size; nothing if it is in doubt."""
+    spans = Spans()
+    try:
+        handle = files.open(path)
+    except (NotThere, InTheWay):
+        return spans
+    try:
+        length = files.handle_stat(handle).size
+        if length > _LARGEST:
+            return spans
+        buffer = bytearray(length)
+        lines = decode(bytes(buffer[: files.read(handle, 0, memoryview(buffer))]))
+    finally:
+        files.close(handle)
+    if next(lines, None) != ["journal", VERSION, identity, size]:
+        return spans
+    for line in lines:
+        match line:
+            case ["bytes", int(start), int(stop)] if 0 <= start < stop <= size:
+                spans.add(Span(start, stop))
+    return spans
+
+
+class Journal:
+    """Writes a journal. Not for several threads at once."""
+
+    def __init__(self, files: FileOperations, path: str, identity: str, size: int) -> None:
+        self._files = files
+        self._path = path
+        self._header = encode("journal", VERSION, identity, size)
+        self._appender: Appender | None = None
+
+    def append(self, spans: Spans) -> None:
+        """Record bytes that were synced before, and sync the record."""
+        if self._appender is None:
+            self._appender = Appender(self._files, self._path, self._header)
+        self._appender.append(b"".join(encode("bytes", span.start, span.stop) for span in spans))
+        self._appender.sync()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._appender is not None:
+            self._appender.close()
+            self._appender = None

@@ -1,0 +1,219 @@
+"""The lease on a volume: one process works, others wait. No flock: it lies or fails on network file systems.
+
+The lease is a file `.downloading/lease.<epoch>` that only one process can create, and its heartbeat: a counter in it
+that the holder rewrites. Whoever waits judges it only by whether it was *seen to change*, on its own monotonic clock,
+so wrong clocks do no harm. Time in which the volume did not answer the watcher does not count against the holder.
+
+A lease unchanged for its time to live is taken over by creating the next epoch, which one process wins. The winner
+renames the folder of partials to its own token: a frozen holder that wakes up finds none of its paths, so it cannot
+rename anything to a final name any more. What it still can do is finish a write into a partial that it has open; those
+are bytes of the very content that the partial's name stands for, at their place, and the digest covers the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from downloader.errors import DownloadError, LeaseLost
+from downloader.volume.files import AlreadyThere, InTheWay, Kind, NotThere
+from downloader.volume.process import Process
+from downloader.volume.removal import discard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from downloader.volume.files import FileOperations
+
+WORK = ".downloading"
+"""The folder in the target under which everything of ours lives until the artifact is complete."""
+PARTS = "parts."
+LEASE = "lease."
+
+_LIMIT = 16384
+_BEATS = 6
+"""Heartbeats per time to live."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a lease."""
+
+    token: str
+    process: Process
+    uri: str
+    """The artifact it works on."""
+
+    def __str__(self) -> str:
+        return f"{self.process} ({self.uri})"
+
+
+def boot_clock() -> float:
+    """Return seconds that go on while the process, or the machine, sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class Lease:
+    """A lease that is held. Its heart beats in a daemon thread until `stop` or `release`."""
+
+    def __init__(
+        self, files: FileOperations, epoch: int, holder: Holder, ttl: float, clock: Callable[[], float]
+    ) -> None:
+        self._files = files
+        self._holder = holder
+        self._ttl = ttl
+        self._clock = clock
+        self._path = lease_path(epoch)
+        self._epoch = epoch
+        self._beats = 0
+        self._last = clock()
+        self._lost: str | None = None
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._keep_beating, name="lease heartbeat", daemon=True)
+
+    @property
+    def folder(self) -> str:
+        """Where the holder's partials are."""
+        return parts_path(self._holder.token)
+
+    def start(self) -> None:
+        """Start the heartbeat."""
+        self._thread.start()
+
+    def check(self) -> None:
+        """Raise LeaseLost if somebody took over. Cheap: looks at the volume only if a heartbeat is overdue."""
+        if self._lost is not None:
+            raise self._error()
+        if self._clock() - self._last > self._ttl / 2:
+            self.confirm()
+
+    def confirm(self) -> None:
+        """Look at the volume, beat, and raise LeaseLost if somebody took over."""
+        with self._lock:
+            if self._lost is None and not self._stopped.is_set():
+                self._beat()
+        if self._lost is not None:
+            raise self._error()
+
+    def stop(self) -> None:
+        """Stop the heartbeat without a look at the volume."""
+        self._stopped.set()
+
+    def release(self) -> None:
+        """Give the lease back, if it is still ours, and the folders if nothing is left in them."""
+        self.stop()
+        with self._lock:
+            if self._lost is None and (handle := self._open_own()) is not None:
+                self._files.close(handle)
+                discard(self._files, self._path)
+        for folder in (self.folder, WORK):
+            try:
+                self._files.remove_folder(folder)
+            except (NotThere, InTheWay):
+                continue
+            except AlreadyThere:
+                return
+
+    def _keep_beating(self) -> None:
+        while not self._stopped.wait(self._ttl / _BEATS):
+            try:
+                self.confirm()
+            except LeaseLost:
+                return
+            except DownloadError as error:
+                _log.debug("the heartbeat of the lease failed: %s", error)
+
+    def _beat(self) -> None:
+        now = self._clock()
+        handle = self._open_own()
+        if handle is None:
+            return
+        try:
+            self._beats += 1
+            self._files.write(handle, 0, render(self._holder, self._beats))
+            self._files.sync(handle)
+        finally:
+            self._files.close(handle)
+        self._last = now
+
+    def _open_own(self) -> int | None:
+        """Return a handle of the lease file if it still is ours; the caller closes it."""
+        newer = any(epoch > self._epoch for epoch in epochs(self._files))
+        try:
+            handle = self._files.open(self._path, write=True)
+        except (NotThere, InTheWay):
+            self._lost = "its lease is gone"
+            return None
+        found = parse(_content(self._files, handle))
+        if newer or found is None or found.token != self._holder.token:
+            self._files.close(handle)
+            self._lost = "the lease has another holder"
+            return None
+        return handle
+
+    def _error(self) -> LeaseLost:
+        return LeaseLost(
+            f"another process has taken over {self._files.name} while this one did not answer: {self._lost}",
+            hint="nothing is lost: the other one goes on where this one stopped",
+        )
+
+
+def lease_path(epoch: int) -> str:
+    """Return the path of a lease."""
+    return f"{WORK}/{LEASE}{epoch}"
+
+
+def parts_path(token: str) -> str:
+    """Return the folder of a holder's partials."""
+    return f"{WORK}/{PARTS}{token}"
+
+
+def epochs(files: FileOperations) -> list[int]:
+    """Return the epochs of all leases, the newest last."""
+    names = (name.removeprefix(LEASE) for name, kind in files.scan(WORK).items() if kind is Kind.FILE)
+    return sorted(int(name) for name in names if name.isdecimal() and name.isascii())
+
+
+def new_token() -> str:
+    """Return a name that no other holder has."""
+    return secrets.token_hex(8)
+
+
+def read(files: FileOperations, path: str) -> bytes | None:
+    """Return a lease's content; None if it is gone."""
+    try:
+        handle = files.open(path)
+    except (NotThere, InTheWay):
+        return None
+    try:
+        return _content(files, handle)
+    finally:
+        files.close(handle)
+
+
+def render(holder: Holder, beats: int) -> bytes:
+    """Return a lease's content, always of one length for one holder, so that it is rewritten in place."""
+    fields = {"token": holder.token, "uri": holder.uri, **holder.process.fields(), "beats": f"{beats:012}"}
+    return json.dumps(fields).encode() + b"\n"
+
+
+def parse(content: bytes) -> Holder | None:
+    """Return who holds a lease; None if its content does not say so."""
+    try:
+        fields = json.loads(content)
+        return Holder(str(fields["token"]), Process.parse(fields), str(fields["uri"]))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _content(files: FileOperations, handle: int) -> bytes:
+    buffer = bytearray(_LIMIT)
+    return bytes(buffer[: files.read(handle, 0, memoryview(buffer))])

@@ -1,0 +1,266 @@
+"""A file on its way: its bytes under a name of ours until the digest is right.
+
+Files above a threshold have a journal, so that their bytes survive a kill; smaller ones are simply fetched again,
+which costs less than a journal would. Aligned writes go past the page cache where the file system allows it, since a
+download of hundreds of gigabytes would fill the memory limit of its container with pages that nobody reads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from downloader.artifact import Span
+from downloader.errors import IntegrityError, InternalError, VolumeError
+from downloader.volume.files import AlreadyThere, InTheWay, Kind, NotThere
+from downloader.volume.gate import Gate
+from downloader.volume.journal import Journal, load
+from downloader.volume.removal import discard
+from downloader.volume.spans import Spans
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from downloader.artifact import RemoteFile
+    from downloader.volume.batch import Batch
+    from downloader.volume.files import FileOperations, Stat
+
+FOREIGN = ".foreign"
+"""How the name ends under which another program writes."""
+_ALIGNMENT = 4096
+_FORGET_EVERY = 32 << 20
+"""Bytes read between two times that the page cache is told to drop them."""
+
+_log = logging.getLogger(__name__)
+
+
+class Partial:
+    """One file that is being fetched, or was left half-fetched. Several threads may write different spans at once.
+
+    `alive` raises LeaseLost once the volume belongs to somebody else. `commit` gives the file its final name.
+    """
+
+    def __init__(
+        self,
+        file: RemoteFile,
+        files: FileOperations,
+        folder: str,
+        *,
+        journal_above: int,
+        batch: Batch,
+        alive: Callable[[], None],
+        commit: Callable[[Partial, str], None],
+    ) -> None:
+        self.file = file
+        self.path = f"{folder}/{file.identity}.part"
+        """Where the bytes are, relative to the target."""
+        self._files = files
+        self._folder = folder
+        self._batch = batch
+        self._alive = alive
+        self._commit = commit
+        self._lock = threading.Lock()
+        self._syncing = threading.RLock()
+        self._journal_path = f"{folder}/{file.identity}.journal"
+        journalled = file.size > journal_above
+        self._journal = Journal(files, self._journal_path, file.identity, file.size) if journalled else None
+        self._pending = Spans()
+        self._broken = False
+        self._unsynced = True
+        self._read = 0
+        self._gate = Gate(self._close_handles)
+        self._spans = load(files, self._journal_path, file.identity, file.size) if journalled else Spans()
+        self._handle = self._resume() if self._spans else self._start()
+        self._direct = files.open_direct(self.path) if journalled else None
+        self._use_direct = self._direct is not None
+        if journalled and not self._use_direct:
+            _log.debug("%s allows no direct writes", files.name)
+
+    @property
+    def done_bytes(self) -> int:
+        """Bytes that need not be fetched any more."""
+        with self._lock:
+            return self._spans.size
+
+    def missing(self) -> list[Span]:
+        """Return the spans that are still to be fetched, in order; those that touch are one."""
+        with self._lock:
+            return self._spans.missing(self.file.size)
+
+    def write(self, offset: int, data: memoryview) -> None:
+        """Put bytes in their place. They count only once `complete` names them.
+
+        What starts and ends at multiples of 4096 in file and memory goes past the page cache.
+        """
+        self._alive()
+        if offset < 0 or offset + len(data) > self.file.size:
+            raise InternalError(f"{self.file.path}: bytes {offset}-{offset + len(data) - 1} lie outside the file")
+        with self._gate:
+            if self._use_direct and self._direct is not None and _is_aligned(offset, data):
+                if self._files.write_direct(self._direct, offset, data):
+                    return
+                self._use_direct = False
+                _log.debug("%s refuses direct writes: using the page cache", self._files.name)
+            self._files.write(self._handle, offset, data)
+
+    def readinto(self, offset: int, view: memoryview) -> int:
+        """Fill the view with the bytes from `offset` on and return how many there were; 0 at the end of the file."""
+        with self._gate:
+            count = self._files.read(self._handle, offset, view)
+            self._read += count
+            if self._read >= _FORGET_EVERY:
+                self._read = 0
+                self._files.forget(self._handle)
+            return count
+
+    def complete(self, span: Span) -> None:
+        """Say that all bytes of the span are written. From time to time this syncs, for all partials of the volume."""
+        if span.start < 0 or span.stop > self.file.size:
+            raise InternalError(f"{self.file.path}: {span} lie outside the file")
+        with self._lock:
+            self._spans.add(span)
+            self._pending.add(span)
+            self._unsynced = True
+        if self._journal is not None:
+            self._batch.add(self, len(span))
+
+    def flush(self) -> None:
+        """Make what is complete survive a kill and a power loss. Does nothing for files without a journal."""
+        with self._syncing:
+            if self._journal is None or self._gate.is_shut:
+                return
+            with self._lock:
+                pending, self._pending = self._pending, Spans()
+            self._batch.forget(self)
+            if not pending:
+                return
+            self._sync()
+            self._alive()
+            self._journal.append(pending)
+
+    def commit(self, sha256: str) -> None:
+        """Give the file its final name, durably, and close it. Its digest must have been found right before.
+
+        Calls from several threads at one time share their syncs.
+        """
+        self._commit(self, sha256)
+
+    def adopt(self) -> None:
+        """Take over the whole file that another program wrote at `Volume.foreign_path(file)`.
+
+        Raises IntegrityError if it is not of the right size, VolumeError if it is no plain file of its own.
+        """
+        self._alive()
+        foreign = f"{self._folder}/{self.file.identity}{FOREIGN}"
+        found = self._files.stat(foreign)
+        if found is None or found.kind is not Kind.FILE or found.links != 1:
+            raise VolumeError(f"{self.file.path}: the other program left no plain file at {foreign}")
+        if found.size != self.file.size:
+            raise IntegrityError(f"{self.file.path}: {found.size} bytes were written instead of {self.file.size}")
+        with self._syncing:
+            self._gate.drain()
+            self._close_handles()
+            discard(self._files, self._journal_path)
+            self._files.sync_folder(self._folder)
+            self._files.rename(foreign, self.path)
+            self._handle = self._files.open(self.path, write=True)
+            self._files.settle_mode(self._handle)
+            self._gate = Gate(self._close_handles)
+        self.complete(Span(0, self.file.size))
+        self.flush()
+
+    def discard(self) -> None:
+        """Remove the partial: its bytes are worth nothing."""
+        with self._syncing:
+            self.close(flush=False)
+            with contextlib.suppress(NotThere):
+                self._remove()
+
+    def close(self, *, flush: bool = True) -> None:
+        """Close the files; what is complete stays for the next run. May be called twice."""
+        with self._syncing:
+            try:
+                if flush:
+                    self.flush()
+            finally:
+                self._batch.forget(self)
+                self._gate.shut()
+
+    def seal(self) -> Stat:
+        """Sync everything and describe the file that is about to get its final name. For the committer."""
+        missing = self.missing()
+        if missing:
+            raise InternalError(f"{self.file.path}: {missing[0]} were never completed")
+        with self._syncing:
+            self._gate.drain()
+            if self._unsynced:
+                self._sync()
+            return self._files.handle_stat(self._handle)
+
+    def committed(self) -> None:
+        """Close and tidy up after the file has got its final name. For the committer."""
+        self.close(flush=False)
+        if self._journal is not None:
+            discard(self._files, self._journal_path)
+
+    def _resume(self) -> int:
+        """Open what an earlier run left, if it is what the journal speaks of; else start anew."""
+        try:
+            handle = self._files.open(self.path, write=True)
+        except (NotThere, InTheWay):
+            return self._start()
+        found = self._files.handle_stat(handle)
+        if found.size == self.file.size and found.links == 1:
+            return handle
+        self._files.close(handle)
+        return self._start()
+
+    def _start(self) -> int:
+        """Make a new file. It is never an old one emptied: a former holder of the lease may still have that open."""
+        self._spans = Spans()
+        self._alive()
+        if self._journal is not None:
+            self._remove()
+        try:
+            handle = self._files.create(self.path)
+        except AlreadyThere:
+            discard(self._files, self.path)
+            handle = self._files.create(self.path)
+        if self._journal is not None:
+            self._files.truncate(handle, self.file.size)
+        return handle
+
+    def _remove(self) -> None:
+        """Remove journal and bytes; the journal for certain before there can be other bytes under its name."""
+        discard(self._files, self._journal_path)
+        discard(self._files, self.path)
+        self._files.sync_folder(self._folder)
+
+    def _sync(self) -> None:
+        if self._broken:
+            raise VolumeError(f"{self.file.path}: the volume did not keep what was written", hint="run again")
+        self._unsynced = False
+        try:
+            self._files.sync(self._handle)
+        except BaseException:
+            self._broken = True  # the kernel reports lost pages once, a second sync would claim success
+            raise
+        if self._journal is not None:
+            self._files.forget(self._handle)
+
+    def _close_handles(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+        if self._direct is not None:
+            self._files.close(self._direct)
+        self._direct = None
+        self._files.close(self._handle)
+
+
+def _is_aligned(offset: int, data: memoryview) -> bool:
+    if offset % _ALIGNMENT or len(data) % _ALIGNMENT or data.readonly or not len(data):
+        return False
+    return ctypes.addressof(ctypes.c_char.from_buffer(data)) % _ALIGNMENT == 0

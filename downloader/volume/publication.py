@@ -1,0 +1,97 @@
+"""The last step: the checksum file, and nothing else left of the run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from downloader.errors import InternalError, VolumeError
+from downloader.volume.checksums import MARKER, render
+from downloader.volume.evidence import PREVIOUS, parse_own
+from downloader.volume.files import Kind, NotThere
+from downloader.volume.lease import LEASE, WORK
+from downloader.volume.removal import remove
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from downloader.artifact import Manifest
+    from downloader.volume.files import FileOperations, Stat
+
+
+def publish(
+    files: FileOperations,
+    folder: str,
+    manifest: Manifest,
+    digests: Mapping[str, str],
+    *,
+    date: datetime,
+    confirm: Callable[[], None],
+) -> None:
+    """Write `.artifact.sha256` durably and at once. `folder` is the lease holder's, so it fences this rename too.
+
+    Its time of change is never before that of a file it lists, even if another machine with a fast clock wrote the
+    file: that comparison is how later runs know that nothing was changed since.
+    """
+    lacking = [file.path for file in manifest.files if file.path not in digests]
+    if lacking:
+        raise InternalError(f"{lacking[0]} was never verified, and so are {len(lacking) - 1} others")
+    newest = max((found.mtime_ns for found in _final_files(files, manifest).values()), default=0)
+    temporary = f"{folder}/checksums"
+    remove(files, temporary, Kind.FILE)
+    handle = files.create(temporary)
+    try:
+        files.write(handle, 0, _content(manifest, digests, date))
+        if files.handle_stat(handle).mtime_ns < newest:
+            files.touch(handle, newest)
+        files.sync(handle)
+    finally:
+        files.close(handle)
+    confirm()
+    try:
+        files.rename(temporary, MARKER)
+    except NotThere:
+        confirm()
+        raise
+    files.sync_folder("")
+
+
+def retire(files: FileOperations) -> None:
+    """Take the checksum file away before the first file is changed: it stands only beside a complete artifact."""
+    if files.stat(MARKER) is None:
+        return
+    files.rename(MARKER, PREVIOUS)
+    files.sync_folder(WORK)
+    files.sync_folder("")
+
+
+def clear(files: FileOperations) -> None:
+    """Remove all that runs needed, except the lease, which its holder removes last."""
+    for name, kind in files.scan(WORK).items():
+        if not (kind is Kind.FILE and name.startswith(LEASE)):
+            remove(files, f"{WORK}/{name}", kind)
+
+
+def _content(manifest: Manifest, digests: Mapping[str, str], date: datetime) -> bytes:
+    own = parse_own(manifest)
+    if own is not None and all(own.files[file.path] == digests[file.path] for file in manifest.files):
+        return own.raw
+    return render(manifest, digests, date)
+
+
+def _final_files(files: FileOperations, manifest: Manifest) -> dict[str, Stat]:
+    """Return the files of the manifest by path. Raises VolumeError if one is gone or of another size."""
+    folders: dict[str, list[str]] = {}
+    for file in manifest.files:
+        folder, _, name = file.path.rpartition("/")
+        folders.setdefault(folder, []).append(name)
+    found = {
+        f"{folder}/{name}".lstrip("/"): details
+        for folder, names in folders.items()
+        for name, details in files.stats(folder, names).items()
+    }
+    for file in manifest.files:
+        details = found.get(file.path)
+        if details is None or details.kind is not Kind.FILE or details.size != file.size:
+            raise VolumeError(f"{file.path} was changed by somebody else during the run", hint="run again to mend it")
+    return found

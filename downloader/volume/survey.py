@@ -1,0 +1,151 @@
+"""What the volume has of an artifact, and what it lacks: by metadata alone, nothing is hashed here."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from downloader.volume import journal, leftovers
+from downloader.volume.commit import occupied
+from downloader.volume.evidence import Evidence
+from downloader.volume.files import Kind
+from downloader.volume.lease import PARTS, WORK
+
+if TYPE_CHECKING:
+    from downloader.artifact import Manifest, RemoteFile
+    from downloader.volume.files import FileOperations, Stat
+
+
+class State(Enum):
+    """How far a file is."""
+
+    PROVED = "proved"
+    """Under its final name, and known to be right."""
+    UNPROVED = "unproved"
+    """Under its final name with the right size: `Volume.check` hashes it to find out."""
+    PARTIAL = "partial"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What the volume has of one file."""
+
+    file: RemoteFile
+    state: State
+    done_bytes: int = 0
+    """Bytes that need not be fetched, if nothing turns out to be wrong with them."""
+    sha256: str | None = None
+    """Of a proved file its digest; of an unproved one the digest that it must have, None if only others are known."""
+    needed_bytes: int = 0
+    """Room that it still takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What the volume has of one manifest."""
+
+    holdings: tuple[Holding, ...]
+    """In the order of the manifest."""
+    published: bool
+    """The artifact is complete: all files proved, the checksum file stands, and nothing of a run is left."""
+    leftovers: tuple[leftovers.Leftover, ...] = ()
+    """What `Volume.reclaim` would remove."""
+    ours: frozenset[str] = field(default=frozenset(), repr=False)
+    """Paths of files that this project has put on the volume at some time."""
+
+    def having(self, *states: State) -> list[Holding]:
+        """Return the holdings in one of these states."""
+        return [holding for holding in self.holdings if holding.state in states]
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """The sha256 of every proved file by its path."""
+        return {holding.file.path: holding.sha256 or "" for holding in self.having(State.PROVED)}
+
+    @property
+    def done_bytes(self) -> int:
+        """Bytes that need not be fetched."""
+        return sum(holding.done_bytes for holding in self.holdings)
+
+    @property
+    def needed_bytes(self) -> int:
+        """Room that the files take which are still to come."""
+        return sum(holding.needed_bytes for holding in self.holdings)
+
+    @property
+    def needed_files(self) -> int:
+        """Files that are still to come."""
+        return len(self.having(State.PARTIAL, State.MISSING))
+
+
+class Surveyor:
+    """Looks at a volume for one manifest.
+
+    Raises VolumeError where a folder with something in it stands in the place of a file.
+    """
+
+    def __init__(self, files: FileOperations, manifest: Manifest, journal_above: int) -> None:
+        self._files = files
+        self._manifest = manifest
+        self._journal_above = journal_above
+        self._evidence = Evidence(files, manifest)
+        self._work = files.scan(WORK)
+        self._parts = {
+            name: f"{WORK}/{folder}"
+            for folder, kind in self._work.items()
+            if kind is Kind.FOLDER and folder.startswith(PARTS)
+            for name in files.scan(f"{WORK}/{folder}")
+        }
+
+    def survey(self, now_ns: int) -> Survey:
+        """Return what is there. `now_ns` is the time by which other tools' leftovers are judged."""
+        folders: defaultdict[str, list[str]] = defaultdict(list)
+        for file in self._manifest.files:
+            folder, _, name = file.path.rpartition("/")
+            folders[folder].append(name)
+        found = {folder: self._files.stats(folder, names) for folder, names in folders.items()}
+        holdings = []
+        for file in self._manifest.files:
+            folder, _, name = file.path.rpartition("/")
+            holdings.append(self._hold(file, found[folder].get(name)))
+        proved = all(holding.state is State.PROVED for holding in holdings)
+        return Survey(
+            tuple(holdings),
+            published=proved and self._evidence.is_published and not self._work,
+            leftovers=(*self._stale_parts(holdings), *leftovers.others(self._files, {"", *folders}, now_ns)),
+            ours=frozenset(self._evidence.ours),
+        )
+
+    def _hold(self, file: RemoteFile, found: Stat | None) -> Holding:
+        if found is not None:
+            proof = self._evidence.proof(file, found)
+            if proof is not None:
+                return Holding(file, State.PROVED, file.size, proof)
+            expected = self._evidence.expected(file)
+            if found.kind is Kind.FILE and found.size == file.size and (expected or file.digests):
+                return Holding(file, State.UNPROVED, file.size, expected)
+            if found.kind is Kind.FOLDER and self._files.scan(file.path):
+                raise occupied(self._files.name, file.path)
+        return self._hold_partial(file)
+
+    def _hold_partial(self, file: RemoteFile) -> Holding:
+        """Count what the journal says; bytes that only lie in the partial take no more room, but are fetched again."""
+        part, lines = f"{file.identity}.part", f"{file.identity}.journal"
+        if part not in self._parts or lines not in self._parts or file.size <= self._journal_above:
+            return Holding(file, State.MISSING, needed_bytes=file.size)
+        found = self._files.stat(f"{self._parts[part]}/{part}")
+        if found is None or found.kind is not Kind.FILE or found.size != file.size:
+            return Holding(file, State.MISSING, needed_bytes=file.size)
+        done = journal.load(self._files, f"{self._parts[lines]}/{lines}", file.identity, file.size).size
+        if not done:
+            return Holding(file, State.MISSING, needed_bytes=file.size)
+        needed = file.size - max(done, min(found.allocated, file.size))
+        return Holding(file, State.PARTIAL, done, needed_bytes=needed)
+
+    def _stale_parts(self, holdings: list[Holding]) -> list[leftovers.Leftover]:
+        identities = {holding.file.identity for holding in holdings if holding.state is not State.PROVED}
+        folders = sorted(set(self._parts.values()))
+        return [leftover for folder in folders for leftover in leftovers.ours(self._files, folder, identities)]

@@ -1,0 +1,50 @@
+"""The way to a file: one part at a time, never through a symlink."""
+
+from __future__ import annotations
+
+import os
+
+from downloader.errors import InternalError
+
+STEP_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+"""Opens a folder to go through it; a symlink, even to a folder, is refused."""
+
+
+class Folder:
+    """A folder of the target, opened part by part without following symlinks. A context that gives its descriptor."""
+
+    __slots__ = ("_opened", "_path", "_root")
+
+    def __init__(self, root: int, path: str) -> None:
+        self._root = root
+        self._path = path
+        self._opened = root
+
+    def __enter__(self) -> int:
+        if self._path:
+            for part in self._path.split("/"):
+                _check(part)
+                deeper = os.open(part, STEP_FLAGS, dir_fd=self._opened)
+                self._close()
+                self._opened = deeper
+        return self._opened
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self._opened != self._root:
+            os.close(self._opened)
+            self._opened = self._root
+
+
+def split(path: str) -> tuple[str, str]:
+    """Return the folder of a path (`""` for the target itself) and the name in it."""
+    folder, _, name = path.rpartition("/")
+    _check(name)
+    return folder, name
+
+
+def _check(part: str) -> None:
+    if part in ("", ".", ".."):
+        raise InternalError(f"{part!r} is no name within the target folder")
