@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from downloader.artifact import Algorithm, Phase
 from downloader.cancellation import Cancellation
 from downloader.errors import DownloadError, IntegrityError, SourceChanged, Verdict
-from downloader.integrity import hash_file, judge
+from downloader.integrity import judge
+from downloader.volume import State
+from downloader.words import bytes_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -51,6 +53,8 @@ class Outcome:
     """Path → the published digest that proved the bytes fetched in this run; None where only the size could be."""
     protocols: list[Protocol] = field(default_factory=list)
     """The protocols that were tried."""
+    untouched: bool = False
+    """The volume was complete before: nothing was written."""
 
 
 class Engine:
@@ -97,50 +101,40 @@ class Engine:
         if missing:
             self._fetch(missing, outcome)
         self._meter.enter(Phase.VERIFYING)
-        self._volume.publish(manifest, outcome.checksums)
+        if not outcome.untouched:
+            self._volume.publish(manifest, outcome.checksums)
         self._meter.enter(Phase.DONE)
         return outcome
 
     def _take_stock(self, outcome: Outcome) -> list[RemoteFile]:
         """Find out what is on the volume, prove what is unproved, and check that the rest has room."""
         survey = self._volume.survey(outcome.manifest)
-        for file, checksum in survey.proved:
-            outcome.checksums[file.path] = checksum
-            self._count_present(file)
-        missing = list(survey.missing)
-        if survey.unproved:
-            self._meter.enter(Phase.CHECKING, f"checking {len(survey.unproved)} files that are on the volume already")
-        missing.extend(file for file in survey.unproved if not self._adopt(file, outcome))
-        needed = sum(file.size for file in missing)
-        for file in missing:
-            done = survey.partial_bytes.get(file.path, 0)
-            needed -= done
-            self._meter.landed(done)
-        self._volume.require_space(needed, len(missing))
-        return missing
+        outcome.untouched = survey.published
+        if survey.leftovers:
+            log.info("reclaimed %s of leftovers", bytes_text(self._volume.reclaim(survey)))
+        for holding in survey.having(State.PROVED):
+            self._keep(holding.file, holding.sha256 or "", outcome)
+        unproved = survey.having(State.UNPROVED)
+        if unproved:
+            self._meter.enter(Phase.CHECKING, f"checking {len(unproved)} files that are on the volume already")
+        missing = survey.having(State.PARTIAL, State.MISSING)
+        needed = survey.needed_bytes
+        for holding in unproved:
+            sha256 = self._volume.check(holding, lambda _: self._cancellation.check())
+            if sha256 is None:
+                missing.append(holding)
+                needed += holding.file.size
+            else:
+                self._keep(holding.file, sha256, outcome)
+        self._meter.landed(sum(holding.done_bytes for holding in missing if holding.state is State.PARTIAL))
+        if missing:
+            self._volume.require_space(needed, len(missing))
+        return [holding.file for holding in missing]
 
-    def _count_present(self, file: RemoteFile) -> None:
+    def _keep(self, file: RemoteFile, sha256: str, outcome: Outcome) -> None:
+        outcome.checksums[file.path] = sha256
         self._meter.landed(file.size)
         self._meter.file_done()
-
-    def _adopt(self, file: RemoteFile, outcome: Outcome) -> bool:
-        """Hash a file of the right size that is on the volume; keep it if it is the right one."""
-        self._cancellation.check()
-        results = hash_file(
-            self._volume.reader(file.path), file.size, file.digests, lambda _: self._cancellation.check()
-        )
-        try:
-            proof = judge(file, results)
-        except IntegrityError:
-            log.info("%s is on the volume, but damaged or of another version; it is fetched again", file.path)
-            return False
-        if proof is None:
-            return False
-        self._volume.adopt(file, results[Algorithm.SHA256])
-        outcome.checksums[file.path] = results[Algorithm.SHA256]
-        outcome.proofs[file.path] = proof
-        self._count_present(file)
-        return True
 
     def _fetch(self, missing: list[RemoteFile], outcome: Outcome) -> None:
         """Make the attempts. Raises what ended the last one if anything is still missing."""

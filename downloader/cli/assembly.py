@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from downloader import __version__
+from downloader.config.s3 import NOBODY
 from downloader.plan import in_force
 from downloader.selection import Selection
 from downloader.sources.catalog import scheme_of
@@ -72,4 +73,5 @@ def listing_silence(settings: Settings) -> float:
 def learn_secrets(settings: Settings, redactor: Redactor) -> None:
     """Tell the redactor every secret of the settings."""
     redactor.add(settings.hub.token, settings.web.token, *(settings.web.headers or {}).values())
-    redactor.add(settings.s3.access_key_id, settings.s3.secret_access_key, settings.s3.session_token)
+    keys = settings.s3.access_key_id, settings.s3.secret_access_key, settings.s3.session_token
+    redactor.add(*(key for key in keys if key != NOBODY))

@@ -15,8 +15,8 @@ from downloader.artifact import Protocol, shown_url
 from downloader.config import Settings
 from downloader.config.job import bandwidth, protocols
 from downloader.config.variables import Malformed, seconds
-from downloader.errors import DownloadError, UsageError
-from downloader.log import set_up
+from downloader.errors import DownloadError, InternalError, UsageError
+from downloader.log import Log, set_up
 from downloader.redaction import Redactor
 from downloader.vocabulary import last_line
 from downloader.words import bytes_text
@@ -37,8 +37,8 @@ class Invocation:
     stdout: TextIO
     stderr: TextIO
     redactor: Redactor
+    logs: Log
     quiet: bool = False
-    log_level: str | None = None
     abandoned: bool = False
 
     def settings(self, uri: str) -> Settings:
@@ -86,7 +86,7 @@ def _filters(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.version_option(__version__, prog_name="artifact-downloader")
 @click.pass_obj
-def cli(invocation: Invocation, *, quiet: bool, log_level: str | None) -> None:
+def cli(invocation: Invocation, /, *, quiet: bool, **_: Any) -> None:  # noqa: ANN401 - the log level was read before
     """Bring an AI model artifact onto a volume, verified byte by byte.
 
     An artifact is named by a URI: hf://org/name[@revision][/path], s3://bucket/prefix-or-key, or http(s)://host/file.
@@ -94,7 +94,6 @@ def cli(invocation: Invocation, *, quiet: bool, log_level: str | None) -> None:
     Results go to stdout, everything else to stderr. Names in brackets are environment variables.
     """
     invocation.quiet = quiet
-    invocation.log_level = log_level
 
 
 @cli.command(context_settings=CONTEXT)
@@ -113,7 +112,7 @@ def cli(invocation: Invocation, *, quiet: bool, log_level: str | None) -> None:
 @click.option("--deadline", type=Parsed("seconds", seconds), help="Longest duration of the run. [AIM_DEADLINE]")
 @click.option("--require-digest", is_flag=True, default=None, help="Size alone proves nothing. [AIM_REQUIRE_DIGEST]")
 @click.pass_obj
-def download(invocation: Invocation, uri: str, target: Path | None, **options: Any) -> None:  # noqa: ANN401
+def download(invocation: Invocation, /, uri: str, target: Path | None, **options: Any) -> None:  # noqa: ANN401
     """Download URI into TARGET [TARGET_DIR].
 
     What is on the volume already is kept if it proves to be right; what is missing or damaged is fetched. Each file
@@ -135,7 +134,7 @@ def download(invocation: Invocation, uri: str, target: Path | None, **options: A
 @click.argument("uri")
 @_filters
 @click.pass_obj
-def size(invocation: Invocation, uri: str, **options: Any) -> None:  # noqa: ANN401
+def size(invocation: Invocation, /, uri: str, **options: Any) -> None:  # noqa: ANN401
     """Tell how many bytes a download of URI with these filters brings.
 
     The last line on stdout is a JSON object with the keys url and sizeBytes.
@@ -144,7 +143,7 @@ def size(invocation: Invocation, uri: str, **options: Any) -> None:  # noqa: ANN
 
     manifest = list_artifact(uri, _with_options(invocation.settings(uri), **options), invocation.environ)
     log.info("%s in %d files", bytes_text(manifest.size), len(manifest.files))
-    invocation.stderr.flush()
+    invocation.logs.end()
     invocation.stdout.write(
         json.dumps({"url": invocation.redactor.redact(shown_url(uri)), "sizeBytes": manifest.size}) + "\n"
     )
@@ -155,7 +154,7 @@ def size(invocation: Invocation, uri: str, **options: Any) -> None:  # noqa: ANN
 @click.argument("target", required=False, type=click.Path(path_type=Path))
 @_filters
 @click.pass_obj
-def verify(invocation: Invocation, target: Path | None, **options: Any) -> None:  # noqa: ANN401
+def verify(invocation: Invocation, /, target: Path | None, **options: Any) -> None:  # noqa: ANN401
     """Check what is in TARGET [TARGET_DIR] against its .artifact.sha256, without network.
 
     Prints a line for each file that is not as it should be; the exit status is 65 if there is one.
@@ -175,16 +174,19 @@ def _with_options(settings: Settings, **options: Any) -> Settings:  # noqa: ANN4
 def main(arguments: list[str], environ: Mapping[str, str], stdout: TextIO, stderr: TextIO) -> tuple[int, bool]:
     """Run one command; return its exit status, and whether a thread hangs so that the process must just be left."""
     redactor = Redactor()
-    invocation = Invocation(environ, stdout, stderr, redactor)
-    log_level = _level(arguments, environ)
-    logs = set_up(stderr, redactor, log_level)
+    # Never restored: whatever other threads still say must not follow the last line.
+    logs = set_up(stderr, redactor, _level(arguments, environ))
+    invocation = Invocation(environ, stdout, stderr, redactor, logs)
     try:
         _invoke(arguments, invocation)
     except DownloadError as error:
         logs.end(last_line(error, redactor))
         return error.exit_status, invocation.abandoned
-    finally:
-        logs.restore()
+    except Exception as error:  # the promise is one line, also for a bug
+        log.debug("a bug", exc_info=True)
+        bug = InternalError(f"{type(error).__name__}: {error}", hint="please report this, with --log-level debug")
+        logs.end(last_line(bug, redactor))
+        return bug.exit_status, invocation.abandoned
     return 0, invocation.abandoned
 
 

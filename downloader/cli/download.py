@@ -94,9 +94,9 @@ class Download:
         workshop = Workshop(source, session.meter, self._shape(), silence(settings))
         patience = Patience(silence(settings), session.meter, session.cancellation)
         plan = Plan(selection_of(settings), sequence, silence(settings) * 0.9, require_digest=job.require_digest)
-        self._volume = volume = Volume(job.target)
+        self._volume = volume = Volume(job.target, ttl=job.lease_ttl)
         try:
-            with volume.lease(shown_url(self._uri), self._wait_for, session.cancellation.check, ttl=job.lease_ttl):
+            with volume.lease(shown_url(self._uri), waiting=self._wait_for, sleep=session.cancellation.sleep):
                 engine = Engine(
                     PersistentSource(source, patience, listing_silence=listing_silence(settings)),
                     volume,
@@ -115,7 +115,7 @@ class Download:
     def _shape(self) -> Shape:
         return Shape(connections=self._settings.job.connections)
 
-    def _wait_for(self, holder: str) -> None:
+    def _wait_for(self, holder: str, _unseen: float) -> None:
         self._session.meter.enter(Phase.WAITING, f"waiting for {holder} to finish with the volume")
 
     def _stuck_volume(self) -> str:

@@ -16,7 +16,7 @@ from downloader.errors import ConfigurationError, ProtocolFailed, SourceNotFound
 from downloader.sources.answers import meaning
 from downloader.sources.digest_fields import LENGTHS, published
 from downloader.sources.names import check_names
-from downloader.volume.checksums import FILE_NAME, parse
+from downloader.volume.checksums import MARKER, parse
 from downloader.wire import RangeRequest, Refusal
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from downloader.sources import Body
     from downloader.wire import Reply, Web
 
-CHECKSUM_FILES = (FILE_NAME, "SHA256SUMS")
+CHECKSUM_FILES = (MARKER, "SHA256SUMS")
 CONTENT_RANGE_TOTAL = re.compile(r"bytes \d+-\d+/(\d+)")
 FRAGMENT = re.compile(r"(sha256|sha512|sha1|md5)[=:]([0-9a-fA-F]+)")
 HEAD_WORKERS = 8
@@ -115,7 +115,7 @@ class HttpSource:
 
     def _folder(self) -> Manifest:
         name, content = self._checksums()
-        digests = {path: digest for path, digest in parse(content, self._uri).items() if path not in CHECKSUM_FILES}
+        digests = {path: digest for path, digest in parse(content).files.items() if path not in CHECKSUM_FILES}
         check_names(digests, self._uri)
         with ThreadPoolExecutor(HEAD_WORKERS, thread_name_prefix="head") as pool:
             found = pool.map(lambda path: self._probe(self._address.url + quote(path), path), digests)
@@ -123,7 +123,7 @@ class HttpSource:
         files.sort(key=lambda file: file.path)
         if not files:
             raise SourceNotFound(f"{self._uri}{name} lists no files")
-        return Manifest(self._uri, tuple(files), checksums=content if name == FILE_NAME else None)
+        return Manifest(self._uri, tuple(files), checksums=content if name == MARKER else None)
 
     def _checksums(self) -> tuple[str, bytes]:
         for name in CHECKSUM_FILES:

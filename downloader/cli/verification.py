@@ -1,0 +1,47 @@
+"""Checking a finished volume, offline."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, TextIO
+
+from downloader.cli.assembly import selection_of
+from downloader.cli.session import Session
+from downloader.errors import IntegrityError
+from downloader.volume import Volume
+from downloader.words import one_line
+
+if TYPE_CHECKING:
+    from downloader.config import Settings
+    from downloader.volume import Verification
+
+log = logging.getLogger(__name__)
+
+
+def verify_target(settings: Settings, stdout: TextIO) -> None:
+    """Hash what the target's `.artifact.sha256` lists; write a line to stdout for each file that is damaged.
+
+    Raises IntegrityError if there is one, or no list.
+    """
+    session = Session(settings.job.deadline)
+    meter, target = session.meter, settings.job.target
+
+    def progress(count: int) -> None:
+        session.cancellation.check()
+        meter.landed(count)
+
+    def work() -> Verification:
+        with Volume(target, create=False) as volume:
+            return volume.verify(progress=progress, selected=selection_of(settings).wants)
+
+    found = session.run(work)
+    stdout.writelines(one_line(f"damaged {damage}") + "\n" for damage in found.damaged)
+    stdout.writelines(one_line(f"unlisted {path}") + "\n" for path in found.unlisted)
+    stdout.flush()
+    if found.damaged:
+        raise IntegrityError(
+            f"{len(found.damaged)} of {found.checked + len(found.damaged)} files in {target} are damaged",
+            hint="run the download again: it fetches only these",
+        )
+    revision = f" at {found.revision}" if found.revision else ""
+    log.info("%s is right: %d files of %s%s", target, found.checked, found.source or "an unnamed source", revision)
