@@ -1,0 +1,59 @@
+"""Where the API server is, and what its answers mean for us."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+"""Where the kubelet puts token, ca.crt and namespace."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterAccess:
+    """One AIMArtifact, and the way to its API server."""
+
+    host: str
+    """A name or an address, IPv6 without brackets."""
+    port: int
+    namespace: str
+    name: str
+    interval: float = 10.0
+    """Seconds between two patches in which nothing but numbers changed, at least."""
+    service_account: Path = SERVICE_ACCOUNT
+
+    @property
+    def url(self) -> str:
+        """The API server's address."""
+        return f"https://[{self.host}]:{self.port}" if ":" in self.host else f"https://{self.host}:{self.port}"
+
+    @property
+    def token_file(self) -> Path:
+        """The bearer token. The kubelet replaces it while we run."""
+        return self.service_account / "token"
+
+    @property
+    def ca_file(self) -> Path:
+        """The CA that issued the API server's certificate."""
+        return self.service_account / "ca.crt"
+
+
+class NotWritten(Exception):
+    """The status was not written. The reason is ours: what the server says must not get into the log."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Refused(NotWritten):
+    """Asking again soon is of no use."""
+
+
+class Busy(NotWritten):
+    """Passing trouble: ask again, after `retry_after` seconds where the server names them."""
+
+    def __init__(self, reason: str, *, retry_after: float | None = None) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after

@@ -1,0 +1,95 @@
+"""The one home of the `kubernetes` package, whose import takes a quarter of a second: only the thread imports this."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+from kubernetes.client import ApiClient, Configuration, CustomObjectsApi
+from kubernetes.client.exceptions import ApiException
+from urllib3.exceptions import HTTPError
+
+from downloader.reporters.kubernetes.access import Busy, NotWritten, Refused
+
+if TYPE_CHECKING:
+    from downloader.reporters.kubernetes.access import ClusterAccess
+
+GROUP: Final = "aim.eai.amd.com"
+VERSION: Final = "v1alpha1"
+PLURAL: Final = "aimartifacts"
+FIELD_MANAGER: Final = "artifact-downloader"
+_PASSING: Final = frozenset(
+    {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
+)
+
+
+class StatusClient:
+    """Writes the status of one AIMArtifact. One request at a time; nothing is tried twice without need."""
+
+    def __init__(self, access: ClusterAccess) -> None:
+        self._access = access
+        self._configuration = Configuration(
+            host=access.url,
+            # By its path: every new connection reads it again, so a new CA of the cluster is no trouble.
+            ssl_ca_cert=str(access.ca_file),
+            connection_pool_maxsize=1,
+            # Our own cadence decides when to try again, and a token follows no redirect.
+            retries=False,
+            # The API server is inside the cluster, and the proxy of the environment is not for it.
+            proxy="",
+            no_proxy="*",
+            api_key_prefix={"BearerToken": "Bearer"},
+        )
+        client = ApiClient(self._configuration)
+        client.user_agent = FIELD_MANAGER
+        self._api = CustomObjectsApi(client)
+
+    def write(self, patch: dict[str, Any], *, timeout: float) -> None:
+        """Merge the patch into the object's status, in about `timeout` seconds at most; raises Busy or Refused.
+
+        The token is read each time: the kubelet replaces it, and after a refusal the next one may be accepted.
+        """
+        self._read_token()
+        try:
+            self._api.patch_namespaced_custom_object_status(
+                GROUP,
+                VERSION,
+                self._access.namespace,
+                PLURAL,
+                self._access.name,
+                patch,
+                field_manager=FIELD_MANAGER,
+                _content_type="application/merge-patch+json",
+                _request_timeout=timeout,
+            )
+        except ApiException as error:
+            raise self._meaning(error) from error
+        except (HTTPError, OSError, ValueError) as error:
+            raise Busy("the API server does not answer") from error
+
+    def _read_token(self) -> None:
+        try:
+            token = self._access.token_file.read_text().strip()
+        except (OSError, ValueError) as error:
+            raise Busy(f"no token can be read from {self._access.token_file}") from error
+        self._configuration.api_key["BearerToken"] = token
+
+    def _meaning(self, error: ApiException) -> NotWritten:
+        status = error.status
+        if not status:
+            # The package's way to say that TLS failed.
+            return Busy(f"the certificate of the API server does not fit {self._access.ca_file}")
+        if status == HTTPStatus.UNAUTHORIZED:
+            return Busy(f"the API server does not accept the token in {self._access.token_file}")
+        if status in _PASSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return Busy("the API server has trouble or asks for a pause", retry_after=_retry_after(error))
+        if status == HTTPStatus.FORBIDDEN:
+            return Refused("this pod's account may not patch it; apply the RoleBinding that docs/kubernetes.md shows")
+        if status == HTTPStatus.NOT_FOUND:
+            return Refused("the AIMArtifact that ARTIFACT_NAME and ARTIFACT_NAMESPACE name is gone")
+        return Refused(f"the API server does not take our patch (HTTP {status}); is its AIMArtifact CRD up to date?")
+
+
+def _retry_after(error: ApiException) -> float | None:
+    text = (error.headers or {}).get("Retry-After", "")
+    return float(text) if text.isdecimal() else None

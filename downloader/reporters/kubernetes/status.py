@@ -1,0 +1,101 @@
+"""What a snapshot looks like as the status of an AIMArtifact."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from downloader.artifact import Phase
+from downloader.words import bytes_text, one_line, seconds_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from downloader.artifact import Snapshot
+
+MESSAGE_LIMIT: Final = 1024
+"""Characters. etcd stores the whole object at each write, and somebody else's error text may be of any length."""
+
+_WHILE: Final = {
+    Phase.LISTING: "listing the source",
+    Phase.WAITING: "waiting for the volume",
+    Phase.CHECKING: "checking what is on the volume",
+    Phase.DOWNLOADING: "downloading",
+    Phase.VERIFYING: "verifying",
+    Phase.DONE: "complete",
+    Phase.FAILED: "failed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A status as it is written, and what decides how soon it must be."""
+
+    stage: tuple[object, ...]
+    """Whoever looks at the status must see a change of this at once."""
+    message: str
+    """What is told beside the numbers."""
+    complete: bool
+    """Every byte is on the volume: the signal that only verification is left."""
+    stuck_volume: str
+    progress: dict[str, Any]
+    download: dict[str, Any]
+
+    @property
+    def patch(self) -> dict[str, Any]:
+        """The merge patch that writes it: None removes what an earlier pod left there."""
+        return {"status": {"progress": self.progress, "download": self.download}}
+
+
+def status_of(
+    snapshot: Snapshot,
+    before: Status | None = None,
+    *,
+    complete: bool | None = None,
+    redact: Callable[[str], str] = str,
+) -> Status:
+    """Return the status that shows `snapshot`, where `before` is the one that was written last.
+
+    `complete` is for a run that failed: whether it did so when only verification was left. Then the percentage stays
+    100, by which the operator tells a failed verification from a failed download.
+    """
+    if complete is None:
+        complete = snapshot.complete
+    percentage = 100 if complete else snapshot.percentage
+    stuck_volume = one_line(redact(_stuck_volume(snapshot, before, complete=complete)), MESSAGE_LIMIT)
+    message = redact(snapshot.message) or _WHILE[snapshot.phase]
+    progress: dict[str, Any] = {
+        "downloadedBytes": snapshot.done_bytes,
+        "percentage": percentage,
+        "displayPercentage": f"{percentage} %",
+        "message": stuck_volume or None,
+    }
+    if snapshot.total_bytes or complete:
+        # Until the source has been listed nobody knows the total, and the last pod's is the best guess.
+        progress["totalBytes"] = snapshot.total_bytes
+    download = {
+        "protocol": None if snapshot.protocol is None else str(snapshot.protocol),
+        "attempt": snapshot.attempt or None,
+        "totalAttempts": len(snapshot.sequence) or None,
+        "protocolSequence": ",".join(snapshot.sequence) or None,
+        "message": one_line(message + _pace(snapshot), MESSAGE_LIMIT),
+    }
+    stage = (snapshot.phase, snapshot.protocol, snapshot.attempt, snapshot.sequence, bool(stuck_volume))
+    return Status(stage, message, complete, stuck_volume, progress, download)
+
+
+def _stuck_volume(snapshot: Snapshot, before: Status | None, *, complete: bool) -> str:
+    if snapshot.phase in (Phase.DONE, Phase.FAILED):
+        return ""  # nobody would be there to clear it
+    if complete and not (before and before.complete):
+        return ""  # the signal comes without it; should the volume be stuck now, the next patch says so
+    if snapshot.stuck_volume and before and before.stuck_volume:
+        return before.stuck_volume  # it is set once: how long it lasts is no news
+    return snapshot.stuck_volume
+
+
+def _pace(snapshot: Snapshot) -> str:
+    if snapshot.phase is not Phase.DOWNLOADING or snapshot.rate <= 0:
+        return ""
+    left = "" if snapshot.eta is None else f", {seconds_text(snapshot.eta)} left"
+    return f"; {bytes_text(snapshot.rate)}/s{left}"
