@@ -16,13 +16,14 @@ from downloader.words import bytes_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from downloader.artifact import Digest, Manifest, Protocol, RemoteFile
     from downloader.meter import Meter, Watchdog
     from downloader.selection import Selection
     from downloader.sources import Source
     from downloader.transports import Transport
-    from downloader.volume import Partial, Volume
+    from downloader.volume import Partial, Survey, Volume
 
 MAX_RELISTINGS = 2
 """How often a source may change under us before that is the user's problem."""
@@ -53,12 +54,10 @@ class Outcome:
     """Path → the published digest that proved the bytes fetched in this run; None where only the size could be."""
     protocols: list[Protocol] = field(default_factory=list)
     """The protocols that were tried."""
-    untouched: bool = False
-    """The volume was complete before: nothing was written."""
 
 
 class Engine:
-    """One run over one volume that nobody else holds."""
+    """One run over one volume, which is leased once it turns out that something must be written."""
 
     def __init__(
         self,
@@ -70,6 +69,7 @@ class Engine:
         meter: Meter,
         watchdog: Watchdog,
         cancellation: Cancellation,
+        lease: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._source = source
         self._volume = volume
@@ -78,42 +78,59 @@ class Engine:
         self._meter = meter
         self._watchdog = watchdog
         self._cancellation = cancellation
+        self._lease = lease
 
     def run(self) -> Outcome:
         """Bring the artifact home. Raises one of our errors; the volume can be resumed whatever happens."""
-        for relistings_left in range(MAX_RELISTINGS, -1, -1):
-            try:
-                return self._run_listing()
-            except SourceChanged as error:
-                if not relistings_left:
-                    raise
-                log.warning("%s; listing it again", error.message)
-                self._meter.restart()
+        manifest = self._list()
+        survey = self._volume.survey(manifest)
+        if survey.published:
+            # Nothing to write, so nobody has to wait for the lease, and a read-only volume will do.
+            return self._end(self._proved(manifest, survey))
+        with self._lease():
+            for relistings_left in range(MAX_RELISTINGS, -1, -1):
+                try:
+                    return self._end(self._bring(manifest))
+                except SourceChanged as error:
+                    if not relistings_left:
+                        raise
+                    log.warning("%s; listing it again", error.message)
+                    self._meter.restart()
+                    manifest = self._list()
         raise AssertionError("unreachable")
 
-    def _run_listing(self) -> Outcome:
+    def _list(self) -> Manifest:
         self._meter.enter(Phase.LISTING)
         manifest = self._plan.selection.of(self._source.manifest())
         self._meter.expect(manifest.size, len(manifest.files))
         self._cancellation.check()
-        outcome = Outcome(manifest)
-        missing = self._take_stock(outcome)
+        return manifest
+
+    def _bring(self, manifest: Manifest) -> Outcome:
+        """Make one listing true."""
+        survey = self._volume.survey(manifest)
+        if survey.leftovers:
+            log.info("reclaimed %s of leftovers", bytes_text(self._volume.reclaim(survey)))
+        outcome = self._proved(manifest, survey)
+        missing = self._take_stock(survey, outcome)
         if missing:
             self._fetch(missing, outcome)
         self._meter.enter(Phase.VERIFYING)
-        if not outcome.untouched:
-            self._volume.publish(manifest, outcome.checksums)
+        self._volume.publish(manifest, outcome.checksums)
+        return outcome
+
+    def _end(self, outcome: Outcome) -> Outcome:
         self._meter.enter(Phase.DONE)
         return outcome
 
-    def _take_stock(self, outcome: Outcome) -> list[RemoteFile]:
-        """Find out what is on the volume, prove what is unproved, and check that the rest has room."""
-        survey = self._volume.survey(outcome.manifest)
-        outcome.untouched = survey.published
-        if survey.leftovers:
-            log.info("reclaimed %s of leftovers", bytes_text(self._volume.reclaim(survey)))
+    def _proved(self, manifest: Manifest, survey: Survey) -> Outcome:
+        outcome = Outcome(manifest)
         for holding in survey.having(State.PROVED):
             self._keep(holding.file, holding.sha256 or "", outcome)
+        return outcome
+
+    def _take_stock(self, survey: Survey, outcome: Outcome) -> list[RemoteFile]:
+        """Prove what is on the volume without proof, and check that the rest has room; return the rest."""
         unproved = survey.having(State.UNPROVED)
         if unproved:
             self._meter.enter(Phase.CHECKING, f"checking {len(unproved)} files that are on the volume already")

@@ -96,17 +96,19 @@ class Download:
         plan = Plan(selection_of(settings), sequence, silence(settings) * 0.9, require_digest=job.require_digest)
         self._volume = volume = Volume(job.target, ttl=job.lease_ttl)
         try:
-            with volume.lease(shown_url(self._uri), waiting=self._wait_for, sleep=session.cancellation.sleep):
-                engine = Engine(
-                    PersistentSource(source, patience, listing_silence=listing_silence(settings)),
-                    volume,
-                    workshop.make,
-                    plan,
-                    meter=session.meter,
-                    watchdog=watchdog,
-                    cancellation=session.cancellation,
-                )
-                return engine.run()
+            engine = Engine(
+                PersistentSource(source, patience, listing_silence=listing_silence(settings)),
+                volume,
+                workshop.make,
+                plan,
+                meter=session.meter,
+                watchdog=watchdog,
+                cancellation=session.cancellation,
+                lease=lambda: volume.lease(
+                    shown_url(self._uri), waiting=self._wait_for, sleep=session.cancellation.sleep
+                ),
+            )
+            return engine.run()
         finally:
             volume.close()
             source.close()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
@@ -112,13 +112,12 @@ class Volume:
             make_room=lambda: bool(leftovers.reclaim(self._files, leftovers.others(self._files, [""], self._now()))),
         )
         lease = contender.acquire()
-        session = self._session = _Session(self._files, lease, lambda path: path in self._ours)
-        try:
+        with ExitStack() as last:
+            last.callback(lease.release)
+            session = self._session = _Session(self._files, lease, lambda path: path in self._ours)
+            last.callback(session.ledger.close)
+            last.callback(setattr, self, "_session", None)
             yield
-        finally:
-            self._session = None
-            session.ledger.close()
-            lease.release()
 
     def check_lease(self) -> None:
         """Raise LeaseLost if the volume is known to belong to somebody else. Cheap."""
