@@ -59,17 +59,17 @@ class Web:
         headers: Mapping[str, str] | None = None,
         public_headers: Mapping[str, str] | None = None,
         limit: int = MAX_REPLY,
+        follow: bool = True,
     ) -> Reply:
         """Return a small answer, whatever its status below 500; with `limit=0` only its head is read.
 
-        `headers` go to the URL's own origin only, `public_headers` to wherever it redirects.
+        `headers` go to the URL's own origin only, `public_headers` to wherever it redirects, unless `follow=False`.
         Raises SourceUnavailable, Throttled, UntrustedServer,
         ConfigurationError, and ProtocolFailed for more than `limit` bytes.
         """
         try:
-            response, _ = self._follow(
-                method, url, headers or {}, {"accept-encoding": "identity", **(public_headers or {})}
-            )
+            public = {"accept-encoding": "identity", **(public_headers or {})}
+            response, _ = self._follow(method, url, headers or {}, public, follow=follow)
             try:
                 body = _read_small(response, limit) if limit else b""
             finally:
@@ -119,7 +119,14 @@ class Web:
         return refuse(response.status_code, str(response.url), response.headers, body)
 
     def _follow(
-        self, method: str, url: str, private: Mapping[str, str], public: Mapping[str, str], *, home: str | None = None
+        self,
+        method: str,
+        url: str,
+        private: Mapping[str, str],
+        public: Mapping[str, str],
+        *,
+        home: str | None = None,
+        follow: bool = True,
     ) -> tuple[httpx2.Response, bool]:
         """Send and follow redirects; returns the answer and whether it came from another origin than `home`'s."""
         origin = Origin.of(httpx2.URL(home or url))
@@ -128,7 +135,7 @@ class Web:
             at_home = Origin.of(current) == origin
             headers = {**private, **public} if at_home else dict(public)
             response = self._client.send(self._client.build_request(method, current, headers=headers), stream=True)
-            if not response.has_redirect_location:
+            if not follow or not response.has_redirect_location:
                 return response, not at_home
             target = current.join(response.headers["location"])
             response.close()
