@@ -1,6 +1,6 @@
 """A real etcd and kube-apiserver on loopback, from the folder that KUBEBUILDER_ASSETS names (envtest's convention).
 
-    KUBEBUILDER_ASSETS=$(setup-envtest use -p path 1.32) make test
+    KUBEBUILDER_ASSETS=$(setup-envtest use -p path 1.32.x) make test
 
 Not run so far: the machine that this was written on has no such binaries, and no way to get them. Flags, bootstrap and
 API calls follow the documentation of Kubernetes 1.32. The tests that use it are the same that our own server passes.

@@ -90,11 +90,14 @@ class _Fault:
 class KubernetesServer:
     """The API server. Everything but HTTP acts with all rights, as a cluster's administrator or the operator."""
 
-    def __init__(self, authority: Authority, *, newest: bool = True) -> None:
-        """`newest` is the state of the operator whose CRD is installed: its main branch, or else its release 0.2.0."""
+    def __init__(self, authority: Authority, *, newest: bool = True, rbac: list[dict[str, Any]] | None = None) -> None:
+        """`newest` is the state of the operator whose CRD is installed: its main branch, or else its release 0.2.0.
+
+        `rbac` takes the place of the ClusterRole and the RoleBinding that the operator makes.
+        """
         self._crd = artifact_crd(newest=newest)
         self._tokens: dict[str, str] = {}
-        self._api = Api(self._crd, Rbac(artifact_rbac()), self._tokens.get)
+        self._api = Api(self._crd, Rbac(artifact_rbac() if rbac is None else rbac), self._tokens.get)
         self._changed = threading.Condition()
         self._faults: list[_Fault] = []
         self._behaving = threading.Event()

@@ -1,0 +1,173 @@
+"""The manifests of docs/kubernetes.md do what the page says."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from downloader import errors
+from downloader.config import Settings
+from downloader.config.variables import documented
+from downloader.errors import Category, DownloadError, Verdict
+from downloader.reporters.kubernetes import ClusterAccess, KubernetesReporter, cadence, reporter
+from tests.contract.test_status import DONE
+from tests.servers.certificates import Authority
+from tests.servers.kubernetes import KubernetesServer, artifact_crd, artifact_rbac
+from tests.servers.kubernetes_pod import Pod
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "kubernetes.md").read_text()
+RBAC = list(yaml.safe_load_all((DOCS / "manifests" / "rbac.yaml").read_text()))
+ACCOUNT, ROLE, BINDING = RBAC
+CLAIM, JOB = yaml.safe_load_all((DOCS / "manifests" / "job.yaml").read_text())
+POD = JOB["spec"]["template"]["spec"]
+(CONTAINER,) = POD["containers"]
+
+
+def exit_codes() -> list[int]:
+    ignored, failing = JOB["spec"]["podFailurePolicy"]["rules"]
+    assert ignored == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}
+    assert (failing["action"], failing["onExitCodes"]["operator"]) == ("FailJob", "In")
+    values: list[int] = failing["onExitCodes"]["values"]
+    return values
+
+
+def error_classes() -> list[type[DownloadError]]:
+    return [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, DownloadError)]
+
+
+def known_variables() -> Iterator[str]:
+    for settings in dataclasses.fields(Settings):
+        for _, variable in documented(type(getattr(Settings(), settings.name))):
+            yield from variable.names
+
+
+def test_each_manifest_is_of_the_kind_and_version_that_kubernetes_serves() -> None:
+    assert [(manifest["apiVersion"], manifest["kind"]) for manifest in (*RBAC, CLAIM, JOB)] == [
+        ("v1", "ServiceAccount"),
+        ("rbac.authorization.k8s.io/v1", "ClusterRole"),
+        ("rbac.authorization.k8s.io/v1", "RoleBinding"),
+        ("v1", "PersistentVolumeClaim"),
+        ("batch/v1", "Job"),
+    ]
+
+
+def test_everything_is_in_one_namespace_and_refers_to_what_is_there() -> None:
+    namespaces = {manifest["metadata"].get("namespace") for manifest in (ACCOUNT, BINDING, CLAIM, JOB)}
+    claimed = [volume["persistentVolumeClaim"]["claimName"] for volume in POD["volumes"] if "emptyDir" not in volume]
+
+    assert namespaces == {"models"}
+    assert BINDING["roleRef"]["name"] == ROLE["metadata"]["name"]
+    assert POD["serviceAccountName"] == ACCOUNT["metadata"]["name"]
+    assert claimed == [CLAIM["metadata"]["name"]]
+    assert {mount["name"] for mount in CONTAINER["volumeMounts"]} == {volume["name"] for volume in POD["volumes"]}
+
+
+def test_the_role_grants_what_the_operator_grants_and_nothing_more() -> None:
+    granted, _ = artifact_rbac()
+
+    assert ROLE["rules"] == granted["rules"]
+
+
+def test_the_pod_can_write_its_status_with_these_permissions(tmp_path: Path) -> None:
+    with KubernetesServer(Authority(tmp_path / "authority"), rbac=[ROLE, BINDING]) as server:
+        server.create_artifact("models", "model")
+        pod = Pod(server, tmp_path / "serviceaccount", account=POD["serviceAccountName"])
+        access = ClusterAccess(
+            host=server.host,
+            port=server.port,
+            namespace=JOB["metadata"]["namespace"],
+            name="model",
+            service_account=pod.service_account,
+        )
+        KubernetesReporter(access).close(DONE)
+
+        assert server.artifact("models", "model")["status"]["progress"]["percentage"] == 100
+
+
+def test_the_job_gives_up_at_once_only_where_no_retry_can_help() -> None:
+    failing = exit_codes()
+    for code in failing:
+        kinds = [kind for kind in error_classes() if kind is not DownloadError and kind.exit_status == code]
+        assert kinds, f"no error ends with {code}"
+        assert all(kind.verdict is Verdict.STOP for kind in kinds)
+    told = {kind.exit_status for kind in error_classes() if kind.category is not Category.OTHER}
+    assert told <= set(failing), "what the operator files as the user's fault is not tried again"
+
+
+def test_the_policy_is_the_one_that_the_page_on_exit_statuses_shows() -> None:
+    (shown,) = re.findall(r"```yaml\n(.*?)```", (DOCS / "exit-status.md").read_text(), re.DOTALL)
+
+    assert yaml.safe_load(shown)["spec"]["podFailurePolicy"] == JOB["spec"]["podFailurePolicy"]
+    assert f"({', '.join(map(str, exit_codes()))}:" in PAGE
+
+
+def test_the_pod_satisfies_the_restricted_pod_security_standard() -> None:
+    pod, container = POD["securityContext"], CONTAINER["securityContext"]
+
+    assert pod["runAsNonRoot"] is True
+    assert pod["runAsUser"] > 0
+    assert pod["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["allowPrivilegeEscalation"] is False
+    assert container["capabilities"] == {"drop": ["ALL"]}
+    assert not {"privileged", "runAsUser", "seccompProfile", "procMount", "seLinuxOptions"} & set(container)
+    assert not {"hostNetwork", "hostPID", "hostIPC", "sysctls"} & set(POD)
+    assert all(set(volume) - {"name"} <= {"emptyDir", "persistentVolumeClaim"} for volume in POD["volumes"])
+
+
+def test_the_pod_writes_only_to_the_target_and_to_scratch() -> None:
+    target = next(entry["value"] for entry in CONTAINER["env"] if entry["name"] == "TARGET_DIR")
+    scratch = next(volume["name"] for volume in POD["volumes"] if "emptyDir" in volume)
+
+    assert CONTAINER["securityContext"]["readOnlyRootFilesystem"] is True
+    assert {mount["mountPath"]: mount["name"] for mount in CONTAINER["volumeMounts"]} == {
+        target: "model",
+        "/tmp": scratch,  # noqa: S108
+    }
+
+
+def test_the_job_restarts_no_container_and_leaves_time_to_close_the_journal() -> None:
+    assert POD["restartPolicy"] == "Never"
+    assert POD["terminationGracePeriodSeconds"] >= 30
+
+
+def test_every_variable_of_the_job_is_one_that_is_read() -> None:
+    assert {entry["name"] for entry in CONTAINER["env"]} <= set(known_variables())
+
+
+def test_the_page_names_every_field_of_the_status_and_no_other() -> None:
+    schema = artifact_crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]
+    fields = {f"status.{part}.{name}" for part in ("progress", "download") for name in schema[part]["properties"]}
+
+    assert set(re.findall(r"^\| `(status\.[a-zA-Z.]+)` \|", PAGE, re.MULTILINE)) == fields
+
+
+@pytest.mark.parametrize("path", sorted((DOCS / "manifests").iterdir()), ids=lambda path: path.name)
+def test_the_page_links_to_every_manifest(path: Path) -> None:
+    assert f"(manifests/{path.name})" in PAGE
+
+
+def test_the_page_tells_the_pauses_that_are_kept() -> None:
+    def minutes(seconds: float) -> str:
+        return f"{seconds / 60:g}"
+
+    first, longest = (minutes(seconds) for seconds in cadence.REFUSED_PAUSES)
+    facts: list[Any] = [
+        f"within {cadence.MESSAGE_GAP:g} seconds of the write before",
+        f"(default {ClusterAccess.__dataclass_fields__['interval'].default:g}) seconds",
+        f"after {cadence.FIRST_PAUSE:g}, 2, 4 … {cadence.LONGEST_PAUSE:g} seconds",
+        f"after {first}, 2, 4 … {longest} minutes",
+        f"timeout after {reporter.PATIENCE:g} seconds",
+        f"tried for {reporter.PATIENCE:g} seconds",
+    ]
+
+    assert [fact for fact in facts if fact not in PAGE] == []
