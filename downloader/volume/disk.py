@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from downloader.volume.files import Kind, Space, Stat
@@ -57,7 +58,7 @@ class Disk:
                 mode = stat.S_IMODE(os.fstat(handle).st_mode)
                 if self._shared:
                     mode |= _SHARED_FILE_BITS
-                    os.fchmod(handle, mode)
+                    _change_mode(handle, mode)
                 self._file_mode = mode
             return handle
 
@@ -117,7 +118,7 @@ class Disk:
             os.fdatasync(handle)
 
     def forget(self, handle: int) -> None:
-        with self._operation("releasing memory of"):
+        with self._operation("releasing memory of"), suppress(OSError):  # advice: who cannot take it loses nothing
             os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def truncate(self, handle: int, size: int) -> None:
@@ -130,7 +131,7 @@ class Disk:
 
     def settle_mode(self, handle: int) -> None:
         with self._operation("setting the mode of a file of"):
-            os.fchmod(handle, self._file_mode or _FILE_MODE)
+            _change_mode(handle, self._file_mode or _FILE_MODE)
 
     def handle_stat(self, handle: int) -> Stat:
         with self._operation("looking at"):
@@ -197,7 +198,7 @@ class Disk:
             if self._shared:
                 handle = os.open(name, _FOLDER_FLAGS, dir_fd=opened)
                 try:
-                    os.fchmod(handle, stat.S_IMODE(os.fstat(handle).st_mode) | _SHARED_FOLDER_BITS)
+                    _change_mode(handle, stat.S_IMODE(os.fstat(handle).st_mode) | _SHARED_FOLDER_BITS)
                 finally:
                     os.close(handle)
             return True
@@ -212,6 +213,9 @@ class Disk:
             handle = self._open_folder(path)
             try:
                 os.fsync(handle)
+            except OSError as error:
+                if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # FUSE, CIFS: nothing to sync there
+                    raise
             finally:
                 os.close(handle)
 
@@ -249,6 +253,12 @@ def _make_ancestors(target: Path) -> None:
         os.fsync(parent)
     finally:
         os.close(parent)
+
+
+def _change_mode(handle: int, mode: int) -> None:
+    """Set a mode where the file system has modes: some keep one for all files and refuse to be told."""
+    with suppress(PermissionError):
+        os.fchmod(handle, mode)
 
 
 def _stat(found: os.stat_result) -> Stat:

@@ -8,7 +8,7 @@ from downloader.errors import InternalError, VolumeError
 from downloader.volume.checksums import MARKER, render
 from downloader.volume.evidence import PREVIOUS, parse_own
 from downloader.volume.files import Kind, NotThere
-from downloader.volume.lease import LEASE, WORK
+from downloader.volume.lease import LEASE, PARTS, WORK
 from downloader.volume.removal import remove
 
 if TYPE_CHECKING:
@@ -65,11 +65,15 @@ def retire(files: FileOperations) -> None:
     files.sync_folder("")
 
 
-def clear(files: FileOperations) -> None:
-    """Remove all that runs needed, except the lease, which its holder removes last."""
+def clear(files: FileOperations, folder: str) -> None:
+    """Remove all that runs needed, except the lease, which its holder removes last.
+
+    Partials go only from the holder's own `folder`: any others belong to somebody who has taken over this very moment.
+    """
     for name, kind in files.scan(WORK).items():
-        if not (kind is Kind.FILE and name.startswith(LEASE)):
-            remove(files, f"{WORK}/{name}", kind)
+        path = f"{WORK}/{name}"
+        if path == folder or not name.startswith((LEASE, PARTS)):
+            remove(files, path, kind)
 
 
 def _content(manifest: Manifest, digests: Mapping[str, str], date: datetime) -> bytes:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from downloader.errors import VolumeError
 from downloader.volume import journal, leftovers
+from downloader.volume.checksums import MARKER
 from downloader.volume.commit import occupied
 from downloader.volume.evidence import Evidence
 from downloader.volume.files import Kind
@@ -88,6 +90,9 @@ class Surveyor:
     """
 
     def __init__(self, files: FileOperations, manifest: Manifest, journal_above: int) -> None:
+        for file in manifest.files:
+            if file.path == MARKER or file.path.partition("/")[0] == WORK:
+                raise VolumeError(f"the artifact has a file {file.path}, a name that this program needs for itself")
         self._files = files
         self._manifest = manifest
         self._journal_above = journal_above

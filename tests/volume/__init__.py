@@ -1,0 +1,1 @@
+"""The volume's promises, each with a test that breaks something."""

@@ -1,0 +1,99 @@
+"""Small artifacts, and a downloader of ten lines that brings them onto a volume."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from typing import TYPE_CHECKING
+
+from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile, Span
+from downloader.volume import State, Volume
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from downloader.volume import Survey
+
+URI = "hf://org/model"
+
+
+def noise(size: int, seed: int = 0) -> bytes:
+    """Return bytes that are no pattern and always the same."""
+    return random.Random(seed).randbytes(size)  # noqa: S311
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def remote(path: str, data: bytes, *, published: bool = True) -> RemoteFile:
+    """Return the file as a source lists it, with its sha256 if that is `published`."""
+    digests = (Digest(Algorithm.SHA256, sha256(data)),) if published else ()
+    return RemoteFile(path, len(data), digests, locator=f"https://origin/{path}", validator=f'"{sha256(data)[:8]}"')
+
+
+def git_remote(path: str, data: bytes) -> RemoteFile:
+    """Return a file of which the source knows only the git blob id, as the Hub does of small ones."""
+    blob = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+    return RemoteFile(path, len(data), (Digest(Algorithm.GIT_SHA1, blob),))
+
+
+def manifest_of(files: Mapping[str, bytes], *, uri: str = URI, published: bool = True) -> Manifest:
+    return Manifest(uri, tuple(remote(path, files[path], published=published) for path in sorted(files)), "c0ffee")
+
+
+def fill(volume: Volume, file: RemoteFile, data: bytes, *, piece: int = 1 << 20) -> int:
+    """Fetch what is missing of one file, commit it, and return how many bytes had to be fetched."""
+    partial = volume.partial(file)
+    fetched = 0
+    for gap in partial.missing():
+        for start in range(gap.start, gap.stop, piece):
+            span = Span(start, min(start + piece, gap.stop))
+            partial.write(span.start, memoryview(bytearray(data[span.start : span.stop])))
+            partial.complete(span)
+            fetched += len(span)
+    partial.commit(sha256(data))
+    return fetched
+
+
+def bring(
+    volume: Volume,
+    manifest: Manifest,
+    files: Mapping[str, bytes],
+    *,
+    piece: int = 1 << 20,
+    committed: Callable[[str], None] = lambda _: None,
+) -> int:
+    """Do a whole run under a lease that is held, and return how many bytes had to be fetched.
+
+    `committed` is told each path that has got its final name.
+    """
+    survey = volume.survey(manifest)
+    volume.reclaim(survey)
+    digests = dict(survey.digests)
+    wanted = survey.having(State.PARTIAL, State.MISSING)
+    for holding in survey.having(State.UNPROVED):
+        found = volume.check(holding)
+        if found is None:
+            wanted.append(holding)
+        else:
+            digests[holding.file.path] = found
+    fetched = 0
+    for holding in wanted:
+        path = holding.file.path
+        fetched += fill(volume, holding.file, files[path], piece=piece)
+        digests[path] = sha256(files[path])
+        committed(path)
+    volume.publish(manifest, digests)
+    return fetched
+
+
+def download(volume: Volume, files: Mapping[str, bytes], *, manifest: Manifest | None = None) -> int:
+    """Do a whole run with a lease of its own, and return how many bytes had to be fetched."""
+    manifest = manifest or manifest_of(files)
+    with volume.lease(manifest.uri):
+        return bring(volume, manifest, files)
+
+
+def states(survey: Survey) -> dict[str, State]:
+    return {holding.file.path: holding.state for holding in survey.holdings}

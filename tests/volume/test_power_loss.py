@@ -1,0 +1,209 @@
+"""Power fails at every single step of a run, and what was promised before is still true after."""
+
+from __future__ import annotations
+
+import random
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from downloader.artifact import Span
+from downloader.volume import State, Volume
+from downloader.volume.checksums import MARKER, parse
+from downloader.volume.journal import load
+from downloader.volume.lease import WORK
+from tests.volume.artifacts import bring, manifest_of, noise, remote, sha256, states
+from tests.volume.crashing import CrashingFiles, Fate, PowerLoss
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from downloader.artifact import Manifest
+
+OLD = {"config.json": b"{}", "weights.bin": noise(40_000, 1), "same.txt": b"unchanged"}
+NEW = {
+    "config.json": b'{"new": 1}',
+    "weights.bin": noise(90_000, 2),
+    "same.txt": b"unchanged",
+    "folder/deep/tokens.txt": b"a b c",
+    "empty": b"",
+}
+PIECE = 10_000
+
+
+class Clock:
+    """Time passes only in sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def survives() -> bool:
+    return True
+
+
+def perishes() -> bool:
+    return False
+
+
+def dice(seed: int) -> Fate:
+    generator = random.Random(seed)  # noqa: S311
+    return lambda: generator.random() < 0.5
+
+
+FATES = {"nothing unsynced survives": lambda _: perishes, "everything survives": lambda _: survives, "dice": dice}
+
+
+class Machine:
+    """Runs on a volume that may lose power, and remembers what it was promised."""
+
+    def __init__(self) -> None:
+        self.files = CrashingFiles()
+        self.clock = Clock()
+        self.published: Manifest | None = None
+        self.committed: list[str] = []
+
+    def volume(self) -> Volume:
+        return Volume(Path("/volume"), files=self.files, clock=self.clock, journal_above=20_000, batch=25_000)
+
+    def run(self, content: dict[str, bytes]) -> None:
+        volume = self.volume()
+        manifest = manifest_of(content)
+        self.published, self.committed = None, []
+        with volume.lease(manifest.uri, sleep=self.clock.sleep):
+            bring(volume, manifest, content, piece=PIECE, committed=self.committed.append)
+            self.published = manifest
+
+    def lose_power(self, content: dict[str, bytes], step: int, fate: Fate) -> bool:
+        """Run until that step; False if the run was over before."""
+        self.files.steps, self.files.crash_at = 0, step
+        try:
+            self.run(content)
+        except PowerLoss:
+            self.files.restart(fate)
+            return True
+        self.files.crash_at = None
+        return False
+
+
+def crashes(fate_of: str, before: dict[str, bytes] | None, content: dict[str, bytes]) -> Iterator[Machine]:
+    """Yield a machine for every step of a run at which power can fail."""
+    step = 1
+    while True:
+        machine = Machine()
+        if before is not None:
+            machine.run(before)
+        if not machine.lose_power(content, step, FATES[fate_of](step)):
+            assert step > 30
+            return
+        yield machine
+        step += 1
+
+
+@pytest.mark.parametrize("fate", FATES)
+@pytest.mark.parametrize("before", [None, OLD], ids=["empty volume", "older artifact"])
+def test_a_final_name_never_holds_anything_but_a_whole_file(fate: str, before: dict[str, bytes] | None) -> None:
+    for machine in crashes(fate, before, NEW):
+        for path, data in machine.files.tree().items():
+            if not path.startswith(WORK) and path != MARKER:
+                assert data in (NEW.get(path), (before or {}).get(path))
+
+
+@pytest.mark.parametrize("fate", FATES)
+@pytest.mark.parametrize("before", [None, OLD], ids=["empty volume", "older artifact"])
+def test_the_checksum_file_stands_only_beside_exactly_what_it_lists(fate: str, before: dict[str, bytes] | None) -> None:
+    seen = set()
+    for machine in crashes(fate, before, NEW):
+        tree = machine.files.tree()
+        seen.add(MARKER in tree)
+        if MARKER in tree:
+            for path, digest in parse(tree[MARKER]).files.items():
+                assert sha256(tree[path]) == digest
+        assert MARKER in tree or not machine.published
+    assert seen == {True, False}
+
+
+@pytest.mark.parametrize("fate", FATES)
+def test_the_journal_never_claims_bytes_that_the_disk_does_not_have(fate: str) -> None:
+    claimed = 0
+    for machine in crashes(fate, OLD, NEW):
+        tree = machine.files.tree()
+        for file in manifest_of(NEW).files:
+            for path in tree:
+                if path.endswith(f"{file.identity}.journal") and (part := path.replace(".journal", ".part")) in tree:
+                    for span in load(machine.files, path, file.identity, file.size):
+                        claimed += len(span)
+                        assert tree[part][span.start : span.stop] == NEW[file.path][span.start : span.stop]
+    assert claimed
+
+
+@pytest.mark.parametrize("fate", FATES)
+def test_a_file_that_was_committed_stays(fate: str) -> None:
+    seen = 0
+    for machine in crashes(fate, OLD, NEW):
+        for path in machine.committed:
+            seen += 1
+            assert machine.files.tree()[path] == NEW[path]
+    assert seen
+
+
+@pytest.mark.parametrize("fate", FATES)
+def test_an_artifact_that_was_published_stays_published(fate: str) -> None:
+    machine = Machine()
+    machine.run(NEW)
+    machine.files.off = True
+    machine.files.restart(FATES[fate](0))
+    assert set(states(machine.volume().survey(manifest_of(NEW))).values()) == {State.PROVED}
+    machine.run(NEW)
+    assert machine.committed == []
+
+
+@pytest.mark.parametrize("fate", FATES)
+@pytest.mark.parametrize("before", [None, OLD], ids=["empty volume", "older artifact"])
+def test_the_next_run_always_completes_and_leaves_nothing_else(fate: str, before: dict[str, bytes] | None) -> None:
+    for machine in crashes(fate, before, NEW):
+        machine.run(NEW)
+        tree = machine.files.tree()
+        assert parse(tree.pop(MARKER)).files == {path: sha256(data) for path, data in NEW.items()}
+        assert tree == NEW
+        assert not machine.volume().verify().damaged
+
+
+@pytest.mark.parametrize("fate", FATES)
+def test_the_journal_of_discarded_bytes_never_speaks_for_the_bytes_that_follow(fate: str) -> None:
+    data, wrong = NEW["weights.bin"], noise(90_000, 3)
+    file = remote("weights.bin", data)
+    seed = seen = 0
+    for step in range(1, 60):
+        for attempt in range(4):
+            seed += 1
+            machine = Machine()
+            volume = machine.volume()
+            with suppress(PowerLoss), volume.lease("hf://org/model", sleep=machine.clock.sleep):
+                partial = volume.partial(file)
+                partial.write(0, memoryview(bytearray(wrong)))
+                partial.complete(Span(0, len(wrong)))
+                partial.discard()
+                machine.files.steps, machine.files.crash_at = 0, step
+                partial = volume.partial(file)
+                partial.write(0, memoryview(bytearray(data[:PIECE])))
+                partial.complete(Span(0, PIECE))
+                partial.flush()
+            if not machine.files.off:
+                continue
+            machine.files.restart(FATES[fate](seed))
+            tree = machine.files.tree()
+            for path in [path for path in tree if path.endswith(".part")]:
+                journal = path.replace(".part", ".journal")
+                for span in load(machine.files, journal, file.identity, file.size):
+                    seen += 1
+                    assert tree[path][span.start : span.stop] == data[span.start : span.stop], (step, attempt)
+    assert seen or fate == "nothing unsynced survives"
