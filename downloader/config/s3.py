@@ -17,7 +17,7 @@ from downloader.artifact import shown_url
 from downloader.config.variables import Malformed, count, documented, flag, path, read, variable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, MutableMapping
 
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 NOBODY = "anonymous"
@@ -86,6 +86,9 @@ class S3Settings:
         "S3_USE_HTTPS", "0: an endpoint without a scheme is spoken to in http", parse=flag
     )
     no_ssl: bool = variable("S3_NO_SSL", "true: the same, the old image's name for it", parse=flag, default=False)
+    sts_endpoint: str = variable(
+        "AWS_ENDPOINT_URL_STS", "address of the token service; AWS_ENDPOINT_URL is none of its business", default=""
+    )
     region: str = variable(
         "AWS_REGION AWS_DEFAULT_REGION",
         "region of the bucket",
@@ -136,6 +139,8 @@ class S3Settings:
     max_concurrency: int = variable("AIM_S3_MAX_CONCURRENCY", "connections per object", parse=count(1, 64), default=10)
     span_mebibytes: int = variable("AIM_S3_MULTIPART_CHUNKSIZE_MB", "MiB per range", parse=count(5, 5120), default=8)
     log_level: str = variable("AIM_S3_LOG_LEVEL", "how much our S3 code says", default="INFO")
+    keys_are_empty: bool = False
+    """A key is set, but to nothing."""
     warnings: tuple[str, ...] = ()
     """What the environment says that is odd but no obstacle, for the log."""
 
@@ -145,12 +150,10 @@ class S3Settings:
         warnings: list[str] = []
         names = [name for _, facts in documented(cls) for name in facts.names]
         values = _with_files(environ, names, warnings)
-        for key in KEYS:
-            if key in values and not values[key].strip():
-                values[key] = NOBODY
-        settings = read(cls, values, problems)
+        empty = [key for key in KEYS if key in values and not values[key].strip()]
+        settings = read(cls, values | dict.fromkeys(empty, NOBODY), problems)
         problems.extend(_contradictions(settings))
-        return dataclasses.replace(settings, warnings=(*warnings, *_oddities(settings)))
+        return dataclasses.replace(settings, keys_are_empty=bool(empty), warnings=(*warnings, *_oddities(settings)))
 
     @property
     def url(self) -> str | None:
@@ -181,6 +184,12 @@ class S3Settings:
         if self.anonymous or NOBODY in keys:
             return Authentication.ANONYMOUS
         return Authentication.STATIC if any(keys) else Authentication.CHAIN
+
+    @property
+    def has_keys(self) -> bool:
+        """The environment has both keys."""
+        keys = self.access_key_id, self.secret_access_key
+        return all(keys) and NOBODY not in keys
 
     @property
     def may_fall_back(self) -> bool:
@@ -235,6 +244,15 @@ def _oddities(settings: S3Settings) -> Iterator[str]:
         yield "AWS_ENDPOINT_URL and S3_ENDPOINT name different hosts: AWS_ENDPOINT_URL counts"
     if not settings.verify:
         yield "TLS certificates of the S3 service are not checked"
+
+
+def unset_empty(environ: MutableMapping[str, str]) -> None:
+    """Remove AWS's variables that are set to nothing: the SDK takes some for values, and fails or trusts anybody.
+
+    For the environment of the process, after the settings have been read: optional secrets are mounted like that.
+    """
+    for name in [name for name, value in environ.items() if name.startswith("AWS_") and not value.strip()]:
+        del environ[name]
 
 
 def _usable(url: str) -> bool:

@@ -1,0 +1,206 @@
+"""One S3 client per run: settings → a botocore client that signs, while our own HTTP plane carries the requests.
+
+botocore knows regions, addressing styles, access points and every kind of credentials, so it prepares each request.
+None of its own connections is used for S3: proxies, trust, timeouts and errors are those of the `Web`. Only the
+providers of credentials (web identity, pod identity, instance role) talk for themselves, and read the process's
+environment and AWS's files, as they do in every other tool.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+from botocore import UNSIGNED
+from botocore.awsrequest import AWSResponse
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from botocore.session import Session
+
+from downloader.config.s3 import Authentication
+from downloader.sources.s3.errors import BARE, NO_CREDENTIALS, Answer, meaning
+from downloader.sources.s3.facts import Facts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from botocore.awsrequest import AWSPreparedRequest
+    from types_boto3_s3.client import S3Client
+    from types_boto3_s3.type_defs import ObjectTypeDef
+
+    from downloader.config.s3 import S3Settings
+    from downloader.wire import Web
+
+DEFAULT_REGION = "us-east-1"
+NOT_OURS = frozenset({"host", "user-agent"})
+"""Headers that the wire makes itself; the first is signed, and is the same."""
+
+OK, PARTIAL = 200, 206
+MOST_TO_EXPLAIN = 1 << 16
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRequest:
+    """A GET that the server will accept for some minutes; Range and If-Match may be added to it."""
+
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+
+
+class _Prepared(Exception):
+    """No error: it brings a prepared request out of botocore."""
+
+    def __init__(self, request: SignedRequest) -> None:
+        super().__init__()
+        self.request = request
+
+
+class _Content(io.BytesIO):
+    """What botocore reads the body of an answer from."""
+
+    def stream(self) -> Iterator[bytes]:
+        yield self.read()
+
+
+class Connection:
+    """An S3 service and who asks it. For many threads; the client is made when it is first needed."""
+
+    def __init__(self, settings: S3Settings, web: Web) -> None:
+        self._settings = settings
+        self._web = web
+        self._lock = threading.Lock()
+        self._made: S3Client | None = None
+        self.unsigned = ""
+        """Why requests are not signed; empty if they are."""
+
+    def pages(self, bucket: str, prefix: str) -> Iterator[list[ObjectTypeDef]]:
+        """List the objects whose keys begin with `prefix`, up to a thousand at a time."""
+        client = self._client()
+        options: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix, **self._payer()}
+        for page in client.get_paginator("list_objects_v2").paginate(**options):
+            yield page.get("Contents", [])
+
+    def old_pages(self, bucket: str, prefix: str) -> Iterator[list[ObjectTypeDef]]:
+        """List as `pages` does, in the words of S3's first years."""
+        client = self._client()
+        options: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix, **self._payer()}
+        for page in client.get_paginator("list_objects").paginate(**options):
+            yield page.get("Contents", [])
+
+    def describe(self, bucket: str, key: str) -> Facts:
+        """Ask for an object's size, tag, version and checksums.
+
+        A HEAD is refused without a word of explanation, so the reason is asked for with a GET of the first byte; where
+        that is allowed, it tells as much.
+        """
+        client = self._client()
+        try:
+            head = client.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED", **self._payer())
+        except ClientError as error:
+            if Answer.of(error).code not in BARE:
+                raise
+        else:
+            return Facts.of(head["ResponseMetadata"]["HTTPHeaders"])
+        request = self.sign(bucket, key)
+        reply = self._web.fetch(
+            request.url, headers=request.headers, public_headers={"range": "bytes=0-0"}, limit=MOST_TO_EXPLAIN
+        )
+        if reply.status in (OK, PARTIAL):
+            return Facts.of(reply.headers)
+        raise meaning(Answer.read(reply.status, reply.body), f"s3://{bucket}/{key}", unsigned=self.unsigned)
+
+    def sign(self, bucket: str, key: str, version: str | None = None) -> SignedRequest:
+        """Return a signed request for an object; costs less than half a millisecond and no network."""
+        options: dict[str, Any] = {"VersionId": version} if version else {}
+        try:
+            self._client().get_object(Bucket=bucket, Key=key, **options, **self._payer())
+        except _Prepared as prepared:
+            return prepared.request
+        raise AssertionError("unreachable: botocore sends nothing by itself")
+
+    def _payer(self) -> dict[str, Any]:
+        return {"RequestPayer": "requester"} if self._settings.requester_pays else {}
+
+    def _client(self) -> S3Client:
+        with self._lock:
+            if self._made is None:
+                self._made = self._make()
+            return self._made
+
+    def _make(self) -> S3Client:
+        settings = self._settings
+        session = Session(profile=settings.profile or None)
+        region = self._configure(session)
+        who = self._authenticate(session)
+        client: Any = session.create_client(
+            "s3",
+            region_name=region,
+            endpoint_url=settings.url,
+            config=Config(
+                signature_version=UNSIGNED if self.unsigned else settings.signature,
+                s3={"addressing_style": settings.style.value, "use_accelerate_endpoint": settings.accelerate},
+                use_dualstack_endpoint=settings.dualstack,
+                use_fips_endpoint=settings.fips,
+                # The retry policy is one for all sources and stands around this one.
+                retries={"mode": "standard", "total_max_attempts": 1},
+                response_checksum_validation="when_required",
+                request_checksum_calculation="when_required",
+            ),
+        )
+        client.meta.events.register("before-send.s3", self._send)
+        for warning in settings.warnings:
+            log.warning("%s", warning)
+        log.info("S3 at %s, region %s, %s style, %s", client.meta.endpoint_url, region, settings.style, who)
+        return cast("S3Client", client)
+
+    def _configure(self, session: Session) -> str:
+        """Tell the session what it would else look up in the environment in another way; return the region."""
+        settings = self._settings
+        if settings.url is not None and not settings.sts_endpoint:
+            # AWS_ENDPOINT_URL means S3. Without this the token service would be looked for there as well.
+            session.set_config_variable("ignore_configured_endpoint_urls", value=True)
+        trusted = next(iter(settings.trusted), None)
+        session.set_config_variable("ca_bundle", str(trusted) if trusted else True)
+        region = settings.region
+        if not region:
+            region = DEFAULT_REGION if settings.url else session.get_config_variable("region") or DEFAULT_REGION
+        session.set_config_variable("region", region)
+        return region
+
+    def _authenticate(self, session: Session) -> str:
+        """Give the session its credentials; return where they are from."""
+        settings = self._settings
+        if settings.authentication is Authentication.ANONYMOUS:
+            self.unsigned = "unsigned requests were asked for"
+            if settings.keys_are_empty:
+                self.unsigned = "AWS_ACCESS_KEY_ID is set to nothing, which asks for unsigned requests"
+        elif settings.has_keys:
+            session.set_credentials(settings.access_key_id, settings.secret_access_key, settings.session_token or None)
+            return "with the keys of the environment"
+        else:
+            credentials = session.get_credentials()
+            if credentials is not None:
+                return f"with credentials from {credentials.method}"
+            if settings.may_fall_back:
+                self.unsigned = NO_CREDENTIALS
+        return f"unsigned ({self.unsigned})" if self.unsigned else "with no credentials"
+
+    def _send(self, request: AWSPreparedRequest, event_name: str, **_: object) -> AWSResponse:
+        """Carry a prepared request over our wire; those for an object's bytes are taken out instead."""
+        sent: dict[str, str | bytes] = dict(request.headers.items())
+        headers = {
+            name: value.decode("latin-1") if isinstance(value, bytes) else value
+            for name, value in sent.items()
+            if name.lower() not in NOT_OURS
+        }
+        if event_name.endswith(".GetObject"):
+            raise _Prepared(SignedRequest(request.url, headers))
+        # botocore knows what a redirect means for the region and the signature.
+        reply = self._web.fetch(request.url, method=request.method, headers=headers, follow=False)
+        received: Any = dict(reply.headers)
+        return AWSResponse(request.url, reply.status, received, _Content(reply.body))

@@ -1,0 +1,75 @@
+"""From keys to relative paths."""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from downloader.errors import ProtocolFailed
+from downloader.sources.names import refused
+from downloader.sources.s3.errors import UNSUPPORTED, Answer
+from downloader.sources.s3.facts import ARCHIVES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from types_boto3_s3.type_defs import ObjectTypeDef
+
+    from downloader.sources.s3.address import S3Address
+    from downloader.sources.s3.connection import Connection
+
+MAX_OBJECTS = 1_000_000
+SLASHES = re.compile(r"/{2,}")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One object of a listing."""
+
+    path: str
+    """Relative to the folder that the URI names."""
+    key: str
+    size: int
+    tag: str | None
+    archive: bool
+    """Its storage class may have to be restored before it can be read."""
+
+
+def entries(connection: Connection, address: S3Address) -> Iterator[Entry]:
+    """List the files of a folder. Raises ConfigurationError for an object that cannot become a file."""
+    for count, item in enumerate(_objects(connection, address)):
+        if count == MAX_OBJECTS:
+            raise ProtocolFailed(f"{address.uri_of(address.prefix)} holds more than {MAX_OBJECTS} objects")
+        key, size = item["Key"], item["Size"]
+        path = relative_path(key, address.prefix)
+        if not path or path.endswith("/"):
+            if size:
+                raise refused(path or key, "is a folder's name but holds data", address.uri_of(address.path))
+            continue
+        yield Entry(path, key, size, item.get("ETag"), item.get("StorageClass") in ARCHIVES)
+
+
+def relative_path(key: str, prefix: str) -> str:
+    """Return where an object goes: its key without the prefix, runs of slashes made one. Markers end with a slash."""
+    return SLASHES.sub("/", key.removeprefix(prefix)).lstrip("/")
+
+
+def _objects(connection: Connection, address: S3Address) -> Iterator[ObjectTypeDef]:
+    pages = connection.pages(address.bucket, address.prefix)
+    try:
+        first = next(pages, [])
+    except ClientError as error:
+        answer = Answer.of(error)
+        if answer.code not in UNSUPPORTED and str(answer.status) not in UNSUPPORTED:
+            raise
+        log.info("the server knows only the first version of listings")
+        pages, first = connection.old_pages(address.bucket, address.prefix), []
+    yield from first
+    for page in pages:
+        yield from page

@@ -1,0 +1,179 @@
+"""`S3Source`: a folder or an object of a bucket, pinned by entity tags and versions."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile
+from downloader.errors import AccessDenied, IntegrityError, SourceNotFound
+from downloader.sources.names import check_names
+from downloader.sources.s3.address import S3Address
+from downloader.sources.s3.connection import Connection
+from downloader.sources.s3.errors import FORBIDDEN, archived, refused, translated
+from downloader.sources.s3.listing import Entry, entries
+from downloader.volume.checksums import LARGEST, MARKER, parse
+from downloader.wire import RangeRequest, Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from downloader.artifact import Span
+    from downloader.config.s3 import S3Settings
+    from downloader.sources import Body
+    from downloader.sources.s3.facts import Facts
+    from downloader.wire import Web
+
+MOST_HEADS = 5000
+"""Objects that are asked for their checksums one by one; a larger listing asks for its largest ones."""
+
+log = logging.getLogger(__name__)
+
+
+class S3Source:
+    """Lists and reads what an `s3://` URI names: everything below a folder, or one object."""
+
+    def __init__(self, uri: str, settings: S3Settings, web: Web) -> None:
+        self._uri = uri
+        self._address = S3Address.parse(uri)
+        self._web = web
+        self._workers = settings.max_workers
+        self._connection = Connection(settings, web)
+        self._facts: dict[tuple[str, str | None], Facts] = {}
+        """What was learned about an object, kept for when passing trouble makes us list again."""
+        self._versions = True
+        """Reading a certain version is allowed, as far as we know."""
+
+    def manifest(self) -> Manifest:
+        """Return the folder's manifest, or that of the single object where there is no such folder."""
+        try:
+            with self._translated(self._uri):
+                listed = list(entries(self._connection, self._address))
+        except AccessDenied:
+            # Public buckets often let everybody read an object who knows its name, and nobody list.
+            file = self._single()
+            if file is None:
+                raise
+            return Manifest(self._uri, (file,))
+        if listed:
+            return self._folder(listed)
+        file = self._single()
+        if file is None:
+            raise SourceNotFound(
+                f"S3 404: no objects found: nothing is there under {self._uri}",
+                hint="check bucket, path and endpoint; upper and lower case matter",
+            )
+        return Manifest(self._uri, (file,))
+
+    def open(self, file: RemoteFile, span: Span) -> Body:
+        """Start reading a span with a request that is signed now, so that nothing can have expired."""
+        what = self._address.uri_of(file.locator)
+        version = file.version if self._versions else None
+        try:
+            return self._read(file, span, version)
+        except Refusal as refusal:
+            if version is None or refusal.status != FORBIDDEN:
+                raise refused(refusal, what, unsigned=self._connection.unsigned) from refusal
+        try:
+            body = self._read(file, span, None)
+        except Refusal as refusal:
+            raise refused(refusal, what, unsigned=self._connection.unsigned) from refusal
+        # s3:GetObjectVersion is a permission of its own; the entity tag pins the object as well.
+        self._versions = False
+        return body
+
+    def close(self) -> None:
+        """Nothing to release: connections belong to the run."""
+
+    def _read(self, file: RemoteFile, span: Span, version: str | None) -> Body:
+        with self._translated(self._address.uri_of(file.locator)):
+            request = self._connection.sign(self._address.bucket, file.locator, version)
+        return self._web.open(RangeRequest(request.url, span, file.size, file.validator, request.headers))
+
+    @contextlib.contextmanager
+    def _translated(self, what: str) -> Iterator[None]:
+        with translated(what, lambda: self._connection.unsigned):
+            yield
+
+    def _single(self) -> RemoteFile | None:
+        """Return the object whose key the URI is; None if there is none, or none for us."""
+        key = self._address.key
+        if key is None:
+            return None
+        try:
+            facts = self._ask(key, None)
+        except (SourceNotFound, AccessDenied):
+            return None
+        if facts.archived:
+            raise archived(self._uri)
+        path = key.rpartition("/")[2]
+        check_names([path], self._uri)
+        return RemoteFile(path, facts.size, facts.digests, facts.tag, key, facts.version)
+
+    def _folder(self, listed: Sequence[Entry]) -> Manifest:
+        marker = next((entry for entry in listed if entry.path == MARKER), None)
+        listed = sorted((entry for entry in listed if entry is not marker), key=lambda entry: entry.path)
+        check_names((entry.path for entry in listed), self._uri)
+        if not listed:
+            raise SourceNotFound(f"S3 404: no objects found: {self._uri} holds nothing but a checksum list")
+        checksums = self._checksums(marker, listed) if marker else None
+        if checksums is not None:
+            digests = parse(checksums).files
+            facts = self._ask_for([entry for entry in listed if entry.archive])
+            files = [
+                replace(_file(entry, facts.get(entry.key)), digests=(Digest(Algorithm.SHA256, digests[entry.path]),))
+                for entry in listed
+            ]
+            return Manifest(self._uri, tuple(files), checksums=checksums)
+        wanted = sorted(listed, key=lambda entry: (entry.archive, entry.size), reverse=True)[:MOST_HEADS]
+        if len(wanted) < len(listed):
+            log.info("%d objects: only the largest %d are asked for their checksums", len(listed), MOST_HEADS)
+        facts = self._ask_for(wanted)
+        return Manifest(self._uri, tuple(_file(entry, facts.get(entry.key)) for entry in listed))
+
+    def _checksums(self, marker: Entry, listed: Sequence[Entry]) -> bytes | None:
+        """Return the bucket's own checksum list if it covers exactly the objects beside it."""
+        with self._translated(self._address.uri_of(marker.key)):
+            request = self._connection.sign(self._address.bucket, marker.key)
+        reply = self._web.fetch(request.url, headers=request.headers, limit=LARGEST)
+        try:
+            covered = parse(reply.body).files.keys()
+        except IntegrityError as error:
+            log.warning("%s is of no use: %s", self._address.uri_of(marker.key), error)
+            return None
+        if covered != {entry.path for entry in listed}:
+            log.warning("%s lists other files than the bucket; it is left out", self._address.uri_of(marker.key))
+            return None
+        return reply.body
+
+    def _ask_for(self, wanted: Sequence[Entry]) -> dict[str, Facts]:
+        """Ask for the facts of these objects, some at a time. Raises for the first that cannot be read."""
+        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="head")
+        try:
+            facts = dict(zip((entry.key for entry in wanted), pool.map(self._facts_of, wanted), strict=True))
+        finally:
+            pool.shutdown(cancel_futures=True)
+        asleep = next((key for key, fact in facts.items() if fact.archived), None)
+        if asleep is not None:
+            raise archived(self._address.uri_of(asleep))
+        return facts
+
+    def _facts_of(self, entry: Entry) -> Facts:
+        return self._ask(entry.key, entry.tag)
+
+    def _ask(self, key: str, tag: str | None) -> Facts:
+        known = self._facts.get((key, tag))
+        if known is None:
+            with self._translated(self._address.uri_of(key)):
+                known = self._connection.describe(self._address.bucket, key)
+            self._facts[key, tag] = known
+        return known
+
+
+def _file(entry: Entry, facts: Facts | None) -> RemoteFile:
+    if facts is None:
+        return RemoteFile(entry.path, entry.size, (), entry.tag, entry.key)
+    return RemoteFile(entry.path, facts.size, facts.digests, facts.tag or entry.tag, entry.key, facts.version)
