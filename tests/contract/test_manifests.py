@@ -16,7 +16,7 @@ from downloader.config import Settings
 from downloader.config.variables import documented
 from downloader.errors import Category, DownloadError, Verdict
 from downloader.reporters.kubernetes import ClusterAccess, KubernetesReporter, cadence, reporter
-from tests.contract.test_status import DONE
+from tests.contract.status_runs import DONE
 from tests.servers.certificates import Authority
 from tests.servers.kubernetes import KubernetesServer, artifact_crd, artifact_rbac
 from tests.servers.kubernetes_pod import Pod

@@ -11,6 +11,7 @@ import pytest
 from downloader.artifact import Phase, Protocol, Snapshot
 from downloader.redaction import Redactor
 from downloader.reporters.kubernetes import ClusterAccess, KubernetesReporter
+from tests.contract.status_runs import DONE, DOWNLOADING, GIB, LISTING, VERIFYING
 from tests.servers.clusters import KINDS, start
 from tests.servers.kubernetes_pod import Pod
 
@@ -20,21 +21,7 @@ if TYPE_CHECKING:
 
     from tests.servers.kubernetes_pod import Cluster
 
-GIB = 1 << 30
 NAMES = (f"model-{number}" for number in itertools.count())
-LISTING = Snapshot()
-DOWNLOADING = Snapshot(
-    phase=Phase.DOWNLOADING,
-    total_bytes=4 * GIB,
-    done_bytes=GIB,
-    protocol=Protocol.XET,
-    attempt=1,
-    sequence=(Protocol.XET, Protocol.HTTP),
-    rate=256 * (1 << 20),
-    eta=12.0,
-)
-VERIFYING = replace(DOWNLOADING, phase=Phase.VERIFYING, done_bytes=4 * GIB, rate=0.0, eta=None)
-DONE = replace(VERIFYING, phase=Phase.DONE)
 
 
 @pytest.fixture(scope="module", params=KINDS)

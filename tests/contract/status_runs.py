@@ -1,0 +1,54 @@
+"""Moments of a run, and what the tests of its status do with them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from downloader.artifact import Phase, Protocol, Snapshot
+from downloader.reporters.kubernetes import ClusterAccess, KubernetesReporter
+from downloader.reporters.kubernetes.cadence import Cadence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.servers.kubernetes import KubernetesServer
+
+GIB = 1 << 30
+LISTING = Snapshot()
+DOWNLOADING = Snapshot(
+    phase=Phase.DOWNLOADING,
+    total_bytes=4 * GIB,
+    done_bytes=GIB,
+    protocol=Protocol.XET,
+    attempt=1,
+    sequence=(Protocol.XET, Protocol.HTTP),
+    rate=256 * (1 << 20),
+    eta=12.0,
+)
+VERIFYING = replace(DOWNLOADING, phase=Phase.VERIFYING, done_bytes=4 * GIB, rate=0.0, eta=None)
+DONE = replace(VERIFYING, phase=Phase.DONE)
+FAILED = replace(LISTING, phase=Phase.FAILED, message="over")
+NUMBERS = [replace(DOWNLOADING, done_bytes=GIB + step) for step in range(1, 200)]
+"""Snapshots in which nothing but numbers changes."""
+
+
+def report_to(access: ClusterAccess, patience: float = 5) -> KubernetesReporter:
+    """Return a reporter that waits shorter than in earnest after the first trouble."""
+    return KubernetesReporter(access, cadence=Cadence(access.interval, first_pause=0.1), patience=patience)
+
+
+def wait(api: KubernetesServer, **expected: Any) -> None:
+    api.wait_for_status("models", "llama", expected)
+
+
+def statuses(api: KubernetesServer) -> list[int | None]:
+    return [exchange.status for exchange in api.exchanges]
+
+
+def until(condition: Callable[[], bool], seconds: float = 5) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.01)

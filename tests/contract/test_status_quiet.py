@@ -1,0 +1,185 @@
+"""Whatever the API server does, the status is never in the download's way: no wait, no misleading line, no secret."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from downloader.errors import Category
+from tests.contract.operator_log import BOTH_STATES, filed
+from tests.contract.status_runs import (
+    DONE,
+    DOWNLOADING,
+    LISTING,
+    NUMBERS,
+    VERIFYING,
+    report_to,
+    statuses,
+    until,
+    wait,
+)
+
+if TYPE_CHECKING:
+    from downloader.reporters.kubernetes import ClusterAccess, KubernetesReporter
+    from tests.servers.kubernetes import KubernetesServer
+    from tests.servers.kubernetes_pod import Pod
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_refusal_is_told_once_and_not_asked_for_again_soon(
+    api: KubernetesServer, access: ClusterAccess, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    api.answer(status)
+    reporter = report_to(access)
+    reporter.report(LISTING)
+    until(lambda: bool(caplog.records))
+    for snapshot in (DOWNLOADING, VERIFYING, *NUMBERS):
+        reporter.report(snapshot)
+    reporter.close(DONE)
+
+    assert statuses(api) == [status, status], "one at first, one for the final state"
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_an_object_that_was_deleted_is_no_trouble(
+    api: KubernetesServer, access: ClusterAccess, caplog: pytest.LogCaptureFixture
+) -> None:
+    reporter = report_to(access)
+    reporter.report(DOWNLOADING)
+    wait(api, progress={"percentage": 25})
+    api.delete_artifact("models", "llama")
+    reporter.report(VERIFYING)
+    until(lambda: "is gone" in caplog.text)
+    reporter.close(DONE)
+
+    assert statuses(api) == [200, 404, 404]
+
+
+@pytest.mark.parametrize("trouble", [401, 403, 404, 409, 429, 500, "a patch that it does not take"])
+def test_no_warning_can_be_taken_for_the_reason_of_a_failed_download(
+    api: KubernetesServer, access: ClusterAccess, caplog: pytest.LogCaptureFixture, trouble: int | str
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    if isinstance(trouble, int):
+        api.answer(trouble)
+    snapshot = DOWNLOADING if isinstance(trouble, int) else replace(DOWNLOADING, attempt=1 << 40)
+    reporter = report_to(access)
+    reporter.report(snapshot)
+    until(lambda: any(record.name.startswith("downloader") for record in caplog.records))
+    api.behave()
+    reporter.close(DONE)
+
+    (warning,) = [record.getMessage() for record in caplog.records if record.name.startswith("downloader")]
+    assert [filed(warning, newest=newest) for newest in BOTH_STATES] == [Category.OTHER, Category.OTHER]
+    assert not any(trap in warning.lower() for trap in ("forbidden", "not found", "403", "404", "llama"))
+
+
+@pytest.mark.parametrize("missing", ["token", "ca.crt"])
+def test_a_pod_without_its_files_runs_all_the_same(
+    access: ClusterAccess, caplog: pytest.LogCaptureFixture, missing: str
+) -> None:
+    (access.service_account / missing).unlink()
+    reporter = report_to(access, patience=1)
+    reporter.report(DOWNLOADING)
+    until(lambda: bool(caplog.records))
+    reporter.close(DONE)
+
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert str(access.service_account / missing) in warning
+    assert [filed(warning, newest=newest) for newest in BOTH_STATES] == [Category.OTHER, Category.OTHER]
+
+
+def test_the_token_gets_into_no_log_at_any_level(
+    api: KubernetesServer, access: ClusterAccess, pod: Pod, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    api.answer(500, times=1)
+    reporter = report_to(access)
+    reporter.report(DOWNLOADING)
+    api.wait_for(lambda: len(api.exchanges) == 1)
+    reporter.close(DONE)
+
+    assert api.exchanges[-1].request.headers["authorization"] == f"Bearer {pod.token}"
+    assert pod.token not in caplog.text
+    assert pod.token not in repr(access)
+
+
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"])
+def test_the_api_server_is_never_asked_through_a_proxy(
+    api: KubernetesServer, reporter: KubernetesReporter, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv(variable, "http://127.0.0.1:1")
+    reporter.report(DOWNLOADING)
+    wait(api, progress={"percentage": 25})
+
+
+def test_a_hanging_server_neither_blocks_a_report_nor_holds_up_the_end_for_long(
+    api: KubernetesServer, access: ClusterAccess
+) -> None:
+    api.hang()
+    reporter = report_to(access, patience=1)
+    started = time.monotonic()
+    for snapshot in NUMBERS:
+        reporter.report(snapshot)
+    reported = time.monotonic()
+    reporter.close(DONE)
+
+    assert reported - started < 1
+    assert time.monotonic() - reported < 3
+
+
+def test_a_server_that_is_gone_does_not_hold_up_the_end_for_long(api: KubernetesServer, access: ClusterAccess) -> None:
+    api.refuse()
+    started = time.monotonic()
+    report_to(access, patience=1).close(DONE)
+
+    assert time.monotonic() - started < 3
+
+
+def test_a_hanging_request_is_given_up_and_the_newest_state_is_written(
+    api: KubernetesServer, access: ClusterAccess
+) -> None:
+    api.hang(times=1)
+    reporter = report_to(access, patience=0.3)
+    reporter.report(DOWNLOADING)
+    wait(api, progress={"percentage": 25})
+    reporter.close(DONE)
+
+    assert statuses(api)[:2] == [None, 200]
+
+
+def test_the_final_state_does_not_wait_for_a_pause_that_is_longer_than_its_time(
+    api: KubernetesServer, access: ClusterAccess
+) -> None:
+    api.answer(429, retry_after=60)
+    reporter = report_to(access)
+    reporter.report(LISTING)
+    api.wait_for(lambda: len(api.exchanges) == 1)
+    started = time.monotonic()
+    reporter.close(DONE)
+
+    assert time.monotonic() - started < 2
+    assert statuses(api) == [429, 429]
+
+
+def test_the_final_state_gets_through_short_trouble(api: KubernetesServer, access: ClusterAccess) -> None:
+    api.answer(500, times=2)
+    report_to(access).close(DONE)
+
+    assert statuses(api) == [500, 500, 200]
+    assert api.history("models", "llama")[-1]["progress"]["percentage"] == 100
+
+
+def test_without_a_report_nothing_is_sent_and_no_thread_runs(api: KubernetesServer, access: ClusterAccess) -> None:
+    threads = threading.active_count()
+    report_to(access)
+
+    assert threading.active_count() == threads
+    assert api.exchanges == []
