@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from downloader.artifact import Algorithm, Phase
 from downloader.cancellation import Cancellation
-from downloader.errors import DownloadError, IntegrityError, SourceChanged, Verdict
+from downloader.errors import DownloadError, IntegrityError, SourceChanged, Stalled, Verdict
 from downloader.integrity import judge
 from downloader.volume import State
 from downloader.words import bytes_text
@@ -229,6 +229,8 @@ class _Landing:
         log.info("%s stays missing: %s", file.path, error)
         with self._lock:
             self.failures[file.path] = error
-        dead = error.verdict is Verdict.AGAIN and self._meter.silence() >= self._plan.silence
+        dead = (
+            error.verdict is Verdict.AGAIN or isinstance(error, Stalled)
+        ) and self._meter.silence() >= self._plan.silence
         if dead or isinstance(error, SourceChanged):
             self._attempt.cancel(error)

@@ -6,6 +6,7 @@
     │   └── SourceChanged     65  SWITCH  the source replaced a file while it was read
     ├── SourceNotFound        66  STOP    repository, bucket, key, revision or file is missing
     ├── SourceUnavailable     69  AGAIN   network, server trouble
+    │   ├── SourceSilent      69  AGAIN   the server is there but says nothing
     │   └── Throttled         69  AGAIN   the server asks for a pause
     ├── ProtocolFailed        69  SWITCH  this protocol cannot bring it, another one may
     │   └── RangeIgnored      69  SWITCH  the server sends whole files only
@@ -94,6 +95,10 @@ class SourceUnavailable(DownloadError):
 
     exit_status = 69
     verdict = Verdict.AGAIN
+
+
+class SourceSilent(SourceUnavailable):
+    """The server is there but says nothing; if that lasts, it is a stall."""
 
 
 class Throttled(SourceUnavailable):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 USER_AGENT = f"artifact-downloader/{__version__}"
 LONGEST_SILENCE = 30.0
 LISTING_SILENCE = 60.0
-SHARE_OF_STALL = 0.75
+SHARE_OF_STALL = 0.6
 """Trouble of one span is raised before the watchdog barks: a named cause is worth more than "nothing arrived"."""
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import tenacity
 
 from downloader.artifact import Span
-from downloader.errors import DownloadError, SourceUnavailable, Throttled, Verdict
+from downloader.errors import DownloadError, ProtocolFailed, SourceSilent, Stalled, Throttled, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +31,8 @@ LONGEST_RETRY_AFTER = 600.0
 THROTTLED_PATIENCE = 900.0
 REAL_PROGRESS = 1 << 16
 """Bytes after which a connection counts as having worked; fewer do not reset the clock of silence."""
+
+_BACKOFF = tenacity.wait_random_exponential(FIRST_PAUSE, LONGEST_PAUSE)
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +57,7 @@ class Patience:
             return
         if error.retry_after > LONGEST_RETRY_AFTER:
             hint = f"more than the {LONGEST_RETRY_AFTER:.0f} s that are waited; try again later"
-            raise SourceUnavailable(f"{error.message} of {error.retry_after:.0f} s", hint=hint) from error
+            raise ProtocolFailed(f"{error.message} of {error.retry_after:.0f} s", hint=hint) from error
         with self._lock:
             self._pause_until = max(self._pause_until, self.meter.clock() + error.retry_after)
 
@@ -106,13 +108,21 @@ class Effort:
 
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_passing),
-            wait=tenacity.wait_random_exponential(FIRST_PAUSE, LONGEST_PAUSE),
+            wait=self._pause,
             stop=self._too_long,
             sleep=self._patience.cancellation.sleep,
             before_sleep=self._tell,
             reraise=True,
         )
-        return retrying(once)
+        try:
+            return retrying(once)
+        except SourceSilent as error:
+            raise Stalled(f"{error.message}: nothing came for {self._patience.silence:.0f} s") from error
+
+    def _pause(self, state: tenacity.RetryCallState) -> float:
+        """Wait longer each time, but never beyond the end of patience."""
+        left = self._patience.silence - (self._clock() - self._alive - self._paused)
+        return min(_BACKOFF(state), max(0.0, left))
 
     def _too_long(self, _state: tenacity.RetryCallState) -> bool:
         elapsed = self._clock() - self._alive

@@ -15,6 +15,7 @@ from downloader.errors import (
     DownloadError,
     ProtocolFailed,
     SourceChanged,
+    SourceSilent,
     SourceUnavailable,
     Throttled,
     UntrustedServer,
@@ -28,7 +29,8 @@ BUSY = frozenset({429, 503})
 PASSING = frozenset({408, 425, 500, 502, 504})
 
 SENTENCES: tuple[tuple[tuple[type[Exception], ...], type[DownloadError], str, str], ...] = (
-    ((httpx2.TimeoutException,), SourceUnavailable, "{where} was silent for too long", ""),
+    ((httpx2.ConnectTimeout,), SourceUnavailable, "{where} does not answer", "check host, network and proxy"),
+    ((httpx2.TimeoutException,), SourceSilent, "{where} was silent for too long", ""),
     (
         (httpx2.ProxyError,),
         SourceUnavailable,
