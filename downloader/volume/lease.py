@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import secrets
 import threading
 import time
@@ -34,6 +35,7 @@ WORK = ".downloading"
 """The folder in the target under which everything of ours lives until the artifact is complete."""
 PARTS = "parts."
 LEASE = "lease."
+_LEASE = re.compile(r"lease\.[0-9]+")
 
 _LIMIT = 16384
 _BEATS = 6
@@ -178,8 +180,13 @@ def parts_path(token: str) -> str:
 
 def epochs(files: FileOperations) -> list[int]:
     """Return the epochs of all leases, the newest last."""
-    names = (name.removeprefix(LEASE) for name, kind in files.scan(WORK).items() if kind is Kind.FILE)
-    return sorted(int(name) for name in names if name.isdecimal() and name.isascii())
+    names = (name for name, kind in files.scan(WORK).items() if kind is Kind.FILE and is_lease(name))
+    return sorted(int(name.removeprefix(LEASE)) for name in names)
+
+
+def is_lease(name: str) -> bool:
+    """Tell whether a name in `.downloading` is that of a lease."""
+    return _LEASE.fullmatch(name) is not None
 
 
 def new_token() -> str:

@@ -8,7 +8,7 @@ from downloader.errors import InternalError, VolumeError
 from downloader.volume.checksums import MARKER, render
 from downloader.volume.evidence import PREVIOUS, parse_own
 from downloader.volume.files import Kind, NotThere
-from downloader.volume.lease import LEASE, PARTS, WORK
+from downloader.volume.lease import PARTS, WORK, is_lease
 from downloader.volume.removal import remove
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def publish(
     Its time of change is never before that of a file it lists, even if another machine with a fast clock wrote the
     file: that comparison is how later runs know that nothing was changed since.
     """
+    confirm()
     lacking = [file.path for file in manifest.files if file.path not in digests]
     if lacking:
         raise InternalError(f"{lacking[0]} was never verified, and so are {len(lacking) - 1} others")
@@ -72,7 +73,7 @@ def clear(files: FileOperations, folder: str) -> None:
     """
     for name, kind in files.scan(WORK).items():
         path = f"{WORK}/{name}"
-        if path == folder or not name.startswith((LEASE, PARTS)):
+        if path == folder or not (is_lease(name) or name.startswith(PARTS)):
             remove(files, path, kind)
 
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from downloader.errors import NoSpace
 from downloader.volume.files import AlreadyThere, FileOperations, InTheWay, Kind, NotThere
 from downloader.volume.lease import (
-    LEASE,
     PARTS,
     WORK,
     Holder,
     Lease,
     epochs,
+    is_lease,
     lease_path,
     new_token,
     parse,
@@ -144,7 +144,7 @@ def _make_work_folder(files: FileOperations) -> None:
     if made:
         files.sync_folder("")
     for name, kind in files.scan(WORK).items():
-        if name.startswith(LEASE) and kind is not Kind.FILE:
+        if is_lease(name) and kind is not Kind.FILE:
             remove(files, f"{WORK}/{name}", kind)
 
 

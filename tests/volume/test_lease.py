@@ -1,0 +1,348 @@
+"""Two at once: one works, the others wait; the dead and the frozen are replaced, and can do no harm when they wake."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from downloader.artifact import Span
+from downloader.errors import Cancelled, InternalError, LeaseLost
+from downloader.volume import State, Volume
+from downloader.volume.lease import Holder, render
+from downloader.volume.process import Process
+from tests.volume.artifacts import URI, download, fill, manifest_of, states
+from tests.volume.holder import DATA, HALF, PATH
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).parents[2]
+FILES = {PATH: DATA}
+
+
+class Other:
+    """The process of `holder.py`."""
+
+    def __init__(self, target: Path, ttl: float) -> None:
+        command = [sys.executable, "-m", "tests.volume.holder", str(target), str(ttl)]
+        self.process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.held = self.answer() == "ok"
+
+    def do(self, deed: str) -> str:
+        self.ask(deed)
+        return self.answer()
+
+    def ask(self, deed: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{deed}\n")
+        self.process.stdin.flush()
+
+    def answer(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+
+@contextmanager
+def another(target: Path, ttl: float) -> Iterator[Other]:
+    other = Other(target, ttl)
+    try:
+        assert other.held
+        yield other
+    finally:
+        other.process.kill()
+        other.process.wait()
+        for pipe in (other.process.stdin, other.process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+def lease_file(target: Path, epoch: int, *, process: Process, beats: int = 0, token: str = "theirs") -> Path:
+    path = target / f".downloading/lease.{epoch}"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(render(Holder(token, process, URI), beats))
+    return path
+
+
+def elsewhere() -> Process:
+    return replace(Process.current(), host="another-node", boot="another-boot")
+
+
+class Clock:
+    """Time passes only in sleeps."""
+
+    def __init__(self, meanwhile: Callable[[int], None] = lambda _: None) -> None:
+        self.now = 1000.0
+        self.sleeps = 0
+        self._meanwhile = meanwhile
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.sleeps += 1
+        self._meanwhile(self.sleeps)
+
+
+def test_a_killed_holder_is_replaced_at_once_and_its_bytes_are_kept(tmp_path: Path) -> None:
+    with another(tmp_path, 3600) as other:
+        assert other.do("first half") == "ok"
+        other.signal(signal.SIGKILL)
+        other.process.wait()
+        waits: list[str] = []
+        volume = Volume(tmp_path, ttl=3600, journal_above=1 << 20)
+        with volume.lease(URI, waiting=lambda holder, _: waits.append(holder)):
+            assert fill(volume, manifest_of(FILES).files[0], DATA) == len(DATA) - HALF
+    assert waits == []
+    assert (tmp_path / PATH).read_bytes() == DATA
+
+
+def test_a_killed_holder_that_nobody_has_buried_yet_is_replaced_at_once(tmp_path: Path) -> None:
+    with another(tmp_path, 3600) as other:
+        other.signal(signal.SIGKILL)
+        os.waitid(os.P_PID, other.process.pid, os.WEXITED | os.WNOWAIT)
+        with Volume(tmp_path, ttl=3600).lease(URI, waiting=lambda *_: pytest.fail("it waited for a zombie")):
+            pass
+
+
+def test_a_frozen_holder_is_replaced_and_can_publish_nothing_when_it_wakes(tmp_path: Path) -> None:
+    with another(tmp_path, 0.6) as other:
+        assert other.do("first half") == "ok"
+        other.signal(signal.SIGSTOP)
+        volume = Volume(tmp_path, ttl=0.6, journal_above=1 << 20)
+        waits: list[str] = []
+        with volume.lease(URI, waiting=lambda holder, _: waits.append(holder)):
+            assert states(volume.survey(manifest_of(FILES))) == {PATH: State.PARTIAL}
+            other.signal(signal.SIGCONT)
+            assert other.do("second half") == "LeaseLost"
+            assert other.do("commit") in ("LeaseLost", "InternalError")
+            assert other.do("publish") == "LeaseLost"
+            assert [path.name for path in tmp_path.iterdir()] == [".downloading"]
+            assert fill(volume, manifest_of(FILES).files[0], DATA) == len(DATA) - HALF
+            assert other.do("publish") == "LeaseLost"
+            volume.check_lease()
+    assert str(other.process.pid) in waits[0]
+    assert URI in waits[0]
+
+
+def test_a_holder_frozen_right_before_its_rename_finds_its_paths_gone(tmp_path: Path) -> None:
+    """The lease is checked, then the process freezes, then it is taken over, then the rename happens."""
+    frozen = Volume(tmp_path, ttl=0.3)
+    file = manifest_of({"a": b"old"}).files[0]
+    with frozen.lease(URI):
+        partial = frozen.partial(file)
+        lease = tmp_path / ".downloading/lease.1"
+        (tmp_path / ".downloading/lease.2").write_bytes(lease.read_bytes().replace(b"pid", b"dip"))
+        lease.unlink()
+        folder = next((tmp_path / ".downloading").glob("parts.*"))
+        folder.rename(folder.with_name("parts.somebody"))
+        partial.write(0, memoryview(b"old"))
+        partial.complete(partial.missing()[0])
+        with pytest.raises(LeaseLost):
+            partial.commit("0" * 64)
+    assert not (tmp_path / "a").exists()
+    assert (tmp_path / ".downloading/lease.2").exists()
+
+
+def test_a_living_holder_is_waited_for_however_long_it_takes(tmp_path: Path) -> None:
+    with another(tmp_path, 0.3) as other:
+        waits: list[float] = []
+
+        def waiting(holder: str, quiet: float) -> None:
+            assert str(other.process.pid) in holder
+            waits.append(quiet)
+            if len(waits) == 40:  # at least four times to live
+                assert other.process.stdin is not None
+                other.process.stdin.close()
+
+        started = time.monotonic()
+        with Volume(tmp_path, ttl=0.3).lease(URI, waiting=waiting):
+            assert len(waits) >= 40
+        assert time.monotonic() - started > 0.9
+        assert max(waits) < 0.3
+
+
+def test_the_second_run_waits_and_then_finds_everything_done(tmp_path: Path) -> None:
+    with another(tmp_path, 5) as other:
+        assert [other.do(deed) for deed in ("first half", "second half", "commit", "publish")] == ["ok"] * 4
+        assert other.process.stdin is not None
+        other.process.stdin.close()
+        assert download(Volume(tmp_path, ttl=5), FILES) == 0
+
+
+def test_of_many_contenders_one_holds_the_lease_at_a_time(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.volume.contender", str(tmp_path), "12"]
+    contenders = [subprocess.Popen(command, cwd=ROOT) for _ in range(4)]
+    assert [contender.wait(50) for contender in contenders] == [0] * 4
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wait_can_be_ended(tmp_path: Path) -> None:
+    lease_file(tmp_path, 1, process=elsewhere())
+
+    def sleep(_: float) -> None:
+        raise Cancelled
+
+    with pytest.raises(Cancelled), Volume(tmp_path).lease(URI, sleep=sleep):
+        pass
+
+
+def test_only_changes_that_are_seen_count_whatever_the_clocks_say(tmp_path: Path) -> None:
+    """The holder's clock is a year ahead, or behind; its heart beats for 500 looks and then stops."""
+    for years in (1, -1):
+        path = lease_file(tmp_path, 1, process=elsewhere())
+
+        def meanwhile(count: int, path: Path = path, years: int = years) -> None:
+            if count < 500:
+                path.write_bytes(render(Holder("theirs", elsewhere(), URI), count))
+            date = time.time() + years * 365 * 86400
+            os.utime(path, (date, date))
+
+        clock = Clock(meanwhile)
+        with Volume(tmp_path, ttl=60, clock=clock).lease(URI, sleep=clock.sleep):
+            pass
+        assert 499 + 60 / 2 <= clock.sleeps < 499 + 60 / 2 + 5
+
+
+def test_a_watcher_that_slept_for_hours_gives_the_holder_its_time(tmp_path: Path) -> None:
+    lease_file(tmp_path, 1, process=elsewhere())
+    clock = Clock()
+
+    def sleep(seconds: float) -> None:
+        clock.sleep(36_000 if clock.sleeps == 3 else seconds)
+
+    with Volume(tmp_path, ttl=60, clock=clock).lease(URI, sleep=sleep):
+        pass
+    assert clock.sleeps > 20
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"token": 1}', b"[]", b"\xff" * 100, b"[" * 100_000])
+def test_a_lease_that_says_nothing_is_given_its_time(tmp_path: Path, content: bytes) -> None:
+    lease_file(tmp_path, 1, process=elsewhere()).write_bytes(content)
+    clock = Clock()
+    with Volume(tmp_path, ttl=60, clock=clock).lease(URI, sleep=clock.sleep):
+        assert clock.now >= 1060
+
+
+@pytest.mark.parametrize("part", ["host", "boot", "namespace"])
+def test_a_process_that_cannot_be_seen_from_here_is_never_said_to_be_gone(part: str) -> None:
+    gone = replace(Process.current(), pid=2**22 + 1)
+    assert gone.is_gone()
+    assert not replace(gone, **{part: 1 if part == "namespace" else "other"}).is_gone()  # type: ignore[arg-type]
+    assert not replace(gone, **{part: 0 if part == "namespace" else ""}).is_gone()  # type: ignore[arg-type]
+
+
+def test_another_process_under_the_same_pid_is_not_the_holder() -> None:
+    assert not Process.current().is_gone()
+    assert replace(Process.current(), started="1").is_gone()
+
+
+def test_a_takeover_that_died_half_way_loses_no_partial(tmp_path: Path) -> None:
+    volume = Volume(tmp_path, journal_above=1 << 20)
+    file = manifest_of(FILES).files[0]
+    with volume.lease(URI):
+        partial = volume.partial(file)
+        partial.write(0, memoryview(bytearray(DATA[:HALF])))
+        partial.complete(Span(0, HALF))
+        partial.close()
+    (tmp_path / ".downloading/parts.0").mkdir()
+    (tmp_path / ".downloading/parts.0/junk").write_bytes(b"junk")
+    with volume.lease(URI):
+        assert len(list((tmp_path / ".downloading").glob("parts.*"))) == 1
+        assert fill(volume, file, DATA) == len(DATA) - HALF
+
+
+def test_nothing_planted_in_our_folder_hinders_or_misleads(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "precious").write_bytes(b"precious")
+    target = tmp_path / "target"
+    work = target / ".downloading"
+    work.mkdir(parents=True)
+    (work / "lease.1").symlink_to(outside / "precious")
+    (work / "lease.2").mkdir()
+    (work / "lease.2/x").touch()
+    os.mkfifo(work / "lease.3")
+    (work / "lease.x").touch()
+    (work / "lease.-1").touch()
+    (work / "parts.evil").symlink_to(outside)
+    assert download(Volume(target, ttl=3600), {"a": b"a"}) == 1
+    assert sorted(path.name for path in target.iterdir()) == [".artifact.sha256", "a"]
+    assert (outside / "precious").read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("kind", ["symlink", "file", "fifo"])
+def test_our_folder_is_made_whatever_stands_in_its_place(tmp_path: Path, kind: str) -> None:
+    outside, target = tmp_path / "outside", tmp_path / "target"
+    outside.mkdir()
+    target.mkdir()
+    work = target / ".downloading"
+    if kind == "symlink":
+        work.symlink_to(outside)
+    elif kind == "file":
+        work.touch()
+    else:
+        os.mkfifo(work)
+    assert download(Volume(target), {"a": b"a"}) == 1
+    assert list(outside.iterdir()) == []
+
+
+def test_a_lease_is_free_again_after_a_failed_run_and_the_bytes_stay(tmp_path: Path) -> None:
+    volume = Volume(tmp_path, journal_above=1 << 20)
+    file = manifest_of(FILES).files[0]
+    with suppress(Cancelled), volume.lease(URI):
+        partial = volume.partial(file)
+        partial.write(0, memoryview(bytearray(DATA[:HALF])))
+        partial.complete(Span(0, HALF))
+        partial.close()
+        raise Cancelled
+    assert list((tmp_path / ".downloading").glob("lease.*")) == []
+    with Volume(tmp_path, journal_above=1 << 20).lease(URI, waiting=lambda *_: pytest.fail("it waited")):
+        assert volume.survey(manifest_of(FILES)).done_bytes == HALF
+
+
+def test_the_heart_beats(tmp_path: Path) -> None:
+    with Volume(tmp_path, ttl=0.3).lease(URI):
+        path = tmp_path / ".downloading/lease.1"
+        before = json.loads(path.read_text())
+        deadline = time.monotonic() + 10
+        while json.loads(path.read_text()) == before and time.monotonic() < deadline:
+            time.sleep(0.01)
+        after = json.loads(path.read_text())
+    assert after.pop("beats") > before.pop("beats")
+    assert after == before
+
+
+def test_a_volume_that_answers_late_is_no_lost_lease(tmp_path: Path) -> None:
+    clock = Clock()
+    volume = Volume(tmp_path, ttl=60, clock=clock)
+    with volume.lease(URI):
+        clock.now += 100_000
+        volume.check_lease()
+        (tmp_path / ".downloading/lease.2").touch()
+        volume.check_lease()
+        clock.now += 100_000
+        with pytest.raises(LeaseLost):
+            volume.check_lease()
+
+
+def test_nothing_is_changed_without_a_lease(tmp_path: Path) -> None:
+    volume = Volume(tmp_path)
+    manifest = manifest_of({"a": b"a"})
+    with pytest.raises(InternalError):
+        volume.partial(manifest.files[0])
+    with pytest.raises(InternalError):
+        volume.publish(manifest, {})
