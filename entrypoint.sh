@@ -1,8 +1,10 @@
 #!/bin/sh
 # One script behind every door of the image: the name it is started under says which door it is.
+# It always ends in exec, so that the command itself is process 1 and gets the signals.
 set -eu
 case "$(basename "$0")" in
-  check-size.sh) exec artifact-downloader size "$@" ;;
+  # The reader takes the last line of both streams merged. Two pipes have no common order, so there is only one here.
+  check-size.sh) exec artifact-downloader size "$@" 2>&1 ;;
   initializer-entrypoint) exec artifact-downloader kserve "$@" ;;
 esac
 case "${1:-}" in

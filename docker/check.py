@@ -1,0 +1,79 @@
+#!/usr/bin/env python3
+"""Proves that the environment which runs it holds all that we import, after `slim.py` has been there."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+
+import downloader
+
+AWS = ("s3", "signin", "sso", "sso-oidc", "sts")
+"""S3, and every service that a credential provider of botocore makes a client for."""
+CHECK_VALUE = 0xAE8B14860A799888
+"""What CRC-64/NVME makes of the digits from 1 to 9."""
+STATUS = {"status": {"progress": {"percentage": 99}}}
+
+
+def check_command() -> None:
+    """Run the command as it is installed."""
+    command = Path(sysconfig.get_path("scripts")) / "artifact-downloader"
+    subprocess.run([command, "--help"], check=True, stdout=subprocess.DEVNULL)
+
+
+def check_modules() -> None:
+    """Import every module of ours; `__main__` was run as the command."""
+    for module in pkgutil.walk_packages(downloader.__path__, "downloader."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+
+
+def check_libraries() -> None:
+    """Import what is otherwise imported by a few runs only, and let it do something."""
+    crc64nvme = importlib.import_module("awscrt.checksums").crc64nvme
+    if crc64nvme(b"123456789") != CHECK_VALUE:
+        raise SystemExit("awscrt computes a wrong CRC-64/NVME")
+    importlib.import_module("hf_xet").XetSession  # noqa: B018 - the name is what must be there
+    importlib.import_module("huggingface_hub.hf_api").HfApi(endpoint="http://localhost")
+
+
+def check_aws() -> None:
+    """Make clients, sign a URL, and build the chain of credential providers."""
+    session = botocore.session.get_session()
+    session.set_credentials("key", "secret")
+    clients: dict[str, Any] = {service: session.create_client(service, region_name="us-east-1") for service in AWS}
+    clients["s3"].generate_presigned_url("get_object", {"Bucket": "bucket", "Key": "key"})
+    clients["s3"].get_paginator("list_objects_v2")
+    botocore.session.get_session().get_component("credential_provider")
+
+
+def check_kubernetes() -> None:
+    """Make the client that patches the status, and let it read an answer and a refusal."""
+    client = importlib.import_module("kubernetes.client")
+    api = client.CustomObjectsApi(client.ApiClient(client.Configuration(host="http://localhost")))
+    if api.api_client.deserialize(json.dumps(STATUS), "object", "application/json") != STATUS:
+        raise SystemExit("the Kubernetes client misreads an answer")
+    importlib.import_module("kubernetes.client.exceptions").ApiException(status=403, reason="Forbidden")
+
+
+def main() -> None:
+    """Run every check; the first that fails ends it."""
+    check_command()
+    check_modules()
+    check_libraries()
+    check_aws()
+    check_kubernetes()
+    ours = sum(name.partition(".")[0] == "downloader" for name in sys.modules)
+    sys.stdout.write(f"all {ours} modules of ours and {len(sys.modules) - ours} others can be imported\n")
+
+
+if __name__ == "__main__":
+    main()
