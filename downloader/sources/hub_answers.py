@@ -5,7 +5,7 @@ from __future__ import annotations
 from downloader.errors import AccessDenied, DownloadError, SourceNotFound
 
 TOKEN_HINT = "set HF_TOKEN to a token with access"  # noqa: S105 - a hint, no secret
-BAD_TOKEN = ("invalid credentials", "invalid username or password")
+BAD_TOKEN = "invalid credentials"  # noqa: S105 - what the Hub says, no secret
 UNAUTHORIZED, FORBIDDEN, MISSING = 401, 403, 404
 
 
@@ -22,7 +22,7 @@ class HubAnswers:
         lowered = text.lower()
         if "disabled" in lowered:
             return AccessDenied(f"the repository {self._repository} is disabled by the Hub", hint="ask its owner")
-        if any(phrase in lowered for phrase in BAD_TOKEN):
+        if BAD_TOKEN in lowered:
             return AccessDenied("the Hub does not accept the token in HF_TOKEN", hint="make a new one")
         by_code = {
             "GatedRepo": self.gated,

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 GRAMMAR = re.compile(
     r"hf://(?:(?P<kind>models|datasets|spaces)/)?"
-    r"(?P<repository>[^/@:]+(?:/[^/@:]+)?)"
+    r"(?P<repository>[^/@:]++(?:/[^/@:]++)?+)"
     r"(?:[@:](?P<revision>refs/(?:pr|convert)/[^/]+|[^/]+))?"
     r"(?:/(?P<folder>.*))?"
 )
@@ -56,14 +56,16 @@ class HubAddress:
         """Raise UsageError for anything else."""
         match = GRAMMAR.fullmatch(uri)
         names = match.group("repository").split("/") if match else []
-        if match is None or not all(PART.fullmatch(name) and ".." not in name for name in names):
+        folder = ((match and match.group("folder")) or "").strip("/")
+        hostile = any(part in ("", ".", "..") for part in folder.split("/")) and folder
+        if match is None or hostile or not all(PART.fullmatch(name) and ".." not in name for name in names):
             raise UsageError(
                 f"{uri!r} does not name a repository on the Hub",
                 hint="write hf://org/name, hf://org/name@revision or hf://org/name/sub/path",
             )
         revision = (match.group("revision") or "main").replace("%2F", "/").replace("%2f", "/")
         kind = (match.group("kind") or "models").removesuffix("s")
-        return cls(kind, match.group("repository"), revision, (match.group("folder") or "").strip("/"))
+        return cls(kind, match.group("repository"), revision, folder)
 
 
 @dataclass(frozen=True, slots=True)
