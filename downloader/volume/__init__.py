@@ -193,7 +193,7 @@ class Volume:
         publication.publish(
             self._files, session.lease.folder, manifest, digests, date=date, confirm=session.lease.confirm
         )
-        publication.clear(self._files, session.lease.folder)
+        publication.clear_work(self._files, session.lease.folder)
 
     def verify(
         self,

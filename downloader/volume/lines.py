@@ -6,12 +6,12 @@ its own, so whatever happens to such a file costs work and never correctness.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import zlib
 from typing import TYPE_CHECKING, Any
 
 from downloader.volume.files import InTheWay, NotThere
+from downloader.volume.removal import clear
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,8 +49,7 @@ class Appender:
         try:
             self._handle = files.open(path, write=True)
         except (NotThere, InTheWay):
-            with contextlib.suppress(NotThere):
-                files.unlink(path)
+            clear(files, path)
             self._handle = files.create(path)
             self._end = 0
             self.append(header)

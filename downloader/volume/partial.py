@@ -18,7 +18,7 @@ from downloader.errors import IntegrityError, InternalError, VolumeError
 from downloader.volume.files import AlreadyThere, InTheWay, Kind, NotThere
 from downloader.volume.gate import Gate
 from downloader.volume.journal import Journal, load
-from downloader.volume.removal import discard
+from downloader.volume.removal import clear, discard
 from downloader.volume.spans import Spans
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ class Partial:
             raise InternalError(f"{self.file.path}: {missing[0]} were never completed")
         with self._syncing:
             self._gate.drain()
-            if self._unsynced:
+            if self._unsynced or self._broken:
                 self._sync()
             return self._files.handle_stat(self._handle)
 
@@ -227,7 +227,7 @@ class Partial:
         try:
             handle = self._files.create(self.path)
         except AlreadyThere:
-            discard(self._files, self.path)
+            clear(self._files, self.path)
             handle = self._files.create(self.path)
         if self._journal is not None:
             self._files.truncate(handle, self.file.size)
@@ -235,8 +235,8 @@ class Partial:
 
     def _remove(self) -> None:
         """Remove journal and bytes; the journal for certain before there can be other bytes under its name."""
-        discard(self._files, self._journal_path)
-        discard(self._files, self.path)
+        clear(self._files, self._journal_path)
+        clear(self._files, self.path)
         self._files.sync_folder(self._folder)
 
     def _sync(self) -> None:

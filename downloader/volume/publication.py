@@ -9,7 +9,7 @@ from downloader.volume.checksums import MARKER, render
 from downloader.volume.evidence import PREVIOUS, parse_own
 from downloader.volume.files import Kind, NotThere
 from downloader.volume.lease import PARTS, WORK, is_lease
-from downloader.volume.removal import remove
+from downloader.volume.removal import clear, remove
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,7 +39,7 @@ def publish(
         raise InternalError(f"{lacking[0]} was never verified, and so are {len(lacking) - 1} others")
     newest = max((found.mtime_ns for found in _final_files(files, manifest).values()), default=0)
     temporary = f"{folder}/checksums"
-    remove(files, temporary, Kind.FILE)
+    clear(files, temporary)
     handle = files.create(temporary)
     try:
         files.write(handle, 0, _content(manifest, digests, date))
@@ -66,7 +66,7 @@ def retire(files: FileOperations) -> None:
     files.sync_folder("")
 
 
-def clear(files: FileOperations, folder: str) -> None:
+def clear_work(files: FileOperations, folder: str) -> None:
     """Remove all that runs needed, except the lease, which its holder removes last.
 
     Partials go only from the holder's own `folder`: any others belong to somebody who has taken over this very moment.

@@ -17,6 +17,13 @@ def discard(files: FileOperations, path: str) -> None:
         files.unlink(path)
 
 
+def clear(files: FileOperations, path: str) -> None:
+    """Remove whatever is at a path that belongs to us."""
+    found = files.stat(path)
+    if found is not None:
+        remove(files, path, found.kind)
+
+
 def remove(files: FileOperations, path: str, kind: Kind) -> None:
     """Remove a path with all that is in it; what others add meanwhile stays, and so do the folders around it."""
     if kind is not Kind.FOLDER:
