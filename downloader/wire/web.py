@@ -110,7 +110,7 @@ class Web:
         return body
 
     def _refusal(self, request: RangeRequest, response: httpx2.Response) -> DownloadError:
-        if response.status_code == httpx2.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+        if response.status_code == httpx2.codes.RANGE_NOT_SATISFIABLE:
             return unsatisfied(request, response.headers)
         try:
             body = _read_small(response, MAX_REFUSAL_BODY, cut=True)
