@@ -115,8 +115,8 @@ def test_awscrt_is_not_imported_before_it_is_needed() -> None:
 @pytest.mark.parametrize("algorithm", CRCS)
 @given(first=st.binary(max_size=60), second=st.binary(max_size=60))
 def test_crcs_of_neighbours_combine(algorithm: Algorithm, first: bytes, second: bytes) -> None:
-    parts = [computed(part, algorithm)[algorithm] for part in (first, second)]
-    assert combine(algorithm, *parts, len(second)) == computed(first + second, algorithm)[algorithm]
+    left, right = computed(first, algorithm)[algorithm], computed(second, algorithm)[algorithm]
+    assert combine(algorithm, left, right, len(second)) == computed(first + second, algorithm)[algorithm]
 
 
 def test_other_digests_do_not_combine() -> None:

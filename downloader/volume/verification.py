@@ -39,7 +39,7 @@ class Verification:
     source: str
     revision: str
     checked: int
-    """Files whose bytes were hashed."""
+    """Files that are right, every byte of them."""
     damaged: tuple[Damage, ...]
     unlisted: tuple[str, ...]
     """Files that the artifact does not have: somebody else's, and not judged."""
@@ -68,7 +68,7 @@ def verify(
         reasons = list(pool.map(lambda path: _examine(files, path, checksums.files[path], progress), paths))
     damaged = tuple(Damage(path, reason) for path, reason in zip(paths, reasons, strict=True) if reason)
     unlisted = tuple(sorted(path for path in _walk(files, "") if path not in checksums.files and path != MARKER))
-    return Verification(checksums.source, checksums.revision, len(paths), damaged, unlisted)
+    return Verification(checksums.source, checksums.revision, len(paths) - len(damaged), damaged, unlisted)
 
 
 def _examine(files: FileOperations, path: str, expected: str, progress: Callable[[int], None]) -> str:
