@@ -1,12 +1,10 @@
 """The vocabulary of misbehaviour: what a server on loopback can be told to do wrong, when, and how often.
 
-    faults = Faults()
     faults.add(Reset(after=100_000), route="cdn")                          # the next body on this route breaks
     faults.add(too_many_requests("7"), route="api", times=2)               # twice, then all is well
     faults.add(Stall(), route="cdn", path="*.safetensors", offset=1 << 20, times=FOREVER)
 
-A fault is played on an exchange, the server's side of one request and its reply. It knows nothing of the server, so
-every server that offers the `Exchange` verbs can use the same faults.
+A fault is played on an exchange and knows nothing of the server: whoever offers the `Exchange` verbs can use it.
 """
 
 from __future__ import annotations
@@ -104,7 +102,7 @@ def too_many_requests(retry_after: str | None = None) -> Answer:
 
 
 def web_page() -> Answer:
-    """Make what a captive portal answers to everything: 200 and HTML."""
+    """Make what a captive portal answers to everything."""
     return Answer(200, {"Content-Type": "text/html"}, b"<!doctype html><title>Welcome</title><p>Please log in.")
 
 
@@ -246,16 +244,14 @@ class Trickle(BodyFault):
 @dataclass(slots=True)
 class _Rule:
     fault: Fault
-    route: str
-    path: str
-    method: str
+    globs: tuple[str, str, str]
     offset: int
     skip: int
     times: float
 
 
 class Faults:
-    """The faults in force on some servers. Rules may be added and cleared at any time, from any thread."""
+    """The faults in force on some servers. May be changed at any time, from any thread."""
 
     def __init__(self) -> None:
         self._rules: list[_Rule] = []
@@ -274,15 +270,15 @@ class Faults:
     ) -> None:
         """Play `fault` on replies whose route, decoded path and method match these globs.
 
-        `offset` is a place in the resource: a fault of the body strikes there, whichever part is asked for, and
-        replies that end before it are spared. The first `skip` replies that match are spared, the next `times` not.
-        Rules are tried in the order in which they were added, and at most one is played on a reply.
+        `offset` is a place in the resource: a fault of the body strikes there, whichever part is asked for; bodies that
+        end before are spared. So are the first `skip` replies that match; the next `times` are not. Rules are tried in
+        the order in which they were added, and at most one is played on a reply.
         """
         with self._lock:
-            self._rules.append(_Rule(fault, route, path, method, offset, skip, times))
+            self._rules.append(_Rule(fault, (route, method, path), offset, skip, times))
 
     def clear(self) -> None:
-        """Behave from now on. What hangs already goes on hanging."""
+        """Behave from now on; what hangs goes on hanging."""
         with self._lock:
             self._rules.clear()
 
@@ -290,15 +286,15 @@ class Faults:
         """Return what to play on a reply with these bytes of a resource, and after how many of them it strikes."""
         with self._lock:
             for rule in self._rules:
-                asked = ((route, rule.route), (method, rule.method), (path, rule.path))
-                if rule.times <= 0 or not all(fnmatchcase(name, glob) for name, glob in asked):
+                if rule.times <= 0 or not all(map(fnmatchcase, (route, method, path), rule.globs)):
                     continue
-                if rule.fault.spoils_body and stop <= max(start, rule.offset):
+                after = rule.fault.after if isinstance(rule.fault, BodyFault) else 0
+                after = max(after, rule.offset - start)
+                if rule.fault.spoils_body and start + after >= stop:
                     continue
                 if rule.skip:
                     rule.skip -= 1
                     continue
                 rule.times -= 1
-                after = rule.fault.after if isinstance(rule.fault, BodyFault) else 0
-                return rule.fault, max(after, rule.offset - start)
+                return rule.fault, after
         return Fault(), 0

@@ -71,6 +71,7 @@ class Server:
         self.faults = faults or Faults()
         self.log = log or Log()
         self._threads: dict[socket.socket, threading.Thread] = {}
+        self._queued: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._listen()
@@ -84,6 +85,7 @@ class Server:
         """Close the port: end all connections and refuse new ones until `accept`."""
         _wake(self._listener)
         self._accepting.join()
+        self._empty_queue()
         self._listener.close()
         for connection in list(self._threads):
             _wake(connection)
@@ -92,6 +94,17 @@ class Server:
         self._listener = socket.socket()
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._listener.bind(("127.0.0.1", self.port))
+
+    def ignore(self) -> None:
+        """Leave clients that connect without any answer, as a firewall does, until `accept`."""
+        self.refuse()
+        self._listener.listen(0)
+        # The kernel drops what comes once the queue is full, and nobody empties it.
+        for _ in range(2):
+            queued = socket.socket()
+            queued.setblocking(False)
+            queued.connect_ex(("127.0.0.1", self.port))
+            self._queued.append(queued)
 
     def accept(self) -> None:
         """Open the port again."""
@@ -108,7 +121,12 @@ class Server:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _empty_queue(self) -> None:
+        while self._queued:
+            self._queued.pop().close()
+
     def _listen(self) -> None:
+        self._empty_queue()
         self._listener.listen(128)
         self._accepting = threading.Thread(target=self._accept, args=(self._listener,), daemon=True)
         self._accepting.start()

@@ -16,10 +16,11 @@ import pytest
 from tests.servers.blobs import Noise
 from tests.servers.faults import FOREVER, Answer, Cut, Fault, Flip, Reset, Silence, Stall, too_many_requests, web_page
 from tests.servers.hub import Hub
+from tests.servers.origin import Server
 from tests.servers.xet import hash_chunk, hash_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from tests.servers.repository import StoredFile
 
@@ -49,6 +50,13 @@ class Reader:
         return {path: (folder / path).read_bytes() for path in FILES}
 
 
+@pytest.fixture(autouse=True)
+def scratch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep what hf_xet writes for itself out of the home directory."""
+    monkeypatch.setenv("HF_XET_CACHE", str(tmp_path / "xet"))
+    monkeypatch.setenv("HF_XET_LOG_DEST", "/dev/null")
+
+
 @pytest.fixture
 def hub() -> Iterator[Hub]:
     with Hub() as hub:
@@ -57,15 +65,15 @@ def hub() -> Iterator[Hub]:
 
 
 @pytest.fixture
-def reader(hub: Hub, tmp_path: Path) -> Reader:
+def reader(hub: Hub) -> Reader:
     repository = hub.create("org/model", private=True, members={"alice"})
     sha = repository.commit(FILES)
     impatient = hf_xet.XetConfig().with_config(
         {
+            "client.connect_timeout": timedelta(seconds=0.5),
             "client.read_timeout": timedelta(seconds=0.5),
             "client.retry_base_delay": timedelta(milliseconds=50),
             "client.retry_max_attempts": 2,
-            "log.dest": str(tmp_path / "log"),
             "telemetry.enabled": False,
         }
     )
@@ -159,10 +167,21 @@ def test_the_client_gives_up_on_a_fault_that_stays(reader: Reader, tmp_path: Pat
         reader.download(tmp_path)
 
 
-def test_the_client_gives_up_when_the_cas_refuses(reader: Reader, tmp_path: Path) -> None:
-    reader.hub.xet.server.refuse()
+@pytest.mark.parametrize("close", [Server.refuse, Server.ignore])
+def test_the_client_gives_up_on_a_cas_that_it_cannot_reach(
+    reader: Reader, tmp_path: Path, close: Callable[[Server], None]
+) -> None:
+    close(reader.hub.xet.server)
     with pytest.raises(RuntimeError):
         reader.download(tmp_path)
+
+
+def test_a_fault_in_one_file_leaves_the_others_alone(reader: Reader, tmp_path: Path) -> None:
+    name = reader.hub.xet.store.files[reader.files["both.bin"].xet_hash or ""][-1].xorb.name
+    reader.hub.faults.add(Answer(404), route="xorb", path=f"*{name}", times=FOREVER)
+    with pytest.raises(RuntimeError):
+        reader.download(tmp_path)
+    assert (tmp_path / "first.bin").read_bytes() == FILES["first.bin"]
 
 
 def test_the_client_takes_a_wrong_byte(reader: Reader, tmp_path: Path) -> None:
