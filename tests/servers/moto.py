@@ -43,23 +43,22 @@ class Moto(S3Server):
             environment={"INITIAL_NO_AUTH_ACTION_COUNT": str(SETUP_CALLS if checked else NEVER)},
         )
         self._child.wait_until(lambda: listening(port))
-        self.account = self._make_account(self._identities(Account("first", "first")), "owner", ALLOW_ALL)
-        self.stranger = self._make_account(self._identities(self.account), "stranger", None) if checked else None
+        self.account = self._make_account(Account("first", "first"), "owner", ALLOW_ALL)
+        self.stranger = self._make_account(self.account, "stranger", None) if checked else None
 
-    def close(self) -> None:
+    def stop(self) -> None:
         self._child.close()
 
-    def _identities(self, account: Account) -> Any:
-        return boto3.session.Session(
-            aws_access_key_id=account.access_key_id,
-            aws_secret_access_key=account.secret_access_key,
-            region_name=REGION,
-        ).client("iam", endpoint_url=self.endpoint, verify=str(self.bundle) if self.bundle else None)
-
-    @staticmethod
-    def _make_account(identities: Any, name: str, policy: str | None) -> Account:
+    def _make_account(self, by: Account, name: str, policy: str | None) -> Account:
+        session = boto3.session.Session(by.access_key_id, by.secret_access_key, region_name=REGION)
+        identities: Any = session.client(
+            "iam",
+            endpoint_url=self.endpoint,
+            verify=str(self.bundle) if self.bundle else None,
+        )
         identities.create_user(UserName=name)
         key = identities.create_access_key(UserName=name)["AccessKey"]
         if policy is not None:
             identities.put_user_policy(UserName=name, PolicyName="policy", PolicyDocument=policy)
+        identities.close()
         return Account(key["AccessKeyId"], key["SecretAccessKey"])

@@ -64,11 +64,16 @@ class Child:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def ended(self) -> bool:
+        """The process has ended by itself, or was ended."""
+        return self._process.poll() is not None
+
     def wait_until(self, ready: Callable[[], bool], *, timeout: float = 30) -> None:
         """Return when `ready()` holds; raise with the end of the log if the process ends or `timeout` seconds pass."""
         deadline = time.monotonic() + timeout
         while not ready():
-            if self._process.poll() is not None:
+            if self.ended:
                 raise RuntimeError(f"{self.name} ended with {self._process.returncode}: {self._last_words()}")
             if time.monotonic() > deadline:
                 self.close()
@@ -77,7 +82,7 @@ class Child:
 
     def close(self, *, patience: float = 10) -> None:
         """End the process; after `patience` seconds without mercy."""
-        if self._process.poll() is None:
+        if not self.ended:
             self._process.terminate()
             try:
                 self._process.wait(patience)

