@@ -23,6 +23,7 @@ from downloader.errors import DownloadError
 from downloader.meter import Ticker, Watchdog
 from downloader.reporters.fanout import FanOut
 from downloader.reporters.termination import TerminationMessage, sentence
+from downloader.sources.limit import Bandwidth
 from downloader.sources.retry import Patience, PersistentSource
 from downloader.transports.catalog import Workshop
 from downloader.transports.ranged import Shape
@@ -91,7 +92,8 @@ class Download:
         source = make_source(self._uri, settings, with_web)
         if job.expected_size:
             session.meter.expect(job.expected_size, 0)
-        workshop = Workshop(source, session.meter, self._shape(), silence(settings))
+        bandwidth = Bandwidth(job.bandwidth, session.meter) if job.bandwidth else None
+        workshop = Workshop(source, session.meter, self._shape(), silence(settings), bandwidth)
         patience = Patience(silence(settings), session.meter, session.cancellation)
         plan = Plan(selection_of(settings), sequence, silence(settings) * 0.9, require_digest=job.require_digest)
         self._volume = volume = Volume(job.target, ttl=job.lease_ttl)

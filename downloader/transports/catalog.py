@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Protocol
+from downloader.sources.limit import LimitedSource
 from downloader.sources.retry import Patience, PersistentSource
 from downloader.transports.ranged import Ranged, Shape
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from downloader.cancellation import Cancellation
     from downloader.meter import Meter
     from downloader.sources import Source
+    from downloader.sources.limit import Bandwidth
     from downloader.transports import Transport
 
 
@@ -27,24 +29,26 @@ class Workshop:
     shape: Shape
     silence: float
     """Seconds of trouble that one span is given."""
+    bandwidth: Bandwidth | None = None
 
     def make(self, protocol: Protocol, attempt: Cancellation) -> Transport:
         """Return the transport for one attempt."""
         return TRANSPORTS[protocol](self, attempt)
 
-    def persistent(self, attempt: Cancellation) -> Source:
-        """Return the source with the retry policy around it, for one attempt."""
+    def reader(self, attempt: Cancellation) -> Source:
+        """Return the source with the cap and the retry policy around it, for one attempt."""
+        source = LimitedSource(self.source, self.bandwidth, attempt) if self.bandwidth else self.source
         patience = Patience(self.silence, self.meter, attempt)
-        return PersistentSource(self.source, patience, listing_silence=self.silence)
+        return PersistentSource(source, patience, listing_silence=self.silence)
 
 
 def _ranges(workshop: Workshop, attempt: Cancellation) -> Transport:
-    return Ranged(workshop.persistent(attempt), workshop.meter, attempt, workshop.shape)
+    return Ranged(workshop.reader(attempt), workshop.meter, attempt, workshop.shape)
 
 
 def _streams(workshop: Workshop, attempt: Cancellation) -> Transport:
     shape = replace(workshop.shape, whole_files=True)
-    return Ranged(workshop.persistent(attempt), workshop.meter, attempt, shape)
+    return Ranged(workshop.reader(attempt), workshop.meter, attempt, shape)
 
 
 TRANSPORTS: dict[Protocol, Callable[[Workshop, Cancellation], Transport]] = {
