@@ -1,8 +1,9 @@
 r"""`.artifact.sha256`: the checksums of a complete artifact, and so the sign that it is complete.
 
 The format is that of sha256sum(1), with its escapes (`\` before the line, `\\`, `\n` and `\r` in the name), and comment
-lines that say where the files come from. A `fingerprint` covers what the source published of each file, so that a later
-run knows by one comparison that it is about the same files, whatever kind of digests that source has.
+lines that say where the files come from. A `fingerprint` covers the checksums and what the source published of each
+file, so that a later run knows by one comparison that the list is whole and about the same files, whatever kind of
+digests that source has.
 """
 
 from __future__ import annotations
@@ -61,10 +62,13 @@ def sha256_of(file: RemoteFile) -> str | None:
     return next((digest.value for digest in file.digests if digest.algorithm is Algorithm.SHA256), None)
 
 
-def fingerprint(manifest: Manifest) -> str:
-    """Return one name for all that the source published of its files: equal for equal bytes."""
-    names = "\n".join(f"{file.identity} {file.path}" for file in manifest.files)
-    return hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()
+def fingerprint(manifest: Manifest, digests: Mapping[str, str]) -> str:
+    """Return one name for all that the source published of its files and for the sha256 of each.
+
+    Raises KeyError if a file has none.
+    """
+    facts = "\n".join(f"{file.identity} {digests[file.path]} {file.path}" for file in manifest.files)
+    return hashlib.sha256(facts.encode()).hexdigest()
 
 
 def render(manifest: Manifest, digests: Mapping[str, str], date: datetime) -> bytes:
@@ -72,7 +76,7 @@ def render(manifest: Manifest, digests: Mapping[str, str], date: datetime) -> by
     lines = [f"# source: {one_line(manifest.uri)}"]
     if manifest.revision:
         lines.append(f"# revision: {one_line(manifest.revision)}")
-    lines += [f"# date: {date:%Y-%m-%dT%H:%M:%SZ}", f"# fingerprint: {fingerprint(manifest)}"]
+    lines += [f"# date: {date:%Y-%m-%dT%H:%M:%SZ}", f"# fingerprint: {fingerprint(manifest, digests)}"]
     lines += [_line(digests[path], path) for path in sorted(file.path for file in manifest.files)]
     return "\n".join([*lines, ""]).encode()
 

@@ -33,8 +33,10 @@ class Evidence:
         """The checksum file of a finished run, with its time; None while there is none that can be read."""
         previous = self.marker or read_checksums(files, PREVIOUS)
         self._checksums, self._written = previous or (Checksums({}), 0)
-        self.same_artifact = self._checksums.fingerprint == fingerprint(manifest)
-        """The checksums were made of a manifest with exactly these files."""
+        self.same_artifact = self._checksums.covers(manifest) and (
+            self._checksums.fingerprint == fingerprint(manifest, self._checksums.files)
+        )
+        """The checksums were made of a manifest with exactly these files, and nobody has touched them."""
         own = parse_own(manifest)
         self._published = own.files if own else {}
         self.is_published = self.marker is not None and (self.marker[0].raw == own.raw if own else self.same_artifact)
@@ -64,7 +66,7 @@ class Evidence:
     def _listed(self, file: RemoteFile) -> str | None:
         """Return what the checksums say of the very content that the manifest has under this path."""
         listed, wanted = self._checksums.files.get(file.path), self._wanted(file)
-        return listed if self.same_artifact or (wanted and wanted == listed) else None
+        return listed if (listed == wanted if wanted else self.same_artifact) else None
 
 
 def parse_own(manifest: Manifest) -> Checksums | None:

@@ -30,12 +30,13 @@ STRANGE = ["a b", " leading", "trailing ", "back\\slash", "ünï", "*star", "-da
 def test_it_says_where_the_files_come_from_and_lists_them_sorted() -> None:
     files = {"b": b"b", "a/x": b"x", "a.txt": b"t"}
     manifest = manifest_of(files)
-    text = render(manifest, {path: sha256(data) for path, data in files.items()}, DATE).decode()
+    digests = digests_of(files)
+    text = render(manifest, digests, DATE).decode()
     assert text.splitlines() == [
         "# source: hf://org/model",
         "# revision: c0ffee",
         "# date: 2026-02-03T04:05:06Z",
-        f"# fingerprint: {fingerprint(manifest)}",
+        f"# fingerprint: {fingerprint(manifest, digests)}",
         f"{sha256(b't')}  a.txt",
         f"{sha256(b'x')}  a/x",
         f"{sha256(b'b')}  b",
@@ -55,12 +56,16 @@ def test_what_is_written_is_read(files: dict[str, bytes]) -> None:
     folders = {path[:place] for path in files for place, letter in enumerate(path) if letter == "/"}
     files = {path: data for path, data in files.items() if path not in folders}
     manifest = manifest_of(files, uri="s3://bucket/key\nwith a line")
-    digests = {path: sha256(data) for path, data in files.items()}
+    digests = digests_of(files)
     found = parse(render(manifest, digests, DATE))
     assert found.files == digests
     assert (found.source, found.revision) == (r"s3://bucket/key\nwith a line", "c0ffee")
-    assert found.fingerprint == fingerprint(manifest)
+    assert found.fingerprint == fingerprint(manifest, digests)
     assert found.covers(manifest)
+
+
+def digests_of(files: dict[str, bytes]) -> dict[str, str]:
+    return {path: sha256(data) for path, data in files.items()}
 
 
 HOSTILE = {
@@ -133,16 +138,16 @@ def test_comments_after_the_first_checksum_say_nothing() -> None:
 
 
 def test_the_fingerprint_changes_with_whatever_the_source_says_of_the_content() -> None:
-    manifests = [
-        manifest_of({"a": b"1"}),
-        manifest_of({"a": b"2"}),
-        manifest_of({"b": b"1"}),
-        manifest_of({"a": b"1", "b": b"1"}),
-        manifest_of({"a": b"1"}, published=False),
-        manifest_of({"a": b"2"}, published=False),
-    ]
-    assert len({fingerprint(manifest) for manifest in manifests}) == len(manifests)
-    assert fingerprint(manifest_of({"a": b"1"}, uri="s3://elsewhere/")) == fingerprint(manifests[0])
+    contents = [{"a": b"1"}, {"a": b"2"}, {"b": b"1"}, {"a": b"1", "b": b"1"}]
+    prints = {
+        fingerprint(manifest_of(files, published=published), dict.fromkeys(files, DIGEST))
+        for files in contents
+        for published in (True, False)
+    }
+    assert len(prints) == 2 * len(contents)
+    moved = manifest_of({"a": b"1"}, uri="s3://elsewhere/")
+    assert fingerprint(moved, {"a": DIGEST}) in prints
+    assert fingerprint(moved, {"a": DIGEST[::-1]}) not in prints
 
 
 # A source with a checksum file of its own
