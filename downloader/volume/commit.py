@@ -122,12 +122,10 @@ class Committer:
         changed.add(folder)
         try:
             self._files.rename(partial.path, path)
-        except NotThere:  # our folder is gone with the lease, or somebody removed theirs
-            self._confirm()
-            self._folders.clear()
+        except (NotThere, InTheWay, AlreadyThere):
+            self._confirm()  # our folder goes with the lease
+            self._folders.clear()  # and theirs may have changed since we looked
             self._make_folders(folder, changed)
-            self._files.rename(partial.path, path)
-        except (InTheWay, AlreadyThere):
             self._remove_empty(path)
             self._files.rename(partial.path, path)
 
@@ -158,6 +156,8 @@ class Committer:
     def _remove_empty(self, path: str) -> None:
         try:
             self._files.remove_folder(path)
+        except (NotThere, InTheWay):
+            return
         except AlreadyThere as error:
             raise occupied(self._files.name, path) from error
 

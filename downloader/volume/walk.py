@@ -40,8 +40,10 @@ class Folder:
 
 def split(path: str) -> tuple[str, str]:
     """Return the folder of a path (`""` for the target itself) and the name in it."""
-    folder, _, name = path.rpartition("/")
+    folder, slash, name = path.rpartition("/")
     _check(name)
+    if slash:
+        _check(folder)
     return folder, name
 
 

@@ -1,0 +1,117 @@
+"""What dead runs of any tool left is reclaimed; what might be somebody's is not."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from downloader.artifact import Span
+from downloader.volume import Volume
+from tests.volume.artifacts import URI, download, manifest_of, noise, remote
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILES = {"a": b"a", "folder/b": b"b"}
+NOW = 2_000_000_000.0
+
+ORPHANS = [
+    ".cache/huggingface/download/model.safetensors.abc.incomplete",
+    ".cache/huggingface/download/folder/deep/x.incomplete",
+    ".s3cmd.x1Y_z234.tmp",
+    "folder/.s3cmd.abcdefgh.tmp",
+]
+NOT_ORPHANS = [
+    "model.incomplete",
+    ".cache/other/x.incomplete",
+    ".cache/huggingface/download/model.safetensors.metadata",
+    ".cache/huggingface/download/incomplete",
+    ".s3cmd.tmp",
+    ".s3cmd.a b c d.tmp",
+    "s3cmd.abcdefgh.tmp",
+    "other/.s3cmd.abcdefgh.tmp",
+    "notes.part",
+]
+
+
+def plant(target: Path, path: str, age: float) -> Path:
+    place = target / path
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(noise(5000))
+    os.utime(place, (NOW - age, NOW - age))
+    return place
+
+
+def volume_of(target: Path) -> Volume:
+    return Volume(target, journal_above=1000, wall_clock=lambda: NOW)
+
+
+@pytest.mark.parametrize("path", ORPHANS)
+def test_what_other_tools_left_unfinished_is_reclaimed(target: Path, path: str) -> None:
+    place = plant(target, path, 3600)
+    with volume_of(target) as volume, volume.lease(URI):
+        survey = volume.survey(manifest_of(FILES))
+        assert [leftover.path for leftover in survey.leftovers] == [path]
+        assert volume.reclaim(survey) >= 5000
+    assert not place.exists()
+
+
+@pytest.mark.parametrize("path", ORPHANS)
+def test_what_is_still_being_written_is_left_alone(target: Path, path: str) -> None:
+    plant(target, path, 10)
+    assert volume_of(target).survey(manifest_of(FILES)).leftovers == ()
+
+
+@pytest.mark.parametrize("path", NOT_ORPHANS)
+def test_what_might_be_somebodys_file_is_left_alone(target: Path, path: str) -> None:
+    place = plant(target, path, 3600)
+    with volume_of(target) as volume:
+        assert volume.survey(manifest_of(FILES)).leftovers == ()
+        download(volume, FILES)
+    assert place.read_bytes() == noise(5000)
+
+
+def test_a_symlink_or_a_folder_of_that_name_is_left_alone(target: Path, tmp_path: Path) -> None:
+    outside = plant(tmp_path, "outside/x.incomplete", 3600)
+    cache = target / ".cache/huggingface"
+    cache.mkdir(parents=True)
+    (cache / "x.incomplete").symlink_to(outside)
+    (cache / "linked").symlink_to(outside.parent)
+    (cache / "folder.incomplete").mkdir()
+    assert volume_of(target).survey(manifest_of(FILES)).leftovers == ()
+
+
+def test_partials_of_another_artifact_are_reclaimed_and_ours_are_kept(target: Path) -> None:
+    ours, theirs = noise(10_000, 1), noise(10_000, 2)
+    files = [remote("model.bin", ours), remote("other.bin", theirs)]
+    with volume_of(target) as volume:
+        with volume.lease(URI):
+            for file, data in zip(files, (ours, theirs), strict=True):
+                partial = volume.partial(file)
+                partial.write(0, memoryview(bytearray(data[:5000])))
+                partial.complete(Span(0, 5000))
+                partial.close()
+            volume.foreign_path(files[0]).write_bytes(b"half")
+        with volume.lease(URI):
+            manifest = manifest_of({"model.bin": ours})
+            volume.reclaim(volume.survey(manifest))
+            left = {path.name for path in target.glob(".downloading/parts.*/*")}
+            assert left == {f"{files[0].identity}.part", f"{files[0].identity}.journal"}
+            assert volume.survey(manifest).done_bytes == 5000
+
+
+def test_nothing_else_is_left_after_success(target: Path) -> None:
+    with volume_of(target) as volume:
+        with volume.lease(URI):
+            volume.partial(remote("other.bin", noise(10_000))).close()
+            (target / ".downloading/future").mkdir()
+            (target / ".downloading/future/thing").touch()
+        download(volume, FILES)
+    assert {str(path.relative_to(target)) for path in target.rglob("*")} == {
+        "a",
+        "folder",
+        "folder/b",
+        ".artifact.sha256",
+    }

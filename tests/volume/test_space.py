@@ -1,0 +1,135 @@
+"""A full volume: found out before the first byte, survived in the middle, and finished when there is room again."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from downloader.artifact import Manifest, Span
+from downloader.errors import NoSpace
+from downloader.volume import Volume
+from tests.volume.artifacts import URI, bring, download, fill, manifest_of, noise, remote, sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+MIB = 1 << 20
+
+
+def test_what_does_not_fit_is_refused_with_needed_free_and_path(small_file_system: Callable[[str], Path]) -> None:
+    target = small_file_system("size=8m")
+    with Volume(target) as volume:
+        volume.require_space(6 * MIB, 1)
+        with pytest.raises(NoSpace) as caught:
+            volume.require_space(20 * MIB, 3)
+    assert caught.value.exit_status == 73
+    for words in ("no space left on device", str(target), "21.0 MiB more", "20971520 bytes in 3 files", "8.0 MiB free"):
+        assert words in str(caught.value)
+
+
+def test_too_few_inodes_are_refused_too(small_file_system: Callable[[str], Path]) -> None:
+    with Volume(small_file_system("size=8m,nr_inodes=100")) as volume:
+        volume.require_space(0, 20)
+        with pytest.raises(NoSpace, match="inodes"):
+            volume.require_space(0, 200)
+
+
+def test_nothing_is_needed_for_nothing(small_file_system: Callable[[str], Path]) -> None:
+    target = small_file_system("size=1m")
+    with Volume(target) as volume:
+        (target / "full").write_bytes(bytes(MIB - 4096))
+        volume.require_space(0, 0)
+
+
+def test_only_what_is_still_to_come_needs_room(small_file_system: Callable[[str], Path]) -> None:
+    """A volume of 12 MiB takes 8 MiB and can be resumed when only 4 MiB are left."""
+    target = small_file_system("size=12m")
+    data = noise(8 * MIB)
+    manifest = manifest_of({"model.bin": data})
+    with Volume(target, journal_above=MIB) as volume, volume.lease(URI):
+        survey = volume.survey(manifest)
+        volume.require_space(survey.needed_bytes, survey.needed_files)
+        partial = volume.partial(manifest.files[0])
+        partial.write(0, memoryview(bytearray(data[: 6 * MIB])))
+        partial.complete(Span(0, 6 * MIB))
+        partial.close()
+        survey = volume.survey(manifest)
+        volume.require_space(survey.needed_bytes, survey.needed_files)
+        assert bring(volume, manifest, {"model.bin": data}) == 2 * MIB
+
+
+def test_a_volume_that_fills_up_meanwhile_can_be_resumed_when_there_is_room(
+    small_file_system: Callable[[str], Path],
+) -> None:
+    target = small_file_system("size=12m")
+    data = noise(8 * MIB)
+    file = remote("model.bin", data)
+    with Volume(target, journal_above=MIB) as volume:
+        with volume.lease(URI):
+            partial = volume.partial(file)
+            partial.write(0, memoryview(bytearray(data[: 4 * MIB])))
+            partial.complete(Span(0, 4 * MIB))
+            partial.flush()
+            fill_up(target / "theirs")
+            with pytest.raises(NoSpace):
+                partial.write(4 * MIB, memoryview(bytearray(data[4 * MIB :])))
+            partial.close()
+        assert sorted(path.name for path in target.iterdir()) == [".downloading", "theirs"]
+        (target / "theirs").unlink()
+        with volume.lease(URI):
+            assert fill(volume, file, data) == 4 * MIB
+            volume.publish(Manifest(URI, (file,)), {"model.bin": sha256(data)})
+    assert (target / "model.bin").read_bytes() == data
+
+
+def test_a_killed_run_on_a_volume_without_a_free_byte_can_be_taken_over(
+    small_file_system: Callable[[str], Path],
+) -> None:
+    """The dead holder's lease gives the block that the next one needs."""
+    target = small_file_system("size=8m")
+    work = target / ".downloading"
+    with Volume(target) as volume, volume.lease(URI):
+        record = (work / "lease.1").read_bytes()
+    work.mkdir()
+    (work / "lease.1").write_bytes(record.replace(b'"started": "', b'"started": "9'))
+    (work / "parts.dead").mkdir()
+    fill_up(work / "parts.dead" / f"{'0' * 32}.part")
+    with Volume(target) as volume:
+        assert download(volume, {"a": b"a"}) == 1
+    assert sorted(path.name for path in target.iterdir()) == [".artifact.sha256", "a"]
+
+
+def test_a_volume_full_of_other_tools_leftovers_makes_room_for_a_lease(
+    small_file_system: Callable[[str], Path],
+) -> None:
+    target = small_file_system("size=4m")
+    orphan = target / ".cache/huggingface/download/model.incomplete"
+    orphan.parent.mkdir(parents=True)
+    fill_up(orphan)
+    os.utime(orphan, (1, 1))
+    with Volume(target) as volume:
+        assert download(volume, {"a": b"a"}) == 1
+    assert not orphan.exists()
+
+
+def test_a_full_volume_with_nothing_to_reclaim_is_an_error_that_says_so(
+    small_file_system: Callable[[str], Path],
+) -> None:
+    target = small_file_system("size=1m")
+    fill_up(target / "theirs")
+    with pytest.raises(NoSpace, match="no space left on device"), Volume(target) as volume:
+        download(volume, {"a": b"a"})
+    assert not list(target.glob(".downloading/lease.*"))
+
+
+def fill_up(path: Path) -> None:
+    with path.open("wb", buffering=0) as file:
+        for size in (65536, 4096, 1):
+            try:
+                while True:
+                    file.write(bytes(size))
+            except OSError:
+                continue
