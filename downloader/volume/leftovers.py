@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from downloader.errors import VolumeError
 from downloader.volume.files import Kind
 from downloader.volume.partial import FOREIGN
 from downloader.volume.removal import discard
@@ -34,8 +36,9 @@ class Leftover(NamedTuple):
 
 def others(files: FileOperations, folders: Iterable[str], now_ns: int) -> Iterator[Leftover]:
     """Yield what `hf download` and s3cmd left unfinished in the target and the given folders of it."""
-    for path in _incomplete(files, _HUGGINGFACE, _DEEPEST):
-        yield from _if_quiet(files, path, now_ns)
+    with suppress(VolumeError):  # a cache that we may not read is none that we may tidy
+        for path in _incomplete(files, _HUGGINGFACE, _DEEPEST):
+            yield from _if_quiet(files, path, now_ns)
     for folder in folders:
         for name, kind in files.scan(folder).items():
             if kind is Kind.FILE and _S3CMD.fullmatch(name):

@@ -66,6 +66,14 @@ class Contender:
 
     def acquire(self) -> Lease:
         """Return the lease once it is ours, its heart beating."""
+        try:
+            return self._acquire()
+        except NoSpace:
+            if not self._make_room():
+                raise
+            return self._acquire()
+
+    def _acquire(self) -> Lease:
         while True:
             _make_work_folder(self._files)
             held = epochs(self._files)
@@ -96,7 +104,7 @@ class Contender:
         """Create the lease of that epoch; None if somebody else was faster or the dead one was not the only one."""
         lease = Lease(self._files, epoch, self._holder, ttl=self._ttl, clock=self._clock)
         try:
-            handle = self._create(epoch)
+            handle = self._files.create(lease_path(epoch))
         except (AlreadyThere, NotThere):
             return None
         try:
@@ -104,34 +112,17 @@ class Contender:
             if others != dead:
                 discard(self._files, lease_path(epoch))
                 return None
-            for other in dead:
+            for other in dead:  # first, since a full volume may have no other room for ours
                 discard(self._files, lease_path(other))
-            self._write(handle)
+            self._files.write(handle, 0, render(self._holder, 0))
+            self._files.sync(handle)
+            _take_partials(self._files, self._holder.token)
         except NoSpace:
             discard(self._files, lease_path(epoch))
             raise
         finally:
             self._files.close(handle)
-        _take_partials(self._files, self._holder.token)
         return lease
-
-    def _create(self, epoch: int) -> int:
-        try:
-            return self._files.create(lease_path(epoch))
-        except NoSpace:
-            if not self._make_room():
-                raise
-            return self._files.create(lease_path(epoch))
-
-    def _write(self, handle: int) -> None:
-        content = render(self._holder, 0)
-        try:
-            self._files.write(handle, 0, content)
-        except NoSpace:
-            if not self._make_room():
-                raise
-            self._files.write(handle, 0, content)
-        self._files.sync(handle)
 
 
 def _make_work_folder(files: FileOperations) -> None:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from downloader.volume.files import FileOperations
 
+_LOST = "lost+found"
+"""What the root of an ext4 file system always has."""
+
 
 @dataclass(frozen=True, slots=True)
 class Damage:
@@ -87,9 +90,14 @@ def _examine(files: FileOperations, path: str, expected: str, progress: Callable
 
 
 def _walk(files: FileOperations, folder: str) -> Iterator[str]:
-    for name, kind in files.scan(folder).items():
+    try:
+        names = files.scan(folder)
+    except VolumeError:  # private to somebody else
+        yield f"{folder}/"
+        return
+    for name, kind in names.items():
         path = f"{folder}/{name}".lstrip("/")
         if kind is not Kind.FOLDER:
             yield path
-        elif path != WORK:
+        elif path not in (WORK, _LOST):
             yield from _walk(files, path)

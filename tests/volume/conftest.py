@@ -11,7 +11,7 @@ from downloader.volume import Volume
 from tests.volume.artifacts import URI
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -29,22 +29,48 @@ def volume(target: Path) -> Iterator[Volume]:
         yield volume
 
 
-@pytest.fixture
-def small_file_system(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """Mounts file systems in memory with the options given: needs root, and skips without."""
-    mounted: list[Path] = []
+class Mounts:
+    """Mounts small file systems: needs root, and skips the test without."""
 
-    def mount(options: str) -> Path:
-        path = tmp_path / f"mounted{len(mounted)}"
+    def __init__(self, folder: Path, kind: str) -> None:
+        self._folder = folder
+        self._kind = kind
+        self._mounted: list[Path] = []
+
+    def __call__(self, mebibytes: int, *, inodes: int | None = None, options: str = "") -> Path:
+        """Return a new file system with about that much room, empty."""
+        path = self._folder / f"mounted{len(self._mounted)}"
         path.mkdir()
-        answer = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)], capture_output=True, text=True, check=False
-        )
-        if answer.returncode:
-            pytest.skip(f"cannot mount here: {answer.stderr.strip()}")
-        mounted.append(path)
+        extra = [f"nr_inodes={inodes}"] if inodes and self._kind == "tmpfs" else []
+        if self._kind == "tmpfs":
+            chosen = ",".join([f"size={mebibytes}m", *extra, *filter(None, [options])])
+            self._run("mount", "-t", "tmpfs", "-o", chosen, "tmpfs", str(path))
+        else:
+            image = path.with_suffix(".ext4")
+            with image.open("wb") as file:
+                file.truncate((mebibytes + 5) << 20)  # the file system needs as much for itself
+            count = ["-N", str(inodes)] if inodes else []
+            self._run("mkfs.ext4", "-q", "-b", "4096", "-m", "0", *count, str(image))
+            self._run("mount", "-o", ",".join(["loop", *filter(None, [options])]), str(image), str(path))
+        self._mounted.append(path)
         return path
 
-    yield mount
-    for path in mounted:
-        subprocess.run(["umount", "--lazy", str(path)], check=True)
+    def _run(self, *command: str) -> None:
+        try:
+            answer = subprocess.run(command, capture_output=True, text=True, check=False)
+        except FileNotFoundError:
+            pytest.skip(f"{command[0]} is missing")
+        if answer.returncode:
+            pytest.skip(f"cannot mount here: {answer.stderr.strip()}")
+
+    def close(self) -> None:
+        for path in self._mounted:
+            subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+@pytest.fixture(params=["tmpfs", "ext4"])
+def mounted(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Mounts]:
+    """A maker of small file systems, in memory and on a loop device."""
+    mounts = Mounts(tmp_path, request.param)
+    yield mounts
+    mounts.close()

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tests.volume.conftest import Mounts
+
 
 def failing(number: int, verb: str) -> Callable[[str], None]:
     def fault(doing: str) -> None:
@@ -151,19 +153,19 @@ def test_the_oldest_of_several_operations_is_named(target: Path) -> None:
     assert oldest[1] >= 0.05
 
 
-def test_a_full_disk_without_inodes_says_so(small_file_system: Callable[[str], Path]) -> None:
-    disk = Disk(small_file_system("size=10m,nr_inodes=5"))
-    for number in range(4):
+def test_a_full_disk_without_inodes_says_so(mounted: Mounts) -> None:
+    disk = Disk(mounted(10, inodes=32))
+    for number in range(disk.space().free_files or 0):
         disk.close(disk.create(str(number)))
     with pytest.raises(NoSpace, match="all inodes are used"):
         disk.create("one more")
 
 
-def test_a_full_disk_says_so(small_file_system: Callable[[str], Path]) -> None:
-    disk = Disk(small_file_system("size=1m"))
+def test_a_full_disk_says_so(mounted: Mounts) -> None:
+    disk = Disk(mounted(1))
     handle = disk.create("a")
     with pytest.raises(NoSpace, match="free or add space"):
-        disk.write(handle, 0, bytes(2 << 20))
+        disk.write(handle, 0, bytes(8 << 20))
     disk.close(handle)
 
 
@@ -199,8 +201,8 @@ def test_a_target_may_be_reached_through_a_symlink_because_the_user_named_it(tmp
     assert (tmp_path / "real/models/x").read_bytes() == b"x"
 
 
-def test_a_volume_that_is_mounted_read_only_says_so(small_file_system: Callable[[str], Path]) -> None:
-    target = small_file_system("size=1m,ro")
+def test_a_volume_that_is_mounted_read_only_says_so(mounted: Mounts) -> None:
+    target = mounted(1, options="ro")
     with pytest.raises(VolumeError, match="mounted read-only"), Volume(target) as volume:
         download(volume, {"x": b"x"})
 

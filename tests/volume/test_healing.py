@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from downloader.errors import IntegrityError, VolumeError
 from downloader.volume import Volume
 from downloader.volume.checksums import MARKER
+from downloader.volume.disk import Disk
 from tests.volume.artifacts import URI, download, manifest_of, noise, sha256
 
 if TYPE_CHECKING:
@@ -231,6 +233,19 @@ def test_a_file_of_ours_gives_way_to_a_folder_of_ours(target: Path) -> None:
         download(volume, {"model": b"a file"})
         assert download(volume, {"model/part": b"a folder"}) == 8
         assert (target / "model/part").read_bytes() == b"a folder"
+
+
+def test_folders_that_are_private_to_somebody_else_are_no_trouble(finished: Path) -> None:
+    for folder in ("lost+found", "private", ".cache/huggingface/private"):
+        (finished / folder).mkdir(parents=True)
+
+    def fault(doing: str) -> None:
+        if doing.startswith("listing") and doing.endswith(("private", "lost+found")):
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+    with Volume(finished, files=Disk(finished, fault=fault)) as volume:
+        assert volume.survey(MANIFEST).published
+        assert volume.verify().unlisted == (".cache/huggingface/private/", "private/")
 
 
 def test_selected_files_only_are_verified(finished: Path) -> None:

@@ -10,43 +10,47 @@ import pytest
 from downloader.artifact import Manifest, Span
 from downloader.errors import NoSpace
 from downloader.volume import Volume
+from downloader.volume.disk import Disk
+from downloader.words import bytes_text
 from tests.volume.artifacts import URI, bring, download, fill, manifest_of, noise, remote, sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
+
+    from tests.volume.conftest import Mounts
 
 MIB = 1 << 20
 
 
-def test_what_does_not_fit_is_refused_with_needed_free_and_path(small_file_system: Callable[[str], Path]) -> None:
-    target = small_file_system("size=8m")
+def test_what_does_not_fit_is_refused_with_needed_free_and_path(mounted: Mounts) -> None:
+    target = mounted(8)
     with Volume(target) as volume:
+        free = bytes_text(Disk(target).space().free_bytes)
         volume.require_space(6 * MIB, 1)
         with pytest.raises(NoSpace) as caught:
             volume.require_space(20 * MIB, 3)
     assert caught.value.exit_status == 73
-    for words in ("no space left on device", str(target), "21.0 MiB more", "20971520 bytes in 3 files", "8.0 MiB free"):
+    for words in ("no space left on device", str(target), "21.0 MiB more", "20971520 bytes in 3 files", f"{free} free"):
         assert words in str(caught.value)
 
 
-def test_too_few_inodes_are_refused_too(small_file_system: Callable[[str], Path]) -> None:
-    with Volume(small_file_system("size=8m,nr_inodes=100")) as volume:
+def test_too_few_inodes_are_refused_too(mounted: Mounts) -> None:
+    with Volume(mounted(8, inodes=100)) as volume:
         volume.require_space(0, 20)
         with pytest.raises(NoSpace, match="inodes"):
-            volume.require_space(0, 200)
+            volume.require_space(0, 300)
 
 
-def test_nothing_is_needed_for_nothing(small_file_system: Callable[[str], Path]) -> None:
-    target = small_file_system("size=1m")
+def test_nothing_is_needed_for_nothing(mounted: Mounts) -> None:
+    target = mounted(1)
     with Volume(target) as volume:
-        (target / "full").write_bytes(bytes(MIB - 4096))
+        fill_up(target / "theirs")
         volume.require_space(0, 0)
 
 
-def test_only_what_is_still_to_come_needs_room(small_file_system: Callable[[str], Path]) -> None:
-    """A volume of 12 MiB takes 8 MiB and can be resumed when only 4 MiB are left."""
-    target = small_file_system("size=12m")
+def test_only_what_is_still_to_come_needs_room(mounted: Mounts) -> None:
+    """A volume of 12 MiB takes 8 MiB and can be resumed when only 6 MiB are left."""
+    target = mounted(12)
     data = noise(8 * MIB)
     manifest = manifest_of({"model.bin": data})
     with Volume(target, journal_above=MIB) as volume, volume.lease(URI):
@@ -61,10 +65,8 @@ def test_only_what_is_still_to_come_needs_room(small_file_system: Callable[[str]
         assert bring(volume, manifest, {"model.bin": data}) == 2 * MIB
 
 
-def test_a_volume_that_fills_up_meanwhile_can_be_resumed_when_there_is_room(
-    small_file_system: Callable[[str], Path],
-) -> None:
-    target = small_file_system("size=12m")
+def test_a_volume_that_fills_up_meanwhile_can_be_resumed_when_there_is_room(mounted: Mounts) -> None:
+    target = mounted(12)
     data = noise(8 * MIB)
     file = remote("model.bin", data)
     with Volume(target, journal_above=MIB) as volume:
@@ -77,7 +79,7 @@ def test_a_volume_that_fills_up_meanwhile_can_be_resumed_when_there_is_room(
             with pytest.raises(NoSpace):
                 partial.write(4 * MIB, memoryview(bytearray(data[4 * MIB :])))
             partial.close()
-        assert sorted(path.name for path in target.iterdir()) == [".downloading", "theirs"]
+        assert names(target) == [".downloading", "theirs"]
         (target / "theirs").unlink()
         with volume.lease(URI):
             assert fill(volume, file, data) == 4 * MIB
@@ -85,11 +87,9 @@ def test_a_volume_that_fills_up_meanwhile_can_be_resumed_when_there_is_room(
     assert (target / "model.bin").read_bytes() == data
 
 
-def test_a_killed_run_on_a_volume_without_a_free_byte_can_be_taken_over(
-    small_file_system: Callable[[str], Path],
-) -> None:
+def test_a_killed_run_on_a_volume_without_a_free_byte_can_be_taken_over(mounted: Mounts) -> None:
     """The dead holder's lease gives the block that the next one needs."""
-    target = small_file_system("size=8m")
+    target = mounted(8)
     work = target / ".downloading"
     with Volume(target) as volume, volume.lease(URI):
         record = (work / "lease.1").read_bytes()
@@ -99,13 +99,11 @@ def test_a_killed_run_on_a_volume_without_a_free_byte_can_be_taken_over(
     fill_up(work / "parts.dead" / f"{'0' * 32}.part")
     with Volume(target) as volume:
         assert download(volume, {"a": b"a"}) == 1
-    assert sorted(path.name for path in target.iterdir()) == [".artifact.sha256", "a"]
+    assert names(target) == [".artifact.sha256", "a"]
 
 
-def test_a_volume_full_of_other_tools_leftovers_makes_room_for_a_lease(
-    small_file_system: Callable[[str], Path],
-) -> None:
-    target = small_file_system("size=4m")
+def test_a_volume_full_of_other_tools_leftovers_makes_room_for_a_lease(mounted: Mounts) -> None:
+    target = mounted(4)
     orphan = target / ".cache/huggingface/download/model.incomplete"
     orphan.parent.mkdir(parents=True)
     fill_up(orphan)
@@ -115,14 +113,16 @@ def test_a_volume_full_of_other_tools_leftovers_makes_room_for_a_lease(
     assert not orphan.exists()
 
 
-def test_a_full_volume_with_nothing_to_reclaim_is_an_error_that_says_so(
-    small_file_system: Callable[[str], Path],
-) -> None:
-    target = small_file_system("size=1m")
+def test_a_full_volume_with_nothing_to_reclaim_is_an_error_that_says_so(mounted: Mounts) -> None:
+    target = mounted(1)
     fill_up(target / "theirs")
     with pytest.raises(NoSpace, match="no space left on device"), Volume(target) as volume:
         download(volume, {"a": b"a"})
     assert not list(target.glob(".downloading/lease.*"))
+
+
+def names(target: Path) -> list[str]:
+    return sorted(path.name for path in target.iterdir() if path.name != "lost+found")
 
 
 def fill_up(path: Path) -> None:
