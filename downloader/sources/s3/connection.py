@@ -20,7 +20,9 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.session import Session
 
+from downloader.artifact import shown_url
 from downloader.config.s3 import Authentication
+from downloader.errors import ProtocolFailed
 from downloader.sources.s3.errors import BARE, NO_CREDENTIALS, Answer, meaning
 from downloader.sources.s3.facts import Facts
 
@@ -39,6 +41,7 @@ NOT_OURS = frozenset({"host", "user-agent"})
 """Headers that the wire makes itself; the first is signed, and is the same."""
 
 OK, PARTIAL = 200, 206
+LISTING = b"<ListBucketResult"
 MOST_TO_EXPLAIN = 1 << 16
 
 log = logging.getLogger(__name__)
@@ -202,5 +205,7 @@ class Connection:
             raise _Prepared(SignedRequest(request.url, headers))
         # botocore knows what a redirect means for the region and the signature.
         reply = self._web.fetch(request.url, method=request.method, headers=headers, follow=False)
+        if reply.status == OK and ".ListObjects" in event_name and LISTING not in reply.body[:MOST_TO_EXPLAIN]:
+            raise ProtocolFailed(f"{shown_url(reply.url)}: the server's answer is not S3", hint="check the endpoint")
         received: Any = dict(reply.headers)
         return AWSResponse(request.url, reply.status, received, _Content(reply.body))

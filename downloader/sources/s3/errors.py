@@ -90,7 +90,12 @@ LIBRARY: tuple[tuple[tuple[type[Exception], ...], type[DownloadError], str, str]
     ((exceptions.NoCredentialsError,), AccessDenied, NO_CREDENTIALS, KEYS),
     ((exceptions.PartialCredentialsError,), ConfigurationError, "the S3 credentials are incomplete: {why}", KEYS),
     ((exceptions.SSLError,), UntrustedServer, "AWS's token service is not trusted: {why}", "check AWS_CA_BUNDLE"),
-    ((exceptions.HTTPClientError,), SourceUnavailable, "AWS's token service cannot be reached: {why}", ""),
+    (
+        (exceptions.HTTPClientError, exceptions.ConnectionError),
+        SourceUnavailable,
+        "AWS's token service cannot be reached: {why}",
+        "",
+    ),
     (
         (
             exceptions.CredentialRetrievalError,
@@ -116,12 +121,7 @@ LIBRARY: tuple[tuple[tuple[type[Exception], ...], type[DownloadError], str, str]
         "the S3 server's listing of {what} does not come to an end",
         "",
     ),
-    (
-        (ResponseParserError,),
-        ProtocolFailed,
-        "{what}: the server's answer is not S3",
-        "check the endpoint",
-    ),
+    ((ResponseParserError,), ProtocolFailed, "{what}: the server's answer is not S3", "check the endpoint"),
     (
         (exceptions.BotoCoreError, ValueError),
         ConfigurationError,

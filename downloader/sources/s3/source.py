@@ -54,7 +54,7 @@ class S3Source:
                 listed = list(entries(self._connection, self._address))
         except AccessDenied:
             # Public buckets often let everybody read an object who knows its name, and nobody list.
-            file = self._single()
+            file = self._readable_single()
             if file is None:
                 raise
             return Manifest(self._uri, (file,))
@@ -98,14 +98,19 @@ class S3Source:
         with translated(what, lambda: self._connection.unsigned):
             yield
 
+    def _readable_single(self) -> RemoteFile | None:
+        with contextlib.suppress(AccessDenied):
+            return self._single()
+        return None
+
     def _single(self) -> RemoteFile | None:
-        """Return the object whose key the URI is; None if there is none, or none for us."""
+        """Return the object whose key the URI is; None if there is none."""
         key = self._address.key
         if key is None:
             return None
         try:
             facts = self._ask(key, None)
-        except (SourceNotFound, AccessDenied):
+        except SourceNotFound:
             return None
         if facts.archived:
             raise archived(self._uri)

@@ -1,0 +1,213 @@
+"""Every refusal of an S3 server ends in the right class, in our words, without a library's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from botocore import exceptions
+
+from downloader.artifact import RemoteFile, Span
+from downloader.errors import (
+    AccessDenied,
+    ConfigurationError,
+    DownloadError,
+    ProtocolFailed,
+    SourceChanged,
+    SourceNotFound,
+    SourceUnavailable,
+    Throttled,
+    UntrustedServer,
+)
+from downloader.sources.s3.errors import translated
+from downloader.vocabulary import classify, last_line
+from tests.servers.broken import BrokenWeb
+from tests.servers.certificates import Authority
+from tests.servers.faults import FOREVER, Answer, HangUp, web_page
+from tests.servers.process import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from downloader.sources.s3 import S3Source
+
+    Maker = Callable[..., S3Source]
+
+KEYS = {"AWS_ACCESS_KEY_ID": "AKIDAKIDAKID", "AWS_SECRET_ACCESS_KEY": "hush-hush"}
+FILE = RemoteFile("a", 10, (), '"tag"', "m/a", None)
+
+REFUSALS = [
+    (403, "InvalidAccessKeyId", AccessDenied),
+    (403, "SignatureDoesNotMatch", AccessDenied),
+    (403, "AccessDenied", AccessDenied),
+    (403, "AllAccessDisabled", AccessDenied),
+    (403, "AccountProblem", AccessDenied),
+    (403, "RequestTimeTooSkewed", AccessDenied),
+    (403, "InvalidSecurity", AccessDenied),
+    (403, "SomethingNew", AccessDenied),
+    (401, "Unauthorized", AccessDenied),
+    (400, "ExpiredToken", AccessDenied),
+    (400, "InvalidToken", AccessDenied),
+    (404, "NoSuchBucket", SourceNotFound),
+    (404, "NoSuchKey", SourceNotFound),
+    (404, "NoSuchVersion", SourceNotFound),
+    (404, "SomethingNew", SourceNotFound),
+    (403, "InvalidObjectState", ProtocolFailed),
+    (400, "AuthorizationHeaderMalformed", ConfigurationError),
+    (400, "InvalidBucketName", ConfigurationError),
+    (400, "SomethingNew", ProtocolFailed),
+    (503, "SlowDown", Throttled),
+    (503, "SlowDownRead", Throttled),
+    (429, "TooManyRequests", Throttled),
+    (503, "XMinioServerNotInitialized", Throttled),
+    (500, "InternalError", SourceUnavailable),
+    (502, "BadGateway", SourceUnavailable),
+    (504, "GatewayTimeout", SourceUnavailable),
+]
+
+
+def refusal(status: int, code: str) -> Answer:
+    body = f'<?xml version="1.0"?><Error><Code>{code}</Code><Message>hush-hush</Message></Error>'
+    return Answer(status, {"Content-Type": "application/xml"}, body.encode())
+
+
+@pytest.fixture(scope="module")
+def web() -> Iterator[BrokenWeb]:
+    with BrokenWeb() as web:
+        yield web
+
+
+@pytest.fixture
+def source(web: BrokenWeb, s3_source: Maker) -> Iterator[S3Source]:
+    yield s3_source("s3://bucket/m", {"AWS_ENDPOINT_URL": web.server.origin, **KEYS})
+    web.faults.clear()
+
+
+@pytest.mark.parametrize(("status", "code", "expected"), REFUSALS)
+def test_a_refused_listing_is(
+    web: BrokenWeb, source: S3Source, status: int, code: str, expected: type[DownloadError]
+) -> None:
+    web.faults.add(refusal(status, code), times=FOREVER)
+    with pytest.raises(expected) as caught:
+        source.manifest()
+    check(caught.value, expected, code)
+
+
+@pytest.mark.parametrize(("status", "code", "expected"), [*REFUSALS, (412, "PreconditionFailed", SourceChanged)])
+def test_a_refused_span_is(
+    web: BrokenWeb, source: S3Source, status: int, code: str, expected: type[DownloadError]
+) -> None:
+    web.faults.add(refusal(status, code), times=FOREVER)
+    with pytest.raises(expected) as caught:
+        source.open(FILE, Span(0, 5))
+    check(caught.value, expected, code)
+
+
+def check(error: DownloadError, expected: type[DownloadError], code: str) -> None:
+    assert type(error) is expected
+    assert "hush-hush" not in str(error)
+    if expected in (AccessDenied, SourceNotFound):
+        assert code in str(error)
+    line = last_line(error)
+    assert {classify(line, newest=newest) for newest in (False, True)} == {error.category}
+
+
+EMPTY = b"<ListBucketResult><KeyCount>0</KeyCount></ListBucketResult>"
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "expected"),
+    [
+        (403, "InvalidAccessKeyId", AccessDenied),
+        (403, "InvalidObjectState", ProtocolFailed),
+        (400, "ExpiredToken", AccessDenied),
+        (404, "NoSuchKey", SourceNotFound),
+    ],
+)
+def test_the_bare_refusal_of_a_head_is_asked_again(
+    web: BrokenWeb, source: S3Source, status: int, code: str, expected: type[DownloadError]
+) -> None:
+    web.faults.add(Answer(200, {}, EMPTY), path="/bucket", times=FOREVER)
+    web.faults.add(Answer(status), method="HEAD", times=FOREVER)
+    web.faults.add(refusal(status, code), path="/bucket/m", times=FOREVER)
+    with pytest.raises(expected):
+        source.manifest()
+    last = web.log.records(path="/bucket/m")[-2:]
+    assert [(record.request.method, record.range) for record in last] == [("HEAD", None), ("GET", "bytes=0-0")]
+
+
+def test_where_heads_are_not_allowed_the_first_byte_tells_as_much(web: BrokenWeb, s3_source: Maker) -> None:
+    web.put("bucket/m", b"0123456789")
+    web.faults.add(Answer(200, {}, EMPTY), path="/bucket", times=FOREVER)
+    web.faults.add(Answer(403), method="HEAD", times=FOREVER)
+    source = s3_source("s3://bucket/m", {"AWS_ENDPOINT_URL": web.server.origin, **KEYS})
+    assert [(file.path, file.size) for file in source.manifest().files] == [("m", 10)]
+    web.faults.clear()
+
+
+def test_a_server_without_the_newer_listing_is_asked_in_the_older_way(web: BrokenWeb, source: S3Source) -> None:
+    listing = b"""<ListBucketResult><IsTruncated>false</IsTruncated>
+      <Contents><Key>m/a</Key><Size>10</Size><ETag>"tag"</ETag></Contents></ListBucketResult>"""
+    web.put("bucket/m/a", b"0123456789", headers={"ETag": '"tag"'})
+    web.faults.add(refusal(501, "NotImplemented"), path="/bucket")
+    web.faults.add(Answer(200, {}, listing), path="/bucket", times=FOREVER)
+    assert [(file.path, file.size) for file in source.manifest().files] == [("a", 10)]
+    queries = [record.request.query for record in web.log.records(path="/bucket")][-2:]
+    assert ["list-type" in query for query in queries] == [True, False]
+
+
+def test_a_listing_that_never_ends_is_given_up(web: BrokenWeb, source: S3Source) -> None:
+    page = b"""<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>same</NextContinuationToken>
+      <Contents><Key>m/a</Key><Size>10</Size></Contents></ListBucketResult>"""
+    web.faults.add(Answer(200, {}, page), path="/bucket", times=FOREVER)
+    with pytest.raises(ProtocolFailed, match="does not come to an end"):
+        source.manifest()
+
+
+def test_a_web_page_is_no_listing(web: BrokenWeb, source: S3Source) -> None:
+    web.faults.add(web_page(), times=FOREVER)
+    with pytest.raises(ProtocolFailed, match="not S3"):
+        source.manifest()
+
+
+def test_a_dead_connection_passes(web: BrokenWeb, source: S3Source) -> None:
+    web.faults.add(HangUp(), times=FOREVER)
+    with pytest.raises(SourceUnavailable):
+        source.manifest()
+
+
+def test_nobody_at_the_endpoint_passes(s3_source: Maker) -> None:
+    with pytest.raises(SourceUnavailable, match="cannot connect"):
+        s3_source("s3://bucket/m", {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}", **KEYS}).manifest()
+
+
+def test_a_certificate_of_somebody_else_is_not_trusted(s3_source: Maker, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    with BrokenWeb(tls=authority.server_context()) as web:
+        environ = {"AWS_ENDPOINT_URL": web.server.origin, **KEYS}
+        with pytest.raises(UntrustedServer):
+            s3_source("s3://bucket/m", environ).manifest()
+        for trust in ({"AWS_CA_BUNDLE": str(authority.bundle)}, {"AIM_S3_INSECURE_SKIP_VERIFY": "1"}):
+            with pytest.raises(SourceNotFound):
+                s3_source("s3://bucket/m", environ | trust).manifest()
+
+
+def test_every_error_of_the_library_becomes_one_of_ours() -> None:
+    kinds = [kind for kind in vars(exceptions).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    library = [kind for kind in kinds if issubclass(kind, exceptions.BotoCoreError)]
+    assert len(library) > 50
+    for kind in library:
+        error = kind.__new__(kind)
+        Exception.__init__(error, "why")
+        with pytest.raises(DownloadError) as caught, translated("s3://bucket/m", lambda: ""):
+            raise error
+        assert caught.value.__cause__ is error
+
+
+def test_a_role_that_is_refused_is_a_denial_and_a_busy_token_service_is_not() -> None:
+    for code, expected in (("AccessDenied", AccessDenied), ("Throttling", SourceUnavailable)):
+        error = exceptions.ClientError({"Error": {"Code": code}}, "AssumeRoleWithWebIdentity")
+        with pytest.raises(expected) as caught, translated("s3://bucket/m", lambda: ""):
+            raise error
+        check(caught.value, expected, code)
