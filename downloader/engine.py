@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from downloader.artifact import Algorithm, Phase
 from downloader.cancellation import Cancellation
-from downloader.errors import DownloadError, IntegrityError, SourceChanged, Stalled, Verdict
+from downloader.errors import DownloadError, IntegrityError, ProtocolDown, SourceChanged, Stalled, Verdict
 from downloader.integrity import judge
 from downloader.volume import State
 from downloader.words import bytes_text
@@ -232,5 +232,5 @@ class _Landing:
         dead = (
             error.verdict is Verdict.AGAIN or isinstance(error, Stalled)
         ) and self._meter.silence() >= self._plan.silence
-        if dead or isinstance(error, SourceChanged):
+        if dead or isinstance(error, SourceChanged | ProtocolDown):
             self._attempt.cancel(error)

@@ -9,6 +9,7 @@
     │   ├── SourceSilent      69  AGAIN   the server is there but says nothing
     │   └── Throttled         69  AGAIN   the server asks for a pause
     ├── ProtocolFailed        69  SWITCH  this protocol cannot bring it, another one may
+    │   ├── ProtocolDown      69  SWITCH  this protocol cannot bring any file for now
     │   └── RangeIgnored      69  SWITCH  the server sends whole files only
     ├── InternalError         70  STOP    a bug of ours
     ├── NoSpace               73  STOP    the volume is full
@@ -114,6 +115,10 @@ class ProtocolFailed(DownloadError):
 
     exit_status = 69
     verdict = Verdict.SWITCH
+
+
+class ProtocolDown(ProtocolFailed):
+    """This protocol cannot bring any file for now: the attempt ends at once."""
 
 
 class RangeIgnored(ProtocolFailed):

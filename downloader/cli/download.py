@@ -12,30 +12,39 @@ from downloader.artifact import Phase, shown_url
 from downloader.cli.assembly import (
     listing_silence,
     make_source,
+    make_volume,
     make_web,
     selection_of,
     sequence_for,
     silence,
 )
 from downloader.cli.session import Session
+from downloader.cli.simulation import simulation_of
 from downloader.engine import Engine, Outcome, Plan
 from downloader.errors import DownloadError
+from downloader.memory import memory_limit
 from downloader.meter import Ticker, Watchdog
 from downloader.reporters.fanout import FanOut
 from downloader.reporters.termination import TerminationMessage, sentence
+from downloader.selection import Selection
 from downloader.sources.limit import Bandwidth
 from downloader.sources.retry import Patience, PersistentSource
 from downloader.transports.catalog import Workshop
 from downloader.transports.ranged import Shape
-from downloader.volume import Volume
+from downloader.transports.xet.tuning import Tuning
 from downloader.words import bytes_text, seconds_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from downloader.artifact import Protocol
+    from downloader.cancellation import Cancellation
     from downloader.config import Settings
     from downloader.redaction import Redactor
     from downloader.reporters import Reporter
+    from downloader.sources import Source
+    from downloader.transports import Transport
+    from downloader.volume import Volume
 
 log = logging.getLogger(__name__)
 
@@ -87,21 +96,45 @@ class Download:
         """Do the work, in the engine's thread."""
         settings, session = self._settings, self._session
         job = settings.job
-        sequence = sequence_for(self._uri, settings)
-        with_web = make_web(self._uri, settings, self._environ)
-        source = make_source(self._uri, settings, with_web)
         if job.expected_size:
             session.meter.expect(job.expected_size, 0)
+        simulation = simulation_of(self._uri, settings, session.meter)
+        if simulation is not None:
+            plan = self._plan(Selection(), simulation.sequence)
+            return self._run_engine(simulation.source, simulation.make, plan, watchdog, simulated=True)
+        web = make_web(self._uri, settings, self._environ)
+        source = make_source(self._uri, settings, web)
         bandwidth = Bandwidth(job.bandwidth, session.meter) if job.bandwidth else None
-        workshop = Workshop(source, session.meter, self._shape(), silence(settings), bandwidth)
+        tuning = Tuning(memory_limit(), job.stall_timeout, self._environ, settings.hub.home, settings.web.ca_bundle)
+        workshop = Workshop(source, session.meter, self._shape(), silence(settings), tuning, bandwidth)
+        plan = self._plan(selection_of(settings), sequence_for(self._uri, settings))
+        try:
+            return self._run_engine(source, workshop.make, plan, watchdog)
+        finally:
+            source.close()
+            web.close()
+
+    def _plan(self, selection: Selection, sequence: tuple[Protocol, ...]) -> Plan:
+        settings = self._settings
+        return Plan(selection, sequence, silence(settings) * 0.9, require_digest=settings.job.require_digest)
+
+    def _run_engine(
+        self,
+        source: Source,
+        transports: Callable[[Protocol, Cancellation], Transport],
+        plan: Plan,
+        watchdog: Watchdog,
+        *,
+        simulated: bool = False,
+    ) -> Outcome:
+        settings, session = self._settings, self._session
         patience = Patience(silence(settings), session.meter, session.cancellation)
-        plan = Plan(selection_of(settings), sequence, silence(settings) * 0.9, require_digest=job.require_digest)
-        self._volume = volume = Volume(job.target, ttl=job.lease_ttl)
+        self._volume = volume = make_volume(settings, session.cancellation, simulated=simulated)
         try:
             engine = Engine(
                 PersistentSource(source, patience, listing_silence=listing_silence(settings)),
                 volume,
-                workshop.make,
+                transports,
                 plan,
                 meter=session.meter,
                 watchdog=watchdog,
@@ -113,8 +146,6 @@ class Download:
             return engine.run()
         finally:
             volume.close()
-            source.close()
-            with_web.close()
 
     def _shape(self) -> Shape:
         return Shape(connections=self._settings.job.connections)

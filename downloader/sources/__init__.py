@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from downloader.artifact import Manifest, RemoteFile, Span
 
 
@@ -35,3 +38,16 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Release connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class XetAccess:
+    """A token for Xet's storage, and how to get the next one."""
+
+    endpoint: str
+    """The content-addressed store."""
+    token: str = field(repr=False)
+    expires: int
+    """Seconds since the epoch."""
+    refresh_url: str
+    refresh_headers: Mapping[str, str] = field(repr=False)

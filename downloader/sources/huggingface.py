@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -15,16 +16,18 @@ from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile, Span
 from downloader.errors import (
     ConfigurationError,
     DownloadError,
+    ProtocolDown,
     ProtocolFailed,
     SourceNotFound,
     UsageError,
 )
+from downloader.sources import XetAccess
 from downloader.sources.hub_answers import HubAnswers
 from downloader.sources.names import check_names
 from downloader.wire import RangeRequest, Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from downloader.sources import Body
     from downloader.wire import Web
@@ -40,6 +43,8 @@ SHA256_DIGITS = re.compile(r"[0-9a-f]{64}")
 MAX_FILES = 1_000_000
 MAX_LISTING = 64 << 20
 LIBRARY = "artifact-downloader"
+MAX_TOKEN = 1 << 16
+OK = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +71,6 @@ class HubAddress:
         revision = (match.group("revision") or "main").replace("%2F", "/").replace("%2f", "/")
         kind = (match.group("kind") or "models").removesuffix("s")
         return cls(kind, match.group("repository"), revision, folder)
-
-
-@dataclass(frozen=True, slots=True)
-class XetAccess:
-    """What the Xet client needs to ask the Hub for a token, at first and again when it expires."""
-
-    endpoint: str
-    token_url: str
-    headers: Mapping[str, str] = field(repr=False)
 
 
 class HubSource:
@@ -117,9 +113,20 @@ class HubSource:
             raise self._answers.meaning(refusal.status, code, text) or refusal from refusal
 
     def xet_access(self) -> XetAccess:
-        """Return the way to a Xet token for the commit."""
+        """Ask for a Xet token for the commit. Raises ProtocolDown where the Hub, or its mirror, has none to give."""
         url = f"{self._endpoint}/api/{self._address.kind}s/{self._address.repository}/xet-read-token/{self._commit}"
-        return XetAccess(self._endpoint, url, dict(self._headers))
+        reply = self._web.fetch(url, headers=self._headers, limit=MAX_TOKEN)
+        if reply.status != OK:
+            code, text = reply.headers.get("x-error-code", ""), reply.headers.get("x-error-message", "")
+            known = self._answers.meaning(reply.status, code, text) if code else None
+            raise known or ProtocolDown(f"{self._endpoint} gives no Xet token (HTTP {reply.status})")
+        try:
+            answer = json.loads(reply.body)
+            return XetAccess(
+                str(answer["casUrl"]), str(answer["accessToken"]), int(answer["exp"]), url, dict(self._headers)
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise ProtocolDown(f"{self._endpoint} gives a Xet token that makes no sense") from error
 
     def close(self) -> None:
         """Nothing to release: connections belong to the run."""

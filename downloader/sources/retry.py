@@ -140,8 +140,10 @@ def _passing(error: BaseException) -> bool:
 class PersistentSource:
     """A source that does not give up at the first trouble."""
 
-    def __init__(self, source: Source, patience: Patience, *, listing_silence: float) -> None:
+    def __init__(self, source: Source, patience: Patience, *, listing_silence: float, counted: bool = True) -> None:
+        """Count what is read as brought by the network, unless it is not to be `counted` since somebody else does."""
         self._source = source
+        self._counted = counted
         self._patience = patience
         self._listing = Patience(listing_silence, patience.meter, patience.cancellation)
 
@@ -151,7 +153,7 @@ class PersistentSource:
 
     def open(self, file: RemoteFile, span: Span) -> Body:
         """Return a body that goes on at the next byte after passing trouble."""
-        return PersistentBody(self._source, file, span, self._patience)
+        return PersistentBody(self._source, file, span, self._patience, counted=self._counted)
 
     def close(self) -> None:
         """Close the source."""
@@ -161,8 +163,9 @@ class PersistentSource:
 class PersistentBody:
     """A span that is opened when first read, and again, from the next byte on, after passing trouble."""
 
-    def __init__(self, source: Source, file: RemoteFile, span: Span, patience: Patience) -> None:
+    def __init__(self, source: Source, file: RemoteFile, span: Span, patience: Patience, *, counted: bool) -> None:
         self._source = source
+        self._counted = counted
         self._file = file
         self._position = span.start
         self._stop = span.stop
@@ -183,7 +186,8 @@ class PersistentBody:
             count = self._effort.run(self._rereader(view, error))
         self._position += count
         self._effort.received(count)
-        self._meter.received(count)
+        if self._counted:
+            self._meter.received(count)
         return count
 
     def _see_the_end(self, view: memoryview) -> int:

@@ -9,6 +9,7 @@ from downloader.artifact import Protocol
 from downloader.sources.limit import LimitedSource
 from downloader.sources.retry import Patience, PersistentSource
 from downloader.transports.ranged import Ranged, Shape
+from downloader.transports.xet.transport import Xet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from downloader.sources import Source
     from downloader.sources.limit import Bandwidth
     from downloader.transports import Transport
+    from downloader.transports.xet.tuning import Tuning
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class Workshop:
     shape: Shape
     silence: float
     """Seconds of trouble that one span is given."""
+    tuning: Tuning
     bandwidth: Bandwidth | None = None
 
     def make(self, protocol: Protocol, attempt: Cancellation) -> Transport:
@@ -47,12 +50,16 @@ def _ranges(workshop: Workshop, attempt: Cancellation) -> Transport:
 
 
 def _streams(workshop: Workshop, attempt: Cancellation) -> Transport:
-    shape = replace(workshop.shape, whole_files=True)
+    shape = replace(workshop.shape, request=lambda _: None)
     return Ranged(workshop.reader(attempt), workshop.meter, attempt, shape)
 
 
+def _xet(workshop: Workshop, attempt: Cancellation) -> Transport:
+    return Xet(workshop.source, workshop.reader(attempt), workshop.meter, attempt, workshop.shape, workshop.tuning)
+
+
 TRANSPORTS: dict[Protocol, Callable[[Workshop, Cancellation], Transport]] = {
-    Protocol.XET: _streams,
+    Protocol.XET: _xet,
     Protocol.HF_TRANSFER: _ranges,
     Protocol.RANGES: _ranges,
     Protocol.S3: _ranges,

@@ -19,7 +19,7 @@ from downloader.transports.buffers import Buffers
 from downloader.transports.work import Work
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from downloader.artifact import RemoteFile
     from downloader.cancellation import Cancellation
@@ -39,10 +39,10 @@ class Shape:
     """The numbers of a ranged transport. Memory is `buffers * buffer_size` bytes."""
 
     connections: int = 8
-    whole_files: bool = False
-    """One request for all that is missing of a file, instead of one for each buffer."""
     buffer_size: int = 4 << 20
     buffers: int = 20
+    request: Callable[[RemoteFile], int | None] = lambda _: 4 << 20
+    """Bytes that are asked for at once; None for all that is missing, in one stream."""
 
 
 class Ranged:
@@ -64,8 +64,7 @@ class Ranged:
         """Bring every file home."""
         self._waiting.extend(files)
         count = self._shape.connections
-        if self._shape.whole_files or all(file.size <= self._shape.buffer_size for file in files):
-            count = min(count, len(files))
+        count = min(count, sum(self._requests(file) for file in files))
         crew = [
             threading.Thread(target=self._work, args=(landing,), name=f"worker-{n}", daemon=True) for n in range(count)
         ]
@@ -102,7 +101,7 @@ class Ranged:
                 work = next((work for work in self._works if work.pending), None)
                 if work is not None:
                     work.in_flight += 1
-                    return work, work.take(None if self._shape.whole_files else self._shape.buffer_size)
+                    return work, work.take(self._shape.request(work.file))
                 if not self._waiting:
                     if self._beginning == 0 and not self._works:
                         return None
@@ -114,6 +113,11 @@ class Ranged:
             started = self._begin(file, landing)
             if started is not None:
                 return started
+
+    def _requests(self, file: RemoteFile) -> int:
+        """Return how many workers the file can keep busy."""
+        length = self._shape.request(file)
+        return 1 if length is None else max(1, -(-file.size // length))
 
     def _begin(self, file: RemoteFile, landing: Landing) -> tuple[Work, Span | None] | None:
         try:
@@ -130,7 +134,7 @@ class Ranged:
             self._beginning -= 1
             self._works.append(work)
             work.in_flight += 1
-            span = work.take(None if self._shape.whole_files else self._shape.buffer_size) if work.pending else None
+            span = work.take(self._shape.request(work.file)) if work.pending else None
             self._lock.notify_all()
         return work, span
 

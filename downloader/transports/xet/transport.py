@@ -1,0 +1,130 @@
+"""The transport for `XET`: what is stored in Xet comes from the child, everything else over plain HTTP."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from downloader.errors import ProtocolDown, ProtocolFailed, SourceUnavailable, Stalled
+from downloader.sources.retry import Effort, Patience, PersistentSource
+from downloader.transports.ranged import Ranged
+from downloader.transports.xet.process import XetProcess
+from downloader.transports.xet.tuning import SPAN
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from downloader.artifact import Algorithm, Manifest, RemoteFile, Span
+    from downloader.cancellation import Cancellation
+    from downloader.errors import DownloadError
+    from downloader.meter import Meter
+    from downloader.sources import Body, Source, XetAccess
+    from downloader.transports import Landing
+    from downloader.transports.ranged import Shape
+    from downloader.transports.xet.tuning import Tuning
+    from downloader.volume import Partial
+
+TOKEN_PATIENCE = 10.0
+"""Seconds of trouble that asking for a token may take."""
+SPAN_PATIENCE = 5.0
+"""Seconds of trouble that one span is given, on top of hf_xet's own tries."""
+
+log = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class XetSource(Protocol):
+    """A source whose files may be stored in Xet."""
+
+    def xet_access(self) -> XetAccess:
+        """Return a token and where it is good for. Raises ProtocolDown where there is no Xet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Xet:
+    """One attempt over Xet. `plain` reads what is not stored there."""
+
+    source: Source
+    plain: Source
+    meter: Meter
+    cancellation: Cancellation
+    shape: Shape
+    tuning: Tuning
+
+    def fetch(self, files: Sequence[RemoteFile], landing: Landing) -> None:
+        """Bring every file home; end at once where Xet does not work at all."""
+        stored = [file for file in files if file.xet_hash]
+        if not stored or not isinstance(self.source, XetSource):
+            log.info("nothing of this is stored in Xet: plain HTTP")
+            Ranged(self.plain, self.meter, self.cancellation, self.shape).fetch(files, landing)
+            return
+        access = self._ask_for_access(self.source)
+        with self.tuning.scratch() as environment:
+            process = XetProcess(
+                self.tuning.order(access),
+                environment,
+                channels=min(self.tuning.streams, len(stored)),
+                received=self.meter.received,
+                down=self.cancellation.cancel,
+            )
+            try:
+                # The child counts what comes over its network; hf_xet has tried three times before we hear of trouble.
+                patience = Patience(SPAN_PATIENCE, self.meter, self.cancellation)
+                reader = PersistentSource(process, patience, listing_silence=0, counted=False)
+                shape = replace(self.shape, request=self._request, buffers=max(self.shape.buffers, self._window))
+                either = _Either(reader, self.plain)
+                Ranged(either, self.meter, self.cancellation, shape).fetch(files, _Watched(landing, process))
+            finally:
+                process.kill()
+
+    @property
+    def _window(self) -> int:
+        """Buffers that hold all spans under way, so that none has to be read back to be hashed."""
+        return (self.tuning.streams + 1) * SPAN // self.shape.buffer_size
+
+    def _request(self, file: RemoteFile) -> int:
+        return SPAN if file.xet_hash else self.shape.buffer_size
+
+    def _ask_for_access(self, source: XetSource) -> XetAccess:
+        patience = Patience(TOKEN_PATIENCE, self.meter, self.cancellation)
+        try:
+            return Effort(patience, "Xet token").run(source.xet_access)
+        except (SourceUnavailable, Stalled) as error:
+            raise ProtocolDown(f"no Xet token could be had: {error.message}") from error
+
+
+class _Either:
+    """A source that reads from the child or over HTTP, file by file."""
+
+    def __init__(self, stored: Source, plain: Source) -> None:
+        self._stored = stored
+        self._plain = plain
+
+    def manifest(self) -> Manifest:
+        return self._plain.manifest()
+
+    def open(self, file: RemoteFile, span: Span) -> Body:
+        return self._stored.open(file, span) if file.xet_hash else self._plain.open(file, span)
+
+    def close(self) -> None:
+        """Nothing to release: both belong to others."""
+
+
+class _Watched:
+    """A landing that notices when Xet fails before it has brought anything: then it will not bring the rest."""
+
+    def __init__(self, landing: Landing, process: XetProcess) -> None:
+        self._landing = landing
+        self._process = process
+
+    def begin(self, file: RemoteFile) -> Partial:
+        return self._landing.begin(file)
+
+    def deliver(self, partial: Partial, results: Mapping[Algorithm, str]) -> None:
+        self._landing.deliver(partial, results)
+
+    def fail(self, file: RemoteFile, error: DownloadError) -> None:
+        if file.xet_hash and isinstance(error, ProtocolFailed | SourceUnavailable) and not self._process.delivered:
+            error = ProtocolDown(error.message, hint=error.hint)
+        self._landing.fail(file, error)
