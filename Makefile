@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs bench lock clean
+.PHONY: help demo test image-test lint docs bench lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -22,6 +22,11 @@ demo: $(READY) ## Download a model over hf://, s3:// and https:// from local ser
 test: $(READY) ## Run the whole suite
 	@tests/prepare servers
 	$(BIN)/pytest
+
+image-test: $(READY) ## Build the image and test it for real (needs root; installs a container engine)
+	@tests/prepare servers
+	@tests/prepare image
+	$(BIN)/python -m tests.image $(ARGS)
 
 lint: $(READY) ## Check style, types, layers and generated pages
 	$(BIN)/ruff check .

@@ -1,0 +1,1 @@
+"""The image, built and run for real: `make image-test`. It needs root and Debian's packages, nothing else."""

@@ -1,0 +1,147 @@
+"""The download Job on the image: each kind of source, each kind of user, and every way to fail."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from downloader.errors import Category
+from tests.command import model
+from tests.contract.operator_log import BOTH_STATES, filed
+from tests.image.container import OPERATOR, STRANGER, Containers, volume
+from tests.image.job import BUNDLE, Job
+from tests.servers.blobs import Noise
+from tests.servers.s3 import fill_bucket
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from tests.servers.hub import Hub
+    from tests.servers.s3 import S3Server
+    from tests.servers.web import WebServer
+
+FILES = {
+    "config.json": b'{"model_type": "test"}',
+    "model-00001-of-00002.safetensors": Noise(20 << 20, seed=1).bytes(),
+    "model-00002-of-00002.safetensors": Noise(9_000_001, seed=2).bytes(),
+    ".hidden/notes.txt": b"hidden files are files",
+    "tokenizer/tokenizer.json": Noise(300_000, seed=3).bytes(),
+}
+SIZE = sum(map(len, FILES.values()))
+EVERY_USER = pytest.mark.parametrize("job", [OPERATOR, STRANGER], indirect=True, ids=["operator", "stranger"])
+
+
+@dataclass
+class Place:
+    """An artifact somewhere, and how to be let in."""
+
+    uri: str
+    extra: Mapping[str, str]
+
+
+@pytest.fixture(params=["hf", "s3", "https"])
+def place(request: pytest.FixtureRequest, hub: Hub, s3: S3Server, web: WebServer, web_root: Path) -> Place:
+    """The same artifact behind each scheme."""
+    name = f"{request.param}-{hashlib.sha256(request.node.name.encode()).hexdigest()[:12]}"
+    if request.param == "hf":
+        hub.create("org/model").commit(FILES)
+        return Place("hf://org/model", {"HF_ENDPOINT": hub.endpoint})
+    if request.param == "s3":
+        fill_bucket(s3.client(), name, {f"models/m/{path}": data for path, data in FILES.items()})
+        return Place(f"s3://{name}/models/m", s3.environment())
+    sums = "".join(f"{hashlib.sha256(data).hexdigest()}  {path}\n" for path, data in sorted(FILES.items()))
+    for path, data in {**FILES, "SHA256SUMS": sums.encode()}.items():
+        (web_root / name / path).parent.mkdir(parents=True, exist_ok=True)
+        (web_root / name / path).write_bytes(data)
+    return Place(f"{web.secure_url}/{name}/", {"AIM_CA_BUNDLE": BUNDLE})
+
+
+@EVERY_USER
+def test_a_job_brings_the_artifact_and_shows_it_in_the_status(place: Place, job: Job) -> None:
+    result = job.run(place.uri, place.extra)
+    assert result.status == 0, result.stderr
+    assert model(job.volume) == FILES
+    subprocess.run(["sha256sum", "-c", "--quiet", ".artifact.sha256"], cwd=job.volume, check=True)
+    assert job.status["progress"]["percentage"] == 100
+    assert job.status["progress"]["totalBytes"] == job.status["progress"]["downloadedBytes"] == SIZE
+    assert job.status["download"]["attempt"] == 1
+    assert job.last_words.startswith("downloaded (exit status 0)")
+
+
+def test_a_second_pod_fetches_nothing(place: Place, job: Job) -> None:
+    job.run(place.uri, place.extra)
+    result = job.run(place.uri, place.extra)
+    assert result.status == 0
+    assert "0 bytes fetched" in result.stderr
+
+
+def test_a_model_larger_than_the_memory_limit_is_brought(hub: Hub, job: Job) -> None:
+    content = Noise(400 << 20, seed=4)
+    hub.create("org/model").commit({"model.safetensors": content})
+    result = job.run("hf://org/model", {"HF_ENDPOINT": hub.endpoint})
+    assert result.status == 0, result.stderr
+    subprocess.run(["sha256sum", "-c", "--quiet", ".artifact.sha256"], cwd=job.volume, check=True)
+    digest = hashlib.sha256()
+    for piece in content.pieces():
+        digest.update(piece)
+    assert f"{digest.hexdigest()}  model.safetensors" in (job.volume / ".artifact.sha256").read_text()
+
+
+@dataclass
+class Failure:
+    """A way to fail, and what the pod must end with."""
+
+    uri: str
+    extra: Mapping[str, str]
+    status: int
+    category: Category
+
+
+FAILURES = {
+    "no such model": Failure("hf://org/nothing", {}, 66, Category.NOT_FOUND),
+    "no such bucket": Failure("s3://nothing-is-here/model", {}, 66, Category.NOT_FOUND),
+    "gated model": Failure("hf://org/gated", {}, 77, Category.DENIED),
+    "wrong keys": Failure("s3://private/model", {"AWS_SECRET_ACCESS_KEY": "wrong"}, 77, Category.DENIED),
+    "not a URI": Failure("ftp://host/model", {}, 64, Category.OTHER),
+    "not an environment": Failure("hf://org/model", {"STALL_TIMEOUT": "soon"}, 78, Category.OTHER),
+    "nobody there": Failure("hf://org/model", {"HF_ENDPOINT": "http://127.0.0.1:1"}, 69, Category.OTHER),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_failed_pod_says_why_in_status_log_and_last_words(name: str, hub: Hub, s3: S3Server, job: Job) -> None:
+    failure = FAILURES[name]
+    hub.create("org/model").commit(FILES)
+    hub.create("org/gated", gated=True).commit(FILES)
+    pod = job.start(
+        failure.uri, {"HF_ENDPOINT": hub.endpoint, **s3.environment(), "STALL_TIMEOUT": "4", **failure.extra}
+    )
+    assert pod.result().status == failure.status
+    for newest in BOTH_STATES:
+        assert filed(pod.log(), newest=newest) is failure.category, pod.log()
+    if failure.status != 78:
+        assert f"failed (exit status {failure.status})" in job.last_words
+    assert not model(job.volume).keys() & FILES.keys()
+
+
+def test_a_volume_without_room_ends_as_storage_full(hub: Hub, containers: Containers) -> None:
+    hub.create("org/model").commit(FILES)
+    environment = {"HF_ENDPOINT": hub.endpoint, "TARGET_DIR": "/small"}
+    pod = containers.start("hf://org/model", environment=environment, options=["--tmpfs=/small:size=8m,mode=0777"])
+    assert pod.result().status == 73
+    assert filed(pod.log(), newest=True) is Category.STORAGE_FULL
+
+
+def test_what_is_on_a_volume_is_verified_without_a_network(hub: Hub, containers: Containers, tmp_path: Path) -> None:
+    hub.create("org/model").commit(FILES)
+    mounts = {volume(tmp_path / "volume"): "/cache"}
+    assert containers.run("hf://org/model", environment={"HF_ENDPOINT": hub.endpoint}, mounts=mounts).status == 0
+    hub.close()
+    assert containers.run("verify", mounts=mounts).status == 0
+    (tmp_path / "volume/config.json").write_bytes(b'{"model_type": "tset"}')
+    assert containers.run("verify", mounts=mounts).status == 65
