@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from tests.servers.s3 import S3Server
 
 
+TIMEOUTS = Timeouts(connect=5, read=5)
+
+
 @pytest.fixture(scope="session")
 def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """Ceph's gateway; the test is skipped where Debian's packages are not installed."""
@@ -56,26 +59,34 @@ def strict_s3(request: pytest.FixtureRequest) -> S3Server:
     return server
 
 
+@pytest.fixture(scope="session")
+def plain_web() -> Iterator[Web]:
+    """The HTTP plane that sources share: reading the trusted certificates takes longer than most tests."""
+    web = Web(trust(), Proxies({}), user_agent="tests", timeouts=TIMEOUTS)
+    yield web
+    web.close()
+
+
 @pytest.fixture
 def s3_source(
-    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+    plain_web: Web, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., S3Source]]:
     """Make a source from a URI and the variables of a Job; the SDK sees nothing of this machine's environment."""
     for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-
     webs: list[Web] = []
 
     def make(uri: str, environ: Mapping[str, str]) -> S3Source:
         problems: list[str] = []
         settings = S3Settings.from_environment(environ, problems)
         assert problems == []
+        if settings.verify and not settings.trusted and "HTTP_PROXY" not in environ:
+            return S3Source(uri, settings, plain_web)
         tls = trust(settings.trusted, verify=settings.verify)
-        web = Web(tls, Proxies(environ), user_agent="tests", timeouts=Timeouts(connect=5, read=5))
-        webs.append(web)
-        return S3Source(uri, settings, web)
+        webs.append(Web(tls, Proxies(environ), user_agent="tests", timeouts=TIMEOUTS))
+        return S3Source(uri, settings, webs[-1])
 
     yield make
     for web in webs:

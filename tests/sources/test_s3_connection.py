@@ -10,9 +10,6 @@ import pytest
 from downloader.config.s3 import S3Settings, unset_empty
 from downloader.errors import AccessDenied, ConfigurationError, SourceNotFound
 from downloader.sources.s3.connection import Connection
-from downloader.wire import Web
-from downloader.wire.proxies import Proxies
-from downloader.wire.tls import trust
 from tests.servers.certificates import Authority
 from tests.servers.messages import Reply, Request
 from tests.servers.moto import Moto
@@ -21,21 +18,15 @@ from tests.servers.s3 import fill_bucket
 from tests.sources.reading import read
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from downloader.sources.s3 import S3Source
+    from downloader.wire import Web
 
     Maker = Callable[..., S3Source]
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIDAKIDAKID", "AWS_SECRET_ACCESS_KEY": "secret"}
-
-
-@pytest.fixture(scope="module")
-def web() -> Iterator[Web]:
-    web = Web(trust(), Proxies({}), user_agent="tests")
-    yield web
-    web.close()
 
 
 @pytest.fixture
@@ -84,15 +75,15 @@ def connection(web: Web, environ: Mapping[str, str]) -> Connection:
         ),
     ],
 )
-def test_an_object_is_at(clean: Path, web: Web, environ: dict[str, str], url: str) -> None:
+def test_an_object_is_at(clean: Path, plain_web: Web, environ: dict[str, str], url: str) -> None:
     del clean
-    assert connection(web, KEYS | environ).sign("bucket", "m/a").url == url
+    assert connection(plain_web, KEYS | environ).sign("bucket", "m/a").url == url
 
 
-def test_a_signature_covers_token_and_payer_and_names_the_version(clean: Path, web: Web) -> None:
+def test_a_signature_covers_token_and_payer_and_names_the_version(clean: Path, plain_web: Web) -> None:
     del clean
     environ = {**KEYS, "AWS_SESSION_TOKEN": "token", "S3_REQUEST_PAYER": "requester", "AWS_REGION": "eu-west-1"}
-    request = connection(web, environ).sign("bucket", "m/a b", "v1")
+    request = connection(plain_web, environ).sign("bucket", "m/a b", "v1")
     headers = {name.lower(): value for name, value in request.headers.items()}
     assert urlsplit(request.url).query == "versionId=v1"
     assert headers["x-amz-security-token"] == "token"
@@ -101,17 +92,17 @@ def test_a_signature_covers_token_and_payer_and_names_the_version(clean: Path, w
     assert "x-amz-request-payer;x-amz-security-token" in headers["authorization"]
 
 
-def test_unsigned_requests_carry_no_authorization(clean: Path, web: Web) -> None:
+def test_unsigned_requests_carry_no_authorization(clean: Path, plain_web: Web) -> None:
     del clean
-    request = connection(web, {"AIM_S3_ANONYMOUS": "1", **KEYS}).sign("bucket", "m/a")
+    request = connection(plain_web, {"AIM_S3_ANONYMOUS": "1", **KEYS}).sign("bucket", "m/a")
     assert "authorization" not in {name.lower() for name in request.headers}
 
 
-def test_a_profile_is_used_and_a_missing_one_is_named(clean: Path, web: Web) -> None:
+def test_a_profile_is_used_and_a_missing_one_is_named(clean: Path, plain_web: Web) -> None:
     (clean / ".aws").mkdir()
     (clean / ".aws/credentials").write_text("[models]\naws_access_key_id = PROFILEKEY\naws_secret_access_key = s\n")
     (clean / ".aws/config").write_text("[profile models]\nregion = eu-north-1\n")
-    request = connection(web, {"AWS_PROFILE": "models"}).sign("bucket", "a")
+    request = connection(plain_web, {"AWS_PROFILE": "models"}).sign("bucket", "a")
     assert "PROFILEKEY/" in request.headers["Authorization"]
     assert "eu-north-1" in request.url
 
@@ -123,10 +114,10 @@ def test_a_profile_that_does_not_exist_is_a_configuration_error(clean: Path, s3_
 
 
 def test_without_any_credentials_requests_are_unsigned_unless_a_role_was_asked_for(
-    clean: Path, web: Web, s3_source: Maker
+    clean: Path, plain_web: Web, s3_source: Maker
 ) -> None:
     del clean
-    assert "Authorization" not in connection(web, {}).sign("bucket", "a").headers
+    assert "Authorization" not in connection(plain_web, {}).sign("bucket", "a").headers
     with pytest.raises(AccessDenied, match="NoCredentialProviders"):
         s3_source("s3://bucket/m", {"AIM_S3_AUTH_MODE": "chain"}).manifest()
 

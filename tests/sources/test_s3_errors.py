@@ -8,6 +8,7 @@ import pytest
 from botocore import exceptions
 
 from downloader.artifact import RemoteFile, Span
+from downloader.config.s3 import S3Settings
 from downloader.errors import (
     AccessDenied,
     ConfigurationError,
@@ -19,6 +20,7 @@ from downloader.errors import (
     Throttled,
     UntrustedServer,
 )
+from downloader.sources.s3 import S3Source
 from downloader.sources.s3.errors import translated
 from downloader.vocabulary import classify, last_line
 from tests.servers.broken import BrokenWeb
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from downloader.sources.s3 import S3Source
+    from downloader.wire import Web
 
     Maker = Callable[..., S3Source]
 
@@ -78,9 +80,15 @@ def web() -> Iterator[BrokenWeb]:
         yield web
 
 
+@pytest.fixture(scope="module")
+def one_source(web: BrokenWeb, plain_web: Web) -> S3Source:
+    environ = {"AWS_ENDPOINT_URL": web.server.origin, **KEYS}
+    return S3Source("s3://bucket/m", S3Settings.from_environment(environ, []), plain_web)
+
+
 @pytest.fixture
-def source(web: BrokenWeb, s3_source: Maker) -> Iterator[S3Source]:
-    yield s3_source("s3://bucket/m", {"AWS_ENDPOINT_URL": web.server.origin, **KEYS})
+def source(web: BrokenWeb, one_source: S3Source) -> Iterator[S3Source]:
+    yield one_source
     web.faults.clear()
 
 
