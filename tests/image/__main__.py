@@ -36,17 +36,18 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda signum, _: sys.exit(128 + signum))  # nothing must outlive us
     if os.geteuid() != 0:
-        print("!!! The image cannot be tested: starting a container engine needs root.", file=sys.stderr)
-        return 1
-    with tempfile.TemporaryDirectory(prefix="image-test-") as name:
-        folder = Path(name)
-        try:
-            engine = Engine(folder)
-        except RuntimeError as error:
-            print(f"!!! The image cannot be tested: no container engine can be had here. {error}", file=sys.stderr)
-            return 1
-        with engine:
-            return test(engine, folder, options.base, options.pytest)
+        return give_up("starting a container engine needs root")
+    try:
+        with tempfile.TemporaryDirectory(prefix="image-test-") as name, Engine(Path(name)) as engine:
+            return test(engine, Path(name), options.base, options.pytest)
+    except RuntimeError as error:
+        return give_up(str(error))
+
+
+def give_up(why: str) -> int:
+    """Say loudly that nothing was tested; return the exit status."""
+    print(f"!!! THE IMAGE WAS NOT TESTED: {why}", file=sys.stderr)
+    return 1
 
 
 def test(engine: Engine, folder: Path, base: str | None, pytest_arguments: list[str]) -> int:
