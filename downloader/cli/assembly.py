@@ -10,6 +10,9 @@ from downloader.config.s3 import NOBODY
 from downloader.plan import in_force
 from downloader.selection import Selection
 from downloader.sources.catalog import scheme_of
+from downloader.volume import Volume
+from downloader.volume.disk import Disk
+from downloader.volume.simulated import SimulatedVolume, SlowLooks
 from downloader.wire import Web
 from downloader.wire.connection import Timeouts
 from downloader.wire.proxies import Proxies
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from downloader.artifact import Protocol
+    from downloader.cancellation import Cancellation
     from downloader.config import Settings
     from downloader.redaction import Redactor
     from downloader.sources import Source
@@ -47,6 +51,22 @@ def make_web(uri: str, settings: Settings, environ: Mapping[str, str]) -> Web:
 def make_source(uri: str, settings: Settings, web: Web) -> Source:
     """Return the source of a URI. Raises UsageError for one that cannot be understood."""
     return scheme_of(uri).make(uri, settings, web)
+
+
+def make_volume(settings: Settings, cancellation: Cancellation, *, simulated: bool) -> Volume:
+    """Return the target folder of a run; it answers late where a debug switch says so."""
+    job, debug = settings.job, settings.debug
+    fault = SlowLooks(debug.look_duration, debug.slow_looks) if debug.look_duration else None
+    if not simulated:
+        return Volume(job.target, files=Disk(job.target, fault=fault), ttl=job.lease_ttl)
+    return SimulatedVolume(
+        job.target,
+        ttl=job.lease_ttl,
+        sleep=cancellation.sleep,
+        fault=fault,
+        verification=debug.verify_duration if debug.simulate_download else 0.0,
+        fails=debug.simulate_download and debug.verify_fail,
+    )
 
 
 def sequence_for(uri: str, settings: Settings) -> tuple[Protocol, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from downloader.config.debug import DebugSettings
 from downloader.config.job import ClusterSettings, HubSettings, JobSettings, WebSettings
 from downloader.config.s3 import S3Settings
 from downloader.config.variables import read
@@ -13,7 +14,7 @@ from downloader.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ClusterSettings", "HubSettings", "JobSettings", "S3Settings", "Settings", "WebSettings"]
+__all__ = ["ClusterSettings", "DebugSettings", "HubSettings", "JobSettings", "S3Settings", "Settings", "WebSettings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Settings:
     web: WebSettings = field(default_factory=WebSettings)
     s3: S3Settings = field(default_factory=S3Settings)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
+    debug: DebugSettings = field(default_factory=DebugSettings)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], *, with_s3: bool) -> Settings:
@@ -39,6 +41,7 @@ class Settings:
             web=read(WebSettings, environ, problems),
             s3=S3Settings.from_environment(environ, problems if with_s3 else []),
             cluster=read(ClusterSettings, environ, problems),
+            debug=read(DebugSettings, environ, problems),
         )
         if problems:
             raise ConfigurationError("; ".join(problems), hint="correct the environment; docs/environment.md lists it")

@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from downloader.config import ClusterSettings, HubSettings, JobSettings, S3Settings, WebSettings
+from downloader.config import ClusterSettings, DebugSettings, HubSettings, JobSettings, S3Settings, WebSettings
 from downloader.config.variables import documented
 
-SECTIONS: tuple[type[Any], ...] = (JobSettings, HubSettings, WebSettings, S3Settings, ClusterSettings)
+SECTIONS: tuple[type[Any], ...] = (JobSettings, HubSettings, WebSettings, S3Settings, ClusterSettings, DebugSettings)
 HEAD = """# Environment
 
 Generated from `downloader/config/` by `make docs`. Variables are read once at the start; an empty value counts as

@@ -1,0 +1,66 @@
+"""From debug switches to a run that moves no real bytes: engine, volume, meter and watchdog are the real ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from downloader.cli.assembly import sequence_for
+from downloader.sources.simulated import SimulatedSource
+from downloader.transports.simulated import Script, SimulatedTransport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from downloader.artifact import Protocol
+    from downloader.cancellation import Cancellation
+    from downloader.config import Settings
+    from downloader.meter import Meter
+    from downloader.transports import Transport
+
+FOREVER = 1e6
+"""Seconds: longer than any Job may run."""
+USUAL_SIZE = 1 << 20
+HUB_SIZE = 100 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """What takes the place of source and transports."""
+
+    source: SimulatedSource
+    sequence: tuple[Protocol, ...]
+    script: Callable[[Protocol], Script]
+    meter: Meter
+
+    def make(self, protocol: Protocol, attempt: Cancellation) -> Transport:
+        """Return the transport for one attempt."""
+        return SimulatedTransport(self.source, self.script(protocol), self.meter, attempt)
+
+
+def simulation_of(uri: str, settings: Settings, meter: Meter) -> Simulation | None:
+    """Return the simulation that the debug switches ask for; None for a run in earnest.
+
+    Raises UsageError for a URI that cannot be understood.
+    """
+    debug, sequence = settings.debug, sequence_for(uri, settings)
+    size = settings.job.expected_size or USUAL_SIZE
+
+    def simulation(size: int, sequence: tuple[Protocol, ...], script: Callable[[Protocol], Script]) -> Simulation:
+        return Simulation(SimulatedSource(uri, size), sequence, script, meter)
+
+    def hub(protocol: Protocol) -> Script:
+        hang = debug.hub_hang_duration if protocol in debug.hub_hanging else 0.0
+        failure = f"AIM_DEBUG_SIMULATE_HF_FAIL_PROTOCOLS has {protocol}" if protocol in debug.hub_failing else ""
+        return Script(hang=hang, run=debug.hub_duration, failure=failure)
+
+    if debug.cause_hang:
+        # Whatever the protocol, nothing would come: one stall says it all, within the time that the operator waits.
+        return simulation(size, sequence[:1], lambda _: Script(hang=FOREVER))
+    if debug.cause_failure:
+        return simulation(size, sequence[:1], lambda _: Script(failure="AIM_DEBUG_CAUSE_FAILURE is set"))
+    if debug.simulate_download:
+        return simulation(size, sequence, lambda _: Script(pause=debug.download_duration))
+    if uri.startswith("hf://") and (debug.simulate_hub or debug.hub_hanging):
+        return simulation(HUB_SIZE, sequence, hub)
+    return None

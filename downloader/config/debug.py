@@ -1,0 +1,82 @@
+"""The operator's debug switches: what its end-to-end suite turns on instead of downloading something."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from downloader.config.job import protocols
+from downloader.config.variables import Malformed, count, present, variable
+
+if TYPE_CHECKING:
+    from downloader.artifact import Protocol
+
+MAX_CALLS = 1_000_000
+
+
+def duration(text: str) -> float:
+    """Parse a number of seconds, also none at all."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0):
+        raise Malformed("a number of seconds")
+    return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DebugSettings:
+    """Debug switches. Any value that is not empty switches on."""
+
+    cause_hang: bool = variable(
+        "AIM_DEBUG_CAUSE_HANG",
+        "no byte ever arrives: one attempt, which the watchdog ends",
+        parse=present,
+        default=False,
+    )
+    cause_failure: bool = variable("AIM_DEBUG_CAUSE_FAILURE", "fail at once", parse=present, default=False)
+    simulate_download: bool = variable(
+        "AIM_DEBUG_SIMULATE_DOWNLOAD",
+        "no network: a file of EXPECTED_SIZE_BYTES (or 1 MiB) appears in two halves, then it is verified",
+        parse=present,
+        default=False,
+    )
+    download_duration: float = variable(
+        "AIM_DEBUG_DOWNLOAD_DURATION", "seconds between its halves", parse=duration, default=10.0
+    )
+    verify_duration: float = variable(
+        "AIM_DEBUG_VERIFY_DURATION", "seconds of its verification", parse=duration, default=10.0
+    )
+    verify_fail: bool = variable("AIM_DEBUG_VERIFY_FAIL", "its verification fails", parse=present, default=False)
+    simulate_hub: bool = variable(
+        "AIM_DEBUG_SIMULATE_HF_DOWNLOAD",
+        "no network for hf://: each protocol runs for a while, then fails or brings 100 KiB",
+        parse=present,
+        default=False,
+    )
+    hub_duration: float = variable(
+        "AIM_DEBUG_SIMULATE_HF_DURATION", "seconds that each protocol runs", parse=duration, default=2.0
+    )
+    hub_failing: tuple[Protocol, ...] = variable(
+        "AIM_DEBUG_SIMULATE_HF_FAIL_PROTOCOLS", "protocols that fail", parse=protocols, default=()
+    )
+    hub_hanging: tuple[Protocol, ...] = variable(
+        "AIM_DEBUG_SIMULATE_HF_HANG_PROTOCOLS",
+        "the same simulation, in which these protocols hang first",
+        parse=protocols,
+        default=(),
+    )
+    hub_hang_duration: float = variable(
+        "AIM_DEBUG_SIMULATE_HF_HANG_DURATION", "seconds that they hang", parse=duration, default=300.0
+    )
+    look_duration: float = variable(
+        "AIM_DEBUG_SIMULATE_DU_HANG_SECONDS",
+        "seconds that the first looks at the volume take, whatever is downloaded",
+        parse=duration,
+        default=0.0,
+    )
+    slow_looks: int = variable(
+        "AIM_DEBUG_SIMULATE_DU_HANG_CALLS", "how many looks", parse=count(1, MAX_CALLS), default=1
+    )

@@ -1,0 +1,76 @@
+"""A volume as the debug switches want it: one that answers late, or is verified for a given time."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from downloader.errors import IntegrityError
+from downloader.volume import Volume
+from downloader.volume.disk import Disk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from downloader.artifact import Manifest
+    from downloader.volume.files import Space
+
+LOOKS = ("looking at ", "listing ", "measuring ")
+"""How operations begin that only look (`disk.py`)."""
+
+
+class SlowLooks:
+    """The fault of a disk whose first `calls` looks take so many seconds each."""
+
+    def __init__(self, seconds: float, calls: int, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._seconds = seconds
+        self._left = calls
+        self._sleep = sleep
+        self._lock = threading.Lock()
+
+    def __call__(self, doing: str) -> None:
+        """Wait if this is one of the first looks."""
+        if not doing.startswith(LOOKS):
+            return
+        with self._lock:
+            self._left -= 1
+            wait = self._left >= 0
+        if wait:
+            self._sleep(self._seconds)
+
+
+class RoomyDisk(Disk):
+    """A real disk that claims to have room for everything: simulated files are holes."""
+
+    def space(self) -> Space:
+        """Return the real block size, and room without end."""
+        return super().space()._replace(free_bytes=sys.maxsize, free_files=None)
+
+
+class SimulatedVolume(Volume):
+    """A volume whose last step takes `verification` seconds and, if told so, fails. `sleep` may raise to end it."""
+
+    def __init__(
+        self,
+        target: Path,
+        *,
+        ttl: float,
+        sleep: Callable[[float], None],
+        fault: Callable[[str], None] | None = None,
+        verification: float = 0.0,
+        fails: bool = False,
+    ) -> None:
+        super().__init__(target, files=RoomyDisk(target, fault=fault), ttl=ttl)
+        self._sleep = sleep
+        self._verification = verification
+        self._fails = fails
+
+    def publish(self, manifest: Manifest, digests: Mapping[str, str]) -> None:
+        """Pretend to verify, then publish. Raises IntegrityError if the verification is to fail."""
+        self._sleep(self._verification)
+        if self._fails:
+            raise IntegrityError("the simulated verification failed", hint="unset AIM_DEBUG_VERIFY_FAIL")
+        super().publish(manifest, digests)

@@ -1,0 +1,269 @@
+"""The debug switches of the operator's end-to-end suite, on whole processes that patch a real API server's status."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from downloader.artifact import Manifest, Protocol, RemoteFile
+from downloader.cancellation import Cancellation
+from downloader.errors import Category, Stalled
+from downloader.meter import Meter, Watchdog
+from downloader.volume import Volume
+from downloader.volume.disk import Disk
+from downloader.volume.simulated import SimulatedVolume, SlowLooks
+from tests.command import Result, model, run
+from tests.contract.operator_log import BOTH_STATES, filed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.servers.hub import Hub
+    from tests.servers.kubernetes import KubernetesServer
+    from tests.servers.kubernetes_pod import Pod
+
+URI = "hf://test-org/test-model"
+STALL_TIMEOUT = 1.0
+INTERVAL = 0.2
+HUB = {"AIM_DEBUG_SIMULATE_HF_DOWNLOAD": "true", "AIM_DEBUG_SIMULATE_HF_DURATION": "0.1"}
+PODS = 3
+BACKOFF = 10 + 20
+"""Seconds that the Job controller waits before the second and the third pod."""
+
+
+@dataclass
+class Job:
+    """A download Job of the operator: every pod gets the same volume, environment and artifact."""
+
+    api: KubernetesServer
+    pod: Pod
+    folder: Path
+    uri: str = URI
+    seconds: float = 0.0
+    """How long the last pod ran."""
+
+    def start_pod(self, **extra: str) -> Result:
+        own = {
+            "TARGET_DIR": str(self.folder),
+            "ARTIFACT_NAME": "llama",
+            "ARTIFACT_NAMESPACE": "models",
+            "AIM_SERVICE_ACCOUNT": str(self.pod.service_account),
+            "AIM_DOWNLOADER_PROTOCOL": "XET,HF_TRANSFER",
+            "STALL_TIMEOUT": str(STALL_TIMEOUT),
+            "PROGRESS_INTERVAL": str(INTERVAL),
+        }
+        started = time.monotonic()
+        result = run("download", self.uri, extra={**self.pod.environment, **own, **extra})
+        self.seconds = time.monotonic() - started
+        return result
+
+    @property
+    def status(self) -> dict[str, Any]:
+        status: dict[str, Any] = self.api.artifact("models", "llama")["status"]
+        return status
+
+    @property
+    def attempt(self) -> dict[str, Any]:
+        return {name: value for name, value in self.status["download"].items() if name != "message"}
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        return [state["progress"] for state in self.api.history("models", "llama")]
+
+    def moment(self, condition: Callable[[dict[str, Any]], bool]) -> float:
+        """Return when a status was first patched for which this holds."""
+        patches = [(exchange.at, exchange.request.json["status"]) for exchange in self.api.exchanges]
+        return next(at for at, status in patches if condition(status))
+
+    @property
+    def end(self) -> float:
+        return self.api.exchanges[-1].at
+
+
+def attempted(status: dict[str, Any]) -> bool:
+    return bool(status["download"]["attempt"])
+
+
+def complete(status: dict[str, Any]) -> bool:
+    return bool(status["progress"]["percentage"] == 100)
+
+
+@pytest.fixture
+def job(api: KubernetesServer, pod: Pod, tmp_path: Path) -> Job:
+    return Job(api, pod, tmp_path / "volume")
+
+
+SECOND_OF_TWO = {"protocol": "HTTP", "attempt": 2, "totalAttempts": 2, "protocolSequence": "XET,HTTP"}
+
+
+def test_where_the_first_protocol_fails_the_second_brings_it(job: Job) -> None:
+    fails = {"AIM_DOWNLOADER_PROTOCOL": "XET,HTTP", "AIM_DEBUG_SIMULATE_HF_FAIL_PROTOCOLS": "XET"}
+    result = job.start_pod(**HUB, **fails, EXPECTED_SIZE_BYTES="102400")
+    assert result.status == 0, result.stderr
+    assert job.attempt == SECOND_OF_TWO
+    assert job.status["progress"]["percentage"] == 100
+    assert model(job.folder) == {"simulated_data": bytes(100 << 10)}
+
+
+def test_where_both_protocols_fail_each_pod_fails_and_shows_the_last_attempt(job: Job) -> None:
+    fails = {"AIM_DOWNLOADER_PROTOCOL": "XET,HTTP", "AIM_DEBUG_SIMULATE_HF_FAIL_PROTOCOLS": "XET,HTTP"}
+    for _ in range(PODS):
+        result = job.start_pod(**HUB, **fails)
+        assert result.status == 69, result.stderr
+        assert [filed(result.stderr, newest=newest) for newest in BOTH_STATES] == [Category.OTHER] * 2
+        assert job.attempt == SECOND_OF_TWO
+        assert job.status["progress"]["percentage"] < 100
+    assert model(job.folder) == {}
+
+
+def test_where_both_protocols_hang_the_watchdog_ends_each_and_three_pods_fail_within_180_seconds(job: Job) -> None:
+    hang = {"AIM_DOWNLOADER_PROTOCOL": "XET,HTTP", "AIM_DEBUG_SIMULATE_HF_HANG_PROTOCOLS": "XET,HTTP"}
+    result = job.start_pod(**HUB, **hang)
+    assert result.status == 75, result.stderr
+    assert job.attempt == SECOND_OF_TWO
+    beyond_the_stalls = job.seconds - 2 * STALL_TIMEOUT
+    assert PODS * (2 * 8 + beyond_the_stalls) + BACKOFF < 180
+
+
+def test_after_a_protocol_that_hangs_the_next_one_brings_it(job: Job) -> None:
+    hang = {"AIM_DOWNLOADER_PROTOCOL": "XET,HTTP", "AIM_DEBUG_SIMULATE_HF_HANG_PROTOCOLS": "XET"}
+    result = job.start_pod(**hang, AIM_DEBUG_SIMULATE_HF_DURATION="0")
+    assert result.status == 0, result.stderr
+    assert job.attempt == SECOND_OF_TWO
+    assert "no byte arrived over XET" in result.stderr
+
+
+def test_a_protocol_that_hangs_no_longer_than_is_borne_goes_on(job: Job) -> None:
+    hang = {"AIM_DEBUG_SIMULATE_HF_HANG_PROTOCOLS": "XET", "AIM_DEBUG_SIMULATE_HF_HANG_DURATION": "0.2"}
+    result = job.start_pod(**HUB, **hang)
+    assert result.status == 0, result.stderr
+    assert job.attempt == {
+        "protocol": "XET",
+        "attempt": 1,
+        "totalAttempts": 2,
+        "protocolSequence": "XET,HF_TRANSFER",
+    }
+
+
+@pytest.mark.parametrize("uri", [URI, "s3://bucket/model"])
+def test_a_run_in_which_no_byte_ever_arrives_ends_after_the_stall_timeout(job: Job, uri: str) -> None:
+    job.uri = uri
+    result = job.start_pod(AIM_DEBUG_CAUSE_HANG="true")
+    assert result.status == 75, result.stderr
+    assert job.status["progress"]["downloadedBytes"] == 0
+    assert job.end - job.moment(attempted) < STALL_TIMEOUT + INTERVAL + 2
+
+
+def test_a_failure_comes_at_once_and_is_filed_as_nothing_special(job: Job) -> None:
+    job.uri = "https://host.invalid/model.bin"
+    result = job.start_pod(AIM_DEBUG_CAUSE_FAILURE="1", STALL_TIMEOUT="60")
+    assert result.status == 69, result.stderr
+    assert job.seconds < 20
+    assert "AIM_DEBUG_CAUSE_FAILURE" in result.last_line
+    assert [filed(result.stderr, newest=newest) for newest in BOTH_STATES] == [Category.OTHER] * 2
+
+
+SIMULATED = {
+    "AIM_DEBUG_SIMULATE_DOWNLOAD": "true",
+    "AIM_DEBUG_DOWNLOAD_DURATION": "1",
+    "AIM_DEBUG_VERIFY_DURATION": "1",
+}
+
+
+def test_a_simulated_download_shows_half_then_all_then_a_verification_at_100_percent(job: Job) -> None:
+    job.uri = "hf://gpt2"
+    result = job.start_pod(**SIMULATED, EXPECTED_SIZE_BYTES="1048576", STALL_TIMEOUT="0.5")
+    assert result.status == 0, result.stderr
+    percentages = [progress["percentage"] for progress in job.history]
+    assert sorted(percentages) == percentages
+    assert {"percentage": 50, "downloadedBytes": 524288, "totalBytes": 1048576}.items() <= next(
+        progress.items() for progress in job.history if progress["percentage"]
+    )
+    assert percentages[-1] == 100
+    assert job.moment(complete) - job.moment(attempted) > 0.3
+    assert job.end - job.moment(complete) > 0.3
+    assert job.seconds > 2
+    assert model(job.folder) == {"simulated_data": bytes(1048576)}
+    subprocess.run(["sha256sum", "-c", "--quiet", ".artifact.sha256"], cwd=job.folder, check=True)
+
+
+def test_a_failing_verification_comes_after_100_percent_in_every_pod(job: Job) -> None:
+    switches = {**SIMULATED, "AIM_DEBUG_DOWNLOAD_DURATION": "0", "AIM_DEBUG_VERIFY_DURATION": "0.5"}
+    for _ in range(PODS):
+        result = job.start_pod(**switches, AIM_DEBUG_VERIFY_FAIL="true")
+        assert result.status == 65, result.stderr
+        assert job.status["progress"]["percentage"] == 100
+    assert not (job.folder / ".artifact.sha256").exists()
+
+
+def test_a_simulation_that_was_interrupted_goes_on_with_the_other_half(job: Job) -> None:
+    size = 64 << 20
+    verified = {"AIM_DEBUG_SIMULATE_DOWNLOAD": "1", "AIM_DEBUG_VERIFY_DURATION": "0", "EXPECTED_SIZE_BYTES": str(size)}
+    assert job.start_pod(**verified, AIM_DEBUG_DOWNLOAD_DURATION="60", AIM_DEADLINE="1").status == 75
+    assert job.status["progress"]["percentage"] == 50
+    result = job.start_pod(**verified, AIM_DEBUG_DOWNLOAD_DURATION="0.1")
+    assert result.status == 0, result.stderr
+    assert "32.0 MiB fetched" in result.stderr
+    subprocess.run(["sha256sum", "-c", "--quiet", ".artifact.sha256"], cwd=job.folder, check=True)
+
+
+def test_a_simulated_file_takes_next_to_no_room_whatever_its_size(job: Job) -> None:
+    size = 1 << 30
+    quick = {"AIM_DEBUG_DOWNLOAD_DURATION": "0", "AIM_DEBUG_VERIFY_DURATION": "0"}
+    result = job.start_pod(**{**SIMULATED, **quick}, EXPECTED_SIZE_BYTES=str(size))
+    assert result.status == 0, result.stderr
+    found = (job.folder / "simulated_data").stat()
+    assert found.st_size == size
+    assert found.st_blocks * 512 < 1 << 20
+
+
+def test_a_simulation_may_be_larger_than_the_volume(tmp_path: Path) -> None:
+    with SimulatedVolume(tmp_path, ttl=60, sleep=time.sleep) as volume:
+        volume.require_space(1 << 60, 1)
+
+
+def test_looks_at_the_volume_that_hang_are_told_once_and_cleared_when_it_answers(job: Job, hub: Hub) -> None:
+    hub.create("org/model").commit({"config.json": b"{}", "weights/model.bin": bytes(5 << 20)})
+    job.uri = "hf://org/model"
+    hang = {"AIM_DEBUG_SIMULATE_DU_HANG_SECONDS": "1.6", "DU_TIMEOUT": "0.5"}
+    result = job.start_pod(**hang, HF_ENDPOINT=hub.endpoint, AIM_DOWNLOADER_PROTOCOL="HTTP")
+    assert result.status == 0, result.stderr
+    messages = [progress.get("message", "") for progress in job.history]
+    told = [message for message, _ in itertools.groupby(messages)]
+    assert len(told) == 3
+    assert "has not answered" in told[1]
+    assert told[0] == told[2] == ""
+    assert sorted(model(job.folder)) == ["config.json", "weights/model.bin"]
+
+
+def test_the_number_of_looks_that_hang_can_be_told(tmp_path: Path) -> None:
+    waits: list[float] = []
+    with Volume(tmp_path, files=Disk(tmp_path, fault=SlowLooks(7.0, 3, waits.append))) as volume:
+        for _ in range(5):
+            volume.survey(Manifest("hf://org/model", (RemoteFile("a", 1),)))
+    assert waits == [7.0, 7.0, 7.0]
+
+
+@pytest.mark.parametrize(("stuck_volume", "stalled"), [("", True), ("the volume has not answered for 9 s", False)])
+def test_the_stall_clock_rests_while_the_volume_does_not_answer(stuck_volume: str, stalled: bool) -> None:  # noqa: FBT001
+    seconds = itertools.count()
+    meter, attempt = Meter(lambda: next(seconds)), Cancellation()
+    watchdog = Watchdog(meter, timeout=8)
+    meter.begin_attempt(Protocol.XET, 1, (Protocol.XET,), "")
+    watchdog.guard(attempt)
+    with meter.waiting_for_network():
+        for _ in range(12):
+            watchdog.look(meter.snapshot(stuck_volume))
+    assert isinstance(attempt.reason, Stalled) == stalled
+
+
+def test_a_malformed_switch_is_named(job: Job) -> None:
+    result = job.start_pod(**HUB, AIM_DEBUG_SIMULATE_HF_FAIL_PROTOCOLS="XET,FTP")
+    assert result.status == 78
+    assert "AIM_DEBUG_SIMULATE_HF_FAIL_PROTOCOLS" in result.last_line
