@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 PIPE_BUFFER = 1 << 20
 FIRST_BYTE = 9.0
 """Seconds within which something must come from the network after the first request."""
+LAST_BREATH = 2.0
+"""Seconds that a child may take to end once it has stopped talking."""
 NO_ANSWER = f"its storage does not answer within {FIRST_BYTE:.0f} s"
 AGAIN = re.compile(
     r"HTTP status server error|429|decoding response body|unexpected end of file|Data sender was dropped"
@@ -55,6 +57,7 @@ class XetProcess:
         self._killed = False
         self._asked = 0.0
         self._told = 0
+        self._fatal = ""
         self.delivered = 0
         """Bytes of files that the child has sent."""
         pairs = [socket.socketpair() for _ in range(channels + 1)]
@@ -123,6 +126,14 @@ class XetProcess:
         for channel in self._all:
             channel.close()
 
+    def obituary(self) -> ProtocolDown:
+        """Return why the child cannot serve any more."""
+        if self._fatal:
+            return ProtocolDown(f"Xet cannot be used: {self._fatal}")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(LAST_BREATH)
+        return ProtocolDown(_obituary(self._process.returncode))
+
     def _count(self, received: int) -> None:
         """Report growth: of the bytes on the child's connections, or of what it has sent if those are older news."""
         if received > self._told:
@@ -140,12 +151,9 @@ class XetProcess:
                 fatal = message.get("fatal") or (NO_ANSWER if late else "")
                 if fatal:
                     break
-        if fatal:
-            self._down(ProtocolDown(f"Xet cannot be used: {fatal}"))
-            return
-        status = self._process.wait()
+        self._fatal = fatal
         if not self._killed:
-            self._down(ProtocolDown(_obituary(status)))
+            self._down(self.obituary())
 
     def _overhear(self) -> None:
         """Keep the child's complaints out of the log of the run, but for those who debug."""
@@ -157,7 +165,9 @@ class XetProcess:
                 log.debug("xet child: %s", line.decode(errors="replace").rstrip())
 
 
-def _obituary(status: int) -> str:
+def _obituary(status: int | None) -> str:
+    if status is None:
+        return "the Xet process does not talk to us any more"
     if status == -signal.SIGKILL:
         return "the Xet process was killed (137), most likely because the memory limit is too small for it"
     return f"the Xet process ended by itself with status {status}"
@@ -213,9 +223,9 @@ class XetBody:
         try:
             count = self._channel.recv_into(view)
         except OSError as error:
-            raise ProtocolFailed(f"{self._file.path}: the Xet process is gone") from error
+            raise self._process.obituary() from error
         if not count:
-            raise ProtocolFailed(f"{self._file.path}: the Xet process is gone")
+            raise self._process.obituary()
         return count
 
     def interrupt(self) -> None:

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from downloader.transports.xet.tuning import Tuning
     from downloader.volume import Partial
 
-TOKEN_PATIENCE = 10.0
+TOKEN_PATIENCE = 6.0
 """Seconds of trouble that asking for a token may take."""
-SPAN_PATIENCE = 5.0
+SPAN_PATIENCE = 3.0
 """Seconds of trouble that one span is given, on top of hf_xet's own tries."""
 
 log = logging.getLogger(__name__)
@@ -70,13 +70,17 @@ class Xet:
             )
             try:
                 # The child counts what comes over its network; hf_xet has tried three times before we hear of trouble.
-                patience = Patience(SPAN_PATIENCE, self.meter, self.cancellation)
+                patience = Patience(self._at_most(SPAN_PATIENCE), self.meter, self.cancellation)
                 reader = PersistentSource(process, patience, listing_silence=0, counted=False)
                 shape = replace(self.shape, request=self._request, buffers=max(self.shape.buffers, self._window))
                 either = _Either(reader, self.plain)
                 Ranged(either, self.meter, self.cancellation, shape).fetch(files, _Watched(landing, process))
             finally:
                 process.kill()
+
+    def _at_most(self, seconds: float) -> float:
+        """Never be more patient than the watchdog, who knows less of the reason."""
+        return min(seconds, self.tuning.stall_timeout / 2)
 
     @property
     def _window(self) -> int:
@@ -87,7 +91,7 @@ class Xet:
         return SPAN if file.xet_hash else self.shape.buffer_size
 
     def _ask_for_access(self, source: XetSource) -> XetAccess:
-        patience = Patience(TOKEN_PATIENCE, self.meter, self.cancellation)
+        patience = Patience(self._at_most(TOKEN_PATIENCE), self.meter, self.cancellation)
         try:
             return Effort(patience, "Xet token").run(source.xet_access)
         except (SourceUnavailable, Stalled) as error:
