@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import botocore.session
 import pytest
 
 from downloader.config.s3 import S3Settings
@@ -23,6 +24,15 @@ if TYPE_CHECKING:
 
 
 TIMEOUTS = Timeouts(connect=5, read=5)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def sdk_descriptions() -> Iterator[None]:
+    """Let the SDK read its descriptions of services once instead of once for each source."""
+    loader = botocore.session.create_loader()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.session, "create_loader", lambda _: loader)
+        yield
 
 
 @pytest.fixture(scope="session")
