@@ -38,10 +38,11 @@ EVERY_USER = pytest.mark.parametrize("job", [OPERATOR, STRANGER], indirect=True,
 
 @dataclass
 class Place:
-    """An artifact somewhere, and how to be let in."""
+    """An artifact somewhere, how to be let in, and the protocol that brings it."""
 
     uri: str
     extra: Mapping[str, str]
+    protocol: str
 
 
 @pytest.fixture(params=["hf", "s3", "https"])
@@ -50,15 +51,15 @@ def place(request: pytest.FixtureRequest, hub: Hub, s3: S3Server, web: WebServer
     name = f"{request.param}-{hashlib.sha256(request.node.name.encode()).hexdigest()[:12]}"
     if request.param == "hf":
         hub.create("org/model").commit(FILES)
-        return Place("hf://org/model", {"HF_ENDPOINT": hub.endpoint})
+        return Place("hf://org/model", {"HF_ENDPOINT": hub.endpoint}, "XET")
     if request.param == "s3":
         fill_bucket(s3.client(), name, {f"models/m/{path}": data for path, data in FILES.items()})
-        return Place(f"s3://{name}/models/m", s3.environment())
+        return Place(f"s3://{name}/models/m", s3.environment(), "S3")
     sums = "".join(f"{hashlib.sha256(data).hexdigest()}  {path}\n" for path, data in sorted(FILES.items()))
     for path, data in {**FILES, "SHA256SUMS": sums.encode()}.items():
         (web_root / name / path).parent.mkdir(parents=True, exist_ok=True)
         (web_root / name / path).write_bytes(data)
-    return Place(f"{web.secure_url}/{name}/", {"AIM_CA_BUNDLE": BUNDLE})
+    return Place(f"{web.secure_url}/{name}/", {"AIM_CA_BUNDLE": BUNDLE}, "RANGES")
 
 
 @EVERY_USER
@@ -69,7 +70,7 @@ def test_a_job_brings_the_artifact_and_shows_it_in_the_status(place: Place, job:
     subprocess.run(["sha256sum", "-c", "--quiet", ".artifact.sha256"], cwd=job.volume, check=True)
     assert job.status["progress"]["percentage"] == 100
     assert job.status["progress"]["totalBytes"] == job.status["progress"]["downloadedBytes"] == SIZE
-    assert job.status["download"]["attempt"] == 1
+    assert (job.status["download"]["protocol"], job.status["download"]["attempt"]) == (place.protocol, 1)
     assert job.last_words.startswith("downloaded (exit status 0)")
 
 
@@ -80,10 +81,11 @@ def test_a_second_pod_fetches_nothing(place: Place, job: Job) -> None:
     assert "0 bytes fetched" in result.stderr
 
 
-def test_a_model_larger_than_the_memory_limit_is_brought(hub: Hub, job: Job) -> None:
-    content = Noise(400 << 20, seed=4)
+@pytest.mark.parametrize("protocol", ["XET", "HF_TRANSFER"])
+def test_a_model_larger_than_the_memory_limit_is_brought(protocol: str, hub: Hub, job: Job) -> None:
+    content = Noise(300 << 20, seed=4)
     hub.create("org/model").commit({"model.safetensors": content})
-    result = job.run("hf://org/model", {"HF_ENDPOINT": hub.endpoint})
+    result = job.run("hf://org/model", {"HF_ENDPOINT": hub.endpoint, "AIM_DOWNLOADER_PROTOCOL": protocol})
     assert result.status == 0, result.stderr
     subprocess.run(["sha256sum", "-c", "--quiet", ".artifact.sha256"], cwd=job.volume, check=True)
     digest = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""Process 1 of the container is the command itself: it gets the signals, and answers them in time."""
+"""Process 1 of the container is the command: it gets the signals, answers them in time, and buries its children."""
 
 from __future__ import annotations
 
@@ -59,6 +59,24 @@ def resumed(job: Job, hub: Hub) -> int:
     assert result.status == 0, result.stderr
     assert model(job.volume) == FILES
     return hub.log.sent("cdn")
+
+
+def test_sigterm_ends_a_pod_whose_xet_child_hangs(hub: Hub, job: Job) -> None:
+    hub.create("org/model").commit(FILES)
+    hub.faults.add(Silence(), route="xorb", times=FOREVER)
+    pod = job.start("hf://org/model", {"HF_ENDPOINT": hub.endpoint})
+    job.cluster.wait_for(lambda: len(pod.processes()) > 1, 20)
+    pod.signal("TERM")
+    assert pod.result(10).status == 143
+
+
+def test_no_dead_child_stays_behind(hub: Hub, job: Job) -> None:
+    hub.create("org/model").commit(FILES)
+    hub.faults.add(Silence(), route="xorb", times=FOREVER)
+    hub.faults.add(Silence(), route="cdn", times=FOREVER)
+    pod = job.start("hf://org/model", {"HF_ENDPOINT": hub.endpoint, "STALL_TIMEOUT": "3"})
+    job.cluster.wait_for(lambda: job.status.get("download", {}).get("protocol") == "HF_TRANSFER", 30)
+    assert len(pod.processes()) == 1
 
 
 def test_sigint_ends_the_pod_with_130(half_way: Container) -> None:
