@@ -38,8 +38,11 @@ __all__ = ["Damage", "Holding", "Partial", "State", "Survey", "Verification", "V
 
 JOURNAL_ABOVE = 4 << 20
 """Bytes above which a file has a journal."""
-BATCH = 32 << 20
-"""Bytes, of all files together, that a killed run may have to fetch again beyond the spans that were under way."""
+BATCH = 16 << 20
+"""Bytes, of all files together, that wait for a sync; twice as many may, and be fetched again, if the run is killed.
+
+Measured on ext4 with direct writes: 16, 32, 64 MiB and no syncs at all differ less than the noise does.
+"""
 TTL = 60.0
 """Seconds after which a lease that was not seen to change counts as its holder's death."""
 

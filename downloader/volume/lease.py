@@ -18,6 +18,7 @@ import re
 import secrets
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ from downloader.errors import DownloadError, LeaseLost
 from downloader.volume.files import AlreadyThere, InTheWay, Kind, NotThere
 from downloader.volume.process import Process
 from downloader.volume.removal import discard
+from downloader.words import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,9 +37,11 @@ WORK = ".downloading"
 """The folder in the target under which everything of ours lives until the artifact is complete."""
 PARTS = "parts."
 LEASE = "lease."
-_LEASE = re.compile(r"lease\.[0-9]+")
+_LEASE = re.compile(r"lease\.(0|[1-9][0-9]*)")
 
 _LIMIT = 16384
+"""Bytes of a lease that are read."""
+_LONGEST_NAME = 300
 _BEATS = 6
 """Heartbeats per time to live."""
 
@@ -54,7 +58,7 @@ class Holder:
     """The artifact it works on."""
 
     def __str__(self) -> str:
-        return f"{self.process} ({self.uri})"
+        return one_line(f"{self.process} ({self.uri})", _LONGEST_NAME)
 
 
 def boot_clock() -> float:
@@ -110,19 +114,24 @@ class Lease:
         self._stopped.set()
 
     def release(self) -> None:
-        """Give the lease back, if it is still ours, and the folders if nothing is left in them."""
+        """Give the lease back, if it is still ours, and the folders if nothing is left in them.
+
+        Raises nothing: a lease that stays is taken over like that of any dead process.
+        """
         self.stop()
-        with self._lock:
-            if self._lost is None and (handle := self._open_own()) is not None:
-                self._files.close(handle)
-                discard(self._files, self._path)
+        try:
+            with self._lock:
+                if self._lost is None and (handle := self._open_own()) is not None:
+                    self._files.close(handle)
+                    discard(self._files, self._path)
+            self._remove_folders()
+        except DownloadError as error:
+            _log.info("the lease on %s stays behind: %s", self._files.name, error)
+
+    def _remove_folders(self) -> None:
         for folder in (self.folder, WORK):
-            try:
+            with suppress(NotThere, InTheWay, AlreadyThere):
                 self._files.remove_folder(folder)
-            except (NotThere, InTheWay):
-                continue
-            except AlreadyThere:
-                return
 
     def _keep_beating(self) -> None:
         while not self._stopped.wait(self._ttl / _BEATS):

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from downloader.errors import VolumeError
 from downloader.volume.files import Kind
-from downloader.volume.partial import FOREIGN
 from downloader.volume.removal import discard
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ QUIET_NS = 60 * 1_000_000_000
 
 _HUGGINGFACE = ".cache/huggingface"
 _S3CMD = re.compile(r"\.s3cmd\.[A-Za-z0-9_]{6,12}\.tmp")
-_OURS = re.compile(rf"([0-9a-f]{{32}})(\.part|\.journal|{re.escape(FOREIGN)}.*)")
+_OURS = re.compile(r"([0-9a-f]{32})\.(?:part|journal)")
 _DEEPEST = 64
 
 
@@ -49,8 +48,9 @@ def ours(files: FileOperations, folder: str, identities: AbstractSet[str]) -> It
     """Yield partials of content that the artifact does not have, and what other programs of ours did not finish."""
     for name, kind in files.scan(folder).items():
         found = _OURS.fullmatch(name)
-        useful = found is not None and found[1] in identities and not found[2].startswith(FOREIGN)
-        if kind is Kind.FILE and not useful and (details := files.stat(f"{folder}/{name}")) is not None:
+        if kind is Kind.FOLDER:
+            yield from ours(files, f"{folder}/{name}", frozenset())
+        elif (found is None or found[1] not in identities) and (details := files.stat(f"{folder}/{name}")) is not None:
             yield Leftover(f"{folder}/{name}", details.allocated)
 
 

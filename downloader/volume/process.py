@@ -51,9 +51,7 @@ class Process:
         here = (socket.gethostname(), _boot(), _namespace())
         if not self.boot or not self.namespace or not self.started or here != (self.host, self.boot, self.namespace):
             return False
-        if _start_time(os.getpid()) is None:
-            return False
-        return _start_time(self.pid) != self.started
+        return _start_time(self.pid) != self.started and not _is_hidden(self.pid)
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
@@ -71,6 +69,19 @@ def _namespace() -> int:
         return (_PROC / "self/ns/pid").stat().st_ino
     except OSError:
         return 0
+
+
+def _is_hidden(pid: int) -> bool:
+    """Tell whether a process runs of which /proc says nothing, as some systems have it for other users' ones."""
+    if (_PROC / str(pid)).exists():
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _start_time(pid: int) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 from typing import TYPE_CHECKING
 
@@ -24,6 +23,7 @@ from downloader.volume.lease import (
 )
 from downloader.volume.process import Process
 from downloader.volume.removal import discard, remove
+from downloader.words import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _POLLS = 12
 """Looks at somebody else's lease per time to live."""
 _LONGEST_POLL = 2.0
+_LONGEST_URI = 1000
 
 
 class Contender:
@@ -58,7 +59,7 @@ class Contender:
         self._sleep = sleep
         self._waiting = waiting
         self._make_room = make_room
-        self._holder = Holder(new_token(), Process.current(), uri)
+        self._holder = Holder(new_token(), Process.current(), one_line(uri, _LONGEST_URI))
         self._watched = b""
         self._quiet = 0.0
         self._looked = clock()
@@ -161,7 +162,4 @@ def _merge(files: FileOperations, folder: str, own: str) -> None:
     for name, kind in files.scan(folder).items():
         if kind is Kind.FILE and files.stat(f"{own}/{name}") is None:
             files.rename(f"{folder}/{name}", f"{own}/{name}")
-        elif kind is not Kind.FOLDER:
-            discard(files, f"{folder}/{name}")
-    with contextlib.suppress(AlreadyThere, NotThere):
-        files.remove_folder(folder)
+    remove(files, folder, Kind.FOLDER)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ import pytest
 from downloader.artifact import Span
 from downloader.errors import Cancelled, InternalError, LeaseLost
 from downloader.volume import State, Volume
+from downloader.volume.disk import Disk
 from downloader.volume.lease import Holder, render
 from downloader.volume.process import Process
 from tests.volume.artifacts import URI, download, fill, manifest_of, states
@@ -245,6 +247,25 @@ def test_a_process_that_cannot_be_seen_from_here_is_never_said_to_be_gone(part: 
     assert not replace(gone, **{part: 0 if part == "namespace" else ""}).is_gone()  # type: ignore[arg-type]
 
 
+def test_a_process_that_is_hidden_from_us_is_not_said_to_be_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some systems show users only their own processes in /proc."""
+    child = subprocess.Popen(["sleep", "60"])
+    holder = replace(Process.current(), pid=child.pid, started="12345")
+    try:
+        hidden = tmp_path / "proc"
+        for part in ("self", "sys"):
+            (hidden / part).parent.mkdir(exist_ok=True)
+            (hidden / part).symlink_to(f"/proc/{part}")
+        monkeypatch.setattr("downloader.volume.process._PROC", hidden)
+        assert not holder.is_gone()
+    finally:
+        child.kill()
+        child.wait()
+    assert holder.is_gone()
+
+
 def test_another_process_under_the_same_pid_is_not_the_holder() -> None:
     assert not Process.current().is_gone()
     assert replace(Process.current(), started="1").is_gone()
@@ -260,6 +281,8 @@ def test_a_takeover_that_died_half_way_loses_no_partial(tmp_path: Path) -> None:
         partial.close()
     (tmp_path / ".downloading/parts.0").mkdir()
     (tmp_path / ".downloading/parts.0/junk").write_bytes(b"junk")
+    (tmp_path / ".downloading/parts.0/folder").mkdir()
+    (tmp_path / ".downloading/parts.0/folder/junk").write_bytes(b"junk")
     with volume.lease(URI):
         assert len(list((tmp_path / ".downloading").glob("parts.*"))) == 1
         assert fill(volume, file, DATA) == len(DATA) - HALF
@@ -278,6 +301,7 @@ def test_nothing_planted_in_our_folder_hinders_or_misleads(tmp_path: Path) -> No
     os.mkfifo(work / "lease.3")
     (work / "lease.x").touch()
     (work / "lease.-1").touch()
+    (work / "lease.007").touch()
     (work / "parts.evil").symlink_to(outside)
     assert download(Volume(target, ttl=3600), {"a": b"a"}) == 1
     assert sorted(path.name for path in target.iterdir()) == [".artifact.sha256", "a"]
@@ -312,6 +336,39 @@ def test_a_lease_is_free_again_after_a_failed_run_and_the_bytes_stay(tmp_path: P
     assert list((tmp_path / ".downloading").glob("lease.*")) == []
     with Volume(tmp_path, journal_above=1 << 20).lease(URI, waiting=lambda *_: pytest.fail("it waited")):
         assert volume.survey(manifest_of(FILES)).done_bytes == HALF
+
+
+def test_an_artifact_of_any_name_can_be_leased_and_named(tmp_path: Path) -> None:
+    uri = "hf://org/" + "x" * 100_000 + "\n\x1b[31m"
+    waits: list[str] = []
+    with Volume(tmp_path, ttl=0.5) as first, first.lease(uri):
+        first.check_lease()
+
+        def waiting(holder: str, _: float) -> None:
+            waits.append(holder)
+            raise Cancelled
+
+        with pytest.raises(Cancelled), Volume(tmp_path, ttl=0.5).lease(URI, waiting=waiting):
+            pass
+    assert len(waits[0]) <= 300
+    assert waits[0].isprintable()
+
+
+def test_a_lease_that_cannot_be_given_back_does_not_hide_why_the_run_ended(tmp_path: Path) -> None:
+    dead = False
+
+    def fault(doing: str) -> None:
+        if dead:
+            raise OSError(errno.EIO, "Input/output error", doing)
+
+    def end() -> None:
+        nonlocal dead
+        dead = True
+        raise Cancelled
+
+    volume = Volume(tmp_path, files=Disk(tmp_path, fault=fault))
+    with pytest.raises(Cancelled), volume.lease(URI):
+        end()
 
 
 def test_the_heart_beats(tmp_path: Path) -> None:

@@ -93,11 +93,14 @@ def test_partials_of_another_artifact_are_reclaimed_and_ours_are_kept(target: Pa
                 partial.write(0, memoryview(bytearray(data[:5000])))
                 partial.complete(Span(0, 5000))
                 partial.close()
-            volume.foreign_path(files[0]).write_bytes(b"half")
+            foreign = volume.foreign_path(files[0])
+            foreign.write_bytes(b"half")
+            foreign.with_suffix(".scratch").mkdir()
+            (foreign.with_suffix(".scratch") / "chunk").write_bytes(noise(5000))
         with volume.lease(URI):
             manifest = manifest_of({"model.bin": ours})
-            volume.reclaim(volume.survey(manifest))
-            left = {path.name for path in target.glob(".downloading/parts.*/*")}
+            assert volume.reclaim(volume.survey(manifest)) >= 15_000
+            left = {path.name for path in target.glob(".downloading/parts.*/**/*") if path.is_file()}
             assert left == {f"{files[0].identity}.part", f"{files[0].identity}.journal"}
             assert volume.survey(manifest).done_bytes == 5000
 
