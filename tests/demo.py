@@ -71,7 +71,7 @@ def _local(folder: Path) -> int:
         fault = os.environ.get("FAULT", "")
         if fault:
             route, trouble = FAULTS[fault]
-            hub.faults.add(trouble, route=route)
+            hub.faults.add(trouble, route=route, times=float("inf"))
         runs: dict[str, tuple[str, dict[str, str]]] = {
             "from-hub": (f"hf://{MODEL}", {"HF_ENDPOINT": hub.endpoint}),
             "from-s3": ("s3://models/small-model", s3.environment()),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from downloader.artifact import Phase, shown_url
 from downloader.cli.assembly import (
+    bundles,
     listing_silence,
     make_source,
     make_volume,
@@ -32,7 +33,7 @@ from downloader.sources.retry import Patience, PersistentSource
 from downloader.transports.catalog import Workshop
 from downloader.transports.ranged import Shape
 from downloader.transports.xet.tuning import Tuning
-from downloader.words import bytes_text, seconds_text
+from downloader.words import seconds_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -105,7 +106,8 @@ class Download:
         web = make_web(self._uri, settings, self._environ)
         source = make_source(self._uri, settings, web)
         bandwidth = Bandwidth(job.bandwidth, session.meter) if job.bandwidth else None
-        tuning = Tuning(memory_limit(), job.stall_timeout, self._environ, settings.hub.home, settings.web.ca_bundle)
+        trusted = next(iter(bundles(self._uri, settings)), None)
+        tuning = Tuning(memory_limit(), job.stall_timeout, self._environ, settings.hub.home, trusted)
         workshop = Workshop(source, session.meter, self._shape(), silence(settings), tuning, bandwidth)
         plan = self._plan(selection_of(settings), sequence_for(self._uri, settings))
         try:
@@ -129,7 +131,7 @@ class Download:
     ) -> Outcome:
         settings, session = self._settings, self._session
         patience = Patience(silence(settings), session.meter, session.cancellation)
-        self._volume = volume = make_volume(settings, session.cancellation, simulated=simulated)
+        self._volume = volume = self._make_volume(simulated=simulated)
         try:
             engine = Engine(
                 PersistentSource(source, patience, listing_silence=listing_silence(settings)),
@@ -147,6 +149,9 @@ class Download:
         finally:
             volume.close()
 
+    def _make_volume(self, *, simulated: bool) -> Volume:
+        return make_volume(self._settings, self._session.cancellation, simulated=simulated)
+
     def _shape(self) -> Shape:
         return Shape(connections=self._settings.job.connections)
 
@@ -160,26 +165,12 @@ class Download:
         return f"the volume has not answered for {seconds_text(operation[1])}: {operation[0]}"
 
     def _tell(self, outcome: Outcome) -> None:
-        """Say what was brought, and what could be proved about it."""
-        manifest = outcome.manifest
-        proofs = Counter(str(proof.algorithm) if proof else "size only" for proof in outcome.proofs.values())
-        seconds = time.monotonic() - self._started
-        fetched = self._session.meter.snapshot().received_bytes
-        known = len(manifest.files) - len(outcome.proofs)
-        if known:
-            proofs["verified before"] = known
-        judged = ", ".join(
-            f"{count} by {name}" if name != "verified before" else f"{count} {name}" for name, count in proofs.items()
-        )
-        log.info(
-            "%s: %d files, %s; %s fetched in %s; %s",
-            shown_url(self._uri),
-            len(manifest.files),
-            bytes_text(manifest.size),
-            bytes_text(fetched),
-            seconds_text(seconds),
-            judged,
-        )
+        """Say by what the files were proved to be right."""
+        proofs = Counter(f"by {proof.algorithm}" if proof else "by size only" for proof in outcome.proofs.values())
+        before = len(outcome.manifest.files) - len(outcome.proofs)
+        if before:
+            proofs["before"] = before
+        log.info("verified %s: %s", shown_url(self._uri), ", ".join(f"{count} {how}" for how, count in proofs.items()))
 
     def _finish(self, error: DownloadError | None) -> None:
         """Tell the reporters and Kubernetes how it ended."""

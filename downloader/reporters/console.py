@@ -46,8 +46,8 @@ class Console:
 
     def report(self, snapshot: Snapshot) -> None:
         """Show a snapshot: in the bar, or in a line if something has happened or none was written for long."""
-        if self._quiet:
-            return
+        if self._quiet or snapshot.phase in (Phase.DONE, Phase.FAILED):
+            return  # `close` tells how it ended
         last, self._last = self._last, snapshot
         if self._bar is not None:
             if snapshot.message and (last is None or snapshot.message != last.message):
