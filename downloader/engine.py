@@ -168,7 +168,7 @@ class Engine:
             error = next(iter(failures.values()))
             if number == len(sequence):
                 raise error
-            why = f"{protocol} failed for {len(missing)} files: {error.message}; switching to {sequence[number]}"
+            why = f"{protocol} left {len(missing)} files: {error.message}; switching to {sequence[number]}"
             log.warning("%s", why)
 
     def _attempt(self, protocol: Protocol, files: Sequence[RemoteFile], outcome: Outcome) -> dict[str, DownloadError]:
@@ -226,7 +226,7 @@ class _Landing:
         return proof
 
     def fail(self, file: RemoteFile, error: DownloadError) -> None:
-        log.info("%s stays missing: %s", file.path, error)
+        log.info("left to the next attempt: %s", error)
         with self._lock:
             self.failures[file.path] = error
         dead = (

@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import queue
-import re
 import signal
 import socket
 import subprocess
@@ -16,8 +15,9 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from downloader.errors import IntegrityError, InternalError, ProtocolDown, ProtocolFailed, SourceUnavailable
+from downloader.errors import IntegrityError, InternalError, ProtocolDown
 from downloader.transports.xet.child import LENGTH
+from downloader.transports.xet.verdicts import ended_early, meaning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,11 +31,6 @@ FIRST_BYTE = 9.0
 LAST_BREATH = 2.0
 """Seconds that a child may take to end once it has stopped talking."""
 NO_ANSWER = f"its storage does not answer within {FIRST_BYTE:.0f} s"
-AGAIN = re.compile(
-    r"HTTP status server error|429|decoding response body|unexpected end of file|Data sender was dropped"
-)
-"""What hf_xet says of trouble that may pass. Everything else will not, on any further try."""
-
 log = logging.getLogger(__name__)
 
 
@@ -206,11 +201,9 @@ class XetBody:
         text = self._exactly(LENGTH.unpack(self._exactly(LENGTH.size))[0]).decode(errors="replace")
         self._ended = True
         if text:
-            kind = SourceUnavailable if AGAIN.search(text) else ProtocolFailed
-            raise kind(f"{self._file.path}: Xet failed: {text}")
+            raise meaning(self._file.path, text)
         if self._left:
-            # hf_xet sometimes swallows its own error; asked again, it mostly names it.
-            raise SourceUnavailable(f"{self._file.path}: Xet ended {self._left} bytes too early")
+            raise ended_early(self._file.path, self._left)
 
     def _exactly(self, count: int) -> bytes:
         data = bytearray(count)
