@@ -22,7 +22,7 @@ from downloader.volume import State, Volume
 from downloader.volume.disk import Disk
 from downloader.volume.lease import Holder, render
 from downloader.volume.process import Process
-from tests.volume.artifacts import URI, download, fill, manifest_of, states
+from tests.volume.artifacts import URI, download, fill, manifest_of, sha256, states
 from tests.volume.holder import DATA, HALF, PATH
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ FILES = {PATH: DATA}
 class Other:
     """The process of `holder.py`."""
 
-    def __init__(self, target: Path, ttl: float) -> None:
-        command = [sys.executable, "-m", "tests.volume.holder", str(target), str(ttl)]
+    def __init__(self, target: Path, ttl: float, container: list[str]) -> None:
+        command = [*container, sys.executable, "-m", "tests.volume.holder", str(target), str(ttl)]
         self.process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.held = self.answer() == "ok"
 
@@ -58,8 +58,8 @@ class Other:
 
 
 @contextmanager
-def another(target: Path, ttl: float) -> Iterator[Other]:
-    other = Other(target, ttl)
+def another(target: Path, ttl: float, container: list[str] | None = None) -> Iterator[Other]:
+    other = Other(target, ttl, container or [])
     try:
         assert other.held
         yield other
@@ -120,6 +120,22 @@ def test_a_killed_holder_that_nobody_has_buried_yet_is_replaced_at_once(tmp_path
             pass
 
 
+def test_a_holder_killed_in_another_container_is_replaced_after_its_time(tmp_path: Path) -> None:
+    """Its process cannot be seen from here, only that its lease does not change any more."""
+    container = ["unshare", "--pid", "--fork", "--kill-child"]
+    if subprocess.run([*container, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to make pid namespaces")
+    with another(tmp_path, 0.6, container) as other:
+        assert other.do("first half") == "ok"
+        other.signal(signal.SIGKILL)
+        other.process.wait()
+        waits: list[float] = []
+        volume = Volume(tmp_path, ttl=0.6, journal_above=1 << 20)
+        with volume.lease(URI, waiting=lambda _, quiet: waits.append(quiet)):
+            assert fill(volume, manifest_of(FILES).files[0], DATA) == len(DATA) - HALF
+    assert 0.3 < max(waits) < 0.6
+
+
 def test_a_frozen_holder_is_replaced_and_can_publish_nothing_when_it_wakes(tmp_path: Path) -> None:
     with another(tmp_path, 0.6) as other:
         assert other.do("first half") == "ok"
@@ -157,6 +173,70 @@ def test_a_holder_frozen_right_before_its_rename_finds_its_paths_gone(tmp_path: 
             partial.commit("0" * 64)
     assert not (tmp_path / "a").exists()
     assert (tmp_path / ".downloading/lease.2").exists()
+
+
+def test_a_writer_that_was_frozen_too_long_writes_nothing_more(tmp_path: Path) -> None:
+    clock = Clock()
+    volume = Volume(tmp_path, ttl=60, clock=clock, journal_above=1 << 20)
+    with volume.lease(URI):
+        partial = volume.partial(manifest_of(FILES).files[0])
+        part = next(tmp_path.glob(".downloading/parts.*/*.part"))
+        clock.now += 100  # asleep
+        lease_file(tmp_path, 2, process=elsewhere())
+        with pytest.raises(LeaseLost):
+            partial.write(0, memoryview(b"late"))
+        assert part.read_bytes()[:4] == bytes(4)
+        partial.close(flush=False)
+
+
+def test_a_lease_taken_over_while_the_checksums_are_written_is_noticed(tmp_path: Path) -> None:
+    """The new holder has its lease, but has not come to renaming our folder yet."""
+
+    def fault(doing: str) -> None:
+        if doing.startswith("creating") and doing.endswith("checksums"):
+            lease_file(tmp_path, 2, process=elsewhere())
+
+    volume = Volume(tmp_path, files=Disk(tmp_path, fault=fault))
+    manifest = manifest_of({"a": b"a"})
+    with volume.lease(URI):
+        fill(volume, manifest.files[0], b"a")
+        with pytest.raises(LeaseLost):
+            volume.publish(manifest, {"a": sha256(b"a")})
+    assert not (tmp_path / ".artifact.sha256").exists()
+    assert (tmp_path / ".downloading/lease.2").exists()
+
+
+def test_a_lease_of_the_same_number_may_be_somebody_elses(tmp_path: Path) -> None:
+    """While this one was frozen, others took over, finished, tidied up and began anew."""
+    volume = Volume(tmp_path)
+    with volume.lease(URI):
+        lease = tmp_path / ".downloading/lease.1"
+        lease.unlink()
+        lease_file(tmp_path, 1, process=elsewhere())
+        theirs = lease.read_bytes()
+        with pytest.raises(LeaseLost):
+            volume.reclaim(volume.survey(manifest_of(FILES)))
+    assert lease.read_bytes() == theirs
+
+
+@pytest.mark.parametrize(("found", "raced"), [(None, 6), (6, 1)], ids=["a higher lease", "a lower lease"])
+def test_two_that_were_fast_at_once_do_not_both_hold_it(tmp_path: Path, found: int | None, raced: int) -> None:
+    """One sees no lease any more, one has found the last lease dead: each creates its own at the same moment."""
+    if found is not None:
+        lease_file(tmp_path, found, process=replace(Process.current(), started="1"), token="dead")
+
+    def fault(doing: str) -> None:
+        if doing.startswith("creating") and "lease." in doing:
+            (tmp_path / f".downloading/lease.{found}").unlink(missing_ok=True)
+            lease_file(tmp_path, raced, process=elsewhere())
+
+    def waiting(holder: str, _: float) -> None:
+        assert "another-node" in holder
+        raise Cancelled
+
+    with pytest.raises(Cancelled), Volume(tmp_path, files=Disk(tmp_path, fault=fault)).lease(URI, waiting=waiting):
+        pass
+    assert [path.name for path in (tmp_path / ".downloading").iterdir()] == [f"lease.{raced}"]
 
 
 def test_a_living_holder_is_waited_for_however_long_it_takes(tmp_path: Path) -> None:

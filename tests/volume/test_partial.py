@@ -231,6 +231,35 @@ def test_a_writer_that_is_stuck_does_not_hold_up_close_and_never_hits_another_fi
         assert part_of(target).read_bytes()[:4] == b"late"
 
 
+def test_a_commit_waits_for_the_last_writer(target: Path) -> None:
+    """Two workers may fetch the same span, and the slower one must not write to a file under its final name."""
+    stuck, go_on = threading.Event(), threading.Event()
+
+    def fault(doing: str) -> None:
+        if doing.startswith("writing to") and threading.current_thread().name == "slow":
+            stuck.set()
+            assert go_on.wait(10)
+
+    volume = Volume(target, files=Disk(target, fault=fault))
+    with volume.lease(URI):
+        partial = volume.partial(SMALL)
+        slow = threading.Thread(target=partial.write, args=(0, memoryview(b'{"a": 1}')), name="slow")
+        slow.start()
+        assert stuck.wait(10)
+        put(partial, 0, SMALL.size, b'{"a": 1}')
+        commit = threading.Thread(target=partial.commit, args=(sha256(b'{"a": 1}'),))
+        commit.start()
+        commit.join(0.1)
+        assert commit.is_alive()
+        assert not (target / SMALL.path).exists()
+        go_on.set()
+        slow.join()
+        commit.join()
+        assert (target / SMALL.path).exists()
+        with pytest.raises(InternalError):
+            partial.write(0, memoryview(b"late"))
+
+
 def test_after_a_failed_sync_nothing_is_claimed_and_nothing_committed(target: Path) -> None:
     """The kernel reports lost pages once: the second sync would succeed, and lie."""
     failing = False

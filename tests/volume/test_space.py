@@ -34,6 +34,13 @@ def test_what_does_not_fit_is_refused_with_needed_free_and_path(mounted: Mounts)
         assert words in str(caught.value)
 
 
+def test_every_file_takes_whole_blocks(mounted: Mounts) -> None:
+    with Volume(mounted(8)) as volume:
+        volume.require_space(2500, 1)
+        with pytest.raises(NoSpace, match="2500 bytes in 2500 files"):
+            volume.require_space(2500, 2500)
+
+
 def test_too_few_inodes_are_refused_too(mounted: Mounts) -> None:
     with Volume(mounted(8, inodes=100)) as volume:
         volume.require_space(0, 20)
