@@ -57,6 +57,8 @@ def test(engine: Engine, folder: Path, base: str | None, pytest_arguments: list[
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "artifact-downloader-image"
         with Stopwatch("making the base from Debian's packages, or taking it from the cache"):
             base = stand_in(engine.docker, folder / "base", cache)
+    else:
+        engine.docker("pull", base, timeout=600)
     with Stopwatch("building the image"):
         engine.docker("build", *build_arguments(base), "--tag", IMAGE, str(ROOT), timeout=600)
     print(describe(engine.docker, IMAGE, base), flush=True)
