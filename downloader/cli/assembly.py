@@ -20,6 +20,7 @@ from downloader.wire.tls import trust
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from downloader.artifact import Protocol
     from downloader.cancellation import Cancellation
@@ -38,14 +39,24 @@ log = logging.getLogger(__name__)
 
 def make_web(uri: str, settings: Settings, environ: Mapping[str, str]) -> Web:
     """Return the HTTP plane for a source, with the trust that its kind asks for."""
-    bundles = [settings.web.ca_bundle] if settings.web.ca_bundle else []
-    verify = True
+    trusted, verify = bundles(uri, settings), True
     if uri.startswith("s3://"):
-        bundles.extend(settings.s3.trusted)
         verify = settings.s3.verify
+    elif settings.s3.mounted_bundle not in (None, *trusted):
+        # KServe tells it for every source of a service account, though its secret may mean S3 alone.
+        log.warning("there is no CA bundle at %s, so none is trusted", settings.s3.mounted_bundle)
     read = min(LONGEST_SILENCE, max(1.0, settings.job.stall_timeout / 4))
     timeouts = Timeouts(connect=min(10.0, read), read=read)
-    return Web(trust(bundles, verify=verify), Proxies(environ), user_agent=USER_AGENT, timeouts=timeouts)
+    return Web(trust(trusted, verify=verify), Proxies(environ), user_agent=USER_AGENT, timeouts=timeouts)
+
+
+def bundles(uri: str, settings: Settings) -> list[Path]:
+    """Return the PEM files with CAs that a source's clients trust besides the usual ones."""
+    given = [settings.web.ca_bundle] if settings.web.ca_bundle else []
+    if uri.startswith("s3://"):
+        return [*given, *settings.s3.trusted]
+    mounted = settings.s3.mounted_bundle
+    return [*given, mounted] if mounted and mounted.is_file() else given
 
 
 def make_source(uri: str, settings: Settings, web: Web) -> Source:
@@ -56,17 +67,27 @@ def make_source(uri: str, settings: Settings, web: Web) -> Source:
 def make_volume(settings: Settings, cancellation: Cancellation, *, simulated: bool) -> Volume:
     """Return the target folder of a run; it answers late where a debug switch says so."""
     job, debug = settings.job, settings.debug
-    fault = SlowLooks(debug.look_duration, debug.slow_looks) if debug.look_duration else None
     if not simulated:
-        return Volume(job.target, files=Disk(job.target, fault=fault), ttl=job.lease_ttl)
+        return Volume(job.target, files=make_disk(settings), ttl=job.lease_ttl)
     return SimulatedVolume(
         job.target,
         ttl=job.lease_ttl,
         sleep=cancellation.sleep,
-        fault=fault,
+        fault=slow_looks(settings),
         verification=debug.verify_duration if debug.simulate_download else 0.0,
         fails=debug.simulate_download and debug.verify_fail,
     )
+
+
+def make_disk(settings: Settings) -> Disk:
+    """Return the target folder's file system."""
+    return Disk(settings.job.target, fault=slow_looks(settings))
+
+
+def slow_looks(settings: Settings) -> SlowLooks | None:
+    """Return the fault that makes looks at the volume hang, if a debug switch asks for it."""
+    debug = settings.debug
+    return SlowLooks(debug.look_duration, debug.slow_looks) if debug.look_duration else None
 
 
 def sequence_for(uri: str, settings: Settings) -> tuple[Protocol, ...]:
@@ -77,7 +98,8 @@ def sequence_for(uri: str, settings: Settings) -> tuple[Protocol, ...]:
 
 def selection_of(settings: Settings) -> Selection:
     """Return the filters of a run."""
-    return Selection(settings.job.include, settings.job.exclude)
+    job, kserve = settings.job, settings.kserve
+    return Selection(job.include or kserve.allow, (*job.exclude, *kserve.ignore))
 
 
 def silence(settings: Settings) -> float:
@@ -93,5 +115,6 @@ def listing_silence(settings: Settings) -> float:
 def learn_secrets(settings: Settings, redactor: Redactor) -> None:
     """Tell the redactor every secret of the settings."""
     redactor.add(settings.hub.token, settings.web.token, *(settings.web.headers or {}).values())
+    redactor.add(*(value for headers in (settings.kserve.headers or {}).values() for value in headers.values()))
     keys = settings.s3.access_key_id, settings.s3.secret_access_key, settings.s3.session_token
     redactor.add(*(key for key in keys if key != NOBODY))

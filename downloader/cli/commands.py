@@ -165,6 +165,18 @@ def verify(invocation: Invocation, /, target: Path | None, **options: Any) -> No
     verify_target(settings, invocation.stdout)
 
 
+@cli.command(context_settings=CONTEXT, hidden=True)
+@click.argument("pairs", nargs=-1, required=True, metavar="SRC DEST [SRC DEST]...")
+@click.pass_obj
+def kserve(invocation: Invocation, /, pairs: tuple[str, ...]) -> None:
+    """Download each SRC into its DEST, one after the other: the door of KServe's storage initializer."""
+    from downloader.cli.kserve import initialize
+
+    if len(pairs) % 2:
+        raise UsageError(f"{pairs[-1]!r} has no folder to go to", hint="give pairs of SRC and DEST")
+    initialize([(uri, Path(target)) for uri, target in zip(pairs[::2], pairs[1::2], strict=True)], invocation)
+
+
 def _with_options(settings: Settings, **options: Any) -> Settings:  # noqa: ANN401
     """Return the settings with what the command line says in place of the environment."""
     chosen = {name: value for name, value in options.items() if value not in (None, ())}

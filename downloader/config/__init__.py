@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from downloader.config.debug import DebugSettings
 from downloader.config.job import ClusterSettings, HubSettings, JobSettings, WebSettings
+from downloader.config.kserve import KServeSettings
 from downloader.config.s3 import S3Settings
 from downloader.config.variables import read
 from downloader.errors import ConfigurationError
@@ -14,7 +15,16 @@ from downloader.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ClusterSettings", "DebugSettings", "HubSettings", "JobSettings", "S3Settings", "Settings", "WebSettings"]
+__all__ = [
+    "ClusterSettings",
+    "DebugSettings",
+    "HubSettings",
+    "JobSettings",
+    "KServeSettings",
+    "S3Settings",
+    "Settings",
+    "WebSettings",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +35,7 @@ class Settings:
     hub: HubSettings = field(default_factory=HubSettings)
     web: WebSettings = field(default_factory=WebSettings)
     s3: S3Settings = field(default_factory=S3Settings)
+    kserve: KServeSettings = field(default_factory=KServeSettings)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
     debug: DebugSettings = field(default_factory=DebugSettings)
 
@@ -40,6 +51,7 @@ class Settings:
             hub=read(HubSettings, environ, problems),
             web=read(WebSettings, environ, problems),
             s3=S3Settings.from_environment(environ, problems if with_s3 else []),
+            kserve=KServeSettings.from_environment(environ, problems),
             cluster=read(ClusterSettings, environ, problems),
             debug=read(DebugSettings, environ, problems),
         )

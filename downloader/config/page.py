@@ -6,10 +6,26 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from downloader.config import ClusterSettings, DebugSettings, HubSettings, JobSettings, S3Settings, WebSettings
+from downloader.config import (
+    ClusterSettings,
+    DebugSettings,
+    HubSettings,
+    JobSettings,
+    KServeSettings,
+    S3Settings,
+    WebSettings,
+)
 from downloader.config.variables import documented
 
-SECTIONS: tuple[type[Any], ...] = (JobSettings, HubSettings, WebSettings, S3Settings, ClusterSettings, DebugSettings)
+SECTIONS: tuple[type[Any], ...] = (
+    JobSettings,
+    HubSettings,
+    WebSettings,
+    S3Settings,
+    KServeSettings,
+    ClusterSettings,
+    DebugSettings,
+)
 HEAD = """# Environment
 
 Generated from `downloader/config/` by `make docs`. Variables are read once at the start; an empty value counts as

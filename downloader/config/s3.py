@@ -206,11 +206,13 @@ class S3Settings:
     @property
     def trusted(self) -> tuple[Path, ...]:
         """PEM files with CAs to trust besides the usual ones."""
-        if self.ca_bundle is not None:
-            return (self.ca_bundle,)
-        if self.ca_config_map and self.ca_mount is not None:
-            return (self.ca_mount / "cabundle.crt",)
-        return ()
+        bundle = self.ca_bundle or self.mounted_bundle
+        return (bundle,) if bundle is not None else ()
+
+    @property
+    def mounted_bundle(self) -> Path | None:
+        """The CA bundle that KServe mounts: for every client, whatever it downloads from."""
+        return self.ca_mount / "cabundle.crt" if self.ca_config_map and self.ca_mount is not None else None
 
     @property
     def span_size(self) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from downloader.artifact import Protocol, shown_url
 from downloader.errors import UsageError
@@ -42,9 +43,11 @@ def _s3(uri: str, settings: Settings, web: Web) -> Source:
 
 
 def _http(uri: str, settings: Settings, web: Web) -> Source:
-    from downloader.sources.http import HttpSource
+    from downloader.sources.http import HttpAddress, HttpSource
 
-    headers = dict(settings.web.headers or {})
+    host = urlsplit(HttpAddress.parse(uri).url).hostname or ""
+    headers = {name.lower(): value for name, value in (settings.web.headers or {}).items()}
+    headers |= settings.kserve.headers_for(host)
     if settings.web.token:
         headers.setdefault("authorization", f"Bearer {settings.web.token}")
     return HttpSource(uri, web, headers, settings.web.netrc)

@@ -1,0 +1,193 @@
+"""A volume on which an archive is unpacked as the last step of its download.
+
+The contents become files of the target by the same way as downloaded ones: partials, digests, commits. A run that was
+interrupted goes on with what is missing. `.artifact.sha256` then lists the contents, and its fingerprint says which
+archive they are of, so that the next run knows that nothing is left to do although the archive is gone.
+"""
+
+from __future__ import annotations
+
+import logging
+import mmap
+from dataclasses import replace
+from typing import TYPE_CHECKING, Self
+
+from downloader.archives import only_archive
+from downloader.archives.judgement import judge
+from downloader.archives.reading import Archive, StoredFile
+from downloader.artifact import Algorithm, Manifest, RemoteFile, Span
+from downloader.errors import IntegrityError
+from downloader.integrity import Hasher
+from downloader.volume import Holding, State, Survey, Volume
+from downloader.volume.checksums import MARKER, fingerprint
+from downloader.volume.evidence import read_checksums
+from downloader.volume.removal import discard
+from downloader.words import bytes_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from downloader.archives import Entry
+    from downloader.archives.reading import Content
+    from downloader.volume import Partial
+    from downloader.volume.files import FileOperations
+
+PIECE = 1 << 20
+FILES_AT_ONCE = 64
+BYTES_AT_ONCE = 64 << 20
+
+log = logging.getLogger(__name__)
+
+
+class UnpackingVolume(Volume):
+    """A target folder that holds the contents of an archive instead of the archive.
+
+    `check` is called again and again, and may raise to end the unpacking.
+    """
+
+    def __init__(
+        self, target: Path, *, check: Callable[[], None], files: FileOperations | None = None, ttl: float
+    ) -> None:
+        super().__init__(target, files=files, ttl=ttl)
+        self._check = check
+
+    def survey(self, manifest: Manifest) -> Survey:
+        """Compare the volume with the manifest. An archive whose contents are all here is proved by them."""
+        archive = only_archive(manifest)
+        if archive is None:
+            return super().survey(manifest)
+        contents = self._unpacked(manifest, archive)
+        if contents is None:
+            return replace(super().survey(manifest), published=False)
+        found = super().survey(contents)
+        tidied = archive.path in found.digests or self._files.stat(archive.path) is None
+        return replace(
+            found,
+            holdings=(Holding(archive, State.PROVED, archive.size),),
+            published=found.published and tidied,
+        )
+
+    def publish(self, manifest: Manifest, digests: Mapping[str, str]) -> None:
+        """Unpack the archive, if the artifact is one and that is not done, and declare the contents complete.
+
+        Raises ConfigurationError for an archive that is refused, IntegrityError for one that cannot be read.
+        """
+        archive = only_archive(manifest)
+        if archive is None:
+            super().publish(manifest, digests)
+            return
+        contents = self._unpacked(manifest, archive)
+        if contents is not None:
+            digests = super().survey(contents).digests
+        else:
+            contents, digests = self._unpack(manifest, archive)
+        super().publish(contents, digests)
+        if archive.path not in digests:
+            discard(self._files, archive.path)
+            self._files.sync_folder(archive.path.rpartition("/")[0])
+
+    def _unpacked(self, manifest: Manifest, archive: RemoteFile) -> Manifest | None:
+        """Return the contents of the archive if they were unpacked here and nobody has changed them."""
+        read = read_checksums(self._files, MARKER)
+        if read is None:
+            return None
+        checksums = read[0]
+        sizes = {path: found.size for path in checksums.files if (found := self._files.stat(path)) is not None}
+        if sizes.keys() != checksums.files.keys():
+            return None
+        contents = _contents(manifest, archive, sizes)
+        if checksums.fingerprint != fingerprint(contents, checksums.files):
+            return None
+        proved = super().survey(contents).having(State.PROVED)
+        return contents if len(proved) == len(contents.files) else None
+
+    def _unpack(self, manifest: Manifest, archive: RemoteFile) -> tuple[Manifest, Mapping[str, str]]:
+        """Bring the contents under their final names; return them with the sha256 of each."""
+        try:
+            with Archive(self._files, archive.path) as opened:
+                return self._unpack_opened(manifest, archive, opened)
+        except IntegrityError:
+            if not archive.digests:
+                # Nothing but its size spoke for it, so the way may have damaged it: let it be fetched again.
+                discard(self._files, archive.path)
+            raise
+
+    def _unpack_opened(
+        self, manifest: Manifest, archive: RemoteFile, opened: Archive
+    ) -> tuple[Manifest, Mapping[str, str]]:
+        judged = judge((entry for entry, _ in self._entries(opened)), opened.size, archive.path)
+        contents = _contents(manifest, archive, judged.files)
+        survey = super().survey(contents)
+        self.require_space(survey.needed_bytes, survey.needed_files)
+        missing = {holding.file.path: holding.file for holding in survey.holdings if holding.state is not State.PROVED}
+        log.info("unpacking %s: %d files, %s", archive.path, len(contents.files), bytes_text(contents.size))
+        with _Unpacker(self, self._check) as unpacker:
+            for entry, content in self._entries(opened):
+                if entry.path in missing and entry.path not in judged.links:
+                    unpacker.add(missing[entry.path], content.readinto)
+            unpacker.commit()
+            for link, path in judged.links.items():
+                if link in missing:
+                    with StoredFile(self._files, path) as source:
+                        unpacker.add(missing[link], source.readinto)
+            unpacker.commit()
+        return contents, {**survey.digests, **unpacker.digests}
+
+    def _entries(self, opened: Archive) -> Iterator[tuple[Entry, Content]]:
+        for found in opened.entries():
+            self._check()
+            yield found
+
+
+class _Unpacker:
+    """Makes files of the target, many with one round of syncs. A context that leaves none of them open."""
+
+    def __init__(self, volume: Volume, check: Callable[[], None]) -> None:
+        self.digests: dict[str, str] = {}
+        """The sha256 of each file that has its final name."""
+        self._volume = volume
+        self._check = check
+        self._partials: list[Partial] = []
+        self._sha256: list[str] = []
+        self._size = 0
+        self._buffer = memoryview(mmap.mmap(-1, PIECE))  # page-aligned: large files go past the page cache
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for partial in self._partials:
+            partial.close(flush=False)
+
+    def add(self, file: RemoteFile, readinto: Callable[[memoryview], int]) -> None:
+        """Take the bytes of a file; it gets its name at the next commit. Raises IntegrityError if they end early."""
+        partial = self._volume.partial(file)
+        self._partials.append(partial)
+        hasher = Hasher(file.size)
+        while hasher.position < file.size:
+            self._check()
+            start = hasher.position
+            count = readinto(self._buffer[: file.size - start])
+            if not count:
+                raise IntegrityError(f"{file.path} ends after {start} of {file.size} bytes")
+            partial.write(start, self._buffer[:count])
+            partial.complete(Span(start, start + count))
+            hasher.update(self._buffer[:count])
+        self._sha256.append(hasher.results()[Algorithm.SHA256])
+        self._size += file.size
+        if len(self._partials) >= FILES_AT_ONCE or self._size >= BYTES_AT_ONCE:
+            self.commit()
+
+    def commit(self) -> None:
+        """Give everything that was added its final name."""
+        self._volume.commit_many(zip(self._partials, self._sha256, strict=True))
+        for partial, sha256 in zip(self._partials, self._sha256, strict=True):
+            self.digests[partial.file.path] = sha256
+        self._partials, self._sha256, self._size = [], [], 0
+
+
+def _contents(manifest: Manifest, archive: RemoteFile, sizes: Mapping[str, int]) -> Manifest:
+    """Return the contents as an artifact. Each file's identity says which archive it is of."""
+    files = tuple(RemoteFile(path, size, locator=archive.identity) for path, size in sorted(sizes.items()))
+    return Manifest(manifest.uri, files, manifest.revision)

@@ -1,0 +1,54 @@
+"""KServe's door: pairs of source and folder, and archives that are unpacked."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from downloader.archives.volume import UnpackingVolume
+from downloader.artifact import shown_url
+from downloader.cli.assembly import make_disk
+from downloader.cli.download import Download
+from downloader.cli.watchers import watchers
+from downloader.sources.catalog import scheme_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from downloader.cli.commands import Invocation
+    from downloader.config import Settings
+    from downloader.volume import Volume
+
+log = logging.getLogger(__name__)
+
+
+class KServeDownload(Download):
+    """A download whose only file is unpacked if it is an archive."""
+
+    def __init__(self, uri: str, settings: Settings, invocation: Invocation) -> None:
+        reporters = watchers(settings, invocation.stderr, invocation.redactor, quiet=invocation.quiet)
+        super().__init__(uri, settings, invocation.environ, reporters, invocation.redactor)
+
+    def _make_volume(self, *, simulated: bool) -> Volume:
+        if simulated:
+            return super()._make_volume(simulated=simulated)
+        job, cancellation = self._settings.job, self._session.cancellation
+        return UnpackingVolume(job.target, check=cancellation.check, files=make_disk(self._settings), ttl=job.lease_ttl)
+
+
+def initialize(pairs: Sequence[tuple[str, Path]], invocation: Invocation) -> None:
+    """Download one pair after the other. Raises what ended the first one that fails; the rest is then left alone."""
+    prepared = []
+    for uri, target in pairs:
+        scheme_of(uri)  # a source that cannot be understood is told before hours are spent on another one
+        settings = invocation.settings(uri)
+        prepared.append((uri, replace(settings, job=replace(settings.job, target=target))))
+    for uri, settings in prepared:
+        log.info("%s goes to %s", shown_url(uri), settings.job.target)
+        run = KServeDownload(uri, settings, invocation)
+        try:
+            run.run()
+        finally:
+            invocation.abandoned = run.abandoned

@@ -1,0 +1,63 @@
+"""What KServe tells its storage initializer besides the S3 names (`s3.py` has those)."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from downloader.config.variables import Malformed, items, read, string_list, string_map, variable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Self
+
+HEADERS_SUFFIX = "-headers"
+
+
+def globs(text: str) -> tuple[str, ...]:
+    """Parse a JSON list of globs, or a comma list. One that ends in `/` means everything below it."""
+    listed = string_list(text) if text.startswith("[") else items(text)
+    return tuple(f"{glob}*" if glob.endswith("/") else glob for glob in listed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KServeSettings:
+    """KServe's own names, obeyed behind every door."""
+
+    allow: tuple[str, ...] = variable(
+        "STORAGE_ALLOW_PATTERNS",
+        "JSON list of globs: keep only files that match one of them, where AIM_HF_INCLUDE is unset",
+        parse=globs,
+        default=(),
+    )
+    ignore: tuple[str, ...] = variable(
+        "STORAGE_IGNORE_PATTERNS",
+        "JSON list of globs: then leave these out, besides those of AIM_HF_EXCLUDE",
+        parse=globs,
+        default=(),
+    )
+    headers: dict[str, dict[str, str]] | None = variable(
+        f"<host>{HEADERS_SUFFIX}",
+        "JSON object of headers for http(s) sources on that host; they beat AIM_HTTP_HEADERS",
+        parse=string_map,
+        secret=True,
+    )
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str], problems: list[str]) -> Self:
+        """Read an environment; what cannot be used adds a line to `problems`."""
+        headers: dict[str, dict[str, str]] = {}
+        for name, text in environ.items():
+            host = name.removesuffix(HEADERS_SUFFIX)
+            if host in ("", name) or not text.strip():
+                continue
+            try:
+                headers[host.lower()] = string_map(text)
+            except Malformed as error:
+                problems.append(f"{name}: its value is not {error}")
+        return dataclasses.replace(read(cls, environ, problems), headers=headers)
+
+    def headers_for(self, host: str) -> dict[str, str]:
+        """Return the headers for a host, names in lower case."""
+        return {name.lower(): value for name, value in (self.headers or {}).get(host, {}).items()}

@@ -1,0 +1,437 @@
+"""Archives that are unpacked onto a volume: friendly ones, hostile ones, damaged ones, interrupted ones."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import os
+import struct
+import subprocess
+import tarfile
+import zipfile
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from downloader.archives import Entry
+from downloader.archives.judgement import ALWAYS_ALLOWED, MAX_ENTRIES, judge
+from downloader.archives.volume import FILES_AT_ONCE, UnpackingVolume
+from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile
+from downloader.errors import Cancelled, ConfigurationError, DownloadError, IntegrityError, NoSpace, SourceNotFound
+from downloader.volume.disk import Disk
+from downloader.volume.files import Kind
+from tests.command import content, model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from downloader.volume.files import FileOperations, Space
+
+FILES = {
+    "config.json": b"{}",
+    "empty": b"",
+    "weights/model.bin": os.urandom(5 << 20),
+    "weights/deep/er/vocabulary.txt": b"word\n" * 1000,
+}
+SECRET = b"what nobody may touch"
+
+
+def tar(files: Mapping[str, bytes], *, mode: str = "w", prefix: str = "") -> bytes:
+    return members(*((tarfile.TarInfo(prefix + path), data) for path, data in files.items()), mode=mode)
+
+
+def members(*entries: tuple[tarfile.TarInfo, bytes], mode: str = "w") -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode=mode) as archive:  # type: ignore[call-overload]
+        for member, data in entries:
+            member.size = member.size or len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, link
+    return info
+
+
+def zipped(files: Mapping[str, bytes], modes: Mapping[str, int] | None = None) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path, data in files.items():
+            info = zipfile.ZipInfo(path)
+            info.external_attr = (modes or {}).get(path, 0o100644) << 16
+            info.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(info, data)
+    return buffer.getvalue()
+
+
+def manifest_of(name: str, data: bytes, *, proved: bool = True) -> Manifest:
+    digests = (Digest(Algorithm.SHA256, hashlib.sha256(data).hexdigest()),) if proved else ()
+    return Manifest(f"https://host/{name}", (RemoteFile(name, len(data), digests, validator='"tag"'),))
+
+
+class Landing:
+    """A folder that an archive goes to. `bring` does what a run does; it returns whether there was anything to do."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "target"
+        self.folder.mkdir()
+        self.outside = folder / "outside.txt"
+        self.outside.write_bytes(SECRET)
+
+    def bring(
+        self,
+        name: str,
+        data: bytes,
+        *,
+        check: Callable[[], None] = lambda: None,
+        files: FileOperations | None = None,
+        proved: bool = True,
+    ) -> bool:
+        manifest = manifest_of(name, data, proved=proved)
+        (archive,) = manifest.files
+        sha256 = hashlib.sha256(data).hexdigest()
+        with UnpackingVolume(self.folder, check=check, files=files, ttl=60) as volume:
+            if volume.survey(manifest).published:
+                return False
+            with volume.lease(manifest.uri):
+                (holding,) = volume.survey(manifest).holdings
+                if holding.state.value != "proved":
+                    partial = volume.partial(archive)
+                    partial.write(0, memoryview(data))
+                    for span in partial.missing():
+                        partial.complete(span)
+                    partial.commit(sha256)
+                volume.publish(manifest, {name: sha256})
+        return True
+
+    def state(self, name: str, data: bytes) -> tuple[bool, str]:
+        with UnpackingVolume(self.folder, check=lambda: None, ttl=60) as volume:
+            survey = volume.survey(manifest_of(name, data))
+        return survey.published, survey.holdings[0].state.value
+
+
+@pytest.fixture
+def landing(tmp_path: Path) -> Iterator[Landing]:
+    landing = Landing(tmp_path)
+    yield landing
+    assert landing.outside.read_bytes() == SECRET
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["outside.txt", "target"]
+
+
+FRIENDLY = {
+    "model.tar": tar(FILES),
+    "model.tar.gz": tar(FILES, mode="w:gz"),
+    "model.tgz": tar(FILES, mode="w:gz", prefix="./"),
+    "MODEL.TGZ": tar(FILES, mode="w:gz", prefix=".//"),
+    "gzipped all the same.tar": tar(FILES, mode="w:gz"),
+    "in two gzip members.tar.gz": gzip.compress(tar(FILES)[:5000]) + gzip.compress(tar(FILES)[5000:]),
+    "below/a/prefix.zip": zipped(FILES),
+    "model.zip": zipped({"weights/": b"", **FILES}),
+}
+
+
+@pytest.mark.parametrize("name", FRIENDLY)
+def test_an_archive_becomes_its_files_and_nothing_else_is_left(landing: Landing, name: str) -> None:
+    landing.bring(name, FRIENDLY[name])
+    assert model(landing.folder) == FILES
+    assert not (landing.folder / ".downloading").exists()
+    subprocess.run(["sha256sum", "-c", "--quiet", ".artifact.sha256"], cwd=landing.folder, check=True)
+
+
+@pytest.mark.parametrize("name", ["model.tar.gz", "model.zip"])
+def test_a_second_run_has_nothing_to_do(landing: Landing, name: str) -> None:
+    landing.bring(name, FRIENDLY[name])
+    before = {path: path.stat().st_mtime_ns for path in landing.folder.rglob("*")}
+    assert landing.bring(name, FRIENDLY[name]) is False
+    assert {path: path.stat().st_mtime_ns for path in landing.folder.rglob("*")} == before
+
+
+@pytest.mark.parametrize("harm", ["remove", "truncate", "rewrite", "forget the list", "shorten the list"])
+def test_what_was_harmed_since_is_brought_again(landing: Landing, harm: str) -> None:
+    data = FRIENDLY["model.tgz"]
+    landing.bring("model.tgz", data)
+    victim, marker = landing.folder / "weights/model.bin", landing.folder / ".artifact.sha256"
+    if harm == "remove":
+        victim.unlink()
+    elif harm == "truncate":
+        os.truncate(victim, 100)
+    elif harm == "rewrite":
+        victim.write_bytes(bytes(len(FILES["weights/model.bin"])))
+    elif harm == "forget the list":
+        marker.unlink()
+    else:
+        marker.write_text("".join(marker.read_text().splitlines(keepends=True)[:-1]))
+    assert landing.state("model.tgz", data) == (False, "missing")
+    assert landing.bring("model.tgz", data) is True
+    assert model(landing.folder) == FILES
+
+
+def test_another_archive_of_the_same_name_is_brought(landing: Landing) -> None:
+    landing.bring("model.zip", FRIENDLY["model.zip"])
+    newer = zipped({**FILES, "config.json": b'{"newer": true}'})
+    assert landing.bring("model.zip", newer) is True
+    assert (landing.folder / "config.json").read_bytes() == b'{"newer": true}'
+
+
+def test_what_else_is_in_the_folder_stays(landing: Landing) -> None:
+    (landing.folder / "weights").mkdir()
+    (landing.folder / "weights/mine.txt").write_bytes(b"mine")
+    landing.bring("model.tar", FRIENDLY["model.tar"])
+    assert model(landing.folder) == {**FILES, "weights/mine.txt": b"mine"}
+
+
+def test_links_within_the_archive_become_copies(landing: Landing) -> None:
+    data = members(
+        (member("early", tarfile.SYMTYPE, "weights/model.bin"), b""),
+        *((member(path), data) for path, data in FILES.items()),
+        (member("weights/deep/up", tarfile.SYMTYPE, "../../config.json"), b""),
+        (member("weights/up again", tarfile.SYMTYPE, "deep/up"), b""),
+        (member("hard", tarfile.LNKTYPE, "weights/model.bin"), b""),
+    )
+    landing.bring("model.tar", data)
+    copies = {
+        "early": FILES["weights/model.bin"],
+        "hard": FILES["weights/model.bin"],
+        "weights/deep/up": FILES["config.json"],
+        "weights/up again": FILES["config.json"],
+    }
+    assert model(landing.folder) == {**FILES, **copies}
+    assert not any(
+        path.is_symlink() or path.stat().st_nlink > 1 for path in landing.folder.rglob("*") if path.is_file()
+    )
+
+
+def test_a_symlink_in_a_zip_becomes_a_copy(landing: Landing) -> None:
+    landing.bring("model.zip", zipped({"a": b"bytes", "b": b"a"}, {"b": 0o120777}))
+    assert model(landing.folder) == {"a": b"bytes", "b": b"bytes"}
+
+
+def test_an_archive_may_hold_a_file_of_its_own_name(landing: Landing) -> None:
+    landing.bring("model.tar", data := tar({"model.tar": b"not an archive"}))
+    assert model(landing.folder) == {"model.tar": b"not an archive"}
+    assert landing.bring("model.tar", data) is False
+
+
+def test_a_checksum_list_in_the_archive_is_written_anew(landing: Landing) -> None:
+    landing.bring("model.tar", tar({**FILES, ".artifact.sha256": b"0" * 64 + b"  elsewhere\n"}))
+    assert model(landing.folder) == FILES
+    assert b"elsewhere" not in (landing.folder / ".artifact.sha256").read_bytes()
+
+
+def patched(data: bytes, signature: bytes, offset: int, value: bytes) -> bytes:
+    """Return a zip with a field of each header of one kind overwritten."""
+    found, patched = -1, bytearray(data)
+    while (found := data.find(signature, found + 1)) != -1:
+        patched[found + offset : found + offset + len(value)] = value
+    return bytes(patched)
+
+
+def claiming(size: int) -> bytes:
+    """Return a tar whose one member claims so many bytes."""
+    info = tarfile.TarInfo("huge.bin")
+    info.size = size
+    return info.tobuf(tarfile.GNU_FORMAT) + bytes(1024)
+
+
+REFUSED = {
+    "a name leads up": tar({"ok": b"", "../outside.txt": b"evil"}),
+    "a name leads up half-way": tar({"a/../../outside.txt": b"evil"}),
+    "a name is absolute": tar({"/etc/evil": b"evil"}),
+    "a name has a line break": tar({"a\nb": b""}),
+    "a name is too long": tar({"a" * 256: b""}),
+    "a name is ours": tar({".downloading/lease.1": b"evil"}),
+    "a name is there twice": tar({"a": b"1"})[:1024] + tar({"a": b"2"}),
+    "a name is there twice, spelled differently": tar({"a": b"1", "./a": b"2"}),
+    "a file is also a folder with files": tar({"a": b"", "a/b": b""}),
+    "a file is also an empty folder": members((member("a"), b""), (member("a/", tarfile.DIRTYPE), b"")),
+    "a symlink is absolute": members((member("passwd", tarfile.SYMTYPE, "/etc/passwd"), b"")),
+    "a symlink leads out": members((member("a", tarfile.SYMTYPE, "../outside.txt"), b"")),
+    "a symlink leads out half-way": members((member("a/b", tarfile.SYMTYPE, "../c/../../outside.txt"), b"")),
+    "a file goes through a symlink": members((member("a", tarfile.SYMTYPE, "."), b""), (member("a/evil"), b"evil")),
+    "a symlink means a folder": members((member("b/c"), b""), (member("a", tarfile.SYMTYPE, "b"), b"")),
+    "a symlink means nothing": members((member("a", tarfile.SYMTYPE, "b"), b"")),
+    "symlinks mean each other": members(
+        (member("a", tarfile.SYMTYPE, "b"), b""), (member("b", tarfile.SYMTYPE, "a"), b"")
+    ),
+    "a hard link leads out": members((member("a", tarfile.LNKTYPE, "../outside.txt"), b"")),
+    "a hard link is absolute": members((member("a", tarfile.LNKTYPE, "/etc/passwd"), b"")),
+    "there is a character device": members((member("null", tarfile.CHRTYPE), b"")),
+    "there is a block device": members((member("sda", tarfile.BLKTYPE), b"")),
+    "there is a fifo": members((member("pipe", tarfile.FIFOTYPE), b"")),
+    "it is a bomb": claiming(ALWAYS_ALLOWED + 1),
+    "a name in a zip leads up": zipped({"../outside.txt": b"evil"}),
+    "a name in a zip is absolute": zipped({"/etc/evil": b"evil"}),
+    "a symlink in a zip leads out": zipped({"a": b"../outside.txt"}, {"a": 0o120777}),
+    "there is a device in a zip": zipped({"null": b""}, {"null": 0o020666}),
+    "there is a fifo in a zip": zipped({"pipe": b""}, {"pipe": 0o010644}),
+    "a zip is a bomb": patched(zipped({"a": b""}), b"PK\1\2", 24, struct.pack("<I", ALWAYS_ALLOWED + 1)),
+}
+
+
+def suffix(data: bytes) -> str:
+    return ".zip" if data.startswith(b"PK") else ".tar"
+
+
+@pytest.mark.parametrize("sentence", REFUSED)
+def test_an_archive_is_refused_as_a_whole_where(landing: Landing, sentence: str) -> None:
+    data = REFUSED[sentence]
+    (landing.folder / "mine.txt").write_bytes(b"mine")
+    with pytest.raises(ConfigurationError) as caught:
+        landing.bring("model" + suffix(data), data)
+    assert caught.value.exit_status == 78
+    assert "is refused" in caught.value.message
+    assert sorted(model(landing.folder)) == [".downloading/ledger", "mine.txt", "model" + suffix(data)]
+
+
+def test_an_archive_with_too_many_entries_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="entries"):
+        judge((Entry(str(number), Kind.FILE) for number in range(MAX_ENTRIES + 1)), 1 << 30, "model.tar")
+
+
+def test_links_count_towards_what_an_archive_may_unpack_to() -> None:
+    entries = [Entry("a", Kind.FILE, ALWAYS_ALLOWED // 2)]
+    entries += [Entry(str(number), Kind.SYMLINK, link="a") for number in range(2)]
+    with pytest.raises(ConfigurationError, match="bomb"):
+        judge(entries, 1000, "model.tar")
+
+
+def test_a_large_archive_may_unpack_to_more() -> None:
+    assert judge([Entry("a", Kind.FILE, 50 << 30)], 1 << 30, "model.tar").files == {"a": 50 << 30}
+
+
+@pytest.mark.parametrize("data", [tar({}), zipped({}), zipped({"folder/": b""}), tar({".artifact.sha256": b""})])
+def test_an_archive_without_files_is_no_artifact(landing: Landing, data: bytes) -> None:
+    with pytest.raises(SourceNotFound):
+        landing.bring("model" + suffix(data), data)
+
+
+def in_the_middle(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+HEADERS = tar({"a": b"1", "b": b"2"})
+PAX = tarfile.TarInfo("x")
+PAX.type, PAX.size = tarfile.XHDTYPE, 8 << 30
+NEGATIVE = bytearray(tarfile.TarInfo("x").tobuf())
+NEGATIVE[124:136] = b"\xff" * 11 + b"\xf0"
+NEGATIVE[148:156] = b"%06o\0 " % (sum(NEGATIVE[:148]) + 8 * 32 + sum(NEGATIVE[156:512]))
+
+DAMAGED = {
+    "a tar ends in the middle": ("a.tar", in_the_middle(FRIENDLY["model.tar"])),
+    "a tar ends before its end mark": ("a.tar", HEADERS[:2048]),
+    "a tar has a damaged header, at which Python would end silently": (
+        "a.tar",
+        HEADERS[:1030] + b"?" + HEADERS[1031:],
+    ),
+    "a tar has an extension of 8 GiB": ("a.tar", PAX.tobuf(tarfile.GNU_FORMAT) + bytes(1024)),
+    "a tar has a size below nothing": ("a.tar", bytes(NEGATIVE) + bytes(1024)),
+    "a gzipped tar ends in the middle": ("a.tgz", in_the_middle(FRIENDLY["model.tgz"])),
+    "a gzipped tar ends before its checksum": ("a.tgz", FRIENDLY["model.tgz"][:-8]),
+    "a gzipped tar has a wrong checksum": ("a.tgz", FRIENDLY["model.tgz"][:-8] + b"12345678"),
+    "a zip ends in the middle": ("a.zip", in_the_middle(FRIENDLY["model.zip"])),
+    "a zip has a wrong checksum": ("a.zip", patched(zipped(FILES), b"PK\1\2", 16, b"1234")),
+    "a zip is encrypted": ("a.zip", patched(zipped(FILES), b"PK\1\2", 8, b"\1\0")),
+    "a zip is packed in an unknown way": ("a.zip", patched(zipped(FILES), b"PK\1\2", 10, b"\x62\0")),
+    "it is something else": ("a.tar.gz", b"<html>log in</html>" * 100),
+    "it is empty": ("a.tar", b""),
+    "it is an empty zip": ("a.zip", b""),
+    "it is a zip by name only": ("a.zip", FRIENDLY["model.tar"]),
+}
+
+
+@pytest.mark.parametrize("sentence", DAMAGED)
+def test_an_archive_cannot_be_unpacked_when(landing: Landing, sentence: str) -> None:
+    name, data = DAMAGED[sentence]
+    with pytest.raises(IntegrityError) as caught:
+        landing.bring(name, data)
+    assert f"the archive {name} cannot be unpacked" in caught.value.message
+    assert not (landing.folder / ".artifact.sha256").exists()
+    assert (landing.folder / name).exists()
+
+
+def test_a_damaged_archive_is_fetched_again_if_nothing_but_its_size_spoke_for_it(landing: Landing) -> None:
+    with pytest.raises(IntegrityError):
+        landing.bring("a.tgz", in_the_middle(FRIENDLY["model.tgz"]), proved=False)
+    assert not (landing.folder / "a.tgz").exists()
+
+
+SMALL = {
+    "a.tar": tar({"a": b"123", "b/c": b"4" * 600}),
+    "a.tgz": tar({"a": b"123", "b/c": b"4" * 600}, mode="w:gz"),
+    "a.zip": zipped({"a": b"123", "b/c": b"4" * 600}),
+}
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.sampled_from(sorted(SMALL)), place=st.floats(0, 1), change=st.binary(max_size=24), cut=st.booleans())
+def test_whatever_is_wrong_with_an_archive_the_error_is_ours_and_nothing_gets_out(
+    tmp_path_factory: pytest.TempPathFactory,
+    name: str,
+    place: float,
+    change: bytes,
+    cut: bool,  # noqa: FBT001
+) -> None:
+    data = SMALL[name]
+    position = int(place * len(data))
+    broken = data[:position] + change + (b"" if cut else data[position + len(change) :])
+    folder = tmp_path_factory.mktemp("archive")
+    landing = Landing(folder)
+    try:
+        landing.bring(name, broken)
+    except DownloadError:
+        assert not (landing.folder / ".artifact.sha256").exists()
+    else:
+        subprocess.run(["sha256sum", "-c", "--quiet", ".artifact.sha256"], cwd=landing.folder, check=True)
+    assert sorted(content(folder).keys() - {f"target/{path}" for path in content(landing.folder)}) == ["outside.txt"]
+    assert landing.outside.read_bytes() == SECRET
+
+
+class SmallDisk(Disk):
+    """A real disk with little room."""
+
+    def space(self) -> Space:
+        return super().space()._replace(free_bytes=4 << 20)
+
+
+def test_contents_that_have_no_room_are_not_begun(landing: Landing) -> None:
+    data = tar({"a": bytes(8 << 20)}, mode="w:gz")
+    with pytest.raises(NoSpace):
+        landing.bring("model.tgz", data, files=SmallDisk(landing.folder))
+    assert sorted(model(landing.folder)) == [".downloading/ledger", "model.tgz"]
+
+
+def patience(checks: int) -> Callable[[], None]:
+    """Return a check that ends the run when it has been asked so often."""
+    left = iter(range(checks))
+
+    def check() -> None:
+        if next(left, None) is None:
+            raise Cancelled
+
+    return check
+
+
+def test_an_unpacking_that_was_ended_goes_on_with_what_is_missing(landing: Landing) -> None:
+    files = {f"part-{number:03}": bytes([number]) * 10 for number in range(2 * FILES_AT_ONCE)}
+    data = tar(files)
+    with pytest.raises(Cancelled):
+        landing.bring("model.tar", data, check=patience(len(files) + 3 * FILES_AT_ONCE))
+    landed = {path: path.stat().st_ino for path in landing.folder.glob("part-*")}
+    assert len(landed) == FILES_AT_ONCE
+    landing.bring("model.tar", data)
+    assert model(landing.folder) == files
+    assert {path: path.stat().st_ino for path in landed} == landed
+
+
+@pytest.mark.parametrize("checks", range(0, 15, 2))
+def test_whenever_it_is_ended_the_next_run_completes_it(landing: Landing, checks: int) -> None:
+    with pytest.raises(Cancelled):
+        landing.bring("model.tgz", FRIENDLY["model.tgz"], check=patience(checks))
+    landing.bring("model.tgz", FRIENDLY["model.tgz"])
+    assert model(landing.folder) == FILES
