@@ -1,159 +1,29 @@
-"""Two at once: one works, the others wait; the dead and the frozen are replaced, and can do no harm when they wake."""
+"""The lease: who may take it when, and how the one who lost it learns of that."""
 
 from __future__ import annotations
 
 import errno
 import json
 import os
-import signal
-import subprocess
-import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from downloader.artifact import Span
 from downloader.errors import Cancelled, InternalError, LeaseLost
-from downloader.volume import State, Volume
+from downloader.volume import Volume
 from downloader.volume.disk import Disk
 from downloader.volume.lease import Holder, render
 from downloader.volume.process import Process
-from tests.volume.artifacts import URI, download, fill, manifest_of, sha256, states
-from tests.volume.holder import DATA, HALF, PATH
+from tests.volume.artifacts import URI, download, fill, manifest_of, sha256
+from tests.volume.contest import FILES, Clock, elsewhere, lease_file
+from tests.volume.holder import DATA, HALF
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-ROOT = Path(__file__).parents[2]
-FILES = {PATH: DATA}
-
-
-class Other:
-    """The process of `holder.py`."""
-
-    def __init__(self, target: Path, ttl: float, container: list[str]) -> None:
-        command = [*container, sys.executable, "-m", "tests.volume.holder", str(target), str(ttl)]
-        self.process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.held = self.answer() == "ok"
-
-    def do(self, deed: str) -> str:
-        self.ask(deed)
-        return self.answer()
-
-    def ask(self, deed: str) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{deed}\n")
-        self.process.stdin.flush()
-
-    def answer(self) -> str:
-        assert self.process.stdout is not None
-        return self.process.stdout.readline().strip()
-
-    def signal(self, number: int) -> None:
-        self.process.send_signal(number)
-
-
-@contextmanager
-def another(target: Path, ttl: float, container: list[str] | None = None) -> Iterator[Other]:
-    other = Other(target, ttl, container or [])
-    try:
-        assert other.held
-        yield other
-    finally:
-        other.process.kill()
-        other.process.wait()
-        for pipe in (other.process.stdin, other.process.stdout):
-            if pipe is not None:
-                pipe.close()
-
-
-def lease_file(target: Path, epoch: int, *, process: Process, beats: int = 0, token: str = "theirs") -> Path:
-    path = target / f".downloading/lease.{epoch}"
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(render(Holder(token, process, URI), beats))
-    return path
-
-
-def elsewhere() -> Process:
-    return replace(Process.current(), host="another-node", boot="another-boot")
-
-
-class Clock:
-    """Time passes only in sleeps."""
-
-    def __init__(self, meanwhile: Callable[[int], None] = lambda _: None) -> None:
-        self.now = 1000.0
-        self.sleeps = 0
-        self._meanwhile = meanwhile
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-        self.sleeps += 1
-        self._meanwhile(self.sleeps)
-
-
-def test_a_killed_holder_is_replaced_at_once_and_its_bytes_are_kept(tmp_path: Path) -> None:
-    with another(tmp_path, 3600) as other:
-        assert other.do("first half") == "ok"
-        other.signal(signal.SIGKILL)
-        other.process.wait()
-        waits: list[str] = []
-        volume = Volume(tmp_path, ttl=3600, journal_above=1 << 20)
-        with volume.lease(URI, waiting=lambda holder, _: waits.append(holder)):
-            assert fill(volume, manifest_of(FILES).files[0], DATA) == len(DATA) - HALF
-    assert waits == []
-    assert (tmp_path / PATH).read_bytes() == DATA
-
-
-def test_a_killed_holder_that_nobody_has_buried_yet_is_replaced_at_once(tmp_path: Path) -> None:
-    with another(tmp_path, 3600) as other:
-        other.signal(signal.SIGKILL)
-        os.waitid(os.P_PID, other.process.pid, os.WEXITED | os.WNOWAIT)
-        with Volume(tmp_path, ttl=3600).lease(URI, waiting=lambda *_: pytest.fail("it waited for a zombie")):
-            pass
-
-
-def test_a_holder_killed_in_another_container_is_replaced_after_its_time(tmp_path: Path) -> None:
-    """Its process cannot be seen from here, only that its lease does not change any more."""
-    container = ["unshare", "--pid", "--fork", "--kill-child"]
-    if subprocess.run([*container, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("needs the right to make pid namespaces")
-    with another(tmp_path, 0.6, container) as other:
-        assert other.do("first half") == "ok"
-        other.signal(signal.SIGKILL)
-        other.process.wait()
-        waits: list[float] = []
-        volume = Volume(tmp_path, ttl=0.6, journal_above=1 << 20)
-        with volume.lease(URI, waiting=lambda _, quiet: waits.append(quiet)):
-            assert fill(volume, manifest_of(FILES).files[0], DATA) == len(DATA) - HALF
-    assert 0.3 < max(waits) < 0.6
-
-
-def test_a_frozen_holder_is_replaced_and_can_publish_nothing_when_it_wakes(tmp_path: Path) -> None:
-    with another(tmp_path, 0.6) as other:
-        assert other.do("first half") == "ok"
-        other.signal(signal.SIGSTOP)
-        volume = Volume(tmp_path, ttl=0.6, journal_above=1 << 20)
-        waits: list[str] = []
-        with volume.lease(URI, waiting=lambda holder, _: waits.append(holder)):
-            assert states(volume.survey(manifest_of(FILES))) == {PATH: State.PARTIAL}
-            other.signal(signal.SIGCONT)
-            assert other.do("second half") == "LeaseLost"
-            assert other.do("commit") in ("LeaseLost", "InternalError")
-            assert other.do("publish") == "LeaseLost"
-            assert [path.name for path in tmp_path.iterdir()] == [".downloading"]
-            assert fill(volume, manifest_of(FILES).files[0], DATA) == len(DATA) - HALF
-            assert other.do("publish") == "LeaseLost"
-            volume.check_lease()
-    assert str(other.process.pid) in waits[0]
-    assert URI in waits[0]
+    from pathlib import Path
 
 
 def test_a_holder_frozen_right_before_its_rename_finds_its_paths_gone(tmp_path: Path) -> None:
@@ -239,39 +109,6 @@ def test_two_that_were_fast_at_once_do_not_both_hold_it(tmp_path: Path, found: i
     assert [path.name for path in (tmp_path / ".downloading").iterdir()] == [f"lease.{raced}"]
 
 
-def test_a_living_holder_is_waited_for_however_long_it_takes(tmp_path: Path) -> None:
-    with another(tmp_path, 0.3) as other:
-        waits: list[float] = []
-
-        def waiting(holder: str, quiet: float) -> None:
-            assert str(other.process.pid) in holder
-            waits.append(quiet)
-            if len(waits) == 40:  # at least four times to live
-                assert other.process.stdin is not None
-                other.process.stdin.close()
-
-        started = time.monotonic()
-        with Volume(tmp_path, ttl=0.3).lease(URI, waiting=waiting):
-            assert len(waits) >= 40
-        assert time.monotonic() - started > 0.9
-        assert max(waits) < 0.3
-
-
-def test_the_second_run_waits_and_then_finds_everything_done(tmp_path: Path) -> None:
-    with another(tmp_path, 5) as other:
-        assert [other.do(deed) for deed in ("first half", "second half", "commit", "publish")] == ["ok"] * 4
-        assert other.process.stdin is not None
-        other.process.stdin.close()
-        assert download(Volume(tmp_path, ttl=5), FILES) == 0
-
-
-def test_of_many_contenders_one_holds_the_lease_at_a_time(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.volume.contender", str(tmp_path), "12"]
-    contenders = [subprocess.Popen(command, cwd=ROOT) for _ in range(4)]
-    assert [contender.wait(50) for contender in contenders] == [0] * 4
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_wait_can_be_ended(tmp_path: Path) -> None:
     lease_file(tmp_path, 1, process=elsewhere())
 
@@ -317,38 +154,6 @@ def test_a_lease_that_says_nothing_is_given_its_time(tmp_path: Path, content: by
     clock = Clock()
     with Volume(tmp_path, ttl=60, clock=clock).lease(URI, sleep=clock.sleep):
         assert clock.now >= 1060
-
-
-@pytest.mark.parametrize("part", ["host", "boot", "namespace"])
-def test_a_process_that_cannot_be_seen_from_here_is_never_said_to_be_gone(part: str) -> None:
-    gone = replace(Process.current(), pid=2**22 + 1)
-    assert gone.is_gone()
-    assert not replace(gone, **{part: 1 if part == "namespace" else "other"}).is_gone()  # type: ignore[arg-type]
-    assert not replace(gone, **{part: 0 if part == "namespace" else ""}).is_gone()  # type: ignore[arg-type]
-
-
-def test_a_process_that_is_hidden_from_us_is_not_said_to_be_gone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Some systems show users only their own processes in /proc."""
-    child = subprocess.Popen(["sleep", "60"])
-    holder = replace(Process.current(), pid=child.pid, started="12345")
-    try:
-        hidden = tmp_path / "proc"
-        for part in ("self", "sys"):
-            (hidden / part).parent.mkdir(exist_ok=True)
-            (hidden / part).symlink_to(f"/proc/{part}")
-        monkeypatch.setattr("downloader.volume.process._PROC", hidden)
-        assert not holder.is_gone()
-    finally:
-        child.kill()
-        child.wait()
-    assert holder.is_gone()
-
-
-def test_another_process_under_the_same_pid_is_not_the_holder() -> None:
-    assert not Process.current().is_gone()
-    assert replace(Process.current(), started="1").is_gone()
 
 
 def test_a_takeover_that_died_half_way_loses_no_partial(tmp_path: Path) -> None:

@@ -2,55 +2,22 @@
 
 from __future__ import annotations
 
-import ctypes
-import logging
-import mmap
 import os
-import stat
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 
-from downloader.artifact import RemoteFile, Span
-from downloader.errors import IntegrityError, InternalError, VolumeError
+from downloader.artifact import Span
+from downloader.errors import InternalError, VolumeError
 from downloader.volume import Volume
 from downloader.volume.disk import Disk
-from tests.volume.artifacts import URI, fill, noise, remote, sha256
+from tests.volume.artifacts import URI, fill, remote, sha256
+from tests.volume.partials import DATA, FILE, SMALL, kill, part_of, put, reopened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
-
-    from downloader.volume import Partial
-
-DATA = noise(1 << 20)
-FILE = remote("folder/model.bin", DATA)
-SMALL = remote("config.json", b'{"a": 1}')
-
-
-def put(partial: Partial, start: int, stop: int, data: bytes = DATA) -> None:
-    partial.write(start, memoryview(bytearray(data[start:stop])))
-    partial.complete(Span(start, stop))
-
-
-def part_of(target: Path, file: RemoteFile = FILE) -> Path:
-    return next(target.glob(f".downloading/parts.*/{file.identity}.part"))
-
-
-def reopened(target: Path) -> Partial:
-    """Return the partial as a process sees it that comes after a kill: nothing was closed or flushed."""
-    volume = Volume(target, journal_above=64 << 10, batch=256 << 10)
-    lease = volume.lease(URI)
-    lease.__enter__()
-    return volume.partial(FILE)
-
-
-def kill(target: Path) -> None:
-    """Make the lease look like that of a dead process."""
-    for lease in target.glob(".downloading/lease.*"):
-        lease.unlink()
 
 
 def test_a_file_gets_its_final_name_by_commit_and_not_before(volume: Volume, target: Path) -> None:
@@ -304,153 +271,3 @@ def test_commit_many_commits_what_it_can_and_tells_of_the_rest(volume: Volume, t
     with pytest.raises(VolumeError, match="b is a folder"):
         volume.commit_many(partials)
     assert [(target / path).is_file() for path in ("a", "b", "c")] == [True, False, True]
-
-
-# Past the page cache
-
-
-def aligned(data: bytes) -> memoryview:
-    memory = mmap.mmap(-1, len(data))
-    memory[:] = data
-    return memoryview(memory)
-
-
-def test_aligned_and_other_writes_make_one_file(volume: Volume, target: Path) -> None:
-    data = noise((1 << 20) + 123)
-    file = remote("model.bin", data)
-    partial = volume.partial(file)
-    partial.write(0, aligned(data[: 512 << 10]))
-    partial.write(512 << 10, aligned(data[512 << 10 : (1 << 20)])[:4096])
-    partial.write((512 << 10) + 4096, memoryview(bytearray(data[(512 << 10) + 4096 :])))
-    partial.complete(Span(0, file.size))
-    partial.commit(sha256(data))
-    assert (target / "model.bin").read_bytes() == data
-
-
-class Refusing(Disk):
-    """A file system that opens files for direct writes and then does not take them."""
-
-    def write_direct(self, handle: int, offset: int, data: memoryview) -> bool:
-        del handle, offset, data
-        return False
-
-
-class Unable(Disk):
-    """A file system that has no direct writes."""
-
-    def open_direct(self, path: str) -> int | None:
-        del path
-        return None
-
-
-@pytest.mark.parametrize("kind", [Refusing, Unable])
-def test_without_direct_writes_it_goes_on_and_says_so_to_whoever_debugs(
-    target: Path, kind: type[Disk], caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.DEBUG)
-    volume = Volume(target, files=kind(target), journal_above=64 << 10)
-    with volume.lease(URI):
-        partial = volume.partial(FILE)
-        partial.write(0, aligned(DATA))
-        partial.complete(Span(0, len(DATA)))
-        partial.commit(sha256(DATA))
-    assert (target / FILE.path).read_bytes() == DATA
-    assert sum("direct writes" in record.message for record in caplog.records) == 1
-    assert all(record.levelno == logging.DEBUG for record in caplog.records)
-
-
-def test_direct_writes_leave_the_page_cache_alone(volume: Volume, target: Path) -> None:
-    data = noise(8 << 20)
-    file = remote("model.bin", data)
-    partial = volume.partial(file)
-    if partial._direct is None:  # noqa: SLF001 -- the only way to know why there is nothing to see
-        pytest.skip("no direct writes on this file system")
-    partial.write(0, aligned(data))
-    part = part_of(target, file)
-    assert cached_pages(part) == 0
-    partial.complete(Span(0, len(data)))
-    partial.commit(sha256(data))
-    assert cached_pages(target / "model.bin") == 0
-
-
-def test_buffered_writes_leave_the_page_cache_after_the_batch(target: Path) -> None:
-    data = noise(2 << 20)
-    file = remote("model.bin", data)
-    volume = Volume(target, files=Unable(target), journal_above=64 << 10, batch=256 << 10)
-    with volume.lease(URI):
-        partial = volume.partial(file)
-        for start in range(0, len(data), 64 << 10):
-            put(partial, start, start + (64 << 10), data)
-        assert cached_pages(part_of(target, file)) * 4096 <= 512 << 10
-        partial.commit(sha256(data))
-
-
-def cached_pages(path: Path) -> int:
-    """Count the pages of a file that are in the page cache."""
-    size = path.stat().st_size
-    pages = -(-size // mmap.PAGESIZE)
-    answer = (ctypes.c_ubyte * pages)()
-    with path.open("rb") as file, mmap.mmap(file.fileno(), size, access=mmap.ACCESS_COPY) as memory:
-        start = ctypes.c_char.from_buffer(memory)
-        failed = ctypes.CDLL(None).mincore(ctypes.c_void_p(ctypes.addressof(start)), ctypes.c_size_t(size), answer)
-        del start
-    assert not failed
-    return sum(page & 1 for page in answer)
-
-
-# Another program's file
-
-
-def test_a_file_of_another_program_is_adopted_with_our_mode(volume: Volume, target: Path) -> None:
-    path = volume.foreign_path(FILE)
-    path.write_bytes(DATA)
-    path.chmod(0o600)
-    partial = volume.partial(FILE)
-    put(partial, 0, 1000, bytes(1000))
-    partial.adopt()
-    assert partial.missing() == []
-    view = memoryview(bytearray(len(DATA)))
-    assert partial.readinto(0, view) == len(DATA)
-    assert view == DATA
-    partial.commit(sha256(DATA))
-    assert (target / FILE.path).read_bytes() == DATA
-    assert stat.S_IMODE((target / FILE.path).stat().st_mode) == 0o644 & ~umask()
-
-
-def test_an_adopted_file_survives_a_kill(volume: Volume, target: Path) -> None:
-    volume.foreign_path(FILE).write_bytes(DATA)
-    volume.partial(FILE).adopt()
-    kill(target)
-    assert reopened(target).missing() == []
-
-
-def test_an_adopted_file_of_another_size_is_refused(volume: Volume) -> None:
-    volume.foreign_path(FILE).write_bytes(DATA[:-1])
-    partial = volume.partial(FILE)
-    with pytest.raises(IntegrityError):
-        partial.adopt()
-    partial.close()
-
-
-@pytest.mark.parametrize("kind", ["missing", "symlink", "second name", "fifo"])
-def test_only_a_plain_file_of_its_own_is_adopted(volume: Volume, tmp_path: Path, kind: str) -> None:
-    outside = tmp_path / "outside"
-    outside.write_bytes(DATA)
-    path = volume.foreign_path(FILE)
-    makers: dict[str, Callable[[], None]] = {
-        "missing": lambda: None,
-        "symlink": lambda: path.symlink_to(outside),
-        "second name": lambda: os.link(outside, path),
-        "fifo": lambda: os.mkfifo(path),
-    }
-    makers[kind]()
-    partial = volume.partial(FILE)
-    with pytest.raises(VolumeError):
-        partial.adopt()
-    partial.close()
-
-
-def umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current

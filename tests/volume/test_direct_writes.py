@@ -1,0 +1,108 @@
+"""Past the page cache where that is possible, and never full of pages that nobody reads."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import mmap
+from typing import TYPE_CHECKING
+
+import pytest
+
+from downloader.artifact import Span
+from downloader.volume import Volume
+from downloader.volume.disk import Disk
+from tests.volume.artifacts import URI, noise, remote, sha256
+from tests.volume.partials import DATA, FILE, part_of, put
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def aligned(data: bytes) -> memoryview:
+    memory = mmap.mmap(-1, len(data))
+    memory[:] = data
+    return memoryview(memory)
+
+
+def test_aligned_and_other_writes_make_one_file(volume: Volume, target: Path) -> None:
+    data = noise((1 << 20) + 123)
+    file = remote("model.bin", data)
+    partial = volume.partial(file)
+    partial.write(0, aligned(data[: 512 << 10]))
+    partial.write(512 << 10, aligned(data[512 << 10 : (1 << 20)])[:4096])
+    partial.write((512 << 10) + 4096, memoryview(bytearray(data[(512 << 10) + 4096 :])))
+    partial.complete(Span(0, file.size))
+    partial.commit(sha256(data))
+    assert (target / "model.bin").read_bytes() == data
+
+
+class Refusing(Disk):
+    """A file system that opens files for direct writes and then does not take them."""
+
+    def write_direct(self, handle: int, offset: int, data: memoryview) -> bool:
+        del handle, offset, data
+        return False
+
+
+class Unable(Disk):
+    """A file system that has no direct writes."""
+
+    def open_direct(self, path: str) -> int | None:
+        del path
+        return None
+
+
+@pytest.mark.parametrize("kind", [Refusing, Unable])
+def test_without_direct_writes_it_goes_on_and_says_so_to_whoever_debugs(
+    target: Path, kind: type[Disk], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    volume = Volume(target, files=kind(target), journal_above=64 << 10)
+    with volume.lease(URI):
+        partial = volume.partial(FILE)
+        partial.write(0, aligned(DATA))
+        partial.complete(Span(0, len(DATA)))
+        partial.commit(sha256(DATA))
+    assert (target / FILE.path).read_bytes() == DATA
+    assert sum("direct writes" in record.message for record in caplog.records) == 1
+    assert all(record.levelno == logging.DEBUG for record in caplog.records)
+
+
+def test_direct_writes_leave_the_page_cache_alone(volume: Volume, target: Path) -> None:
+    data = noise(8 << 20)
+    file = remote("model.bin", data)
+    partial = volume.partial(file)
+    if partial._direct is None:  # noqa: SLF001 -- the only way to know why there is nothing to see
+        pytest.skip("no direct writes on this file system")
+    partial.write(0, aligned(data))
+    part = part_of(target, file)
+    assert cached_pages(part) == 0
+    partial.complete(Span(0, len(data)))
+    partial.commit(sha256(data))
+    assert cached_pages(target / "model.bin") == 0
+
+
+def test_buffered_writes_leave_the_page_cache_after_the_batch(target: Path) -> None:
+    data = noise(2 << 20)
+    file = remote("model.bin", data)
+    volume = Volume(target, files=Unable(target), journal_above=64 << 10, batch=256 << 10)
+    with volume.lease(URI):
+        partial = volume.partial(file)
+        for start in range(0, len(data), 64 << 10):
+            put(partial, start, start + (64 << 10), data)
+        assert cached_pages(part_of(target, file)) * 4096 <= 512 << 10
+        partial.commit(sha256(data))
+
+
+def cached_pages(path: Path) -> int:
+    """Count the pages of a file that are in the page cache."""
+    size = path.stat().st_size
+    pages = -(-size // mmap.PAGESIZE)
+    answer = (ctypes.c_ubyte * pages)()
+    with path.open("rb") as file, mmap.mmap(file.fileno(), size, access=mmap.ACCESS_COPY) as memory:
+        start = ctypes.c_char.from_buffer(memory)
+        failed = ctypes.CDLL(None).mincore(ctypes.c_void_p(ctypes.addressof(start)), ctypes.c_size_t(size), answer)
+        del start
+    assert not failed
+    return sum(page & 1 for page in answer)
