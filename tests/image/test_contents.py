@@ -80,8 +80,3 @@ def test_we_add_little_to_the_base(docker: Docker, image: str, base: str) -> Non
 def test_a_user_without_a_name_has_a_home_that_can_be_written(shell: Shell) -> None:
     script = 'test -w "$HOME" && test -w "$TMPDIR" && python -c "import pathlib; print(pathlib.Path.home())"'
     assert shell(script, user=STRANGER).strip() in WRITABLE
-
-
-@pytest.mark.parametrize("door", ["/check-size.sh", "/storage-initializer/scripts/initializer-entrypoint"])
-def test_every_door_is_there(door: str, shell: Shell) -> None:
-    assert shell(f"readlink -f {door}") == "/entrypoint.sh\n"

@@ -74,11 +74,16 @@ def test_a_job_brings_the_artifact_and_shows_it_in_the_status(place: Place, job:
     assert job.last_words.startswith("downloaded (exit status 0)")
 
 
-def test_a_second_pod_fetches_nothing(place: Place, job: Job) -> None:
+def test_a_second_pod_leaves_everything_as_it_is(place: Place, job: Job) -> None:
     job.run(place.uri, place.extra)
-    result = job.run(place.uri, place.extra)
-    assert result.status == 0
-    assert "0 bytes fetched" in result.stderr
+    before = identities(job.volume)
+    assert job.run(place.uri, place.extra).status == 0
+    assert identities(job.volume) == before
+
+
+def identities(folder: Path) -> dict[Path, tuple[int, int]]:
+    """Return what changes when a file is written or replaced."""
+    return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("protocol", ["XET", "HF_TRANSFER"])
@@ -92,6 +97,15 @@ def test_a_model_larger_than_the_memory_limit_is_brought(protocol: str, hub: Hub
     for piece in content.pieces():
         digest.update(piece)
     assert f"{digest.hexdigest()}  model.safetensors" in (job.volume / ".artifact.sha256").read_text()
+
+
+@pytest.mark.parametrize("protocol", ["XET", "HF_TRANSFER", "HTTP"])
+def test_many_small_files_need_few_processes(protocol: str, hub: Hub, job: Job) -> None:
+    files = {f"part-{number:03}.json": b"%d" % number for number in range(300)}
+    hub.create("org/many").commit(files)
+    result = job.run("hf://org/many", {"HF_ENDPOINT": hub.endpoint, "AIM_DOWNLOADER_PROTOCOL": protocol})
+    assert result.status == 0, result.stderr
+    assert model(job.volume) == files
 
 
 @dataclass
