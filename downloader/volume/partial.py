@@ -189,6 +189,16 @@ class Partial:
                 self._batch.forget(self)
                 self._gate.shut()
 
+    def wants_sync(self) -> bool:
+        """Say whether something was written that is not synced, once all writing has ended. For the committer."""
+        with self._syncing:
+            self._gate.drain()
+            return self._unsynced and not self._broken
+
+    def synced(self) -> None:
+        """Take note that everything was synced since `wants_sync`. For the committer."""
+        self._unsynced = False
+
     def seal(self) -> Stat:
         """Sync everything and describe the file that is about to get its final name. For the committer."""
         missing = self.missing()

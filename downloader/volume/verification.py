@@ -66,7 +66,8 @@ def verify(
             hint="download the artifact again; what is right is kept",
         )
     checksums = found[0]
-    paths = [path for path in checksums.files if selected(path)]
+    # Filters choose from a folder: where there is but one file, they had no say in what was downloaded.
+    paths = [path for path in checksums.files if selected(path) or len(checksums.files) == 1]
     with ThreadPoolExecutor(workers, thread_name_prefix="verify") as pool:
         reasons = list(pool.map(lambda path: _examine(files, path, checksums.files[path], progress), paths))
     damaged = tuple(Damage(path, reason) for path, reason in zip(paths, reasons, strict=True) if reason)

@@ -33,6 +33,8 @@ class SocketStream(httpx2.SyncByteStream):
         self._left = response.length
         """Bytes still to come; None when the server did not say (chunked, or until it closes)."""
         self._open = True
+        if self._left == 0:
+            self._finish()  # as after HEAD: nobody will read
 
     def readinto(self, view: memoryview) -> int:
         """Put what has arrived into `view`, at least one byte; 0 at the end. Raises httpx2's errors."""
