@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 from downloader.archives import only_archive
 from downloader.archives.judgement import judge
-from downloader.archives.reading import Archive, StoredFile
+from downloader.archives.reading import Archive, StoredFile, damaged
 from downloader.artifact import Algorithm, Manifest, RemoteFile, Span
 from downloader.errors import IntegrityError
 from downloader.integrity import Hasher
@@ -122,7 +122,7 @@ class UnpackingVolume(Volume):
         self.require_space(survey.needed_bytes, survey.needed_files)
         missing = {holding.file.path: holding.file for holding in survey.holdings if holding.state is not State.PROVED}
         log.info("unpacking %s: %d files, %s", archive.path, len(contents.files), bytes_text(contents.size))
-        with _Unpacker(self, self._check) as unpacker:
+        with _Unpacker(self, archive.path, self._check) as unpacker:
             for entry, content in self._entries(opened):
                 if entry.path in missing and entry.path not in judged.links:
                     unpacker.add(missing[entry.path], content.readinto)
@@ -141,12 +141,16 @@ class UnpackingVolume(Volume):
 
 
 class _Unpacker:
-    """Makes files of the target, many with one round of syncs. A context that leaves none of them open."""
+    """Makes files of the target, many with one round of syncs. A context that leaves none of them open.
 
-    def __init__(self, volume: Volume, check: Callable[[], None]) -> None:
+    `name` is that of the archive, for people.
+    """
+
+    def __init__(self, volume: Volume, name: str, check: Callable[[], None]) -> None:
         self.digests: dict[str, str] = {}
         """The sha256 of each file that has its final name."""
         self._volume = volume
+        self._name = name
         self._check = check
         self._partials: list[Partial] = []
         self._sha256: list[str] = []
@@ -170,7 +174,7 @@ class _Unpacker:
             start = hasher.position
             count = readinto(self._buffer[: file.size - start])
             if not count:
-                raise IntegrityError(f"{file.path} ends after {start} of {file.size} bytes")
+                raise damaged(self._name, f"{file.path} ends after {start} of {file.size} bytes")
             partial.write(start, self._buffer[:count])
             partial.complete(Span(start, start + count))
             hasher.update(self._buffer[:count])

@@ -179,6 +179,20 @@ def test_another_archive_of_the_same_name_is_brought(landing: Landing) -> None:
     assert (landing.folder / "config.json").read_bytes() == b'{"newer": true}'
 
 
+def test_an_archive_that_was_left_beside_its_contents_goes_away(landing: Landing) -> None:
+    landing.bring("model.tgz", FRIENDLY["model.tgz"])
+    (landing.folder / "model.tgz").write_bytes(FRIENDLY["model.tgz"])
+    assert landing.bring("model.tgz", FRIENDLY["model.tgz"]) is True
+    assert model(landing.folder) == FILES
+    assert landing.bring("model.tgz", FRIENDLY["model.tgz"]) is False
+
+
+def test_a_list_of_something_else_is_passed_over(landing: Landing) -> None:
+    (landing.folder / ".artifact.sha256").write_text(f"{'0' * 64}  .artifact.sha256\n")
+    assert landing.bring("model.tgz", FRIENDLY["model.tgz"]) is True
+    assert model(landing.folder) == FILES
+
+
 def test_what_else_is_in_the_folder_stays(landing: Landing) -> None:
     (landing.folder / "weights").mkdir()
     (landing.folder / "weights/mine.txt").write_bytes(b"mine")
@@ -268,6 +282,7 @@ REFUSED = {
     "a name in a zip leads up": zipped({"../outside.txt": b"evil"}),
     "a name in a zip is absolute": zipped({"/etc/evil": b"evil"}),
     "a symlink in a zip leads out": zipped({"a": b"../outside.txt"}, {"a": 0o120777}),
+    "a symlink in a zip leads out to what is also in it": zipped({"a": b"", "b": b"../a"}, {"b": 0o120777}),
     "there is a device in a zip": zipped({"null": b""}, {"null": 0o020666}),
     "there is a fifo in a zip": zipped({"pipe": b""}, {"pipe": 0o010644}),
     "a zip is a bomb": patched(zipped({"a": b""}), b"PK\1\2", 24, struct.pack("<I", ALWAYS_ALLOWED + 1)),
@@ -336,6 +351,7 @@ DAMAGED = {
     "a gzipped tar has a wrong checksum": ("a.tgz", FRIENDLY["model.tgz"][:-8] + b"12345678"),
     "a zip ends in the middle": ("a.zip", in_the_middle(FRIENDLY["model.zip"])),
     "a zip has a wrong checksum": ("a.zip", patched(zipped(FILES), b"PK\1\2", 16, b"1234")),
+    "a zip has a file that is shorter than it says": ("a.zip", patched(zipped({"a": b"123"}), b"PK\1\2", 24, b"\x64")),
     "a zip is encrypted": ("a.zip", patched(zipped(FILES), b"PK\1\2", 8, b"\1\0")),
     "a zip is packed in an unknown way": ("a.zip", patched(zipped(FILES), b"PK\1\2", 10, b"\x62\0")),
     "it is something else": ("a.tar.gz", b"<html>log in</html>" * 100),
