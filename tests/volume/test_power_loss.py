@@ -207,3 +207,42 @@ def test_the_journal_of_discarded_bytes_never_speaks_for_the_bytes_that_follow(f
                     seen += 1
                     assert tree[path][span.start : span.stop] == data[span.start : span.stop], (step, attempt)
     assert seen or fate == "nothing unsynced survives"
+
+
+MANY = {f"part-{number}.json": noise(300 + number, number) for number in range(9)}
+
+
+class Together(Machine):
+    """Commits many small files in one go, so that one sync of everything has to do for all of them."""
+
+    def run(self, content: dict[str, bytes]) -> None:
+        volume = self.volume()
+        with volume.lease("hf://org/many", sleep=self.clock.sleep):
+            partials = []
+            for path, data in content.items():
+                partial = volume.partial(remote(path, data))
+                partial.write(0, memoryview(bytearray(data)))
+                partial.complete(Span(0, len(data)))
+                partials.append((partial, sha256(data)))
+            volume.commit_many(partials)
+            self.committed = list(content)
+
+
+@pytest.mark.parametrize("fate", FATES)
+def test_files_that_are_committed_together_have_their_names_only_when_their_bytes_are_on_the_disk(fate: str) -> None:
+    step = 1
+    while (machine := Together()).lose_power(MANY, step, FATES[fate](step)):
+        for path, data in MANY.items():
+            found = machine.files.stat(path)
+            assert found is None or read_back(machine.files, path) == data
+        step += 1
+    assert step > 40
+    assert machine.committed
+
+
+def read_back(files: CrashingFiles, path: str) -> bytes:
+    handle = files.open(path)
+    view = memoryview(bytearray(1000))
+    count = files.read(handle, 0, view)
+    files.close(handle)
+    return bytes(view[:count])
