@@ -209,7 +209,7 @@ def test_a_simulation_that_was_interrupted_goes_on_with_the_other_half(job: Job)
     assert job.status["progress"]["percentage"] == 50
     result = job.start_pod(**verified, AIM_DEBUG_DOWNLOAD_DURATION="0.1")
     assert result.status == 0, result.stderr
-    assert "32.0 MiB fetched" in result.stderr
+    assert "32.0 MiB received" in result.stderr
     subprocess.run(["sha256sum", "-c", "--quiet", ".artifact.sha256"], cwd=job.folder, check=True)
 
 
