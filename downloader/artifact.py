@@ -94,6 +94,8 @@ class Manifest:
     """The commit that the artifact was pinned to, where the source has commits."""
     checksums: bytes | None = field(default=None, repr=False)
     """The source's own `.artifact.sha256`, kept verbatim where it covers exactly these files."""
+    single: bool = False
+    """The URI names this one file and not a folder with a file in it: filters, which choose from a folder, are moot."""
 
     @property
     def size(self) -> int:

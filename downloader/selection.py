@@ -25,8 +25,8 @@ class Selection:
         return kept and not any(fnmatchcase(path, glob) for glob in self.exclude)
 
     def of(self, manifest: Manifest) -> Manifest:
-        """Return the manifest of the wanted files. Raises SourceNotFound if none is left."""
-        if not self.include and not self.exclude:
+        """Return the manifest of the wanted files, of a single file as it is. Raises SourceNotFound if none is left."""
+        if manifest.single or not (self.include or self.exclude):
             return manifest
         files = tuple(file for file in manifest.files if self.wants(file.path))
         if not files:

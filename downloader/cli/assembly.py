@@ -10,6 +10,7 @@ from downloader.config.s3 import NOBODY
 from downloader.plan import in_force
 from downloader.selection import Selection
 from downloader.sources.catalog import scheme_of
+from downloader.transports.ranged import Shape
 from downloader.volume import Volume
 from downloader.volume.disk import Disk
 from downloader.volume.simulated import SimulatedVolume, SlowLooks
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from downloader.sources import Source
 
 USER_AGENT = f"artifact-downloader/{__version__}"
+S3_LOGGERS = "downloader.sources.s3"
+CONNECTIONS = 8
 LONGEST_SILENCE = 30.0
 LISTING_SILENCE = 60.0
 SHARE_OF_STALL = 0.6
@@ -61,7 +64,19 @@ def bundles(uri: str, settings: Settings) -> list[Path]:
 
 def make_source(uri: str, settings: Settings, web: Web) -> Source:
     """Return the source of a URI. Raises UsageError for one that cannot be understood."""
+    if settings.s3.log_level:
+        logging.getLogger(S3_LOGGERS).setLevel(settings.s3.log_level)
     return scheme_of(uri).make(uri, settings, web)
+
+
+def make_shape(uri: str, settings: Settings) -> Shape:
+    """Return the numbers of the ranged transports."""
+    chosen, s3 = settings.job.connections, settings.s3
+    if not uri.startswith("s3://"):
+        return Shape.of(chosen or CONNECTIONS)
+    if s3.connections is None:
+        return Shape.of(chosen or CONNECTIONS, request=s3.span_size)
+    return Shape.of(chosen or s3.connections, files=s3.max_workers, per_file=s3.max_concurrency, request=s3.span_size)
 
 
 def make_volume(settings: Settings, cancellation: Cancellation, *, simulated: bool) -> Volume:

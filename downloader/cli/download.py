@@ -12,6 +12,7 @@ from downloader.artifact import Phase, shown_url
 from downloader.cli.assembly import (
     bundles,
     listing_silence,
+    make_shape,
     make_source,
     make_volume,
     make_web,
@@ -31,7 +32,6 @@ from downloader.selection import Selection
 from downloader.sources.limit import Bandwidth
 from downloader.sources.retry import Patience, PersistentSource
 from downloader.transports.catalog import Workshop
-from downloader.transports.ranged import Shape
 from downloader.transports.xet.tuning import Tuning
 from downloader.words import seconds_text
 
@@ -108,7 +108,8 @@ class Download:
         bandwidth = Bandwidth(job.bandwidth, session.meter) if job.bandwidth else None
         trusted = next(iter(bundles(self._uri, settings)), None)
         tuning = Tuning(memory_limit(), job.stall_timeout, self._environ, settings.hub.home, trusted)
-        workshop = Workshop(source, session.meter, self._shape(), silence(settings), tuning, bandwidth)
+        shape = make_shape(self._uri, settings)
+        workshop = Workshop(source, session.meter, shape, silence(settings), tuning, bandwidth)
         plan = self._plan(selection_of(settings), sequence_for(self._uri, settings))
         try:
             return self._run_engine(source, workshop.make, plan, watchdog)
@@ -151,9 +152,6 @@ class Download:
 
     def _make_volume(self, *, simulated: bool) -> Volume:
         return make_volume(self._settings, self._session.cancellation, simulated=simulated)
-
-    def _shape(self) -> Shape:
-        return Shape(connections=self._settings.job.connections)
 
     def _wait_for(self, holder: str, _unseen: float) -> None:
         self._session.meter.enter(Phase.WAITING, f"waiting for {holder} to finish with the volume")

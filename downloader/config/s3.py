@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 NOBODY = "anonymous"
 """As a key: ask unsigned. An empty key is read as this word."""
+WORKERS, CONCURRENCY = 8, 10
+MOST_CONNECTIONS = 64
 
 
 class Authentication(StrEnum):
@@ -69,6 +71,11 @@ def signature_version(text: str) -> str:
 def request_payer(text: str) -> bool:
     """Parse S3_REQUEST_PAYER."""
     return True if text.lower() == "requester" else flag(text)
+
+
+def log_level(text: str) -> str:
+    """Parse AIM_S3_LOG_LEVEL: anything unusable means unset, since a log is no reason to fail."""
+    return text.upper() if text.upper() in ("DEBUG", "INFO", "WARNING", "ERROR") else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,10 +142,17 @@ class S3Settings:
     requester_pays: bool = variable(
         "S3_REQUEST_PAYER", "`requester`: agree to pay for the requests", parse=request_payer, default=False
     )
-    max_workers: int = variable("AIM_S3_MAX_WORKERS", "objects at once", parse=count(1, 64), default=8)
-    max_concurrency: int = variable("AIM_S3_MAX_CONCURRENCY", "connections per object", parse=count(1, 64), default=10)
+    max_workers: int = variable("AIM_S3_MAX_WORKERS", "objects at once", parse=count(1, 64), default=WORKERS)
+    max_concurrency: int = variable(
+        "AIM_S3_MAX_CONCURRENCY",
+        "connections per object; with either of these two the product is what AIM_CONNECTIONS else says, up to 64",
+        parse=count(1, 64),
+        default=CONCURRENCY,
+    )
     span_mebibytes: int = variable("AIM_S3_MULTIPART_CHUNKSIZE_MB", "MiB per range", parse=count(5, 5120), default=8)
-    log_level: str = variable("AIM_S3_LOG_LEVEL", "how much our S3 code says", default="INFO")
+    log_level: str = variable(
+        "AIM_S3_LOG_LEVEL", "how much our S3 code says", parse=log_level, default="", default_text="AIM_LOG_LEVEL"
+    )
     keys_are_empty: bool = False
     """A key is set, but to nothing."""
     warnings: tuple[str, ...] = ()
@@ -213,6 +227,13 @@ class S3Settings:
     def mounted_bundle(self) -> Path | None:
         """The CA bundle that KServe mounts: for every client, whatever it downloads from."""
         return self.ca_mount / "cabundle.crt" if self.ca_config_map and self.ca_mount is not None else None
+
+    @property
+    def connections(self) -> int | None:
+        """Connections of all objects together; None where the environment says nothing of them."""
+        if (self.max_workers, self.max_concurrency) == (WORKERS, CONCURRENCY):
+            return None
+        return min(MOST_CONNECTIONS, self.max_workers * self.max_concurrency)
 
     @property
     def span_size(self) -> int:

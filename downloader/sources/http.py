@@ -101,7 +101,7 @@ class HttpSource:
         if self._address.digest is not None:
             file = replace(file, digests=(self._address.digest,))
         check_names([file.path], self._uri)
-        return Manifest(self._uri, (file,))
+        return Manifest(self._uri, (file,), single=True)
 
     def open(self, file: RemoteFile, span: Span) -> Body:
         """Start reading a span."""

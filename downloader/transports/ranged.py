@@ -144,7 +144,7 @@ class Ranged:
                 if work is not None:
                     work.in_flight += 1
                     return work, work.take(self._shape.request(work.file))
-                if not self._waiting or len(self._works) + self._beginning >= (self._shape.files or maxsize):
+                if not self._waiting or self._is_full():
                     if not (self._waiting or self._works or self._beginning):
                         return None
                     # A file that is being opened may have work for this thread, one that proves corrupt has again.
@@ -155,6 +155,12 @@ class Ranged:
             started = self._begin(file, landing)
             if started is not None:
                 return started
+
+    def _is_full(self) -> bool:
+        """Tell whether as many files are being fetched as the shape allows; what only waits for the disk is none."""
+        if self._shape.files is None:
+            return False
+        return self._beginning + sum(not work.claimed for work in self._works) >= self._shape.files
 
     def _has_room(self, work: Work) -> bool:
         return work.in_flight < (self._shape.per_file or maxsize)

@@ -46,6 +46,11 @@ class Work:
         """There are spans that nobody has taken yet."""
         return bool(self._gaps) and self.error is None
 
+    @property
+    def claimed(self) -> bool:
+        """Every byte is there, and somebody is delivering the file."""
+        return self._claimed
+
     def take(self, limit: int | None) -> Span:
         """Take the next span to fetch, at most `limit` bytes."""
         gap = self._gaps.pop()

@@ -57,7 +57,7 @@ class S3Source:
             file = self._readable_single()
             if file is None:
                 raise
-            return Manifest(self._uri, (file,))
+            return Manifest(self._uri, (file,), single=True)
         if listed:
             return self._folder(listed)
         file = self._single()
@@ -66,7 +66,7 @@ class S3Source:
                 f"S3 404: no objects found: nothing is there under {self._uri}",
                 hint="check bucket, path and endpoint; upper and lower case matter",
             )
-        return Manifest(self._uri, (file,))
+        return Manifest(self._uri, (file,), single=True)
 
     def open(self, file: RemoteFile, span: Span) -> Body:
         """Start reading a span with a request that is signed now, so that nothing can have expired."""
