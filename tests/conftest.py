@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.servers.ceph import missing_packages
 from tests.servers.certificates import Authority
 from tests.servers.hub import Hub
 from tests.servers.kubernetes import KubernetesServer
 from tests.servers.moto import Moto
+from tests.servers.process import MissingProgram
+from tests.servers.rclone import Rclone, rclone
+from tests.servers.shared import shared_ceph
 from tests.servers.web import WebServer
 
 if TYPE_CHECKING:
@@ -37,6 +42,34 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """An S3 service that checks signatures; each test makes buckets of its own."""
     with Moto(tmp_path_factory.mktemp("moto")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """Ceph's gateway, one for a whole parallel run; the test is skipped where Debian's packages are missing."""
+    if missing := missing_packages():
+        pytest.skip(f"apt-get install --no-install-recommends {' '.join(missing)}")
+    base = tmp_path_factory.getbasetemp()
+    with shared_ceph((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared-ceph") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rclone_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """`rclone serve s3`; the test is skipped where rclone is not installed."""
+    try:
+        rclone()
+    except MissingProgram as missing:
+        pytest.skip(str(missing))
+    with Rclone(tmp_path_factory.mktemp("rclone")) as server:
+        yield server
+
+
+@pytest.fixture(params=["s3", "ceph", "rclone_server"])
+def any_s3(request: pytest.FixtureRequest) -> S3Server:
+    """Each S3 service in turn."""
+    server: S3Server = request.getfixturevalue(request.param)
+    return server
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,8 @@ PACKAGES = {
 """Program → Debian package."""
 
 STORE_STARTS = 5
+MOST_REFUSALS = 20
+"""How often the young monitor may refuse a command that it will take a moment later."""
 
 CONFIGURATION = """
 [global]
@@ -132,18 +134,21 @@ class Ceph(S3Server):
 
     def _run(self, *words: str) -> str:
         command = list(words) if words[0] == "monmaptool" else self._command(*words)
-        done = subprocess.run(
-            command,
-            cwd=self._folder,
-            env={"PATH": SEARCH_PATH, "HOME": str(self._folder), "LC_ALL": "C.UTF-8"},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        if done.returncode:
-            raise RuntimeError(f"{' '.join(command)} failed: {done.stderr[-2000:]}")
-        return done.stdout
+        for _ in range(MOST_REFUSALS):
+            done = subprocess.run(
+                command,
+                cwd=self._folder,
+                env={"PATH": SEARCH_PATH, "HOME": str(self._folder), "LC_ALL": "C.UTF-8"},
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+            if done.returncode == 0:
+                return done.stdout
+            if "Error EPERM" not in done.stderr:
+                break
+        raise RuntimeError(f"{' '.join(command)} failed: {done.stderr[-2000:]}")
 
     def _spawn(self, *words: str) -> Child:
         child = Child(self._command(*words), folder=self._folder)

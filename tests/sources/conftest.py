@@ -1,4 +1,4 @@
-"""The three S3 services, and sources that read from them."""
+"""Sources that read from the S3 services of the suite."""
 
 from __future__ import annotations
 
@@ -13,9 +13,6 @@ from downloader.wire import Web
 from downloader.wire.connection import Timeouts
 from downloader.wire.proxies import Proxies
 from downloader.wire.tls import trust
-from tests.servers.ceph import Ceph, missing_packages
-from tests.servers.process import MissingProgram
-from tests.servers.rclone import Rclone, rclone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -33,33 +30,6 @@ def sdk_descriptions() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(botocore.session, "create_loader", lambda _: loader)
         yield
-
-
-@pytest.fixture(scope="session")
-def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """Ceph's gateway; the test is skipped where Debian's packages are not installed."""
-    if missing := missing_packages():
-        pytest.skip(f"apt-get install --no-install-recommends {' '.join(missing)}")
-    with Ceph(tmp_path_factory.mktemp("ceph")) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def rclone_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """`rclone serve s3`; the test is skipped where rclone is not installed."""
-    try:
-        rclone()
-    except MissingProgram as missing:
-        pytest.skip(str(missing))
-    with Rclone(tmp_path_factory.mktemp("rclone")) as server:
-        yield server
-
-
-@pytest.fixture(params=["s3", "ceph", "rclone_server"])
-def any_s3(request: pytest.FixtureRequest) -> S3Server:
-    """Each S3 service in turn."""
-    server: S3Server = request.getfixturevalue(request.param)
-    return server
 
 
 @pytest.fixture(params=["s3", "ceph"])
