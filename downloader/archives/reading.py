@@ -22,12 +22,12 @@ BUFFER = 1 << 20
 class Archive:
     """An archive in the target. Raises IntegrityError where it is damaged or of another format than its name says.
 
-    A context; what `entries` yields is good until it is left.
+    A context; what `entries` yields is good until it is left. `check` is called at each read and may raise to end it.
     """
 
-    def __init__(self, files: FileOperations, path: str) -> None:
+    def __init__(self, files: FileOperations, path: str, check: Callable[[], None]) -> None:
         self.name = path
-        stored = StoredFile(files, path)
+        stored = StoredFile(files, path, check)
         self.size = stored.size
         self._raw: io.BufferedReader = io.BufferedReader(stored, BUFFER)
 
@@ -65,11 +65,12 @@ class Content:
 
 
 class StoredFile(io.RawIOBase):
-    """A file of the target as Python's libraries want it."""
+    """A file of the target as Python's libraries want it. `check` is called at each read and may raise to end it."""
 
-    def __init__(self, files: FileOperations, path: str) -> None:
+    def __init__(self, files: FileOperations, path: str, check: Callable[[], None]) -> None:
         super().__init__()
         self._reading = Reading(files, path)
+        self._check = check
         self._position = 0
 
     @property
@@ -87,6 +88,7 @@ class StoredFile(io.RawIOBase):
 
     def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override] # io.BufferedReader gives nothing else
         """Fill the buffer as far as the file goes."""
+        self._check()
         count = self._reading.readinto(self._position, memoryview(buffer).cast("B"))
         self._position += count
         return count

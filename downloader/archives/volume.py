@@ -25,11 +25,9 @@ from downloader.volume.removal import discard
 from downloader.words import bytes_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from downloader.archives import Entry
-    from downloader.archives.reading import Content
     from downloader.volume import Partial
     from downloader.volume.files import FileOperations
 
@@ -105,7 +103,7 @@ class UnpackingVolume(Volume):
     def _unpack(self, manifest: Manifest, archive: RemoteFile) -> tuple[Manifest, Mapping[str, str]]:
         """Bring the contents under their final names; return them with the sha256 of each."""
         try:
-            with Archive(self._files, archive.path) as opened:
+            with Archive(self._files, archive.path, self._check) as opened:
                 return self._unpack_opened(manifest, archive, opened)
         except IntegrityError:
             if not archive.digests:
@@ -116,28 +114,23 @@ class UnpackingVolume(Volume):
     def _unpack_opened(
         self, manifest: Manifest, archive: RemoteFile, opened: Archive
     ) -> tuple[Manifest, Mapping[str, str]]:
-        judged = judge((entry for entry, _ in self._entries(opened)), opened.size, archive.path)
+        judged = judge((entry for entry, _ in opened.entries()), opened.size, archive.path)
         contents = _contents(manifest, archive, judged.files)
         survey = super().survey(contents)
         self.require_space(survey.needed_bytes, survey.needed_files)
         missing = {holding.file.path: holding.file for holding in survey.holdings if holding.state is not State.PROVED}
         log.info("unpacking %s: %d files, %s", archive.path, len(contents.files), bytes_text(contents.size))
         with _Unpacker(self, archive.path, self._check) as unpacker:
-            for entry, content in self._entries(opened):
+            for entry, content in opened.entries():
                 if entry.path in missing and entry.path not in judged.links:
                     unpacker.add(missing[entry.path], content.readinto)
             unpacker.commit()
             for link, path in judged.links.items():
                 if link in missing:
-                    with StoredFile(self._files, path) as source:
+                    with StoredFile(self._files, path, self._check) as source:
                         unpacker.add(missing[link], source.readinto)
             unpacker.commit()
         return contents, {**survey.digests, **unpacker.digests}
-
-    def _entries(self, opened: Archive) -> Iterator[tuple[Entry, Content]]:
-        for found in opened.entries():
-            self._check()
-            yield found
 
 
 class _Unpacker:
