@@ -45,6 +45,7 @@ bench: $(READY) ## Measure against curl, aria2c and s5cmd, side by side
 lock: $(READY) ## Pin the dependencies anew, with hashes
 	$(BIN)/pip-compile -q --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o requirements.txt pyproject.toml
 	$(BIN)/pip-compile -q --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-header --allow-unsafe --extra dev -c requirements.txt -o requirements-dev.txt pyproject.toml
+	$(BIN)/pip-compile -q --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-header --allow-unsafe --only-build-deps --build-deps-for wheel -c requirements-dev.txt -o docker/build-requirements.txt pyproject.toml
 
 clean: ## Remove what was made here
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

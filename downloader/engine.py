@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -186,6 +187,8 @@ class Engine:
         finally:
             self._watchdog.guard(None)
             attempt.close()
+            with suppress(DownloadError):
+                self._volume.flush()
         return landing.failures
 
 

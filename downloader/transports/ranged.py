@@ -35,7 +35,7 @@ MEMORY = 80 << 20
 """Bytes of all buffers together."""
 WAITING_BUFFERS = 12
 """Buffers besides those that are being filled: they wait for their turn to be hashed."""
-DELIVERIES = 64
+DELIVERIES = 16
 """Small files that wait for the disk at once: they share its syncs, and the workers go on meanwhile."""
 GRACE = 10.0
 """Seconds that workers get to end after a cancellation; one that hangs in the file system is left behind."""
@@ -90,7 +90,7 @@ class Ranged:
         self._works: list[Work] = []
         self._beginning = 0
         self._refetched: set[str] = set()
-        self._places = threading.BoundedSemaphore(4 * DELIVERIES)
+        self._places = threading.BoundedSemaphore(16 * DELIVERIES)
         self._deliveries = ThreadPoolExecutor(DELIVERIES, thread_name_prefix="delivery")
 
     def fetch(self, files: Sequence[RemoteFile], landing: Landing) -> None:

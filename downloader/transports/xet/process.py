@@ -109,11 +109,16 @@ class XetProcess:
         """Take back a channel whose answer was read to its end, or one that is of no use any more."""
         self._free.put(channel)
 
-    def kill(self) -> None:
-        """End the child and everything it may have started, and reap it."""
+    def strike(self) -> None:
+        """Send the child its death, from any thread and without waiting: all who read from it see it end."""
         self._killed = True
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+            if self._process.poll() is None:
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def kill(self) -> None:
+        """End the child and everything it may have started, and reap it."""
+        self.strike()
         self._process.wait()
         for thread in self._listeners:
             thread.join()

@@ -74,7 +74,9 @@ class Xet:
                 reader = PersistentSource(process, patience, listing_silence=0, counted=False)
                 shape = replace(self.shape, request=self._request, buffers=max(self.shape.buffers, self._window))
                 either = _Either(reader, self.plain)
-                Ranged(either, self.meter, self.cancellation, shape).fetch(files, _Watched(landing, process))
+                # Workers may wait for the child in many places: its end wakes them all.
+                with self.cancellation.waking(process.strike):
+                    Ranged(either, self.meter, self.cancellation, shape).fetch(files, _Watched(landing, process))
             finally:
                 process.kill()
 
@@ -116,11 +118,12 @@ class _Either:
 
 
 class _Watched:
-    """A landing that notices when Xet fails before it has brought anything: then it will not bring the rest."""
+    """A landing that notices when Xet brought nothing since it last failed: then it will not bring the rest either."""
 
     def __init__(self, landing: Landing, process: XetProcess) -> None:
         self._landing = landing
         self._process = process
+        self._delivered_before = 0
 
     def begin(self, file: RemoteFile) -> Partial:
         return self._landing.begin(file)
@@ -129,6 +132,9 @@ class _Watched:
         self._landing.deliver(partial, results)
 
     def fail(self, file: RemoteFile, error: DownloadError) -> None:
-        if file.xet_hash and isinstance(error, ProtocolFailed | SourceUnavailable) and not self._process.delivered:
-            error = ProtocolDown(error.message, hint=error.hint)
+        if file.xet_hash and isinstance(error, ProtocolFailed | SourceUnavailable):
+            delivered, before = self._process.delivered, self._delivered_before
+            self._delivered_before = delivered
+            if delivered == before:
+                error = ProtocolDown(error.message, hint=error.hint)
         self._landing.fail(file, error)
