@@ -18,6 +18,8 @@ from downloader.config.variables import Malformed, seconds
 from downloader.errors import DownloadError, InternalError, UsageError
 from downloader.log import Log, set_up
 from downloader.redaction import Redactor
+from downloader.reporters.termination import PATH as TERMINATION_LOG
+from downloader.reporters.termination import TerminationMessage
 from downloader.vocabulary import last_line
 from downloader.words import bytes_text
 
@@ -40,6 +42,8 @@ class Invocation:
     logs: Log
     quiet: bool = False
     abandoned: bool = False
+    told: bool = False
+    """The run has written its own termination message."""
 
     def settings(self, uri: str) -> Settings:
         """Read the environment for a run with this URI."""
@@ -127,7 +131,7 @@ def download(invocation: Invocation, /, uri: str, target: Path | None, **options
     try:
         run.run()
     finally:
-        invocation.abandoned = run.abandoned
+        invocation.abandoned, invocation.told = run.abandoned, True
 
 
 @cli.command(context_settings=CONTEXT)
@@ -166,6 +170,34 @@ def verify(invocation: Invocation, /, target: Path | None, **options: Any) -> No
 
 
 @cli.command(context_settings=CONTEXT, hidden=True)
+@click.argument("uri")
+@click.pass_obj
+def adapter_stage(invocation: Invocation, /, uri: str) -> None:
+    """Download an adapter onto the adapter disk and make it live: the door `/adapter-stage.sh`."""
+    from downloader.cli.adapters import stage_adapter
+
+    stage_adapter(uri, invocation)
+
+
+@cli.command(context_settings=CONTEXT, hidden=True)
+@click.pass_obj
+def adapter_reap(invocation: Invocation, /) -> None:
+    """Remove from the adapter disk what no service needs: the door `/adapter-reap.sh`."""
+    from downloader.cli.adapters import reap_adapters
+
+    reap_adapters(invocation)
+
+
+@cli.command(context_settings=CONTEXT, hidden=True)
+@click.pass_obj
+def adapter_sync(invocation: Invocation, /) -> None:
+    """Remove the adapters that a service no longer declares: the door `/adapter-subtree-sync.sh`."""
+    from downloader.cli.adapters import sync_adapters
+
+    sync_adapters(invocation)
+
+
+@cli.command(context_settings=CONTEXT, hidden=True)
 @click.argument("pairs", nargs=-1, required=True, metavar="SRC DEST [SRC DEST]...")
 @click.pass_obj
 def kserve(invocation: Invocation, /, pairs: tuple[str, ...]) -> None:
@@ -192,14 +224,22 @@ def main(arguments: list[str], environ: Mapping[str, str], stdout: TextIO, stder
     try:
         _invoke(arguments, invocation)
     except DownloadError as error:
-        logs.end(last_line(error, redactor))
-        return error.exit_status, invocation.abandoned
+        return _fail(error, invocation), invocation.abandoned
     except Exception as error:  # the promise is one line, also for a bug
         log.debug("a bug", exc_info=True)
         bug = InternalError(f"{type(error).__name__}: {error}", hint="please report this, with --log-level debug")
-        logs.end(last_line(bug, redactor))
-        return bug.exit_status, invocation.abandoned
+        return _fail(bug, invocation), invocation.abandoned
     return 0, invocation.abandoned
+
+
+def _fail(error: DownloadError, invocation: Invocation) -> int:
+    """Write the last line, and the termination message unless the run has written its own; return the exit status."""
+    line = last_line(error, invocation.redactor)
+    if not invocation.told:
+        path = Path(invocation.environ.get("AIM_TERMINATION_LOG") or TERMINATION_LOG)
+        TerminationMessage(invocation.redactor, path).write(f"failed (exit status {error.exit_status}): {line}")
+    invocation.logs.end(line)
+    return error.exit_status
 
 
 def _invoke(arguments: list[str], invocation: Invocation) -> None:

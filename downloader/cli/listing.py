@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def list_artifact(uri: str, settings: Settings, environ: Mapping[str, str]) -> Manifest:
     """Return the manifest that a download with these settings fetches."""
-    session = Session(settings.job.deadline)
+    session = Session(settings.job.deadline, grace=0.0)  # a listing leaves nothing behind
     patience = Patience(listing_silence(settings), session.meter, session.cancellation)
 
     def listing() -> Manifest:

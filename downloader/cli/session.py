@@ -28,7 +28,9 @@ log = logging.getLogger(__name__)
 class Session:
     """What a command needs around its work. Not reusable."""
 
-    def __init__(self, deadline: float | None = None) -> None:
+    def __init__(self, deadline: float | None = None, *, grace: float = GRACE) -> None:
+        """End the work after `deadline` seconds; a cancelled run has `grace` seconds to leave things in order."""
+        self._grace = grace
         self.cancellation = Cancellation()
         self.meter = Meter()
         self.abandoned = False
@@ -58,7 +60,7 @@ class Session:
             worker.start()
             while worker.is_alive() and self.cancellation.reason is None:
                 worker.join(0.2)
-            worker.join(GRACE)
+            worker.join(self._grace)
         self.abandoned = worker.is_alive()
         if self.cancellation.reason is not None:
             raise self.cancellation.reason
