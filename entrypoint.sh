@@ -6,6 +6,9 @@ case "$(basename "$0")" in
   # The reader takes the last line of both streams merged. Two pipes have no common order, so there is only one here.
   check-size.sh) exec artifact-downloader size "$@" 2>&1 ;;
   initializer-entrypoint) exec artifact-downloader kserve "$@" ;;
+  adapter-stage.sh) exec artifact-downloader adapter-stage "$@" ;;
+  adapter-reap.sh) exec artifact-downloader adapter-reap "$@" ;;
+  adapter-subtree-sync.sh) exec artifact-downloader adapter-sync "$@" ;;
 esac
 case "${1:-}" in
   *://*) exec artifact-downloader download "$@" ;;

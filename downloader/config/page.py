@@ -15,6 +15,7 @@ from downloader.config import (
     S3Settings,
     WebSettings,
 )
+from downloader.config.adapters import AdapterReapSettings, AdapterStageSettings, AdapterSyncSettings
 from downloader.config.variables import documented
 
 SECTIONS: tuple[type[Any], ...] = (
@@ -24,6 +25,9 @@ SECTIONS: tuple[type[Any], ...] = (
     S3Settings,
     KServeSettings,
     ClusterSettings,
+    AdapterStageSettings,
+    AdapterReapSettings,
+    AdapterSyncSettings,
     DebugSettings,
 )
 HEAD = """# Environment

@@ -1,0 +1,118 @@
+"""Promotion: a staged folder becomes the live adapter, and whoever lists the service's folder sees the old or the new.
+
+Where the file system can exchange two names, the adapter's is there at every moment. Elsewhere (NFS, some FUSE) the old
+one is moved to `.aside` first: between two renames there is none, and a process that is killed just then leaves it
+there, from where the next pod puts it back.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from downloader.adapters.layout import ASIDE
+from downloader.adapters.removal import remove_empty
+from downloader.adapters.unload import discard
+from downloader.errors import DownloadError, LeaseLost, VolumeError
+from downloader.volume.files import AlreadyThere, InTheWay, Kind, NotThere
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from downloader.adapters.disk import AdapterDisk
+    from downloader.adapters.layout import Place
+
+_TRIES = 100
+
+log = logging.getLogger(__name__)
+
+
+def require_one_file_system(disk: AdapterDisk, place: Place) -> None:
+    """Raise VolumeError if a rename cannot lead from staging to the service's folder."""
+    devices = {disk.device(folder) for folder in (place.staging, "")}
+    with suppress(NotThere):
+        devices.add(disk.device(place.service))
+    if len(devices) > 1:
+        raise VolumeError(
+            f"{disk.name}/{place.staging} and {disk.name}/{place.service} are on different file systems, but promotion"
+            " is a rename",
+            hint="mount the whole adapter disk at ADAPTER_PVC_ROOT, and nothing below it",
+        )
+
+
+def promote(disk: AdapterDisk, place: Place, *, pause: Callable[[], None]) -> None:
+    """Make the download the live adapter. What was live before is removed after a `pause`, whatever it was.
+
+    Raises LeaseLost if somebody has taken the staged folder away, VolumeError if the file system refuses.
+    """
+    staged = place.download
+    trouble: DownloadError | None = None
+    for _ in range(_TRIES):
+        _make_service_folder(disk, place.service)
+        try:
+            _rename_into_place(disk, staged, place)
+        except (NotThere, AlreadyThere, InTheWay) as error:  # another door was faster: look again
+            if disk.stat(staged) is None:
+                raise LeaseLost(
+                    f"another process has taken {disk.name}/{staged} away", hint="run again to stage it anew"
+                ) from error
+            trouble = error
+        else:
+            disk.sync_folder(place.service)
+            log.info(
+                "promoted adapter %s of service %s into %s/%s", place.adapter, place.service, disk.name, place.live
+            )
+            _discard_replaced(disk, place, pause)
+            return
+    raise VolumeError(f"{disk.name}/{place.live} cannot be replaced: {trouble}", hint="run again") from trouble
+
+
+def restore(disk: AdapterDisk, place: Place) -> None:
+    """Put back the adapter whose successor never came: a promotion was killed between its two renames."""
+    names = disk.scan(place.aside)
+    if not names or disk.stat(place.live) is not None:
+        return
+    found = disk.stats(place.aside, list(names))
+    newest = max(found, key=lambda name: found[name].mtime_ns)
+    _make_service_folder(disk, place.service)
+    with suppress(NotThere, AlreadyThere):
+        disk.rename(f"{place.aside}/{newest}", place.live)
+        disk.sync_folder(place.service)
+        log.info("put adapter %s back: a promotion was killed before it had ended", place.adapter)
+
+
+def _make_service_folder(disk: AdapterDisk, service: str) -> None:
+    """Only made, never moved: pods have it mounted."""
+    if disk.make_folder(service):
+        disk.open_up(service, Kind.FOLDER)
+        disk.sync_folder("")
+
+
+def _rename_into_place(disk: AdapterDisk, staged: str, place: Place) -> None:
+    if disk.stat(place.live) is None:
+        disk.rename(staged, place.live)
+    elif not disk.exchange(staged, place.live):
+        _rename_twice(disk, staged, place)
+
+
+def _rename_twice(disk: AdapterDisk, staged: str, place: Place) -> None:
+    aside = f"{place.aside}/{secrets.token_hex(8)}"
+    disk.make_folders(place.aside)
+    if disk.stat(staged) is None:  # nothing may be moved aside for a successor that is gone
+        raise NotThere(f"{disk.name}/{staged} is gone")
+    disk.rename(place.live, aside)
+    try:
+        disk.rename(staged, place.live)
+    except DownloadError:
+        with suppress(DownloadError):
+            disk.rename(aside, place.live)
+        raise
+
+
+def _discard_replaced(disk: AdapterDisk, place: Place, pause: Callable[[], None]) -> None:
+    """Remove the old adapter: the exchange has left it in the place of the new one, two renames have moved it aside."""
+    aside = [f"{place.aside}/{name}" for name in disk.scan(place.aside)]
+    discard(disk, [place.download, *aside], place.service, place.adapter, pause=pause)
+    remove_empty(disk, place.aside, f"{ASIDE}/{place.service}")

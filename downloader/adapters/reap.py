@@ -1,0 +1,163 @@
+"""Reclaiming what nobody needs: folders of services that live no more, and what killed Jobs have left."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final
+
+from downloader.adapters.layout import ASIDE, STAGING, UNLOADED
+from downloader.adapters.removal import GONE, erase, remove_empty
+from downloader.config.adapters import is_name
+from downloader.errors import Cancelled, DownloadError
+from downloader.volume.files import AlreadyThere, Kind, NotThere
+from downloader.volume.lease import WORK, epochs, lease_path, parse, read
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+    from downloader.adapters.disk import AdapterDisk
+
+SILENCE: Final = 1800.0
+"""Seconds without a heartbeat after which a stage is dead for certain, and not only slow."""
+
+log = logging.getLogger(__name__)
+
+
+class Reaper:
+    """One pass over the adapter disk.
+
+    Whatever changed within `min_age` seconds is left alone, since the list of services may be older than that; 0 takes
+    this protection away. `wall_clock` gives seconds since 1970. `check` is called between two removals and may raise
+    to end the pass.
+    """
+
+    def __init__(
+        self,
+        disk: AdapterDisk,
+        keep: Collection[str],
+        min_age: float,
+        *,
+        wall_clock: Callable[[], float],
+        check: Callable[[], None],
+    ) -> None:
+        self._disk = disk
+        self._keep = keep
+        self._min_age = min_age
+        self._check = check
+        self._now = min(wall_clock(), _volume_time(disk, wall_clock))
+
+    def run(self) -> None:
+        """Remove what may be removed; raises VolumeError if the disk cannot be listed, all else is a warning."""
+        self._services()
+        self._control_folders()
+        self._abandoned()
+        self._slots()
+        for control in (STAGING, ASIDE, UNLOADED):
+            remove_empty(self._disk, *(f"{control}/{service}" for service in self._folders(control)))
+
+    def _services(self) -> None:
+        for name in self._folders(""):
+            if name.startswith(GONE):
+                self._remove(name)
+            elif is_name(name) and name not in self._keep:
+                self._remove_service(name)
+
+    def _control_folders(self) -> None:
+        for control in (STAGING, ASIDE):
+            for name in self._disk.scan(control):
+                if name not in self._keep:
+                    self._remove_if_old(f"{control}/{name}")
+
+    def _abandoned(self) -> None:
+        for service in self._folders(STAGING):
+            for name in self._folders(f"{STAGING}/{service}"):
+                self._remove_if_abandoned(f"{STAGING}/{service}/{name}")
+
+    def _slots(self) -> None:
+        for service in self._folders(UNLOADED):
+            for slot in self._disk.scan(f"{UNLOADED}/{service}"):
+                self._remove_if_old(f"{UNLOADED}/{service}/{slot}")
+
+    def _remove_service(self, service: str) -> None:
+        """Remove what is in a service's folder, and then the folder if nobody has promoted anything meanwhile."""
+        with self._warning(service):
+            # Listed before its age is looked at: whatever is promoted later than that makes the folder young.
+            names = self._disk.scan(service)
+            if self._is_young(service):
+                return
+            log.info("reaping the folder of service %s", service)
+            for name in names:
+                self._remove(f"{service}/{name}")
+            with suppress(AlreadyThere):
+                self._disk.remove_folder(service)
+
+    def _remove_if_old(self, path: str) -> None:
+        if not self._is_young(path):
+            self._remove(path)
+
+    def _remove_if_abandoned(self, path: str) -> None:
+        """Remove the staging folder of a stage that was killed; its service may well live.
+
+        A stage that works rewrites its lease all the time. Only what has a lease is judged, and what is empty.
+        """
+        with self._warning(path):
+            if self._is_young(path):
+                return
+            with self._disk.inside(path) as work:
+                held = epochs(work)
+                content = read(work, lease_path(held[-1])) if held else None
+                beat = work.stat(lease_path(held[-1])) if held else None
+            if content is not None and beat is not None and not self._is_younger(beat.mtime_ns, self._min_age):
+                holder = parse(content)
+                gone = holder is not None and holder.process.is_gone()
+                if gone or not self._is_younger(beat.mtime_ns, SILENCE):
+                    self._remove(path)
+            if not held:
+                inner = [f"{path}/{WORK}/{name}" for name in self._folders(f"{path}/{WORK}")]
+                remove_empty(self._disk, *inner, f"{path}/{WORK}", path)
+
+    def _remove(self, path: str) -> None:
+        with self._warning(path):
+            erase(self._disk, path)
+            log.info("removed %s/%s", self._disk.name, path)
+
+    @contextmanager
+    def _warning(self, path: str) -> Iterator[None]:
+        """Go on past trouble with one path: nothing depends on it, and the next pass comes."""
+        self._check()
+        try:
+            yield
+        except NotThere:
+            log.debug("%s is gone already", path)
+        except Cancelled:
+            raise
+        except DownloadError as error:
+            log.warning("failed to remove %s/%s: %s; a later reaper will retry", self._disk.name, path, error)
+
+    def _folders(self, folder: str) -> list[str]:
+        return [name for name, kind in self._disk.scan(folder).items() if kind is Kind.FOLDER]
+
+    def _is_young(self, path: str) -> bool:
+        found = self._disk.stat(path)
+        if found is None or not self._is_younger(found.mtime_ns, self._min_age):
+            return False
+        log.info("left alone, because it changed a short while ago: %s/%s", self._disk.name, path)
+        return True
+
+    def _is_younger(self, mtime_ns: int, seconds: float) -> bool:
+        return seconds > 0 and self._now - mtime_ns / 1e9 < seconds
+
+
+def _volume_time(disk: AdapterDisk, wall_clock: Callable[[], float]) -> float:
+    """Return the time by the clock that dates what is made on the disk: a node's own may be wrong."""
+    probe = f"{GONE}{secrets.token_hex(8)}"
+    try:
+        disk.make_folder(probe)
+        found = disk.stat(probe)
+        disk.remove_folder(probe)
+    except DownloadError as error:  # a full volume is reaped all the same
+        log.debug("the disk does not tell the time: %s", error)
+        return wall_clock()
+    return found.mtime_ns / 1e9 if found is not None else wall_clock()

@@ -1,0 +1,81 @@
+"""Making a service's folder hold no other adapters than those that it declares."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from downloader.adapters.layout import SLOT_ADAPTER, UNLOADED
+from downloader.adapters.removal import erase, remove_empty
+from downloader.adapters.unload import GRACE, unload
+from downloader.errors import DownloadError, VolumeError
+from downloader.volume.files import Kind, NotThere
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from downloader.adapters.disk import AdapterDisk
+
+log = logging.getLogger(__name__)
+
+
+class NotUnloaded(VolumeError):
+    """An adapter that is not declared any more is still served. The contract asks for status 1 for this alone."""
+
+    exit_status = 1
+
+
+def sync(disk: AdapterDisk, service: str, keep: Collection[str], *, sleep: Callable[[float], None]) -> None:
+    """Make the service's folder and move what is not kept out of it, each by one rename; then remove that.
+
+    Hidden folders and files are no adapters. `sleep` is called with seconds, also 0, and may raise to end the work.
+    Raises NotUnloaded, after everything else is done, if an adapter could not be moved.
+    """
+    if disk.make_folder(service):
+        disk.open_up(service, Kind.FOLDER)
+        disk.sync_folder("")
+    failed = []
+    moved = False
+    for adapter, kind in disk.scan(service).items():
+        if adapter in keep or adapter.startswith(".") or kind not in (Kind.FOLDER, Kind.SYMLINK):
+            continue
+        sleep(0)
+        try:
+            unload(disk, f"{service}/{adapter}", service, adapter)
+        except NotThere:
+            continue
+        except DownloadError as error:
+            log.warning("adapter %s of service %s could not be moved: %s", adapter, service, error)
+            failed.append(adapter)
+        else:
+            moved = True
+            log.info("unloaded adapter %s of service %s", adapter, service)
+    if moved:
+        sleep(GRACE)
+    _remove_slots(disk, service, sleep)
+    if failed:
+        raise NotUnloaded(
+            f"one or more adapters could not be moved out of {disk.name}/{service}: {', '.join(failed)}",
+            hint="the lines before say why; run again",
+        )
+
+
+def _remove_slots(disk: AdapterDisk, service: str, sleep: Callable[[float], None]) -> None:
+    """Remove the slots that hold adapters; what a failed download has left there is not ours to remove."""
+    folder = f"{UNLOADED}/{service}"
+    for name in _slots(disk, folder):
+        sleep(0)
+        try:
+            if disk.stat(f"{folder}/{name}/{SLOT_ADAPTER}") is not None:
+                erase(disk, f"{folder}/{name}")
+        except DownloadError as error:
+            log.warning("failed to remove %s/%s/%s: %s; the reaper will retry", disk.name, folder, name, error)
+    remove_empty(disk, folder)
+
+
+def _slots(disk: AdapterDisk, folder: str) -> list[str]:
+    try:
+        return list(disk.scan(folder))
+    except DownloadError as error:
+        log.warning("failed to look for unloaded adapters: %s; the reaper will retry", error)
+        return []

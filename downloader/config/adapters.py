@@ -1,0 +1,153 @@
+"""What the operator's adapter Jobs tell the three doors through the environment."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from downloader.config.variables import Malformed, items, path, present, read, variable
+from downloader.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}")
+_RULE = "1 to 253 letters, digits, '_', '-' and '.', and begins with none of the last two"
+_DEFAULT_RANK = 16
+
+
+def is_name(text: str) -> bool:
+    """Tell whether a service, an adapter or a Job can have this name: what Kubernetes allows, and a little more.
+
+    Control folders, `lost+found`, hidden folders and whatever storage systems put on a volume can never have one.
+    """
+    return _NAME.fullmatch(text) is not None
+
+
+def name(text: str) -> str:
+    """Parse a name that becomes a folder."""
+    if not is_name(text):
+        raise Malformed(f"a name: it has {_RULE}")
+    return text
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Parse a comma list of names. One bad item spoils it: a list that is misread would remove what it should keep."""
+    found = items(text)
+    if not found or not all(map(is_name, found)):
+        raise Malformed(f"a comma list of names: each has {_RULE}")
+    return found
+
+
+def seconds_or_zero(text: str) -> float:
+    """Parse seconds where anything that is not a number means 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        return 0.0
+    return max(0.0, value) if math.isfinite(value) else 0.0
+
+
+def rank(text: str) -> int:
+    """Parse ADAPTER_RANK: only the simulation writes it, so nothing may fail because of it."""
+    return int(text) if text.isascii() and text.isdigit() else _DEFAULT_RANK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterStageSettings:
+    """The door `/adapter-stage.sh`."""
+
+    root: Path = variable("ADAPTER_PVC_ROOT", "where the adapter disk is mounted (required)", parse=path)
+    service: str = variable("SERVICE_ID", "the service's folder on it (required)", parse=name, default="")
+    adapter: str = variable("ADAPTER_PATH", "the adapter's folder in that (required)", parse=name, default="")
+    job: str = variable(
+        "JOB_ID",
+        "names the work: a retry with the same one goes on where the last one stopped",
+        parse=name,
+        default="",
+        default_text="the process id",
+    )
+    base_model: str = variable("ADAPTER_BASE_MODEL_ID", "what a simulated adapter belongs to", default="unknown")
+    rank: int = variable("ADAPTER_RANK", "rank of a simulated adapter", parse=rank, default=_DEFAULT_RANK)
+    simulated: bool = variable(
+        "AIM_DEBUG_SIMULATE_PROMOTE", "promote an invented adapter, without network", parse=present, default=False
+    )
+    simulated_seconds: float = variable(
+        "AIM_DEBUG_DOWNLOAD_DURATION", "seconds that the simulation takes", parse=seconds_or_zero, default=2.0
+    )
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> AdapterStageSettings:
+        """Raise ConfigurationError naming every variable that is missing or malformed."""
+        problems: list[str] = []
+        settings = read(cls, environ, problems)
+        _require(environ, ("ADAPTER_PVC_ROOT", "SERVICE_ID", "ADAPTER_PATH"), problems)
+        return settings if settings.job else replace(settings, job=str(os.getpid()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterReapSettings:
+    """The door `/adapter-reap.sh`."""
+
+    root: Path = variable("ADAPTER_PVC_ROOT", "where the adapter disk is mounted (required)", parse=path)
+    keep: tuple[str, ...] = variable(
+        "KEEP_SERVICE_IDS",
+        "comma list of the services that live; it must be set, and is empty only where none does",
+        parse=names,
+        default=(),
+    )
+    min_age: float = variable(
+        "MIN_AGE_SECONDS",
+        "what changed later than so many seconds ago is left alone",
+        parse=seconds_or_zero,
+        default=0.0,
+    )
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> AdapterReapSettings:
+        """Raise ConfigurationError naming every variable that is missing or malformed."""
+        problems: list[str] = []
+        settings = read(cls, environ, problems)
+        _require_list(environ, "KEEP_SERVICE_IDS", problems)
+        _require(environ, ("ADAPTER_PVC_ROOT",), problems)
+        return settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterSyncSettings:
+    """The door `/adapter-subtree-sync.sh`."""
+
+    root: Path = variable("ADAPTER_PVC_ROOT", "where the adapter disk is mounted (required)", parse=path)
+    service: str = variable("SERVICE_ID", "the service's folder on it (required)", parse=name, default="")
+    keep: tuple[str, ...] = variable(
+        "KEEP_ADAPTER_PATHS",
+        "comma list of the adapters that the service declares; it must be set, and is empty where there are none",
+        parse=names,
+        default=(),
+    )
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> AdapterSyncSettings:
+        """Raise ConfigurationError naming every variable that is missing or malformed."""
+        problems: list[str] = []
+        settings = read(cls, environ, problems)
+        _require_list(environ, "KEEP_ADAPTER_PATHS", problems)
+        _require(environ, ("ADAPTER_PVC_ROOT", "SERVICE_ID"), problems)
+        return settings
+
+
+def _require_list(environ: Mapping[str, str], key: str, problems: list[str]) -> None:
+    """Tell a list that got lost on the way from one that keeps nothing on purpose."""
+    text = environ.get(key)
+    if text is None or (text and not text.strip()):
+        problems.append(f"{key} is not set: it is a comma list, and empty only if nothing is to be kept")
+
+
+def _require(environ: Mapping[str, str], required: tuple[str, ...], problems: list[str]) -> None:
+    problems.extend(f"{key} is required" for key in required if not environ.get(key, "").strip())
+    if problems:
+        raise ConfigurationError("; ".join(problems), hint="nothing was changed; docs/adapters.md lists the variables")
