@@ -1,0 +1,373 @@
+"""`/adapter-stage.sh`: every row of the contract, from each source, with every way to fail."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import stat
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from downloader.adapters.disk import AdapterDisk
+from downloader.adapters.layout import Place
+from downloader.adapters.simulation import simulate
+from downloader.adapters.stage import Staging
+from tests.adapters.doors import SERVICE, Doors, age, eventually
+from tests.command import content, finish, model
+from tests.servers.blobs import Noise
+from tests.servers.faults import Stall, Trickle
+from tests.servers.s3 import new_bucket, upload
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.servers.certificates import Authority
+    from tests.servers.hub import Hub
+    from tests.servers.kubernetes import KubernetesServer
+    from tests.servers.s3 import S3Server
+    from tests.servers.web import WebServer
+
+FILES = {
+    "adapter_config.json": b'{"r": 16}',
+    "adapter_model.safetensors": Noise(3 << 20, seed=1).bytes(),
+    "tokenizer/added_tokens.json": b"{}",
+    ".hidden": b"hidden files are files",
+}
+BIG = 60 << 20
+
+
+@pytest.fixture
+def source(hub: Hub, doors: Doors) -> str:
+    """An adapter on a Hub that the doors know."""
+    hub.create("org/lora").commit(FILES)
+    doors.extra = {"HF_ENDPOINT": hub.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER"}
+    return "hf://org/lora"
+
+
+def whole(folder: Path) -> bool:
+    """Tell whether the checksums of a folder cover exactly what is in it, and are right."""
+    listed = {
+        line.split("  ", 1)[1] for line in (folder / ".artifact.sha256").read_text().splitlines() if line[0] != "#"
+    }
+    checked = subprocess.run(["sha256sum", "-c", "--quiet", ".artifact.sha256"], cwd=folder, check=False)
+    return checked.returncode == 0 and listed == set(model(folder))
+
+
+def journalled(doors: Doors) -> int:
+    """Return how many bytes of large files are noted to be on the disk for certain."""
+    journals = [*doors.disk.glob(".staging/*/*/adapter.*/.downloading/parts.*/*.journal")]
+    journals += doors.disk.glob(".unload-tmp/*/*/partial/.downloading/parts.*/*.journal")
+    spans = [re.findall(r'\["bytes",(\d+),(\d+)\]', journal.read_text()) for journal in journals]
+    return sum(int(stop) - int(start) for journal in spans for start, stop in journal)
+
+
+def test_an_adapter_of_the_hub_becomes_live_with_its_checksums_and_nothing_else(source: str, doors: Doors) -> None:
+    result = doors.stage(source)
+    assert result.status == 0, result.stderr
+    assert model(doors.live / "lora") == FILES
+    assert whole(doors.live / "lora")
+    assert doors.leftovers() == []
+
+
+def test_an_adapter_of_a_bucket_becomes_live(s3: S3Server, doors: Doors) -> None:
+    bucket = new_bucket(s3.client())
+    for path, data in FILES.items():
+        upload(s3.client(), bucket, f"loras/x/{path}", data)
+    result = doors.stage(f"s3://{bucket}/loras/x", **s3.environment())
+    assert result.status == 0, result.stderr
+    assert model(doors.live / "lora") == FILES
+
+
+def test_an_adapter_of_a_web_server_becomes_live(
+    web: WebServer, web_root: Path, authority: Authority, doors: Doors
+) -> None:
+    folder = web_root / f"lora-{os.getpid()}-{time.monotonic_ns()}"
+    folder.mkdir()
+    (folder / "adapter.safetensors").write_bytes(b"weights")
+    result = doors.stage(f"{web.secure_url}/{folder.name}/adapter.safetensors", AIM_CA_BUNDLE=str(authority.bundle))
+    assert result.status == 0, result.stderr
+    assert model(doors.live / "lora") == {"adapter.safetensors": b"weights"}
+
+
+def test_restaging_replaces_the_adapter_as_a_whole(source: str, hub: Hub, doors: Doors) -> None:
+    doors.stage(source)
+    repository = next(iter(hub.repositories.values()))
+    repository.commit({"adapter_config.json": b'{"r": 32}', "tokenizer/added_tokens.json": None, "new.txt": b"new"})
+    result = doors.stage(source, job="job-2")
+    assert result.status == 0, result.stderr
+    assert model(doors.live / "lora") == {
+        "adapter_config.json": b'{"r": 32}',
+        "adapter_model.safetensors": FILES["adapter_model.safetensors"],
+        ".hidden": FILES[".hidden"],
+        "new.txt": b"new",
+    }
+    assert doors.leftovers() == []
+
+
+@pytest.mark.parametrize("program", ["downloader", "tests.adapters.two_renames"])
+@pytest.mark.parametrize("there", ["folder", "file", "symlink", "empty folder"])
+def test_whatever_is_in_the_adapters_place_is_replaced_and_not_followed(
+    source: str, tmp_path: Path, program: str, there: str
+) -> None:
+    doors = Doors(tmp_path / program, program, {"HF_ENDPOINT": os.environ.get("HF_ENDPOINT", "")})
+    doors.live.mkdir()
+    place = doors.live / "lora"
+    doors.plant("elsewhere/precious")
+    if there == "folder":
+        doors.plant(f"{SERVICE}/lora/old/file")
+    elif there == "file":
+        doors.plant(f"{SERVICE}/lora")
+    elif there == "symlink":
+        place.symlink_to("../elsewhere")
+    else:
+        place.mkdir()
+    result = doors.stage(source, AIM_DEBUG_SIMULATE_PROMOTE="1", AIM_DEBUG_DOWNLOAD_DURATION="0")
+    assert result.status == 0, result.stderr
+    assert sorted(model(place)) == ["adapter_config.json", "adapter_model.safetensors"]
+    assert not place.is_symlink()
+    assert (doors.disk / "elsewhere/precious").is_file()
+    assert doors.leftovers() == []
+
+
+def test_nothing_is_under_the_service_until_the_adapter_is_complete(source: str, hub: Hub, doors: Doors) -> None:
+    hub.faults.add(Stall(seconds=1.5), route="cdn", offset=1 << 20)
+    process = doors.start_stage(source)
+    seen: set[str] = set()
+    while process.poll() is None:
+        seen |= {path.name for path in doors.disk.iterdir()}
+        assert not (doors.live / "lora").exists() or whole(doors.live / "lora")
+    assert finish(process).status == 0
+    assert ".staging" in seen
+
+
+def test_the_service_folder_stays_the_very_same_one(source: str, doors: Doors) -> None:
+    doors.sync("")
+    before = doors.live.stat().st_ino
+    doors.stage(source)
+    doors.stage(source, job="job-2")
+    doors.sync("other")
+    assert doors.live.stat().st_ino == before
+
+
+def test_everybody_may_read_what_is_promoted_whatever_the_umask(source: str, doors: Doors) -> None:
+    before = os.umask(0o077)
+    try:
+        process = doors.start_stage(source)
+    finally:
+        os.umask(before)
+    assert finish(process).status == 0
+    for path in [doors.live, *doors.live.rglob("*")]:
+        wanted = 0o755 if path.is_dir() else 0o644
+        assert stat.S_IMODE(path.stat().st_mode) == wanted, path
+
+
+def test_what_the_hub_tool_leaves_in_folders_is_no_part_of_an_adapter(s3: S3Server, doors: Doors) -> None:
+    bucket = new_bucket(s3.client())
+    for path in ("adapter.safetensors", ".cache/huggingface/download/adapter.safetensors.metadata"):
+        upload(s3.client(), bucket, f"x/{path}", path.encode())
+    result = doors.stage(f"s3://{bucket}/x", **s3.environment())
+    assert result.status == 0, result.stderr
+    assert sorted(content(doors.live / "lora")) == [".artifact.sha256", "adapter.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "status", "word"),
+    [("hf://org/none", 66, "not found"), ("hf://org/gated", 77, "access denied"), ("ftp://x/y", 64, "failed")],
+)
+def test_a_failure_that_no_retry_mends_leaves_nothing(hub: Hub, doors: Doors, uri: str, status: int, word: str) -> None:
+    hub.create("org/gated", gated=True).commit(FILES)
+    result = doors.stage(uri, HF_ENDPOINT=hub.endpoint)
+    assert result.status == status, result.stderr
+    assert word in result.last_line
+    assert doors.leftovers() == []
+    assert not doors.live.exists()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
+def test_a_retry_of_the_job_fetches_only_the_rest(hub: Hub, doors: Doors, signum: signal.Signals) -> None:
+    data = Noise(BIG, seed=2)
+    hub.create("org/big").commit({"adapter_model.safetensors": data})
+    doors.extra = {"HF_ENDPOINT": hub.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER"}
+    hub.faults.add(Trickle(rate=100_000), route="cdn", offset=50 << 20)
+    process = doors.start_stage("hf://org/big")
+    eventually(lambda: hub.log.sent("cdn") > 48 << 20 and journalled(doors) > 0)
+    process.send_signal(signum)
+    result = finish(process)
+    assert result.status == (143 if signum is signal.SIGTERM else -9)
+    if signum is signal.SIGTERM:
+        assert not list(doors.disk.glob(".staging/*")), "staging is removed on every exit"
+    assert not doors.live.exists()
+    hub.faults.clear()
+    kept, before = journalled(doors), hub.log.sent("cdn")
+    result = doors.stage("hf://org/big")
+    assert result.status == 0, result.stderr
+    assert (doors.live / "lora/adapter_model.safetensors").read_bytes() == data.bytes()
+    assert hub.log.sent("cdn") - before == BIG - kept < BIG
+    assert "an earlier pod" in result.stderr
+    assert doors.leftovers() == []
+
+
+def test_what_a_failed_pod_keeps_is_reaped_if_no_retry_comes(hub: Hub, source: str, doors: Doors) -> None:
+    hub.faults.add(Stall(), route="cdn", offset=1 << 20, times=float("inf"))
+    result = doors.stage(source, STALL_TIMEOUT="1", AIM_DOWNLOADER_PROTOCOL="HF_TRANSFER")
+    assert result.status in (69, 75), result.stderr
+    assert not list(doors.disk.glob(".staging/*"))
+    assert doors.leftovers() != []
+    doors.reap(SERVICE, "1800")
+    assert doors.leftovers() != [], "a retry may come"
+    age(doors.disk / ".unload-tmp")
+    doors.reap(SERVICE, "1800")
+    assert doors.leftovers() == []
+
+
+def test_junk_in_staging_is_not_promoted(source: str, doors: Doors) -> None:
+    doors.plant(f".staging/{SERVICE}/lora.job-1/junk", f".staging/{SERVICE}/lora.job-1/adapter.1/junk.safetensors")
+    result = doors.stage(source)
+    assert result.status == 0, result.stderr
+    assert model(doors.live / "lora") == FILES
+    assert whole(doors.live / "lora")
+    assert doors.leftovers() == []
+
+
+def test_a_staged_symlink_is_refused(source: str, hub: Hub, doors: Doors) -> None:
+    hub.faults.add(Stall(seconds=2), route="cdn", offset=1 << 20)
+    process = doors.start_stage(source)
+    eventually(lambda: bool(list(doors.disk.glob(".staging/*/*/adapter.*/.downloading"))))
+    (next(doors.disk.glob(".staging/*/*/adapter.*")) / "sneaky").symlink_to("/etc/passwd")
+    result = finish(process)
+    assert result.status == 74
+    assert "symlink" in result.last_line
+    assert "refusing to promote" in result.last_line
+    assert not (doors.live / "lora").exists()
+    assert doors.leftovers() == []
+
+
+def test_two_pods_of_one_job_take_turns(source: str, hub: Hub, doors: Doors) -> None:
+    hub.faults.add(Stall(seconds=1), route="cdn", offset=1 << 20)
+    pods = [doors.start_stage(source) for _ in range(2)]
+    results = [finish(pod) for pod in pods]
+    assert [result.status for result in results] == [0, 0], results
+    assert whole(doors.live / "lora")
+    assert not (doors.live / "lora/.downloading").exists()
+    assert doors.leftovers() == []
+
+
+def test_what_a_dead_pod_held_inside_its_download_is_not_waited_for(source: str, doors: Doors) -> None:
+    doors.plant(f".staging/{SERVICE}/lora.job-1/adapter.1/.downloading/lease.7")
+    started = time.monotonic()
+    result = doors.stage(source, AIM_LEASE_TTL="60")
+    assert result.status == 0, result.stderr
+    assert time.monotonic() - started < 30
+
+
+def test_a_folder_that_is_taken_away_during_the_wait_for_it_is_made_anew(tmp_path: Path) -> None:
+    place = Place("service", "lora", "job", "token")
+    held = tmp_path / place.staging
+    (held / ".downloading").mkdir(parents=True)
+    (held / ".downloading/lease.1").write_text("somebody")
+
+    def waiting(_holder: str, _seconds: float) -> None:
+        if held.exists():
+            held.rename(tmp_path / "taken")
+
+    with AdapterDisk(tmp_path) as disk:
+        staging = Staging(disk, place, ttl=0.2, waiting=waiting, sleep=time.sleep)
+        with staging.held("hf://org/lora"):
+            staging.promote(simulate(disk, place.download, "hf://org/lora", base_model="base", rank=1))
+    assert len(content(tmp_path / "service/lora")) == 2
+    assert not held.exists()
+    assert not content(tmp_path / "taken")
+
+
+def test_a_replaced_adapter_that_cannot_be_removed_is_left_to_the_reaper(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    doors = Doors(tmp_path / "pod")
+    doors.plant("service/lora/stuck")
+
+    def fault(doing: str) -> None:
+        if doing.startswith("removing") and doing.endswith("stuck"):
+            raise OSError(16, "busy")
+
+    place = Place("service", "lora", "job", "token")
+    with AdapterDisk(doors.disk, fault=fault) as disk:
+        staging = Staging(disk, place, ttl=60, waiting=lambda *_: None, sleep=lambda _: None)
+        with staging.held("hf://org/lora"):
+            staging.promote(simulate(disk, place.download, "hf://org/lora", base_model="base", rank=1))
+    assert "the reaper will retry" in caplog.text
+    assert not list(doors.disk.glob(".staging/*"))
+    assert doors.reap("service").status == 0
+    assert doors.leftovers() == []
+
+
+def test_a_service_folder_on_another_file_system_is_named_before_anything_is_fetched(doors: Doors) -> None:
+    for folder in (".staging", SERVICE):
+        (doors.disk / folder).mkdir()
+    mount = f'mount -t tmpfs none "$ADAPTER_PVC_ROOT/{SERVICE}" && exec "{doors.folder}/adapter-stage.sh" hf://a/b'
+    (doors.folder / "mounted.sh").write_text(
+        f"#!/bin/sh\nexec unshare --user --map-root-user --mount sh -c '{mount}'\n"
+    )
+    (doors.folder / "mounted.sh").chmod(0o755)
+    result = finish(
+        doors.start("mounted.sh", SERVICE_ID=SERVICE, ADAPTER_PATH="lora", HF_ENDPOINT="http://127.0.0.1:9")
+    )
+    if "unshare" in result.stderr or "mount:" in result.stderr:
+        pytest.skip("this machine allows no mounts in user namespaces")
+    assert result.status == 74, result.stderr
+    assert "different file systems" in result.last_line
+    assert "mount the whole adapter disk" in result.last_line
+
+
+def test_no_status_is_patched(source: str, doors: Doors, kubernetes: KubernetesServer) -> None:
+    kubernetes.create_artifact("default", "lora")
+    result = doors.stage(
+        source,
+        ARTIFACT_NAME="lora",
+        ARTIFACT_NAMESPACE="default",
+        KUBERNETES_SERVICE_HOST="127.0.0.1",
+        KUBERNETES_SERVICE_PORT="1",
+    )
+    assert result.status == 0, result.stderr
+    assert kubernetes.exchanges == []
+    assert "warning" not in result.stderr
+
+
+def test_a_simulated_adapter_needs_no_network(doors: Doors) -> None:
+    started = time.monotonic()
+    result = doors.stage(
+        "hf://org/lora",
+        HF_ENDPOINT="http://127.0.0.1:9",
+        AIM_DEBUG_SIMULATE_PROMOTE="yes",
+        AIM_DEBUG_DOWNLOAD_DURATION="1",
+        ADAPTER_BASE_MODEL_ID="org/base",
+        ADAPTER_RANK="8",
+    )
+    assert result.status == 0, result.stderr
+    assert time.monotonic() - started >= 1
+    files = content(doors.live / "lora")
+    assert sorted(files) == ["adapter_config.json", "adapter_model.safetensors"]
+    assert json.loads(files["adapter_config.json"]) == {"base_model_name_or_path": "org/base", "r": 8}
+    assert len(files["adapter_model.safetensors"]) == 8 << 10
+
+
+def test_a_simulation_has_the_contracts_defaults(doors: Doors) -> None:
+    started = time.monotonic()
+    result = doors.stage("hf://org/lora", AIM_DEBUG_SIMULATE_PROMOTE="1", ADAPTER_RANK="no number", JOB_ID="")
+    assert result.status == 0, result.stderr
+    assert time.monotonic() - started >= 2
+    config = json.loads((doors.live / "lora/adapter_config.json").read_text())
+    assert config == {"base_model_name_or_path": "unknown", "r": 16}
+
+
+def test_the_longest_names_of_kubernetes_fit(doors: Doors) -> None:
+    name = "a" * 253
+    result = doors.stage(
+        "hf://o/l", adapter=name, job="j" * 63, AIM_DEBUG_SIMULATE_PROMOTE="1", AIM_DEBUG_DOWNLOAD_DURATION="0"
+    )
+    assert result.status == 0, result.stderr
+    assert (doors.live / name / "adapter_config.json").is_file()
