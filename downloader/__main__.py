@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from typing import TYPE_CHECKING
 
-from downloader.cli.commands import main as run
-from downloader.cli.session import leave
+if TYPE_CHECKING:
+    from types import FrameType
 
 
 def main() -> None:
     """Run the command line of this process and end it with the command's status."""
-    status, abandoned = run(sys.argv[1:], os.environ, sys.stdout, sys.stderr)
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, _leave)
+    # Imported under these handlers: process 1 would miss a signal that comes while it still has none.
+    from downloader.cli.commands import main as run
+    from downloader.cli.session import leave
+    from downloader.config.s3 import unset_empty
+
+    # The settings know what it means that a key is set to nothing. AWS's SDK, which looks for itself, does not.
+    environ = dict(os.environ)
+    unset_empty(os.environ)
+    status, abandoned = run(sys.argv[1:], environ, sys.stdout, sys.stderr)
     if abandoned:
         leave(status)
     sys.exit(status)
+
+
+def _leave(signum: int, _frame: FrameType | None) -> None:
+    """Leave at once: no run has begun, or it is over."""
+    os._exit(128 + signum)
 
 
 if __name__ == "__main__":

@@ -112,14 +112,21 @@ class Download:
         workshop = Workshop(source, session.meter, shape, silence(settings), tuning, bandwidth)
         plan = self._plan(selection_of(settings), sequence_for(self._uri, settings))
         try:
-            return self._run_engine(source, workshop.make, plan, watchdog)
+            with session.cancellation.waking(web.abort):
+                return self._run_engine(source, workshop.make, plan, watchdog)
         finally:
             source.close()
             web.close()
 
     def _plan(self, selection: Selection, sequence: tuple[Protocol, ...]) -> Plan:
         settings = self._settings
-        return Plan(selection, sequence, silence(settings) * 0.9, require_digest=settings.job.require_digest)
+        return Plan(
+            selection,
+            sequence,
+            silence(settings) * 0.9,
+            require_digest=settings.job.require_digest,
+            keep_corrupt=settings.job.keep_metadata_on_failure,
+        )
 
     def _run_engine(
         self,

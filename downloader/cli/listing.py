@@ -21,8 +21,10 @@ def list_artifact(uri: str, settings: Settings, environ: Mapping[str, str]) -> M
     patience = Patience(listing_silence(settings), session.meter, session.cancellation)
 
     def listing() -> Manifest:
-        source = make_source(uri, settings, make_web(uri, settings, environ))
+        web = make_web(uri, settings, environ)
+        source = make_source(uri, settings, web)
         persistent = PersistentSource(source, patience, listing_silence=listing_silence(settings))
-        return selection_of(settings).of(persistent.manifest())
+        with session.cancellation.waking(web.abort):
+            return selection_of(settings).of(persistent.manifest())
 
     return session.run(listing)

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import socket
 import threading
+import weakref
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -48,24 +49,48 @@ class Pool:
         self._proxies = proxies
         self._timeouts = timeouts
         self._idle: defaultdict[Origin, list[http.client.HTTPConnection]] = defaultdict(list)
+        self._busy: weakref.WeakSet[http.client.HTTPConnection] = weakref.WeakSet()
+        self._aborted = False
         self._lock = threading.Lock()
 
     def take(self, origin: Origin) -> tuple[http.client.HTTPConnection, bool]:
         """Return a connection and whether it was used before (then the server may have closed it meanwhile)."""
         with self._lock:
             idle = self._idle[origin]
-            if idle:
-                return idle.pop(), True
-        return self._connect(origin), False
+            connection = idle.pop() if idle else None
+        if connection is None:
+            return self.fresh(origin), False
+        self._note(connection)
+        return connection, True
 
     def fresh(self, origin: Origin) -> http.client.HTTPConnection:
         """Return a new connection."""
-        return self._connect(origin)
+        connection = self._connect(origin)
+        self._note(connection)
+        return connection
 
     def give(self, origin: Origin, connection: http.client.HTTPConnection) -> None:
         """Keep a connection whose last answer was read to its end."""
         with self._lock:
+            self._busy.discard(connection)
             self._idle[origin].append(connection)
+
+    def abort(self) -> None:
+        """End what is under way on all connections, and let nothing begin any more. From any thread."""
+        with self._lock:
+            self._aborted = True
+            busy = list(self._busy)
+        for connection in busy:
+            interrupt(connection)
+
+    def _note(self, connection: http.client.HTTPConnection) -> None:
+        """Remember a connection that somebody uses."""
+        with self._lock:
+            self._busy.add(connection)
+            aborted = self._aborted
+        if aborted:
+            connection.close()
+            raise httpx2.ConnectError("the run has ended")
 
     def close(self) -> None:
         """Close all idle connections."""

@@ -45,7 +45,8 @@ class Web:
     def __init__(
         self, tls: ssl.SSLContext, proxies: Proxies, *, user_agent: str, timeouts: Timeouts | None = None
     ) -> None:
-        self.transport = SocketTransport(Pool(tls, proxies, timeouts or Timeouts()))
+        self._pool = Pool(tls, proxies, timeouts or Timeouts())
+        self.transport = SocketTransport(self._pool)
         self._client = httpx2.Client(transport=self.transport, headers={"user-agent": user_agent}, trust_env=False)
         self._client.headers.pop("accept-encoding", None)
         self._locations: dict[str, str] = {}
@@ -159,6 +160,10 @@ class Web:
     def _forget(self, url: str) -> None:
         with self._lock:
             self._locations.pop(url, None)
+
+    def abort(self) -> None:
+        """End every exchange, from any thread, and let none begin any more: who waits for an answer gets an error."""
+        self._pool.abort()
 
     def close(self) -> None:
         """Close idle connections."""

@@ -1,0 +1,55 @@
+"""A Job's view of a cluster: an AIMArtifact whose status the command patches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.servers.kubernetes_pod import Pod
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.servers.kubernetes import KubernetesServer
+
+
+@dataclass
+class Watched:
+    """A pod, its artifact, and what the status has said."""
+
+    api: KubernetesServer
+    pod: Pod
+    name: str = "llama"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the command needs to patch the status."""
+        return {
+            **self.pod.environment,
+            "ARTIFACT_NAME": self.name,
+            "ARTIFACT_NAMESPACE": "models",
+            "AIM_SERVICE_ACCOUNT": str(self.pod.service_account),
+        }
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """The status now."""
+        found: dict[str, Any] = self.api.artifact("models", self.name).get("status", {})
+        return found
+
+    def messages(self) -> list[str]:
+        """Return everything that `download.message` ever said."""
+        return [state.get("download", {}).get("message", "") for state in self.api.history("models", self.name)]
+
+    def wait_for_message(self, words: str, timeout: float = 20) -> None:
+        """Return once `download.message` has held these words."""
+        self.api.wait_for(lambda: any(words in message for message in self.messages()), timeout)
+
+
+@pytest.fixture
+def watched(kubernetes: KubernetesServer, tmp_path: Path) -> Watched:
+    """An artifact that the command is told to report to."""
+    kubernetes.create_artifact("models", "llama")
+    return Watched(kubernetes, Pod(kubernetes, tmp_path / "serviceaccount"))

@@ -1,0 +1,137 @@
+"""SIGTERM in every phase: the run ends within ten seconds, gives its lease back, and says how to go on."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.command import environment, finish, model, run, start
+from tests.servers.blobs import Noise
+from tests.servers.faults import FOREVER, Fault, Silence, Stall, too_many_requests
+from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.e2e.conftest import Watched
+    from tests.servers.hub import Hub
+
+MIB = 1 << 20
+FILES = {
+    "config.json": b"{}",
+    "model-00001-of-00002.safetensors": Noise(24 * MIB, seed=41).bytes(),
+    "model-00002-of-00002.safetensors": Noise(12 * MIB, seed=42).bytes(),
+}
+PATIENT = {"STALL_TIMEOUT": "60"}
+"""So that nothing but the signal ends the run."""
+SOON = 5.0
+"""Seconds; the promise is ten."""
+
+PHASES: dict[str, tuple[str, str, Fault]] = {
+    "asking for the commit": ("XET", "api", Silence()),
+    "listing": ("XET", "tree", Stall()),
+    "asking for a Xet token": ("XET", "token", Silence()),
+    "asking Xet how a file is put together": ("XET", "cas", Silence()),
+    "reading from Xet": ("XET", "xorb", Stall(after=MIB)),
+    "being sent to the file": ("HF_TRANSFER", "resolve", Silence()),
+    "reading ranges": ("HF_TRANSFER", "cdn", Stall(after=MIB)),
+    "reading a stream": ("HTTP", "cdn", Stall(after=MIB)),
+    "sitting out a pause": ("HF_TRANSFER", "cdn", too_many_requests("300")),
+}
+
+
+@pytest.fixture
+def stocked(hub: Hub) -> Hub:
+    hub.create("org/model").commit(FILES)
+    return hub
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_run_ends_soon_while(phase: str, stocked: Hub, tmp_path: Path) -> None:
+    protocol, route, fault = PHASES[phase]
+    stocked.faults.add(fault, route=route, times=FOREVER)
+    target = tmp_path / "target"
+    extra = {"HF_ENDPOINT": stocked.endpoint, "AIM_DOWNLOADER_PROTOCOL": protocol, "HF_HOME": str(tmp_path / "h")}
+    process = start("download", "hf://org/model", target, extra={**extra, **PATIENT})
+    assert eventually(lambda: bool(stocked.log.records(route)), 20)
+    time.sleep(0.2)
+    signalled = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    result = finish(process, timeout=20)
+    assert result.status == 143, result.stderr
+    assert time.monotonic() - signalled < SOON
+    assert "resume" in result.last_line
+    assert not list(target.glob(".downloading/lease*"))
+    assert not list(tmp_path.glob("h/*"))
+    stocked.faults.clear()
+    assert run("download", "hf://org/model", target, extra=extra).status == 0
+    assert model(target) == FILES
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator[Path]:
+    """A volume that another process holds."""
+    target = tmp_path / "held"
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.volume.holder", str(target), "30"],
+        env=environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ok\n"
+        yield target
+        process.kill()
+
+
+def test_a_run_ends_soon_while_it_waits_for_the_volume(stocked: Hub, holder: Path, watched: Watched) -> None:
+    extra = {**watched.environment, "HF_ENDPOINT": stocked.endpoint, "AIM_LEASE_TTL": "30"}
+    process = start("download", "hf://org/model", holder, extra=extra)
+    watched.wait_for_message("waiting for process")
+    signalled = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    result = finish(process, timeout=20)
+    assert result.status == 143, result.stderr
+    assert time.monotonic() - signalled < SOON
+    assert "SIGTERM" in watched.status["download"]["message"]
+    assert len(list(holder.glob(".downloading/lease*"))) == 1
+
+
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_during_the_first_moments_ends_the_process_with_its_status(signum: int, status: int) -> None:
+    probe = [sys.executable, "-c", PROBE.format(signum=int(signum))]
+    seen = subprocess.run(probe, env=environment(), capture_output=True, check=False)
+    assert (seen.returncode, seen.stdout, seen.stderr) == (status, b"", b"")
+
+
+PROBE = """
+import os, sys
+from importlib.abc import MetaPathFinder
+class Interrupting(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "click":
+            os.kill(os.getpid(), {signum})
+sys.meta_path.insert(0, Interrupting())
+from downloader.__main__ import main
+main()
+"""
+"""Sends a signal while the command line's library is imported."""
+
+
+def test_a_second_signal_ends_the_process_at_once(stocked: Hub, tmp_path: Path) -> None:
+    stocked.faults.add(Silence(), route="tree", times=FOREVER)
+    extra = {"HF_ENDPOINT": stocked.endpoint, "AIM_DEBUG_SIMULATE_DU_HANG_SECONDS": "30", **PATIENT}
+    process = start("download", "hf://org/model", tmp_path, extra=extra)
+    assert eventually(lambda: bool(stocked.log.records("tree")), 20)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGTERM)
+    signalled = time.monotonic()
+    assert finish(process, timeout=20).status == 143
+    assert time.monotonic() - signalled < 2
