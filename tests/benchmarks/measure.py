@@ -8,10 +8,11 @@ import shutil
 import statistics
 import subprocess
 import tempfile
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -48,7 +49,7 @@ class Score:
     walls: list[float] = field(default_factory=list)
     cpus: list[float] = field(default_factory=list)
     peaks: list[int] = field(default_factory=list)
-    """Bytes of the largest process."""
+    """Bytes of all its processes together."""
     failure: str = ""
 
     @property
@@ -74,7 +75,7 @@ def compete(case: Case, folder: Path, rounds: int) -> dict[str, Score]:
             try:
                 wall, cpu, peak = _run(contender, target)
                 _compare(case, target)
-            except (subprocess.CalledProcessError, ValueError) as error:
+            except (subprocess.CalledProcessError, ValueError, OSError) as error:
                 score.failure = str(error)[:200]
                 continue
             finally:
@@ -93,14 +94,49 @@ def _run(contender: Contender, target: Path) -> tuple[float, float, int]:
     started = time.monotonic()
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
-        _, status, usage = os.wait4(process.pid, 0)
+        with _Peak(process.pid) as peak:
+            _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
-            output.seek(max(0, output.tell() - 500))
-            raise subprocess.CalledProcessError(process.returncode, command[0], output.read())
+            output.seek(0)
+            raise ValueError(f"status {process.returncode}: {output.read()[-200:]!r}")
     if contender.sync:
         subprocess.run(["sync", "-f", str(target)], check=True)
-    return time.monotonic() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
+    return time.monotonic() - started, usage.ru_utime + usage.ru_stime, peak.bytes
+
+
+class _Peak:
+    """Looks at a process and its children now and then: what the kernel tells at the end includes our own fork."""
+
+    def __init__(self, pid: int) -> None:
+        self.bytes = 0
+        self._pid = pid
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.05):
+            self.bytes = max(self.bytes, _resident(self._pid))
+
+
+def _resident(pid: int) -> int:
+    """Return the peak of a process and of its children, added up."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+        tasks = [task / "children" for task in Path(f"/proc/{pid}/task").iterdir()]
+        children = [int(child) for task in tasks for child in task.read_text().split()]
+    except OSError:
+        return 0
+    line = next((line for line in status.splitlines() if line.startswith("VmHWM")), "VmHWM: 0 kB")
+    return int(line.split()[1]) * 1024 + sum(_resident(child) for child in children)
 
 
 def _compare(case: Case, target: Path) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tests.benchmarks.measure import Contender
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 PEERS = Path(".bench")
 OURS = "artifact-downloader"
@@ -25,7 +25,7 @@ def ours(uri: str, *, name: str = OURS, **environment: str) -> Contender:
     """Return our own side: verified, journalled, synced."""
     settings = {"AIM_LOG_LEVEL": "warning", **environment}
     return Contender(
-        name, lambda target: [sys.executable, "-m", "downloader", "download", uri, target], settings, sync=False
+        name, lambda target: [sys.executable, "-m", "downloader", "download", uri, str(target)], settings, sync=False
     )
 
 
@@ -45,17 +45,25 @@ def web_peers(base: str, paths: Sequence[str], bundle: Path | None = None) -> It
         yield Contender("aria2c", lambda target: [
             aria, "-q", "-x16", "-s16", "-j16", "--file-allocation=none", *trust, "-i", _aria_list(base, paths, target),
         ])  # fmt: skip
-    if s5cmd := find("s5cmd"):
+    if find("s5cmd"):
         # A plain web server will do for it: it asks for each key unsigned.
         endpoint, _, bucket = base.rpartition("/")
-        environment = {"AWS_REGION": "us-east-1", **({"AWS_CA_BUNDLE": str(bundle)} if bundle else {})}
-        yield Contender(
-            "s5cmd",
-            lambda target: [
-                s5cmd, "--endpoint-url", endpoint, "--no-sign-request", "run", _s5cmd_list(bucket, paths, target)
-            ],
-            environment,
-        )  # fmt: skip
+        trust_s5cmd = {"AWS_CA_BUNDLE": str(bundle)} if bundle else {}
+        yield s5cmd_for(endpoint, bucket, paths, {"AWS_REGION": "us-east-1", **trust_s5cmd}, unsigned=True)
+
+
+def s5cmd_for(
+    endpoint: str, bucket: str, paths: Sequence[str], environment: Mapping[str, str], *, unsigned: bool = False
+) -> Contender:
+    """Return s5cmd, which fetches each key of a bucket."""
+    options = ["--no-sign-request"] if unsigned else []
+    return Contender(
+        "s5cmd",
+        lambda target: [
+            find("s5cmd") or "", "--endpoint-url", endpoint, *options, "run", _s5cmd_list(bucket, paths, target)
+        ],
+        environment,
+    )  # fmt: skip
 
 
 def _aria_list(base: str, paths: Sequence[str], target: Path) -> str:
