@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -132,6 +133,19 @@ def test_a_wrong_clock_of_the_reapers_node_makes_nothing_older(doors: Doors, hou
     with AdapterDisk(doors.disk) as disk:
         Reaper(disk, (), float(AGED), wall_clock=lambda: now, check=lambda: None).run()
     assert (doors.disk / "young/a/file").exists()
+
+
+def test_what_is_promoted_while_the_reaper_looks_makes_the_service_young(doors: Doors) -> None:
+    doors.plant("dead/old/file")
+    age(doors.disk)
+
+    def fault(doing: str) -> None:
+        if doing.startswith("listing") and doing.endswith("/dead") and not (doors.disk / "dead/new").exists():
+            doors.plant("dead/new/file")
+
+    with AdapterDisk(doors.disk, fault=fault) as disk:
+        Reaper(disk, (), float(AGED), wall_clock=time.time, check=lambda: None).run()
+    assert sorted(content(doors.disk)) == ["dead/new/file", "dead/old/file"]
 
 
 def test_a_failed_removal_is_a_warning_and_the_others_go_on(doors: Doors) -> None:
