@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import Enum, StrEnum
 
 
 class Protocol(StrEnum):
@@ -28,14 +28,37 @@ class Algorithm(StrEnum):
     CRC64NVME = "crc64nvme"
     CRC32C = "crc32c"
     CRC32 = "crc32"
+    ETAG = "etag"
+    """The MD5 of the MD5s of the parts that an object was uploaded in; the others below are made the same way."""
+    SHA256_PARTS = "sha256-parts"
+    SHA1_PARTS = "sha1-parts"
+    CRC32C_PARTS = "crc32c-parts"
+    CRC32_PARTS = "crc32-parts"
+
+
+class Mismatch(Enum):
+    """What it means if the bytes have another digest than the one that was published."""
+
+    DAMAGE = "damage"
+    """The bytes are wrong."""
+    DOUBT = "doubt"
+    """The bytes are wrong, or the server means something else by what it publishes: another look will tell."""
+    NOTHING = "nothing"
+    """The digest was worth a try: how it is made could only be guessed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """A published digest: lowercase hexadecimal, most significant byte first also for the CRCs."""
+    """A published digest: lowercase hexadecimal, most significant byte first also for the CRCs.
+
+    The value of a digest of parts ends in `-` and their number.
+    """
 
     algorithm: Algorithm
     value: str
+    layouts: tuple[tuple[int, ...], ...] = ()
+    """Of a digest of parts: how the file may have been cut. Each is the parts' sizes in bytes, the last one repeats."""
+    mismatch: Mismatch = Mismatch.DAMAGE
 
     def __str__(self) -> str:
         return f"{self.algorithm}:{self.value}"

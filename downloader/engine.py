@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from downloader.artifact import Algorithm, Phase
 from downloader.cancellation import Cancellation
 from downloader.errors import DownloadError, IntegrityError, ProtocolDown, SourceChanged, Stalled, Verdict
-from downloader.integrity import judge
+from downloader.integrity import SIZE_ONLY, UNVERIFIABLE, Judge
 from downloader.volume import State
 from downloader.words import bytes_text
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from downloader.artifact import Digest, Manifest, Protocol, RemoteFile
+    from downloader.artifact import Manifest, Protocol, RemoteFile
     from downloader.meter import Meter, Watchdog
     from downloader.selection import Selection
     from downloader.sources import Source
     from downloader.transports import Transport
-    from downloader.volume import Partial, Survey, Volume
+    from downloader.volume import Holding, Partial, Survey, Volume
 
 MAX_RELISTINGS = 2
 """How often a source may change under us before that is the user's problem."""
@@ -42,6 +42,13 @@ class Plan:
     """Seconds without a byte from anybody after which one file's passing trouble ends the whole attempt."""
     require_digest: bool = False
     keep_corrupt: bool = False
+    """Keep what failed its verification under `.downloading/` until the artifact is complete."""
+
+    def demand_proof(self, file: RemoteFile, proof: str) -> None:
+        """Raise IntegrityError if a digest is required and none proves the file. An empty one is proved by its size."""
+        if self.require_digest and file.size and proof in (SIZE_ONLY, UNVERIFIABLE):
+            hint = "the source publishes none that can be checked; without --require-digest the size would do"
+            raise IntegrityError(f"{file.path} is not proved by a digest ({proof})", hint=hint)
 
 
 @dataclass(slots=True)
@@ -51,8 +58,8 @@ class Outcome:
     manifest: Manifest
     checksums: dict[str, str] = field(default_factory=dict)
     """Path → sha256 of everything that has its final name."""
-    proofs: dict[str, Digest | None] = field(default_factory=dict)
-    """Path → the published digest that proved the bytes fetched in this run; None where only the size could be."""
+    proofs: dict[str, str] = field(default_factory=dict)
+    """Path → what proves it: an algorithm, `size only`, `etag unverifiable`, or `unknown` where nobody has kept it."""
     protocols: list[Protocol] = field(default_factory=list)
     """The protocols that were tried."""
 
@@ -80,6 +87,7 @@ class Engine:
         self._watchdog = watchdog
         self._cancellation = cancellation
         self._lease = lease
+        self._judge = Judge()
 
     def run(self) -> Outcome:
         """Bring the artifact home. Raises one of our errors; the volume can be resumed whatever happens."""
@@ -103,6 +111,9 @@ class Engine:
     def _list(self) -> Manifest:
         self._meter.enter(Phase.LISTING)
         manifest = self._plan.selection.of(self._source.manifest())
+        for file in manifest.files:
+            if not file.digests:
+                self._plan.demand_proof(file, SIZE_ONLY)
         self._meter.expect(manifest.size, len(manifest.files))
         self._cancellation.check()
         return manifest
@@ -127,7 +138,7 @@ class Engine:
     def _proved(self, manifest: Manifest, survey: Survey) -> Outcome:
         outcome = Outcome(manifest)
         for holding in survey.having(State.PROVED):
-            self._keep(holding.file, holding.sha256 or "", outcome)
+            self._keep(holding, outcome)
         return outcome
 
     def _take_stock(self, survey: Survey, outcome: Outcome) -> list[RemoteFile]:
@@ -138,20 +149,22 @@ class Engine:
         missing = survey.having(State.PARTIAL, State.MISSING)
         needed = survey.needed_bytes
         for holding in unproved:
-            sha256 = self._volume.check(holding, lambda _: self._cancellation.check())
-            if sha256 is None:
+            proved = self._volume.check(holding, lambda _: self._cancellation.check())
+            if proved is None:
                 missing.append(holding)
                 needed += holding.file.size
             else:
-                self._keep(holding.file, sha256, outcome)
+                self._keep(proved, outcome)
         self._meter.landed(sum(holding.done_bytes for holding in missing if holding.state is State.PARTIAL))
         if missing:
             self._volume.require_space(needed, len(missing))
         return [holding.file for holding in missing]
 
-    def _keep(self, file: RemoteFile, sha256: str, outcome: Outcome) -> None:
-        outcome.checksums[file.path] = sha256
-        self._meter.landed(file.size)
+    def _keep(self, holding: Holding, outcome: Outcome) -> None:
+        self._plan.demand_proof(holding.file, holding.proof)
+        outcome.checksums[holding.file.path] = holding.sha256 or ""
+        outcome.proofs[holding.file.path] = holding.proof
+        self._meter.landed(holding.file.size)
         self._meter.file_done()
 
     def _fetch(self, missing: list[RemoteFile], outcome: Outcome) -> None:
@@ -175,7 +188,7 @@ class Engine:
     def _attempt(self, protocol: Protocol, files: Sequence[RemoteFile], outcome: Outcome) -> dict[str, DownloadError]:
         """Make one pass of one protocol over what is missing; return why files are still missing."""
         attempt = Cancellation(self._cancellation)
-        landing = _Landing(self._volume, self._meter, attempt, self._plan, outcome)
+        landing = _Landing(self._volume, self._meter, attempt, plan=self._plan, outcome=outcome, judge=self._judge)
         self._watchdog.guard(attempt)
         try:
             self._transports(protocol, attempt).fetch(files, landing)
@@ -195,13 +208,16 @@ class Engine:
 class _Landing:
     """Where a transport's files end: judged, and given their final name."""
 
-    def __init__(self, volume: Volume, meter: Meter, attempt: Cancellation, plan: Plan, outcome: Outcome) -> None:
+    def __init__(
+        self, volume: Volume, meter: Meter, attempt: Cancellation, *, plan: Plan, outcome: Outcome, judge: Judge
+    ) -> None:
         self.failures: dict[str, DownloadError] = {}
         self._volume = volume
         self._meter = meter
         self._attempt = attempt
         self._plan = plan
         self._outcome = outcome
+        self._judge = judge
         self._lock = threading.Lock()
 
     def begin(self, file: RemoteFile) -> Partial:
@@ -210,23 +226,20 @@ class _Landing:
     def deliver(self, partial: Partial, results: Mapping[Algorithm, str]) -> None:
         file = partial.file
         try:
-            proof = self._judge(file, results)
+            proof = self._judge.proof(file, results)
+            self._plan.demand_proof(file, proof)
         except IntegrityError:
             self._meter.landed(-file.size)
-            partial.discard()
+            if self._plan.keep_corrupt:
+                partial.set_aside()
+            else:
+                partial.discard()
             raise
-        partial.commit(results[Algorithm.SHA256])
+        partial.commit(results[Algorithm.SHA256], proof)
         with self._lock:
             self._outcome.checksums[file.path] = results[Algorithm.SHA256]
             self._outcome.proofs[file.path] = proof
         self._meter.file_done()
-
-    def _judge(self, file: RemoteFile, results: Mapping[Algorithm, str]) -> Digest | None:
-        proof = judge(file, results)
-        if proof is None and self._plan.require_digest:
-            hint = "the source publishes none; without --require-digest its size would do"
-            raise IntegrityError(f"{file.path} has no digest to be judged by", hint=hint)
-        return proof
 
     def fail(self, file: RemoteFile, error: DownloadError) -> None:
         log.info("left to the next attempt: %s", error)

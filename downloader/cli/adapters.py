@@ -20,6 +20,7 @@ from downloader.cli.session import Session
 from downloader.cli.watchers import watchers
 from downloader.config.adapters import AdapterReapSettings, AdapterStageSettings, AdapterSyncSettings
 from downloader.engine import Outcome
+from downloader.integrity import SIZE_ONLY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +73,7 @@ class AdapterDownload(Download):
         for file in manifest.files:
             session.meter.landed(file.size)
             session.meter.file_done()
-        return Outcome(manifest, proofs=dict.fromkeys((file.path for file in manifest.files), None))
+        return Outcome(manifest, proofs=dict.fromkeys((file.path for file in manifest.files), SIZE_ONLY))
 
 
 def stage_adapter(uri: str, invocation: Invocation) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -24,6 +23,7 @@ from downloader.cli.session import Session
 from downloader.cli.simulation import simulation_of
 from downloader.engine import Engine, Outcome, Plan
 from downloader.errors import DownloadError
+from downloader.integrity import proofs_text
 from downloader.memory import memory_limit
 from downloader.meter import Ticker, Watchdog
 from downloader.reporters.fanout import FanOut
@@ -171,11 +171,7 @@ class Download:
 
     def _tell(self, outcome: Outcome) -> None:
         """Say by what the files were proved to be right."""
-        proofs = Counter(f"by {proof.algorithm}" if proof else "by size only" for proof in outcome.proofs.values())
-        before = len(outcome.manifest.files) - len(outcome.proofs)
-        if before:
-            proofs["before"] = before
-        log.info("verified %s: %s", shown_url(self._uri), ", ".join(f"{count} {how}" for how, count in proofs.items()))
+        log.info("verified %s: %s", shown_url(self._uri), proofs_text(outcome.proofs))
 
     def _finish(self, error: DownloadError | None) -> None:
         """Tell the reporters and Kubernetes how it ended."""

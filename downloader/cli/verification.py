@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 from downloader.cli.assembly import selection_of
 from downloader.cli.session import Session
 from downloader.errors import IntegrityError
+from downloader.integrity import proofs_text
 from downloader.volume import Volume
 from downloader.words import one_line
 
@@ -45,3 +46,6 @@ def verify_target(settings: Settings, stdout: TextIO) -> None:
         )
     revision = f" at {found.revision}" if found.revision else ""
     log.info("%s is right: %d files of %s%s", target, found.checked, found.source or "an unnamed source", revision)
+    log.info("when they were downloaded they were proved: %s", proofs_text(found.proofs))
+    for path, proof in found.proofs.items():
+        log.debug("%s: %s", path, proof)

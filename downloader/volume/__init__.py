@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
@@ -76,6 +77,7 @@ class Volume:
         self._journal_above = journal_above
         self._batch = Batch(batch)
         self._ours: frozenset[str] = frozenset()
+        self._proofs: dict[str, str] = {}
         self._session: _Session | None = None
 
     def __enter__(self) -> Self:
@@ -133,6 +135,7 @@ class Volume:
         """
         survey = Surveyor(self._files, manifest, self._journal_above).survey(self._now())
         self._ours = survey.ours
+        self._proofs = {holding.file.path: holding.proof for holding in survey.having(State.PROVED)}
         return survey
 
     def reclaim(self, survey: Survey) -> int:
@@ -144,8 +147,8 @@ class Volume:
         """Raise NoSpace unless there is room for that much more."""
         require_space(self._files, needed_bytes, needed_files)
 
-    def check(self, holding: Holding, progress: Callable[[int], None] = lambda _: None) -> str | None:
-        """Hash an unproved file; return its sha256 if it is right, None if it has to be fetched.
+    def check(self, holding: Holding, progress: Callable[[int], None] = lambda _: None) -> Holding | None:
+        """Hash an unproved file; return the holding as it is proved now, None if the file has to be fetched.
 
         `progress` hears the size of each piece. A right file is synced and believed from now on. One that cannot be
         read, whatever the reason, is as good as missing: fetching it again mends it or finds out what is wrong.
@@ -157,7 +160,7 @@ class Volume:
             _log.info("%s is there but will be fetched again: %s", holding.file.path, error)
             return None
         session.ledger.add([entry])
-        return entry.sha256
+        return replace(holding, state=State.PROVED, sha256=entry.sha256, proof=entry.proof)
 
     def partial(self, file: RemoteFile) -> Partial:
         """Return the file's partial, with whatever an earlier run left of it. The caller commits or closes it."""
@@ -194,7 +197,13 @@ class Volume:
         session.ledger.close()
         date = datetime.fromtimestamp(self._wall_clock(), UTC)
         publication.publish(
-            self._files, session.lease.folder, manifest, digests, date=date, confirm=session.lease.confirm
+            self._files,
+            session.lease.folder,
+            manifest,
+            digests,
+            date=date,
+            proofs=self._proofs | session.ledger.proofs,
+            confirm=session.lease.confirm,
         )
         publication.clear_work(self._files, session.lease.folder)
 

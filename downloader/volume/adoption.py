@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 from downloader.artifact import Algorithm
 from downloader.errors import IntegrityError
-from downloader.integrity import hash_file, judge
+from downloader.integrity import SIZE_ONLY, hash_file, judge
 from downloader.volume.ledger import Entry
 
 if TYPE_CHECKING:
@@ -61,11 +61,12 @@ def adopt(files: FileOperations, file: RemoteFile, expected: str | None, progres
         sha256 = results[Algorithm.SHA256]
         if expected not in (None, sha256):
             raise IntegrityError(f"{file.path} has sha256 {sha256} and should have {expected}")
-        if judge(file, results) is None and expected is None:
+        proof = judge(file, results).proof
+        if proof == SIZE_ONLY and expected is None:
             raise IntegrityError(f"nothing that the source publishes can prove {file.path}")
         reading.sync()
         if not reading.is_unchanged() or reading.found.size != file.size:
             raise IntegrityError(f"{file.path} was written to while it was read")
         files.sync_folder(file.path.rpartition("/")[0])
         found = reading.found
-        return Entry(file.path, found.size, sha256, file.identity, found.mtime_ns, found.inode)
+        return Entry(file.path, found.size, sha256, file.identity, found.mtime_ns, found.inode, proof)

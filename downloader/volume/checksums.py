@@ -1,7 +1,8 @@
 r"""`.artifact.sha256`: the checksums of a complete artifact, and so the sign that it is complete.
 
 The format is that of sha256sum(1), with its escapes (`\` before the line, `\\`, `\n` and `\r` in the name), and comment
-lines that say where the files come from. A `fingerprint` covers the checksums and what the source published of each
+lines that say where the files come from and what their source had published that proved them: a `proof` for all, and
+one for each file that has another. A `fingerprint` covers the checksums and what the source published of each
 file, so that a later run knows by one comparison that the list is whole and about the same files, whatever kind of
 digests that source has.
 """
@@ -10,15 +11,19 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Algorithm
 from downloader.errors import IntegrityError
+from downloader.integrity import UNKNOWN
 from downloader.words import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
 
     from downloader.artifact import Manifest, RemoteFile
@@ -30,10 +35,12 @@ LARGEST = 256 << 20
 
 _LINE = re.compile(r"(\\?)([0-9a-f]{64}) [ *](.+)")
 _COMMENT = re.compile(r"# (source|revision|fingerprint): (.+)")
+_PROOF = re.compile(r"# proof: ([a-z0-9-]{1,30}(?: [a-z0-9-]{1,30})?)(?:  (.+))?")
 _ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r"}
 _ESCAPED = re.compile(r"\\(.?)", re.DOTALL)
 _CONTROL = re.compile(r"[\0-\x1f\x7f]")
 _LONGEST_PATH = 4096
+_NOTHING_SAID: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +54,14 @@ class Checksums:
     revision: str = ""
     fingerprint: str = ""
     """What `fingerprint` returned for the manifest; empty in files that others wrote."""
+    proofs: Mapping[str, str] = field(default_factory=dict)
+    """What proved each path when it was downloaded; under the empty path, what proved those that are not named."""
     raw: bytes = field(default=b"", repr=False, compare=False)
     """The file as it is."""
+
+    def proof_of(self, path: str) -> str:
+        """Return what proved a file when it was downloaded, or UNKNOWN."""
+        return self.proofs.get(path) or self.proofs.get("", UNKNOWN)
 
     def covers(self, manifest: Manifest) -> bool:
         """Tell whether these are exactly the manifest's files, with the sha256 that its source publishes of them."""
@@ -71,14 +84,25 @@ def fingerprint(manifest: Manifest, digests: Mapping[str, str]) -> str:
     return hashlib.sha256(facts.encode()).hexdigest()
 
 
-def render(manifest: Manifest, digests: Mapping[str, str], date: datetime) -> bytes:
+def render(
+    manifest: Manifest, digests: Mapping[str, str], date: datetime, proofs: Mapping[str, str] = _NOTHING_SAID
+) -> bytes:
     """Return the checksum file of a manifest, sorted by path. Raises KeyError if a file has no digest."""
     lines = [f"# source: {one_line(manifest.uri)}"]
     if manifest.revision:
         lines.append(f"# revision: {one_line(manifest.revision)}")
     lines += [f"# date: {date:%Y-%m-%dT%H:%M:%SZ}", f"# fingerprint: {fingerprint(manifest, digests)}"]
-    lines += [_line(digests[path], path) for path in sorted(file.path for file in manifest.files)]
+    paths = sorted(file.path for file in manifest.files)
+    lines += _proof_lines({path: proofs.get(path) or UNKNOWN for path in paths})
+    lines += [_line(digests[path], path) for path in paths]
     return "\n".join([*lines, ""]).encode()
+
+
+def _proof_lines(proofs: Mapping[str, str]) -> Iterator[str]:
+    usual = max(Counter(proofs.values()).items(), key=lambda item: item[1], default=(UNKNOWN, 0))[0]
+    if usual != UNKNOWN:
+        yield f"# proof: {usual}"
+    yield from (f"# proof: {proof}  {_escape(path)}" for path, proof in proofs.items() if proof != usual)
 
 
 def parse(raw: bytes) -> Checksums:
@@ -94,17 +118,21 @@ def parse(raw: bytes) -> Checksums:
         raise IntegrityError("the checksum file is not UTF-8") from error
     files: dict[str, str] = {}
     comments: dict[str, str] = {}
+    proofs: dict[str, str] = {}
     for number, line in enumerate(text.split("\n"), 1):
         if line.startswith("#"):
             if (comment := _COMMENT.fullmatch(line)) and not files:
                 comments[comment[1]] = comment[2]
+            elif (proof := _PROOF.fullmatch(line)) and not files:
+                with suppress(IntegrityError):  # nothing depends on a comment
+                    proofs[_unescape(proof[2] or "", number)] = proof[1]
         elif line:
             path, digest = _parse_line(line, number)
             if path in files:
                 raise IntegrityError(f"line {number} of the checksum file lists a path again: {one_line(path, 200)}")
             files[path] = digest
     _refuse_files_as_folders(files)
-    return Checksums(files, **comments, raw=raw)
+    return Checksums(files, **comments, proofs=proofs, raw=raw)
 
 
 def _parse_line(line: str, number: int) -> tuple[str, str]:
@@ -128,9 +156,13 @@ def _refuse_files_as_folders(files: Mapping[str, str]) -> None:
 
 
 def _line(digest: str, path: str) -> str:
-    if any(character in path for character in _ESCAPES):
-        return f"\\{digest}  {''.join(_ESCAPES.get(character, character) for character in path)}"
-    return f"{digest}  {path}"
+    escaped = _escape(path)
+    marker = "" if escaped == path else "\\"
+    return f"{marker}{digest}  {escaped}"
+
+
+def _escape(path: str) -> str:
+    return "".join(_ESCAPES.get(character, character) for character in path)
 
 
 def _unescape(path: str, number: int) -> str:

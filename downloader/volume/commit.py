@@ -29,16 +29,17 @@ TOGETHER = 8
 class _Ticket:
     """One file that wants its final name."""
 
-    def __init__(self, partial: Partial, sha256: str) -> None:
+    def __init__(self, partial: Partial, sha256: str, proof: str = "") -> None:
         self.partial = partial
         self.sha256 = sha256
+        self.proof = proof
         self.done = False
         self.error: BaseException | None = None
         self.entry: Entry | None = None
 
     def seal(self) -> None:
         file, found = self.partial.file, self.partial.seal()
-        self.entry = Entry(file.path, found.size, self.sha256, file.identity, found.mtime_ns, found.inode)
+        self.entry = Entry(file.path, found.size, self.sha256, file.identity, found.mtime_ns, found.inode, self.proof)
 
 
 class Committer:
@@ -70,9 +71,9 @@ class Committer:
         self._working = threading.Lock()
         self._waiting: list[_Ticket] = []
 
-    def commit(self, partial: Partial, sha256: str) -> None:
+    def commit(self, partial: Partial, sha256: str, proof: str) -> None:
         """Return when the file has its final name for certain."""
-        ticket = _Ticket(partial, sha256)
+        ticket = _Ticket(partial, sha256, proof)
         with self._lock:
             self._waiting.append(ticket)
         with self._working:

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from downloader.errors import IntegrityError
+from downloader.integrity import UNKNOWN
 from downloader.volume.checksums import LARGEST, MARKER, Checksums, fingerprint, parse, sha256_of
 from downloader.volume.files import InTheWay, Kind, NotThere
 from downloader.volume.lease import WORK
@@ -44,17 +45,19 @@ class Evidence:
         self.ours = self._checksums.files.keys() | self._ledger.keys()
         """Paths that this project has put on the volume."""
 
-    def proof(self, file: RemoteFile, found: Stat) -> str | None:
-        """Return the sha256 of a file that need not be hashed; None if nothing vouches for it."""
+    def known(self, file: RemoteFile, found: Stat) -> tuple[str, str] | None:
+        """Return sha256 and proof of a file that need not be hashed; None if nothing vouches for it."""
         if found.kind is not Kind.FILE or found.size != file.size:
             return None
         listed = self._listed(file)
         if listed and found.mtime_ns <= self._written:
-            return listed
+            return listed, self._checksums.proof_of(file.path)
         entry = self._ledger.get(file.path)
         if entry is None or not entry.fits(found):
             return None
-        return entry.sha256 if entry.identity == file.identity or entry.sha256 == self._wanted(file) else None
+        if entry.identity != file.identity and entry.sha256 != self._wanted(file):
+            return None
+        return entry.sha256, entry.proof or UNKNOWN
 
     def expected(self, file: RemoteFile) -> str | None:
         """Return the sha256 that the file has if it is right; None if only its other digests can tell."""

@@ -32,6 +32,8 @@ class Entry(NamedTuple):
     """The content name of the `RemoteFile` that it is."""
     mtime_ns: int
     inode: int
+    proof: str = ""
+    """What its source had published that its bytes agreed with; empty if nobody said."""
 
     def fits(self, found: Stat) -> bool:
         """Tell whether what is there is still that file."""
@@ -56,8 +58,8 @@ def read_ledger(files: FileOperations) -> dict[str, Entry]:
     entries = {}
     for line in decode(data):
         match line:
-            case ["file", str(path), int(size), str(sha256), str(identity), int(mtime_ns), int(inode)]:
-                entries[path] = Entry(path, size, sha256, identity, mtime_ns, inode)
+            case ["file", str(path), int(size), str(sha256), str(identity), int(mtime_ns), int(inode), str(proof)]:
+                entries[path] = Entry(path, size, sha256, identity, mtime_ns, inode, proof)
     return entries
 
 
@@ -65,14 +67,18 @@ class Ledger:
     """Writes the ledger, for many threads."""
 
     def __init__(self, files: FileOperations) -> None:
+        self.proofs: dict[str, str] = {}
+        """Path → proof of what was added."""
         self._files = files
         self._lock = threading.Lock()
         self._appender: Appender | None = None
 
     def add(self, entries: Iterable[Entry]) -> None:
         """Record files whose names are durable."""
+        entries = list(entries)
         lines = b"".join(encode("file", *entry) for entry in entries)
         with self._lock:
+            self.proofs.update((entry.path, entry.proof) for entry in entries)
             if self._appender is None:
                 self._appender = Appender(self._files, LEDGER)
             self._appender.append(lines)

@@ -18,6 +18,7 @@ from downloader.errors import IntegrityError, InternalError, VolumeError
 from downloader.volume.files import AlreadyThere, InTheWay, Kind, NotThere
 from downloader.volume.gate import Gate
 from downloader.volume.journal import Journal, load
+from downloader.volume.lease import WORK
 from downloader.volume.removal import clear, discard
 from downloader.volume.spans import Spans
 
@@ -52,7 +53,7 @@ class Partial:
         journal_above: int,
         batch: Batch,
         alive: Callable[[], None],
-        commit: Callable[[Partial, str], None],
+        commit: Callable[[Partial, str, str], None],
     ) -> None:
         self.file = file
         self.path = f"{folder}/{file.identity}.part"
@@ -141,12 +142,12 @@ class Partial:
             self._alive()
             self._journal.append(pending)
 
-    def commit(self, sha256: str) -> None:
+    def commit(self, sha256: str, proof: str = "") -> None:
         """Give the file its final name, durably, and close it. Its digest must have been found right before.
 
-        Calls from several threads at one time share their syncs.
+        `proof` names what its source had published of it. Calls from several threads at one time share their syncs.
         """
-        self._commit(self, sha256)
+        self._commit(self, sha256, proof)
 
     def adopt(self) -> None:
         """Take over the whole file that another program wrote at `Volume.foreign_path(file)`.
@@ -178,6 +179,14 @@ class Partial:
             self.close(flush=False)
             with contextlib.suppress(NotThere):
                 self._remove()
+
+    def set_aside(self) -> None:
+        """Keep the bytes where no run looks for them, for whoever wants to know what is wrong with them."""
+        with self._syncing:
+            self.close(flush=False)
+            clear(self._files, self._journal_path)
+            with contextlib.suppress(NotThere):
+                self._files.rename(self.path, f"{WORK}/corrupt.{self.file.identity}")
 
     def close(self, *, flush: bool = True) -> None:
         """Close the files; what is complete stays for the next run. May be called twice."""

@@ -26,6 +26,7 @@ def publish(
     digests: Mapping[str, str],
     *,
     date: datetime,
+    proofs: Mapping[str, str],
     confirm: Callable[[], None],
 ) -> None:
     """Write `.artifact.sha256` durably and at once. `folder` is the lease holder's, so it fences this rename too.
@@ -42,7 +43,7 @@ def publish(
     clear(files, temporary)
     handle = files.create(temporary)
     try:
-        files.write(handle, 0, _content(manifest, digests, date))
+        files.write(handle, 0, _content(manifest, digests, date, proofs))
         if files.handle_stat(handle).mtime_ns < newest:
             files.touch(handle, newest)
         files.sync(handle)
@@ -77,11 +78,11 @@ def clear_work(files: FileOperations, folder: str) -> None:
             remove(files, path, kind)
 
 
-def _content(manifest: Manifest, digests: Mapping[str, str], date: datetime) -> bytes:
+def _content(manifest: Manifest, digests: Mapping[str, str], date: datetime, proofs: Mapping[str, str]) -> bytes:
     own = parse_own(manifest)
     if own is not None and all(own.files[file.path] == digests[file.path] for file in manifest.files):
         return own.raw
-    return render(manifest, digests, date)
+    return render(manifest, digests, date, proofs)
 
 
 def _final_files(files: FileOperations, manifest: Manifest) -> dict[str, Stat]:

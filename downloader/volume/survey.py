@@ -8,6 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from downloader.errors import VolumeError
+from downloader.integrity import UNKNOWN
 from downloader.volume import journal, leftovers
 from downloader.volume.checksums import MARKER
 from downloader.volume.commit import occupied
@@ -43,6 +44,8 @@ class Holding:
     """Of a proved file its digest; of an unproved one the digest that it must have, None if only others are known."""
     needed_bytes: int = 0
     """Room that it still takes."""
+    proof: str = UNKNOWN
+    """Of a proved file: what its source had published that its bytes agreed with when they came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +129,10 @@ class Surveyor:
 
     def _hold(self, file: RemoteFile, found: Stat | None) -> Holding:
         if found is not None:
-            proof = self._evidence.proof(file, found)
-            if proof is not None:
-                return Holding(file, State.PROVED, file.size, proof)
+            known = self._evidence.known(file, found)
+            if known is not None:
+                sha256, proof = known
+                return Holding(file, State.PROVED, file.size, sha256, proof=proof)
             expected = self._evidence.expected(file)
             if found.kind is Kind.FILE and found.size == file.size and (expected or file.digests):
                 return Holding(file, State.UNPROVED, file.size, expected)

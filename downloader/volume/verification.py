@@ -16,7 +16,7 @@ from downloader.volume.files import Kind
 from downloader.volume.lease import WORK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from downloader.volume.files import FileOperations
 
@@ -43,6 +43,8 @@ class Verification:
     revision: str
     checked: int
     """Files that are right, every byte of them."""
+    proofs: Mapping[str, str]
+    """Path → what proved each of those when it was downloaded, or `unknown`."""
     damaged: tuple[Damage, ...]
     unlisted: tuple[str, ...]
     """Files that the artifact does not have: somebody else's, and not judged."""
@@ -72,7 +74,8 @@ def verify(
         reasons = list(pool.map(lambda path: _examine(files, path, checksums.files[path], progress), paths))
     damaged = tuple(Damage(path, reason) for path, reason in zip(paths, reasons, strict=True) if reason)
     unlisted = tuple(sorted(path for path in _walk(files, "") if path not in checksums.files and path != MARKER))
-    return Verification(checksums.source, checksums.revision, len(paths) - len(damaged), damaged, unlisted)
+    proofs = {path: checksums.proof_of(path) for path, reason in zip(paths, reasons, strict=True) if not reason}
+    return Verification(checksums.source, checksums.revision, len(proofs), proofs, damaged, unlisted)
 
 
 def _examine(files: FileOperations, path: str, expected: str, progress: Callable[[int], None]) -> str:

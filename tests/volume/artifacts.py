@@ -77,7 +77,7 @@ def bring(
         if found is None:
             wanted.append(holding)
         else:
-            digests[holding.file.path] = found
+            digests[holding.file.path] = found.sha256 or ""
     fetched = 0
     for holding in wanted:
         path = holding.file.path

@@ -64,6 +64,42 @@ def test_what_is_written_is_read(files: dict[str, bytes]) -> None:
     assert found.covers(manifest)
 
 
+PROOFS = ["sha256", "crc64nvme", "etag", "size only", "etag unverifiable", ""]
+
+
+@given(st.dictionaries(NAMES, st.sampled_from(PROOFS), min_size=1, max_size=8))
+def test_what_proved_each_file_is_written_and_read(proofs: dict[str, str]) -> None:
+    files = dict.fromkeys(proofs, b"")
+    found = parse(render(manifest_of(files), digests_of(files), DATE, proofs))
+    assert found.files == digests_of(files)
+    assert {path: found.proof_of(path) for path in files} == {
+        path: proof or "unknown" for path, proof in proofs.items()
+    }
+
+
+def test_what_proves_most_files_is_written_once(tmp_path: Path) -> None:
+    files = {f"{number}": b"" for number in range(10)} | {"back\\slash": b"", "odd": b""}
+    proofs = dict.fromkeys(files, "sha256") | {"back\\slash": "etag", "odd": "size only"}
+    text = render(manifest_of(files), digests_of(files), DATE, proofs).decode()
+    assert [line for line in text.splitlines() if line.startswith("# proof")] == [
+        "# proof: sha256",
+        "# proof: etag  back\\\\slash",
+        "# proof: size only  odd",
+    ]
+    for path in files:
+        (tmp_path / path).touch()
+    (tmp_path / MARKER).write_text(text)
+    subprocess.run(["sha256sum", "--check", "--strict", "--quiet", MARKER], cwd=tmp_path, check=True)
+
+
+@pytest.mark.parametrize(
+    "comment", ["proof: ", "proof: UPPER", f"proof: {'x' * 99}", "proof: etag  bad\\escape", "proof"]
+)
+def test_comments_of_others_are_no_reason_to_refuse_a_list(comment: str) -> None:
+    found = parse(f"# {comment}\n{DIGEST}  a\n# proof: etag  a\n".encode())
+    assert found.proof_of("a") == "unknown"
+
+
 def digests_of(files: dict[str, bytes]) -> dict[str, str]:
     return {path: sha256(data) for path, data in files.items()}
 

@@ -104,7 +104,8 @@ def test_a_committed_file_that_was_touched_is_hashed_again(target: Path, change:
             os.utime(path, ns=times)
         holding = volume.survey(MANIFEST).holdings[0]
         assert holding.state is State.UNPROVED
-        assert volume.check(holding) == (sha256(FILES["config.json"]) if change == "time" else None)
+        found = volume.check(holding)
+        assert (found and found.sha256) == (sha256(FILES["config.json"]) if change == "time" else None)
 
 
 @pytest.mark.parametrize("published", [True, False], ids=["with sha256", "without digests"])
@@ -115,7 +116,9 @@ def test_a_listed_file_changed_after_the_list_is_hashed_again(target: Path, publ
     with Volume(target) as volume, volume.lease(URI):
         survey = volume.survey(manifest)
         assert states(survey) == PROVED | {"config.json": State.UNPROVED}
-        assert volume.check(survey.holdings[0]) == sha256(FILES["config.json"])
+        found = volume.check(survey.holdings[0])
+        assert found
+        assert (found.state, found.sha256) == (State.PROVED, sha256(FILES["config.json"]))
         assert states(volume.survey(manifest)) == PROVED
 
 
@@ -167,7 +170,9 @@ def test_a_volume_filled_by_other_tools_is_adopted_and_not_fetched(target: Path)
         assert survey.needed_bytes == 0
         for holding in survey.holdings:
             synced.clear()
-            assert volume.check(holding) == sha256(FILES[holding.file.path])
+            found = volume.check(holding)
+            assert found
+            assert (found.sha256, found.proof) == (sha256(FILES[holding.file.path]), "git-sha1")
             assert len(synced) == 1
         assert bring(volume, manifest, FILES) == 0
     assert volume.survey(manifest).published
@@ -271,3 +276,22 @@ def test_publish_refuses_what_is_not_there(target: Path) -> None:
         (target / "config.json").write_bytes(b"longer than before")
         with pytest.raises(VolumeError, match=r"config\.json"):
             volume.publish(MANIFEST, digests)
+
+
+def test_what_proved_a_file_is_kept_through_a_crash_and_in_the_list(target: Path) -> None:
+    proofs = {"config.json": "etag", "folder/model.bin": "size only"}
+    assert proofs.keys() <= FILES.keys()
+    with Volume(target) as volume, volume.lease(URI):
+        for file in MANIFEST.files:
+            if file.path in proofs:
+                partial = volume.partial(file)
+                partial.write(0, memoryview(FILES[file.path]))
+                partial.complete(Span(0, file.size))
+                partial.commit(sha256(FILES[file.path]), proofs[file.path])
+    with Volume(target) as volume:  # the first one never came to an end
+        kept = {holding.file.path: holding.proof for holding in volume.survey(MANIFEST).having(State.PROVED)}
+        assert kept == proofs
+        with volume.lease(URI):
+            bring(volume, MANIFEST, FILES)
+        assert volume.verify().proofs == dict.fromkeys(FILES, "unknown") | proofs
+        assert {h.file.path: h.proof for h in volume.survey(MANIFEST).holdings if h.file.path in proofs} == proofs

@@ -1,0 +1,106 @@
+"""Which of the published digests proves a file, and what remains of doubt."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from downloader.artifact import Algorithm, Mismatch
+from downloader.errors import IntegrityError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from downloader.artifact import Digest, RemoteFile
+
+STRENGTH = (
+    Algorithm.SHA512,
+    Algorithm.SHA256,
+    Algorithm.SHA256_PARTS,
+    Algorithm.GIT_SHA1,
+    Algorithm.SHA1,
+    Algorithm.SHA1_PARTS,
+    Algorithm.MD5,
+    Algorithm.ETAG,
+    Algorithm.CRC64NVME,
+    Algorithm.CRC32C,
+    Algorithm.CRC32,
+    Algorithm.CRC32C_PARTS,
+    Algorithm.CRC32_PARTS,
+)
+"""The strongest first."""
+SIZE_ONLY = "size only"
+"""The proof of a file that has no digest to be judged by."""
+UNVERIFIABLE = "etag unverifiable"
+"""The proof of a file whose digest is not right but whose bytes came twice the same."""
+UNKNOWN = "unknown"
+"""The proof of a file that was proved by an earlier run, which did not write down how."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the digests say of a file whose bytes are not known to be wrong."""
+
+    proof: str
+    """The strongest digest that is right, or SIZE_ONLY."""
+    doubted: Digest | None = None
+    """The digest that should have been right but may mean something else; None if there is no doubt."""
+
+
+def judge(file: RemoteFile, results: Mapping[Algorithm, str]) -> Judgement:
+    """Judge a file by the digests of its bytes.
+
+    Raises IntegrityError if a published digest that can only mean one thing differs from what was computed.
+    """
+    right, doubted = [], None
+    for digest in file.digests:
+        actual = results.get(digest.algorithm)
+        if actual == digest.value:
+            right.append(digest.algorithm)
+        elif actual is not None and digest.mismatch is Mismatch.DAMAGE:
+            raise IntegrityError(
+                f"{file.path}: the bytes have {digest.algorithm} {actual}, the source says {digest.value}",
+                hint="they are discarded; if it happens again, the source or the way to it damages them",
+            )
+        elif actual is not None and digest.mismatch is Mismatch.DOUBT:
+            doubted = doubted or digest
+    if right:
+        return Judgement(min(right, key=STRENGTH.index))
+    return Judgement(SIZE_ONLY, doubted)
+
+
+class Judge:
+    """Judges the files of one run, and remembers what was doubtful. For many threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._seen: dict[str, set[str]] = {}
+        self._publishes_something_else = False
+
+    def proof(self, file: RemoteFile, results: Mapping[Algorithm, str]) -> str:
+        """Return what proves the file: an algorithm, SIZE_ONLY or UNVERIFIABLE.
+
+        Raises IntegrityError if the bytes are wrong, and if they may be: then a second look is wanted. The same bytes
+        twice and never others are believed, and from then on that server's doubtful digests count for nothing.
+        """
+        judgement = judge(file, results)
+        if judgement.doubted is None:
+            return judgement.proof
+        sha256 = results[Algorithm.SHA256]
+        with self._lock:
+            seen = self._seen.setdefault(file.path, set())
+            if self._publishes_something_else or seen == {sha256}:
+                self._publishes_something_else = True
+                return UNVERIFIABLE
+            seen.add(sha256)
+        raise IntegrityError(
+            f"{file.path}: the bytes do not have {judgement.doubted}, which this server may not mean as a digest",
+            hint="if the same bytes come again they are kept",
+        )
+
+
+def proofs_text(proofs: Mapping[str, str]) -> str:
+    """Say how many files were proved by what: `3 by sha256, 1 by size only`."""
+    return ", ".join(f"{count} by {proof}" for proof, count in Counter(proofs.values()).most_common()) or "no files"
