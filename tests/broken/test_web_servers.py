@@ -223,6 +223,18 @@ def test_a_digest_in_the_uri_beats_what_the_server_says(server: BrokenWeb, tmp_p
     assert landed(tmp_path) == {}
 
 
+@pytest.mark.parametrize("keep", ["", "1"])
+def test_what_failed_its_verification_is_kept_only_when_asked_for(server: BrokenWeb, tmp_path: Path, keep: str) -> None:
+    url = server.put("file.bin", FILE)
+    uri = f"{url}#sha256={hashlib.sha256(OTHER).hexdigest()}"
+    assert run("download", uri, tmp_path, extra={"AIM_KEEP_METADATA_ON_FAILURE": keep}).status == 65
+    kept = [path for path in (tmp_path / ".downloading").glob("**/*") if path.is_file() and path.stat().st_size > MIB]
+    assert [path.read_bytes() == FILE for path in kept] == ([True] if keep else [])
+    server.put("file.bin", OTHER)
+    assert run("download", uri, tmp_path).status == 0
+    assert not (tmp_path / ".downloading").exists()
+
+
 def test_redirects_are_followed_without_the_credentials_of_the_first_origin(server: BrokenWeb, tmp_path: Path) -> None:
     with BrokenWeb() as elsewhere:
         target = elsewhere.put("stored.bin", FILE)
