@@ -1,88 +1,23 @@
-"""The adapter doors: settings become an adapter disk and one of its three duties."""
+"""The adapter doors that only tidy up: settings become an adapter disk and one of two duties."""
 
 from __future__ import annotations
 
 import logging
-import secrets
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from downloader.adapters.disk import AdapterDisk
-from downloader.adapters.layout import Place
 from downloader.adapters.reap import Reaper
-from downloader.adapters.simulation import simulate
-from downloader.adapters.stage import Staging
 from downloader.adapters.sync import sync
-from downloader.artifact import Phase, shown_url
-from downloader.cli.download import Download
 from downloader.cli.session import Session
-from downloader.cli.watchers import watchers
-from downloader.config.adapters import AdapterReapSettings, AdapterStageSettings, AdapterSyncSettings
-from downloader.engine import Outcome
-from downloader.integrity import SIZE_ONLY
+from downloader.config.adapters import AdapterReapSettings, AdapterSyncSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from downloader.cli.commands import Invocation
-    from downloader.meter import Watchdog
-
-HUB_CACHE = ".cache/huggingface/*"
-"""What `hf download` leaves in a folder, and with it in copies of the folder: no part of an adapter."""
 
 log = logging.getLogger(__name__)
-
-
-class AdapterDownload(Download):
-    """A download into staging, promoted when it is complete."""
-
-    def __init__(self, uri: str, invocation: Invocation) -> None:
-        self._door = door = AdapterStageSettings.from_environment(invocation.environ)
-        self._place = Place(door.service, door.adapter, door.job, secrets.token_hex(8))
-        settings = invocation.settings(uri)
-        job = replace(
-            settings.job,
-            target=door.root / self._place.download,
-            exclude=(*settings.job.exclude, HUB_CACHE),
-            artifact_name="",  # an adapter has no status
-        )
-        settings = replace(settings, job=job)
-        reporters = watchers(settings, invocation.stderr, invocation.redactor, quiet=invocation.quiet)
-        super().__init__(uri, settings, invocation.environ, reporters, invocation.redactor)
-
-    def _bring(self, watchdog: Watchdog) -> Outcome:
-        cancellation = self._session.cancellation
-        with AdapterDisk(self._door.root) as disk:
-            ttl = self._settings.job.lease_ttl
-            staging = Staging(disk, self._place, ttl=ttl, waiting=self._wait_for, sleep=cancellation.sleep)
-            with staging.held(shown_url(self._uri)):
-                outcome = self._simulate(disk) if self._door.simulated else super()._bring(watchdog)
-                cancellation.check()
-                staging.promote(outcome.manifest)
-        return outcome
-
-    def _simulate(self, disk: AdapterDisk) -> Outcome:
-        door, session = self._door, self._session
-        session.meter.enter(Phase.DOWNLOADING, "a simulated adapter")
-        session.cancellation.sleep(door.simulated_seconds)
-        manifest = simulate(
-            disk, self._place.download, shown_url(self._uri), base_model=door.base_model, rank=door.rank
-        )
-        session.meter.expect(manifest.size, len(manifest.files))
-        for file in manifest.files:
-            session.meter.landed(file.size)
-            session.meter.file_done()
-        return Outcome(manifest, proofs=dict.fromkeys((file.path for file in manifest.files), SIZE_ONLY))
-
-
-def stage_adapter(uri: str, invocation: Invocation) -> None:
-    """Download an adapter and make it live."""
-    run = AdapterDownload(uri, invocation)
-    try:
-        run.run()
-    finally:
-        invocation.abandoned = run.abandoned
 
 
 def reap_adapters(invocation: Invocation) -> None:

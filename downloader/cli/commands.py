@@ -174,7 +174,7 @@ def verify(invocation: Invocation, /, target: Path | None, **options: Any) -> No
 @click.pass_obj
 def adapter_stage(invocation: Invocation, /, uri: str) -> None:
     """Download an adapter onto the adapter disk and make it live: the door `/adapter-stage.sh`."""
-    from downloader.cli.adapters import stage_adapter
+    from downloader.cli.staging import stage_adapter
 
     stage_adapter(uri, invocation)
 

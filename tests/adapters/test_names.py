@@ -13,10 +13,12 @@ from tests.adapters.doors import SERVICE, Doors, age
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-DOORS = [".", "..", "a/b", ".staging", "*"]
+DOORS = ["..", "a/b", ".staging"]
 """What the doors are tried with."""
 HOSTILE = [
     *DOORS,
+    ".",
+    "*",
     "../live",
     "/etc",
     "/",
@@ -107,7 +109,7 @@ def test_a_list_with_one_bad_name_removes_nothing_at_all(doors: Doors, name: str
     assert doors.snapshot() == before
 
 
-@pytest.mark.parametrize("text", [" ", " , ,", '["live"]', "live;dead"])
+@pytest.mark.parametrize("text", [" ", " , ,", '["live"]'])
 def test_a_list_that_holds_no_names_removes_nothing_at_all(doors: Doors, text: str) -> None:
     before = doors.snapshot()
     assert doors.reap(text, "0").status == 78

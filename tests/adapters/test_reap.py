@@ -14,6 +14,7 @@ import pytest
 
 from downloader.adapters.disk import AdapterDisk
 from downloader.adapters.reap import Reaper
+from downloader.config.adapters import AdapterReapSettings
 from tests.adapters.doors import HOUR, SERVICE, Doors, age, eventually
 from tests.command import content, finish
 from tests.servers.faults import Stall
@@ -92,8 +93,17 @@ def test_old_slots_are_removed_for_living_services_too(doors: Doors) -> None:
     assert [path.name for path in (doors.disk / ".unload-tmp").iterdir()] == ["live"]
 
 
-@pytest.mark.parametrize("min_age", [None, "", "0", "soon", "-5", "nan", "0x10"])
-def test_an_age_that_is_missing_or_no_number_is_zero(doors: Doors, min_age: str | None) -> None:
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("1800", 1800), (" 90 ", 90), ("0.5", 0.5), ("", 0), ("0", 0), ("soon", 0), ("-5", 0), ("nan", 0), ("0x10", 0)],
+)
+def test_an_age_that_is_no_number_is_zero(text: str, seconds: float) -> None:
+    environ = {"ADAPTER_PVC_ROOT": "/disk", "KEEP_SERVICE_IDS": "a", "MIN_AGE_SECONDS": text}
+    assert AdapterReapSettings.from_environment(environ).min_age == seconds
+
+
+@pytest.mark.parametrize("min_age", [None, "soon"])
+def test_without_an_age_the_youngest_service_goes(doors: Doors, min_age: str | None) -> None:
     doors.plant("dead/a/file")
     result = doors.reap("live", min_age)
     assert result.status == 0, result.stderr

@@ -18,6 +18,7 @@ from downloader.adapters.layout import Place
 from downloader.adapters.simulation import simulate
 from downloader.adapters.stage import Staging
 from tests.adapters.doors import SERVICE, Doors, age, eventually
+from tests.adapters.killed import Ext4, Nfs, stage
 from tests.command import content, finish, model
 from tests.servers.blobs import Noise
 from tests.servers.faults import Stall, Trickle
@@ -109,26 +110,23 @@ def test_restaging_replaces_the_adapter_as_a_whole(source: str, hub: Hub, doors:
     assert doors.leftovers() == []
 
 
-@pytest.mark.parametrize("program", ["downloader", "tests.adapters.two_renames"])
-@pytest.mark.parametrize("there", ["folder", "file", "symlink", "empty folder"])
+@pytest.mark.parametrize("kind", [Ext4, Nfs])
+@pytest.mark.parametrize("there", ["nothing", "folder", "file", "symlink", "empty folder"])
 def test_whatever_is_in_the_adapters_place_is_replaced_and_not_followed(
-    source: str, tmp_path: Path, program: str, there: str
+    doors: Doors, kind: type[AdapterDisk], there: str
 ) -> None:
-    doors = Doors(tmp_path / program, program, {"HF_ENDPOINT": os.environ.get("HF_ENDPOINT", "")})
-    doors.live.mkdir()
-    place = doors.live / "lora"
-    doors.plant("elsewhere/precious")
+    place = doors.disk / "service/lora"
+    doors.plant("elsewhere/precious", "service/other/file")
     if there == "folder":
-        doors.plant(f"{SERVICE}/lora/old/file")
+        doors.plant("service/lora/old/file")
     elif there == "file":
-        doors.plant(f"{SERVICE}/lora")
+        doors.plant("service/lora")
     elif there == "symlink":
         place.symlink_to("../elsewhere")
-    else:
+    elif there == "empty folder":
         place.mkdir()
-    result = doors.stage(source, AIM_DEBUG_SIMULATE_PROMOTE="1", AIM_DEBUG_DOWNLOAD_DURATION="0")
-    assert result.status == 0, result.stderr
-    assert sorted(model(place)) == ["adapter_config.json", "adapter_model.safetensors"]
+    stage(kind, doors.disk, "base", "job-1")
+    assert sorted(content(place)) == ["adapter_config.json", "adapter_model.safetensors"]
     assert not place.is_symlink()
     assert (doors.disk / "elsewhere/precious").is_file()
     assert doors.leftovers() == []
@@ -294,11 +292,7 @@ def test_a_replaced_adapter_that_cannot_be_removed_is_left_to_the_reaper(
         if doing.startswith("removing") and doing.endswith("stuck"):
             raise OSError(16, "busy")
 
-    place = Place("service", "lora", "job", "token")
-    with AdapterDisk(doors.disk, fault=fault) as disk:
-        staging = Staging(disk, place, ttl=60, waiting=lambda *_: None, sleep=lambda _: None)
-        with staging.held("hf://org/lora"):
-            staging.promote(simulate(disk, place.download, "hf://org/lora", base_model="base", rank=1))
+    stage(AdapterDisk, doors.disk, "base", "job-1", fault)
     assert "the reaper will retry" in caplog.text
     assert not list(doors.disk.glob(".staging/*"))
     assert doors.reap("service").status == 0
