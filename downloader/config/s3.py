@@ -9,17 +9,19 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from downloader.artifact import shown_url
-from downloader.config.variables import Malformed, count, documented, flag, path, read, variable
+from downloader.config.variables import Malformed, count, documented, flag, path, read, variable, with_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, MutableMapping
+    from pathlib import Path
 
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+AWS = (".amazonaws.com", ".amazonaws.com.cn")
+"""How the names of its hosts end."""
 NOBODY = "anonymous"
 """As a key: ask unsigned. An empty key is read as this word."""
 WORKERS, CONCURRENCY = 8, 10
@@ -163,7 +165,7 @@ class S3Settings:
         """Read an environment; what cannot be used adds a line to `problems`."""
         warnings: list[str] = []
         names = [name for _, facts in documented(cls) for name in facts.names]
-        values = _with_files(environ, names, warnings)
+        values = with_files(environ, names, warnings)
         empty = [key for key in KEYS if key in values and not values[key].strip()]
         settings = read(cls, values | dict.fromkeys(empty, NOBODY), problems)
         problems.extend(_contradictions(settings))
@@ -179,6 +181,12 @@ class S3Settings:
         if not separator:
             scheme, address = "http" if self.no_ssl or self.use_https is False else "https", given
         return f"{scheme}://{address.rstrip('/')}"
+
+    @property
+    def is_aws(self) -> bool:
+        """The service is AWS's own, whether it is named or not."""
+        host = (urlsplit(self.url).hostname or "") if self.url else AWS[0]
+        return host.endswith(AWS)
 
     @property
     def style(self) -> AddressingStyle:
@@ -289,22 +297,3 @@ def _usable(url: str) -> bool:
         )
     except ValueError:
         return False
-
-
-def _with_files(environ: Mapping[str, str], names: list[str], warnings: list[str]) -> dict[str, str]:
-    """Return the variables of these names, the ones from files included."""
-    values = {name: environ[name] for name in names if name in environ}
-    for name in names:
-        place = environ.get(f"{name}_FILE", "").strip()
-        if not place or values.get(name, "").strip():
-            continue
-        values.pop(name, None)
-        try:
-            content = Path(place).read_text(encoding="utf-8").strip()
-        except (OSError, ValueError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is no text"
-            warnings.append(f"{name}_FILE: {place} cannot be read ({why}), so {name} counts as unset")
-        else:
-            if content:
-                values[name] = content
-    return values

@@ -66,6 +66,28 @@ def read(settings: type[S], environ: Mapping[str, str], problems: list[str]) -> 
     return settings(**values)
 
 
+def with_files(environ: Mapping[str, str], names: list[str], warnings: list[str]) -> dict[str, str]:
+    """Return the variables of these names, also those whose value is in the file that `NAME_FILE` names.
+
+    A file that cannot be read adds a line to `warnings`, and its variable counts as unset.
+    """
+    values = {name: environ[name] for name in names if name in environ}
+    for name in names:
+        place = environ.get(f"{name}_FILE", "").strip()
+        if not place or values.get(name, "").strip():
+            continue
+        values.pop(name, None)
+        try:
+            content = Path(place).read_text(encoding="utf-8").strip()
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is no text"
+            warnings.append(f"{name}_FILE: {place} cannot be read ({why}), so {name} counts as unset")
+        else:
+            if content:
+                values[name] = content
+    return values
+
+
 def documented(settings: type[Any]) -> Iterator[tuple[str, Variable]]:
     """Iterate over the fields that have a variable."""
     for item in dataclasses.fields(settings):

@@ -9,7 +9,7 @@ CRC32C and CRC64NVME come from the `awscrt` wheel, which not every platform has;
 file that has nothing else is proved by nothing.
 """
 
-from downloader.integrity.hashing import Digests, Hasher, computable, hash_file
+from downloader.integrity.hashing import OF_PARTS, Digests, Hasher, computable, hash_file
 from downloader.integrity.judgement import (
     SIZE_ONLY,
     STRENGTH,
@@ -22,6 +22,7 @@ from downloader.integrity.judgement import (
 )
 
 __all__ = [
+    "OF_PARTS",
     "SIZE_ONLY",
     "STRENGTH",
     "UNKNOWN",

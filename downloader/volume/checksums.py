@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from downloader.artifact import Algorithm
+from downloader.artifact import Algorithm, Mismatch
 from downloader.errors import IntegrityError
 from downloader.integrity import UNKNOWN
 from downloader.words import one_line
@@ -71,8 +71,9 @@ class Checksums:
 
 
 def sha256_of(file: RemoteFile) -> str | None:
-    """Return the sha256 that the source publishes of a file; None if it publishes none."""
-    return next((digest.value for digest in file.digests if digest.algorithm is Algorithm.SHA256), None)
+    """Return the sha256 that the source publishes of a file; None if it publishes none, or none that is certain."""
+    certain = (digest for digest in file.digests if digest.mismatch is Mismatch.DAMAGE)
+    return next((digest.value for digest in certain if digest.algorithm is Algorithm.SHA256), None)
 
 
 def fingerprint(manifest: Manifest, digests: Mapping[str, str]) -> str:

@@ -55,6 +55,14 @@ class SignedRequest:
     headers: Mapping[str, str] = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of an object that was uploaded in `count` parts."""
+
+    size: int
+    count: int
+
+
 class _Prepared(Exception):
     """No error: it brings a prepared request out of botocore."""
 
@@ -108,14 +116,41 @@ class Connection:
             if Answer.of(error).code not in BARE:
                 raise
         else:
-            return Facts.of(head["ResponseMetadata"]["HTTPHeaders"])
+            return Facts.of(head["ResponseMetadata"]["HTTPHeaders"], aws=self._settings.is_aws)
         request = self.sign(bucket, key)
         reply = self._web.fetch(
             request.url, headers=request.headers, public_headers={"range": "bytes=0-0"}, limit=MOST_TO_EXPLAIN
         )
         if reply.status in (OK, PARTIAL):
-            return Facts.of(reply.headers)
+            return Facts.of(reply.headers, aws=self._settings.is_aws)
         raise meaning(Answer.read(reply.status, reply.body), f"s3://{bucket}/{key}", unsigned=self.unsigned)
+
+    def part(self, bucket: str, key: str, number: int, version: str | None) -> Part | None:
+        """Ask for one part of an object that was uploaded in parts; None where the server does not tell.
+
+        Not pinned by the object's ETag: some servers take the part's own for it.
+        """
+        options: dict[str, Any] = {"VersionId": version} if version else {}
+        try:
+            head = self._client().head_object(Bucket=bucket, Key=key, PartNumber=number, **options, **self._payer())
+        except ClientError as error:
+            log.debug("no parts of s3://%s/%s: %s", bucket, key, Answer.of(error).code)
+            return None
+        return Part(head["ContentLength"], head["PartsCount"]) if "PartsCount" in head else None
+
+    def listed_parts(self, bucket: str, key: str, version: str | None) -> list[int]:
+        """Return the sizes of all parts where AWS lists them; nothing elsewhere, where this call is not understood."""
+        if not self._settings.is_aws:
+            return []
+        options: dict[str, Any] = {"VersionId": version} if version else {}
+        try:
+            found = self._client().get_object_attributes(
+                Bucket=bucket, Key=key, ObjectAttributes=["ObjectParts"], MaxParts=1000, **options, **self._payer()
+            )
+        except ClientError as error:
+            log.debug("no list of the parts of s3://%s/%s: %s", bucket, key, Answer.of(error).code)
+            return []
+        return [part["Size"] for part in found.get("ObjectParts", {}).get("Parts", [])]
 
     def sign(self, bucket: str, key: str, version: str | None = None) -> SignedRequest:
         """Return a signed request for an object; costs less than half a millisecond and no network."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from downloader.artifact import Algorithm, Digest
+from downloader.artifact import Algorithm, Digest, Mismatch
 from downloader.errors import ProtocolFailed
+from downloader.integrity import OF_PARTS, computable
 from downloader.sources.digest_fields import digest_from_base64
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 CHECKSUMS = {
     "x-amz-checksum-crc64nvme": Algorithm.CRC64NVME,
@@ -20,8 +21,10 @@ CHECKSUMS = {
     "x-amz-checksum-sha256": Algorithm.SHA256,
     "x-amz-checksum-sha1": Algorithm.SHA1,
 }
+"""The cheapest first."""
+PARTS_OF = {whole: of_parts for of_parts, whole in OF_PARTS.items() if of_parts is not Algorithm.ETAG}
 MD5_TAG = re.compile(r'"?([0-9a-f]{32})"?')
-PARTS_TAG = re.compile(r'"?[0-9a-f]{32}-\d+"?')
+PARTS_TAG = re.compile(r'"?([0-9a-f]{32})-(\d{1,5})"?')
 TOTAL = re.compile(r"bytes \d+-\d+/(\d+)")
 ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 RESTORED = 'ongoing-request="false"'
@@ -41,8 +44,8 @@ class Facts:
     """It must be restored before it can be read."""
 
     @classmethod
-    def of(cls, headers: Mapping[str, str]) -> Facts:
-        """Read the headers (names in lower case) of a HEAD, or of a GET for the first byte."""
+    def of(cls, headers: Mapping[str, str], *, aws: bool = False) -> Facts:
+        """Read the headers (names in lower case) of a HEAD, or of a GET for the first byte. `aws`: as `published`."""
         total = TOTAL.fullmatch(headers.get("content-range", ""))
         length = total.group(1) if total else headers.get("content-length", "")
         if not length.isdigit():
@@ -52,35 +55,52 @@ class Facts:
             int(length),
             headers.get("etag"),
             None if version == "null" else version,
-            published(headers),
+            published(headers, aws=aws),
             _archived(headers),
         )
 
 
-def published(headers: Mapping[str, str]) -> tuple[Digest, ...]:
-    """Return the digests of an object's whole content: its checksums, or else the MD5 that its ETag is."""
+def published(headers: Mapping[str, str], *, aws: bool) -> tuple[Digest, ...]:
+    """Return the digests of an object's content that suffice to judge it, and cost the least.
+
+    Digests of parts come without layouts: nothing here tells how the object was cut. Where it is not AWS that answers,
+    an ETag that looks like an MD5 may be something else.
+    """
     tag = headers.get("etag", "")
-    checksums = tuple(
-        digest
-        for name, algorithm in CHECKSUMS.items()
-        if _is_of_the_whole(value := headers.get(name, ""), headers.get("x-amz-checksum-type", ""), tag)
-        if (digest := digest_from_base64(algorithm, value)) is not None
-    )
-    if checksums:
-        return checksums
-    md5 = MD5_TAG.fullmatch(tag)
-    encryption = headers.get("x-amz-server-side-encryption", "")
+    cut = PARTS_TAG.fullmatch(tag)
+    count = cut.group(2) if cut else ""
+    certain, unclear, of_parts = [], [], []
+    for name, algorithm in CHECKSUMS.items():
+        value, _, number = headers.get(name, "").partition("-")
+        digest = digest_from_base64(algorithm, value) if value else None
+        if digest is None or not computable(algorithm):
+            continue
+        kind = headers.get("x-amz-checksum-type", "")
+        parts = number or count
+        if not number and (kind == "FULL_OBJECT" or not (kind or count)):
+            certain.append(digest)
+            continue
+        if not number and not kind:
+            unclear.append(replace(digest, mismatch=Mismatch.DOUBT))
+        if parts.isdigit() and algorithm in PARTS_OF:
+            of_parts.append(Digest(PARTS_OF[algorithm], f"{digest.value}-{int(parts)}"))
+    if certain:
+        return tuple(certain)
+    tags = tuple(_of_tag(headers, tag, aws=aws))
+    if unclear:
+        return (*unclear, *of_parts, *tags)
+    return tuple(of_parts[:1]) or tags
+
+
+def _of_tag(headers: Mapping[str, str], tag: str, *, aws: bool) -> Iterator[Digest]:
+    """Return the MD5 that the ETag is, of the content or of the parts' MD5s, unless it is of what lies encrypted."""
     with_own_key = "x-amz-server-side-encryption-customer-algorithm" in headers
-    if md5 and encryption in ETAG_IS_MD5 and not with_own_key:
-        return (Digest(Algorithm.MD5, md5.group(1)),)
-    return ()
-
-
-def _is_of_the_whole(value: str, kind: str, tag: str) -> bool:
-    """Tell a checksum of the content from one of its parts' checksums, which servers mark in different ways."""
-    if not value or "-" in value:
-        return False
-    return kind == "FULL_OBJECT" or (not kind and PARTS_TAG.fullmatch(tag) is None)
+    if with_own_key or headers.get("x-amz-server-side-encryption", "") not in ETAG_IS_MD5:
+        return
+    if md5 := MD5_TAG.fullmatch(tag):
+        yield Digest(Algorithm.MD5, md5.group(1), mismatch=Mismatch.DAMAGE if aws else Mismatch.DOUBT)
+    elif cut := PARTS_TAG.fullmatch(tag):
+        yield Digest(Algorithm.ETAG, f"{cut.group(1)}-{int(cut.group(2))}")
 
 
 def _archived(headers: Mapping[str, str]) -> bool:

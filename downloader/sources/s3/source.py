@@ -15,6 +15,7 @@ from downloader.sources.s3.address import S3Address
 from downloader.sources.s3.connection import Connection
 from downloader.sources.s3.errors import FORBIDDEN, archived, refused, translated
 from downloader.sources.s3.listing import Entry, entries
+from downloader.sources.s3.parts import with_layouts
 from downloader.volume.checksums import LARGEST, MARKER, parse
 from downloader.wire import RangeRequest, Refusal
 
@@ -173,7 +174,8 @@ class S3Source:
         known = self._facts.get((key, tag))
         if known is None:
             with self._translated(self._address.uri_of(key)):
-                known = self._connection.describe(self._address.bucket, key)
+                described = self._connection.describe(self._address.bucket, key)
+                known = with_layouts(self._connection, self._address.bucket, key, described)
             self._facts[key, tag] = known
         return known
 
