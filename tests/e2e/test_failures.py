@@ -203,9 +203,7 @@ def mount(folder: Path, options: str) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", str(folder)], check=True)
 
 
-@pytest.mark.parametrize(
-    "name", ["../escape", "a/../../b", "\t", ".downloading/x", "n" * 300]
-)
+@pytest.mark.parametrize("name", ["../escape", "a/../../b", "\t", ".downloading/x", "n" * 300])
 def test_hostile_names_are_refused_before_the_first_byte(s3: S3Server, tmp_path: Path, name: str) -> None:
     client = s3.client()
     bucket = f"hostile-{abs(hash(name)) % 10**8}"
