@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from downloader.adapters.layout import ASIDE, STAGING, UNLOADED
 from downloader.adapters.removal import GONE, erase, remove_empty
+from downloader.adapters.unload import GRACE
 from downloader.config.adapters import is_name
 from downloader.errors import Cancelled, DownloadError
 from downloader.volume.files import AlreadyThere, Kind, NotThere
@@ -29,7 +30,7 @@ class Reaper:
     """One pass over the adapter disk.
 
     Whatever changed within `min_age` seconds is left alone, since the list of services may be older than that; 0 takes
-    this protection away. `wall_clock` gives seconds since 1970. `check` is called between two removals and may raise
+    this protection away. `wall_clock` gives seconds since 1970. `sleep` is called with seconds, also 0, and may raise
     to end the pass.
     """
 
@@ -40,12 +41,12 @@ class Reaper:
         min_age: float,
         *,
         wall_clock: Callable[[], float],
-        check: Callable[[], None],
+        sleep: Callable[[float], None],
     ) -> None:
         self._disk = disk
         self._keep = keep
         self._min_age = min_age
-        self._check = check
+        self._sleep = sleep
         self._now = min(wall_clock(), _volume_time(disk, wall_clock))
 
     def run(self) -> None:
@@ -76,9 +77,13 @@ class Reaper:
                 self._remove_if_abandoned(f"{STAGING}/{service}/{name}")
 
     def _slots(self) -> None:
-        for service in self._folders(UNLOADED):
-            for slot in self._disk.scan(f"{UNLOADED}/{service}"):
-                self._remove_if_old(f"{UNLOADED}/{service}/{slot}")
+        services = [f"{UNLOADED}/{service}" for service in self._folders(UNLOADED)]
+        slots = [f"{service}/{name}" for service in services for name in self._disk.scan(service)]
+        old = [slot for slot in slots if not self._is_young(slot)]
+        if old and self._min_age < GRACE:
+            self._sleep(GRACE)
+        for slot in old:
+            self._remove(slot)
 
     def _remove_service(self, service: str) -> None:
         """Remove what is in a service's folder, and then the folder if nobody has promoted anything meanwhile."""
@@ -126,7 +131,7 @@ class Reaper:
     @contextmanager
     def _warning(self, path: str) -> Iterator[None]:
         """Go on past trouble with one path: nothing depends on it, and the next pass comes."""
-        self._check()
+        self._sleep(0)
         try:
             yield
         except NotThere:

@@ -35,7 +35,6 @@ def sync(disk: AdapterDisk, service: str, keep: Collection[str], *, sleep: Calla
         disk.open_up(service, Kind.FOLDER)
         disk.sync_folder("")
     failed = []
-    moved = False
     for adapter, kind in disk.scan(service).items():
         if adapter in keep or adapter.startswith(".") or kind not in (Kind.FOLDER, Kind.SYMLINK):
             continue
@@ -48,10 +47,7 @@ def sync(disk: AdapterDisk, service: str, keep: Collection[str], *, sleep: Calla
             log.warning("adapter %s of service %s could not be moved: %s", adapter, service, error)
             failed.append(adapter)
         else:
-            moved = True
             log.info("unloaded adapter %s of service %s", adapter, service)
-    if moved:
-        sleep(GRACE)
     _remove_slots(disk, service, sleep)
     if failed:
         raise NotUnloaded(
@@ -63,19 +59,22 @@ def sync(disk: AdapterDisk, service: str, keep: Collection[str], *, sleep: Calla
 def _remove_slots(disk: AdapterDisk, service: str, sleep: Callable[[float], None]) -> None:
     """Remove the slots that hold adapters; what a failed download has left there is not ours to remove."""
     folder = f"{UNLOADED}/{service}"
-    for name in _slots(disk, folder):
+    slots = _slots(disk, folder)
+    if slots:
+        sleep(GRACE)
+    for slot in slots:
         sleep(0)
         try:
-            if disk.stat(f"{folder}/{name}/{SLOT_ADAPTER}") is not None:
-                erase(disk, f"{folder}/{name}")
+            erase(disk, slot)
         except DownloadError as error:
-            log.warning("failed to remove %s/%s/%s: %s; the reaper will retry", disk.name, folder, name, error)
+            log.warning("failed to remove %s/%s: %s; the reaper will retry", disk.name, slot, error)
     remove_empty(disk, folder)
 
 
 def _slots(disk: AdapterDisk, folder: str) -> list[str]:
     try:
-        return list(disk.scan(folder))
+        slots = [f"{folder}/{name}" for name in disk.scan(folder)]
+        return [slot for slot in slots if disk.stat(f"{slot}/{SLOT_ADAPTER}") is not None]
     except DownloadError as error:
         log.warning("failed to look for unloaded adapters: %s; the reaper will retry", error)
         return []

@@ -27,7 +27,7 @@ def reap_adapters(invocation: Invocation) -> None:
 
     def work() -> None:
         with AdapterDisk(door.root) as disk:
-            Reaper(disk, door.keep, door.min_age, wall_clock=time.time, check=session.cancellation.check).run()
+            Reaper(disk, door.keep, door.min_age, wall_clock=time.time, sleep=session.cancellation.sleep).run()
             log.info("reaped %s, keeping %d services", door.root, len(door.keep))
 
     _run(session, work, invocation)

@@ -110,7 +110,7 @@ def die_at(kind: type[AdapterDisk], root: Path, step: int, *, first: bool) -> bo
     was = live.exists()
     age(root)  # a lease may be too new to say whose it is
     with kind(root) as disk:
-        Reaper(disk, ("service",), 1800, wall_clock=time.time, check=lambda: None).run()
+        Reaper(disk, ("service",), 1800, wall_clock=time.time, sleep=lambda _: None).run()
     assert live.exists() == was, "the reaper changes no live service"
     left = [path for control in (".staging", ".unload-tmp") for path in (root / control).glob("*")]
     assert not left, f"the reaper leaves {left}"

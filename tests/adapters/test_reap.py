@@ -141,7 +141,7 @@ def test_a_wrong_clock_of_the_reapers_node_makes_nothing_older(doors: Doors, hou
     doors.plant("young/a/file")
     now = (doors.disk / "young").stat().st_mtime + hours * HOUR
     with AdapterDisk(doors.disk) as disk:
-        Reaper(disk, (), float(AGED), wall_clock=lambda: now, check=lambda: None).run()
+        Reaper(disk, (), float(AGED), wall_clock=lambda: now, sleep=lambda _: None).run()
     assert (doors.disk / "young/a/file").exists()
 
 
@@ -154,7 +154,7 @@ def test_what_is_promoted_while_the_reaper_looks_makes_the_service_young(doors: 
             doors.plant("dead/new/file")
 
     with AdapterDisk(doors.disk, fault=fault) as disk:
-        Reaper(disk, (), float(AGED), wall_clock=time.time, check=lambda: None).run()
+        Reaper(disk, (), float(AGED), wall_clock=time.time, sleep=lambda _: None).run()
     assert sorted(content(doors.disk)) == ["dead/new/file", "dead/old/file"]
 
 
@@ -167,7 +167,7 @@ def test_a_failed_removal_is_a_warning_and_the_others_go_on(doors: Doors) -> Non
             raise OSError(16, "busy")
 
     with AdapterDisk(doors.disk, fault=fault) as disk:
-        Reaper(disk, ("live",), 0, wall_clock=lambda: 2e9, check=lambda: None).run()
+        Reaper(disk, ("live",), 0, wall_clock=lambda: 2e9, sleep=lambda _: None).run()
     assert sorted(content(doors.disk)) == ["dead-2/a/file"]
     stuck.unlink()
 
@@ -215,7 +215,7 @@ def test_a_tree_may_be_deeper_than_any_recursion(doors: Doors) -> None:
     (doors.disk / "dead" / "/".join("d" * 200)).mkdir(parents=True)
     limit = sys.getrecursionlimit()
     with AdapterDisk(doors.disk) as disk:
-        reaper = Reaper(disk, (), 0, wall_clock=lambda: 2e9, check=lambda: None)
+        reaper = Reaper(disk, (), 0, wall_clock=lambda: 2e9, sleep=lambda _: None)
         try:
             sys.setrecursionlimit(len(inspect.stack()) + 100)
             reaper.run()

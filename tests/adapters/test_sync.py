@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from downloader.adapters.disk import AdapterDisk
+from downloader.adapters.reap import Reaper
 from downloader.adapters.sync import NotUnloaded, sync
 from tests.adapters.doors import SERVICE, Doors
 from tests.command import content
@@ -89,6 +91,25 @@ def test_the_moves_after_a_failed_one_are_made(doors: Doors) -> None:
         sync(disk, SERVICE, (), sleep=lambda _: None)
     assert [path.name for path in doors.live.iterdir()] == ["b"]
     assert len(content(doors.live)) == 2
+    assert doors.leftovers() == []
+
+
+@pytest.mark.parametrize("door", ["sync", "reap"])
+def test_who_has_just_opened_an_adapter_has_a_moment_to_read_it_whoever_took_it_away(doors: Doors, door: str) -> None:
+    slot = f".unload-tmp/{SERVICE}/a.x/adapter/file"
+    doors.plant(slot)
+    there: list[bool] = []
+
+    def sleep(seconds: float) -> None:
+        if seconds >= 1:
+            there.append((doors.disk / slot).exists())
+
+    with AdapterDisk(doors.disk) as disk:
+        if door == "sync":
+            sync(disk, SERVICE, (), sleep=sleep)
+        else:
+            Reaper(disk, (SERVICE,), 0, wall_clock=time.time, sleep=sleep).run()
+    assert there == [True]
     assert doors.leftovers() == []
 
 
