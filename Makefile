@@ -21,6 +21,7 @@ demo: $(READY) ## Download a model over hf://, s3:// and https:// from local ser
 
 test: $(READY) ## Run the whole suite
 	@tests/prepare servers
+	@tests/prepare s3
 	$(BIN)/pytest -n 4 --dist loadgroup
 
 image-test: $(READY) ## Build the image and test it for real (needs root; installs a container engine)
