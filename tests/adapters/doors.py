@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.command import Result, environment, finish
+from tests.command import Result, environment, finish, model
+from tests.servers.blobs import Noise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,6 +21,14 @@ NAMES = ("adapter-stage.sh", "adapter-reap.sh", "adapter-subtree-sync.sh")
 HOUR = 3600
 SERVICE = "0b7e0f7c-6d1c-4d3e-9a55-0f6f2b1f9c01"
 """As the operator names services: by their uid."""
+
+FILES = {
+    "adapter_config.json": b'{"r": 16}',
+    "adapter_model.safetensors": Noise(3 << 20, seed=1).bytes(),
+    "tokenizer/added_tokens.json": b"{}",
+    ".hidden": b"hidden files are files",
+}
+"""An adapter."""
 
 
 @dataclass
@@ -123,3 +132,12 @@ def eventually(condition: Callable[[], bool], seconds: float = 20) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it never came to that"
         time.sleep(0.005)
+
+
+def whole(folder: Path) -> bool:
+    """Tell whether the checksums of a folder cover exactly what is in it, and are right."""
+    listed = {
+        line.split("  ", 1)[1] for line in (folder / ".artifact.sha256").read_text().splitlines() if line[0] != "#"
+    }
+    checked = subprocess.run(["sha256sum", "-c", "--quiet", ".artifact.sha256"], cwd=folder, check=False)
+    return checked.returncode == 0 and listed == set(model(folder))

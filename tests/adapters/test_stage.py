@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import signal
 import stat
-import subprocess
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from downloader.adapters.disk import AdapterDisk
-from downloader.adapters.layout import Place
-from downloader.adapters.simulation import simulate
-from downloader.adapters.stage import Staging
-from tests.adapters.doors import SERVICE, Doors, age, eventually
+from tests.adapters.doors import FILES, SERVICE, Doors, eventually, whole
 from tests.adapters.killed import Ext4, Nfs, stage
 from tests.command import content, finish, model
-from tests.servers.blobs import Noise
-from tests.servers.faults import Stall, Trickle
+from tests.servers.faults import Stall
 from tests.servers.s3 import new_bucket, upload
 
 if TYPE_CHECKING:
@@ -32,39 +25,6 @@ if TYPE_CHECKING:
     from tests.servers.kubernetes import KubernetesServer
     from tests.servers.s3 import S3Server
     from tests.servers.web import WebServer
-
-FILES = {
-    "adapter_config.json": b'{"r": 16}',
-    "adapter_model.safetensors": Noise(3 << 20, seed=1).bytes(),
-    "tokenizer/added_tokens.json": b"{}",
-    ".hidden": b"hidden files are files",
-}
-BIG = 60 << 20
-
-
-@pytest.fixture
-def source(hub: Hub, doors: Doors) -> str:
-    """An adapter on a Hub that the doors know."""
-    hub.create("org/lora").commit(FILES)
-    doors.extra = {"HF_ENDPOINT": hub.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER"}
-    return "hf://org/lora"
-
-
-def whole(folder: Path) -> bool:
-    """Tell whether the checksums of a folder cover exactly what is in it, and are right."""
-    listed = {
-        line.split("  ", 1)[1] for line in (folder / ".artifact.sha256").read_text().splitlines() if line[0] != "#"
-    }
-    checked = subprocess.run(["sha256sum", "-c", "--quiet", ".artifact.sha256"], cwd=folder, check=False)
-    return checked.returncode == 0 and listed == set(model(folder))
-
-
-def journalled(doors: Doors) -> int:
-    """Return how many bytes of large files are noted to be on the disk for certain."""
-    journals = [*doors.disk.glob(".staging/*/*/adapter.*/.downloading/parts.*/*.journal")]
-    journals += doors.disk.glob(".unload-tmp/*/*/partial/.downloading/parts.*/*.journal")
-    spans = [re.findall(r'\["bytes",(\d+),(\d+)\]', journal.read_text()) for journal in journals]
-    return sum(int(stop) - int(start) for journal in spans for start, stop in journal)
 
 
 def test_an_adapter_of_the_hub_becomes_live_with_its_checksums_and_nothing_else(source: str, doors: Doors) -> None:
@@ -173,65 +133,6 @@ def test_what_the_hub_tool_leaves_in_folders_is_no_part_of_an_adapter(s3: S3Serv
     assert sorted(content(doors.live / "lora")) == [".artifact.sha256", "adapter.safetensors"]
 
 
-@pytest.mark.parametrize(
-    ("uri", "status", "word"),
-    [("hf://org/none", 66, "not found"), ("hf://org/gated", 77, "access denied"), ("ftp://x/y", 64, "failed")],
-)
-def test_a_failure_that_no_retry_mends_leaves_nothing(hub: Hub, doors: Doors, uri: str, status: int, word: str) -> None:
-    hub.create("org/gated", gated=True).commit(FILES)
-    result = doors.stage(uri, HF_ENDPOINT=hub.endpoint)
-    assert result.status == status, result.stderr
-    assert word in result.last_line
-    assert doors.leftovers() == []
-    assert not doors.live.exists()
-
-
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
-def test_a_retry_of_the_job_fetches_only_the_rest(hub: Hub, doors: Doors, signum: signal.Signals) -> None:
-    data = Noise(BIG, seed=2)
-    hub.create("org/big").commit({"adapter_model.safetensors": data})
-    doors.extra = {"HF_ENDPOINT": hub.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER"}
-    hub.faults.add(Trickle(rate=100_000), route="cdn", offset=50 << 20)
-    process = doors.start_stage("hf://org/big")
-    eventually(lambda: hub.log.sent("cdn") > 48 << 20 and journalled(doors) > 0)
-    process.send_signal(signum)
-    result = finish(process)
-    assert result.status == (143 if signum is signal.SIGTERM else -9)
-    if signum is signal.SIGTERM:
-        assert not list(doors.disk.glob(".staging/*")), "staging is removed on every exit"
-    assert not doors.live.exists()
-    hub.faults.clear()
-    kept, before = journalled(doors), hub.log.sent("cdn")
-    result = doors.stage("hf://org/big")
-    assert result.status == 0, result.stderr
-    assert (doors.live / "lora/adapter_model.safetensors").read_bytes() == data.bytes()
-    assert hub.log.sent("cdn") - before == BIG - kept < BIG
-    assert "an earlier pod" in result.stderr
-    assert doors.leftovers() == []
-
-
-def test_what_a_failed_pod_keeps_is_reaped_if_no_retry_comes(hub: Hub, source: str, doors: Doors) -> None:
-    hub.faults.add(Stall(), route="cdn", offset=1 << 20, times=float("inf"))
-    result = doors.stage(source, STALL_TIMEOUT="1", AIM_DOWNLOADER_PROTOCOL="HF_TRANSFER")
-    assert result.status in (69, 75), result.stderr
-    assert not list(doors.disk.glob(".staging/*"))
-    assert doors.leftovers() != []
-    doors.reap(SERVICE, "1800")
-    assert doors.leftovers() != [], "a retry may come"
-    age(doors.disk / ".unload-tmp")
-    doors.reap(SERVICE, "1800")
-    assert doors.leftovers() == []
-
-
-def test_junk_in_staging_is_not_promoted(source: str, doors: Doors) -> None:
-    doors.plant(f".staging/{SERVICE}/lora.job-1/junk", f".staging/{SERVICE}/lora.job-1/adapter.1/junk.safetensors")
-    result = doors.stage(source)
-    assert result.status == 0, result.stderr
-    assert model(doors.live / "lora") == FILES
-    assert whole(doors.live / "lora")
-    assert doors.leftovers() == []
-
-
 def test_a_staged_symlink_is_refused(source: str, hub: Hub, doors: Doors) -> None:
     hub.faults.add(Stall(seconds=2), route="cdn", offset=1 << 20)
     process = doors.start_stage(source)
@@ -243,43 +144,6 @@ def test_a_staged_symlink_is_refused(source: str, hub: Hub, doors: Doors) -> Non
     assert "refusing to promote" in result.last_line
     assert not (doors.live / "lora").exists()
     assert doors.leftovers() == []
-
-
-def test_two_pods_of_one_job_take_turns(source: str, hub: Hub, doors: Doors) -> None:
-    hub.faults.add(Stall(seconds=1), route="cdn", offset=1 << 20)
-    pods = [doors.start_stage(source) for _ in range(2)]
-    results = [finish(pod) for pod in pods]
-    assert [result.status for result in results] == [0, 0], results
-    assert whole(doors.live / "lora")
-    assert not (doors.live / "lora/.downloading").exists()
-    assert doors.leftovers() == []
-
-
-def test_what_a_dead_pod_held_inside_its_download_is_not_waited_for(source: str, doors: Doors) -> None:
-    doors.plant(f".staging/{SERVICE}/lora.job-1/adapter.1/.downloading/lease.7")
-    started = time.monotonic()
-    result = doors.stage(source, AIM_LEASE_TTL="60")
-    assert result.status == 0, result.stderr
-    assert time.monotonic() - started < 30
-
-
-def test_a_folder_that_is_taken_away_during_the_wait_for_it_is_made_anew(tmp_path: Path) -> None:
-    place = Place("service", "lora", "job", "token")
-    held = tmp_path / place.staging
-    (held / ".downloading").mkdir(parents=True)
-    (held / ".downloading/lease.1").write_text("somebody")
-
-    def waiting(_holder: str, _seconds: float) -> None:
-        if held.exists():
-            held.rename(tmp_path / "taken")
-
-    with AdapterDisk(tmp_path) as disk:
-        staging = Staging(disk, place, ttl=0.2, waiting=waiting, sleep=time.sleep)
-        with staging.held("hf://org/lora"):
-            staging.promote(simulate(disk, place.download, "hf://org/lora", base_model="base", rank=1))
-    assert len(content(tmp_path / "service/lora")) == 2
-    assert not held.exists()
-    assert not content(tmp_path / "taken")
 
 
 def test_a_replaced_adapter_that_cannot_be_removed_is_left_to_the_reaper(
