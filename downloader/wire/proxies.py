@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
@@ -20,18 +20,18 @@ class Proxy:
 
     host: str
     port: int
-    authorization: str = ""
+    authorization: str = field(default="", repr=False)
 
     @classmethod
     def parse(cls, url: str) -> Proxy:
         """Raise ConfigurationError for anything but `[http://][user:password@]host[:port]`."""
-        parts = urlsplit(url if "://" in url else f"http://{url}")
         try:
+            parts = urlsplit(url if "://" in url else f"http://{url}")
             port = parts.port or 80
         except ValueError:
-            port = 0
-        if parts.scheme != "http" or not parts.hostname or not port:
-            raise ConfigurationError("the proxy address is not of the form http://host:port", hint="check HTTPS_PROXY")
+            raise _unusable() from None
+        if parts.scheme != "http" or not parts.hostname:
+            raise _unusable()
         authorization = ""
         if parts.username is not None:
             secret = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
@@ -56,7 +56,7 @@ class Proxies:
     def choose(self, scheme: str, host: str, port: int) -> Proxy | None:
         """Return the proxy for an origin, None for a direct connection. Loopback is always direct."""
         proxy = self._by_scheme.get(scheme)
-        if proxy is None or self._excepted(host.lower().strip("[]"), port):
+        if proxy is None or self._excepted(host.lower().strip("[]").rstrip("."), port):
             return None
         return proxy
 
@@ -65,6 +65,12 @@ class Proxies:
         if host == "localhost" or (address is not None and address.is_loopback):
             return True
         return any(_matches(item, host, port, address) for item in self._exceptions)
+
+
+def _unusable() -> ConfigurationError:
+    """Return the error for an address that may hold a password, so it is not quoted."""
+    hint = "check HTTP_PROXY, HTTPS_PROXY and ALL_PROXY"
+    return ConfigurationError("the proxy address is not of the form http://host:port", hint=hint)
 
 
 def _parse(url: str) -> Proxy | None:
@@ -85,11 +91,11 @@ def _matches(item: str, host: str, port: int, address: ipaddress.IPv4Address | i
         try:
             return address in ipaddress.ip_network(item, strict=False)
         except ValueError:
-            pass
+            pass  # a name, or an address with a port
     name, separator, wanted_port = item.rpartition(":")
-    if separator and wanted_port.isdigit():
+    if separator and wanted_port.isdecimal():
         if int(wanted_port) != port:
             return False
         item = name
-    suffix = item.removeprefix("*").lstrip(".")
-    return host == suffix or host.endswith("." + suffix)
+    suffix = item.removeprefix("*").strip("[].")
+    return bool(suffix) and (host == suffix or host.endswith("." + suffix))
