@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import socket
+import ssl
 import threading
 import weakref
 from collections import defaultdict
@@ -14,9 +15,9 @@ from typing import TYPE_CHECKING
 import httpx2
 
 if TYPE_CHECKING:
-    import ssl
-
     from downloader.wire.proxies import Proxies
+
+ENDED = "the run has ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Origin:
     @classmethod
     def of(cls, url: httpx2.URL) -> Origin:
         """Return the origin of a URL, the scheme's own port where it names none."""
-        return cls(url.scheme, url.host, url.port or (443 if url.scheme == "https" else 80))
+        return cls(url.scheme, url.raw_host.decode("ascii"), url.port or (443 if url.scheme == "https" else 80))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Pool:
         self._proxies = proxies
         self._timeouts = timeouts
         self._idle: defaultdict[Origin, list[http.client.HTTPConnection]] = defaultdict(list)
-        self._busy: weakref.WeakSet[http.client.HTTPConnection] = weakref.WeakSet()
+        self._busy: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._aborted = False
         self._lock = threading.Lock()
 
@@ -65,6 +66,8 @@ class Pool:
 
     def fresh(self, origin: Origin) -> http.client.HTTPConnection:
         """Return a new connection."""
+        if self._aborted:
+            raise httpx2.ConnectError(ENDED)
         connection = self._connect(origin)
         self._note(connection)
         return connection
@@ -72,7 +75,7 @@ class Pool:
     def give(self, origin: Origin, connection: http.client.HTTPConnection) -> None:
         """Keep a connection whose last answer was read to its end."""
         with self._lock:
-            self._busy.discard(connection)
+            self._busy.discard(connection.sock)
             self._idle[origin].append(connection)
 
     def abort(self) -> None:
@@ -80,17 +83,17 @@ class Pool:
         with self._lock:
             self._aborted = True
             busy = list(self._busy)
-        for connection in busy:
-            interrupt(connection)
+        for sock in busy:
+            interrupt(sock)
 
     def _note(self, connection: http.client.HTTPConnection) -> None:
         """Remember a connection that somebody uses."""
         with self._lock:
-            self._busy.add(connection)
+            self._busy.add(connection.sock)
             aborted = self._aborted
         if aborted:
             connection.close()
-            raise httpx2.ConnectError("the run has ended")
+            raise httpx2.ConnectError(ENDED)
 
     def close(self) -> None:
         """Close all idle connections."""
@@ -119,19 +122,20 @@ class Pool:
         try:
             connection.connect()
         except TimeoutError as error:
+            connection.close()
             raise httpx2.ConnectTimeout("no connection within the time") from error
-        except OSError as error:
-            failure = httpx2.ProxyError if proxy and "Tunnel" in str(error) else httpx2.ConnectError
-            raise failure(str(error.strerror or error)) from error
+        except (OSError, http.client.HTTPException, UnicodeError) as error:
+            # The last is a host name that cannot be one.
+            connection.close()
+            failure = httpx2.ProxyError if proxy and not isinstance(error, ssl.SSLError) else httpx2.ConnectError
+            raise failure(getattr(error, "strerror", None) or str(error) or type(error).__name__) from error
         connection.sock.settimeout(self._timeouts.read)
         connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         return connection
 
 
-def interrupt(connection: http.client.HTTPConnection) -> None:
-    """Wake whoever is blocked reading this connection: the read ends as if the peer had closed it."""
-    sock = connection.sock
-    if sock is not None:
-        with contextlib.suppress(OSError):
-            # SSLSocket.shutdown would take the TLS layer from under a reader; the plain call only ends the stream.
-            socket.socket.shutdown(sock, socket.SHUT_RDWR)
+def interrupt(sock: socket.socket) -> None:
+    """Wake whoever is blocked reading from this socket: the read ends as if the peer had closed it."""
+    with contextlib.suppress(OSError):
+        # SSLSocket.shutdown would take the TLS layer from under a reader; the plain call only ends the stream.
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)

@@ -11,11 +11,13 @@ import httpx2
 from downloader.wire.connection import Origin, Pool, interrupt
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterator
 
 PIECE = 1 << 18
 STREAM = "socket_stream"
 """The response extension that holds the `SocketStream`: httpx2 hands `response.stream` out wrapped."""
+UNSENDABLE = "a header has characters that no header may have"
 
 
 class SocketStream(httpx2.SyncByteStream):
@@ -24,10 +26,13 @@ class SocketStream(httpx2.SyncByteStream):
     def __init__(
         self,
         connection: http.client.HTTPConnection,
+        sock: socket.socket,
         response: http.client.HTTPResponse,
         keep: Callable[[], None],
     ) -> None:
         self._connection = connection
+        self._sock = sock
+        """Kept apart: the connection lets go of it when the server will not use it again."""
         self._response = response
         self._keep = keep
         self._left = response.length
@@ -50,10 +55,12 @@ class SocketStream(httpx2.SyncByteStream):
 
     def _read(self, view: memoryview) -> int:
         if self._left is None:
-            count = self._response.readinto(view)
-            if not count:
+            # Not `readinto`, which waits until the whole view is full, and loses what it has when that fails.
+            piece = self._response.read1(min(len(view), PIECE))
+            view[: len(piece)] = piece
+            if not piece:
                 self._finish()
-            return count
+            return len(piece)
         if self._left == 0:
             self._finish()
             return 0
@@ -85,7 +92,7 @@ class SocketStream(httpx2.SyncByteStream):
     def interrupt(self) -> None:
         """Wake a reader that is blocked in another thread; it sees the connection end."""
         if self._open:
-            interrupt(self._connection)
+            interrupt(self._sock)
 
     def close(self) -> None:
         """Give the connection up unless the body was read to its end. Only for the thread that reads."""
@@ -108,17 +115,22 @@ class SocketTransport(httpx2.BaseTransport):
             raise httpx2.UnsupportedProtocol(f"{origin.scheme}:// cannot be fetched over HTTP")
         connection, used = self._pool.take(origin)
         try:
-            response = self._exchange(connection, origin, request)
-        except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError, ssl.SSLEOFError) as error:
-            connection.close()
+            return self._exchange(connection, origin, request)
+        except Unanswered:
             if not used:
-                raise httpx2.RemoteProtocolError("the server closed the connection without an answer") from error
-            connection = self._pool.fresh(origin)
-            response = self._exchange_translated(connection, origin, request)
-        except (http.client.HTTPException, OSError) as error:
+                raise
+        return self._exchange(self._pool.fresh(origin), origin, request)
+
+    def _exchange(
+        self, connection: http.client.HTTPConnection, origin: Origin, request: httpx2.Request
+    ) -> httpx2.Response:
+        sock = connection.sock
+        try:
+            response = self._ask(connection, origin, request)
+        except Exception as error:
             connection.close()
             raise _head_error(error) from error
-        stream = SocketStream(connection, response, lambda: self._pool.give(origin, connection))
+        stream = SocketStream(connection, sock, response, lambda: self._pool.give(origin, connection))
         headers = [
             (name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in response.getheaders()
         ]
@@ -126,16 +138,7 @@ class SocketTransport(httpx2.BaseTransport):
             response.status, headers=headers, stream=stream, request=request, extensions={STREAM: stream}
         )
 
-    def _exchange_translated(
-        self, connection: http.client.HTTPConnection, origin: Origin, request: httpx2.Request
-    ) -> http.client.HTTPResponse:
-        try:
-            return self._exchange(connection, origin, request)
-        except (http.client.HTTPException, OSError) as error:
-            connection.close()
-            raise _head_error(error) from error
-
-    def _exchange(
+    def _ask(
         self, connection: http.client.HTTPConnection, origin: Origin, request: httpx2.Request
     ) -> http.client.HTTPResponse:
         target = request.url.raw_path.decode("ascii")
@@ -148,16 +151,29 @@ class SocketTransport(httpx2.BaseTransport):
         if authorization:
             connection.putheader("Proxy-Authorization", authorization)
         connection.endheaders(request.read() or None)
-        return connection.getresponse()
+        response = connection.getresponse()
+        if response.status < http.client.OK:
+            # The standard library knows one interim answer; after any other the next request would get this one's.
+            raise http.client.UnknownProtocol(f"an interim answer, {response.status}")
+        return response
 
     def close(self) -> None:
         """Close idle connections."""
         self._pool.close()
 
 
+class Unanswered(httpx2.RemoteProtocolError):
+    """The server closed the connection without an answer, as it does with one that was idle for too long."""
+
+
 def _head_error(error: Exception) -> httpx2.TransportError:
+    """Return httpx2's error for one that sending a request or reading the head of its answer raised."""
     if isinstance(error, TimeoutError):
         return httpx2.ReadTimeout("no answer within the time")
+    if isinstance(error, http.client.RemoteDisconnected | ConnectionResetError | BrokenPipeError | ssl.SSLEOFError):
+        return Unanswered("the server closed the connection without an answer")
     if isinstance(error, http.client.HTTPException):
         return httpx2.RemoteProtocolError(f"{type(error).__name__}: {error}")
-    return httpx2.ReadError(str(error) or type(error).__name__)
+    if isinstance(error, OSError):
+        return httpx2.ReadError(str(error) or type(error).__name__)
+    return httpx2.LocalProtocolError(UNSENDABLE)
