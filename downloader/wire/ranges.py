@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from downloader.artifact import Span
     from downloader.wire.transport import SocketStream
 
-CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
-UNSATISFIED_RANGE = re.compile(r"bytes \*/(\d+)")
+NUMBER = "[0-9]{1,19}"
+"""Not more digits than any file's size has, and no others than those of ASCII."""
+CONTENT_LENGTH = re.compile(NUMBER)
+CONTENT_RANGE = re.compile(rf"bytes ({NUMBER})-({NUMBER})/({NUMBER}|\*)")
+UNSATISFIED_RANGE = re.compile(rf"bytes \*/({NUMBER})")
 SKIP_PIECE = 1 << 18
 MODIFIED = "modified:"
 """Begins a validator that is a Last-Modified date, for servers without entity tags."""
@@ -106,16 +109,22 @@ class SpanBody:
         self._stream.close()
 
 
+def content_length(headers: Mapping[str, str]) -> int | None:
+    """Return the announced length of a body; None where there is none that makes sense."""
+    text = headers.get("content-length", "")
+    return int(text) if CONTENT_LENGTH.fullmatch(text) else None
+
+
 def checked_body(request: RangeRequest, response: httpx2.Response) -> SpanBody:
     """Return the body of a 200 or 206 answer if it is what was asked for; raise one of our errors otherwise."""
     where = shown_url(request.url)
     span, headers = request.span, response.headers
-    if headers.get("content-encoding", "identity").lower() not in ("", "identity"):
+    if _compressed(request, headers):
         raise ProtocolFailed(f"{where} compresses the file although it was asked not to")
     if _another_version(request.validator, headers):
         raise SourceChanged(f"{where} changed: it is no longer the version that was listed")
     length = len(span)
-    announced = int(headers["content-length"]) if headers.get("content-length", "").isdigit() else None
+    announced = content_length(headers)
     skip = 0
     content_range = headers.get("content-range")
     if content_range is not None:
@@ -130,6 +139,15 @@ def checked_body(request: RangeRequest, response: httpx2.Response) -> SpanBody:
         raise _wrong_length(request, announced, expected, where)
     stream: SocketStream = response.extensions[STREAM]
     return SpanBody(stream, request.url, length=length, skip=skip, announced=announced is not None)
+
+
+def _compressed(request: RangeRequest, headers: Mapping[str, str]) -> bool:
+    """Tell whether the server compressed the file for us; one that is kept compressed still has the listed size."""
+    if headers.get("content-encoding", "identity").lower() in ("", "identity"):
+        return False
+    found = CONTENT_RANGE.fullmatch(headers.get("content-range", "").strip())
+    size = found.group(3) if found else headers.get("content-length")
+    return size != str(request.size)
 
 
 def _whole_body(request: RangeRequest, announced: int | None, where: str) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import re
 import ssl
 import time
 from typing import TYPE_CHECKING, ClassVar
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 BUSY = frozenset({429, 503})
+SECONDS = re.compile(r"[0-9]{1,19}")
 PASSING = frozenset({408, 425, 500, 502, 504})
 
 SENTENCES: tuple[tuple[tuple[type[Exception], ...], type[DownloadError], str, str], ...] = (
@@ -34,7 +36,7 @@ SENTENCES: tuple[tuple[tuple[type[Exception], ...], type[DownloadError], str, st
     (
         (httpx2.ProxyError,),
         SourceUnavailable,
-        "the proxy refused to connect to {where}: {why}",
+        "{where} cannot be reached through the proxy: {why}",
         "check the proxy settings",
     ),
     ((httpx2.ConnectError,), SourceUnavailable, "cannot connect to {where}: {why}", "check host, network and proxy"),
@@ -43,6 +45,12 @@ SENTENCES: tuple[tuple[tuple[type[Exception], ...], type[DownloadError], str, st
         ConfigurationError,
         "{where} is not a usable address: {why}",
         "check the URI and the endpoint",
+    ),
+    (
+        (httpx2.LocalProtocolError,),
+        ConfigurationError,
+        "the request to {where} cannot be sent: {why}",
+        "check the tokens and headers in the environment",
     ),
     ((httpx2.TransportError, OSError), SourceUnavailable, "the connection to {where} broke: {why}", ""),
 )
@@ -78,7 +86,7 @@ def refuse(status: int, url: str, headers: Mapping[str, str], body: bytes) -> Do
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Return the pause in seconds that `Retry-After` names, as a number or as a date; None without one."""
     text = headers.get("retry-after", "").strip()
-    if text.isdigit():
+    if SECONDS.fullmatch(text):
         return float(text)
     try:
         moment = email.utils.parsedate_to_datetime(text)
