@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,11 +10,11 @@ from typing import TYPE_CHECKING
 import httpx2
 
 from downloader.artifact import shown_url
-from downloader.errors import DownloadError, ProtocolFailed, SourceUnavailable
+from downloader.errors import DownloadError, ProtocolFailed, SourceUnavailable, Throttled
 from downloader.wire.connection import Origin, Pool, Timeouts
-from downloader.wire.ranges import RangeRequest, SpanBody, checked_body, unsatisfied
+from downloader.wire.ranges import RangeRequest, SpanBody, checked_body, content_length, unsatisfied
 from downloader.wire.refusal import Refusal, refuse, translate
-from downloader.wire.transport import SocketTransport
+from downloader.wire.transport import UNSENDABLE, SocketTransport
 
 if TYPE_CHECKING:
     import ssl
@@ -25,6 +26,8 @@ MAX_REDIRECTS = 10
 MAX_REMEMBERED = 65_536
 MAX_REFUSAL_BODY = 4096
 MAX_REPLY = 64 << 20
+FOREIGN = (httpx2.HTTPError, httpx2.InvalidURL)
+"""What httpx2 raises: the second is no child of the first."""
 EXPIRED = frozenset({400, 401, 403, 404, 410})
 """What a signed address that has run out is answered with, by one store or the other."""
 
@@ -74,8 +77,8 @@ class Web:
             try:
                 body = _read_small(response, limit) if limit else b""
             finally:
-                response.close()
-        except httpx2.HTTPError as error:
+                _let_go(response)
+        except FOREIGN as error:
             raise translate(error, url) from error
         trouble = refuse(response.status_code, url, response.headers, body)
         if response.is_error and isinstance(trouble, SourceUnavailable):
@@ -92,12 +95,17 @@ class Web:
                 if refusal.status not in EXPIRED:
                     raise
                 self._forget(request.url)
+            except Throttled:
+                raise
+            except SourceUnavailable:
+                self._forget(request.url)  # the origin may know a better one the next time
+                raise
         return self._open(request, request.url)
 
     def _open(self, request: RangeRequest, url: str) -> SpanBody:
         try:
             response, crossed = self._follow("GET", url, request.headers, request.range_headers(), home=request.url)
-        except httpx2.HTTPError as error:
+        except FOREIGN as error:
             raise translate(error, url) from error
         try:
             if not response.is_success:
@@ -135,21 +143,31 @@ class Web:
         for _ in range(MAX_REDIRECTS + 1):
             at_home = Origin.of(current) == origin
             headers = {**private, **public} if at_home else dict(public)
-            response = self._client.send(self._client.build_request(method, current, headers=headers), stream=True)
+            response = self._send(method, current, headers)
             if not follow or not response.has_redirect_location:
                 return response, not at_home
-            target = current.join(response.headers["location"])
-            response.close()
-            _check_redirect(current, target)
-            current = target
+            _let_go(response)
+            current = _redirected(current, response)
         raise ProtocolFailed(f"{shown_url(url)} redirects more than {MAX_REDIRECTS} times")
+
+    def _send(self, method: str, url: httpx2.URL, headers: Mapping[str, str]) -> httpx2.Response:
+        try:
+            request = self._client.build_request(method, url, headers=headers)
+        except UnicodeError as error:
+            raise httpx2.LocalProtocolError(UNSENDABLE) from error
+        return self._client.send(request, stream=True)
 
     def library_client(self, limit: int = MAX_REPLY) -> httpx2.Client:
         """Return a client for a library that brings httpx2 code of its own: our connections, our errors, our limits.
 
         What the retry policy handles is raised as our error, so that no library retries by itself.
         """
-        return httpx2.Client(transport=LibraryTransport(self.transport, limit), follow_redirects=True, trust_env=False)
+        return httpx2.Client(
+            transport=LibraryTransport(self.transport, limit),
+            follow_redirects=True,
+            trust_env=False,
+            event_hooks={"response": [_check_where_it_leads]},
+        )
 
     def _remember(self, url: str, location: str) -> None:
         with self._lock:
@@ -195,11 +213,33 @@ class LibraryTransport(httpx2.BaseTransport):
         return httpx2.Response(response.status_code, headers=response.headers, content=body, request=request)
 
 
-def _check_redirect(current: httpx2.URL, target: httpx2.URL) -> None:
+def _redirected(current: httpx2.URL, response: httpx2.Response) -> httpx2.URL:
+    """Return where a redirect leads, if that may be followed."""
+    where = shown_url(str(current))
+    try:
+        target = current.join(response.headers["location"])
+    except httpx2.InvalidURL as error:
+        raise ProtocolFailed(f"{where} redirects to what is no address: {error}") from error
     if target.scheme not in ("http", "https"):
-        raise ProtocolFailed(f"{shown_url(str(current))} redirects to {target.scheme}://, which is not followed")
+        raise ProtocolFailed(f"{where} redirects to {target.scheme}://, which is not followed")
     if current.scheme == "https" and target.scheme != "https":
-        raise ProtocolFailed(f"{shown_url(str(current))} redirects from https to http, which is not followed")
+        raise ProtocolFailed(f"{where} redirects from https to http, which is not followed")
+    return target
+
+
+def _check_where_it_leads(response: httpx2.Response) -> None:
+    if response.has_redirect_location:
+        _redirected(response.request.url, response)
+
+
+def _let_go(response: httpx2.Response) -> None:
+    """Close an answer; what is left of a short one is read, so that its connection can be used again."""
+    length = content_length(response.headers)
+    if length is not None and length <= MAX_REFUSAL_BODY and not response.is_closed:
+        with contextlib.suppress(httpx2.HTTPError, httpx2.StreamError):
+            for _ in response.iter_raw():
+                pass
+    response.close()
 
 
 def _read_small(response: httpx2.Response, limit: int, *, cut: bool = False) -> bytes:

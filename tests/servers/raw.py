@@ -1,0 +1,72 @@
+r"""A server that answers with any bytes at all: for answers that no HTTP library would write.
+
+with Raw([b"HTTP/1.1 200 OK\r\nContent-Length: 5_0\r\n\r\nhello", END]) as server:
+    ...  # the first request gets the first item, and so on; END ends the connection instead of an answer
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+END = b""
+"""The connection ends."""
+
+
+class Raw:
+    """Answers each request, on whatever connection, with the next item, and the last item for ever."""
+
+    def __init__(self, answers: Iterable[bytes]) -> None:
+        self._answers = list(answers)
+        self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
+        self.connections = 0
+        self.requests: list[bytes] = []
+        """Their heads, oldest first."""
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}/file.bin"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        for one in (self._listener, *self._open):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                self.connections += 1
+                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        self._open.add(connection)
+        with connection, contextlib.suppress(OSError):
+            head = b""
+            while piece := connection.recv(1 << 16):
+                head += piece
+                if head.endswith(b"\r\n\r\n"):
+                    answer = self._answer(head)
+                    if answer == END:
+                        break
+                    connection.sendall(answer)
+                    head = b""
+        self._open.discard(connection)
+
+    def _answer(self, head: bytes) -> bytes:
+        with self._lock:
+            self.requests.append(head)
+            return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]

@@ -1,0 +1,44 @@
+"""Answers byte by byte, and a plane that reads them."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from downloader.artifact import Span
+from downloader.wire import RangeRequest, Web
+from downloader.wire.connection import Timeouts
+from downloader.wire.proxies import Proxies
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Iterator
+
+SIZE = 10
+CONTENT = b"0123456789"
+WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n" + CONTENT
+
+
+def answer(*headers: bytes, body: bytes = CONTENT, status: bytes = b"200 OK") -> bytes:
+    """Write an answer, right or wrong."""
+    return b"\r\n".join([b"HTTP/1.1 " + status, *headers, b"", body])
+
+
+@contextmanager
+def plane_of(tls: ssl.SSLContext, *, connect: float = 5, read: float = 5) -> Iterator[Web]:
+    """Make an HTTP plane with these timeouts, in seconds."""
+    web = Web(tls, Proxies({}), user_agent="tests", timeouts=Timeouts(connect, read))
+    yield web
+    web.close()
+
+
+def fetched(web: Web, url: str, span: Span | None = None, view_size: int = 1 << 20) -> bytes:
+    """Read a span of a file of ten bytes."""
+    body = web.open(RangeRequest(url, span or Span(0, SIZE), SIZE))
+    view, content = memoryview(bytearray(view_size)), bytearray()
+    try:
+        while count := body.readinto(view):
+            content += view[:count]
+    finally:
+        body.close()
+    return bytes(content)

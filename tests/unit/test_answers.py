@@ -1,0 +1,184 @@
+"""Answers that are not as they should be: each ends in the right bytes or in one of our errors."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from downloader.artifact import Span
+from downloader.errors import (
+    DownloadError,
+    ProtocolFailed,
+    RangeIgnored,
+    SourceChanged,
+    SourceSilent,
+    SourceUnavailable,
+)
+from downloader.wire import RangeRequest
+from downloader.wire.tls import trust
+from tests.servers.raw import Raw
+from tests.unit.planes import CONTENT, SIZE, WHOLE, answer, fetched, plane_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from downloader.wire import Web
+
+
+@pytest.fixture(scope="module")
+def plane() -> Iterator[Web]:
+    with plane_of(trust(verify=False), read=0.2) as web:
+        yield web
+
+
+RIGHT = {
+    "with a length": WHOLE,
+    "with the same length twice": answer(b"Content-Length: 10", b"Content-Length: 10"),
+    "with an empty line in its reason": answer(b"Content-Length: 10", status=b"200 "),
+    "with a header in Latin-1": answer("X-Owner: Zoë".encode("latin-1"), b"Content-Length: 10"),
+    "with a folded header": answer(b"X-Long: a\r\n b", b"Content-Length: 10"),
+    "in chunks": answer(
+        b"Transfer-Encoding: chunked", body=b"3\r\n012\r\n7;x=y\r\n3456789\r\n0\r\nX-Trailer: a\r\n\r\n"
+    ),
+    "in chunks and with a length": answer(
+        b"Transfer-Encoding: chunked", b"Content-Length: 10", body=b"a\r\n0123456789\r\n0\r\n\r\n"
+    ),
+    "after a 100": b"HTTP/1.1 100 Continue\r\n\r\n" + WHOLE,
+    "as a part that was not asked for": answer(
+        b"Content-Length: 10", b"Content-Range: bytes 0-9/10", status=b"206 Partial Content"
+    ),
+    "with an unknown kind of validator": answer(b"ETag: oh", b"Content-Length: 10"),
+}
+
+
+@pytest.mark.parametrize("written", RIGHT.values(), ids=RIGHT)
+def test_an_answer_is_right(plane: Web, written: bytes) -> None:
+    with Raw([written]) as server:
+        assert fetched(plane, server.url) == CONTENT
+
+
+@pytest.mark.parametrize("last", [b"Connection: close", b"Content-Length: ten"])
+def test_a_body_may_last_until_the_connection_ends(plane: Web, last: bytes) -> None:
+    with Raw([answer(last)]) as server:
+        threading.Timer(0.05, server.close).start()
+        assert fetched(plane, server.url) == CONTENT
+
+
+WRONG: dict[str, tuple[bytes, type[DownloadError]]] = {
+    "a length in other digits": (answer("Content-Length: ²".encode("latin-1")), SourceSilent),
+    "a length of five thousand digits": (answer(b"Content-Length: " + b"1" * 5000), SourceSilent),
+    "a negative length": (answer(b"Content-Length: -5"), SourceSilent),
+    "two lengths": (answer(b"Content-Length: 5", b"Content-Length: 10", body=CONTENT[:5]), SourceUnavailable),
+    "a greater length": (answer(b"Content-Length: 11", body=b"x" * 11), SourceChanged),
+    "a length beyond all bounds": (answer(b"Content-Length: " + b"9" * 30), SourceSilent),
+    "a chunk of no size": (answer(b"Transfer-Encoding: chunked", body=b"xyz\r\n"), SourceUnavailable),
+    "a chunk that never ends": (answer(b"Transfer-Encoding: chunked", body=b"3\r\n01"), SourceSilent),
+    "fewer bytes in chunks": (
+        answer(b"Transfer-Encoding: chunked", body=b"5\r\n01234\r\n0\r\n\r\n"),
+        SourceUnavailable,
+    ),
+    "no answer but noise": (b"\x16\x03\x01\r\n\r\n", SourceUnavailable),
+    "a status that is no number": (b"HTTP/1.1 ok\r\n\r\n", SourceUnavailable),
+    "a hundred headers": (answer(*(b"X-%d: y" % n for n in range(200))), SourceUnavailable),
+    "a header without end": (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000, SourceUnavailable),
+    "an interim answer of another kind": (b"HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\n" + WHOLE, SourceUnavailable),
+    "a switch of protocols": (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", SourceUnavailable),
+    "nothing, with success": (b"HTTP/1.1 204 No Content\r\n\r\n", SourceUnavailable),
+    "a part without saying which": (answer(b"Content-Length: 10", status=b"206 P"), RangeIgnored),
+    "a part of a strange kind": (answer(b"Content-Length: 10", b"Content-Range: lines 0-9/10"), RangeIgnored),
+    "a part in other digits": (
+        answer(b"Content-Length: 10", "Content-Range: bytes 0-²/10".encode("latin-1")),
+        RangeIgnored,
+    ),
+    "a part beyond all bounds": (
+        answer(b"Content-Length: 10", b"Content-Range: bytes 0-9/" + b"1" * 5000),
+        RangeIgnored,
+    ),
+    "an end that came too early": (answer(b"Content-Length: 10", body=b"01234"), SourceSilent),
+    "a coding that was not asked for": (answer(b"Content-Encoding: br", b"Transfer-Encoding: chunked"), ProtocolFailed),
+}
+
+
+@pytest.mark.parametrize("sentence", WRONG)
+def test_an_answer_with(plane: Web, sentence: str) -> None:
+    written, kind = WRONG[sentence]
+    with Raw([written]) as server, pytest.raises(DownloadError) as caught:
+        fetched(plane, server.url)
+    assert type(caught.value) is kind, caught.value
+
+
+def test_after_a_wrong_answer_the_connection_is_not_used_again(plane: Web) -> None:
+    complete = {"nothing, with success", "fewer bytes in chunks", "two lengths"}
+    for sentence in WRONG.keys() - complete:
+        with Raw([WRONG[sentence][0], WHOLE]) as server:
+            with pytest.raises(DownloadError):
+                fetched(plane, server.url)
+            assert fetched(plane, server.url) == CONTENT
+            assert server.connections == 2, sentence
+
+
+def test_the_first_request_asks_for_plain_bytes_and_no_more_than_the_span(plane: Web) -> None:
+    part = answer(b"Content-Length: 3", b"Content-Range: bytes 2-4/10", body=b"234", status=b"206 Partial Content")
+    with Raw([part]) as server:
+        assert fetched(plane, server.url, Span(2, 5)) == b"234"
+        head = server.requests[0].lower()
+        assert b"range: bytes=2-4" in head
+        assert b"accept-encoding: identity" in head
+        assert head.count(b"accept-encoding") == 1
+        assert b"user-agent: tests" in head
+        assert b"if-match" not in head
+
+
+@pytest.mark.parametrize(
+    ("validator", "sent"),
+    [('"v1"', b'if-match: "v1"'), ('W/"v1"', None), ("modified:Wed, 21 Oct 2015 07:28:00 GMT", None), (None, None)],
+)
+def test_only_strong_validators_are_demanded(plane: Web, validator: str | None, sent: bytes | None) -> None:
+    with Raw([WHOLE]) as server:
+        body = plane.open(RangeRequest(server.url, Span(0, SIZE), SIZE, validator))
+        body.close()
+        head = server.requests[0].lower()
+    assert (b"if-match" in head) is (sent is not None)
+    assert sent is None or sent in head
+
+
+@pytest.mark.parametrize(
+    ("validator", "headers", "same"),
+    [
+        ('"v1"', b'ETag: "v1"', True),
+        ('"v1"', b'ETag: W/"v1"', True),
+        ('"v1"', b"ETag: v1", True),
+        ('"v1"', b"X: y", True),
+        ('"v1"', b'ETag: "v2"', False),
+        ("modified:Wed, 21 Oct 2015 07:28:00 GMT", b"Last-Modified: Wed, 21 Oct 2015 07:28:00 GMT", True),
+        ("modified:Wed, 21 Oct 2015 07:28:00 GMT", b"Last-Modified: Wed, 21 Oct 2015 07:29:00 GMT", False),
+        ("modified:Wed, 21 Oct 2015 07:28:00 GMT", b"X: y", True),
+    ],
+)
+def test_another_version_is_known_by_its_validator(plane: Web, validator: str, headers: bytes, *, same: bool) -> None:
+    with Raw([answer(headers, b"Content-Length: 10")]) as server:
+        request = RangeRequest(server.url, Span(0, SIZE), SIZE, validator)
+        if same:
+            plane.open(request).close()
+            return
+        with pytest.raises(SourceChanged):
+            plane.open(request)
+
+
+def test_what_is_kept_compressed_is_read_as_it_is_kept(plane: Web) -> None:
+    whole = answer(b"Content-Encoding: gzip", b"Content-Length: 10")
+    part = answer(
+        b"Content-Encoding: gzip", b"Content-Range: bytes 2-4/10", b"Content-Length: 3", body=b"234", status=b"206 P"
+    )
+    with Raw([whole, part]) as server:
+        assert fetched(plane, server.url) == CONTENT
+        assert fetched(plane, server.url, Span(2, 5)) == b"234"
+
+
+def test_a_suffix_can_be_had_from_a_server_without_ranges_and_a_middle_cannot(plane: Web) -> None:
+    with Raw([WHOLE]) as server:
+        assert fetched(plane, server.url, Span(7, SIZE)) == b"789"
+        with pytest.raises(RangeIgnored):
+            fetched(plane, server.url, Span(2, 5))

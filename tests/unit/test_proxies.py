@@ -1,0 +1,261 @@
+"""Which proxy a host is reached through, and that it really is."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from downloader.artifact import Span
+from downloader.errors import ConfigurationError, SourceUnavailable
+from downloader.wire import RangeRequest, Refusal, Web
+from downloader.wire.connection import Timeouts
+from downloader.wire.proxies import Proxies, Proxy
+from downloader.wire.tls import trust
+from tests.command import model, run
+from tests.servers.broken import BrokenWeb
+from tests.servers.process import free_port
+from tests.servers.proxy import Proxy as ProxyServer
+from tests.servers.raw import END, Raw
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from tests.servers.certificates import Authority
+
+HOST = "models.test"
+CONTENT = bytes(range(256)) * 1000
+EXCEPTIONS = [
+    ("*", "anything.test", 443, True),
+    ("example.com", "example.com", 443, True),
+    ("example.com", "EXAMPLE.com", 443, True),
+    ("EXAMPLE.COM", "example.com", 443, True),
+    ("example.com", "example.com.", 443, True),
+    ("example.com", "hub.example.com", 443, True),
+    ("example.com", "badexample.com", 443, False),
+    ("example.com", "example.com.evil.test", 443, False),
+    (".example.com", "hub.example.com", 443, True),
+    (".example.com", "example.com", 443, True),
+    ("*.example.com", "a.b.example.com", 443, True),
+    ("*.example.com", "badexample.com", 443, False),
+    ("example.com:8443", "example.com", 8443, True),
+    ("example.com:8443", "example.com", 443, False),
+    (" a.test , b.test,, ", "b.test", 443, True),
+    ("", "a.test", 443, False),
+    (",", "a.test", 443, False),
+    (".", "a.test.", 443, False),
+    ("10.1.2.3", "10.1.2.3", 443, True),
+    ("10.1.2.3", "10.1.2.30", 443, False),
+    ("10.1.2.3:9000", "10.1.2.3", 9000, True),
+    ("10.1.2.3:9000", "10.1.2.3", 443, False),
+    ("10.0.0.0/8", "10.200.3.4", 443, True),
+    ("10.0.0.0/8", "11.0.0.1", 443, False),
+    ("10.1.2.3/8", "10.200.3.4", 443, True),
+    ("10.0.0.0/99", "10.0.0.1", 443, False),
+    ("10.0.0.0/8", "ten.test", 443, False),
+    ("fd00::/8", "fd12::1", 443, True),
+    ("fd00::/8", "[fd12::1]", 443, True),
+    ("fd00::/8", "10.0.0.1", 443, False),
+    ("fd12::1", "[fd12::1]", 443, True),
+    ("[fd12::1]", "[fd12::1]", 443, True),
+    ("[fd12::1]:8443", "fd12::1", 8443, True),
+    ("[fd12::1]:8443", "fd12::1", 443, False),
+    (".svc,.cluster.local", "minio.models.svc", 9000, True),
+    (".svc,.cluster.local", "minio.models.svc.cluster.local", 9000, True),
+]
+
+
+@pytest.mark.parametrize(("exceptions", "host", "port", "direct"), EXCEPTIONS)
+def test_no_proxy_names_hosts_domains_ports_and_networks(
+    exceptions: str, host: str, port: int, *, direct: bool
+) -> None:
+    proxies = Proxies({"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": exceptions})
+    assert (proxies.choose("https", host, port) is None) is direct
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.9.10", "::1", "[::1]"])
+def test_loopback_is_always_direct(host: str) -> None:
+    assert Proxies({"ALL_PROXY": "proxy:3128"}).choose("http", host, 80) is None
+
+
+@pytest.mark.parametrize(
+    ("environ", "http", "https"),
+    [
+        ({}, None, None),
+        ({"HTTP_PROXY": "http://a:1"}, "a", None),
+        ({"https_proxy": "http://a:1"}, None, "a"),
+        ({"https_proxy": "http://a:1", "HTTPS_PROXY": "http://b:1"}, None, "a"),
+        ({"ALL_PROXY": "http://a:1"}, "a", "a"),
+        ({"all_proxy": "http://a:1", "HTTPS_PROXY": "http://b:1"}, "a", "b"),
+        ({"HTTPS_PROXY": ""}, None, None),
+    ],
+)
+def test_each_scheme_has_its_variable_and_a_common_one(
+    environ: Mapping[str, str], http: str | None, https: str | None
+) -> None:
+    chosen = [Proxies(environ).choose(scheme, "host.test", 1) for scheme in ("http", "https")]
+    assert [proxy and proxy.host for proxy in chosen] == [http, https]
+
+
+@pytest.mark.parametrize(
+    ("text", "proxy"),
+    [
+        ("proxy", Proxy("proxy", 80)),
+        ("proxy:3128", Proxy("proxy", 3128)),
+        ("http://proxy:3128/", Proxy("proxy", 3128)),
+        ("http://[fd00::1]:3128", Proxy("fd00::1", 3128)),
+        ("http://me:s%40me@proxy:1", Proxy("proxy", 1, "Basic bWU6c0BtZQ==")),
+        ("http://me@proxy:1", Proxy("proxy", 1, "Basic bWU6")),
+    ],
+)
+def test_a_proxy_is_an_address_with_or_without_a_password(text: str, proxy: Proxy) -> None:
+    assert Proxy.parse(text) == proxy
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["https://proxy:1", "socks5://proxy:1", "http://", "http://proxy:port", "http://proxy:99999", "http://[fd00"],
+)
+def test_other_proxies_are_refused_without_showing_a_password(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="check HTTP_PROXY") as caught:
+        Proxies({"HTTPS_PROXY": text.replace("://", "://me:sesame@", 1)})
+    assert "sesame" not in str(caught.value)
+
+
+def test_a_password_does_not_show_when_a_proxy_is_printed() -> None:
+    assert "bWU6" not in repr(Proxy.parse("http://me:word@proxy:1"))
+
+
+@pytest.fixture(scope="module")
+def tls(authority: Authority) -> ssl.SSLContext:
+    return trust([authority.bundle])
+
+
+@pytest.fixture
+def through(tls: ssl.SSLContext) -> Iterator[Callable[..., Web]]:
+    """Make a plane that goes through a proxy."""
+    webs: list[Web] = []
+
+    def make(url: str, **more: str) -> Web:
+        proxies = Proxies({"HTTP_PROXY": url, "HTTPS_PROXY": url, **more})
+        webs.append(Web(tls, proxies, user_agent="tests", timeouts=Timeouts(connect=5, read=5)))
+        return webs[-1]
+
+    yield make
+    for web in webs:
+        web.close()
+
+
+@pytest.fixture
+def plain() -> Iterator[BrokenWeb]:
+    with BrokenWeb() as server:
+        server.put("file.bin", CONTENT, authorization="Bearer word")
+        yield server
+
+
+@pytest.fixture
+def secure(authority: Authority) -> Iterator[BrokenWeb]:
+    with BrokenWeb(tls=authority.server_context(authority.issue(HOST))) as server:
+        server.put("file.bin", CONTENT, authorization="Bearer word")
+        yield server
+
+
+def fetched(web: Web, url: str) -> bytes:
+    body = web.open(RangeRequest(url, Span(0, len(CONTENT)), len(CONTENT), headers={"authorization": "Bearer word"}))
+    view, filled = memoryview(bytearray(len(CONTENT))), 0
+    while count := body.readinto(view[filled:]):
+        filled += count
+    body.close()
+    return bytes(view[:filled])
+
+
+@pytest.mark.parametrize("password", ["", "me:s@me"])
+def test_a_plain_url_is_fetched_through_the_proxy(through: Callable[..., Web], plain: BrokenWeb, password: str) -> None:
+    with ProxyServer({HOST: plain.server.port}, password=password) as proxy:
+        web = through(proxy.url.replace("s@me", "s%40me"))
+        assert fetched(web, f"http://{HOST}/file.bin?a=b") == CONTENT
+        assert proxy.log == [f"GET http://{HOST}/file.bin?a=b"]
+        seen = plain.log.records()[0].request.headers
+        assert seen["host"] == HOST
+        assert "proxy-authorization" not in seen
+
+
+@pytest.mark.parametrize("password", ["", "me:word"])
+def test_a_secure_url_is_fetched_through_a_tunnel_that_is_used_again(
+    through: Callable[..., Web], secure: BrokenWeb, password: str
+) -> None:
+    with ProxyServer({HOST: secure.server.port}, password=password) as proxy:
+        web = through(proxy.url)
+        for _ in range(3):
+            assert fetched(web, f"https://{HOST}:8443/file.bin") == CONTENT
+        assert proxy.log == [f"CONNECT {HOST}:8443"]
+        assert all("proxy-authorization" not in record.request.headers for record in secure.log.records())
+        web.close()
+
+
+def test_what_no_proxy_names_is_reached_directly(through: Callable[..., Web], plain: BrokenWeb) -> None:
+    with ProxyServer({}) as proxy:
+        web = through(proxy.url, NO_PROXY="10.0.0.0/8")
+        assert fetched(web, plain.url("file.bin")) == CONTENT
+        assert proxy.log == []
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_nobody_is_at_is_named_as_the_trouble(through: Callable[..., Web], scheme: str) -> None:
+    with pytest.raises(SourceUnavailable, match=r"models\.test.*proxy"):
+        fetched(through(f"http://127.0.0.1:{free_port()}"), f"{scheme}://{HOST}/file.bin")
+
+
+def test_a_tunnel_that_is_refused_is_told_with_the_status(through: Callable[..., Web]) -> None:
+    with ProxyServer({}, password="me:word") as proxy:
+        with pytest.raises(SourceUnavailable, match=r"proxy.*407"):
+            fetched(through(proxy.url.replace("word", "wrong")), f"https://{HOST}/file.bin")
+        with pytest.raises(SourceUnavailable, match=r"proxy.*502"):
+            fetched(through(proxy.url), f"https://{HOST}/file.bin")
+
+
+def test_a_proxy_that_wants_a_password_for_plain_urls_is_a_refusal(through: Callable[..., Web]) -> None:
+    with ProxyServer({}, password="me:word") as proxy, pytest.raises(Refusal) as caught:
+        fetched(through(f"http://127.0.0.1:{proxy.port}"), f"http://{HOST}/file.bin")
+    assert caught.value.status == 407
+
+
+@pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH\r\n\r\n", END, b"HTTP/1.1 200 OK\r\n" + b"x" * 70_000])
+def test_a_proxy_that_speaks_nonsense_is_passing_trouble(through: Callable[..., Web], answer: bytes) -> None:
+    with Raw([answer]) as server, pytest.raises(SourceUnavailable):
+        fetched(through(f"http://127.0.0.1:{server.port}"), f"https://{HOST}/file.bin")
+
+
+def test_a_tunnel_to_somebody_else_is_noticed(through: Callable[..., Web], authority: Authority) -> None:
+    with BrokenWeb(tls=authority.server_context()) as other, ProxyServer({HOST: other.server.port}) as proxy:
+        with pytest.raises(Exception, match=r"certificate of https://models\.test"):
+            fetched(through(proxy.url), f"https://{HOST}/file.bin")
+        other.server.refuse()
+
+
+def test_many_threads_share_tunnels(through: Callable[..., Web], secure: BrokenWeb) -> None:
+    with ProxyServer({HOST: secure.server.port}) as proxy:
+        web, found = through(proxy.url), list[bytes]()
+        threads = [
+            threading.Thread(target=lambda: found.append(fetched(web, f"https://{HOST}/file.bin"))) for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert found == [CONTENT] * 4
+        assert len(proxy.log) <= 4
+        web.close()
+
+
+def test_a_download_goes_through_the_proxy(secure: BrokenWeb, authority: Authority, tmp_path: Path) -> None:
+    with ProxyServer({HOST: secure.server.port}, password="me:sesame") as proxy:
+        extra = {"https_proxy": proxy.url, "AIM_CA_BUNDLE": str(authority.bundle), "AIM_HTTP_TOKEN": "word"}
+        result = run("download", f"https://{HOST}/file.bin", tmp_path, extra=extra)
+        assert result.status == 0, result.stderr
+        assert model(tmp_path) == {"file.bin": CONTENT}
+        assert proxy.log
+        assert "sesame" not in result.stderr

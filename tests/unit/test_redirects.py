@@ -1,0 +1,292 @@
+"""Where requests are led: followed only where it is safe, without the credentials of others, and remembered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from downloader.artifact import Span
+from downloader.errors import ConfigurationError, DownloadError, ProtocolFailed, SourceUnavailable, Throttled
+from downloader.wire import RangeRequest, Refusal, Web
+from downloader.wire.connection import Timeouts
+from downloader.wire.proxies import Proxies
+from downloader.wire.tls import trust
+from tests.servers.broken import BrokenWeb, moved
+from tests.servers.faults import FOREVER, Answer, Silence, too_many_requests
+from tests.servers.gate import Gate
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Iterator
+
+    from tests.servers.certificates import Authority
+
+CONTENT = bytes(range(256)) * 100
+SIZE = len(CONTENT)
+SECRETS = {"authorization": "Bearer word", "x-api-key": "key"}
+
+
+@pytest.fixture(scope="module")
+def tls(authority: Authority) -> ssl.SSLContext:
+    return trust([authority.bundle])
+
+
+@pytest.fixture
+def plane(tls: ssl.SSLContext) -> Iterator[Web]:
+    web = Web(tls, Proxies({}), user_agent="tests", timeouts=Timeouts(connect=5, read=5))
+    yield web
+    web.close()
+
+
+@pytest.fixture
+def home() -> Iterator[BrokenWeb]:
+    with BrokenWeb() as server:
+        server.put("file.bin", CONTENT, authorization="Bearer word")
+        yield server
+
+
+@pytest.fixture
+def away() -> Iterator[BrokenWeb]:
+    with BrokenWeb() as server:
+        server.put("stored.bin", CONTENT)
+        yield server
+
+
+@pytest.fixture
+def secure(authority: Authority) -> Iterator[BrokenWeb]:
+    with BrokenWeb(tls=authority.server_context()) as server:
+        server.put("file.bin", CONTENT)
+        yield server
+
+
+def fetched(web: Web, url: str, start: int = 0) -> bytes:
+    body = web.open(RangeRequest(url, Span(start, SIZE), SIZE, headers=SECRETS))
+    view, filled = memoryview(bytearray(SIZE)), 0
+    while count := body.readinto(view[filled:]):
+        filled += count
+    body.close()
+    return bytes(view[:filled])
+
+
+def asked(server: BrokenWeb) -> list[str]:
+    return [record.request.path for record in server.log.records()]
+
+
+def test_credentials_stay_at_home_and_the_range_travels(plane: Web, home: BrokenWeb, away: BrokenWeb) -> None:
+    home.faults.add(moved(f"{away.url('stored.bin')}?signature=s"), times=FOREVER)
+    assert fetched(plane, home.url("file.bin"), 100) == CONTENT[100:]
+    seen = away.log.records()[0].request
+    assert not SECRETS.keys() & seen.headers.keys()
+    assert seen.headers["range"] == f"bytes=100-{SIZE - 1}"
+    assert seen.query == {"signature": "s"}
+    assert home.log.records()[0].request.headers["x-api-key"] == "key"
+
+
+def test_credentials_follow_a_redirect_on_the_same_origin_and_come_back_home(
+    plane: Web, home: BrokenWeb, away: BrokenWeb
+) -> None:
+    home.faults.add(moved(home.url("other.bin")), path="/file.bin")
+    home.faults.add(moved(away.url("stored.bin")), path="/other.bin")
+    away.faults.add(moved(home.url("file.bin")))
+    assert fetched(plane, home.url("file.bin")) == CONTENT
+    assert asked(home) == ["/file.bin", "/other.bin", "/file.bin"]
+    assert all("authorization" in record.request.headers for record in home.log.records())
+    assert all("authorization" not in record.request.headers for record in away.log.records())
+
+
+def test_another_port_or_scheme_is_another_origin(plane: Web, home: BrokenWeb, secure: BrokenWeb) -> None:
+    home.faults.add(moved(secure.url("file.bin")))
+    assert fetched(plane, home.url("file.bin")) == CONTENT
+    assert "authorization" not in secure.log.records()[0].request.headers
+
+
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [
+        ("file:///etc/passwd", "file://"),
+        ("ftp://127.0.0.1/x", "ftp://"),
+        ("javascript:alert(1)", "javascript://"),
+        ("http://[::1", "no address"),
+        ("http://1.2.3.999/", "no address"),
+        ("http://host:port/", "no address"),
+        ("", "more than 10 times"),
+    ],
+)
+@pytest.mark.parametrize("how", ["open", "fetch"])
+def test_redirects_that_lead_nowhere_good_are_not_followed(
+    plane: Web, home: BrokenWeb, target: str, why: str, how: str
+) -> None:
+    home.faults.add(moved(target), times=FOREVER)
+    with pytest.raises(ProtocolFailed, match="redirects") as caught:
+        fetched(plane, home.url("file.bin")) if how == "open" else plane.fetch(home.url("file.bin"))
+    assert why in caught.value.message
+
+
+def test_nothing_leads_from_https_to_http(plane: Web, home: BrokenWeb, secure: BrokenWeb) -> None:
+    secure.faults.add(moved(home.url("file.bin")), times=FOREVER)
+    for action in (fetched, Web.fetch):
+        with pytest.raises(ProtocolFailed, match="from https to http"):
+            action(plane, secure.url("file.bin"))
+    with plane.library_client() as library, pytest.raises(ProtocolFailed, match="from https to http"):
+        library.get(secure.url("file.bin"))
+    assert not home.log.records()
+
+
+def test_a_library_is_led_on_without_credentials(plane: Web, home: BrokenWeb, away: BrokenWeb) -> None:
+    home.faults.add(moved(away.url("stored.bin")))
+    with plane.library_client() as library:
+        assert library.get(home.url("file.bin"), headers={"authorization": "Bearer word"}).content == CONTENT
+    assert "authorization" not in away.log.records()[0].request.headers
+
+
+def test_a_library_hears_our_errors_for_passing_trouble_and_reads_no_more_than_its_limit(
+    plane: Web, home: BrokenWeb
+) -> None:
+    url = home.put("open.json", CONTENT)
+    home.faults.add(too_many_requests("3"))
+    home.faults.add(Answer(404))
+    with plane.library_client(limit=1000) as library:
+        with pytest.raises(Throttled) as caught:
+            library.get(url)
+        assert caught.value.retry_after == 3
+        assert library.get(url).status_code == 404
+        with pytest.raises(ProtocolFailed, match="more than 1000 bytes"):
+            library.get(url)
+        home.server.refuse()
+        with pytest.raises(SourceUnavailable):
+            library.get(url)
+        with pytest.raises(ConfigurationError):
+            library.get("ftp://127.0.0.1/x")
+
+
+def test_a_redirect_without_a_target_is_a_refusal(plane: Web, home: BrokenWeb) -> None:
+    home.faults.add(Answer(302))
+    with pytest.raises(Refusal) as caught:
+        fetched(plane, home.url("file.bin"))
+    assert caught.value.status == 302
+
+
+def test_where_another_origin_has_it_is_remembered(plane: Web, home: BrokenWeb, away: BrokenWeb) -> None:
+    home.faults.add(moved(away.url("stored.bin")), times=FOREVER)
+    for start in range(5):
+        assert fetched(plane, home.url("file.bin"), start) == CONTENT[start:]
+    assert asked(home) == ["/file.bin"]
+    assert asked(away) == ["/stored.bin"] * 5
+
+
+def test_where_the_same_origin_has_it_is_asked_each_time(plane: Web, home: BrokenWeb) -> None:
+    home.put("there.bin", CONTENT)
+    home.faults.add(moved("/there.bin"), path="/file.bin", times=FOREVER)
+    for _ in range(2):
+        assert fetched(plane, home.url("file.bin")) == CONTENT
+    assert asked(home) == ["/file.bin", "/there.bin"] * 2
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
+def test_an_address_that_has_expired_is_asked_for_again(
+    plane: Web, home: BrokenWeb, away: BrokenWeb, status: int
+) -> None:
+    home.faults.add(moved(away.url("stored.bin")), times=FOREVER)
+    assert fetched(plane, home.url("file.bin")) == CONTENT
+    away.faults.add(Answer(status))
+    assert fetched(plane, home.url("file.bin")) == CONTENT
+    assert asked(home) == ["/file.bin"] * 2
+    assert asked(away) == ["/stored.bin"] * 3
+
+
+def test_a_denial_by_the_first_origin_is_a_denial(plane: Web, home: BrokenWeb, away: BrokenWeb) -> None:
+    home.faults.add(moved(away.url("stored.bin")))
+    home.faults.add(Answer(403, {"x-reason": "gone for good"}), times=FOREVER)
+    assert fetched(plane, home.url("file.bin")) == CONTENT
+    away.faults.add(Answer(403))
+    with pytest.raises(Refusal) as caught:
+        fetched(plane, home.url("file.bin"))
+    assert (caught.value.status, caught.value.headers["x-reason"]) == (403, "gone for good")
+    assert asked(away) == ["/stored.bin"] * 2
+
+
+def test_a_denial_at_a_fresh_address_is_a_denial_and_is_asked_once(
+    plane: Web, home: BrokenWeb, away: BrokenWeb
+) -> None:
+    home.faults.add(moved(away.url("stored.bin")), times=FOREVER)
+    away.faults.add(Answer(403), times=FOREVER)
+    for number in (1, 2):
+        with pytest.raises(Refusal) as caught:
+            fetched(plane, home.url("file.bin"))
+        assert caught.value.url == away.url("stored.bin")
+        assert len(asked(away)) == number
+
+
+def test_an_address_that_cannot_be_reached_any_more_is_asked_for_again(
+    plane: Web, home: BrokenWeb, away: BrokenWeb
+) -> None:
+    home.faults.add(moved(away.url("stored.bin")))
+    assert fetched(plane, home.url("file.bin")) == CONTENT
+    away.server.refuse()
+    with pytest.raises(SourceUnavailable, match="cannot connect"):
+        fetched(plane, home.url("file.bin"))
+    assert fetched(plane, home.url("file.bin")) == CONTENT
+    assert asked(home) == ["/file.bin"] * 2
+
+
+def test_a_pause_at_the_other_origin_does_not_trouble_the_first(plane: Web, home: BrokenWeb, away: BrokenWeb) -> None:
+    home.faults.add(moved(away.url("stored.bin")), times=FOREVER)
+    assert fetched(plane, home.url("file.bin")) == CONTENT
+    away.faults.add(too_many_requests("1"))
+    with pytest.raises(Throttled):
+        fetched(plane, home.url("file.bin"))
+    assert fetched(plane, home.url("file.bin")) == CONTENT
+    assert asked(home) == ["/file.bin"]
+
+
+@pytest.mark.parametrize("words", [b"", b"Found. Redirecting to another place."])
+def test_connections_survive_redirects_refusals_and_probes(
+    plane: Web, home: BrokenWeb, away: BrokenWeb, words: bytes
+) -> None:
+    with Gate(home.server.port) as gate:
+        url = f"http://127.0.0.1:{gate.port}/file.bin"
+        home.faults.add(Answer(302, {"Location": away.url("stored.bin")}, words), path="/file.bin", times=3)
+        home.faults.add(Answer(404, {}, words), path="/file.bin", times=3)
+        for _ in range(3):
+            assert plane.fetch(url).body == CONTENT
+        for _ in range(3):
+            with pytest.raises(Refusal):
+                fetched(plane, url)
+        assert plane.fetch(url, headers=SECRETS, public_headers={"range": "bytes=0-0"}, limit=0).status == 206
+        assert plane.fetch(url, headers=SECRETS, method="HEAD", limit=0).status == 200
+        assert gate.connections == 1
+
+
+def test_a_long_answer_that_nobody_wants_is_not_read(plane: Web, home: BrokenWeb) -> None:
+    url = home.put("long.bin", bytes(4 << 20))
+    assert plane.fetch(url, limit=0).status == 200
+    assert home.log.sent() < 4 << 20 or len(home.log.records()) == 1
+    assert plane.fetch(url, limit=0).headers["content-length"] == str(4 << 20)
+
+
+def test_small_answers_are_bounded(plane: Web, home: BrokenWeb) -> None:
+    url = home.put("list.txt", CONTENT)
+    assert plane.fetch(url, limit=SIZE).body == CONTENT
+    with pytest.raises(ProtocolFailed, match=f"more than {SIZE - 1} bytes"):
+        plane.fetch(url, limit=SIZE - 1)
+
+
+@pytest.mark.parametrize(("status", "kind"), [(404, None), (403, None), (429, Throttled), (502, SourceUnavailable)])
+def test_only_passing_trouble_of_small_answers_is_raised(
+    plane: Web, home: BrokenWeb, status: int, kind: type[DownloadError] | None
+) -> None:
+    home.faults.add(Answer(status, {}, b"why"))
+    if kind is None:
+        assert plane.fetch(home.url("file.bin")).status == status
+        return
+    with pytest.raises(kind):
+        plane.fetch(home.url("file.bin"))
+
+
+def test_an_answer_that_does_not_come_is_silence(tls: ssl.SSLContext, home: BrokenWeb) -> None:
+    home.faults.add(Silence())
+    web = Web(tls, Proxies({}), user_agent="tests", timeouts=Timeouts(connect=5, read=0.1))
+    with pytest.raises(SourceUnavailable, match="silent"):
+        web.fetch(home.url("file.bin"))
+    web.close()

@@ -1,0 +1,200 @@
+"""What statuses, library errors and `Retry-After` mean: the one place for everything that goes over HTTP."""
+
+from __future__ import annotations
+
+import email.utils
+import math
+import socket
+import ssl
+import time
+from typing import TYPE_CHECKING
+
+import httpx2
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from downloader.errors import (
+    ConfigurationError,
+    DownloadError,
+    ProtocolFailed,
+    SourceChanged,
+    SourceSilent,
+    SourceUnavailable,
+    Throttled,
+    UntrustedServer,
+    Verdict,
+)
+from downloader.wire.refusal import Refusal, refuse, retry_after, translate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+URL = "https://me:sesame@host.test/model.bin?token=secret"
+SHOWN = "https://host.test/model.bin"
+
+MEANINGS: dict[str, type[DownloadError]] = {
+    "CloseError": SourceUnavailable,
+    "ConnectError": SourceUnavailable,
+    "ConnectTimeout": SourceUnavailable,
+    "CookieConflict": ProtocolFailed,
+    "DecodingError": ProtocolFailed,
+    "HTTPError": ProtocolFailed,
+    "HTTPStatusError": ProtocolFailed,
+    "InvalidURL": ConfigurationError,
+    "LocalProtocolError": ConfigurationError,
+    "NetworkError": SourceUnavailable,
+    "PoolTimeout": SourceSilent,
+    "ProtocolError": SourceUnavailable,
+    "ProxyError": SourceUnavailable,
+    "ReadError": SourceUnavailable,
+    "ReadTimeout": SourceSilent,
+    "RemoteProtocolError": SourceUnavailable,
+    "RequestError": ProtocolFailed,
+    "RequestNotRead": ProtocolFailed,
+    "ResponseNotRead": ProtocolFailed,
+    "SSEError": SourceUnavailable,
+    "StreamClosed": ProtocolFailed,
+    "StreamConsumed": ProtocolFailed,
+    "StreamError": ProtocolFailed,
+    "TimeoutException": SourceSilent,
+    "TooManyRedirects": ProtocolFailed,
+    "TransportError": SourceUnavailable,
+    "UnsupportedProtocol": ConfigurationError,
+    "WriteError": SourceUnavailable,
+    "WriteTimeout": SourceSilent,
+}
+"""Each class that httpx2 has, and what it means for a download."""
+
+
+def foreign() -> Iterator[type[Exception]]:
+    for name in dir(httpx2):
+        kind = getattr(httpx2, name)
+        if isinstance(kind, type) and issubclass(kind, Exception):
+            yield kind
+
+
+def instance(kind: type[Exception]) -> Exception:
+    """Make an error without knowing what its constructor wants."""
+    error = kind.__new__(kind)
+    Exception.__init__(error, "why")
+    return error
+
+
+def test_every_error_that_httpx2_has_was_thought_of() -> None:
+    assert {kind.__name__ for kind in foreign()} == MEANINGS.keys()
+
+
+@pytest.mark.parametrize("kind", list(foreign()), ids=lambda kind: kind.__name__)
+def test_every_error_of_httpx2_becomes_one_of_ours(kind: type[Exception]) -> None:
+    ours = translate(instance(kind), URL)
+    assert type(ours) is MEANINGS[kind.__name__]
+    assert SHOWN in ours.message
+    assert "secret" not in str(ours)
+    assert "sesame" not in str(ours)
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), ConnectionResetError(), socket.gaierror(-2, "no")])
+def test_errors_of_sockets_are_passing_trouble(error: OSError) -> None:
+    assert translate(error, URL).verdict is Verdict.AGAIN
+
+
+@pytest.mark.parametrize("chain", ["cause", "context", "itself", "deep"])
+def test_a_certificate_is_the_trouble_however_deep_it_hides(chain: str) -> None:
+    certificate = ssl.SSLCertVerificationError(1, "failed")
+    certificate.verify_message = "unknown authority"
+    error: Exception = httpx2.ConnectError("failed")
+    if chain == "cause":
+        error.__cause__ = certificate
+    elif chain == "context":
+        error.__context__ = certificate
+    elif chain == "deep":
+        error.__cause__ = OSError()
+        error.__cause__.__context__ = certificate
+    else:
+        error = certificate
+    ours = translate(error, URL)
+    assert isinstance(ours, UntrustedServer)
+    assert "unknown authority" in ours.message
+    assert "AIM_CA_BUNDLE" in ours.hint
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, Refusal),
+        (401, Refusal),
+        (403, Refusal),
+        (404, Refusal),
+        (407, Refusal),
+        (408, SourceUnavailable),
+        (410, Refusal),
+        (412, SourceChanged),
+        (425, SourceUnavailable),
+        (429, Throttled),
+        (500, SourceUnavailable),
+        (501, Refusal),
+        (502, SourceUnavailable),
+        (503, Throttled),
+        (504, SourceUnavailable),
+        (505, Refusal),
+    ],
+)
+def test_each_status_has_its_meaning(status: int, kind: type[DownloadError]) -> None:
+    error = refuse(status, URL, {}, b"body")
+    assert type(error) is kind
+    assert "secret" not in str(error)
+    assert str(status) in error.message or status == 412
+
+
+def test_a_refusal_that_nobody_interprets_leaves_the_file_to_the_next_protocol() -> None:
+    assert Refusal(418, URL, {}, b"").verdict is Verdict.SWITCH
+
+
+def in_(seconds: float) -> str:
+    return email.utils.formatdate(time.time() + seconds, usegmt=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("7", 7),
+        (" 120 ", 120),
+        ("0", 0),
+        ("007", 7),
+        ("", None),
+        ("-5", None),
+        ("1.5", None),
+        ("soon", None),
+        ("²", None),
+        ("٣", None),
+        ("Mon, 99 Foo 2026 10:00:00 GMT", None),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
+        ("Wed, 21 Oct 2015 07:28:00 -0000", 0),
+        ("Wednesday, 21-Oct-15 07:28:00 GMT", 0),
+        ("Wed Oct 21 07:28:00 2015", 0),
+    ],
+)
+def test_retry_after_is_a_number_or_a_date(text: str, seconds: float | None) -> None:
+    assert retry_after({"retry-after": text}) == seconds
+
+
+def test_retry_after_as_a_date_counts_from_now() -> None:
+    found = retry_after({"retry-after": in_(90)})
+    assert found is not None
+    assert 80 < found <= 90
+
+
+def test_no_retry_after_is_no_pause() -> None:
+    assert retry_after({}) is None
+
+
+DATES = st.from_regex(r"[A-Z][a-z]{2}, \d{1,3} [A-Z][a-z]{2} \d{1,6} \d\d:\d\d:\d\d [-+A-Z0-9]{3,5}", fullmatch=True)
+
+
+@given(st.text(max_size=60) | DATES)
+@example("9" * 5000)
+@example("Mon, 01 Jan 9999 00:00:00 -9999")
+def test_whatever_stands_in_retry_after_is_a_pause_or_none(text: str) -> None:
+    found = retry_after({"retry-after": text})
+    assert found is None or (found >= 0 and not math.isnan(found))
