@@ -110,7 +110,13 @@ class Engine:
 
     def _list(self) -> Manifest:
         self._meter.enter(Phase.LISTING)
-        manifest = self._plan.selection.of(self._source.manifest())
+        self._watchdog.guard(self._cancellation)
+        try:
+            with self._meter.waiting_for_network():
+                listed = self._source.manifest()
+        finally:
+            self._watchdog.guard(None)
+        manifest = self._plan.selection.of(listed)
         for file in manifest.files:
             if not file.digests:
                 self._plan.demand_proof(file, SIZE_ONLY)

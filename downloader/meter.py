@@ -37,6 +37,8 @@ class Meter:
         self._state = Snapshot()
         self._landed = 0
         self._received = 0
+        self._heard = 0
+        self._answers = 0
         self._last_byte = clock()
         self._readers = 0
         self._rests: list[str] = []
@@ -47,6 +49,22 @@ class Meter:
         with self._lock:
             self._received += count
             self._last_byte = self.clock()
+
+    def heard(self, count: int) -> None:
+        """Count bytes of a small answer, such as a page of a listing."""
+        with self._lock:
+            self._heard += count
+
+    def answered(self) -> None:
+        """Count a small answer that came whole: however little it was, whoever asks is getting on."""
+        with self._lock:
+            self._answers += 1
+
+    @property
+    def answers(self) -> tuple[int, int]:
+        """Small answers that came whole, and bytes of all of them, whole or not."""
+        with self._lock:
+            return self._answers, self._heard
 
     def landed(self, count: int) -> None:
         """Count bytes that are on the volume; a negative count takes discarded ones back."""
@@ -124,7 +142,8 @@ class Meter:
     def suspicious(self) -> bool:
         """Silence now would be the network's fault."""
         with self._lock:
-            return self._state.phase is Phase.DOWNLOADING and self._readers > 0 and not self._rests
+            networking = self._state.phase in (Phase.LISTING, Phase.DOWNLOADING)
+            return networking and self._readers > 0 and not self._rests
 
     def snapshot(self, stuck_volume: str = "") -> Snapshot:
         """Return what the run looks like now. Shown bytes never fall, also when a corrupt file is thrown away."""
@@ -156,16 +175,17 @@ class Meter:
 
 
 class Watchdog:
-    """Ends an attempt in which nothing moves. It looks at snapshots only; a rest or a stuck volume stops its clock."""
+    """Ends an attempt, or a listing, in which nothing moves. A rest or a stuck volume stops its clock."""
 
     def __init__(self, meter: Meter, timeout: float) -> None:
         self._meter = meter
         self._timeout = timeout
         self._history: deque[tuple[float, int]] = deque()
+        self._answers = 0
         self._attempt: Cancellation | None = None
 
     def guard(self, attempt: Cancellation | None) -> None:
-        """Watch this attempt from now on; None to watch nothing."""
+        """Watch this attempt, or the run while it lists, from now on; None to watch nothing."""
         self._attempt = attempt
         self._history = deque()
 
@@ -178,14 +198,21 @@ class Watchdog:
         if snapshot.stuck_volume or not self._meter.suspicious:
             history.clear()
             return
-        history.append((now, snapshot.received_bytes))
+        count, how = snapshot.received_bytes, f"over {snapshot.protocol}"
+        if snapshot.phase is Phase.LISTING:
+            answers, count = self._meter.answers
+            how = "of the listing"
+            if answers != self._answers:
+                self._answers = answers
+                history.clear()
+        history.append((now, count))
         while len(history) > 1 and now - history[1][0] >= self._timeout:
             history.popleft()
         since, before = history[0]
-        arrived = snapshot.received_bytes - before
+        arrived = count - before
         if now - since >= self._timeout and arrived < FLOOR_RATE * self._timeout:
             what = "no byte" if arrived == 0 else f"only {arrived} bytes"
-            attempt.cancel(Stalled(f"{what} arrived over {snapshot.protocol} for {self._timeout:g} s"))
+            attempt.cancel(Stalled(f"{what} arrived {how} for {self._timeout:g} s"))
 
 
 class Ticker:

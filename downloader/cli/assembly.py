@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from downloader.artifact import Protocol
     from downloader.cancellation import Cancellation
     from downloader.config import Settings
+    from downloader.meter import Meter
     from downloader.redaction import Redactor
     from downloader.sources import Source
 
@@ -40,7 +41,7 @@ SHARE_OF_STALL = 0.6
 log = logging.getLogger(__name__)
 
 
-def make_web(uri: str, settings: Settings, environ: Mapping[str, str]) -> Web:
+def make_web(uri: str, settings: Settings, environ: Mapping[str, str], meter: Meter) -> Web:
     """Return the HTTP plane for a source, with the trust that its kind asks for."""
     trusted, verify = bundles(uri, settings), True
     if uri.startswith("s3://"):
@@ -50,7 +51,8 @@ def make_web(uri: str, settings: Settings, environ: Mapping[str, str]) -> Web:
         log.warning("there is no CA bundle at %s, so none is trusted", settings.s3.mounted_bundle)
     read = min(LONGEST_SILENCE, max(1.0, settings.job.stall_timeout / 4))
     timeouts = Timeouts(connect=min(10.0, read), read=read)
-    return Web(trust(trusted, verify=verify), Proxies(environ), user_agent=USER_AGENT, timeouts=timeouts)
+    tls = trust(trusted, verify=verify)
+    return Web(tls, Proxies(environ), user_agent=USER_AGENT, timeouts=timeouts, meter=meter)
 
 
 def bundles(uri: str, settings: Settings) -> list[Path]:

@@ -103,13 +103,13 @@ class Download:
         if simulation is not None:
             plan = self._plan(Selection(), simulation.sequence)
             return self._run_engine(simulation.source, simulation.make, plan, watchdog, simulated=True)
-        web = make_web(self._uri, settings, self._environ)
+        web = make_web(self._uri, settings, self._environ, session.meter)
         source = make_source(self._uri, settings, web)
         bandwidth = Bandwidth(job.bandwidth, session.meter) if job.bandwidth else None
         trusted = next(iter(bundles(self._uri, settings)), None)
         tuning = Tuning(memory_limit(), job.stall_timeout, self._environ, settings.hub.home, trusted)
         shape = make_shape(self._uri, settings)
-        workshop = Workshop(source, session.meter, shape, silence(settings), tuning, bandwidth)
+        workshop = Workshop(source, session.meter, shape, silence(settings), tuning, web.interrupt, bandwidth)
         plan = self._plan(selection_of(settings), sequence_for(self._uri, settings))
         try:
             with session.cancellation.waking(web.abort):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from downloader.cli.assembly import listing_silence, make_source, make_web, selection_of
 from downloader.cli.session import Session
+from downloader.meter import Ticker, Watchdog
 from downloader.sources.retry import Patience, PersistentSource
 
 if TYPE_CHECKING:
@@ -21,10 +22,17 @@ def list_artifact(uri: str, settings: Settings, environ: Mapping[str, str]) -> M
     patience = Patience(listing_silence(settings), session.meter, session.cancellation)
 
     def listing() -> Manifest:
-        web = make_web(uri, settings, environ)
+        web = make_web(uri, settings, environ, session.meter)
         source = make_source(uri, settings, web)
         persistent = PersistentSource(source, patience, listing_silence=listing_silence(settings))
-        with session.cancellation.waking(web.abort):
+        with session.cancellation.waking(web.abort), session.meter.waiting_for_network():
             return selection_of(settings).of(persistent.manifest())
 
-    return session.run(listing)
+    watchdog = Watchdog(session.meter, settings.job.stall_timeout)
+    watchdog.guard(session.cancellation)
+    ticker = Ticker(session.meter, [watchdog.look])
+    ticker.start()
+    try:
+        return session.run(listing)
+    finally:
+        ticker.stop()

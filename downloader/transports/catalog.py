@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Protocol
@@ -32,17 +33,23 @@ class Workshop:
     silence: float
     """Seconds of trouble that one span is given."""
     tuning: Tuning
+    interrupt: Callable[[], None]
+    """Wakes all who wait for an answer of the source."""
     bandwidth: Bandwidth | None = None
 
     def make(self, protocol: Protocol, attempt: Cancellation) -> Transport:
         """Return the transport for one attempt."""
+        attempt.on_cancel(self.interrupt)
         return TRANSPORTS[protocol](self, attempt)
 
     def reader(self, attempt: Cancellation) -> Source:
         """Return the source with the cap and the retry policy around it, for one attempt."""
-        source = LimitedSource(self.source, self.bandwidth, attempt) if self.bandwidth else self.source
         patience = Patience(self.silence, self.meter, attempt)
-        return PersistentSource(source, patience, listing_silence=self.silence)
+        return PersistentSource(self.capped(self.source, attempt), patience, listing_silence=self.silence)
+
+    def capped(self, source: Source, attempt: Cancellation) -> Source:
+        """Return the source with the cap around it, if there is one."""
+        return LimitedSource(source, self.bandwidth, attempt) if self.bandwidth else source
 
 
 def _ranges(workshop: Workshop, attempt: Cancellation) -> Transport:
@@ -55,7 +62,9 @@ def _streams(workshop: Workshop, attempt: Cancellation) -> Transport:
 
 
 def _xet(workshop: Workshop, attempt: Cancellation) -> Transport:
-    return Xet(workshop.source, workshop.reader(attempt), workshop.meter, attempt, workshop.shape, workshop.tuning)
+    pace = partial(workshop.capped, attempt=attempt) if workshop.bandwidth else None
+    plain = workshop.reader(attempt)
+    return Xet(workshop.source, plain, workshop.meter, attempt, workshop.shape, workshop.tuning, pace)
 
 
 TRANSPORTS: dict[Protocol, Callable[[Workshop, Cancellation], Transport]] = {

@@ -78,13 +78,18 @@ class Pool:
             self._busy.discard(connection.sock)
             self._idle[origin].append(connection)
 
-    def abort(self) -> None:
-        """End what is under way on all connections, and let nothing begin any more. From any thread."""
+    def interrupt(self) -> None:
+        """End what is under way on all connections, from any thread."""
         with self._lock:
-            self._aborted = True
             busy = list(self._busy)
         for sock in busy:
             interrupt(sock)
+
+    def abort(self) -> None:
+        """Do that, and let nothing begin any more."""
+        with self._lock:
+            self._aborted = True
+        self.interrupt()
 
     def _note(self, connection: http.client.HTTPConnection) -> None:
         """Remember a connection that somebody uses."""

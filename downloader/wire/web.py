@@ -11,6 +11,7 @@ import httpx2
 
 from downloader.artifact import shown_url
 from downloader.errors import DownloadError, ProtocolFailed, SourceUnavailable, Throttled
+from downloader.meter import Meter
 from downloader.wire.connection import Origin, Pool, Timeouts
 from downloader.wire.ranges import RangeRequest, SpanBody, checked_body, content_length, unsatisfied
 from downloader.wire.refusal import Refusal, refuse, translate
@@ -46,8 +47,16 @@ class Web:
     """One per run, for all threads. Knows no retries: those are the sources' wrapper."""
 
     def __init__(
-        self, tls: ssl.SSLContext, proxies: Proxies, *, user_agent: str, timeouts: Timeouts | None = None
+        self,
+        tls: ssl.SSLContext,
+        proxies: Proxies,
+        *,
+        user_agent: str,
+        timeouts: Timeouts | None = None,
+        meter: Meter | None = None,
     ) -> None:
+        """Tell `meter` of small answers, for those who watch a listing."""
+        self._meter = meter or Meter()
         self._pool = Pool(tls, proxies, timeouts or Timeouts())
         self.transport = SocketTransport(self._pool)
         self._client = httpx2.Client(transport=self.transport, headers={"user-agent": user_agent}, trust_env=False)
@@ -75,9 +84,10 @@ class Web:
             public = {"accept-encoding": "identity", **(public_headers or {})}
             response, _ = self._follow(method, url, headers or {}, public, follow=follow)
             try:
-                body = _read_small(response, limit) if limit else b""
+                body = _read_small(response, limit, self._meter) if limit else b""
             finally:
                 _let_go(response)
+            self._meter.answered()
         except FOREIGN as error:
             raise translate(error, url) from error
         trouble = refuse(response.status_code, url, response.headers, body)
@@ -122,7 +132,7 @@ class Web:
         if response.status_code == httpx2.codes.RANGE_NOT_SATISFIABLE:
             return unsatisfied(request, response.headers)
         try:
-            body = _read_small(response, MAX_REFUSAL_BODY, cut=True)
+            body = _read_small(response, MAX_REFUSAL_BODY, self._meter, cut=True)
         except (httpx2.HTTPError, DownloadError):
             body = b""
         return refuse(response.status_code, str(response.url), response.headers, body)
@@ -163,7 +173,7 @@ class Web:
         What the retry policy handles is raised as our error, so that no library retries by itself.
         """
         return httpx2.Client(
-            transport=LibraryTransport(self.transport, limit),
+            transport=LibraryTransport(self.transport, limit, self._meter),
             follow_redirects=True,
             trust_env=False,
             event_hooks={"response": [_check_where_it_leads]},
@@ -179,6 +189,10 @@ class Web:
         with self._lock:
             self._locations.pop(url, None)
 
+    def interrupt(self) -> None:
+        """End every exchange that is under way, from any thread: who waits for an answer gets an error."""
+        self._pool.interrupt()
+
     def abort(self) -> None:
         """End every exchange, from any thread, and let none begin any more: who waits for an answer gets an error."""
         self._pool.abort()
@@ -191,9 +205,10 @@ class Web:
 class LibraryTransport(httpx2.BaseTransport):
     """The same plane for other people's code; answers come whole and bounded."""
 
-    def __init__(self, inner: SocketTransport, limit: int) -> None:
+    def __init__(self, inner: SocketTransport, limit: int, meter: Meter) -> None:
         self._inner = inner
         self._limit = limit
+        self._meter = meter
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request; passing trouble is raised as our error."""
@@ -202,9 +217,10 @@ class LibraryTransport(httpx2.BaseTransport):
             request.headers["accept-encoding"] = "identity"
             response = self._inner.handle_request(request)
             try:
-                body = _read_small(response, self._limit)
+                body = _read_small(response, self._limit, self._meter)
             finally:
                 response.close()
+            self._meter.answered()
         except httpx2.HTTPError as error:
             raise translate(error, url) from error
         trouble = refuse(response.status_code, url, response.headers, body)
@@ -242,10 +258,11 @@ def _let_go(response: httpx2.Response) -> None:
     response.close()
 
 
-def _read_small(response: httpx2.Response, limit: int, *, cut: bool = False) -> bytes:
+def _read_small(response: httpx2.Response, limit: int, meter: Meter, *, cut: bool = False) -> bytes:
     pieces = bytearray()
     for piece in response.iter_raw():
         pieces += piece
+        meter.heard(len(piece))
         if len(pieces) > limit:
             if cut:
                 return bytes(pieces[:limit])

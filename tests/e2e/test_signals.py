@@ -125,12 +125,13 @@ main()
 
 
 def test_a_second_signal_ends_the_process_at_once(stocked: Hub, tmp_path: Path) -> None:
-    stocked.faults.add(Silence(), route="tree", times=FOREVER)
     extra = {"HF_ENDPOINT": stocked.endpoint, "AIM_DEBUG_SIMULATE_DU_HANG_SECONDS": "30", **PATIENT}
     process = start("download", "hf://org/model", tmp_path, extra=extra)
     assert eventually(lambda: bool(stocked.log.records("tree")), 20)
+    time.sleep(0.5)
     process.send_signal(signal.SIGTERM)
-    time.sleep(0.3)
+    time.sleep(0.5)
+    assert process.poll() is None
     process.send_signal(signal.SIGTERM)
     signalled = time.monotonic()
     assert finish(process, timeout=20).status == 143

@@ -13,7 +13,7 @@ from downloader.transports.xet.process import XetProcess
 from downloader.transports.xet.tuning import SPAN
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from downloader.artifact import Algorithm, Manifest, RemoteFile, Span
     from downloader.cancellation import Cancellation
@@ -51,6 +51,8 @@ class Xet:
     cancellation: Cancellation
     shape: Shape
     tuning: Tuning
+    pace: Callable[[Source], Source] | None = None
+    """Puts the cap on bandwidth around a source; None where there is no cap."""
 
     def fetch(self, files: Sequence[RemoteFile], landing: Landing) -> None:
         """Bring every file home; end at once where Xet does not work at all."""
@@ -65,13 +67,15 @@ class Xet:
                 self.tuning.order(access),
                 environment,
                 channels=min(self.tuning.streams, len(stored)),
-                received=self.meter.received,
+                received=self.meter.received if self.pace is None else _ignore,
                 down=self.cancellation.cancel,
             )
             try:
-                # The child counts what comes over its network; hf_xet has tried three times before we hear of trouble.
+                # hf_xet has tried three times before we hear of trouble.
                 patience = Patience(self._at_most(SPAN_PATIENCE), self.meter, self.cancellation)
-                reader = PersistentSource(process, patience, listing_silence=0, counted=False)
+                # The child counts what comes over its network; under a cap it is far ahead of us, so we count.
+                source = process if self.pace is None else self.pace(process)
+                reader = PersistentSource(source, patience, listing_silence=0, counted=self.pace is not None)
                 shape = replace(self.shape, request=self._request, buffers=max(self.shape.buffers, self._window))
                 either = _Either(reader, self.plain)
                 # Workers may wait for the child in many places: its end wakes them all.
@@ -98,6 +102,10 @@ class Xet:
             return Effort(patience, "Xet token").run(source.xet_access)
         except (SourceUnavailable, Stalled) as error:
             raise ProtocolDown(f"no Xet token could be had: {error.message}") from error
+
+
+def _ignore(_count: int) -> None:
+    """Count nothing."""
 
 
 class _Either:

@@ -1,0 +1,70 @@
+"""What the soak downloads: large, middling, small and empty files, all of them noise."""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from typing import TYPE_CHECKING
+
+from tests.servers.blobs import Noise
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MIB = 1 << 20
+MARKER = ".artifact.sha256"
+WORK = ".downloading"
+SPOILED = "model-00003-of-00003.safetensors"
+"""The file in which bytes come wrong: it is fetched again, as a whole."""
+SIZES = {
+    "model-00001-of-00003.safetensors": 128 * MIB,
+    "model-00002-of-00003.safetensors": 48 * MIB + 12_345,
+    SPOILED: 20 * MIB + 1,
+    "tokenizer/tokenizer.json": 3 * MIB,
+    "config.json": 700,
+    ".hidden/notes.txt": 41,
+    "empty.txt": 0,
+}
+
+
+class Artifact:
+    """The files, and how to tell that a folder has them."""
+
+    def __init__(self) -> None:
+        self.files = {path: Noise(size, seed).bytes() for seed, (path, size) in enumerate(SIZES.items(), start=100)}
+        self.digests = {path: hashlib.sha256(data).hexdigest() for path, data in self.files.items()}
+        self.size = sum(map(len, self.files.values()))
+
+    @property
+    def checksums(self) -> bytes:
+        """Return the list that a web server's folder needs."""
+        return "".join(f"{digest}  {path}\n" for path, digest in self.digests.items()).encode()
+
+    def wrong_names(self, folder: Path) -> list[str]:
+        """Return what has a final name in an unfinished folder and must not have it: it is wrong, or not ours."""
+        return [
+            path
+            for path in _files(folder)
+            if not path.startswith(f"{WORK}/") and path != MARKER and not self._is_right(folder, path)
+        ]
+
+    def faults_of(self, folder: Path) -> list[str]:
+        """Return what is wrong with a folder that should be complete: a line for each thing, none if all is right."""
+        found = _files(folder)
+        expected = {*self.files, MARKER}
+        lines = [f"{path} is missing" for path in expected.difference(found)]
+        lines += [f"{path} is left over" for path in found if path not in expected]
+        lines += [f"{path} is wrong" for path in found if path in self.files and not self._is_right(folder, path)]
+        if (folder / WORK).exists():
+            lines.append(f"{WORK} is left over")
+        return lines
+
+    def _is_right(self, folder: Path, path: str) -> bool:
+        if path not in self.files or not stat.S_ISREG((folder / path).lstat().st_mode):
+            return False
+        with (folder / path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == self.digests[path]
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())

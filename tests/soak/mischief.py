@@ -1,0 +1,147 @@
+"""What goes wrong in the soak: faults of the servers, and blows to the processes. Chosen by one seeded generator."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.servers.faults import (
+    FOREVER,
+    Answer,
+    Cut,
+    Fault,
+    Flip,
+    HangUp,
+    Reset,
+    Silence,
+    Stall,
+    Trickle,
+    too_many_requests,
+)
+from tests.soak.artifact import MIB, SIZES, SPOILED
+
+if TYPE_CHECKING:
+    import random
+    import subprocess
+    from collections.abc import Callable
+
+    from tests.soak.places import Place
+
+LONGEST_WAIT = 1.5
+"""Seconds after the start of a run within which a blow falls that does not wait for bytes."""
+CHILD = b"downloader.transports.xet.child"
+
+
+class Blow(Enum):
+    """How a run is disturbed."""
+
+    KILL = "SIGKILL"
+    TERM = "SIGTERM"
+    CHILD = "child"
+    """SIGKILL for the Xet child alone: the run goes on."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What happens to one run."""
+
+    blow: Blow
+    after_bytes: int | None
+    """Strike when the server has sent so many bytes; None to strike `after_seconds`."""
+    after_seconds: float
+    faults: int
+    """How many faults were arranged."""
+    wrong_bytes: int
+    """How many of them spoil a byte of the file SPOILED."""
+
+
+def plan(random: random.Random, place: Place, missing: int) -> Plan:
+    """Arrange faults at the place and decide when the blow falls; `missing` is what the run has to fetch, in bytes."""
+    blows = [Blow.KILL, Blow.KILL, Blow.TERM] + [Blow.CHILD] * (place.protocol == "XET")
+    faults = random.choice((0, 0, 1, 2, 3))
+    wrong_bytes = 0
+    for _ in range(faults):
+        wrong_bytes += _arrange(random, place)
+    by_bytes = random.random() < 0.8
+    return Plan(
+        random.choice(blows),
+        int(random.uniform(0, 1.02) * missing) if by_bytes else None,
+        random.uniform(0, LONGEST_WAIT),
+        faults,
+        wrong_bytes,
+    )
+
+
+def _arrange(random: random.Random, place: Place) -> int:
+    """Add one fault; return how many bytes of content it will spoil."""
+    if place.answers and random.random() < 0.3:
+        answers: list[Fault] = [
+            Answer(503),
+            Answer(500),
+            too_many_requests("1"),
+            HangUp(reset=True),
+            Silence(random.uniform(0.2, 2)),
+        ]
+        place.faults.add(random.choice(answers), route=random.choice(place.answers), times=random.choice((1, 2)))
+        return 0
+    if place.spoils and random.random() < 0.15:
+        place.faults.add(Flip(), route=place.bodies, path=f"*{place.spoils}", offset=random.randrange(SIZES[SPOILED]))
+        return 1
+    after = random.choice((0, random.randrange(4 * MIB)))
+    bodies: list[Fault] = [
+        Reset(after=after),
+        Cut(after=after),
+        Stall(after=after),
+        Stall(after=after, seconds=random.uniform(0.1, 2)),
+        Trickle(after=after, rate=random.choice((500, 50_000))),
+        Answer(503),
+        Answer(500),
+        too_many_requests("1"),
+        HangUp(reset=random.random() < 0.5),
+        Silence(random.uniform(0.2, 2)),
+    ]
+    times = random.choice((1, 1, 1, 2, 3, 5)) if random.random() < 0.95 else FOREVER
+    skip = random.randrange(20)
+    place.faults.add(random.choice(bodies), route=place.bodies, skip=skip, times=times)
+    return 0
+
+
+def strike(blow: Blow, process: subprocess.Popen[str], scratch: Path) -> bool:
+    """Let the blow fall; returns whether it hit anything."""
+    if process.poll() is not None:
+        return False
+    if blow is Blow.CHILD:
+        victims = children(scratch)
+        for victim in victims:
+            with suppress(ProcessLookupError):
+                os.kill(victim, signal.SIGKILL)
+        return bool(victims)
+    os.killpg(process.pid, signal.SIGKILL if blow is Blow.KILL else signal.SIGTERM)
+    return True
+
+
+def children(scratch: Path) -> list[int]:
+    """Return the Xet children, of whatever run, whose scratch folder is below this one."""
+    found = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdecimal():
+            with suppress(OSError):
+                if CHILD in (process / "cmdline").read_bytes() and bytes(scratch) in (process / "environ").read_bytes():
+                    found.append(int(process.name))
+    return found
+
+
+def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
+    """Return whether the condition comes true within the time."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.003)
+    return True

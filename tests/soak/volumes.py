@@ -1,0 +1,150 @@
+"""One volume of the soak, from empty to complete through a few disturbed runs and one that is left alone."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tests.command import QUICK, finish, start
+from tests.soak.artifact import SIZES, SPOILED
+from tests.soak.mischief import Blow, Plan, children, plan, strike, wait_for
+
+if TYPE_CHECKING:
+    import random
+    import subprocess
+    from pathlib import Path
+
+    from tests.command import Result
+    from tests.soak.artifact import Artifact
+    from tests.soak.places import Place
+
+PATIENCE = 60.0
+"""Seconds that any run may take: more than all faults together can cost within QUICK's patience."""
+LAST_BREATH = 10.0
+"""Seconds between SIGTERM and the end of the process."""
+EXPECTED = {0, 65, 69, 75}
+"""How a run may end that was only troubled by faults."""
+
+
+class Broken(AssertionError):
+    """A promise was not kept."""
+
+
+@dataclass
+class Tally:
+    """What one protocol went through."""
+
+    volumes: int = 0
+    runs: int = 0
+    blows: Counter[Blow] = field(default_factory=Counter)
+    faults: int = 0
+    needed: int = 0
+    """Bytes that had to come: the artifact once for each volume."""
+    served: int = 0
+    """Bytes of bodies that the servers sent."""
+    spoiled: int = 0
+    """Bytes of files that had to be fetched again since a byte of them came wrong."""
+    statuses: Counter[int] = field(default_factory=Counter)
+
+    @property
+    def kills(self) -> int:
+        return self.blows.total()
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(
+            self.volumes + other.volumes,
+            self.runs + other.runs,
+            self.blows + other.blows,
+            self.faults + other.faults,
+            self.needed + other.needed,
+            self.served + other.served,
+            self.spoiled + other.spoiled,
+            self.statuses + other.statuses,
+        )
+
+
+class Life:
+    """A volume's way from nothing to a whole artifact. Raises Broken for the first promise that is not kept."""
+
+    def __init__(self, place: Place, artifact: Artifact, folder: Path, random: random.Random) -> None:
+        self._place = place
+        self._artifact = artifact
+        self._target = folder / "volume"
+        self._scratch = folder / "scratch"
+        self._random = random
+        self._tally = Tally(volumes=1, needed=artifact.size)
+
+    def live(self) -> Tally:
+        """Disturb one to four runs, then let one end."""
+        try:
+            for _ in range(self._random.randint(1, 4)):
+                self._disturbed_run()
+            self._last_run()
+        except Broken as error:
+            raise Broken(f"{self._place.protocol}, after {self._tally}: {error}") from error
+        return self._tally
+
+    def _disturbed_run(self) -> None:
+        missing = max(1, self._artifact.size - self._tally.served)
+        what = plan(self._random, self._place, missing)
+        process = self._start()
+        self._wait_for_the_moment(process, what)
+        hit = strike(what.blow, process, self._scratch)
+        result = self._end(process, LAST_BREATH if hit and what.blow is Blow.TERM else PATIENCE)
+        self._tally.blows[what.blow] += hit
+        self._tally.faults += what.faults
+        self._tally.spoiled += what.wrong_bytes * SIZES[SPOILED]
+        by_blow = {Blow.KILL: {-9}, Blow.TERM: {143}, Blow.CHILD: set[int]()}[what.blow] if hit else set()
+        if not result.stderr:
+            by_blow |= {-15}  # before Python itself has started
+        if result.status not in EXPECTED | by_blow:
+            raise Broken(f"{what} ended with {result.status}: {result.stderr}")
+        if result.status == 143 and process.pid in self._lease_holders():
+            raise Broken(f"{what} left its lease behind: {result.stderr}")
+        if wrong := self._artifact.wrong_names(self._target):
+            raise Broken(f"after {what} these have final names: {wrong}")
+
+    def _wait_for_the_moment(self, process: subprocess.Popen[str], what: Plan) -> None:
+        def arrived() -> bool:
+            if what.after_bytes is None:
+                return process.poll() is not None
+            return self._place.served() >= what.after_bytes or process.poll() is not None
+
+        wait_for(arrived, what.after_seconds if what.after_bytes is None else PATIENCE)
+        if what.blow is Blow.CHILD:
+            wait_for(lambda: bool(children(self._scratch)) or process.poll() is not None, 1)
+
+    def _last_run(self) -> None:
+        result = self._end(self._start(), PATIENCE)
+        if result.status != 0:
+            raise Broken(f"an undisturbed run ended with {result.status}: {result.stderr}")
+        if faults := self._artifact.faults_of(self._target):
+            raise Broken(f"the volume is not clean: {faults}\n{result.stderr}")
+
+    def _lease_holders(self) -> list[int]:
+        return [json.loads(lease.read_text())["pid"] for lease in self._target.glob(".downloading/lease.*")]
+
+    def _start(self) -> subprocess.Popen[str]:
+        self._place.log.clear()
+        extra = {**QUICK, **self._place.environment, "HF_HOME": str(self._scratch), "PYTHONFAULTHANDLER": "1"}
+        self._tally.runs += 1
+        return start("download", self._place.uri, self._target, extra=extra)
+
+    def _wait(self, process: subprocess.Popen[str], patience: float) -> Result:
+        if not wait_for(lambda: process.poll() is not None, patience):
+            process.send_signal(signal.SIGABRT)  # then Python tells where each thread is
+            raise Broken(f"a run did not end within {patience:g} s: {finish(process).stderr}")
+        return finish(process)
+
+    def _end(self, process: subprocess.Popen[str], patience: float) -> Result:
+        """Wait for the process and everything that it started, and count what it was sent."""
+        result = self._wait(process, patience)
+        if not wait_for(lambda: not children(self._scratch), 3):
+            raise Broken(f"a child outlives its run: {result.stderr}")
+        self._place.faults.clear()
+        self._tally.statuses[result.status] += 1
+        self._tally.served += self._place.served()
+        return result
