@@ -13,6 +13,8 @@ from tests.servers.origin import Server
 from tests.servers.signatures import Signer
 
 if TYPE_CHECKING:
+    import ssl
+
     from tests.servers.faults import Faults
     from tests.servers.messages import Log, Request
     from tests.servers.xet import Term, XetStore
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 class XetServices:
     """CAS and transfer host, each on an origin of its own. Routes: `cas`, `telemetry`; `xorb`."""
 
-    def __init__(self, store: XetStore, faults: Faults, log: Log) -> None:
+    def __init__(self, store: XetStore, faults: Faults, log: Log, tls: ssl.SSLContext | None = None) -> None:
         self.store = store
         self.tokens = Signer(lifetime=3600)
         """Signs access tokens."""
@@ -29,8 +31,8 @@ class XetServices:
         """Signs the xorbs' URLs."""
         self.newest_version = 2
         """1 turns off the newer way to ask for reconstructions."""
-        self.server = Server(self._answer, faults, log)
-        self.transfer_host = Server(self._transfer, faults, log)
+        self.server = Server(self._answer, faults, log, tls=tls)
+        self.transfer_host = Server(self._transfer, faults, log, tls=tls)
 
     def access(self) -> dict[str, str | int]:
         """Return what the Hub tells a client that may read: where the CAS is, a token, and until when it is good."""

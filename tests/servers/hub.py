@@ -30,16 +30,18 @@ from tests.servers.signatures import Signer
 from tests.servers.xet import XetStore
 
 if TYPE_CHECKING:
+    import ssl
+
     from tests.servers.messages import Request
 
 
 class ContentNetwork:
     """The CDN: serves contents by their sha256 to whoever holds a signed URL, on an origin of its own."""
 
-    def __init__(self, faults: Faults, log: Log) -> None:
+    def __init__(self, faults: Faults, log: Log, tls: ssl.SSLContext | None = None) -> None:
         self.signer = Signer(lifetime=3600)
         self._files: dict[str, StoredFile] = {}
-        self.server = Server(self._answer, faults, log)
+        self.server = Server(self._answer, faults, log, tls=tls)
 
     def url(self, file: StoredFile) -> str:
         """Return a URL under which the file can be read until its signature expires."""
@@ -60,7 +62,8 @@ class ContentNetwork:
 class Hub:
     """The Hub and everything that belongs to it. Its switches may be turned at any time, from any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
+        """With `tls`, all ports speak TLS with it."""
         self.faults = Faults()
         """What goes wrong, on all ports."""
         self.log = Log()
@@ -76,13 +79,13 @@ class Hub:
         """Whether small files are behind a redirect on the same origin, as on the real Hub."""
         self._stack = ExitStack()
         self._shelf = self._stack.enter_context(Shelf())
-        self.cdn = ContentNetwork(self.faults, self.log)
+        self.cdn = ContentNetwork(self.faults, self.log, tls)
         self._stack.enter_context(self.cdn.server)
         self._xet_store = XetStore(self._shelf)
-        self.xet = XetServices(self._xet_store, self.faults, self.log)
+        self.xet = XetServices(self._xet_store, self.faults, self.log, tls)
         self._stack.enter_context(self.xet.server)
         self._stack.enter_context(self.xet.transfer_host)
-        self.server = self._stack.enter_context(Server(HubRoutes(self), self.faults, self.log))
+        self.server = self._stack.enter_context(Server(HubRoutes(self), self.faults, self.log, tls=tls))
 
     @property
     def endpoint(self) -> str:

@@ -21,6 +21,7 @@ class Request:
     method: str
     target: str
     headers: Mapping[str, str]
+    scheme: str = "http"
 
     @cached_property
     def path(self) -> str:
@@ -40,7 +41,7 @@ class Request:
     @property
     def origin(self) -> str:
         """The server as this client calls it."""
-        return f"http://{self.headers['host']}"
+        return f"{self.scheme}://{self.headers['host']}"
 
     @property
     def bearer(self) -> str | None:

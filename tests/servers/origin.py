@@ -36,8 +36,8 @@ class _Handler(BaseHTTPRequestHandler):
     def answer(self) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.rfile.read(int(headers.get("content-length", "0")))
-        request = Request(self.command, self.path, headers)
         server: Server = self.server
+        request = Request(self.command, self.path, headers, server.scheme)
         exchange = Exchange(self, request, server.application(request))
         server.log.add(exchange.record)
         fault, after = server.faults.take(
@@ -77,9 +77,14 @@ class Server:
         self._listen()
 
     @property
+    def scheme(self) -> str:
+        """What URLs of this server begin with."""
+        return "https" if self._tls else "http"
+
+    @property
     def origin(self) -> str:
         """The server's URL, without a slash at its end."""
-        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     def refuse(self) -> None:
         """Close the port: end all connections and refuse new ones until `accept`."""
