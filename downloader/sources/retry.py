@@ -73,7 +73,11 @@ class Patience:
 
 
 class Effort:
-    """One thing that is tried until it works: a listing, or the reading of a span."""
+    """One thing that is tried until it works: a listing, or the reading of a span.
+
+    Silence is time in which somebody waited for an answer: what the caller does between `rest` and `resume` does not
+    count, and neither does the first try of an action, since a long listing may work for minutes before it fails.
+    """
 
     def __init__(self, patience: Patience, what: str) -> None:
         self._patience = patience
@@ -81,6 +85,15 @@ class Effort:
         self._clock = patience.meter.clock
         self._fresh = 0
         self.progressed()
+        self.rest()
+
+    def rest(self) -> None:
+        """Stop the clock of silence until `resume`."""
+        self._resting_since = self._clock()
+
+    def resume(self) -> None:
+        """Let the clock of silence go on."""
+        self._alive += self._clock() - self._resting_since
 
     def progressed(self) -> None:
         """Start the clock of silence anew."""
@@ -96,15 +109,21 @@ class Effort:
 
     def run(self, action: Callable[[], T]) -> T:
         """Return what `action` returns, trying again after passing trouble. Raises our errors."""
+        first = True
 
         def once() -> T:
+            nonlocal first
             self._paused += self._patience.pause()
             self._patience.cancellation.check()
+            began = self._clock()
             try:
                 return action()
             except Throttled as error:
                 self._patience.obey(error)
                 raise
+            finally:
+                self._alive += self._clock() - began if first else 0.0
+                first = False
 
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_passing),
@@ -177,6 +196,7 @@ class PersistentBody:
         """Put the next bytes into `view`, 0 at the end."""
         if self._position == self._stop:
             return self._see_the_end(view)
+        self._effort.resume()
         try:
             count = self._read(view)
         except DownloadError as error:
@@ -184,6 +204,8 @@ class PersistentBody:
             if not _passing(error):
                 raise
             count = self._effort.run(self._rereader(view, error))
+        finally:
+            self._effort.rest()
         self._position += count
         self._effort.received(count)
         if self._counted:
