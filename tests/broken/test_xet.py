@@ -134,9 +134,8 @@ def test_the_run_switches_with_a_reason_when(sentence: str, model_hub: Hub, tmp_
     assert result.status == 0, result.stderr
     assert model(tmp_path / "t") == FILES
     switch = next(line for line in result.stderr.splitlines() if "switching to HTTP" in line)
-    assert (
-        row.reason.replace("4", "").lower() in switch.replace("4", "").replace("·", "").lower() or row.reason in switch
-    )
+    # hf_xet swallows its own error now and then: then all that can be told is that its storage broke off.
+    assert row.reason in switch or "broke off" in switch
 
 
 @pytest.mark.parametrize("sentence", PASSING)
