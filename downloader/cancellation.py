@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from downloader.errors import DownloadError
+
+log = logging.getLogger(__name__)
 
 
 class Cancellation:
@@ -36,7 +39,7 @@ class Cancellation:
         return self._reason
 
     def cancel(self, reason: DownloadError) -> None:
-        """End the work. The first reason stays; each waker runs once, in this thread."""
+        """End the work. The first reason stays; each waker runs once, in this thread, and no failure stops the rest."""
         with self._lock:
             if self._reason is not None:
                 return
@@ -45,7 +48,10 @@ class Cancellation:
             self._wakers.clear()
         self._event.set()
         for waker in wakers:
-            waker()
+            try:
+                waker()
+            except Exception:  # a waker that fails must not keep the others asleep
+                log.debug("a waker failed", exc_info=True)
 
     def check(self) -> None:
         """Raise the reason if work has to end."""
