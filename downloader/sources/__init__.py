@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,6 +38,14 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Release connections."""
+
+
+@runtime_checkable
+class Presigning(Protocol):
+    """A source whose files can also be read from plain addresses that carry their signature themselves."""
+
+    def presigned(self) -> Source:
+        """Return a source that reads them so."""
 
 
 @dataclass(frozen=True, slots=True)

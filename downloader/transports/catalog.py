@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Protocol
+from downloader.sources import Presigning
 from downloader.sources.limit import LimitedSource
 from downloader.sources.retry import Patience, PersistentSource
 from downloader.transports.ranged import Ranged, Shape
@@ -42,10 +43,14 @@ class Workshop:
         attempt.on_cancel(self.interrupt)
         return TRANSPORTS[protocol](self, attempt)
 
-    def reader(self, attempt: Cancellation) -> Source:
-        """Return the source with the cap and the retry policy around it, for one attempt."""
+    def reader(self, attempt: Cancellation, *, plain: bool = False) -> Source:
+        """Return the source with the cap and the retry policy around it, for one attempt.
+
+        `plain`: over nothing but HTTP, where the source knows a difference.
+        """
+        source = self.source.presigned() if plain and isinstance(self.source, Presigning) else self.source
         patience = Patience(self.silence, self.meter, attempt)
-        return PersistentSource(self.capped(self.source, attempt), patience, listing_silence=self.silence)
+        return PersistentSource(self.capped(source, attempt), patience, listing_silence=self.silence)
 
     def capped(self, source: Source, attempt: Cancellation) -> Source:
         """Return the source with the cap around it, if there is one."""
@@ -58,7 +63,7 @@ def _ranges(workshop: Workshop, attempt: Cancellation) -> Transport:
 
 def _streams(workshop: Workshop, attempt: Cancellation) -> Transport:
     shape = replace(workshop.shape, request=lambda _: None)
-    return Ranged(workshop.reader(attempt), workshop.meter, attempt, shape)
+    return Ranged(workshop.reader(attempt, plain=True), workshop.meter, attempt, shape)
 
 
 def _xet(workshop: Workshop, attempt: Cancellation) -> Transport:

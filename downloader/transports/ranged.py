@@ -278,7 +278,7 @@ class Ranged:
                 return
             log.warning("%s; it is fetched again", error)
             self._refetched.add(work.file.path)
-            self._waiting.append(work.file)
+            self._waiting.appendleft(work.file)
         self._forget(work)
 
     def _leave(self, work: Work, error: DownloadError, landing: Landing) -> None:

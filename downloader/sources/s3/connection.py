@@ -43,6 +43,8 @@ NOT_OURS = frozenset({"host", "user-agent"})
 OK, PARTIAL = 200, 206
 LISTING = b"<ListBucketResult"
 MOST_TO_EXPLAIN = 1 << 16
+GOOD_FOR = 3600
+"""Seconds within which a presigned address has to be used; what is being read then comes to its end."""
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +53,7 @@ log = logging.getLogger(__name__)
 class SignedRequest:
     """A GET that the server will accept for some minutes; Range and If-Match may be added to it."""
 
-    url: str
+    url: str = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
 
 
@@ -161,6 +163,12 @@ class Connection:
             return prepared.request
         raise AssertionError("unreachable: botocore sends nothing by itself")
 
+    def presign(self, bucket: str, key: str, version: str | None = None) -> SignedRequest:
+        """Return the same as an address that is its own permission, good for an hour."""
+        options: dict[str, Any] = {"VersionId": version} if version else {}
+        params = {"Bucket": bucket, "Key": key, **options, **self._payer()}
+        return SignedRequest(self._client().generate_presigned_url("get_object", params, GOOD_FOR), {})
+
     def _payer(self) -> dict[str, Any]:
         return {"RequestPayer": "requester"} if self._settings.requester_pays else {}
 
@@ -215,7 +223,7 @@ class Connection:
         settings = self._settings
         if settings.authentication is Authentication.ANONYMOUS:
             self.unsigned = "unsigned requests were asked for"
-            if settings.keys_are_empty:
+            if settings.keys_are_empty and settings.requested_authentication is None:
                 self.unsigned = "AWS_ACCESS_KEY_ID is set to nothing, which asks for unsigned requests"
         elif settings.has_keys:
             session.set_credentials(settings.access_key_id, settings.secret_access_key, settings.session_token or None)

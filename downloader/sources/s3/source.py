@@ -16,17 +16,21 @@ from downloader.sources.s3.connection import Connection
 from downloader.sources.s3.errors import FORBIDDEN, archived, refused, translated
 from downloader.sources.s3.listing import Entry, entries
 from downloader.sources.s3.parts import with_layouts
+from downloader.sources.s3.presigned import PresignedSource
 from downloader.volume.checksums import LARGEST, MARKER, parse
 from downloader.wire import RangeRequest, Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from downloader.artifact import Span
     from downloader.config.s3 import S3Settings
     from downloader.sources import Body
+    from downloader.sources.s3.connection import SignedRequest
     from downloader.sources.s3.facts import Facts
     from downloader.wire import Web
+
+    Signer = Callable[[str, str, str | None], SignedRequest]
 
 MOST_HEADS = 5000
 """Objects that are asked for their checksums one by one; a larger listing asks for its largest ones."""
@@ -86,12 +90,20 @@ class S3Source:
         self._versions = False
         return body
 
+    def presigned(self) -> PresignedSource:
+        """Return a source that asks as any web client could."""
+        return PresignedSource(self)
+
+    def open_presigned(self, file: RemoteFile, span: Span) -> Body:
+        """Start reading a span from a presigned address. Raises Refusal where the server does not take it."""
+        return self._read(file, span, file.version if self._versions else None, self._connection.presign)
+
     def close(self) -> None:
         """Nothing to release: connections belong to the run."""
 
-    def _read(self, file: RemoteFile, span: Span, version: str | None) -> Body:
+    def _read(self, file: RemoteFile, span: Span, version: str | None, sign: Signer | None = None) -> Body:
         with self._translated(self._address.uri_of(file.locator)):
-            request = self._connection.sign(self._address.bucket, file.locator, version)
+            request = (sign or self._connection.sign)(self._address.bucket, file.locator, version)
         return self._web.open(RangeRequest(request.url, span, file.size, file.validator, request.headers))
 
     @contextlib.contextmanager

@@ -1,0 +1,52 @@
+"""Objects by presigned addresses, for the protocol `HTTP`: what reaches the server is a request like any other.
+
+So it also passes where something on the way changes the headers that S3's own requests are signed with.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from downloader.errors import SourceUnavailable
+from downloader.wire import Refusal
+
+if TYPE_CHECKING:
+    from downloader.artifact import Manifest, RemoteFile, Span
+    from downloader.sources import Body
+    from downloader.sources.s3.source import S3Source
+
+log = logging.getLogger(__name__)
+
+
+class PresignedSource:
+    """A source around the S3 source. A server that does not take presigned addresses is asked with signed headers."""
+
+    def __init__(self, source: S3Source) -> None:
+        self._source = source
+        self._taken: bool | None = None
+        """None until the first answer: some servers answer 500 to what they do not understand."""
+
+    def manifest(self) -> Manifest:
+        """Return the source's manifest."""
+        return self._source.manifest()
+
+    def open(self, file: RemoteFile, span: Span) -> Body:
+        """Start reading a span."""
+        if self._taken is not False:
+            try:
+                body = self._source.open_presigned(file, span)
+            except (Refusal, SourceUnavailable) as error:
+                if isinstance(error, SourceUnavailable) and self._taken:
+                    raise
+                log.info("no presigned address this time, but signed headers: %s", error)
+                body = self._source.open(file, span)
+                self._taken = False
+            else:
+                self._taken = True
+            return body
+        return self._source.open(file, span)
+
+    def close(self) -> None:
+        """Close the source."""
+        self._source.close()

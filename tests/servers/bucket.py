@@ -1,0 +1,162 @@
+"""A bucket that says of its objects whatever a test wants it to say, and that can be broken as no real one can.
+
+    with Bucket() as bucket:
+        bucket.put("m/model", content, {"ETag": '"…-3"', "x-amz-server-side-encryption": "aws:kms"})
+        bucket.faults.add(IgnoreRange(), route="object", method="GET", times=FOREVER)
+
+It knows both listings, parts of objects and their attributes as AWS tells them, and looks at no signature.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import TYPE_CHECKING, Self
+from xml.sax.saxutils import escape
+
+from tests.servers.faults import Faults
+from tests.servers.messages import Log, Reply, Request
+from tests.servers.origin import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+NAME = "bucket"
+PAGE = 1000
+KEYS = {"AWS_ACCESS_KEY_ID": "AKIDAKIDAKID", "AWS_SECRET_ACCESS_KEY": "hush-hush", "AWS_REGION": "us-east-1"}
+
+
+@dataclass(frozen=True)
+class _Object:
+    content: bytes
+    headers: Mapping[str, str]
+    part_size: int | list[int] | None
+
+
+@dataclass
+class Bucket:
+    """A running service with one bucket, called `bucket`."""
+
+    tells_parts: bool = True
+    """HEAD with a part number describes that part, as on AWS, and not the whole object."""
+    presigned: bool = True
+    """Whether addresses that carry their signature are taken."""
+    knows_newer_listing: bool = True
+    faults: Faults = field(default_factory=Faults)
+    log: Log = field(default_factory=Log)
+
+    def __post_init__(self) -> None:
+        self._objects: dict[str, _Object] = {}
+        self.server = Server(self._answer, self.faults, self.log)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a download Job would have to be told to use it."""
+        return {"AWS_ENDPOINT_URL": self.server.origin, **KEYS}
+
+    @property
+    def as_aws(self) -> dict[str, str]:
+        """The same, for somebody who must take it for AWS itself: it is reached as a proxy."""
+        return {"AWS_ENDPOINT_URL": "http://s3.us-east-1.amazonaws.com", "HTTP_PROXY": self.server.origin, **KEYS}
+
+    def put(
+        self,
+        key: str,
+        content: bytes,
+        headers: Mapping[str, str] | None = None,
+        *,
+        part_size: int | list[int] | None = None,
+    ) -> None:
+        """Keep an object. Its ETag is its MD5, or that of its parts, if `headers` have no other."""
+        self._objects[key] = _Object(content, {"ETag": tag_of(content, part_size), **(headers or {})}, part_size)
+
+    def remove(self, key: str) -> None:
+        """Forget an object."""
+        del self._objects[key]
+
+    def close(self) -> None:
+        self.server.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _answer(self, request: Request) -> Reply:
+        bucket, _, key = request.path.removeprefix("/").partition("/")
+        if bucket != NAME:
+            return _refuse(404, "NoSuchBucket")
+        if not key:
+            return self._list(request.query)
+        found = self._objects.get(key)
+        return self._describe(found, request) if found is not None else _refuse(404, "NoSuchKey")
+
+    def _describe(self, found: _Object, request: Request) -> Reply:
+        if "X-Amz-Signature" in request.query and not self.presigned:
+            return _refuse(400, "InvalidArgument")
+        if "attributes" in request.query:
+            return Reply("attributes", 200, {}, _attributes(found))
+        number = request.query.get("partNumber")
+        if number is not None and self.tells_parts and found.part_size:
+            return _part(found, int(number))
+        return Reply("object", 200, dict(found.headers), found.content)
+
+    def _list(self, query: Mapping[str, str]) -> Reply:
+        newer = query.get("list-type") == "2"
+        if newer and not self.knows_newer_listing:
+            return _refuse(501, "NotImplemented")
+        after = query.get("continuation-token" if newer else "marker", "")
+        keys = sorted(key for key in self._objects if key.startswith(query.get("prefix", "")) and key > after)
+        page = keys[:PAGE]
+        more = len(keys) > PAGE
+        token = f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>" if more and newer else ""
+        contents = "".join(self._entry(key) for key in page)
+        body = f"<ListBucketResult><IsTruncated>{str(more).lower()}</IsTruncated>{token}{contents}</ListBucketResult>"
+        return Reply("listing", 200, {}, body.encode())
+
+    def _entry(self, key: str) -> str:
+        found = self._objects[key]
+        storage_class = found.headers.get("x-amz-storage-class", "STANDARD")
+        return (
+            f"<Contents><Key>{escape(key)}</Key><Size>{len(found.content)}</Size>"
+            f"<ETag>{escape(found.headers['ETag'])}</ETag><StorageClass>{storage_class}</StorageClass></Contents>"
+        )
+
+
+def tag_of(content: bytes, part_size: int | list[int] | None = None) -> str:
+    """Return the ETag that AWS gives to an object that came in one piece, or in parts."""
+    if part_size is None:
+        return f'"{hashlib.md5(content).hexdigest()}"'  # noqa: S324
+    digests = [hashlib.md5(part).digest() for part in parts_of(content, part_size)]  # noqa: S324
+    return f'"{hashlib.md5(b"".join(digests)).hexdigest()}-{len(digests)}"'  # noqa: S324
+
+
+def parts_of(content: bytes, part_size: int | list[int]) -> list[bytes]:
+    """Cut a content as an uploader does: into parts of one size, or of these."""
+    sizes = [part_size] * -(-len(content) // part_size) if isinstance(part_size, int) else part_size
+    ends = list(accumulate(sizes))
+    return [content[end - size : end] for size, end in zip(sizes, ends, strict=True)]
+
+
+def _part(found: _Object, number: int) -> Reply:
+    parts = parts_of(found.content, found.part_size or 1)
+    headers = {**found.headers, "x-amz-mp-parts-count": str(len(parts))}
+    return Reply("part", 206, headers, parts[number - 1], divisible=False)
+
+
+def _attributes(found: _Object) -> bytes:
+    parts = parts_of(found.content, found.part_size) if found.part_size else []
+    listed: Iterable[str] = (
+        f"<Part><PartNumber>{number}</PartNumber><Size>{len(part)}</Size></Part>"
+        for number, part in enumerate(parts, 1)
+    )
+    return (
+        f"<GetObjectAttributesResponse><ObjectParts><PartsCount>{len(parts)}</PartsCount>{''.join(listed)}"
+        "</ObjectParts></GetObjectAttributesResponse>"
+    ).encode()
+
+
+def _refuse(status: int, code: str) -> Reply:
+    return Reply("refusal", status, {}, f"<Error><Code>{code}</Code></Error>".encode())
