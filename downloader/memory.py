@@ -13,7 +13,8 @@ def memory_limit(root: Path = Path("/")) -> int:
     """Return bytes. `root` is where /proc and /sys are looked for."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for line in _lines(root / "proc/self/cgroup"):
-        number, controllers, path = line.split(":", 2)
+        number, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
         if number == "0":
             limits += _limits(root / "sys/fs/cgroup", path, "memory.max")
         elif "memory" in controllers.split(","):
@@ -27,7 +28,7 @@ def _limits(base: Path, path: str, name: str) -> list[int]:
     for part in Path(path).parts[1:]:
         folders.append(folders[-1] / part)
     texts = [text for folder in folders for text in _lines(folder / name)[:1]]
-    return [limit for text in texts if text.isdigit() and (limit := int(text)) < UNLIMITED]
+    return [limit for text in texts if text.isdecimal() and (limit := int(text)) < UNLIMITED]
 
 
 def _lines(path: Path) -> list[str]:

@@ -1,0 +1,98 @@
+"""Which protocols are tried, and the two lists that everything hangs on: schemes and protocols."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from downloader.artifact import Protocol
+from downloader.cancellation import Cancellation
+from downloader.config import Settings
+from downloader.errors import UsageError
+from downloader.meter import Meter
+from downloader.plan import in_force
+from downloader.sources.catalog import SCHEMES, scheme_of
+from downloader.sources.simulated import SimulatedSource
+from downloader.transports.catalog import TRANSPORTS, Workshop
+from downloader.transports.ranged import Shape
+from downloader.transports.xet.tuning import Tuning
+from downloader.wire import Web
+from downloader.wire.proxies import Proxies
+from downloader.wire.tls import trust
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+XET, RANGES, HTTP, S3 = Protocol.XET, Protocol.RANGES, Protocol.HTTP, Protocol.S3
+EXAMPLES = {
+    "hf": "hf://org/model",
+    "s3": "s3://bucket/model",
+    "http": "http://host/model.bin",
+    "https": "https://host/model.bin",
+}
+
+
+@pytest.mark.parametrize(
+    ("configured", "expected"),
+    [
+        ((), (RANGES, HTTP)),
+        ((HTTP,), (HTTP,)),
+        ((HTTP, RANGES), (HTTP, RANGES)),
+        ((XET, XET, HTTP, S3, HTTP), (HTTP, HTTP)),
+        ((XET, S3), (RANGES, HTTP)),
+    ],
+)
+def test_what_fits_is_tried_as_often_as_it_is_named(
+    configured: tuple[Protocol, ...], expected: tuple[Protocol, ...]
+) -> None:
+    assert in_force(configured, frozenset({RANGES, HTTP}), (RANGES, HTTP)) == expected
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_the_defaults_of_a_scheme_fit_it_and_end_with_the_most_compatible(name: str) -> None:
+    scheme = SCHEMES[name]
+    assert scheme.default
+    assert set(scheme.default) <= scheme.fitting
+    assert scheme.default[-1] is HTTP
+    assert len(set(scheme.default)) == len(scheme.default)
+
+
+def test_every_protocol_has_a_transport_and_fits_some_scheme() -> None:
+    assert TRANSPORTS.keys() == set(Protocol)
+    assert set[Protocol]().union(*(scheme.fitting for scheme in SCHEMES.values())) == set(Protocol)
+
+
+@pytest.mark.parametrize("protocol", Protocol)
+def test_each_transport_can_be_made(protocol: Protocol, tmp_path: Path) -> None:
+    tuning = Tuning(1 << 30, 120, {}, tmp_path)
+    meter = Meter()
+    woken: list[str] = []
+    source = SimulatedSource("hf://org/model", 10)
+    workshop = Workshop(source, meter, Shape.of(2), 60, tuning, lambda: woken.append("woken"))
+    assert callable(workshop.make(protocol, Cancellation()).fetch)
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_each_scheme_makes_a_source(name: str) -> None:
+    web = Web(trust(verify=False), Proxies({}), user_agent="tests")
+    source = scheme_of(EXAMPLES[name]).make(EXAMPLES[name], Settings(), web)
+    assert callable(source.manifest)
+    source.close()
+    web.close()
+
+
+@pytest.mark.parametrize(
+    "uri", ["", "hf:", "hf://", "model", "://x", "hf://a b", "hf://a\nb", "gs://bucket/x", "HF://a/b"]
+)
+def test_anything_else_is_no_artifact(uri: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        scheme_of(uri)
+    assert "hf://" in caught.value.hint
+
+
+def test_a_wrong_uri_is_quoted_without_its_secrets() -> None:
+    with pytest.raises(UsageError) as caught:
+        scheme_of("gs://me:sesame@bucket/x?signature=secret")
+    assert "sesame" not in str(caught.value)
+    assert "secret" not in str(caught.value)
