@@ -10,8 +10,9 @@ It knows both listings, parts of objects and their attributes as AWS tells them,
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left, bisect_right, insort
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, takewhile
 from typing import TYPE_CHECKING, Self
 from xml.sax.saxutils import escape
 
@@ -48,6 +49,7 @@ class Bucket:
 
     def __post_init__(self) -> None:
         self._objects: dict[str, _Object] = {}
+        self._keys: list[str] = []
         self.server = Server(self._answer, self.faults, self.log)
 
     @property
@@ -69,11 +71,14 @@ class Bucket:
         part_size: int | list[int] | None = None,
     ) -> None:
         """Keep an object. Its ETag is its MD5, or that of its parts, if `headers` have no other."""
+        if key not in self._objects:
+            insort(self._keys, key)
         self._objects[key] = _Object(content, {"ETag": tag_of(content, part_size), **(headers or {})}, part_size)
 
     def remove(self, key: str) -> None:
         """Forget an object."""
         del self._objects[key]
+        self._keys.remove(key)
 
     def close(self) -> None:
         self.server.close()
@@ -107,10 +112,12 @@ class Bucket:
         newer = query.get("list-type") == "2"
         if newer and not self.knows_newer_listing:
             return _refuse(501, "NotImplemented")
+        prefix = query.get("prefix", "")
         after = query.get("continuation-token" if newer else "marker", "")
-        keys = sorted(key for key in self._objects if key.startswith(query.get("prefix", "")) and key > after)
-        page = keys[:PAGE]
-        more = len(keys) > PAGE
+        start = max(bisect_left(self._keys, prefix), bisect_right(self._keys, after))
+        page = list(takewhile(lambda key: key.startswith(prefix), self._keys[start : start + PAGE + 1]))
+        more = len(page) > PAGE
+        page = page[:PAGE]
         token = f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>" if more and newer else ""
         contents = "".join(self._entry(key) for key in page)
         body = f"<ListBucketResult><IsTruncated>{str(more).lower()}</IsTruncated>{token}{contents}</ListBucketResult>"

@@ -22,7 +22,7 @@ from botocore.session import Session
 
 from downloader.artifact import shown_url
 from downloader.config.s3 import Authentication
-from downloader.errors import ProtocolFailed
+from downloader.errors import DownloadError, ProtocolFailed
 from downloader.sources.s3.errors import BARE, NO_CREDENTIALS, Answer, meaning
 from downloader.sources.s3.facts import Facts
 
@@ -126,6 +126,14 @@ class Connection:
         if reply.status in (OK, PARTIAL):
             return Facts.of(reply.headers, aws=self._settings.is_aws)
         raise meaning(Answer.read(reply.status, reply.body), f"s3://{bucket}/{key}", unsigned=self.unsigned)
+
+    def exists(self, bucket: str, key: str) -> bool:
+        """Tell whether there is an object with this key, as far as one question without any patience can tell."""
+        try:
+            self._client().head_object(Bucket=bucket, Key=key, **self._payer())
+        except (ClientError, DownloadError):
+            return False
+        return True
 
     def part(self, bucket: str, key: str, number: int, version: str | None) -> Part | None:
         """Ask for one part of an object that was uploaded in parts; None where the server does not tell.

@@ -42,6 +42,8 @@ class Facts:
     digests: tuple[Digest, ...]
     archived: bool
     """It must be restored before it can be read."""
+    plain_tag: bool = True
+    """Nothing says that the ETag is of anything but the content: of what lies encrypted, for example."""
 
     @classmethod
     def of(cls, headers: Mapping[str, str], *, aws: bool = False) -> Facts:
@@ -57,6 +59,7 @@ class Facts:
             None if version == "null" else version,
             published(headers, aws=aws),
             _archived(headers),
+            _has_plain_tag(headers),
         )
 
 
@@ -94,13 +97,23 @@ def published(headers: Mapping[str, str], *, aws: bool) -> tuple[Digest, ...]:
 
 def _of_tag(headers: Mapping[str, str], tag: str, *, aws: bool) -> Iterator[Digest]:
     """Return the MD5 that the ETag is, of the content or of the parts' MD5s, unless it is of what lies encrypted."""
-    with_own_key = "x-amz-server-side-encryption-customer-algorithm" in headers
-    if with_own_key or headers.get("x-amz-server-side-encryption", "") not in ETAG_IS_MD5:
+    if not _has_plain_tag(headers):
         return
     if md5 := MD5_TAG.fullmatch(tag):
         yield Digest(Algorithm.MD5, md5.group(1), mismatch=Mismatch.DAMAGE if aws else Mismatch.DOUBT)
     elif cut := PARTS_TAG.fullmatch(tag):
         yield Digest(Algorithm.ETAG, f"{cut.group(1)}-{int(cut.group(2))}")
+
+
+def _has_plain_tag(headers: Mapping[str, str]) -> bool:
+    with_own_key = "x-amz-server-side-encryption-customer-algorithm" in headers
+    return not with_own_key and headers.get("x-amz-server-side-encryption", "") in ETAG_IS_MD5
+
+
+def tag_digests(tag: str | None) -> tuple[Digest, ...]:
+    """Return what an object's ETag in a listing is worth, where others of the bucket have plain ones."""
+    md5 = MD5_TAG.fullmatch(tag or "")
+    return (Digest(Algorithm.MD5, md5.group(1), mismatch=Mismatch.DOUBT),) if md5 else ()
 
 
 def _archived(headers: Mapping[str, str]) -> bool:

@@ -14,6 +14,7 @@ from downloader.sources.names import check_names
 from downloader.sources.s3.address import S3Address
 from downloader.sources.s3.connection import Connection
 from downloader.sources.s3.errors import FORBIDDEN, archived, refused, translated
+from downloader.sources.s3.facts import tag_digests
 from downloader.sources.s3.listing import Entry, entries
 from downloader.sources.s3.parts import with_layouts
 from downloader.sources.s3.presigned import PresignedSource
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 
     Signer = Callable[[str, str, str | None], SignedRequest]
 
-MOST_HEADS = 5000
-"""Objects that are asked for their checksums one by one; a larger listing asks for its largest ones."""
+MOST_HEADS = 1000
+"""Objects that are asked for their checksums one by one: of more, the largest. The others' tags are in the listing."""
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ class S3Source:
                 raise
             return Manifest(self._uri, (file,), single=True)
         if listed:
+            self._warn_of_namesake()
             return self._folder(listed)
         file = self._single()
         if file is None:
@@ -116,6 +118,12 @@ class S3Source:
             return self._single()
         return None
 
+    def _warn_of_namesake(self) -> None:
+        """Say so if there is an object of the folder's very name: it is none of the folder's files."""
+        key = self._address.key
+        if key is not None and self._connection.exists(self._address.bucket, key):
+            log.warning("%s is a folder and an object: the folder is downloaded", self._uri)
+
     def _single(self) -> RemoteFile | None:
         """Return the object whose key the URI is; None if there is none."""
         key = self._address.key
@@ -142,15 +150,20 @@ class S3Source:
             digests = parse(checksums).files
             facts = self._ask_for([entry for entry in listed if entry.archive])
             files = [
-                replace(_file(entry, facts.get(entry.key)), digests=(Digest(Algorithm.SHA256, digests[entry.path]),))
+                replace(
+                    _file(entry, facts.get(entry.key), plain_tags=False),
+                    digests=(Digest(Algorithm.SHA256, digests[entry.path]),),
+                )
                 for entry in listed
             ]
             return Manifest(self._uri, tuple(files), checksums=checksums)
-        wanted = sorted(listed, key=lambda entry: (entry.archive, entry.size), reverse=True)[:MOST_HEADS]
-        if len(wanted) < len(listed):
+        largest = sorted(listed, key=lambda entry: entry.size, reverse=True)
+        facts = self._ask_for([*largest[:MOST_HEADS], *(entry for entry in largest[MOST_HEADS:] if entry.archive)])
+        if len(facts) < len(listed):
             log.info("%d objects: only the largest %d are asked for their checksums", len(listed), MOST_HEADS)
-        facts = self._ask_for(wanted)
-        return Manifest(self._uri, tuple(_file(entry, facts.get(entry.key)) for entry in listed))
+        plain_tags = all(fact.plain_tag for fact in facts.values())
+        files = [_file(entry, facts.get(entry.key), plain_tags=plain_tags) for entry in listed]
+        return Manifest(self._uri, tuple(files))
 
     def _checksums(self, marker: Entry, listed: Sequence[Entry]) -> bytes | None:
         """Return the bucket's own checksum list if it covers exactly the objects beside it."""
@@ -192,7 +205,8 @@ class S3Source:
         return known
 
 
-def _file(entry: Entry, facts: Facts | None) -> RemoteFile:
+def _file(entry: Entry, facts: Facts | None, *, plain_tags: bool) -> RemoteFile:
     if facts is None:
-        return RemoteFile(entry.path, entry.size, (), entry.tag, entry.key)
+        digests = tag_digests(entry.tag) if plain_tags else ()
+        return RemoteFile(entry.path, entry.size, digests, entry.tag, entry.key)
     return RemoteFile(entry.path, facts.size, facts.digests, facts.tag or entry.tag, entry.key, facts.version)
