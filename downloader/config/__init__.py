@@ -48,7 +48,7 @@ class Settings:
         problems: list[str] = []
         settings = cls(
             job=read(JobSettings, environ, problems),
-            hub=read(HubSettings, environ, problems),
+            hub=HubSettings.from_environment(environ, problems),
             web=read(WebSettings, environ, problems),
             s3=S3Settings.from_environment(environ, problems if with_s3 else []),
             kserve=KServeSettings.from_environment(environ, problems),

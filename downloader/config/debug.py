@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from downloader.config.job import protocols
-from downloader.config.variables import Malformed, count, present, variable
+from downloader.config.variables import count, duration, present, variable
 
 if TYPE_CHECKING:
     from downloader.artifact import Protocol
 
 MAX_CALLS = 1_000_000
-
-
-def duration(text: str) -> float:
-    """Parse a number of seconds, also none at all."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value >= 0):
-        raise Malformed("a number of seconds")
-    return value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

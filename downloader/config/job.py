@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from downloader.artifact import Protocol
 from downloader.config.variables import (
     Malformed,
     count,
     flag,
+    header_map,
+    header_value,
     items,
     path,
     present,
+    read,
     seconds,
-    string_map,
     variable,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Self
 
 MAX_BYTES = 1 << 62
 BANDWIDTH_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
@@ -40,7 +47,7 @@ def patience(text: str) -> float:
 
 def bandwidth(text: str) -> int:
     """Parse bytes per second with an optional K, M or G (powers of ten)."""
-    number = text.upper().removesuffix("B").removesuffix("/S")
+    number = text.upper().removesuffix("/S").removesuffix("B")
     unit = number[-1:] if number[-1:] in "KMG" else ""
     try:
         value = int(float(number.removesuffix(unit)) * BANDWIDTH_UNITS[unit])
@@ -117,19 +124,41 @@ class HubSettings:
 
     endpoint: str = variable("HF_ENDPOINT", "address of the Hub", default="https://huggingface.co")
     token: str = variable(
-        "HF_TOKEN HUGGING_FACE_HUB_TOKEN", "token for private and gated repositories", default="", secret=True
+        "HF_TOKEN HUGGING_FACE_HUB_TOKEN",
+        "token for private and gated repositories",
+        parse=header_value,
+        default="",
+        secret=True,
     )
     token_path: Path | None = variable("HF_TOKEN_PATH", "file with the token, where HF_TOKEN is unset", parse=path)
     home: Path = variable("HF_HOME", "scratch folder of the Xet client", parse=path, default=Path("/tmp/.hf"))  # noqa: S108
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str], problems: list[str]) -> Self:
+        """Read an environment, and the file with the token where that is how it is given."""
+        settings = read(cls, environ, problems)
+        if settings.token or settings.token_path is None:
+            return settings
+        try:
+            token = header_value(settings.token_path.read_text(encoding="utf-8").strip())
+        except FileNotFoundError:
+            return settings  # as the Hub's own tools take it: nobody has logged in
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it holds no token"
+            problems.append(f"HF_TOKEN_PATH: {settings.token_path} cannot be read: {why}")
+            return settings
+        return replace(settings, token=token)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebSettings:
     """Plain HTTP(S) sources, and trust for every client."""
 
-    token: str = variable("AIM_HTTP_TOKEN", "bearer token for http(s) sources", default="", secret=True)
+    token: str = variable(
+        "AIM_HTTP_TOKEN", "bearer token for http(s) sources", parse=header_value, default="", secret=True
+    )
     headers: dict[str, str] | None = variable(
-        "AIM_HTTP_HEADERS", "JSON object of headers for http(s) sources", parse=string_map, secret=True
+        "AIM_HTTP_HEADERS", "JSON object of headers for http(s) sources", parse=header_map, secret=True
     )
     netrc: Path | None = variable("NETRC", "netrc file; default `~/.netrc`", parse=path)
     ca_bundle: Path | None = variable("AIM_CA_BUNDLE", "PEM file with CAs to trust besides the system's", parse=path)

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from downloader.config.variables import Malformed, items, read, string_list, string_map, variable
+from downloader.config.variables import Malformed, header_map, items, read, string_list, variable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +40,7 @@ class KServeSettings:
     headers: dict[str, dict[str, str]] | None = variable(
         f"<host>{HEADERS_SUFFIX}",
         "JSON object of headers for http(s) sources on that host; they beat AIM_HTTP_HEADERS",
-        parse=string_map,
+        parse=header_map,
         secret=True,
     )
 
@@ -53,7 +53,7 @@ class KServeSettings:
             if host in ("", name) or not text.strip():
                 continue
             try:
-                headers[host.lower()] = string_map(text)
+                headers[host.lower()] = header_map(text)
             except Malformed as error:
                 problems.append(f"{name}: its value is not {error}")
         return dataclasses.replace(read(cls, environ, problems), headers=headers)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 S = TypeVar("S")
 VARIABLE = "variable"
+LONGEST = 1e9
+"""Seconds, thirty years: timers cannot wait much longer."""
+MOST_DIGITS = 19
+HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 
 
 class Malformed(ValueError):
@@ -97,20 +102,34 @@ def documented(settings: type[Any]) -> Iterator[tuple[str, Variable]]:
 
 def seconds(text: str) -> float:
     """Parse a positive number of seconds."""
+    value = _number(text)
+    if value is None or value == 0:
+        raise Malformed("a positive number of seconds")
+    return value
+
+
+def duration(text: str) -> float:
+    """Parse a number of seconds, also none at all."""
+    value = _number(text)
+    if value is None:
+        raise Malformed("a number of seconds")
+    return value
+
+
+def _number(text: str) -> float | None:
     try:
         value = float(text)
     except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value > 0):
-        raise Malformed("a positive number of seconds")
-    return value
+        return None
+    return value if 0 <= value <= LONGEST else None
 
 
 def count(minimum: int, maximum: int) -> Callable[[str], int]:
     """Return a parser for whole numbers of a range."""
 
     def parse(text: str) -> int:
-        if not (text.isascii() and text.isdigit()) or not minimum <= int(text) <= maximum:
+        plain = text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS
+        if not plain or not minimum <= int(text) <= maximum:
             raise Malformed(f"a whole number from {minimum} to {maximum}")
         return int(text)
 
@@ -143,12 +162,24 @@ def path(text: str) -> Path:
     return Path(text)
 
 
+def header_value(text: str) -> str:
+    """Parse what is sent in an HTTP header, such as a token."""
+    if not HEADER_VALUE.fullmatch(text):
+        raise Malformed("fit for an HTTP header: only plain ASCII without line breaks is")
+    return text
+
+
+def header_map(text: str) -> dict[str, str]:
+    """Parse a JSON object of HTTP headers."""
+    headers = string_map(text)
+    if not all(HEADER_NAME.fullmatch(name) and HEADER_VALUE.fullmatch(value) for name, value in headers.items()):
+        raise Malformed("a JSON object of HTTP headers")
+    return headers
+
+
 def string_map(text: str) -> dict[str, str]:
     """Parse a JSON object of strings."""
-    try:
-        value = json.loads(text)
-    except ValueError:
-        value = None
+    value = _json(text)
     if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
         raise Malformed("a JSON object of strings")
     return value
@@ -156,10 +187,14 @@ def string_map(text: str) -> dict[str, str]:
 
 def string_list(text: str) -> tuple[str, ...]:
     """Parse a JSON list of strings."""
-    try:
-        value = json.loads(text)
-    except ValueError:
-        value = None
+    value = _json(text)
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise Malformed("a JSON list of strings")
     return tuple(value)
+
+
+def _json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

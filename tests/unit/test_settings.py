@@ -1,0 +1,227 @@
+"""The environment: parsed, bounded, every problem at once, and no secret in sight."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from downloader.artifact import Protocol
+from downloader.config import Settings
+from downloader.config.job import bandwidth, patience, protocols
+from downloader.config.page import SECTIONS, page
+from downloader.config.variables import (
+    Malformed,
+    count,
+    documented,
+    duration,
+    flag,
+    header_map,
+    header_value,
+    items,
+    path,
+    present,
+    read,
+    seconds,
+    string_list,
+    string_map,
+    variable,
+)
+from downloader.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+XET, HF_TRANSFER, HTTP = Protocol.XET, Protocol.HF_TRANSFER, Protocol.HTTP
+
+
+@pytest.mark.parametrize(
+    ("parse", "text", "value"),
+    [
+        (seconds, "120", 120.0),
+        (seconds, "0.5", 0.5),
+        (seconds, "1e3", 1000.0),
+        (patience, "20", 20.0),
+        (patience, "soon", 300.0),
+        (patience, "-1", 300.0),
+        (patience, "0", 300.0),
+        (duration, "0", 0.0),
+        (count(1, 64), "64", 64),
+        (count(0, 64), "007", 7),
+        (flag, "TRUE", True),
+        (flag, "off", False),
+        (present, "0", True),
+        (items, " a , b,, ", ("a", "b")),
+        (items, ",", ()),
+        (path, "/a b", Path("/a b")),
+        (bandwidth, "200M", 200_000_000),
+        (bandwidth, "1.5g", 1_500_000_000),
+        (bandwidth, "64k", 64_000),
+        (bandwidth, "100MB/s", 100_000_000),
+        (bandwidth, "5000", 5000),
+        (protocols, "xet, hf_transfer,XET", (XET, HF_TRANSFER, XET)),
+        (protocols, "HTTP", (HTTP,)),
+        (string_map, '{"a": "b"}', {"a": "b"}),
+        (string_map, "{}", {}),
+        (string_list, '["a", "b"]', ("a", "b")),
+        (header_map, '{"X-Api-Key": "a b", "x_y.z": ""}', {"X-Api-Key": "a b", "x_y.z": ""}),
+        (header_value, "hf_Abc123", "hf_Abc123"),
+    ],
+)
+def test_a_value_means(parse: Callable[[str], Any], text: str, value: object) -> None:
+    assert parse(text) == value
+
+
+@pytest.mark.parametrize(
+    ("parse", "text"),
+    [
+        *((seconds, text) for text in ("", "soon", "-1", "0", "nan", "inf", "1e300", "5 s", "٣s")),
+        *((duration, text) for text in ("", "-1", "nan", "inf", "1e300")),
+        *((count(1, 64), text) for text in ("", "0", "65", "-1", "1.5", "²", "٣", "1_0", "9" * 5000)),
+        *((flag, text) for text in ("", "maybe", "2")),
+        *((bandwidth, text) for text in ("", "M", "fast", "-5M", "0", "0.1", "inf", "nan", "1e400", "5T")),
+        *((protocols, text) for text in ("", ",", "FTP", "XET,FTP", "XET;HTTP")),
+        *((string_map, text) for text in ("", "[]", '{"a": 1}', "{", "null", "[" * 100_000)),
+        *((string_list, text) for text in ("", "{}", "[1]", '"a"', "[" * 100_000)),
+        *(
+            (header_map, text)
+            for text in ("[]", '{"a b": "c"}', '{"": "c"}', '{"a": "b\\nc"}', '{"a": "ü"}', '{"ä": "b"}')
+        ),
+        *((header_value, text) for text in ("two\nlines", "smart “quotes”", "null\0")),
+        (path, "a\0b"),
+    ],
+)
+def test_a_value_is_refused(parse: Callable[[str], Any], text: str) -> None:
+    with pytest.raises(Malformed) as caught:
+        parse(text)
+    assert str(caught.value)
+
+
+@pytest.mark.parametrize("parse", [seconds, duration])
+@given(text=st.floats().map(str) | st.text(max_size=10))
+def test_whatever_passes_as_seconds_can_be_waited_for(parse: Callable[[str], float], text: str) -> None:
+    try:
+        value = parse(text)
+    except Malformed:
+        return
+    assert 0 <= value <= threading.TIMEOUT_MAX
+
+
+@dataclass(frozen=True)
+class Example:
+    number: int = variable("NUMBER OLD_NUMBER", "a number", parse=count(1, 9), default=5)
+    word: str = variable("WORD", "a word", default="", secret=True)
+    pin: int | None = variable("PIN", "a secret number", parse=count(1, 9), secret=True)
+    other: int = 3
+
+
+def example(environ: dict[str, str]) -> tuple[Example, list[str]]:
+    problems: list[str] = []
+    return read(Example, environ, problems), problems
+
+
+@pytest.mark.parametrize(
+    ("environ", "number"),
+    [
+        ({}, 5),
+        ({"NUMBER": ""}, 5),
+        ({"NUMBER": "  "}, 5),
+        ({"NUMBER": " 7 "}, 7),
+        ({"OLD_NUMBER": "8"}, 8),
+        ({"NUMBER": "7", "OLD_NUMBER": "8"}, 7),
+        ({"NUMBER": "", "OLD_NUMBER": "8"}, 8),
+        ({"number": "7"}, 5),
+    ],
+)
+def test_the_first_name_that_is_set_and_not_empty_counts(environ: dict[str, str], number: int) -> None:
+    settings, problems = example(environ)
+    assert (settings.number, problems) == (number, [])
+
+
+def test_a_problem_names_the_variable_that_was_read_and_hides_secrets() -> None:
+    settings, problems = example({"OLD_NUMBER": "many", "PIN": "sesame"})
+    assert settings.number == 5
+    assert problems == [
+        "OLD_NUMBER: 'many' is not a whole number from 1 to 9",
+        "PIN: its value is not a whole number from 1 to 9",
+    ]
+
+
+def test_a_secret_is_not_printed() -> None:
+    settings, _ = example({"WORD": "sesame", "NUMBER": "7"})
+    assert "sesame" not in repr(settings)
+    assert "7" in repr(settings)
+
+
+def test_every_problem_is_told_at_once() -> None:
+    environ = {
+        "STALL_TIMEOUT": "soon",
+        "AIM_CONNECTIONS": "1000",
+        "AIM_HTTP_HEADERS": "sesame",
+        "HF_TOKEN": "smart “sesame”",
+        "KUBERNETES_SERVICE_PORT": "0",
+    }
+    with pytest.raises(ConfigurationError) as caught:
+        Settings.from_environment(environ, with_s3=False)
+    for name in environ:
+        assert name in caught.value.message
+    assert "sesame" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "environ", "token"),
+    [
+        ("hf_of_the_file\n", {}, "hf_of_the_file"),
+        ("hf_of_the_file", {"HF_TOKEN": "hf_given"}, "hf_given"),
+        ("hf_of_the_file", {"HF_TOKEN": " "}, "hf_of_the_file"),
+        ("\n", {}, ""),
+        (None, {}, ""),
+    ],
+)
+def test_the_hubs_token_may_be_in_a_file(
+    tmp_path: Path, content: str | None, environ: dict[str, str], token: str
+) -> None:
+    if content is not None:
+        (tmp_path / "token").write_text(content)
+    environ = {**environ, "HF_TOKEN_PATH": str(tmp_path / "token")}
+    assert Settings.from_environment(environ, with_s3=False).hub.token == token
+
+
+@pytest.mark.parametrize("content", [None, b"two\nlines", b"\xff"])
+def test_a_file_that_holds_no_token_is_a_problem_that_does_not_show_it(tmp_path: Path, content: bytes | None) -> None:
+    (tmp_path / "token").mkdir() if content is None else (tmp_path / "token").write_bytes(content)
+    with pytest.raises(ConfigurationError, match="HF_TOKEN_PATH") as caught:
+        Settings.from_environment({"HF_TOKEN_PATH": str(tmp_path / "token")}, with_s3=False)
+    assert "lines" not in str(caught.value)
+
+
+def test_an_empty_environment_is_a_good_one() -> None:
+    assert Settings.from_environment({}, with_s3=True).job == Settings().job
+
+
+def test_secrets_of_all_settings_stay_out_of_sight() -> None:
+    environ = {
+        facts.names[0]: '{"x": "sesame"}' if facts.parse is header_map else "sesame"
+        for section in SECTIONS
+        for _, facts in documented(section)
+        if facts.secret and "<" not in facts.names[0]
+    }
+    assert len(environ) >= 5
+    settings = Settings.from_environment(environ, with_s3=True)
+    assert "sesame" not in repr(settings)
+
+
+def test_every_variable_is_documented_once() -> None:
+    names = [name for section in SECTIONS for _, facts in documented(section) for name in facts.names]
+    text = page()
+    for name in names:
+        assert f"`{name}`" in text
+    for section in SECTIONS:
+        for _, facts in documented(section):
+            assert facts.meaning
+            assert facts.meaning in text
