@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from downloader.artifact import Protocol
 from downloader.sources import Presigning
+from downloader.sources.crowd import Crowd, NoticingSource, QueueingSource
 from downloader.sources.limit import LimitedSource
 from downloader.sources.retry import Patience, PersistentSource
 from downloader.transports.ranged import Ranged, Shape
@@ -44,13 +45,15 @@ class Workshop:
         return TRANSPORTS[protocol](self, attempt)
 
     def reader(self, attempt: Cancellation, *, plain: bool = False) -> Source:
-        """Return the source with the cap and the retry policy around it, for one attempt.
+        """Return the source with the cap, the retry policy and the crowd's limit around it, for one attempt.
 
         `plain`: over nothing but HTTP, where the source knows a difference.
         """
         source = self.source.presigned() if plain and isinstance(self.source, Presigning) else self.source
+        crowd = Crowd(attempt, self.meter.clock)
+        noticing = NoticingSource(self.capped(source, attempt), crowd)
         patience = Patience(self.silence, self.meter, attempt)
-        return PersistentSource(self.capped(source, attempt), patience, listing_silence=self.silence)
+        return QueueingSource(PersistentSource(noticing, patience, listing_silence=self.silence), crowd)
 
     def capped(self, source: Source, attempt: Cancellation) -> Source:
         """Return the source with the cap around it, if there is one."""

@@ -193,6 +193,8 @@ class Ranged:
         """Fetch a span buffer by buffer; return what went wrong with this file. Errors of the run are raised."""
         body = self._source.open(work.file, span)
         try:
+            if work.error is not None:
+                return work.error  # given up while this thread waited for its turn
             with self._cancellation.waking(body.interrupt):
                 position = span.start
                 while position < span.stop:

@@ -12,7 +12,7 @@ from tests.command import content, model, run
 from tests.servers.blobs import Noise
 from tests.servers.broken import LongPart, ShortPart
 from tests.servers.bucket import Bucket
-from tests.servers.faults import FOREVER, Fault, IgnoreRange, ShiftRange
+from tests.servers.faults import FOREVER, Answer, Fault, IgnoreRange, ShiftRange
 from tests.servers.moto import Moto
 from tests.servers.s3 import fill_bucket, new_bucket
 
@@ -239,3 +239,17 @@ def test_the_s3_part_of_the_log_has_a_level_of_its_own(bucket: Bucket, levels: d
     result = run("size", "s3://bucket/m", extra={**bucket.environment, **levels})
     assert result.status == 0
     assert ("path style" in result.stderr) is told
+
+
+def test_a_server_that_asks_for_a_pause_is_asked_by_fewer(bucket: Bucket, tmp_path: Path) -> None:
+    files = {f"{number:02}.bin": Noise(5 * MIB, seed=number).bytes() for number in range(6)}
+    for path, data in files.items():
+        bucket.put(f"m/{path}", data)
+    bucket.remove("m/model.safetensors")
+    slow_down = Answer(503, {}, b"<Error><Code>SlowDown</Code></Error>")
+    bucket.faults.add(slow_down, route="object", method="GET", times=8)
+    result = run("download", "s3://bucket/m", tmp_path, extra={**bucket.environment, "STALL_TIMEOUT": "20"})
+    assert result.status == 0, result.stderr
+    assert model(tmp_path) == files
+    assert "asked by fewer connections" in result.stderr
+    assert "switching" not in result.stderr

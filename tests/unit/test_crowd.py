@@ -1,0 +1,152 @@
+"""Fewer readers after a refusal, more again when it goes well."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from downloader.artifact import Manifest, RemoteFile, Span
+from downloader.cancellation import Cancellation
+from downloader.errors import Cancelled, SourceUnavailable, Throttled
+from downloader.sources.crowd import NO_LIMIT, SAME_BREATH, Crowd, NoticingSource, QueueingSource
+from tests.unit.clocks import Clock
+
+if TYPE_CHECKING:
+    from downloader.errors import DownloadError
+
+FILE, SPAN = RemoteFile("a", 10), Span(0, 10)
+
+
+class Busy:
+    """A source that refuses as often as it is told to, and counts who reads."""
+
+    def __init__(self) -> None:
+        self.refusals: list[DownloadError] = []
+        self.inside = 0
+        self.most = 0
+        self._lock = threading.Lock()
+
+    def manifest(self) -> Manifest:
+        return Manifest("s3://bucket/m", (FILE,))
+
+    def open(self, file: RemoteFile, span: Span) -> Busy:
+        del file, span
+        if self.refusals:
+            raise self.refusals.pop()
+        with self._lock:
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+        return self
+
+    def readinto(self, view: memoryview, /) -> int:
+        time.sleep(0.001)
+        return len(view) if len(view) > 1 else 0
+
+    def interrupt(self) -> None:
+        """Nothing blocks."""
+
+    def close(self) -> None:
+        with self._lock:
+            self.inside -= 1
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def crowd(clock: Clock) -> Crowd:
+    return Crowd(Cancellation(), clock)
+
+
+def enter(crowd: Crowd, count: int) -> None:
+    for _ in range(count):
+        crowd.enter()
+
+
+def test_nobody_waits_before_the_first_refusal(crowd: Crowd) -> None:
+    enter(crowd, 1000)
+    assert crowd.limit == NO_LIMIT
+
+
+def test_each_refusal_halves_those_who_read_and_one_is_always_left(crowd: Crowd, clock: Clock) -> None:
+    enter(crowd, 8)
+    limits = []
+    for _ in range(5):
+        crowd.shrink()
+        limits.append(crowd.limit)
+        clock.pass_by(SAME_BREATH)
+    assert limits == [4, 2, 1, 1, 1]
+
+
+def test_refusals_of_requests_that_were_sent_together_count_as_one(crowd: Crowd) -> None:
+    enter(crowd, 8)
+    for _ in range(8):
+        crowd.shrink()
+    assert crowd.limit == 4
+
+
+def test_one_more_may_read_when_all_of_them_had_a_turn(crowd: Crowd) -> None:
+    enter(crowd, 4)
+    crowd.shrink()
+    for _ in range(4):
+        crowd.leave()
+    assert crowd.limit == 3
+    for _ in range(3):
+        crowd.enter()
+        crowd.leave(went_well=False)
+    assert crowd.limit == 3
+    for _ in range(3):
+        crowd.enter()
+        crowd.leave()
+    assert crowd.limit == 4
+
+
+def test_only_throttling_makes_the_crowd_smaller(crowd: Crowd) -> None:
+    busy = Busy()
+    source = QueueingSource(NoticingSource(busy, crowd), crowd)
+    for error, expected in ((SourceUnavailable("broken"), NO_LIMIT), (Throttled("slow down"), 1)):
+        busy.refusals.append(error)
+        with pytest.raises(type(error)):
+            source.open(FILE, SPAN)
+        assert crowd.limit == expected
+    source.open(FILE, SPAN).close()  # whoever was refused is not inside any more
+
+
+def test_no_more_read_at_one_time_than_may(crowd: Crowd) -> None:
+    busy = Busy()
+    source = QueueingSource(NoticingSource(busy, crowd), crowd)
+    enter(crowd, 4)
+    crowd.shrink()
+    for _ in range(4):
+        crowd.leave()
+    limit = crowd.limit
+
+    def read() -> None:
+        body = source.open(FILE, SPAN)
+        body.readinto(memoryview(bytearray(10)))
+        body.readinto(memoryview(bytearray(1)))
+        body.close()
+        body.close()
+
+    threads = [threading.Thread(target=read) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(5)
+    assert busy.inside == 0
+    assert limit <= busy.most <= crowd.limit < 12
+
+
+def test_whoever_waits_for_a_turn_is_woken_by_the_cancellation(clock: Clock) -> None:
+    cancellation = Cancellation()
+    crowd = Crowd(cancellation, clock)
+    enter(crowd, 2)
+    crowd.shrink()
+    threading.Timer(0.01, cancellation.cancel, (Cancelled(),)).start()
+    with pytest.raises(Cancelled):
+        crowd.enter()
