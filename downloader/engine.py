@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from downloader.artifact import Algorithm, Phase
 from downloader.cancellation import Cancellation
-from downloader.errors import DownloadError, IntegrityError, ProtocolDown, SourceChanged, Stalled, Verdict
+from downloader.errors import DownloadError, IntegrityError, ProtocolDown, SourceChanged, Stalled, Verdict, VolumeError
 from downloader.integrity import SIZE_ONLY, UNVERIFIABLE, Judge
 from downloader.volume import State
 from downloader.words import bytes_text
@@ -106,6 +106,10 @@ class Engine:
                     log.warning("%s; listing it again", error.message)
                     self._meter.restart()
                     manifest = self._list()
+                except VolumeError:
+                    # One that was taken over while this process slept fails in many ways: say what really happened.
+                    self._volume.check_lease()
+                    raise
         raise AssertionError("unreachable")
 
     def _list(self) -> Manifest:

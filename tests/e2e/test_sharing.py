@@ -1,0 +1,129 @@
+"""Two runs on one volume: one works, the other waits and says so, then uses what is there."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.command import content, finish, model, start
+from tests.servers.blobs import Noise
+from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    import subprocess
+    from pathlib import Path
+
+    from tests.e2e.conftest import Watched
+    from tests.servers.hub import Hub
+
+MIB = 1 << 20
+FILES = {
+    "config.json": b"{}",
+    "model-00001-of-00002.safetensors": Noise(30 * MIB, seed=71).bytes(),
+    "model-00002-of-00002.safetensors": Noise(10 * MIB, seed=72).bytes(),
+}
+OTHERS = {"other.json": b"[]", "other.safetensors": Noise(5 * MIB, seed=73).bytes()}
+SIZE = sum(map(len, FILES.values()))
+
+
+@pytest.fixture
+def stocked(hub: Hub) -> Hub:
+    hub.create("org/model").commit(FILES)
+    hub.create("org/other").commit(OTHERS)
+    return hub
+
+
+def first_run(hub: Hub, target: Path, bandwidth: str = "7M", **more: str) -> subprocess.Popen[str]:
+    """Start a slow run and return once it has the volume."""
+    own = {"HF_ENDPOINT": hub.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER", "AIM_BANDWIDTH": bandwidth}
+    process = start("download", "hf://org/model", target, extra={**own, **more})
+    assert eventually(lambda: hub.log.sent("cdn") > 0)
+    assert eventually((target / ".downloading/lease.1").exists)
+    return process
+
+
+def second_run(hub: Hub, target: Path, uri: str = "hf://org/model", **more: str) -> subprocess.Popen[str]:
+    own = {"HF_ENDPOINT": hub.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER"}
+    return start("download", uri, target, extra={**own, **more})
+
+
+def test_the_second_of_the_same_artifact_waits_says_so_and_fetches_nothing(
+    stocked: Hub, watched: Watched, tmp_path: Path
+) -> None:
+    first = first_run(stocked, tmp_path / "t")
+    second = second_run(stocked, tmp_path / "t", **watched.environment)
+    watched.wait_for_message(f"waiting for process {first.pid} on ")
+    assert first.poll() is None
+    assert finish(first).status == 0
+    result = finish(second)
+    assert result.status == 0, result.stderr
+    assert "nothing had to be fetched" in result.stderr
+    assert stocked.log.sent("cdn") == SIZE - len(FILES["config.json"])
+    assert model(tmp_path / "t") == FILES
+
+
+def test_the_second_of_another_artifact_waits_and_leaves_the_first_ones_files_alone(
+    stocked: Hub, watched: Watched, tmp_path: Path
+) -> None:
+    first = first_run(stocked, tmp_path / "t")
+    second = second_run(stocked, tmp_path / "t", "hf://org/other", **watched.environment)
+    watched.wait_for_message("hf://org/model")
+    assert finish(first).status == 0
+    result = finish(second)
+    assert result.status == 0, result.stderr
+    assert model(tmp_path / "t") == {**FILES, **OTHERS}
+
+
+def test_a_run_that_is_dead_is_replaced_at_once_and_its_bytes_are_used(stocked: Hub, tmp_path: Path) -> None:
+    patient = {"AIM_LEASE_TTL": "60"}
+    first = first_run(stocked, tmp_path, **patient)
+    assert eventually(lambda: bool(list(tmp_path.glob(".downloading/parts.*/*.journal"))))
+    second = second_run(stocked, tmp_path, **patient)
+    time.sleep(1)
+    os.killpg(first.pid, signal.SIGKILL)
+    killed = time.monotonic()
+    finish(first)
+    result = finish(second)
+    assert result.status == 0, result.stderr
+    assert time.monotonic() - killed < 20
+    assert model(tmp_path) == FILES
+    assert stocked.log.sent("cdn") < 1.1 * SIZE + 64 * MIB
+
+
+@pytest.mark.parametrize("waking", ["while the second works", "when the second is done"])
+def test_a_frozen_run_is_replaced_and_publishes_nothing_when_it_wakes(
+    stocked: Hub, tmp_path: Path, waking: str
+) -> None:
+    short = {"AIM_LEASE_TTL": "1.5"}
+    first = first_run(stocked, tmp_path, **short)
+    os.killpg(first.pid, signal.SIGSTOP)
+    second = second_run(stocked, tmp_path, **short, AIM_BANDWIDTH="12M")
+    if waking == "while the second works":
+        lease = ".downloading/lease.2"
+        assert eventually((tmp_path / lease).exists, 20)
+        time.sleep(0.5)
+        os.killpg(first.pid, signal.SIGCONT)
+        woken = finish(first)
+        result = finish(second)
+        before = content(tmp_path)
+    else:
+        result = finish(second)
+        before = content(tmp_path)
+        os.killpg(first.pid, signal.SIGCONT)
+        woken = finish(first)
+    assert result.status == 0, result.stderr
+    assert woken.status == 75, woken.stderr
+    assert "taken over" in woken.last_line
+    assert content(tmp_path) == before
+    assert model(tmp_path) == FILES
+
+
+def test_of_five_runs_at_once_each_ends_well_and_the_artifact_comes_once(stocked: Hub, tmp_path: Path) -> None:
+    runs = [second_run(stocked, tmp_path) for _ in range(5)]
+    assert [finish(run).status for run in runs] == [0] * 5
+    assert model(tmp_path) == FILES
+    assert stocked.log.sent("cdn") == SIZE - len(FILES["config.json"])
