@@ -1,0 +1,201 @@
+"""Weather: servers that throttle everybody, addresses that run out, networks and API servers that are away."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.command import finish, model, run, start
+from tests.servers.blobs import Noise
+from tests.servers.faults import FOREVER, Exchange, Fault, Trickle
+from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.e2e.conftest import Watched
+    from tests.servers.hub import Hub
+    from tests.servers.kubernetes import KubernetesServer
+    from tests.servers.origin import Server
+
+MIB = 1 << 20
+FILES = {
+    "config.json": b"{}",
+    "model-00001-of-00002.safetensors": Noise(40 * MIB, seed=51).bytes(),
+    "model-00002-of-00002.safetensors": Noise(9 * MIB + 7, seed=52).bytes(),
+}
+WORKERS = 8
+
+
+@pytest.fixture
+def stocked(hub: Hub) -> Hub:
+    hub.create("org/model").commit(FILES)
+    return hub
+
+
+@dataclass(frozen=True, slots=True)
+class Storm(Fault):
+    """For some seconds after the first request everybody is asked to wait until those are over."""
+
+    seconds: float
+    times: list[float] = field(default_factory=list)
+    """When each request came, counted from the first."""
+
+    def prepare(self, exchange: Exchange) -> None:
+        now = time.monotonic()
+        if not self.times:
+            self.times.append(now)
+        elapsed = now - self.times[0]
+        self.times.append(elapsed)
+        if elapsed < self.seconds:
+            exchange.replace(429, {"Retry-After": str(math.ceil(self.seconds - elapsed))}, b"slow down")
+
+    @property
+    def later(self) -> list[float]:
+        """Requests that came during the storm, but after its first moment."""
+        return [moment for moment in self.times[1:] if 1 < moment < self.seconds]
+
+
+@pytest.mark.parametrize("protocol", ["HF_TRANSFER", "HTTP"])
+def test_all_workers_share_one_pause(protocol: str, stocked: Hub, watched: Watched, tmp_path: Path) -> None:
+    storm = Storm(4)
+    stocked.faults.add(storm, route="cdn", times=FOREVER)
+    extra = {**watched.environment, "HF_ENDPOINT": stocked.endpoint, "AIM_DOWNLOADER_PROTOCOL": protocol}
+    began = time.monotonic()
+    result = run("download", "hf://org/model", tmp_path / "t", extra={**extra, "STALL_TIMEOUT": "2"})
+    assert result.status == 0, result.stderr
+    assert model(tmp_path / "t") == FILES
+    refused = [record for record in stocked.log.records("cdn") if record.status == 429]
+    assert 1 <= len(refused) <= WORKERS
+    assert storm.later == []
+    assert time.monotonic() - began < 4 + 10
+    assert any("asked for a pause of" in message for message in watched.messages())
+
+
+@pytest.mark.parametrize("protocol", ["HF_TRANSFER", "HTTP"])
+def test_addresses_that_run_out_are_renewed(protocol: str, stocked: Hub, tmp_path: Path) -> None:
+    stocked.cdn.signer.lifetime = 1
+    extra = {"HF_ENDPOINT": stocked.endpoint, "AIM_DOWNLOADER_PROTOCOL": protocol, "AIM_BANDWIDTH": "15M"}
+    result = run("download", "hf://org/model", tmp_path / "t", extra=extra)
+    assert result.status == 0, result.stderr
+    assert model(tmp_path / "t") == FILES
+    assert len(stocked.log.records("resolve", path="*.safetensors")) < 6 * WORKERS
+    assert all(record.status in (200, 206, 403) for record in stocked.log.records("cdn"))
+
+
+def test_addresses_that_are_revoked_half_way_are_renewed(stocked: Hub, tmp_path: Path) -> None:
+    extra = {"HF_ENDPOINT": stocked.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER", "AIM_BANDWIDTH": "30M"}
+    extra["AIM_CONNECTIONS"] = "2"  # so that most ranges are still to be asked for
+    process = start("download", "hf://org/model", tmp_path / "t", extra=extra)
+    for share in (1, 2, 3):
+        assert eventually(lambda: stocked.log.sent("cdn") >= share * 10 * MIB or process.poll() is not None)  # noqa: B023
+        stocked.cdn.signer.revoke()
+    result = finish(process)
+    assert result.status == 0, result.stderr
+    assert model(tmp_path / "t") == FILES
+    assert any(record.status == 403 for record in stocked.log.records("cdn"))
+
+
+@contextmanager
+def away(server: Server, seconds: float) -> Iterator[None]:
+    """Let a server refuse connections for so long."""
+    server.refuse()
+    timer = threading.Timer(seconds, server.accept)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.join()
+
+
+@pytest.mark.parametrize("name", ["hub", "cdn", "cas", "xorb"])
+def test_a_server_that_is_away_for_some_seconds_costs_those_seconds(name: str, stocked: Hub, tmp_path: Path) -> None:
+    servers = {
+        "hub": stocked.server,
+        "cdn": stocked.cdn.server,
+        "cas": stocked.xet.server,
+        "xorb": stocked.xet.transfer_host,
+    }
+    protocol = "XET,HF_TRANSFER" if name in ("cas", "xorb") else "HF_TRANSFER"
+    extra = {"HF_ENDPOINT": stocked.endpoint, "AIM_DOWNLOADER_PROTOCOL": protocol, "STALL_TIMEOUT": "10"}
+    with away(servers[name], 2):
+        result = run("download", "hf://org/model", tmp_path / "t", extra={**extra, "HF_HOME": str(tmp_path / "h")})
+    assert result.status == 0, result.stderr
+    assert model(tmp_path / "t") == FILES
+
+
+def test_a_server_that_goes_away_half_way_costs_nothing_but_time(stocked: Hub, tmp_path: Path) -> None:
+    extra = {"HF_ENDPOINT": stocked.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER", "STALL_TIMEOUT": "10"}
+    process = start("download", "hf://org/model", tmp_path / "t", extra={**extra, "AIM_BANDWIDTH": "30M"})
+    assert eventually(lambda: stocked.log.sent("cdn") >= 15 * MIB)
+    with away(stocked.cdn.server, 2):
+        result = finish(process)
+    assert result.status == 0, result.stderr
+    assert model(tmp_path / "t") == FILES
+
+
+BROKEN_RESOLVER = """
+import socket, time
+began, real = time.monotonic(), socket.getaddrinfo
+def getaddrinfo(host, *args, **kwargs):
+    if host == "hub.test":
+        if time.monotonic() - began < {seconds}:
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        host = "127.0.0.1"
+    return real(host, *args, **kwargs)
+socket.getaddrinfo = getaddrinfo
+"""
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(3, 0), (3600, 69)])
+def test_names_that_cannot_be_resolved_for_a_while(stocked: Hub, tmp_path: Path, seconds: int, status: int) -> None:
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "sitecustomize.py").write_text(BROKEN_RESOLVER.format(seconds=seconds))
+    endpoint = stocked.endpoint.replace("127.0.0.1", "hub.test")
+    extra = {"HF_ENDPOINT": endpoint, "PYTHONPATH": str(tmp_path / "lib"), "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER"}
+    result = run("download", "hf://org/model", tmp_path / "t", extra={**extra, "STALL_TIMEOUT": "10"})
+    assert result.status == status, result.stderr
+    assert "Temporary failure in name resolution" in result.stderr
+    assert model(tmp_path / "t") == ({} if status else FILES)
+
+
+API_SERVERS: dict[str, Callable[[KubernetesServer], None]] = {
+    "refuses": lambda api: api.refuse(),
+    "hangs": lambda api: api.hang(),
+    "answers 500": lambda api: api.answer(500),
+    "throttles": lambda api: api.answer(429, retry_after=60),
+}
+
+
+@pytest.mark.parametrize("how", API_SERVERS)
+def test_a_download_does_not_notice_an_api_server_that(
+    how: str, stocked: Hub, watched: Watched, tmp_path: Path
+) -> None:
+    API_SERVERS[how](watched.api)
+    extra = {**watched.environment, "HF_ENDPOINT": stocked.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER"}
+    began = time.monotonic()
+    result = run("download", "hf://org/model", tmp_path / "t", extra=extra)
+    assert result.status == 0, result.stderr
+    assert model(tmp_path / "t") == FILES
+    assert time.monotonic() - began < 25
+
+
+def test_the_token_of_the_api_server_may_rotate(stocked: Hub, watched: Watched, tmp_path: Path) -> None:
+    stocked.faults.add(Trickle(rate=8 * MIB), route="cdn", times=FOREVER)
+    extra = {**watched.environment, "HF_ENDPOINT": stocked.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HTTP"}
+    process = start("download", "hf://org/model", tmp_path / "t", extra=extra)
+    watched.wait_for_message("")
+    old = watched.pod.token
+    watched.pod.refresh()
+    watched.api.expire(old)
+    result = finish(process)
+    assert result.status == 0, result.stderr
+    assert watched.status["progress"]["percentage"] == 100
+    assert watched.status["progress"]["downloadedBytes"] == sum(map(len, FILES.values()))
