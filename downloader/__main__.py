@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ def main() -> None:
     environ = dict(os.environ)
     unset_empty(os.environ)
     status, abandoned = run(sys.argv[1:], environ, sys.stdout, sys.stderr)
-    if abandoned:
+    if abandoned or threading.active_count() > 1:
+        # A thread that still runs, and be it a daemon, can abort the interpreter while it shuts down.
         leave(status)
     sys.exit(status)
 
