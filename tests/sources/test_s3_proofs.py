@@ -6,6 +6,7 @@ import base64
 import hashlib
 import zlib
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -122,6 +123,13 @@ def test_a_bucket_offers(name: str, bucket: Bucket, s3_source: Maker) -> None:
     for content, expected in ((CONTENT, offer.proof), (DAMAGED, offer.damaged)):
         bucket.put("m/model", content, {**tag, **offer.headers}, part_size=offer.part_size)
         assert judged(s3_source("s3://bucket/m", environ)) == expected
+
+
+def test_the_page_says_of_each_offer_what_is_so() -> None:
+    page = (Path(__file__).parents[2] / "docs/s3.md").read_text()
+    table = page.partition("| what your bucket offers |")[2].partition("\n\n")[0].splitlines()[2:]
+    told = {row[0]: (row[1], row[2]) for row in ([cell.strip() for cell in line.split("|")[1:-1]] for line in table)}
+    assert told == {name: (offer.proof, offer.damaged) for name, offer in OFFERS.items()}
 
 
 @pytest.mark.parametrize("name", OFFERS)
