@@ -1,0 +1,132 @@
+"""Secrets that sing: where they are hidden during a run, and every place in which one could be found afterwards."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from tests.command import finish, start
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable, Iterable, Mapping
+
+    from tests.command import Result
+    from tests.e2e.conftest import Watched
+    from tests.servers.messages import Log
+
+TOKEN = "hf_canaryInTheCoalMine0123456789abcd"
+BEARER = "canary-bearer-of-the-web-7731"
+HEADER = "canary header/secret+4402="
+PASSWORD = "canary:pass/word@5519"
+SIGNATURE = "canarysignature0123456789abcdef0123456789"
+ALL = (TOKEN, BEARER, HEADER, PASSWORD, SIGNATURE)
+
+
+def spellings(secret: str) -> set[str]:
+    """Return a secret as logs, URLs, JSON and basic authentication would write it."""
+    basic = base64.b64encode(f"alice:{secret}".encode()).decode()
+    return {secret, quote(secret, safe=""), quote(secret), json.dumps(secret)[1:-1], repr(secret)[1:-1], basic}
+
+
+def handed_out(*logs: Log) -> set[str]:
+    """Return the secrets that the servers made up: signatures of addresses and tokens of storages."""
+    found: set[str] = set()
+    for log in logs:
+        for record in log.records():
+            found.update(value for name, value in record.request.query.items() if "ignature" in name)
+            found.update({record.request.bearer or ""} - {""})
+    return found
+
+
+@dataclass
+class Watcher(threading.Thread):
+    """Reads the command lines of a process and its children for as long as they live."""
+
+    process: subprocess.Popen[str]
+    seen: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        super().__init__(daemon=True)
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def run(self) -> None:
+        while self.process.poll() is None:
+            for pid in _family(self.process.pid):
+                with suppress(OSError):
+                    line = Path(f"/proc/{pid}/cmdline").read_bytes()
+                    self.seen.add(line.replace(b"\0", b" ").decode(errors="replace"))
+            time.sleep(0.02)
+
+
+def _family(pid: int) -> list[int]:
+    found = [pid]
+    with suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(OSError):
+                for child in (task / "children").read_text().split():
+                    found += _family(int(child))
+    return found
+
+
+@dataclass
+class Mine:
+    """The folder, the pod and the files that a run may write to."""
+
+    folder: Path
+    watched: Watched
+
+    @property
+    def target(self) -> Path:
+        return self.folder / "target"
+
+    @property
+    def last_words(self) -> Path:
+        return self.folder / "termination-log"
+
+    def run(
+        self, uri: str, extra: Mapping[str, str], *arguments: str, strike: Callable[[subprocess.Popen[str]], None]
+    ) -> tuple[Result, set[str]]:
+        """Run the command with everything switched on that talks; return its result and what /proc showed."""
+        self.last_words.touch()
+        own = {
+            **self.watched.environment,
+            "HF_HOME": str(self.folder / "scratch"),
+            "AIM_TERMINATION_LOG": str(self.last_words),
+            "STALL_TIMEOUT": "2",
+        }
+        process = start("--log-level", "debug", "download", uri, self.target, *arguments, extra={**own, **extra})
+        watcher = Watcher(process)
+        watcher.start()
+        strike(process)
+        result = finish(process)
+        watcher.join()
+        return result, watcher.seen
+
+    def leaks(self, result: Result, processes: Iterable[str], secrets: Iterable[str]) -> list[str]:
+        """Return where a secret is found: in what was said, written, patched or shown by the system."""
+        places = {
+            "stdout": result.stdout,
+            "stderr": result.stderr,
+            "status": json.dumps(self.watched.api.history("models", "llama")),
+            "patches": json.dumps([exchange.request.json for exchange in self.watched.api.exchanges]),
+            "last words": self.last_words.read_text(),
+            "processes": "\n".join(processes),
+        }
+        for place in (self.target, self.folder / "scratch"):
+            for root, _, names in os.walk(place):
+                for name in names:
+                    path = Path(root, name)
+                    places[str(path)] = str(path) + path.read_bytes().decode("latin-1")
+        wanted = set[str]().union(*map(spellings, secrets), {self.watched.pod.token})
+        return [f"{place}: {secret}" for place, text in places.items() for secret in wanted if secret in text]
