@@ -17,7 +17,7 @@ from downloader.sources.answers import meaning
 from downloader.sources.digest_fields import LENGTHS, published
 from downloader.sources.names import check_names
 from downloader.volume.checksums import MARKER, parse
-from downloader.wire import RangeRequest, Refusal
+from downloader.wire import RangeRequest, Refusal, content_length, total_length
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,12 +27,11 @@ if TYPE_CHECKING:
     from downloader.wire import Reply, Web
 
 CHECKSUM_FILES = (MARKER, "SHA256SUMS")
-CONTENT_RANGE_TOTAL = re.compile(r"bytes \d+-\d+/(\d+)")
 FRAGMENT = re.compile(r"(sha256|sha512|sha1|md5)[=:]([0-9a-fA-F]+)")
 HEAD_WORKERS = 8
 HINT = "give credentials with AIM_HTTP_TOKEN, AIM_HTTP_HEADERS or ~/.netrc"
 MAX_CHECKSUMS = 256 << 20
-OK, PARTIAL = 200, 206
+OK, PARTIAL, UNSATISFIABLE = 200, 206, 416
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +68,11 @@ class HttpAddress:
         """The URI names a folder."""
         return urlsplit(self.url).path.endswith("/")
 
+    def below(self, path: str) -> str:
+        """Return the URL of a file in the folder; a query, which may hold a signature, is for every file."""
+        parts = urlsplit(self.url)
+        return urlunsplit(parts._replace(path=parts.path + quote(path)))
+
     @property
     def name(self) -> str:
         """The last part of the path, decoded."""
@@ -92,11 +96,15 @@ class HttpSource:
         self._address = HttpAddress.parse(uri)
         self._web = web
         self._headers = _credentials(self._address, headers, netrc_file)
+        self._probed: dict[str, RemoteFile] = {}
+        """What was learned of a folder's files before passing trouble made us list it again."""
 
     def manifest(self) -> Manifest:
         """Return the manifest; sizes and validators come from one request for each file."""
         if self._address.folder:
-            return self._folder()
+            manifest = self._folder()
+            self._probed.clear()
+            return manifest
         file = self._probe(self._address.url, self._address.name)
         if self._address.digest is not None:
             file = replace(file, digests=(self._address.digest,))
@@ -114,11 +122,13 @@ class HttpSource:
         """Nothing to release: connections belong to the run."""
 
     def _folder(self) -> Manifest:
+        if self._address.digest is not None:
+            raise UsageError(f"{self._uri} is a folder: a digest in the URI is for a single file")
         name, content = self._checksums()
-        digests = {path: digest for path, digest in parse(content).files.items() if path not in CHECKSUM_FILES}
+        digests = {path: digest for path, digest in parse(content).files.items() if path not in (name, MARKER)}
         check_names(digests, self._uri)
         with ThreadPoolExecutor(HEAD_WORKERS, thread_name_prefix="head") as pool:
-            found = pool.map(lambda path: self._probe(self._address.url + quote(path), path), digests)
+            found = pool.map(self._probe_below, digests)
             files = [replace(file, digests=(Digest(Algorithm.SHA256, digests[file.path]),)) for file in found]
         files.sort(key=lambda file: file.path)
         if not files:
@@ -127,7 +137,7 @@ class HttpSource:
 
     def _checksums(self) -> tuple[str, bytes]:
         for name in CHECKSUM_FILES:
-            reply = self._web.fetch(self._address.url + name, headers=self._headers, limit=MAX_CHECKSUMS)
+            reply = self._web.fetch(self._address.below(name), headers=self._headers, limit=MAX_CHECKSUMS)
             if reply.status == OK:
                 return name, reply.body
             refusal = Refusal(reply.status, reply.url, reply.headers, reply.body)
@@ -139,6 +149,11 @@ class HttpSource:
             hint="name a single file, or put a checksum list into the folder",
         )
 
+    def _probe_below(self, path: str) -> RemoteFile:
+        if path not in self._probed:
+            self._probed[path] = self._probe(self._address.below(path), path)
+        return self._probed[path]
+
     def _probe(self, url: str, path: str) -> RemoteFile:
         """Ask for size, validator and digests: by HEAD, else by the first byte of a GET."""
         reply = self._web.fetch(url, method="HEAD", headers=self._headers, limit=0)
@@ -146,35 +161,39 @@ class HttpSource:
         if size is None:
             reply = self._web.fetch(url, headers=self._headers, public_headers={"range": "bytes=0-0"}, limit=0)
             size = _length(reply)
-        if reply.status not in (OK, PARTIAL):
+        if reply.status not in (OK, PARTIAL) and size is None:
             raise meaning(Refusal(reply.status, reply.url, reply.headers, b""), shown_url(url), hint=HINT)
         if size is None:
             raise ProtocolFailed(f"{shown_url(url)} does not tell how many bytes the file has")
         tag, modified = reply.headers.get("etag"), reply.headers.get("last-modified")
         validator = tag or (f"modified:{modified}" if modified else None)
         if not self._address.folder:
-            path = _disposition(reply) or path
+            path = proposed_name(reply) or path
         digests = published(reply.headers, whole=reply.status == OK)
         return RemoteFile(path, size, digests, validator, url)
 
 
 def _length(reply: Reply) -> int | None:
+    """Return the size of the file that an answer speaks of; None if it does not tell."""
     if reply.status == PARTIAL:
-        match = CONTENT_RANGE_TOTAL.fullmatch(reply.headers.get("content-range", "").strip())
-        return int(match.group(1)) if match else None
-    if reply.headers.get("content-encoding", "identity") not in ("", "identity"):
+        return total_length(reply.headers)
+    if reply.status == UNSATISFIABLE:
+        # What has no bytes has no first one.
+        return 0 if total_length(reply.headers) == 0 else None
+    if reply.status != OK or reply.headers.get("content-encoding", "identity") not in ("", "identity"):
         return None
-    length = reply.headers.get("content-length", "")
-    return int(length) if reply.status == OK and length.isdigit() else None
+    return content_length(reply.headers)
 
 
-def _disposition(reply: Reply) -> str | None:
+def proposed_name(reply: Reply) -> str | None:
+    """Return the name that the server proposes for the file: of its path only the last part, as RFC 6266 wants it."""
     value = reply.headers.get("content-disposition")
     if not value:
         return None
     message = email.message.Message()
     message["content-disposition"] = value
-    return message.get_filename()
+    name = (message.get_filename() or "").replace("\\", "/").rpartition("/")[2]
+    return name if name not in ("", ".", "..") else None
 
 
 def _credentials(address: HttpAddress, headers: Mapping[str, str], netrc_file: Path | None) -> dict[str, str]:
@@ -185,7 +204,7 @@ def _credentials(address: HttpAddress, headers: Mapping[str, str], netrc_file: P
     if "authorization" not in chosen and netrc_file is not None and netrc_file.is_file():
         try:
             entry = netrc.netrc(str(netrc_file)).authenticators(urlsplit(address.url).hostname or "")
-        except (netrc.NetrcParseError, OSError) as error:
+        except (netrc.NetrcParseError, OSError, UnicodeError) as error:
             raise ConfigurationError(f"{netrc_file} cannot be read: {error}", hint="mend or remove it") from error
         if entry is not None:
             secret = f"{entry[0]}:{entry[2]}"

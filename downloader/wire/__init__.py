@@ -3,8 +3,8 @@
 httpx2's own parser costs two to four times the CPU of a plain read, which matters for bodies and for nothing else.
 """
 
-from downloader.wire.ranges import RangeRequest
+from downloader.wire.ranges import RangeRequest, content_length, total_length
 from downloader.wire.refusal import Refusal
 from downloader.wire.web import Reply, Web
 
-__all__ = ["RangeRequest", "Refusal", "Reply", "Web"]
+__all__ = ["RangeRequest", "Refusal", "Reply", "Web", "content_length", "total_length"]

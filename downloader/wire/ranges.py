@@ -23,7 +23,7 @@ NUMBER = "[0-9]{1,19}"
 """Not more digits than any file's size has, and no others than those of ASCII."""
 CONTENT_LENGTH = re.compile(NUMBER)
 CONTENT_RANGE = re.compile(rf"bytes ({NUMBER})-({NUMBER})/({NUMBER}|\*)")
-UNSATISFIED_RANGE = re.compile(rf"bytes \*/({NUMBER})")
+RANGE_OF = re.compile(rf"bytes (?:{NUMBER}-{NUMBER}|\*)/({NUMBER})")
 SKIP_PIECE = 1 << 18
 MODIFIED = "modified:"
 """Begins a validator that is a Last-Modified date, for servers without entity tags."""
@@ -115,6 +115,13 @@ def content_length(headers: Mapping[str, str]) -> int | None:
     return int(text) if CONTENT_LENGTH.fullmatch(text) else None
 
 
+def total_length(headers: Mapping[str, str]) -> int | None:
+    """Return the size of the whole file by `Content-Range`; None where it does not tell."""
+    text = headers.get("content-range", "").strip()
+    found = RANGE_OF.fullmatch(text)
+    return int(found.group(1)) if found else None
+
+
 def checked_body(request: RangeRequest, response: httpx2.Response) -> SpanBody:
     """Return the body of a 200 or 206 answer if it is what was asked for; raise one of our errors otherwise."""
     where = shown_url(request.url)
@@ -145,9 +152,8 @@ def _compressed(request: RangeRequest, headers: Mapping[str, str]) -> bool:
     """Tell whether the server compressed the file for us; one that is kept compressed still has the listed size."""
     if headers.get("content-encoding", "identity").lower() in ("", "identity"):
         return False
-    found = CONTENT_RANGE.fullmatch(headers.get("content-range", "").strip())
-    size = found.group(3) if found else headers.get("content-length")
-    return size != str(request.size)
+    total = total_length(headers) if "content-range" in headers else content_length(headers)
+    return total != request.size
 
 
 def _whole_body(request: RangeRequest, announced: int | None, where: str) -> tuple[int, int]:
@@ -192,7 +198,7 @@ def _opaque(tag: str) -> str:
 def unsatisfied(request: RangeRequest, headers: Mapping[str, str]) -> DownloadError:
     """Return what a 416 means: the file has another size now, or the server cannot do this range."""
     where = shown_url(request.url)
-    match = UNSATISFIED_RANGE.fullmatch(headers.get("content-range", "").strip())
-    if match and int(match.group(1)) != request.size:
-        return SourceChanged(f"{where} has {match.group(1)} bytes now, it was listed with {request.size}")
+    total = total_length(headers)
+    if total is not None and total != request.size:
+        return SourceChanged(f"{where} has {total} bytes now, it was listed with {request.size}")
     return RangeIgnored(f"{where} refuses {request.span}")

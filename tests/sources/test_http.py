@@ -1,0 +1,230 @@
+"""Plain web servers: what a URI means, what a probe learns, and what a folder must say of itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from downloader.artifact import Algorithm, Digest
+from downloader.errors import (
+    AccessDenied,
+    ConfigurationError,
+    DownloadError,
+    ProtocolFailed,
+    SourceNotFound,
+    UsageError,
+)
+from downloader.sources.http import HttpAddress, HttpSource, proposed_name
+from downloader.wire import Reply, Web
+from downloader.wire.tls import trust
+from tests.servers.broken import BrokenWeb, NoLength, compressed, moved
+from tests.servers.faults import FOREVER, Answer, Headers
+from tests.sources.reading import read
+from tests.unit.planes import plane_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CONTENT = b"0123456789" * 1000
+SHA256 = "ab" * 32
+
+
+@pytest.fixture
+def plane() -> Iterator[Web]:
+    with plane_of(trust(verify=False)) as web:
+        yield web
+
+
+@pytest.fixture
+def server() -> Iterator[BrokenWeb]:
+    with BrokenWeb() as web:
+        yield web
+
+
+@pytest.mark.parametrize(
+    ("uri", "url"),
+    [
+        ("http://host/a.bin", "http://host/a.bin"),
+        ("HTTP://Host:8080/a.bin", "http://host:8080/a.bin"),
+        ("https://host", "https://host/"),
+        ("http://host/a b/ä.bin", "http://host/a%20b/%C3%A4.bin"),
+        ("http://host/a%20b%2Fc", "http://host/a%20b%2Fc"),
+        ("http://host/a?sig=x%2By&z=#sha256=" + SHA256, "http://host/a?sig=x%2By&z="),
+        ("http://me:word@host/a", "http://host/a"),
+        ("http://[fd00::1]:81/a", "http://[fd00::1]:81/a"),
+    ],
+)
+def test_a_uri_is_what_is_fetched_without_its_secrets(uri: str, url: str) -> None:
+    assert HttpAddress.parse(uri).url == url
+
+
+@pytest.mark.parametrize("uri", ["http:///a", "http://", "http://host:port/a", "http://host:99999/a", "http://[fd00/a"])
+def test_what_names_no_host_is_no_web_address(uri: str) -> None:
+    with pytest.raises(UsageError):
+        HttpAddress.parse(uri)
+
+
+@pytest.mark.parametrize(
+    ("fragment", "digest"),
+    [
+        (f"sha256={SHA256}", Digest(Algorithm.SHA256, SHA256)),
+        (f"sha256:{SHA256.upper()}", Digest(Algorithm.SHA256, SHA256)),
+        ("md5=" + "0" * 32, Digest(Algorithm.MD5, "0" * 32)),
+        ("sha512=" + "0" * 128, Digest(Algorithm.SHA512, "0" * 128)),
+        ("", None),
+    ],
+)
+def test_a_fragment_is_a_digest(fragment: str, digest: Digest | None) -> None:
+    assert HttpAddress.parse(f"http://host/a#{fragment}").digest == digest
+
+
+@pytest.mark.parametrize("fragment", ["readme", "sha256=ab", "sha256=" + "x" * 64, "md5=" + SHA256, "sha3=" + SHA256])
+def test_any_other_fragment_is_a_mistake(fragment: str) -> None:
+    with pytest.raises(UsageError, match="sha256"):
+        HttpAddress.parse(f"http://host/a#{fragment}")
+
+
+@pytest.mark.parametrize(
+    ("disposition", "name"),
+    [
+        ('attachment; filename="model.gguf"', "model.gguf"),
+        ("attachment; filename=model.gguf", "model.gguf"),
+        ("attachment; filename*=UTF-8''na%C3%AFve%20model.gguf", "naïve model.gguf"),
+        ('attachment; filename="../../etc/passwd"', "passwd"),
+        ('attachment; filename="/etc/passwd"', "passwd"),
+        ('attachment; filename="C:\\\\models\\\\a.bin"', "a.bin"),
+        ("attachment; filename*=UTF-8''..%2F..%2Fa.bin", "a.bin"),
+        ('attachment; filename=".."', "file"),
+        ('attachment; filename="a/.."', "file"),
+        ('attachment; filename=""', "file"),
+        ("attachment", "file"),
+        ("filename", "file"),
+        ("", "file"),
+    ],
+)
+def test_a_file_is_called_what_the_server_calls_it_without_any_path(
+    server: BrokenWeb, plane: Web, disposition: str, name: str
+) -> None:
+    url = server.put("file", CONTENT, headers={"Content-Disposition": disposition})
+    assert [file.path for file in HttpSource(url, plane, {}).manifest().files] == [name]
+
+
+@pytest.mark.parametrize("name", [".downloading", ".artifact.sha256", "x" * 300])
+def test_a_name_that_cannot_be_is_refused(server: BrokenWeb, plane: Web, name: str) -> None:
+    url = server.put("file", CONTENT, headers={"Content-Disposition": f"attachment; filename={name}"})
+    with pytest.raises(ConfigurationError, match="refused"):
+        HttpSource(url, plane, {}).manifest()
+
+
+@given(st.text(max_size=60))
+def test_whatever_stands_in_theproposed_name_is_a_name_or_none(text: str) -> None:
+    name = proposed_name(Reply(200, "http://host/a", {"content-disposition": f"attachment; {text}"}, b""))
+    assert name is None or (name and "/" not in name and name not in (".", ".."))
+
+
+@pytest.mark.parametrize("content", [CONTENT, b""], ids=["with bytes", "without any"])
+@pytest.mark.parametrize("status", [None, 401, 403, 404, 405, 501])
+def test_a_file_is_known_by_its_head_or_by_its_first_byte(
+    server: BrokenWeb, plane: Web, content: bytes, status: int | None
+) -> None:
+    url = server.put("file", content)
+    if status is not None:
+        server.faults.add(Answer(status), method="HEAD", times=FOREVER)
+    source = HttpSource(url, plane, {})
+    (file,) = source.manifest().files
+    assert file.size == len(content)
+    assert read(source, file) == content
+
+
+@pytest.mark.parametrize(
+    ("headers", "validator"),
+    [
+        ({"ETag": '"v1"'}, '"v1"'),
+        ({"ETag": None, "Last-Modified": "Wed, 21 Oct 2015 07:28:00 GMT"}, "modified:Wed, 21 Oct 2015 07:28:00 GMT"),
+        ({"ETag": None}, None),
+    ],
+)
+def test_a_file_is_pinned_by_what_the_server_offers(
+    server: BrokenWeb, plane: Web, headers: dict[str, str | None], validator: str | None
+) -> None:
+    url = server.put("file", CONTENT, headers=headers)
+    assert HttpSource(url, plane, {}).manifest().files[0].validator == validator
+
+
+def test_a_file_of_untold_size_is_refused(server: BrokenWeb, plane: Web) -> None:
+    url = server.put("file", CONTENT)
+    for fault in (compressed(CONTENT), Headers({"Content-Range": "bytes */*"}), Headers({"Content-Range": None})):
+        server.faults.clear()
+        server.faults.add(NoLength(), method="HEAD")
+        server.faults.add(fault, method="GET")
+        with pytest.raises(ProtocolFailed, match="how many bytes"):
+            HttpSource(url, plane, {}).manifest()
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(404, SourceNotFound), (410, SourceNotFound), (401, AccessDenied), (403, AccessDenied)]
+)
+def test_what_may_not_be_had_is_said_plainly(
+    server: BrokenWeb, plane: Web, status: int, kind: type[DownloadError]
+) -> None:
+    url = server.put("file", CONTENT)
+    server.faults.add(Answer(status), times=FOREVER)
+    with pytest.raises(kind, match=f"{url}.*{status}"):
+        HttpSource(url, plane, {}).manifest()
+    server.faults.clear()
+    source = HttpSource(url, plane, {})
+    (file,) = source.manifest().files
+    server.faults.add(Answer(status), times=FOREVER)
+    with pytest.raises(kind, match=f"{url}.*{status}"):
+        read(source, file)
+
+
+@pytest.mark.parametrize(
+    ("uri", "headers", "netrc", "sent"),
+    [
+        ("http://HOST/f", {}, "", None),
+        ("http://HOST/f", {"Authorization": "Bearer a"}, "", "Bearer a"),
+        ("http://HOST/f", {}, "machine 127.0.0.1 login me password word", "Basic bWU6d29yZA=="),
+        ("http://HOST/f", {}, "default login me password word", "Basic bWU6d29yZA=="),
+        ("http://HOST/f", {}, "machine other login me password word", None),
+        ("http://HOST/f", {"Authorization": "Bearer a"}, "machine 127.0.0.1 login me password word", "Bearer a"),
+        ("http://me:word@HOST/f", {"Authorization": "Bearer a"}, "default login x password y", "Basic bWU6d29yZA=="),
+        ("http://me:w%20d@HOST/f", {}, "", "Basic bWU6dyBk"),
+    ],
+)
+def test_the_uri_beats_the_environment_and_that_beats_netrc(  # noqa: PLR0917 - a table
+    server: BrokenWeb, plane: Web, tmp_path: Path, uri: str, headers: dict[str, str], netrc: str, sent: str | None
+) -> None:
+    server.put("f", CONTENT)
+    (tmp_path / "netrc").write_text(netrc + "\n")
+    host = f"127.0.0.1:{server.server.port}"
+    HttpSource(uri.replace("HOST", host), plane, headers, tmp_path / "netrc").manifest()
+    assert server.log.records()[0].request.headers.get("authorization") == sent
+
+
+@pytest.mark.parametrize("content", [b"machine", b"machine a login \xff\xfe password b\n"])
+def test_a_netrc_that_cannot_be_read_is_named(plane: Web, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "netrc").write_bytes(content)
+    with pytest.raises(ConfigurationError, match="netrc"):
+        HttpSource("http://host/f", plane, {}, tmp_path / "netrc")
+
+
+def test_a_redirected_file_keeps_its_own_name(server: BrokenWeb, plane: Web) -> None:
+    target = server.put("objects/0f3a", CONTENT)
+    url = server.put("model.gguf", CONTENT)
+    server.faults.add(moved(target), path="/model.gguf", times=FOREVER)
+    source = HttpSource(url, plane, {})
+    (file,) = source.manifest().files
+    assert (file.path, file.locator) == ("model.gguf", url)
+    assert read(source, file) == CONTENT
+
+
+def test_names_are_decoded_once(server: BrokenWeb, plane: Web) -> None:
+    url = server.put("a%41 ä.bin", CONTENT).rpartition("/")[0] + "/" + quote("a%41 ä.bin")
+    (file,) = HttpSource(url, plane, {}).manifest().files
+    assert file.path == "a%41 ä.bin"
