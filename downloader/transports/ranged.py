@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from sys import maxsize
 from typing import TYPE_CHECKING
@@ -37,8 +38,11 @@ WAITING_BUFFERS = 12
 """Buffers besides those that are being filled: they wait for their turn to be hashed."""
 DELIVERIES = 16
 """Small files that wait for the disk at once: they share its syncs, and the workers go on meanwhile."""
-GRACE = 10.0
-"""Seconds that workers get to end after a cancellation; one that hangs in the file system is left behind."""
+GRACE = 4.0
+"""Seconds that all together get to end after a cancellation; who hangs in the file system is left behind.
+
+Less than the whole run gets, so that the lease is let go also when a connection cannot be woken.
+"""
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +96,7 @@ class Ranged:
         self._refetched: set[str] = set()
         self._places = threading.BoundedSemaphore(16 * DELIVERIES)
         self._deliveries = ThreadPoolExecutor(DELIVERIES, thread_name_prefix="delivery")
+        self._delivering: set[Future[None]] = set()
 
     def fetch(self, files: Sequence[RemoteFile], landing: Landing) -> None:
         """Bring every file home."""
@@ -106,10 +111,19 @@ class Ranged:
         for worker in crew:
             while worker.is_alive() and self._cancellation.reason is None:
                 worker.join(0.5)
-        for worker in crew:
-            worker.join(GRACE if worker.is_alive() else None)
-        self._deliveries.shutdown(wait=self._cancellation.reason is None)
+        self._end(crew)
         self._cancellation.check()
+
+    def _end(self, crew: Sequence[threading.Thread]) -> None:
+        """Wait for everybody, but after a cancellation not for ever.
+
+        A delivery that went on while the next attempt opens the same partial would name what is only half there.
+        """
+        deadline = time.monotonic() + GRACE
+        for worker in crew:
+            worker.join(max(0.0, deadline - time.monotonic()))
+        self._deliveries.shutdown(wait=False, cancel_futures=True)
+        wait(list(self._delivering), max(0.0, deadline - time.monotonic()))
 
     def _work(self, landing: Landing) -> None:
         """Run one worker until nothing is left to do."""
@@ -172,7 +186,7 @@ class Ranged:
 
     def _begin(self, file: RemoteFile, landing: Landing) -> tuple[Work, Span | None] | None:
         try:
-            work = Work(file, landing.begin(file))
+            work = Work(file, landing.begin(file), self._cancellation.check)
         except DownloadError as error:
             with self._lock:
                 self._beginning -= 1
@@ -191,24 +205,25 @@ class Ranged:
 
     def _fetch_span(self, work: Work, span: Span) -> DownloadError | None:
         """Fetch a span buffer by buffer; return what went wrong with this file. Errors of the run are raised."""
-        body = self._source.open(work.file, span)
         try:
-            if work.error is not None:
-                return work.error  # given up while this thread waited for its turn
-            with self._cancellation.waking(body.interrupt):
-                position = span.start
-                while position < span.stop:
-                    position += self._fill(work, body, position, span.stop)
-                with self._meter.waiting_for_network():
-                    body.readinto(memoryview(bytearray(1)))
+            with closing(self._source.open(work.file, span)) as body:
+                if work.error is not None:
+                    return work.error  # given up while this thread waited for its turn
+                self._read_span(work, body, span)
         except DownloadError as error:
             self._cancellation.check()
             if error.verdict is Verdict.STOP:
                 raise
             return error
-        finally:
-            body.close()
         return None
+
+    def _read_span(self, work: Work, body: Body, span: Span) -> None:
+        with self._cancellation.waking(body.interrupt):
+            position = span.start
+            while position < span.stop:
+                position += self._fill(work, body, position, span.stop)
+            with self._meter.waiting_for_network():
+                body.readinto(memoryview(bytearray(1)))
 
     def _fill(self, work: Work, body: Body, position: int, stop: int) -> int:
         """Read one buffer, write it and hand it to the hasher; return how many bytes it brought."""
@@ -256,7 +271,9 @@ class Ranged:
                 else:
                     while not self._places.acquire(timeout=0.5):
                         self._cancellation.check()
-                    self._deliveries.submit(self._guarded, lambda: self._deliver_later(work, landing))
+                    delivery = self._deliveries.submit(self._guarded, lambda: self._deliver_later(work, landing))
+                    self._delivering.add(delivery)
+                    delivery.add_done_callback(self._delivering.discard)
                 return
         with self._lock:
             work.in_flight -= 1

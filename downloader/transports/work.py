@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Span
+from downloader.errors import VolumeError
 from downloader.integrity import Hasher
 
 if TYPE_CHECKING:
@@ -26,7 +27,9 @@ class Work:
     span takes everything that is ready behind it along.
     """
 
-    def __init__(self, file: RemoteFile, partial: Partial) -> None:
+    def __init__(self, file: RemoteFile, partial: Partial, check: Callable[[], None]) -> None:
+        """`check` raises when the run ends: what is on the volume already may take minutes to be hashed."""
+        self._check = check
         self.file = file
         self.partial = partial
         self.error: DownloadError | None = None
@@ -97,7 +100,10 @@ class Work:
         view = memoryview(bytearray(min(READ_BACK, length)))
         position, stop = self._hashed, self._hashed + length
         while position < stop:
+            self._check()
             count = self.partial.readinto(position, view[: stop - position])
+            if not count:
+                raise VolumeError(f"{self.file.path}: the volume lost what was written", hint="run again")
             self._hasher.update(view[:count])
             position += count
 

@@ -123,6 +123,17 @@ def test_nothing_is_left_open(tls: ssl.SSLContext) -> None:
 
 
 @pytest.mark.parametrize("kept", [b"Connection: close", b"Connection: keep-alive"])
+def test_an_interruption_wakes_a_reader_whatever_becomes_of_its_connection(tls: ssl.SSLContext, kept: bytes) -> None:
+    with plane_of(tls, read=20) as web, Raw([answer(b"Content-Length: 10", kept, body=b"01234")]) as server:
+        body = web.open(RangeRequest(server.url, Span(0, SIZE), SIZE))
+        assert body.readinto(memoryview(bytearray(5))) == 5
+        threading.Timer(0.05, body.interrupt).start()
+        with pytest.raises(SourceUnavailable):
+            body.readinto(memoryview(bytearray(5)))
+        body.close()
+
+
+@pytest.mark.parametrize("kept", [b"Connection: close", b"Connection: keep-alive"])
 def test_ending_the_run_wakes_readers_and_lets_nothing_begin(tls: ssl.SSLContext, kept: bytes) -> None:
     half = answer(b"Content-Length: 10", kept, body=b"01234")
     with plane_of(tls, read=20) as web, Raw([half]) as server:
