@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-AT_ONCE = 64
+AT_ONCE = 16
 WAITING = 16 * AT_ONCE
 """Files that may wait for the disk; who brings more waits, too."""
 

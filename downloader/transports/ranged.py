@@ -10,7 +10,6 @@ import logging
 import threading
 import time
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from sys import maxsize
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 from downloader.artifact import Span
 from downloader.errors import DownloadError, IntegrityError, InternalError, Verdict
 from downloader.transports.buffers import Buffers
+from downloader.transports.deliveries import Deliveries
 from downloader.transports.work import Work
 
 if TYPE_CHECKING:
@@ -36,8 +36,6 @@ MEMORY = 80 << 20
 """Bytes of all buffers together."""
 WAITING_BUFFERS = 12
 """Buffers besides those that are being filled: they wait for their turn to be hashed."""
-DELIVERIES = 16
-"""Small files that wait for the disk at once: they share its syncs, and the workers go on meanwhile."""
 GRACE = 4.0
 """Seconds that all together get to end after a cancellation; who hangs in the file system is left behind.
 
@@ -94,9 +92,7 @@ class Ranged:
         self._works: list[Work] = []
         self._beginning = 0
         self._refetched: set[str] = set()
-        self._places = threading.BoundedSemaphore(16 * DELIVERIES)
-        self._deliveries = ThreadPoolExecutor(DELIVERIES, thread_name_prefix="delivery")
-        self._delivering: set[Future[None]] = set()
+        self._deliveries = Deliveries(self._guarded)
 
     def fetch(self, files: Sequence[RemoteFile], landing: Landing) -> None:
         """Bring every file home."""
@@ -122,8 +118,7 @@ class Ranged:
         deadline = time.monotonic() + GRACE
         for worker in crew:
             worker.join(max(0.0, deadline - time.monotonic()))
-        self._deliveries.shutdown(wait=False, cancel_futures=True)
-        wait(list(self._delivering), max(0.0, deadline - time.monotonic()))
+        self._deliveries.end(max(0.0, deadline - time.monotonic()))
 
     def _work(self, landing: Landing) -> None:
         """Run one worker until nothing is left to do."""
@@ -269,11 +264,7 @@ class Ranged:
                 if work.file.size > self._shape.buffer_size:
                     self._deliver(work, landing)
                 else:
-                    while not self._places.acquire(timeout=0.5):
-                        self._cancellation.check()
-                    delivery = self._deliveries.submit(self._guarded, lambda: self._deliver_later(work, landing))
-                    self._delivering.add(delivery)
-                    delivery.add_done_callback(self._delivering.discard)
+                    self._deliveries.add(lambda: self._deliver(work, landing), self._cancellation.check)
                 return
         with self._lock:
             work.in_flight -= 1
@@ -281,12 +272,6 @@ class Ranged:
             if work.error is None or work.in_flight:
                 return
         self._leave(work, work.error, landing)
-
-    def _deliver_later(self, work: Work, landing: Landing) -> None:
-        try:
-            self._deliver(work, landing)
-        finally:
-            self._places.release()
 
     def _deliver(self, work: Work, landing: Landing) -> None:
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
 from contextlib import contextmanager
@@ -10,139 +9,33 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile, Span
+from downloader.artifact import RemoteFile, Span
 from downloader.cancellation import Cancellation
 from downloader.errors import (
     AccessDenied,
     Cancelled,
     DownloadError,
-    IntegrityError,
     InternalError,
     ProtocolFailed,
     SourceUnavailable,
     Stalled,
     VolumeError,
 )
-from downloader.meter import Meter
 from downloader.transports import ranged
-from downloader.transports.ranged import Ranged, Shape
+from downloader.transports.ranged import Shape
 from downloader.transports.work import Work
 from downloader.volume import Volume
 from tests.servers.blobs import Noise
+from tests.unit.homecoming import Run, file_of
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from downloader.volume import Partial
 
 PAGE = 4096
-SHAPE = Shape(connections=4, buffer_size=64 << 10, buffers=6, request=lambda _: 256 << 10)
 SOON = 10.0
-
-
-def file_of(path: str, content: bytes) -> RemoteFile:
-    return RemoteFile(path, len(content), (Digest(Algorithm.SHA256, hashlib.sha256(content).hexdigest()),))
-
-
-class Memory:
-    """A source in memory. `fault(path, position)` runs before bytes are handed out, and may raise or wait."""
-
-    def __init__(self, files: Mapping[str, bytes]) -> None:
-        self.contents = dict(files)
-        self.files = [file_of(path, content) for path, content in sorted(files.items())]
-        self.fault: Callable[[str, int], None] = lambda _path, _position: None
-        self.refuse: Callable[[str], None] = lambda _path: None
-        self.lock = threading.Lock()
-        self.open_bodies = 0
-        self.served = 0
-        self.most = 1 << 30
-        self.interrupted = threading.Event()
-
-    def manifest(self) -> Manifest:
-        return Manifest("hf://org/model", tuple(self.files))
-
-    def open(self, file: RemoteFile, span: Span) -> MemoryBody:
-        self.refuse(file.path)
-        with self.lock:
-            self.open_bodies += 1
-        return MemoryBody(self, file.path, span)
-
-    def close(self) -> None:
-        pass
-
-
-class MemoryBody:
-    def __init__(self, source: Memory, path: str, span: Span) -> None:
-        self._source, self._path = source, path
-        self._position, self._stop = span.start, span.stop
-
-    def readinto(self, view: memoryview, /) -> int:
-        if self._position < self._stop:
-            self._source.fault(self._path, self._position)
-        count = min(len(view), self._stop - self._position, self._source.most)
-        view[:count] = self._source.contents[self._path][self._position : self._position + count]
-        self._position += count
-        with self._source.lock:
-            self._source.served += count
-        return count
-
-    def interrupt(self) -> None:
-        self._source.interrupted.set()
-
-    def close(self) -> None:
-        with self._source.lock:
-            self._source.open_bodies -= 1
-
-
-class Land:
-    """A landing on a real volume."""
-
-    def __init__(self, volume: Volume) -> None:
-        self.volume = volume
-        self.delivered: list[str] = []
-        self.failed: dict[str, DownloadError] = {}
-        self.begin_fault: Callable[[str], None] = lambda _path: None
-        self.deliver_fault: Callable[[str], None] = lambda _path: None
-
-    def begin(self, file: RemoteFile) -> Partial:
-        self.begin_fault(file.path)
-        return self.volume.partial(file)
-
-    def deliver(self, partial: Partial, results: Mapping[Algorithm, str]) -> None:
-        self.deliver_fault(partial.file.path)
-        if results[Algorithm.SHA256] != partial.file.digests[0].value:
-            partial.discard()
-            raise IntegrityError(f"{partial.file.path} is damaged")
-        partial.commit(results[Algorithm.SHA256], "sha256")
-        self.delivered.append(partial.file.path)
-
-    def fail(self, file: RemoteFile, error: DownloadError) -> None:
-        assert file.path not in self.failed
-        self.failed[file.path] = error
-
-
-class Run:
-    def __init__(self, volume: Volume, files: Mapping[str, bytes], shape: Shape = SHAPE) -> None:
-        self.source = Memory(files)
-        self.landing = Land(volume)
-        self.cancellation = Cancellation()
-        self.meter = Meter()
-        self.transport = Ranged(self.source, self.meter, self.cancellation, shape)
-
-    def fetch(self) -> None:
-        try:
-            self.transport.fetch(self.source.files, self.landing)
-        finally:
-            assert eventually(lambda: self.source.open_bodies == 0)
-            assert not self.meter.suspicious
-
-    @property
-    def buffers_are_back(self) -> bool:
-        """Every buffer that was ever made is free again."""
-        buffers = self.transport._buffers  # noqa: SLF001 - a leak shows nowhere else
-        return len(buffers._free) + buffers._unmade == SHAPE.buffers  # noqa: SLF001
 
 
 @pytest.fixture
@@ -264,25 +157,21 @@ def test_what_stops_the_run_stops_everybody(
     assert "05.bin" not in run.landing.delivered
 
 
-def test_one_wrong_byte_costs_one_more_try_and_two_cost_the_file(volume: Volume) -> None:
-    for times, failed in ((1, []), (2, ["large.bin"])):
-        run = Run(volume, FILES)
-        right, seen = dict(run.source.contents), list[int]()
+@pytest.mark.parametrize(("times", "failed"), [(1, []), (2, ["large.bin"])])
+def test_wrong_bytes_once_cost_one_more_try_and_twice_the_file(volume: Volume, times: int, failed: list[str]) -> None:
+    run = Run(volume, FILES)
+    begun: list[str] = []
 
-        def flip(
-            path: str, position: int, run: Run = run, seen: list[int] = seen, right: dict[str, bytes] = right,
-            times: int = times,
-        ) -> None:  # fmt: skip
-            if path == "large.bin" and position == 0:
-                seen.append(position)
-                wrong = bytes([right[path][0] ^ 1]) + right[path][1:]
-                run.source.contents[path] = wrong if len(seen) <= times else right[path]
+    def flip(path: str, position: int) -> None:
+        if path == "large.bin" and position == 0:
+            begun.append(path)
+            run.source.contents[path] = b"wrong" + CONTENT[5:] if len(begun) <= times else CONTENT
 
-        run.source.fault = flip
-        run.fetch()
-        assert list(run.landing.failed) == failed
-        assert len(seen) == 2
-        assert run.buffers_are_back
+    run.source.fault = flip
+    run.fetch()
+    assert list(run.landing.failed) == failed
+    assert len(begun) == 2
+    assert run.buffers_are_back
 
 
 def test_a_cancellation_wakes_readers_and_leaves_within_the_grace(
@@ -297,7 +186,12 @@ def test_a_cancellation_wakes_readers_and_leaves_within_the_grace(
 
     run.source.fault = block
     monkeypatch.setattr(ranged, "GRACE", SOON)
-    ender = threading.Thread(target=lambda: (blocked.wait(SOON), run.cancellation.cancel(Stalled("no byte"))))
+
+    def end() -> None:
+        blocked.wait(SOON)
+        run.cancellation.cancel(Stalled("no byte"))
+
+    ender = threading.Thread(target=end)
     ender.start()
     with within(SOON / 2), pytest.raises(Stalled, match="no byte"):
         run.fetch()
@@ -317,7 +211,12 @@ def test_who_cannot_be_woken_is_left_behind_in_one_grace_for_all(
         raise SourceUnavailable("too late")
 
     run.source.fault = hang
-    canceller = threading.Thread(target=lambda: (inside.acquire(timeout=SOON), run.cancellation.cancel(Cancelled())))
+
+    def end() -> None:
+        inside.acquire(timeout=SOON)
+        run.cancellation.cancel(Cancelled())
+
+    canceller = threading.Thread(target=end)
     canceller.start()
     with within(1.7), pytest.raises(Cancelled):
         run.transport.fetch(run.source.files, run.landing)
