@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import certifi
+
 from downloader.errors import ProtocolDown
 
 if TYPE_CHECKING:
@@ -128,8 +130,12 @@ class Tuning:
 
     def _merged_trust(self, folder: Path) -> Path:
         """Write one file with the usual CAs and the user's: SSL_CERT_FILE replaces what hf_xet would trust."""
-        usual = Path(self.environment.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile or "/dev/null")
+        usual = self.environment.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile
+        bundles = (Path(usual) if usual else None, Path(certifi.where()), self.ca_bundle)
         merged = folder / "trust.pem"
-        texts = [path.read_text() for path in (usual, self.ca_bundle) if path is not None and path.is_file()]
-        merged.write_text("\n".join(texts))
+        try:
+            # Bytes: there may be remarks in any encoding between the certificates.
+            merged.write_bytes(b"\n".join(path.read_bytes() for path in bundles if path is not None and path.is_file()))
+        except OSError as error:
+            raise ProtocolDown(f"Xet cannot be told whom to trust: {error}") from error
         return merged
