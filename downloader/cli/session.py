@@ -106,7 +106,8 @@ class Session:
 
 
 def _leave_at_once(signum: int, _frame: FrameType | None) -> None:
-    leave(128 + signum)
+    # Nothing is flushed: the main thread may be in the middle of a write, or hang in it.
+    os._exit(128 + signum)
 
 
 def leave(status: int) -> None:

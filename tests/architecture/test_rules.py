@@ -1,0 +1,99 @@
+"""Rules that no linter checks: one environment, one voice, and a use for every error."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from pathlib import Path
+
+import pytest
+
+import downloader
+from downloader import errors
+from downloader.errors import DownloadError, Verdict
+
+PACKAGE = Path(downloader.__file__).parent
+DOCS = PACKAGE.parent / "docs"
+MODULES = {str(path.relative_to(PACKAGE)): ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
+COMPOSITION_ROOT = "__main__.py"
+SPEAKERS = {
+    "config/page.py",  # a program of its own, which writes the reference page
+    "__main__.py",
+    "cli/session.py",  # flushes what others wrote
+    "log.py",
+    "transports/xet/child.py",  # a process of its own
+}
+"""Who may touch the process's own streams."""
+CLASSES = {
+    name: kind
+    for name, kind in inspect.getmembers(errors, inspect.isclass)
+    if issubclass(kind, DownloadError) and kind is not DownloadError
+}
+
+
+def uses_of(tree: ast.Module, module: str, *names: str) -> list[int]:
+    """Return the lines that use `module.name`, or import the name from the module."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            if node.value.id == module and node.attr in names:
+                found.append(node.lineno)
+        elif isinstance(node, ast.ImportFrom) and node.module == module:
+            found += [node.lineno for alias in node.names if alias.name in names]
+    return found
+
+
+def test_there_is_something_to_check() -> None:
+    assert len(MODULES) > 80
+    assert len(CLASSES) > 15
+    assert uses_of(MODULES[COMPOSITION_ROOT], "os", "environ")
+
+
+@pytest.mark.parametrize("path", sorted(MODULES.keys() - {COMPOSITION_ROOT}))
+def test_only_the_composition_root_reads_the_environment(path: str) -> None:
+    assert uses_of(MODULES[path], "os", "environ", "environb", "getenv", "putenv", "unsetenv") == []
+
+
+@pytest.mark.parametrize("path", MODULES)
+def test_nobody_prints(path: str) -> None:
+    calls = [node for node in ast.walk(MODULES[path]) if isinstance(node, ast.Call)]
+    assert not [call.lineno for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"]
+
+
+@pytest.mark.parametrize("path", sorted(MODULES.keys() - SPEAKERS))
+def test_streams_are_handed_in(path: str) -> None:
+    assert uses_of(MODULES[path], "sys", "stdout", "stderr", "__stdout__", "__stderr__") == []
+
+
+def mentions(name: str) -> set[str]:
+    """Return the modules that make an error of this class, or choose it to be made."""
+    return {
+        path
+        for path, tree in MODULES.items()
+        if path != "errors.py"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load)
+    }
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_every_error_is_used_and_documented(name: str) -> None:
+    assert mentions(name), f"nobody raises {name}"
+    assert CLASSES[name].__doc__
+    assert f"| {name} |" in (DOCS / "exit-status.md").read_text()
+    assert name in (errors.__doc__ or "")
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_the_tree_in_the_docstring_is_the_tree(name: str) -> None:
+    (line,) = (line for line in (errors.__doc__ or "").splitlines() if f" {name} " in line)
+    kind = CLASSES[name]
+    assert kind.verdict.name in line
+    if name != "Cancelled":
+        assert f" {kind.exit_status} " in line
+
+
+def test_what_is_retried_or_switched_is_never_the_users_mistake() -> None:
+    for name, kind in CLASSES.items():
+        if kind.exit_status in (64, 66, 73, 77, 78):
+            assert kind.verdict is Verdict.STOP, name
