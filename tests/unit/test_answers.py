@@ -87,6 +87,10 @@ WRONG: dict[str, tuple[bytes, type[DownloadError]]] = {
     "a switch of protocols": (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", SourceUnavailable),
     "nothing, with success": (b"HTTP/1.1 204 No Content\r\n\r\n", SourceUnavailable),
     "a part without saying which": (answer(b"Content-Length: 10", status=b"206 P"), RangeIgnored),
+    "a part from another place": (
+        answer(b"Content-Length: 9", b"Content-Range: bytes 1-9/10", body=CONTENT[1:], status=b"206 P"),
+        RangeIgnored,
+    ),
     "a part of a strange kind": (answer(b"Content-Length: 10", b"Content-Range: lines 0-9/10"), RangeIgnored),
     "a part in other digits": (
         answer(b"Content-Length: 10", "Content-Range: bytes 0-²/10".encode("latin-1")),

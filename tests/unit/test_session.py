@@ -29,8 +29,8 @@ class Blocked:
 session = Session()
 session.cancellation.on_cancel(lambda: (sys.__stdout__.write("cancelled\\n"), sys.__stdout__.flush()))
 def hang():
-    sys.__stdout__.write("running\\n"); sys.__stdout__.flush()
     sys.stdout = sys.stderr = Blocked()
+    sys.__stdout__.write("running\\n"); sys.__stdout__.flush()
     time.sleep(60)
 session.run(hang)
 """
