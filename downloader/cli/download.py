@@ -106,7 +106,7 @@ class Download:
         web = make_web(self._uri, settings, self._environ, session.meter)
         source = make_source(self._uri, settings, web)
         bandwidth = Bandwidth(job.bandwidth, session.meter) if job.bandwidth else None
-        trusted = next(iter(bundles(self._uri, settings)), None)
+        trusted = bundles(self._uri, settings)
         tuning = Tuning(memory_limit(), job.stall_timeout, self._environ, settings.hub.home, trusted)
         shape = make_shape(self._uri, settings)
         workshop = Workshop(source, session.meter, shape, silence(settings), tuning, web.interrupt, bandwidth)

@@ -39,7 +39,7 @@ def _hub(uri: str, settings: Settings, web: Web) -> Source:
 def _s3(uri: str, settings: Settings, web: Web) -> Source:
     from downloader.sources.s3 import S3Source
 
-    return S3Source(uri, settings.s3, web)
+    return S3Source(uri, settings.s3, web, [settings.web.ca_bundle] if settings.web.ca_bundle else [])
 
 
 def _http(uri: str, settings: Settings, web: Web) -> Source:

@@ -13,6 +13,9 @@ from downloader.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+SYSTEM_BUNDLE = "ca-certificates.crt"
+"""What Debian calls the file with all certificates of its folder."""
+
 
 def trust(bundles: Iterable[Path] = (), *, verify: bool = True) -> ssl.SSLContext:
     """Return a context that trusts the system's store, certifi's and each PEM file of `bundles`.
@@ -32,3 +35,15 @@ def trust(bundles: Iterable[Path] = (), *, verify: bool = True) -> ssl.SSLContex
             hint = "it must be a readable PEM file with certificates"
             raise ConfigurationError(f"the CA bundle {bundle} cannot be loaded: {error}", hint=hint) from error
     return context
+
+
+def merged(bundles: Iterable[Path] = ()) -> bytes:
+    """Return the PEM text of all whom `trust` trusts, for clients of others: they take one file instead of their own.
+
+    Bytes, as there may be remarks in any encoding between the certificates. A bundle that is not there is left out:
+    `trust` has complained of it. Raises OSError when one cannot be read.
+    """
+    usual = ssl.get_default_verify_paths()
+    system = usual.cafile or (usual.capath and f"{usual.capath}/{SYSTEM_BUNDLE}") or "/dev/null"
+    paths = [Path(system), Path(certifi.where()), *bundles]
+    return b"\n".join(path.read_bytes() for path in paths if path.is_file())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import trustme
 
 if TYPE_CHECKING:
+    import datetime as dt
     from pathlib import Path
 
 
@@ -24,10 +25,11 @@ class Authority:
         self.certificate = self.issue("127.0.0.1", "::1", "localhost", "*.localhost")
         """PEM of key and chain for everything that listens on loopback."""
 
-    def issue(self, *names: str) -> Path:
-        """Return a PEM with key and certificate chain for these host names or addresses."""
-        path = self._folder / f"{names[0].replace('*', 'any').replace(':', '-')}.pem"
-        self._authority.issue_cert(*names).private_key_and_cert_chain_pem.write_to_path(str(path))
+    def issue(self, *names: str, until: dt.datetime | None = None) -> Path:
+        """Return a PEM with key and certificate chain for these host names or addresses, good until that moment."""
+        path = self._folder / f"{names[0].replace('*', 'any').replace(':', '-')}{'-until' if until else ''}.pem"
+        issued = self._authority.issue_cert(*names, not_after=until)
+        issued.private_key_and_cert_chain_pem.write_to_path(str(path))
         return path
 
     def server_context(self, certificate: Path | None = None) -> ssl.SSLContext:

@@ -31,7 +31,7 @@ def scratch(tmp_path: Path) -> Path:
 def tuning(
     scratch: Path, environment: Mapping[str, str] | None = None, *, memory: int = 1024 * MIB, bundle: Path | None = None
 ) -> Tuning:
-    return Tuning(memory, 120.0, environment or {}, scratch, bundle)
+    return Tuning(memory, 120.0, environment or {}, scratch, (bundle,) if bundle else ())
 
 
 @pytest.mark.parametrize(
@@ -132,16 +132,18 @@ def test_no_place_for_scratch_is_no_place_for_xet(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("usual", ["of the system", "of the user", "not there"])
-def test_a_ca_of_the_user_joins_the_usual_ones(scratch: Path, authority: Authority, tmp_path: Path, usual: str) -> None:
-    environment, others = {}, Path(certifi.where()).read_bytes()
+def test_a_ca_of_the_user_joins_the_usual_ones(
+    scratch: Path, authority: Authority, tmp_path: Path, usual: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = Path(certifi.where()).read_bytes()
     if usual != "of the system":
-        environment["SSL_CERT_FILE"] = str(tmp_path / "usual.pem")
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "usual.pem"))
     if usual == "of the user":
         others = b"# f\xfcr alle\n" + authority.bundle.read_bytes()
         (tmp_path / "usual.pem").write_bytes(others)
     mine = tmp_path / "mine.pem"
     mine.write_bytes(b"# m\xfcne\n" + authority.bundle.read_bytes())
-    with tuning(scratch, environment, bundle=mine).scratch() as child:
+    with tuning(scratch, bundle=mine).scratch() as child:
         merged = Path(child["SSL_CERT_FILE"]).read_bytes()
     assert mine.read_bytes() in merged
     assert others.strip().splitlines()[-2] in merged

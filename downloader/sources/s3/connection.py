@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import io
 import logging
+import tempfile
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from botocore import UNSIGNED
 from botocore.awsrequest import AWSResponse
@@ -22,12 +23,14 @@ from botocore.session import Session
 
 from downloader.artifact import shown_url
 from downloader.config.s3 import Authentication
-from downloader.errors import DownloadError, ProtocolFailed
+from downloader.errors import ConfigurationError, DownloadError, ProtocolFailed
 from downloader.sources.s3.errors import BARE, NO_CREDENTIALS, Answer, meaning
 from downloader.sources.s3.facts import Facts
+from downloader.wire.tls import merged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from botocore.awsrequest import AWSPreparedRequest
     from types_boto3_s3.client import S3Client
@@ -83,9 +86,12 @@ class _Content(io.BytesIO):
 class Connection:
     """An S3 service and who asks it. For many threads; the client is made when it is first needed."""
 
-    def __init__(self, settings: S3Settings, web: Web) -> None:
+    def __init__(self, settings: S3Settings, web: Web, bundles: Sequence[Path] = ()) -> None:
+        """`bundles` are PEM files with CAs to trust besides the usual ones and those of the settings."""
         self._settings = settings
         self._web = web
+        self._bundles = (*bundles, *settings.trusted)
+        self._trust: IO[bytes] | None = None
         self._lock = threading.Lock()
         self._made: S3Client | None = None
         self.unsigned = ""
@@ -218,8 +224,6 @@ class Connection:
         if settings.url is not None and not settings.sts_endpoint:
             # AWS_ENDPOINT_URL means S3. Without this the token service would be looked for there as well.
             session.set_config_variable("ignore_configured_endpoint_urls", value=True)
-        trusted = next(iter(settings.trusted), None)
-        session.set_config_variable("ca_bundle", str(trusted) if trusted else True)
         region = settings.region
         if not region:
             region = DEFAULT_REGION if settings.url else session.get_config_variable("region") or DEFAULT_REGION
@@ -237,12 +241,28 @@ class Connection:
             session.set_credentials(settings.access_key_id, settings.secret_access_key, settings.session_token or None)
             return "with the keys of the environment"
         else:
+            session.set_config_variable("ca_bundle", self._trust_file())
             credentials = session.get_credentials()
             if credentials is not None:
                 return f"with credentials from {credentials.method}"
             if settings.may_fall_back:
                 self.unsigned = NO_CREDENTIALS
         return f"unsigned ({self.unsigned})" if self.unsigned else "with no credentials"
+
+    def _trust_file(self) -> str:
+        """Return a file with all whom we trust, for providers of credentials, which talk for themselves."""
+        try:
+            self._trust = tempfile.NamedTemporaryFile("wb", prefix="trust-", suffix=".pem")  # noqa: SIM115 - stays with us
+            self._trust.write(merged(self._bundles))
+            self._trust.flush()
+        except OSError as error:
+            raise ConfigurationError(f"no scratch file can be written: {error}", hint="set TMPDIR") from error
+        return self._trust.name
+
+    def close(self) -> None:
+        """Remove the file of whom we trust."""
+        if self._trust is not None:
+            self._trust.close()
 
     def _send(self, request: AWSPreparedRequest, event_name: str, **_: object) -> AWSResponse:
         """Carry a prepared request over our wire; those for an object's bytes are taken out instead."""

@@ -89,7 +89,7 @@ UNAUTHORIZED, FORBIDDEN, LOST, CHANGED, BUSY, BROKEN = 401, 403, 404, 412, 429, 
 LIBRARY: tuple[tuple[tuple[type[Exception], ...], type[DownloadError], str, str], ...] = (
     ((exceptions.NoCredentialsError,), AccessDenied, NO_CREDENTIALS, KEYS),
     ((exceptions.PartialCredentialsError,), ConfigurationError, "the S3 credentials are incomplete: {why}", KEYS),
-    ((exceptions.SSLError,), UntrustedServer, "AWS's token service is not trusted: {why}", "check AWS_CA_BUNDLE"),
+    ((exceptions.SSLError,), UntrustedServer, "AWS's token service is not trusted: {why}", "set AWS_CA_BUNDLE"),
     (
         (exceptions.HTTPClientError, exceptions.ConnectionError),
         SourceUnavailable,

@@ -23,6 +23,7 @@ from downloader.wire import RangeRequest, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from downloader.artifact import Span
     from downloader.config.s3 import S3Settings
@@ -42,12 +43,13 @@ log = logging.getLogger(__name__)
 class S3Source:
     """Lists and reads what an `s3://` URI names: everything below a folder, or one object."""
 
-    def __init__(self, uri: str, settings: S3Settings, web: Web) -> None:
+    def __init__(self, uri: str, settings: S3Settings, web: Web, bundles: Sequence[Path] = ()) -> None:
+        """`bundles` are PEM files with CAs to trust besides the usual ones and those of the settings."""
         self._uri = uri
         self._address = S3Address.parse(uri)
         self._web = web
         self._workers = settings.max_workers
-        self._connection = Connection(settings, web)
+        self._connection = Connection(settings, web, bundles)
         self._facts: dict[tuple[str, str | None], Facts] = {}
         """What was learned about an object, kept for when passing trouble makes us list again."""
         self._versions = True
@@ -101,7 +103,8 @@ class S3Source:
         return self._read(file, span, file.version if self._versions else None, self._connection.presign)
 
     def close(self) -> None:
-        """Nothing to release: connections belong to the run."""
+        """Release what the credentials needed; connections belong to the run."""
+        self._connection.close()
 
     def _read(self, file: RemoteFile, span: Span, version: str | None, sign: Signer | None = None) -> Body:
         with self._translated(self._address.uri_of(file.locator)):

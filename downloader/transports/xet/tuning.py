@@ -8,18 +8,16 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
-import ssl
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import certifi
-
 from downloader.errors import ProtocolDown
+from downloader.wire.tls import merged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from downloader.sources import XetAccess
     from downloader.transports.xet.child import Order
@@ -31,6 +29,7 @@ SMALL_MEMORY, LARGE_MEMORY = 512 * MIB, 2048 * MIB
 PREFIX = "HF_XET_"
 HIGH_PERFORMANCE = ("HF_XET_HIGH_PERFORMANCE", "HF_XET_HP")
 HIGH_PERFORMANCE_NEEDS = 16 << 30
+TRUST = "trust.pem"
 OURS = {"HF_XET_LOG_DEST", "HF_XET_CACHE", "HF_XET_TELEMETRY_ENABLED"}
 PASSED_ON = (
     "PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "PYTHONPATH", "RUST_LOG", "SSL_CERT_FILE", "SSL_CERT_DIR",
@@ -49,8 +48,8 @@ class Tuning:
     stall_timeout: float
     environment: Mapping[str, str]
     scratch_folder: Path
-    ca_bundle: Path | None = None
-    """A CA to trust besides the others."""
+    bundles: Sequence[Path] = ()
+    """PEM files with CAs to trust besides the usual ones."""
 
     @property
     def streams(self) -> int:
@@ -124,18 +123,15 @@ class Tuning:
         environment = {name: self.environment[name] for name in PASSED_ON if name in self.environment}
         environment |= given
         environment |= {"HF_XET_CACHE": str(folder), "HF_XET_LOG_DEST": "/dev/null", "HF_XET_TELEMETRY_ENABLED": "0"}
-        if self.ca_bundle is not None:
+        if self.bundles:
             environment["SSL_CERT_FILE"] = str(self._merged_trust(folder))
         return environment
 
     def _merged_trust(self, folder: Path) -> Path:
-        """Write one file with the usual CAs and the user's: SSL_CERT_FILE replaces what hf_xet would trust."""
-        usual = self.environment.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile
-        bundles = (Path(usual) if usual else None, Path(certifi.where()), self.ca_bundle)
-        merged = folder / "trust.pem"
+        """Write one file with all whom we trust: SSL_CERT_FILE replaces what hf_xet would trust."""
+        path = folder / TRUST
         try:
-            # Bytes: there may be remarks in any encoding between the certificates.
-            merged.write_bytes(b"\n".join(path.read_bytes() for path in bundles if path is not None and path.is_file()))
+            path.write_bytes(merged(self.bundles))
         except OSError as error:
             raise ProtocolDown(f"Xet cannot be told whom to trust: {error}") from error
-        return merged
+        return path

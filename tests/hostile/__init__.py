@@ -1,0 +1,1 @@
+"""Everything that others can send, and what must never come of it."""
