@@ -23,7 +23,7 @@ from downloader.errors import (
 )
 from downloader.sources import XetAccess
 from downloader.sources.hub_answers import HubAnswers
-from downloader.sources.names import check_names
+from downloader.sources.names import check_names, refused
 from downloader.wire import RangeRequest, Refusal
 
 if TYPE_CHECKING:
@@ -90,18 +90,20 @@ class HubSource:
         """Return the manifest of the commit that the revision stands for now; from then on it stays that commit."""
         api = self._api()
         commit = self._commit = self._commit or self._resolve(api)
-        prefix = self._address.folder
-        files = [
-            self._file(entry, commit)
-            for entry in self._tree(api, commit)
-            if not prefix or entry.path == prefix or entry.path.startswith(prefix + "/")
-        ]
+        files: dict[str, RemoteFile] = {}
+        for entry in self._tree(api, commit):
+            if not isinstance(entry.path, str):
+                raise ProtocolFailed(f"the listing of {self._uri} has a file without a name")
+            if self._wants(entry.path):
+                if entry.path in files:  # the sign of a listing that begins again and again
+                    raise refused(entry.path, "is listed twice", self._uri)
+                files[entry.path] = self._file(entry, commit)
         if not files:
+            prefix = self._address.folder
             where = f"{prefix!r} in {self._uri}" if prefix else self._uri
             raise SourceNotFound(f"there are no files at {where}", hint="check the path and the revision")
-        check_names((file.path for file in files), self._uri)
-        files.sort(key=lambda file: file.path)
-        return Manifest(self._uri, tuple(files), revision=commit)
+        check_names(files, self._uri)
+        return Manifest(self._uri, tuple(files[path] for path in sorted(files)), revision=commit)
 
     def open(self, file: RemoteFile, span: Span) -> Body:
         """Start reading a span."""
@@ -145,6 +147,10 @@ class HubSource:
             raise ProtocolFailed(f"the Hub does not tell the commit of {self._uri}")
         return info.sha
 
+    def _wants(self, path: str) -> bool:
+        prefix = self._address.folder
+        return not prefix or path == prefix or path.startswith(prefix + "/")
+
     def _tree(self, api: HfApi, commit: str) -> Iterator[RepoFile]:
         address = self._address
         entries = api.list_repo_tree(address.repository, recursive=True, revision=commit, repo_type=address.kind)
@@ -152,29 +158,38 @@ class HubSource:
             for entry in islice(entries, MAX_FILES + 1):
                 if isinstance(entry, RepoFile):
                     yield entry
+            more = next(iter(entries), None) is not None
         except Exception as error:
             raise self._translate(error) from error
-        if next(iter(entries), None) is not None:
+        if more:
             raise ProtocolFailed(f"the listing of {self._uri} has more than {MAX_FILES} entries")
 
     def _file(self, entry: RepoFile, commit: str) -> RemoteFile:
         if not isinstance(entry.size, int) or entry.size < 0:
             raise ProtocolFailed(f"the Hub does not tell the size of {entry.path[:80]!r} in {self._uri}")
-        if entry.lfs is not None:
+        try:
+            url = hf_hub_url(
+                self._address.repository,
+                entry.path,
+                repo_type=self._address.kind,
+                revision=commit,
+                endpoint=self._endpoint,
+            )
+        except ValueError as error:
+            raise refused(entry.path, "cannot be part of an address", self._uri) from error
+        xet_hash = entry.xet_hash if isinstance(entry.xet_hash, str) else None
+        return RemoteFile(entry.path, entry.size, (self._digest(entry),), None, url, xet_hash=xet_hash)
+
+    def _digest(self, entry: RepoFile) -> Digest:
+        value = entry.blob_id if entry.lfs is None else entry.lfs.sha256
+        if not isinstance(value, str):
+            raise ProtocolFailed(f"the Hub does not tell a digest of {entry.path[:80]!r} in {self._uri}")
+        if entry.lfs is None:
+            return Digest(Algorithm.GIT_SHA1, value)
+        if not SHA256_DIGITS.fullmatch(value):
             # The Hub masks the digests of gated files with asterisks for those who may not read them.
-            if not SHA256_DIGITS.fullmatch(entry.lfs.sha256):
-                raise self._answers.gated()
-            digest = Digest(Algorithm.SHA256, entry.lfs.sha256)
-        else:
-            digest = Digest(Algorithm.GIT_SHA1, entry.blob_id)
-        url = hf_hub_url(
-            self._address.repository,
-            entry.path,
-            repo_type=self._address.kind,
-            revision=commit,
-            endpoint=self._endpoint,
-        )
-        return RemoteFile(entry.path, entry.size, (digest,), None, url, xet_hash=getattr(entry, "xet_hash", None))
+            raise self._answers.gated()
+        return Digest(Algorithm.SHA256, value)
 
     def _translate(self, error: Exception) -> DownloadError:
         """Map what huggingface_hub raises. Its classes are read from the answer's headers, as are ours."""

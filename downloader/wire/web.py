@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING
 
 import httpx2
@@ -12,7 +13,9 @@ import httpx2
 from downloader.artifact import shown_url
 from downloader.errors import DownloadError, ProtocolFailed, SourceUnavailable, Throttled
 from downloader.meter import Meter
+from downloader.wire.answers import read_whole
 from downloader.wire.connection import Origin, Pool, Timeouts
+from downloader.wire.library import LibraryTransport
 from downloader.wire.ranges import RangeRequest, SpanBody, checked_body, content_length, unsatisfied
 from downloader.wire.refusal import Refusal, refuse, translate
 from downloader.wire.transport import UNSENDABLE, SocketTransport
@@ -27,6 +30,7 @@ MAX_REDIRECTS = 10
 MAX_REMEMBERED = 65_536
 MAX_REFUSAL_BODY = 4096
 MAX_REPLY = 64 << 20
+MAX_ANSWERS = 10_000
 FOREIGN = (httpx2.HTTPError, httpx2.InvalidURL)
 """What httpx2 raises: the second is no child of the first."""
 EXPIRED = frozenset({400, 401, 403, 404, 410})
@@ -59,7 +63,9 @@ class Web:
         self._meter = meter or Meter()
         self._pool = Pool(tls, proxies, timeouts or Timeouts())
         self.transport = SocketTransport(self._pool)
-        self._client = httpx2.Client(transport=self.transport, headers={"user-agent": user_agent}, trust_env=False)
+        self._client = httpx2.Client(
+            transport=self.transport, headers={"user-agent": user_agent}, cookies=_no_cookies(), trust_env=False
+        )
         self._client.headers.pop("accept-encoding", None)
         self._locations: dict[str, str] = {}
         self._lock = threading.Lock()
@@ -84,7 +90,7 @@ class Web:
             public = {"accept-encoding": "identity", **(public_headers or {})}
             response, _ = self._follow(method, url, headers or {}, public, follow=follow)
             try:
-                body = _read_small(response, limit, self._meter) if limit else b""
+                body = read_whole(response, limit, self._meter) if limit else b""
             finally:
                 _let_go(response)
             self._meter.answered()
@@ -132,7 +138,7 @@ class Web:
         if response.status_code == httpx2.codes.RANGE_NOT_SATISFIABLE:
             return unsatisfied(request, response.headers)
         try:
-            body = _read_small(response, MAX_REFUSAL_BODY, self._meter, cut=True)
+            body = read_whole(response, MAX_REFUSAL_BODY, self._meter, cut=True)
         except (httpx2.HTTPError, DownloadError):
             body = b""
         return refuse(response.status_code, str(response.url), response.headers, body)
@@ -167,14 +173,16 @@ class Web:
             raise httpx2.LocalProtocolError(UNSENDABLE) from error
         return self._client.send(request, stream=True)
 
-    def library_client(self, limit: int = MAX_REPLY) -> httpx2.Client:
+    def library_client(self, limit: int = MAX_REPLY, answers: int = MAX_ANSWERS) -> httpx2.Client:
         """Return a client for a library that brings httpx2 code of its own: our connections, our errors, our limits.
 
-        What the retry policy handles is raised as our error, so that no library retries by itself.
+        What the retry policy handles is raised as our error, so that no library retries by itself. So are answers of
+        more than `limit` bytes, and more `answers` than that: listings may go on without end.
         """
         return httpx2.Client(
-            transport=LibraryTransport(self.transport, limit, self._meter),
+            transport=LibraryTransport(self.transport, self._meter, limit=limit, answers=answers),
             follow_redirects=True,
+            cookies=_no_cookies(),
             trust_env=False,
             event_hooks={"response": [_check_where_it_leads]},
         )
@@ -202,31 +210,9 @@ class Web:
         self._client.close()
 
 
-class LibraryTransport(httpx2.BaseTransport):
-    """The same plane for other people's code; answers come whole and bounded."""
-
-    def __init__(self, inner: SocketTransport, limit: int, meter: Meter) -> None:
-        self._inner = inner
-        self._limit = limit
-        self._meter = meter
-
-    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send a request; passing trouble is raised as our error."""
-        url = str(request.url)
-        try:
-            request.headers["accept-encoding"] = "identity"
-            response = self._inner.handle_request(request)
-            try:
-                body = _read_small(response, self._limit, self._meter)
-            finally:
-                response.close()
-            self._meter.answered()
-        except httpx2.HTTPError as error:
-            raise translate(error, url) from error
-        trouble = refuse(response.status_code, url, response.headers, body)
-        if response.status_code >= httpx2.codes.BAD_REQUEST and isinstance(trouble, SourceUnavailable):
-            raise trouble
-        return httpx2.Response(response.status_code, headers=response.headers, content=body, request=request)
+def _no_cookies() -> CookieJar:
+    """Return a jar that takes none: what one server sets is nobody's business, and httpx2 stumbles over odd ones."""
+    return CookieJar(DefaultCookiePolicy(allowed_domains=()))
 
 
 def _redirected(current: httpx2.URL, response: httpx2.Response) -> httpx2.URL:
@@ -256,15 +242,3 @@ def _let_go(response: httpx2.Response) -> None:
             for _ in response.iter_raw():
                 pass
     response.close()
-
-
-def _read_small(response: httpx2.Response, limit: int, meter: Meter, *, cut: bool = False) -> bytes:
-    pieces = bytearray()
-    for piece in response.iter_raw():
-        pieces += piece
-        meter.heard(len(piece))
-        if len(pieces) > limit:
-            if cut:
-                return bytes(pieces[:limit])
-            raise ProtocolFailed(f"{shown_url(str(response.url))} answers with more than {limit} bytes")
-    return bytes(pieces)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import httpx2
 import pytest
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, set_client_factory
 from huggingface_hub.errors import (
     DisabledRepoError,
     GatedRepoError,
@@ -15,6 +15,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils._http import default_client_factory
 
 from tests.servers.blobs import Noise
 from tests.servers.faults import (
@@ -48,6 +49,12 @@ def scratch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Keep what hf_xet writes for itself out of the home directory."""
     monkeypatch.setenv("HF_XET_CACHE", str(tmp_path / "xet"))
     monkeypatch.setenv("HF_XET_LOG_DEST", "/dev/null")
+
+
+@pytest.fixture(autouse=True)
+def plain_client() -> None:
+    """Let the library use its own client: our source gives it another, for the whole process."""
+    set_client_factory(default_client_factory)
 
 
 @pytest.fixture
