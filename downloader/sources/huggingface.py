@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from huggingface_hub import HfApi, hf_hub_url, set_client_factory
+from huggingface_hub import HfApi, constants, hf_hub_url, set_client_factory
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 from huggingface_hub.hf_api import RepoFile
 
@@ -134,6 +134,8 @@ class HubSource:
         """Nothing to release: connections belong to the run."""
 
     def _api(self) -> HfApi:
+        # Else the library asks the Hub for a list of agents first, keeps it in HF_HOME, and stumbles over odd ones.
+        constants.HF_HUB_DISABLE_TELEMETRY = True
         set_client_factory(lambda: self._web.library_client(MAX_LISTING))
         return HfApi(endpoint=self._endpoint, token=self._token or False, library_name=LIBRARY)
 

@@ -28,7 +28,7 @@ def sdk_descriptions() -> Iterator[None]:
     """Let the SDK read its descriptions of services once instead of once for each source."""
     loader = botocore.session.create_loader()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(botocore.session, "create_loader", lambda _: loader)
+        patch.setattr(botocore.session, "create_loader", lambda *_: loader)
         yield
 
 

@@ -12,8 +12,10 @@ import io
 import logging
 import tempfile
 import threading
+import weakref
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Any, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 from botocore import UNSIGNED
 from botocore.awsrequest import AWSResponse
@@ -30,7 +32,6 @@ from downloader.wire.tls import merged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from botocore.awsrequest import AWSPreparedRequest
     from types_boto3_s3.client import S3Client
@@ -91,7 +92,6 @@ class Connection:
         self._settings = settings
         self._web = web
         self._bundles = (*bundles, *settings.trusted)
-        self._trust: IO[bytes] | None = None
         self._lock = threading.Lock()
         self._made: S3Client | None = None
         self.unsigned = ""
@@ -252,17 +252,12 @@ class Connection:
     def _trust_file(self) -> str:
         """Return a file with all whom we trust, for providers of credentials, which talk for themselves."""
         try:
-            self._trust = tempfile.NamedTemporaryFile("wb", prefix="trust-", suffix=".pem")  # noqa: SIM115 - stays with us
-            self._trust.write(merged(self._bundles))
-            self._trust.flush()
+            with tempfile.NamedTemporaryFile(prefix="trust-", suffix=".pem", delete=False) as file:
+                weakref.finalize(self, Path(file.name).unlink, missing_ok=True)
+                file.write(merged(self._bundles))
         except OSError as error:
             raise ConfigurationError(f"no scratch file can be written: {error}", hint="set TMPDIR") from error
-        return self._trust.name
-
-    def close(self) -> None:
-        """Remove the file of whom we trust."""
-        if self._trust is not None:
-            self._trust.close()
+        return file.name
 
     def _send(self, request: AWSPreparedRequest, event_name: str, **_: object) -> AWSResponse:
         """Carry a prepared request over our wire; those for an object's bytes are taken out instead."""

@@ -103,8 +103,7 @@ class S3Source:
         return self._read(file, span, file.version if self._versions else None, self._connection.presign)
 
     def close(self) -> None:
-        """Release what the credentials needed; connections belong to the run."""
-        self._connection.close()
+        """Nothing to release: connections belong to the run."""
 
     def _read(self, file: RemoteFile, span: Span, version: str | None, sign: Signer | None = None) -> Body:
         with self._translated(self._address.uri_of(file.locator)):

@@ -1,0 +1,34 @@
+"""What the Hub's own library does beside what it is asked for, which no server and no old file may turn on us."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.command import run
+from tests.servers.hub import Hub
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+REGISTRY = ".agent_harnesses.json"
+"""What huggingface_hub keeps in HF_HOME of whom else it could be working for."""
+
+
+@pytest.mark.parametrize("left", ["[]", "{", "1", '{"harnesses": 5}', '{"harnesses": {"a": {"envVars": 5}}}'])
+def test_what_the_library_left_in_the_home_breaks_nothing(left: str, tmp_path: Path) -> None:
+    (tmp_path / REGISTRY).write_text(left)
+    with Hub() as hub:
+        hub.create("org/model").commit({"config.json": b"{}"})
+        result = run("size", "hf://org/model", extra={"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path)})
+    assert result.status == 0, result.stderr
+
+
+def test_a_listing_asks_for_a_commit_and_its_tree_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    with Hub() as hub:
+        hub.create("org/model").commit({"config.json": b"{}"})
+        result = run("size", "hf://org/model", extra={"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path)})
+        assert [record.route for record in hub.log.records()] == ["api", "tree"]
+    assert result.status == 0, result.stderr
+    assert list(tmp_path.iterdir()) == []

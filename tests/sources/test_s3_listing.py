@@ -1,0 +1,138 @@
+"""Listings of every length, in both of S3's ways, and what is asked about the objects in them."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from downloader.artifact import Algorithm, Mismatch
+from downloader.sources.s3.source import MOST_HEADS
+from tests.command import finish, start
+from tests.servers.bucket import PAGE, Bucket
+from tests.servers.s3 import new_bucket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from downloader.sources.s3 import S3Source
+    from tests.servers.s3 import S3Server
+
+    Maker = Callable[..., S3Source]
+
+MIB = 1 << 20
+MANY = MOST_HEADS + 50
+ASLEEP = {"x-amz-storage-class": "GLACIER"}
+RESTORED = {**ASLEEP, "x-amz-restore": 'ongoing-request="false", expiry-date="Fri, 21 Dec 2035 00:00:00 GMT"'}
+RESTORING = {**ASLEEP, "x-amz-restore": 'ongoing-request="true"'}
+
+
+@pytest.fixture
+def bucket() -> Iterator[Bucket]:
+    with Bucket() as bucket:
+        yield bucket
+
+
+@pytest.mark.parametrize("newer", [True, False], ids=["ListObjectsV2", "ListObjects"])
+def test_a_listing_of_many_pages_is_complete(bucket: Bucket, s3_source: Maker, *, newer: bool) -> None:
+    bucket.knows_newer_listing = newer
+    for number in range(2 * PAGE + 1):
+        bucket.put(f"m/{number:05}", b"x")
+    bucket.put("m-2/other", b"x")
+    files = s3_source("s3://bucket/m", bucket.environment).manifest().files
+    assert [file.path for file in files] == [f"{number:05}" for number in range(2 * PAGE + 1)]
+
+
+def test_of_many_objects_the_largest_are_asked_and_the_others_are_judged_by_their_tags(
+    bucket: Bucket, s3_source: Maker
+) -> None:
+    for number in range(MANY):
+        bucket.put(f"m/{number:05}", b"small")
+    bucket.put("m/large", b"x" * 1000)
+    files = {file.path: file for file in s3_source("s3://bucket/m", bucket.environment).manifest().files}
+    asked = [record.request.path for record in bucket.log.records("object", method="HEAD")]
+    assert len(asked) == len(set(asked)) == MOST_HEADS
+    assert "/bucket/m/large" in asked
+    assert {file.digests[0].algorithm for file in files.values()} == {Algorithm.MD5}
+    assert {file.digests[0].mismatch for file in files.values()} == {Mismatch.DOUBT}
+
+
+def test_where_tags_are_of_what_lies_encrypted_none_is_believed(bucket: Bucket, s3_source: Maker) -> None:
+    for number in range(MANY):
+        bucket.put(f"m/{number:05}", b"small", {"x-amz-server-side-encryption": "aws:kms"})
+    files = s3_source("s3://bucket/m", bucket.environment).manifest().files
+    assert len(files) == MANY
+    assert {file.digests for file in files} == {()}
+
+
+def test_every_archived_object_is_asked_whether_it_can_be_read(bucket: Bucket, s3_source: Maker) -> None:
+    for number in range(MOST_HEADS):
+        bucket.put(f"m/{number:05}", b"not so small")
+    bucket.put("m/cold", b"tiny", RESTORED)
+    assert len(s3_source("s3://bucket/m", bucket.environment).manifest().files) == MOST_HEADS + 1
+    bucket.put("m/cold", b"tiny", ASLEEP)
+    with pytest.raises(Exception, match="s3://bucket/m/cold lies in an archive"):
+        s3_source("s3://bucket/m", bucket.environment).manifest()
+
+
+@pytest.mark.parametrize(
+    ("headers", "readable"),
+    [(RESTORED, True), (RESTORING, False), (ASLEEP, False), ({"x-amz-storage-class": "GLACIER_IR"}, True)],
+)
+def test_a_restored_object_is_as_good_as_any(
+    bucket: Bucket, s3_source: Maker, headers: dict[str, str], *, readable: bool
+) -> None:
+    bucket.put("m/cold", b"cold", headers)
+    for uri in ("s3://bucket/m", "s3://bucket/m/cold"):
+        source = s3_source(uri, bucket.environment)
+        if readable:
+            assert [file.path for file in source.manifest().files] == ["cold"]
+        else:
+            with pytest.raises(Exception, match="restore it first"):
+                source.manifest()
+
+
+def test_a_restored_object_of_a_real_server_is_readable(s3: S3Server, s3_source: Maker) -> None:
+    bucket = new_bucket(s3.client())
+    s3.client().put_object(Bucket=bucket, Key="m/cold", Body=b"cold", StorageClass="GLACIER")
+    s3.client().restore_object(Bucket=bucket, Key="m/cold", RestoreRequest={"Days": 1})
+    assert [file.path for file in s3_source(f"s3://{bucket}/m", s3.environment()).manifest().files] == ["cold"]
+
+
+@pytest.mark.parametrize(("uri", "warned"), [("m/model", True), ("m/model/", False), ("m/other", False), ("", False)])
+def test_an_object_with_the_folder_s_name_is_left_out_with_a_warning(
+    strict_s3: S3Server, s3_source: Maker, caplog: pytest.LogCaptureFixture, uri: str, *, warned: bool
+) -> None:
+    client = strict_s3.client()
+    name = new_bucket(client)
+    for key in ("m/model", "m/model/a", "m/other/b") if uri else ("c",):
+        client.put_object(Bucket=name, Key=key, Body=b"x")
+    files = s3_source(f"s3://{name}/{uri}", strict_s3.environment()).manifest().files
+    assert [file.path for file in files] == [{"m/model": "a", "m/model/": "a", "m/other": "b"}.get(uri, "c")]
+    assert ("is a folder and an object" in caplog.text) is warned
+
+
+def test_a_hundred_thousand_objects_take_little_memory(bucket: Bucket) -> None:
+    for number in range(100_000):
+        bucket.put(f"m/shard-{number % 100:03}/file-{number:06}.safetensors", b"x" * 20)
+    process = start("size", "s3://bucket/m", extra={**bucket.environment, "STALL_TIMEOUT": "60"})
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, peak_memory(process.pid))
+        time.sleep(0.02)
+    result = finish(process)
+    assert result.status == 0, result.stderr
+    assert '"sizeBytes": 2000000' in result.stdout
+    assert 10 * MIB < peak < 200 * MIB
+
+
+def peak_memory(pid: int) -> int:
+    """Return the most memory that a process had since its program began; 0 when it has ended."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) << 10
+    return 0
