@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test image-test lint docs bench lock clean
+.PHONY: help demo test soak image-test lint docs bench lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -23,6 +23,9 @@ test: $(READY) ## Run the whole suite
 	@tests/prepare servers
 	@tests/prepare s3
 	$(BIN)/pytest -n 4 --dist loadgroup
+
+soak: $(READY) ## Kill the command at random for ten minutes, over every protocol; ARGS='--seconds 60 --seed 7'
+	$(BIN)/python -m tests.soak $(ARGS)
 
 image-test: $(READY) ## Build the image and test it for real (needs root; installs a container engine)
 	@tests/prepare servers

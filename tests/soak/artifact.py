@@ -38,7 +38,15 @@ class Artifact:
     @property
     def checksums(self) -> bytes:
         """Return the list that a web server's folder needs."""
-        return "".join(f"{digest}  {path}\n" for path, digest in self.digests.items()).encode()
+        return "".join(line + "\n" for line in self._lines).encode()
+
+    @property
+    def _lines(self) -> list[str]:
+        return [f"{digest}  {path}" for path, digest in sorted(self.digests.items())]
+
+    @staticmethod
+    def _lists(marker: Path) -> list[str]:
+        return [line for line in marker.read_text().splitlines() if not line.startswith("#")]
 
     def wrong_names(self, folder: Path) -> list[str]:
         """Return what has a final name in an unfinished folder and must not have it: it is wrong, or not ours."""
@@ -55,6 +63,8 @@ class Artifact:
         lines = [f"{path} is missing" for path in expected.difference(found)]
         lines += [f"{path} is left over" for path in found if path not in expected]
         lines += [f"{path} is wrong" for path in found if path in self.files and not self._is_right(folder, path)]
+        if MARKER in found and self._lists(folder / MARKER) != self._lines:
+            lines.append(f"{MARKER} lists something else")
         if (folder / WORK).exists():
             lines.append(f"{WORK} is left over")
         return lines

@@ -43,8 +43,10 @@ class Blow(Enum):
 
     KILL = "SIGKILL"
     TERM = "SIGTERM"
-    CHILD = "child"
+    CHILD = "Xet child"
     """SIGKILL for the Xet child alone: the run goes on."""
+    ALL = "all at once"
+    """SIGKILL for the run and its child in the same moment, as a pod dies."""
 
 
 @dataclass(frozen=True)
@@ -57,29 +59,25 @@ class Plan:
     after_seconds: float
     faults: int
     """How many faults were arranged."""
-    wrong_bytes: int
-    """How many of them spoil a byte of the file SPOILED."""
 
 
 def plan(random: random.Random, place: Place, missing: int) -> Plan:
     """Arrange faults at the place and decide when the blow falls; `missing` is what the run has to fetch, in bytes."""
-    blows = [Blow.KILL, Blow.KILL, Blow.TERM] + [Blow.CHILD] * (place.protocol == "XET")
+    blows = [Blow.KILL, Blow.KILL, Blow.TERM] + [Blow.CHILD, Blow.ALL] * (place.protocol == "XET")
     faults = random.choice((0, 0, 1, 2, 3))
-    wrong_bytes = 0
     for _ in range(faults):
-        wrong_bytes += _arrange(random, place)
+        _arrange(random, place)
     by_bytes = random.random() < 0.8
     return Plan(
         random.choice(blows),
         int(random.uniform(0, 1.02) * missing) if by_bytes else None,
         random.uniform(0, LONGEST_WAIT),
         faults,
-        wrong_bytes,
     )
 
 
-def _arrange(random: random.Random, place: Place) -> int:
-    """Add one fault; return how many bytes of content it will spoil."""
+def _arrange(random: random.Random, place: Place) -> None:
+    """Add one fault."""
     if place.answers and random.random() < 0.3:
         answers: list[Fault] = [
             Answer(503),
@@ -89,10 +87,10 @@ def _arrange(random: random.Random, place: Place) -> int:
             Silence(random.uniform(0.2, 2)),
         ]
         place.faults.add(random.choice(answers), route=random.choice(place.answers), times=random.choice((1, 2)))
-        return 0
+        return
     if place.spoils and random.random() < 0.15:
         place.faults.add(Flip(), route=place.bodies, path=f"*{place.spoils}", offset=random.randrange(SIZES[SPOILED]))
-        return 1
+        return
     after = random.choice((0, random.randrange(4 * MIB)))
     bodies: list[Fault] = [
         Reset(after=after),
@@ -109,21 +107,19 @@ def _arrange(random: random.Random, place: Place) -> int:
     times = random.choice((1, 1, 1, 2, 3, 5)) if random.random() < 0.95 else FOREVER
     skip = random.randrange(20)
     place.faults.add(random.choice(bodies), route=place.bodies, skip=skip, times=times)
-    return 0
 
 
 def strike(blow: Blow, process: subprocess.Popen[str], scratch: Path) -> bool:
     """Let the blow fall; returns whether it hit anything."""
     if process.poll() is not None:
         return False
-    if blow is Blow.CHILD:
-        victims = children(scratch)
-        for victim in victims:
-            with suppress(ProcessLookupError):
-                os.kill(victim, signal.SIGKILL)
-        return bool(victims)
-    os.killpg(process.pid, signal.SIGKILL if blow is Blow.KILL else signal.SIGTERM)
-    return True
+    victims = children(scratch) if blow in {Blow.CHILD, Blow.ALL} else []
+    if blow is not Blow.CHILD:
+        os.killpg(process.pid, signal.SIGTERM if blow is Blow.TERM else signal.SIGKILL)
+    for victim in victims:
+        with suppress(ProcessLookupError):
+            os.kill(victim, signal.SIGKILL)
+    return blow is not Blow.CHILD or bool(victims)
 
 
 def children(scratch: Path) -> list[int]:

@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.servers.broken import BrokenWeb
+from tests.servers.bucket import NAME, Bucket
 from tests.servers.hub import Hub
-from tests.servers.moto import Moto
-from tests.servers.relay import Relay
-from tests.servers.s3 import fill_bucket
 from tests.soak.artifact import SPOILED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from tests.servers.faults import Faults
     from tests.servers.messages import Log
@@ -45,7 +42,7 @@ class Place:
 
 
 @contextmanager
-def open_places(artifact: Artifact, folder: Path) -> Iterator[list[Place]]:
+def open_places(artifact: Artifact) -> Iterator[list[Place]]:
     """Start the servers: each place has its own, so that volumes can be filled side by side."""
     with ExitStack() as stack:
         yield [
@@ -53,7 +50,7 @@ def open_places(artifact: Artifact, folder: Path) -> Iterator[list[Place]]:
             _hub(stack, artifact, "HF_TRANSFER,HTTP", "cdn", "resolve", spoils=SPOILED),
             _hub(stack, artifact, "HTTP", "cdn", "resolve", spoils=SPOILED),
             _web(stack, artifact, "RANGES,HTTP"),
-            _s3(stack, artifact, folder),
+            _s3(stack, artifact),
         ]
 
 
@@ -74,9 +71,9 @@ def _web(stack: ExitStack, artifact: Artifact, sequence: str) -> Place:
     return Place(protocol, web.url("model/"), environment, web.faults, web.log, "file", (), SPOILED)
 
 
-def _s3(stack: ExitStack, artifact: Artifact, folder: Path) -> Place:
-    s3 = stack.enter_context(Moto(folder))
-    relay = stack.enter_context(Relay(s3.endpoint))
-    fill_bucket(s3.client(), "soak", {f"model/{path}": data for path, data in artifact.files.items()})
-    environment = {**s3.environment(), "AWS_ENDPOINT_URL": relay.endpoint}
-    return Place("S3", "s3://soak/model", environment, relay.faults, relay.log, "object", ("listing",), SPOILED)
+def _s3(stack: ExitStack, artifact: Artifact) -> Place:
+    bucket = stack.enter_context(Bucket())
+    for path, data in artifact.files.items():
+        bucket.put(f"model/{path}", data)
+    uri = f"s3://{NAME}/model"
+    return Place("S3", uri, bucket.environment, bucket.faults, bucket.log, "object", ("listing",), SPOILED)

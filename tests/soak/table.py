@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 OVERHEAD = 1.10
 PER_KILL = 64 * MIB
 HEADS = (
-    "protocol",
+    "",
     "volumes",
     "runs",
     *(blow.value for blow in Blow),
@@ -28,21 +28,20 @@ HEADS = (
 
 
 def allowed(tally: Tally) -> float:
-    """Return how many bytes may have been served: what is promised, and the files of which a byte came wrong."""
-    return OVERHEAD * tally.needed + PER_KILL * tally.kills + tally.spoiled
+    """Return how many bytes may have been served."""
+    return OVERHEAD * tally.needed + PER_KILL * tally.kills
 
 
 def table(tallies: Mapping[str, Tally]) -> str:
-    """Return a row for each protocol and one for all of them, in Markdown."""
+    """Return a row for each protocol and one for all of them, in aligned columns."""
     rows = [HEADS, *(_row(name, tally) for name, tally in tallies.items())]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADS))]
-    lines = [" | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    lines.insert(1, "-|-".join("-" * width for width in widths))
-    return "\n".join(f"| {line} |" for line in lines)
+    names = [row[0].ljust(widths[0]) for row in rows]
+    numbers = [[cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)] for row in rows]
+    return "\n".join("  ".join([name, *cells]) for name, cells in zip(names, numbers, strict=True))
 
 
 def _row(name: str, tally: Tally) -> tuple[str, ...]:
-    again = (tally.served - tally.needed - tally.spoiled) / max(1, tally.kills)
-    sums = (tally.needed, tally.served, allowed(tally), again)
+    sums = (tally.needed, tally.served, allowed(tally), (tally.served - tally.needed) / max(1, tally.kills))
     counts = (tally.volumes, tally.runs, *(tally.blows[blow] for blow in Blow), tally.faults)
     return (name, *map(str, counts), *(f"{number / MIB:.0f}" for number in sums))
