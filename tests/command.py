@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 QUICK = {"STALL_TIMEOUT": "4", "PROGRESS_INTERVAL": "0.2", "AIM_LEASE_TTL": "3"}
@@ -37,10 +37,12 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**clean, **(extra or {})}
 
 
-def start(*arguments: str | Path, extra: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-    """Start the command in a process group of its own."""
+def start(
+    *arguments: str | Path, extra: Mapping[str, str] | None = None, through: Sequence[str] = ()
+) -> subprocess.Popen[str]:
+    """Start the command in a process group of its own, `through` another program if need be."""
     return subprocess.Popen(
-        [sys.executable, "-m", "downloader", *map(str, arguments)],
+        [*through, sys.executable, "-m", "downloader", *map(str, arguments)],
         env=environment(extra),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

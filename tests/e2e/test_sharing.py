@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.command import content, finish, model, start
+from tests.command import content, finish, model, run, start
 from tests.servers.blobs import Noise
 from tests.waiting import eventually
 
@@ -120,6 +120,16 @@ def test_a_frozen_run_is_replaced_and_publishes_nothing_when_it_wakes(
     assert "taken over" in woken.last_line
     assert content(tmp_path) == before
     assert model(tmp_path) == FILES
+
+
+def test_nobody_waits_longer_than_the_deadline(stocked: Hub, tmp_path: Path) -> None:
+    first = first_run(stocked, tmp_path)
+    own = {"HF_ENDPOINT": stocked.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER"}
+    result = run("download", "hf://org/model", tmp_path, "--deadline", "2", extra=own)
+    assert first.poll() is None
+    assert result.status == 75, result.stderr
+    assert "deadline of 2 s" in result.last_line
+    assert finish(first).status == 0
 
 
 def test_of_five_runs_at_once_each_ends_well_and_the_artifact_comes_once(stocked: Hub, tmp_path: Path) -> None:

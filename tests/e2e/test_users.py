@@ -1,0 +1,80 @@
+"""Users without a name: pods of one namespace run under any id, and share a volume through its group.
+
+The image under such users is in tests/image, the modes of files in tests/volume/test_modes.py.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.command import finish, model, start
+from tests.servers.blobs import Noise
+from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.servers.hub import Hub
+
+MIB = 1 << 20
+FILES = {"config.json": b"{}", "sub/model.safetensors": Noise(60 * MIB, seed=95).bytes()}
+GROUP = 1000
+FIRST, SECOND, STRANGER = 1_234_567, 7_654_321, 1_111_111
+
+
+def user(uid: int, gid: int = GROUP) -> list[str]:
+    """Return how to become this user, who may read what root may: Python itself, wherever that is installed."""
+    reading = ("--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search")
+    return ["setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups", *reading]
+
+
+@pytest.fixture
+def volume() -> Iterator[Path]:
+    """A volume as fsGroup makes it."""
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("becoming somebody else needs root and setpriv")
+    if subprocess.run([*user(FIRST), "true"], capture_output=True, check=False).returncode:
+        pytest.skip("setpriv may not give capabilities here")
+    with tempfile.TemporaryDirectory(prefix="users-") as folder:
+        os.chown(folder, 0, GROUP)
+        Path(folder).chmod(0o2775)
+        yield Path(folder)
+
+
+@pytest.mark.parametrize("protocol", ["XET", "HF_TRANSFER"])
+def test_what_one_user_began_another_of_the_group_finishes(protocol: str, hub: Hub, volume: Path) -> None:
+    hub.create("org/model").commit(FILES)
+    extra = {"HF_ENDPOINT": hub.endpoint, "AIM_DOWNLOADER_PROTOCOL": protocol, "AIM_CONNECTIONS": "2"}
+    own = {**extra, "HF_HOME": str(volume / "h"), "AIM_BANDWIDTH": "20M"}
+    process = start("download", "hf://org/model", volume / "t", extra=own, through=user(FIRST))
+    assert eventually(lambda: bool(list(volume.glob("t/.downloading/parts.*/*.journal"))), 20)
+    assert eventually(lambda: hub.log.sent("cdn") + hub.log.sent("xorb") > 30 * MIB, 20)
+    os.killpg(process.pid, signal.SIGKILL)
+    finish(process)
+    hub.log.clear()
+    own = {**extra, "HF_HOME": str(volume / "h2")}
+    result = finish(start("download", "hf://org/model", volume / "t", extra=own, through=user(SECOND)))
+    assert result.status == 0, result.stderr
+    assert model(volume / "t") == FILES
+    assert hub.log.sent("cdn") + hub.log.sent("xorb") < 50 * MIB
+    for path in (volume / "t").rglob("*"):
+        assert path.stat().st_gid == GROUP
+        assert path.stat().st_mode & 0o060 == 0o060
+        assert path.stat().st_mode & 0o002 == 0
+
+
+def test_who_may_not_write_there_is_told_who_would_have_to_be_let_in(hub: Hub, volume: Path) -> None:
+    hub.create("org/model").commit(FILES)
+    stranger = user(STRANGER, STRANGER)
+    process = start("download", "hf://org/model", volume, extra={"HF_ENDPOINT": hub.endpoint}, through=stranger)
+    result = finish(process)
+    assert result.status == 74, result.stderr
+    assert f"writable for user {STRANGER}" in result.last_line
