@@ -83,7 +83,8 @@ def test_an_object_that_is_replaced_half_way_is_never_mixed(
     client.put_object(Bucket=bucket, Key=KEY, Body=OLD["model.safetensors"])
     with Relay(s3.endpoint) as relay:
         replace = Meanwhile(lambda: client.put_object(Bucket=bucket, Key=KEY, Body=NEW["model.safetensors"]))
-        relay.faults.add(replace, route="object", method="GET", skip=0 if protocol == "HTTP" else 1)
+        # The first is one range, or a presigned address, which moto answers with 500 when it checks signatures.
+        relay.faults.add(replace, route="object", method="GET", skip=1)
         extra = {**s3.environment(), "AWS_ENDPOINT_URL": relay.endpoint, "AIM_DOWNLOADER_PROTOCOL": protocol}
         result = run("download", f"s3://{bucket}/m", tmp_path, extra={**extra, **ONE_BY_ONE})
     assert result.status == 0, result.stderr

@@ -248,7 +248,7 @@ def test_a_server_that_asks_for_a_pause_is_asked_by_fewer(bucket: Bucket, tmp_pa
     bucket.remove("m/model.safetensors")
     slow_down = Answer(503, {}, b"<Error><Code>SlowDown</Code></Error>")
     bucket.faults.add(slow_down, route="object", method="GET", times=8)
-    result = run("download", "s3://bucket/m", tmp_path, extra={**bucket.environment, "STALL_TIMEOUT": "20"})
+    result = run("download", "s3://bucket/m", tmp_path, extra={**bucket.environment, "STALL_TIMEOUT": "60"})
     assert result.status == 0, result.stderr
     assert model(tmp_path) == files
     assert "asked by fewer connections" in result.stderr
