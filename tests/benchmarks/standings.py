@@ -1,0 +1,48 @@
+"""The table of a case, and the ratios that the bars ask for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.benchmarks.bench import per_gib
+from tests.benchmarks.measure import MIB, best
+from tests.benchmarks.peers import OURS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from tests.benchmarks.measure import Case, Score
+
+
+def table(case: Case, scores: Mapping[str, Score], *, ours: str = OURS) -> str:
+    """Return the case as Markdown, the fastest first, those that could not take part last."""
+    lines = [
+        "| contender | wall s (median) | MiB/s | files/s | spread s | CPU s/GiB | peak MiB | ours / it |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    done = {name: score for name, score in scores.items() if score.runs}
+    for name, score in sorted(done.items(), key=lambda item: item[1].wall):
+        ratio = f"{done[ours].wall / score.wall:.2f}" if ours in done else "-"
+        lines.append(
+            f"| {name} | {score.wall:.2f} | {case.size / MIB / score.wall:.0f} | {len(case.files) / score.wall:,.0f} "
+            f"| {score.spread} | {per_gib(score.cpu, case.size):.2f} | {score.peak / MIB:.0f} | {ratio} |"
+        )
+    lines += [
+        f"| {name} | not measured: {score.failure} | | | | | | |" for name, score in scores.items() if not score.runs
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def ratios(
+    case: Case, scores: Mapping[str, Score], *, ours: str = OURS, aside: Collection[str] = ()
+) -> dict[str, float]:
+    """Return our wall time divided by each other's and by the best one's; `aside` names those that are no peers."""
+    if not scores[ours].runs:
+        return {}
+    mine = scores[ours].wall
+    peers = [name for name in scores if name != ours and name not in aside]
+    values = {f"wall / {name}": mine / score.wall for name, score in scores.items() if score.runs and name != ours}
+    if (fastest := best(scores, peers)) is not None:
+        values["wall / best peer"] = mine / fastest
+    values["files/s"] = len(case.files) / mine
+    return values

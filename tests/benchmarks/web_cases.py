@@ -1,0 +1,120 @@
+"""Fetching from a web server: large files and small ones, onto the disk and into memory."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.benchmarks.bench import Outcome, per_gib
+from tests.benchmarks.measure import Case, clear, compete, measure
+from tests.benchmarks.peers import OURS, ours
+from tests.benchmarks.standings import ratios, table
+from tests.benchmarks.web_peers import WebFolder, plain_reader, web_peers
+from tests.servers.web import Options, WebServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.benchmarks.bench import Bench, Files
+
+MEMORY = Path("/dev/shm")  # noqa: S108 - a file system to measure, not a place for secrets
+BEST_FOUR = ("s5cmd", "curl", "aria2c", "hf_transfer")
+READER, HASHER = "plain reader", "plain reader with sha256"
+CAP = 12_500_000
+"""Bytes per second that a content network allows a connection: 100 Mbit/s."""
+
+
+@contextmanager
+def serve(bench: Bench, options: Options | None = None) -> Iterator[WebServer]:
+    """Serve everything, over HTTP and HTTPS."""
+    state = Path(tempfile.mkdtemp(prefix="nginx-", dir=bench.folder))
+    with WebServer(bench.web, state=state, authority=bench.authority, options=options) as server:
+        yield server
+
+
+def to_disk(bench: Bench, files: Files, *, secure: bool, rounds: int = 0) -> Outcome:
+    """Compare with everybody."""
+    with serve(bench) as server:
+        folder, trust = _folder(bench, server, files, secure=secure)
+        case = Case(files.digests, files.size, [ours(f"{folder.url}/", **trust), *web_peers(folder)])
+        scores = compete(case, bench.folder, rounds or bench.rounds, bench.say)
+    values = ratios(case, scores)
+    four = [values[f"wall / {name}"] for name in BEST_FOUR if f"wall / {name}" in values]
+    if four:
+        values["wall / best of four"] = max(four)
+    return Outcome(table(case, scores), values)
+
+
+def to_memory(bench: Bench, files: Files, *, secure: bool) -> Outcome:
+    """Compare with s5cmd where the disk costs nothing, and tell what hashing costs."""
+    if not MEMORY.is_mount():
+        return Outcome(f"Not measured: {MEMORY} is not a file system of its own.\n")
+    with serve(bench) as server, tempfile.TemporaryDirectory(prefix="bench-", dir=MEMORY) as name:
+        folder, trust = _folder(bench, server, files, secure=secure)
+        readers = [plain_reader(folder, "plain", READER), plain_reader(folder, "sha256", HASHER)]
+        if secure or len(files.digests) > 1:
+            readers.clear()
+        case = Case(files.digests, files.size, [ours(f"{folder.url}/", **trust), *web_peers(folder, "s5cmd"), *readers])
+        scores = compete(case, Path(name), bench.rounds, bench.say)
+    text = table(case, scores)
+    if readers and scores[READER].runs and scores[HASHER].runs:
+        plain, hashed = (per_gib(scores[one].cpu, case.size) for one in (READER, HASHER))
+        text += (
+            f"\nHashing costs {hashed - plain:.2f} CPU s/GiB: the suite's own plain reader (standard library, no "
+            f"retry, no journal) takes {plain:.2f} without sha256 and {hashed:.2f} with it. The downloader has no "
+            "switch that turns verification off.\n"
+        )
+    return Outcome(text, ratios(case, scores, aside=(READER, HASHER)))
+
+
+def capped(bench: Bench, files: Files) -> Outcome:
+    """Compare where each connection is slow but there may be many."""
+    with serve(bench, Options(limit_rate=CAP)) as server:
+        folder, _ = _folder(bench, server, files, secure=False)
+        peers = web_peers(folder, "aria2c", "s5cmd", "hf_transfer", "rclone")
+        case = Case(files.digests, files.size, [ours(f"{folder.url}/"), *peers])
+        scores = compete(case, bench.folder, max(1, bench.rounds - 1), bench.say)
+    return Outcome(table(case, scores), ratios(case, scores))
+
+
+def one_processor(bench: Bench, files: Files) -> Outcome:
+    """Compare on a single processor, and with ourselves on all of them."""
+    pinned = ("taskset", "-c", "0")
+    with serve(bench) as server:
+        url = f"{server.url}/{files.name}"
+        folder = WebFolder(url, list(files.digests), prefix=pinned)
+        everywhere = f"{OURS} on all processors"
+        contenders = [ours(f"{url}/", prefix=pinned), ours(f"{url}/", name=everywhere)]
+        case = Case(files.digests, files.size, [*contenders, *web_peers(folder, "aria2c", "s5cmd")])
+        scores = compete(case, bench.folder, bench.rounds, bench.say)
+    values = ratios(case, scores, aside=(everywhere,))
+    return Outcome(table(case, scores), values | {"failures": float(bool(scores[OURS].failure))})
+
+
+def bandwidth(bench: Bench) -> Outcome:
+    """Tell how well a limit of 200 MB/s holds for ten seconds."""
+    wanted, seconds = 200e6, 10 * min(1.0, bench.scale)
+    files = bench.zeros(1, int(wanted * seconds))
+    target = bench.folder / "limited"
+    with serve(bench) as server:
+        target.mkdir()
+        run = measure(ours(f"{server.url}/{files.name}/", "--bandwidth", "200M"), target)
+        bodies = [one for one in server.requests if one.status == 206 or one.sent > 1 << 20]
+    clear(target)
+    took = max(one.ended for one in bodies) - min(one.ended - one.seconds for one in bodies)
+    rate = sum(one.sent for one in bodies) / took
+    text = (
+        f"`--bandwidth 200M`: {rate / 1e6:.1f} MB/s, from the first byte asked for to the last byte served, "
+        f"{took:.1f} s by the server's log; the whole command took {run.wall:.1f} s.\n"
+    )
+    return Outcome(text, {"deviation": abs(rate / wanted - 1)})
+
+
+def _folder(bench: Bench, server: WebServer, files: Files, *, secure: bool) -> tuple[WebFolder, dict[str, str]]:
+    """Return the folder as peers see it, and what our own side must be told to trust its server."""
+    bundle = bench.authority.bundle if secure else None
+    origin = server.secure_url if secure else server.url
+    folder = WebFolder(f"{origin}/{files.name}", list(files.digests), bundle)
+    return folder, {"AIM_CA_BUNDLE": str(bundle)} if bundle else {}
