@@ -40,9 +40,11 @@ def verify_target(settings: Settings, stdout: TextIO) -> None:
     stdout.writelines(one_line(f"unlisted {path}") + "\n" for path in found.unlisted)
     stdout.flush()
     if found.damaged:
+        hint = "run the download again: it fetches only these"
+        if any(damage.believed for damage in found.damaged):
+            hint = "remove these as somebody who may write there, then run the download again: it fetches only these"
         raise IntegrityError(
-            f"{len(found.damaged)} of {found.checked + len(found.damaged)} files in {target} are damaged",
-            hint="run the download again: it fetches only these",
+            f"{len(found.damaged)} of {found.checked + len(found.damaged)} files in {target} are damaged", hint=hint
         )
     revision = f" at {found.revision}" if found.revision else ""
     log.info("%s is right: %d files of %s%s", target, found.checked, found.source or "an unnamed source", revision)

@@ -216,7 +216,8 @@ class Volume:
     ) -> Verification:
         """Hash every selected file that the checksum file lists. Needs no lease, no network and no right to write.
 
-        `progress` hears of bytes, from several threads. Raises IntegrityError if there is no readable checksum file.
+        Damaged files are dated anew where that is allowed, so that the next run believes none of them. `progress`
+        hears of bytes, from several threads. Raises IntegrityError if there is no readable checksum file.
         """
         return verification.verify(self._files, progress=progress, selected=selected, workers=workers)
 

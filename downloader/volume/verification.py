@@ -1,8 +1,13 @@
-"""`verify`: every byte of a finished volume against its checksum file, offline."""
+"""`verify`: every byte of a finished volume against its checksum file, offline.
+
+What rotted in silence has the size and the time that it always had, and runs believe these. So `verify` dates a damaged
+file later than the checksum file: the next run reads it, and fetches it again.
+"""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +27,8 @@ if TYPE_CHECKING:
 
 _LOST = "lost+found"
 """What the root of an ext4 file system always has."""
+_SECOND_NS = 1_000_000_000
+"""No file system counts more coarsely, but FAT."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +37,8 @@ class Damage:
 
     path: str
     reason: str
+    believed: bool = False
+    """The next run may take it for right all the same, since it could not be dated anew."""
 
     def __str__(self) -> str:
         return f"{self.path}: {self.reason}"
@@ -67,30 +76,52 @@ def verify(
             f"{files.name} has no {MARKER} that can be read: no download was finished here, or the file was damaged",
             hint="download the artifact again; what is right is kept",
         )
-    checksums = found[0]
+    checksums, written_ns = found
     # Filters choose from a folder: where there is but one file, they had no say in what was downloaded.
     paths = [path for path in checksums.files if selected(path) or len(checksums.files) == 1]
     with ThreadPoolExecutor(workers, thread_name_prefix="verify") as pool:
-        reasons = list(pool.map(lambda path: _examine(files, path, checksums.files[path], progress), paths))
-    damaged = tuple(Damage(path, reason) for path, reason in zip(paths, reasons, strict=True) if reason)
+        found_damage = pool.map(lambda path: _examine(files, path, checksums.files[path], written_ns, progress), paths)
+        damaged = tuple(filter(None, found_damage))
+    broken = {damage.path for damage in damaged}
     unlisted = tuple(sorted(path for path in _walk(files, "") if path not in checksums.files and path != MARKER))
-    proofs = {path: checksums.proof_of(path) for path, reason in zip(paths, reasons, strict=True) if not reason}
+    proofs = {path: checksums.proof_of(path) for path in paths if path not in broken}
     return Verification(checksums.source, checksums.revision, len(proofs), proofs, damaged, unlisted)
 
 
-def _examine(files: FileOperations, path: str, expected: str, progress: Callable[[int], None]) -> str:
-    """Return what is wrong with a file; nothing if it is right."""
+def _examine(
+    files: FileOperations, path: str, expected: str, written_ns: int, progress: Callable[[int], None]
+) -> Damage | None:
+    """Return what is wrong with a file, dated so that runs do not believe it; None if it is right."""
     found = files.stat(path)
     if found is None:
-        return "is missing"
+        return Damage(path, "is missing")
     if found.kind is not Kind.FILE:
-        return f"is a {found.kind.value} instead of a file"
+        return Damage(path, f"is a {found.kind.value} instead of a file")
     try:
-        with Reading(files, path) as reading:
-            actual = hash_file(reading.readinto, reading.found.size, progress=progress)[Algorithm.SHA256]
+        reading = Reading(files, path)
+    except VolumeError as error:
+        return Damage(path, f"cannot be read: {error}", believed=True)
+    with reading:
+        reason = _compare(reading, expected, progress)
+        return Damage(path, reason, believed=not _doubt(reading, written_ns)) if reason else None
+
+
+def _compare(reading: Reading, expected: str, progress: Callable[[int], None]) -> str:
+    try:
+        actual = hash_file(reading.readinto, reading.found.size, progress=progress)[Algorithm.SHA256]
     except (VolumeError, IntegrityError) as error:
         return f"cannot be read: {error}"
     return "" if actual == expected else f"has sha256 {actual}, not {expected}"
+
+
+def _doubt(reading: Reading, written_ns: int) -> bool:
+    """See to it that the next run reads the file; tell whether it will."""
+    if reading.found.mtime_ns > written_ns:
+        return True
+    with suppress(VolumeError):
+        reading.redate(written_ns + _SECOND_NS)
+        return True
+    return False
 
 
 def _walk(files: FileOperations, folder: str) -> Iterator[str]:

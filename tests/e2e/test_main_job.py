@@ -118,6 +118,22 @@ def harm(victim: Path, damage: str) -> None:
         victim.unlink()
 
 
+def test_verify_finds_what_is_damaged_without_any_network(hub: Hub, tmp_path: Path) -> None:
+    hub.create("org/model").commit(FILES)
+    run("download", "hf://org/model", tmp_path, extra={"HF_ENDPOINT": hub.endpoint})
+    hub.server.refuse()
+    assert run("verify", tmp_path).status == 0
+    harm(tmp_path / "tokenizer/tokenizer.json", "flip")
+    harm(tmp_path / "config.json", "remove")
+    result = run("verify", tmp_path)
+    assert result.status == 65
+    assert [line.split()[:2] for line in result.stdout.splitlines()] == [
+        ["damaged", "config.json:"],
+        ["damaged", "tokenizer/tokenizer.json:"],
+    ]
+    assert "run the download again" in result.last_line
+
+
 def test_the_entrypoint_needs_nothing_but_the_uri_and_the_environment(hub: Hub, tmp_path: Path) -> None:
     hub.create("org/model").commit(FILES)
     extra = {"HF_ENDPOINT": hub.endpoint, "TARGET_DIR": str(tmp_path / "cache")}

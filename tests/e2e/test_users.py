@@ -71,6 +71,25 @@ def test_what_one_user_began_another_of_the_group_finishes(protocol: str, hub: H
         assert path.stat().st_mode & 0o002 == 0
 
 
+def test_who_may_only_read_finds_silent_rot_and_is_told_what_to_do(hub: Hub, volume: Path) -> None:
+    hub.create("org/model").commit(FILES)
+    extra = {"HF_ENDPOINT": hub.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER"}
+    assert finish(start("download", "hf://org/model", volume, extra=extra, through=user(FIRST))).status == 0
+    victim = volume / "sub/model.safetensors"
+    times = victim.stat().st_atime_ns, victim.stat().st_mtime_ns
+    with victim.open("r+b") as file:
+        file.write(b"rotten")
+    os.utime(victim, ns=times)
+    result = finish(start("verify", volume, through=user(STRANGER, STRANGER)))
+    assert result.status == 65, result.stderr
+    assert "remove these" in result.last_line
+    result = finish(start("verify", volume, through=user(FIRST)))
+    assert result.status == 65, result.stderr
+    assert "remove" not in result.last_line
+    assert finish(start("download", "hf://org/model", volume, extra=extra, through=user(FIRST))).status == 0
+    assert model(volume) == FILES
+
+
 def test_who_may_not_write_there_is_told_who_would_have_to_be_let_in(hub: Hub, volume: Path) -> None:
     hub.create("org/model").commit(FILES)
     stranger = user(STRANGER, STRANGER)

@@ -17,7 +17,7 @@ from downloader.errors import IntegrityError, VolumeError
 from downloader.volume import Volume
 from downloader.volume.checksums import MARKER
 from downloader.volume.disk import Disk
-from tests.volume.artifacts import URI, download, manifest_of, noise, sha256
+from tests.volume.artifacts import download, manifest_of, noise, sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -133,16 +133,6 @@ def test_nothing_outside_the_target_was_touched(finished: Path) -> None:
     assert content(finished.parent / "elsewhere") == {"model.bin": FILES["folder/model.bin"], "small": b"small"}
 
 
-def test_a_bit_flipped_with_the_old_time_is_found_by_verify_alone(finished: Path) -> None:
-    """Bit rot leaves no trace in the metadata; that is what `verify` is for."""
-    path = finished / "folder/model.bin"
-    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
-    flip(finished)
-    os.utime(path, ns=times)
-    with Volume(finished) as volume:
-        assert [found.path for found in volume.verify().damaged] == ["folder/model.bin"]
-
-
 def replace_by_fifo(path: Path) -> None:
     path.unlink()
     os.mkfifo(path)
@@ -246,21 +236,6 @@ def test_folders_that_are_private_to_somebody_else_are_no_trouble(finished: Path
     with Volume(finished, files=Disk(finished, fault=fault)) as volume:
         assert volume.survey(MANIFEST).published
         assert volume.verify().unlisted == (".cache/huggingface/private/", "private/")
-
-
-def test_selected_files_only_are_verified(finished: Path) -> None:
-    flip(finished)
-    with Volume(finished) as volume:
-        verification = volume.verify(selected=lambda path: not path.startswith("folder/"))
-    assert (verification.checked, verification.damaged) == (2, ())
-    assert (verification.source, verification.revision) == (URI, "c0ffee")
-
-
-def test_verify_tells_its_progress(finished: Path) -> None:
-    told: list[int] = []
-    with Volume(finished) as volume:
-        volume.verify(progress=told.append)
-    assert sum(told) == MANIFEST.size
 
 
 def test_a_file_of_another_owner_that_we_may_not_read_is_replaced() -> None:
