@@ -18,8 +18,14 @@ def test_every_test_that_a_page_names_exists(page: str) -> None:
         assert not name or re.search(rf"def {name}\b", Path(path).read_text()), f"{path}::{name}"
 
 
-def test_the_contract_page_names_a_proof_in_every_row() -> None:
-    rows = [line for line in Path("docs/operator-contract.md").read_text().splitlines() if line.startswith("| ")]
-    clauses = [row for row in rows if not row.startswith("| clause")]
-    assert len(clauses) > 30
-    assert all(TEST_NAME.search(row) for row in clauses)
+@pytest.mark.parametrize("page", ["operator-contract", "reliability"])
+def test_a_page_of_promises_names_a_proof_in_every_row(page: str) -> None:
+    rows = [line for line in Path(f"docs/{page}.md").read_text().splitlines() if line.startswith("| ")]
+    promises = [row for row in rows if not row.startswith(("| clause", "| promise"))]
+    assert len(promises) > 30
+    assert [row for row in promises if not TEST_NAME.search(row)] == []
+
+
+def test_the_reliability_page_has_all_ten_promises() -> None:
+    headings = re.findall(r"^## (\d+)\. ", Path("docs/reliability.md").read_text(), re.MULTILINE)
+    assert headings == [str(number) for number in range(1, 11)]
