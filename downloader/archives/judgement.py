@@ -97,7 +97,8 @@ def _follow_links(contents: Contents, name: str) -> None:
 def _check_names(contents: Contents, folders: set[str], name: str) -> None:
     try:
         check_names(contents.files, name)
-        check_names(folders - {""}, name)
+        for folder in folders - {""}:
+            check_names([folder], name)
     except ConfigurationError as error:
         raise refusal(name, error.message) from error
     both = folders & contents.files.keys()

@@ -23,7 +23,7 @@ from downloader.errors import (
 )
 from downloader.sources import XetAccess
 from downloader.sources.hub_answers import HubAnswers
-from downloader.sources.names import check_names, refused
+from downloader.sources.names import Names
 from downloader.wire import RangeRequest, Refusal
 
 if TYPE_CHECKING:
@@ -39,9 +39,14 @@ GRAMMAR = re.compile(
     r"(?:/(?P<folder>.*))?"
 )
 PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,95}")
-SHA256_DIGITS = re.compile(r"[0-9a-f]{64}")
+DIGITS = {Algorithm.GIT_SHA1: re.compile(r"[0-9a-f]{40}"), Algorithm.SHA256: re.compile(r"[0-9a-f]{64}")}
+XET_HASH = DIGITS[Algorithm.SHA256]
 MAX_FILES = 1_000_000
-MAX_LISTING = 64 << 20
+MAX_PAGES = 10_000
+MAX_PAGE = 16 << 20
+"""Bytes of one answer. Decoded they may take thirty times as much; a thousand files take half a megabyte."""
+MAX_LISTING = 512 << 20
+"""Bytes of all answers together."""
 LIBRARY = "artifact-downloader"
 MAX_TOKEN = 1 << 16
 OK = 200
@@ -90,24 +95,24 @@ class HubSource:
         """Return the manifest of the commit that the revision stands for now; from then on it stays that commit."""
         api = self._api()
         commit = self._commit = self._commit or self._resolve(api)
-        files: dict[str, RemoteFile] = {}
+        files, names = [], Names(self._uri)
         for entry in self._tree(api, commit):
             if not isinstance(entry.path, str):
                 raise ProtocolFailed(f"the listing of {self._uri} has a file without a name")
             if self._wants(entry.path):
-                if entry.path in files:  # the sign of a listing that begins again and again
-                    raise refused(entry.path, "is listed twice", self._uri)
-                files[entry.path] = self._file(entry, commit)
+                names.add(entry.path)
+                files.append(self._file(entry))
         if not files:
             prefix = self._address.folder
             where = f"{prefix!r} in {self._uri}" if prefix else self._uri
             raise SourceNotFound(f"there are no files at {where}", hint="check the path and the revision")
-        check_names(files, self._uri)
-        return Manifest(self._uri, tuple(files[path] for path in sorted(files)), revision=commit)
+        names.finish()
+        files.sort(key=lambda file: file.path)
+        return Manifest(self._uri, tuple(files), revision=commit)
 
     def open(self, file: RemoteFile, span: Span) -> Body:
         """Start reading a span."""
-        request = RangeRequest(file.locator, span, file.size, None, self._headers)
+        request = RangeRequest(self._url(file.path), span, file.size, None, self._headers)
         try:
             return self._web.open(request)
         except Refusal as refusal:
@@ -136,13 +141,14 @@ class HubSource:
     def _api(self) -> HfApi:
         # Else the library asks the Hub for a list of agents first, keeps it in HF_HOME, and stumbles over odd ones.
         constants.HF_HUB_DISABLE_TELEMETRY = True
-        set_client_factory(lambda: self._web.library_client(MAX_LISTING))
+        set_client_factory(lambda: self._web.library_client(MAX_PAGE, MAX_LISTING, MAX_PAGES))
         return HfApi(endpoint=self._endpoint, token=self._token or False, library_name=LIBRARY)
 
     def _resolve(self, api: HfApi) -> str:
         address = self._address
         try:
-            info = api.repo_info(address.repository, revision=address.revision, repo_type=address.kind)
+            # Without `expand` the answer would name every file as well.
+            info = api.repo_info(address.repository, revision=address.revision, repo_type=address.kind, expand="sha")
         except Exception as error:
             raise self._translate(error) from error
         if not isinstance(info.sha, str) or not info.sha:
@@ -166,32 +172,29 @@ class HubSource:
         if more:
             raise ProtocolFailed(f"the listing of {self._uri} has more than {MAX_FILES} entries")
 
-    def _file(self, entry: RepoFile, commit: str) -> RemoteFile:
+    def _file(self, entry: RepoFile) -> RemoteFile:
         if not isinstance(entry.size, int) or entry.size < 0:
             raise ProtocolFailed(f"the Hub does not tell the size of {entry.path[:80]!r} in {self._uri}")
-        try:
-            url = hf_hub_url(
-                self._address.repository,
-                entry.path,
-                repo_type=self._address.kind,
-                revision=commit,
-                endpoint=self._endpoint,
-            )
-        except ValueError as error:
-            raise refused(entry.path, "cannot be part of an address", self._uri) from error
-        xet_hash = entry.xet_hash if isinstance(entry.xet_hash, str) else None
-        return RemoteFile(entry.path, entry.size, (self._digest(entry),), None, url, xet_hash=xet_hash)
+        found = entry.xet_hash
+        xet_hash = found if isinstance(found, str) and XET_HASH.fullmatch(found) else None
+        return RemoteFile(entry.path, entry.size, (self._digest(entry),), xet_hash=xet_hash)
+
+    def _url(self, path: str) -> str:
+        """Return where a file is. Not kept for each: of a hundred thousand files that would be the largest part."""
+        address = self._address
+        return hf_hub_url(
+            address.repository, path, repo_type=address.kind, revision=self._commit, endpoint=self._endpoint
+        )
 
     def _digest(self, entry: RepoFile) -> Digest:
         value = entry.blob_id if entry.lfs is None else entry.lfs.sha256
-        if not isinstance(value, str):
-            raise ProtocolFailed(f"the Hub does not tell a digest of {entry.path[:80]!r} in {self._uri}")
-        if entry.lfs is None:
-            return Digest(Algorithm.GIT_SHA1, value)
-        if not SHA256_DIGITS.fullmatch(value):
+        algorithm = Algorithm.GIT_SHA1 if entry.lfs is None else Algorithm.SHA256
+        if isinstance(value, str) and DIGITS[algorithm].fullmatch(value):
+            return Digest(algorithm, value)
+        if isinstance(value, str) and set(value) == {"*"}:
             # The Hub masks the digests of gated files with asterisks for those who may not read them.
             raise self._answers.gated()
-        return Digest(Algorithm.SHA256, value)
+        raise ProtocolFailed(f"the Hub does not tell a digest of {entry.path[:80]!r} in {self._uri}")
 
     def _translate(self, error: Exception) -> DownloadError:
         """Map what huggingface_hub raises. Its classes are read from the answer's headers, as are ours."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from downloader.errors import ConfigurationError
@@ -13,28 +14,48 @@ RESERVED = frozenset({".downloading", ".artifact.sha256"})
 MAX_PART_BYTES = 255
 MAX_PATH_BYTES = 3072
 MAX_SHOWN = 80
-FIRST_PRINTABLE = 0x20
-DELETE = 0x7F
+NOT_NAMES = frozenset({"", ".", ".."})
+CONTROL = re.compile(r"[\0-\x1f\x7f]")
+SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class Names:
+    """The names of one artifact, judged as they come: what a listing without end holds must not be kept first."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._files: dict[str, None] = {}
+
+    def add(self, path: str) -> None:
+        """Raise ConfigurationError for a path that must not become a file below the target, or comes again."""
+        problem = _problem(path) or ("is listed twice" if path in self._files else None)
+        if problem is not None:
+            raise refused(path, problem, self._uri)
+        self._files[path] = None
+
+    def finish(self) -> None:
+        """Raise ConfigurationError if a file has a name that another one needs for its folder."""
+        known = ""
+        for path in self._files:
+            folder = path.rpartition("/")[0]
+            if folder == known:
+                continue
+            # No folder is kept: a path of many short parts has a thousand times its own length of them.
+            end = path.find("/")
+            while end != -1:
+                if path[:end] in self._files:
+                    problem = f"is a file while {path[:MAX_SHOWN]!r} needs a folder of that name"
+                    raise refused(path[:end], problem, self._uri)
+                end = path.find("/", end + 1)
+            known = folder
 
 
 def check_names(paths: Iterable[str], uri: str) -> None:
     """Raise ConfigurationError naming the first path that cannot or must not become a file below the target."""
-    files: set[str] = set()
-    folders: dict[str, str] = {}
+    names = Names(uri)
     for path in paths:
-        problem = _problem(path)
-        if problem is None and path in files:
-            problem = "is listed twice"
-        if problem is not None:
-            raise refused(path, problem, uri)
-        files.add(path)
-        end = path.find("/")
-        while end != -1:
-            folders.setdefault(path[:end], path)
-            end = path.find("/", end + 1)
-    for folder, below in folders.items():
-        if folder in files:
-            raise refused(folder, f"is a file while {below[:MAX_SHOWN]!r} needs a folder of that name", uri)
+        names.add(path)
+    names.finish()
 
 
 def refused(path: str, problem: str, uri: str) -> ConfigurationError:
@@ -47,9 +68,9 @@ def _problem(path: str) -> str | None:
     parts = path.split("/")
     rules = (
         ("is not a relative path", not path or path.startswith("/")),
-        ("has an empty, '.' or '..' part", any(part in ("", ".", "..") for part in parts)),
-        ("has control characters", any(ord(letter) < FIRST_PRINTABLE or ord(letter) == DELETE for letter in path)),
-        ("is not valid text", any("\ud800" <= letter <= "\udfff" for letter in path)),
+        ("has an empty, '.' or '..' part", not NOT_NAMES.isdisjoint(parts)),
+        ("has control characters", CONTROL.search(path) is not None),
+        ("is not valid text", SURROGATE.search(path) is not None),
         ("collides with a name that this program uses itself", parts[0] in RESERVED),
         ("is too long for a file system", _too_long(path, parts)),
     )

@@ -10,6 +10,7 @@ digests that source has.
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 from collections import Counter
 from contextlib import suppress
@@ -32,6 +33,8 @@ MARKER = ".artifact.sha256"
 """Where the checksums are, relative to the target."""
 LARGEST = 256 << 20
 """Bytes of a checksum file that is read: about a million long names."""
+MOST_FILES = 1_000_000
+"""Files that are taken from one: as many as any source may list."""
 
 _LINE = re.compile(r"(\\?)([0-9a-f]{64}) [ *](.+)")
 _COMMENT = re.compile(r"# (source|revision|fingerprint): (.+)")
@@ -113,27 +116,35 @@ def parse(raw: bytes) -> Checksums:
     """
     if len(raw) > LARGEST:
         raise IntegrityError(f"a checksum file of {len(raw)} bytes is too long")
-    try:
-        text = raw.decode()
-    except UnicodeDecodeError as error:
-        raise IntegrityError("the checksum file is not UTF-8") from error
     files: dict[str, str] = {}
     comments: dict[str, str] = {}
     proofs: dict[str, str] = {}
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in _lines(raw):
         if line.startswith("#"):
             if (comment := _COMMENT.fullmatch(line)) and not files:
                 comments[comment[1]] = comment[2]
-            elif (proof := _PROOF.fullmatch(line)) and not files:
+            elif (proof := _PROOF.fullmatch(line)) and not files and len(proofs) < MOST_FILES:
                 with suppress(IntegrityError):  # nothing depends on a comment
                     proofs[_unescape(proof[2] or "", number)] = proof[1]
         elif line:
             path, digest = _parse_line(line, number)
             if path in files:
                 raise IntegrityError(f"line {number} of the checksum file lists a path again: {one_line(path, 200)}")
+            if len(files) == MOST_FILES:
+                raise IntegrityError(f"the checksum file lists more than {MOST_FILES} files")
             files[path] = digest
     _refuse_files_as_folders(files)
     return Checksums(files, **comments, proofs=proofs, raw=raw)
+
+
+def _lines(raw: bytes) -> Iterator[tuple[int, str]]:
+    """Yield each line that is not empty, and its number. A list of empty lines takes many times the room of a file."""
+    for number, line in enumerate(io.BytesIO(raw), 1):
+        if line != b"\n":
+            try:
+                yield number, line.removesuffix(b"\n").decode()
+            except UnicodeDecodeError as error:
+                raise IntegrityError("the checksum file is not UTF-8") from error
 
 
 def _parse_line(line: str, number: int) -> tuple[str, str]:

@@ -19,19 +19,20 @@ ABOUT_CODING = frozenset({"content-encoding", "content-length", "transfer-encodi
 
 
 class LibraryTransport(httpx2.BaseTransport):
-    """Carries a library's requests: at most `answers` answers of at most `limit` bytes each."""
+    """Carries a library's requests: at most `answers` answers of at most `limit` bytes each and `total` together."""
 
-    def __init__(self, inner: SocketTransport, meter: Meter, *, limit: int, answers: int) -> None:
+    def __init__(self, inner: SocketTransport, meter: Meter, *, limit: int, total: int, answers: int) -> None:
         self._inner = inner
         self._meter = meter
         self._limit = limit
+        self._bytes_left = total
         self._answers_left = answers
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request; passing trouble is raised as our error."""
         url = str(request.url)
         self._answers_left -= 1
-        if self._answers_left < 0:
+        if self._answers_left < 0 or self._bytes_left < 0:
             raise ProtocolFailed(f"{shown_url(url)}: there is no end to this listing")
         try:
             request.headers["accept-encoding"] = "identity"
@@ -47,5 +48,6 @@ class LibraryTransport(httpx2.BaseTransport):
         if response.status_code >= httpx2.codes.BAD_REQUEST and isinstance(trouble, SourceUnavailable):
             raise trouble
         body = unpacked(body, response.headers, self._limit, shown_url(url))
+        self._bytes_left -= len(body)
         headers = [(name, value) for name, value in response.headers.multi_items() if name not in ABOUT_CODING]
         return httpx2.Response(response.status_code, headers=headers, content=body, request=request)

@@ -30,6 +30,7 @@ MAX_REDIRECTS = 10
 MAX_REMEMBERED = 65_536
 MAX_REFUSAL_BODY = 4096
 MAX_REPLY = 64 << 20
+MAX_TOTAL = 1 << 30
 MAX_ANSWERS = 10_000
 FOREIGN = (httpx2.HTTPError, httpx2.InvalidURL)
 """What httpx2 raises: the second is no child of the first."""
@@ -173,14 +174,17 @@ class Web:
             raise httpx2.LocalProtocolError(UNSENDABLE) from error
         return self._client.send(request, stream=True)
 
-    def library_client(self, limit: int = MAX_REPLY, answers: int = MAX_ANSWERS) -> httpx2.Client:
+    def library_client(
+        self, limit: int = MAX_REPLY, total: int = MAX_TOTAL, answers: int = MAX_ANSWERS
+    ) -> httpx2.Client:
         """Return a client for a library that brings httpx2 code of its own: our connections, our errors, our limits.
 
         What the retry policy handles is raised as our error, so that no library retries by itself. So are answers of
-        more than `limit` bytes, and more `answers` than that: listings may go on without end.
+        more than `limit` bytes, of more than `total` together, and more `answers` than that: listings may go on
+        without end.
         """
         return httpx2.Client(
-            transport=LibraryTransport(self.transport, self._meter, limit=limit, answers=answers),
+            transport=LibraryTransport(self.transport, self._meter, limit=limit, total=total, answers=answers),
             follow_redirects=True,
             cookies=_no_cookies(),
             trust_env=False,

@@ -1,5 +1,5 @@
 """What the tests of this folder share with those of the sources."""
 
-from tests.sources.conftest import sdk_descriptions
+from tests.sources.conftest import plain_web, s3_source, sdk_descriptions
 
-__all__ = ["sdk_descriptions"]
+__all__ = ["plain_web", "s3_source", "sdk_descriptions"]

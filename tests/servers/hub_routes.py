@@ -72,6 +72,8 @@ def _info(asked: _Asked) -> Reply:
         "lastModified": "2026-01-01T00:00:00.000Z",
         "siblings": siblings,
     }
+    if wanted := asked.request.query.get("expand"):
+        info = {name: value for name, value in info.items() if name in ("_id", "id", wanted)}
     return _json("api", info)
 
 

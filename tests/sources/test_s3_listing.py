@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from downloader.artifact import Algorithm, Mismatch
 from downloader.sources.s3.source import MOST_HEADS
-from tests.command import finish, start
+from tests.memory import MIB, run_measured
 from tests.servers.bucket import PAGE, Bucket
 from tests.servers.s3 import new_bucket
 
@@ -23,7 +20,6 @@ if TYPE_CHECKING:
 
     Maker = Callable[..., S3Source]
 
-MIB = 1 << 20
 MANY = MOST_HEADS + 50
 ASLEEP = {"x-amz-storage-class": "GLACIER"}
 RESTORED = {**ASLEEP, "x-amz-restore": 'ongoing-request="false", expiry-date="Fri, 21 Dec 2035 00:00:00 GMT"'}
@@ -118,21 +114,7 @@ def test_an_object_with_the_folder_s_name_is_left_out_with_a_warning(
 def test_a_hundred_thousand_objects_take_little_memory(bucket: Bucket) -> None:
     for number in range(100_000):
         bucket.put(f"m/shard-{number % 100:03}/file-{number:06}.safetensors", b"x" * 20)
-    process = start("size", "s3://bucket/m", extra={**bucket.environment, "STALL_TIMEOUT": "60"})
-    peak = 0
-    while process.poll() is None:
-        peak = max(peak, peak_memory(process.pid))
-        time.sleep(0.02)
-    result = finish(process)
+    result, peak = run_measured("size", "s3://bucket/m", extra={**bucket.environment, "STALL_TIMEOUT": "60"})
     assert result.status == 0, result.stderr
     assert '"sizeBytes": 2000000' in result.stdout
     assert 10 * MIB < peak < 200 * MIB
-
-
-def peak_memory(pid: int) -> int:
-    """Return the most memory that a process had since its program began; 0 when it has ended."""
-    with suppress(OSError):
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) << 10
-    return 0

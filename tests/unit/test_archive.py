@@ -200,6 +200,12 @@ def test_what_else_is_in_the_folder_stays(landing: Landing) -> None:
     assert model(landing.folder) == {**FILES, "weights/mine.txt": b"mine"}
 
 
+def test_folders_in_folders_are_no_trouble(landing: Landing) -> None:
+    folders = [(member(name, tarfile.DIRTYPE), b"") for name in ("x", "x/y", "x/y/z", "x/empty")]
+    landing.bring("model.tar", members(*folders, (member("x/y/z/config.json"), b"{}")))
+    assert model(landing.folder) == {"x/y/z/config.json": b"{}"}
+
+
 def test_links_within_the_archive_become_copies(landing: Landing) -> None:
     data = members(
         (member("early", tarfile.SYMTYPE, "weights/model.bin"), b""),

@@ -47,6 +47,10 @@ NOT_OURS = frozenset({"host", "user-agent"})
 OK, PARTIAL = 200, 206
 LISTING = b"<ListBucketResult"
 MOST_TO_EXPLAIN = 1 << 16
+MAX_ANSWER = 8 << 20
+"""Bytes. Parsed they may take thirty times as much; a page of a thousand of the longest keys has four million."""
+REDIRECTS = frozenset({301, 302, 307})
+REGION = "x-amz-bucket-region"
 GOOD_FOR = 3600
 """Seconds within which a presigned address has to be used; what is being read then comes to its end."""
 
@@ -270,7 +274,11 @@ class Connection:
         if event_name.endswith(".GetObject"):
             raise _Prepared(SignedRequest(request.url, headers))
         # botocore knows what a redirect means for the region and the signature.
-        reply = self._web.fetch(request.url, method=request.method, headers=headers, follow=False)
+        reply = self._web.fetch(request.url, method=request.method, headers=headers, limit=MAX_ANSWER, follow=False)
+        if event_name.endswith(".HeadBucket") and reply.status in REDIRECTS and REGION not in reply.headers:
+            # botocore asks for the bucket's region when it is redirected, and would ask again and again.
+            where = shown_url(reply.url)
+            raise ProtocolFailed(f"{where} redirects without telling the bucket's region", hint="check the endpoint")
         if reply.status == OK and ".ListObjects" in event_name and LISTING not in reply.body[:MOST_TO_EXPLAIN]:
             raise ProtocolFailed(f"{shown_url(reply.url)}: the server's answer is not S3", hint="check the endpoint")
         received: Any = dict(reply.headers)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from downloader.errors import ProtocolFailed
-from downloader.sources.names import refused
+from downloader.sources.names import Names, refused
 from downloader.sources.s3.errors import UNSUPPORTED, Answer
 from downloader.sources.s3.facts import ARCHIVES
+from downloader.volume.checksums import MARKER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from downloader.sources.s3.connection import Connection
 
 MAX_OBJECTS = 1_000_000
+MAX_PAGES = 10_000
+LONGEST_KEY, LONGEST_TAG = 1024, 256
 QUOTE = '"'
 SLASHES = re.compile(r"/{2,}")
 
@@ -44,6 +47,7 @@ class Entry:
 
 def entries(connection: Connection, address: S3Address) -> Iterator[Entry]:
     """List the files of a folder. Raises ConfigurationError for an object that cannot become a file."""
+    names, has_marker = Names(address.uri_of(address.path)), False
     for count, item in enumerate(_objects(connection, address)):
         if count == MAX_OBJECTS:
             raise ProtocolFailed(f"{address.uri_of(address.prefix)} holds more than {MAX_OBJECTS} objects")
@@ -53,7 +57,15 @@ def entries(connection: Connection, address: S3Address) -> Iterator[Entry]:
             if size:
                 raise refused(path or key, "is a folder's name but holds data", address.uri_of(address.path))
             continue
-        yield Entry(path, key, size, _quoted(item.get("ETag")), item.get("StorageClass") in ARCHIVES)
+        tag = _quoted(item.get("ETag"))
+        if len(key) > LONGEST_KEY or len(tag or "") > LONGEST_TAG:
+            raise refused(key, "has a key or a tag that no S3 object can have", address.uri_of(address.path))
+        if path == MARKER and not has_marker:
+            has_marker = True
+        else:
+            names.add(path)
+        yield Entry(path, key, size, tag, item.get("StorageClass") in ARCHIVES)
+    names.finish()
 
 
 def relative_path(key: str, prefix: str) -> str:
@@ -77,5 +89,10 @@ def _objects(connection: Connection, address: S3Address) -> Iterator[ObjectTypeD
         log.info("the server knows only the first version of listings")
         pages, first = connection.old_pages(address.bucket, address.prefix), []
     yield from first
-    for page in pages:
+    begins = {item["Key"] for item in first[:1]}
+    for count, page in enumerate(pages, start=2):
+        begin = {item["Key"] for item in page[:1]}
+        if count > MAX_PAGES or begin & begins:
+            raise ProtocolFailed(f"the S3 server's listing of {address.uri_of(address.prefix)} does not come to an end")
+        begins |= begin
         yield from page

@@ -144,7 +144,6 @@ class S3Source:
     def _folder(self, listed: Sequence[Entry]) -> Manifest:
         marker = next((entry for entry in listed if entry.path == MARKER), None)
         listed = sorted((entry for entry in listed if entry is not marker), key=lambda entry: entry.path)
-        check_names((entry.path for entry in listed), self._uri)
         if not listed:
             raise SourceNotFound(f"S3 404: no objects found: {self._uri} holds nothing but a checksum list")
         checksums = self._checksums(marker, listed) if marker else None
