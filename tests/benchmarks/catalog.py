@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.benchmarks import source_cases, web_cases
+from tests.benchmarks import link_cases, source_cases, web_cases
 from tests.benchmarks.measure import GIB, MIB
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ CASES: Mapping[str, Callable[[Bench], Outcome]] = {
     "10,000 x 20 KiB, HTTP": lambda bench: web_cases.to_disk(bench, bench.small(10_000), secure=False, rounds=2),
     "10,000 x 20 KiB, S3, signed": lambda bench: source_cases.s3(bench, bench.small(10_000), rounds=1),
     "10,000 x 20 KiB, hf:// without Xet": lambda bench: source_cases.hub_small(bench, 10_000),
+    "1,000 x 20 KiB, 40 ms away, 16 connections": lambda bench: link_cases.small_files(bench, bench.small(1000), 16),
+    "1 GiB, 40 ms away, 1 Gbit/s link": lambda bench: link_cases.fat_pipe(bench, _single(bench)),
     "1 GiB, each connection capped at 100 Mbit/s": lambda bench: web_cases.capped(bench, _single(bench)),
     "Bandwidth 200 MB/s over 10 s": web_cases.bandwidth,
     "1 processor, 2 x 512 MiB + 200 x 20 KiB": lambda bench: web_cases.one_processor(bench, bench.mixed()),
