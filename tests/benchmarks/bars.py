@@ -67,6 +67,8 @@ BARS = (
     Bar("Verification after the last byte", "share of the wall time, 1 GiB", 0.02),
     Bar("Verification after the last byte", "share of the wall time, 8 x 512 MiB", 0.02),
     Bar("Rerun on a finished volume of 10,000 files", "wall, 100 GB", 1, unit=" s"),
+    Bar("Rerun on a finished volume of 10,000 files", "wall, S3, 20 KiB each", 1, unit=" s"),
+    Bar("Rerun on a finished volume of 10,000 files", "wall, hf://, 20 KiB each", 1, unit=" s"),
     Bar("Cold start", "CPU, --help", 0.15, unit=" s"),
     Bar("Cold start", "CPU, size http://", 0.5, unit=" s"),
     Bar("Cold start", "CPU, size hf://", 0.5, unit=" s"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.benchmarks import link_cases, source_cases, web_cases
+from tests.benchmarks import growth_cases, link_cases, memory_cases, process_cases, source_cases, web_cases
 from tests.benchmarks.measure import GIB, MIB
 
 if TYPE_CHECKING:
@@ -40,6 +40,13 @@ CASES: Mapping[str, Callable[[Bench], Outcome]] = {
     "1,000 x 20 KiB, 40 ms away, 16 connections": lambda bench: link_cases.small_files(bench, bench.small(1000), 16),
     "1 GiB, 40 ms away, 1 Gbit/s link": lambda bench: link_cases.fat_pipe(bench, _single(bench)),
     "1 GiB, each connection capped at 100 Mbit/s": lambda bench: web_cases.capped(bench, _single(bench)),
+    "256 MiB memory cgroup": memory_cases.little_memory,
+    "Verification after the last byte": lambda bench: process_cases.tail(
+        bench, {"1 GiB": _single(bench), "8 x 512 MiB": _eight(bench)}
+    ),
+    "Rerun on a finished volume of 10,000 files": process_cases.rerun,
+    "Cold start": process_cases.start,
+    "Growth": growth_cases.growth,
     "Bandwidth 200 MB/s over 10 s": web_cases.bandwidth,
     "1 processor, 2 x 512 MiB + 200 x 20 KiB": lambda bench: web_cases.one_processor(bench, bench.mixed()),
 }

@@ -1,0 +1,80 @@
+"""The benchmarks' own machinery: what is compared, what is told, and what is told of those that fail."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.benchmarks.bars import BARS, Bar, verdicts
+from tests.benchmarks.bench import Outcome
+from tests.benchmarks.catalog import CASES
+from tests.benchmarks.measure import Case, Contender, compete, sha256
+from tests.benchmarks.peers import OURS
+from tests.benchmarks.standings import ratios, table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CONTENT = b"weights"
+
+
+def writer(name: str, content: bytes = CONTENT, *, status: int = 0, missing: str = "") -> Contender:
+    """Return a contender that writes one file and ends with a status."""
+    script = (
+        "import sys, pathlib; pathlib.Path(sys.argv[1], 'a.bin').write_bytes(bytes.fromhex(sys.argv[2])); sys.exit("
+    )
+    return Contender(
+        name,
+        lambda target: [sys.executable, "-c", f"{script}{status})", str(target), content.hex()],
+        missing=missing,
+    )
+
+
+def case(tmp_path: Path, *contenders: Contender) -> Case:
+    (tmp_path / "a.bin").write_bytes(CONTENT)
+    return Case({"a.bin": sha256(tmp_path / "a.bin")}, len(CONTENT), contenders)
+
+
+@pytest.mark.parametrize("bar", BARS, ids=str)
+def test_every_bar_belongs_to_a_case(bar: Bar) -> None:
+    assert bar.case in CASES
+
+
+def test_every_contender_runs_once_more_than_is_counted(tmp_path: Path) -> None:
+    said: list[str] = []
+    scores = compete(case(tmp_path, writer(OURS), writer("peer")), tmp_path, 2, said.append)
+    assert [len(score.runs) for score in scores.values()] == [2, 2]
+    assert [line.split(":")[0].strip() for line in said] == ["warm-up"] * 2 + ["round 1"] * 2 + ["round 2"] * 2
+
+
+@pytest.mark.parametrize(
+    ("peer", "reason"),
+    [
+        (writer("peer", b"other"), "other bytes"),
+        (writer("peer", status=3), "status 3"),
+        (writer("peer", missing="the package peer could not be installed"), "could not be installed"),
+    ],
+    ids=["other bytes", "failed", "missing"],
+)
+def test_a_peer_without_a_result_is_named_with_the_reason(tmp_path: Path, peer: Contender, reason: str) -> None:
+    compared = case(tmp_path, writer(OURS), peer)
+    scores = compete(compared, tmp_path, 1, lambda _: None)
+    assert reason in next(line for line in table(compared, scores).splitlines() if line.startswith("| peer "))
+    assert "wall / peer" not in ratios(compared, scores)
+
+
+def test_what_a_contender_wrote_is_gone_afterwards(tmp_path: Path) -> None:
+    compete(case(tmp_path, writer(OURS)), tmp_path, 1, lambda _: None)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.bin"]
+
+
+def test_a_verdict_says_yes_no_or_not_measured() -> None:
+    first, second = BARS[0], BARS[2]
+    outcomes = {
+        first.case: Outcome("", {first.value: first.limit / 2}),
+        second.case: Outcome("", {second.value: second.limit * 2}),
+    }
+    words = [line.split(" | ")[-1].strip(" |*") for line in verdicts(outcomes).splitlines()[2:]]
+    assert (words[0], words[2], words[4]) == ("yes", "no", "-")
