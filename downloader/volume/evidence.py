@@ -92,8 +92,8 @@ def read_checksums(files: FileOperations, path: str) -> tuple[Checksums, int] | 
         return None
     try:
         found = files.handle_stat(handle)
-        buffer = bytearray(min(found.size, LARGEST + 1))
-        return parse(bytes(buffer[: files.read(handle, 0, memoryview(buffer))])), found.mtime_ns
+        buffer = memoryview(bytearray(min(found.size, LARGEST + 1)))
+        return parse(bytes(buffer[: files.read(handle, 0, buffer)])), found.mtime_ns
     except IntegrityError as error:
         _log.debug("%s/%s is passed over: %s", files.name, path, error)
         return None

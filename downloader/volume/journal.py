@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from downloader.artifact import Span
 from downloader.volume.files import InTheWay, NotThere
-from downloader.volume.lines import Appender, decode, encode
+from downloader.volume.lines import Appender, encode, read
 from downloader.volume.spans import Spans
 
 if TYPE_CHECKING:
@@ -29,19 +29,15 @@ def load(files: FileOperations, path: str, identity: str, size: int) -> Spans:
     except (NotThere, InTheWay):
         return spans
     try:
-        length = files.handle_stat(handle).size
-        if length > _LARGEST:
+        lines = read(files, handle)
+        if files.handle_stat(handle).size > _LARGEST or next(lines, None) != ["journal", VERSION, identity, size]:
             return spans
-        buffer = bytearray(length)
-        lines = decode(bytes(buffer[: files.read(handle, 0, memoryview(buffer))]))
+        for line in lines:
+            match line:
+                case ["bytes", int(start), int(stop)] if 0 <= start < stop <= size:
+                    spans.add(Span(start, stop))
     finally:
         files.close(handle)
-    if next(lines, None) != ["journal", VERSION, identity, size]:
-        return spans
-    for line in lines:
-        match line:
-            case ["bytes", int(start), int(stop)] if 0 <= start < stop <= size:
-                spans.add(Span(start, stop))
     return spans
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from downloader.volume.files import InTheWay, Kind, NotThere
 from downloader.volume.lease import WORK
-from downloader.volume.lines import Appender, decode, encode
+from downloader.volume.lines import Appender, encode, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,19 +47,16 @@ def read_ledger(files: FileOperations) -> dict[str, Entry]:
         handle = files.open(LEDGER)
     except (NotThere, InTheWay):
         return {}
+    entries: dict[str, Entry] = {}
     try:
-        length = files.handle_stat(handle).size
-        if length > _LARGEST:
+        if files.handle_stat(handle).size > _LARGEST:
             return {}
-        buffer = bytearray(length)
-        data = bytes(buffer[: files.read(handle, 0, memoryview(buffer))])
+        for line in read(files, handle):
+            match line:
+                case ["file", str(path), int(size), str(sha256), str(identity), int(mtime_ns), int(inode), str(proof)]:
+                    entries[path] = Entry(path, size, sha256, identity, mtime_ns, inode, proof)
     finally:
         files.close(handle)
-    entries = {}
-    for line in decode(data):
-        match line:
-            case ["file", str(path), int(size), str(sha256), str(identity), int(mtime_ns), int(inode), str(proof)]:
-                entries[path] = Entry(path, size, sha256, identity, mtime_ns, inode, proof)
     return entries
 
 

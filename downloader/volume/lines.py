@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from downloader.volume.files import FileOperations
 
 _CRC_DIGITS = 8
+_PIECE = 1 << 18
+_LONGEST = 1 << 16
+"""Bytes of a line, far more than any of ours has; of a longer one only this is kept:"""
+_NEVER_GOOD = b"?"
 
 
 def encode(*fields: str | int) -> bytes:
@@ -30,15 +34,30 @@ def encode(*fields: str | int) -> bytes:
 def decode(data: bytes) -> Iterator[list[Any]]:
     """Yield the fields of each good line."""
     for line in data.split(b"\n")[:-1]:
-        crc, space, body = line[:_CRC_DIGITS], line[_CRC_DIGITS : _CRC_DIGITS + 1], line[_CRC_DIGITS + 1 :]
-        if space != b" " or crc != b"%08x" % zlib.crc32(body):
-            continue
-        try:
-            fields = json.loads(body)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(fields, list):
+        fields = _fields(line)
+        if fields is not None:
             yield fields
+
+
+def read(files: FileOperations, handle: int) -> Iterator[list[Any]]:
+    """Yield the fields of each good line of an open file, however long it is: only a piece of it is in memory."""
+    buffer, offset, rest = memoryview(bytearray(_PIECE)), 0, b""
+    while count := files.read(handle, offset, buffer):
+        offset += count
+        whole, newline, after = (rest + bytes(buffer[:count])).rpartition(b"\n")
+        yield from decode(whole + newline)
+        rest = after if len(after) <= _LONGEST else _NEVER_GOOD
+
+
+def _fields(line: bytes) -> list[Any] | None:
+    crc, space, body = line[:_CRC_DIGITS], line[_CRC_DIGITS : _CRC_DIGITS + 1], line[_CRC_DIGITS + 1 :]
+    if space != b" " or crc != b"%08x" % zlib.crc32(body):
+        return None
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return fields if isinstance(fields, list) else None
 
 
 class Appender:

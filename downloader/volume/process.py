@@ -12,6 +12,7 @@ _PROC = Path("/proc")
 _START_TIME = 19
 """The field of /proc/PID/stat with the start time, counted from the state, which follows the name in parentheses."""
 _ENDED = ("Z", "X", "x")
+_LARGEST = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,8 @@ class Process:
     @classmethod
     def parse(cls, fields: dict[str, Any]) -> Process:
         """Return the process that `fields` describe. Raises KeyError, TypeError or ValueError if they do not."""
-        host, boot, namespace = str(fields["host"]), str(fields["boot"]), int(fields["namespace"])
-        return cls(host, boot, namespace, int(fields["pid"]), str(fields["started"]))
+        host, boot, started = str(fields["host"]), str(fields["boot"]), str(fields["started"])
+        return cls(host, boot, _number(fields["namespace"]), _number(fields["pid"]), started)
 
     def fields(self) -> dict[str, Any]:
         """Return what `parse` reads."""
@@ -55,6 +56,13 @@ class Process:
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
+
+
+def _number(field: object) -> int:
+    """Return a number as the kernel gives them. JSON has others, among them Infinity."""
+    if not isinstance(field, int) or not 0 <= field <= _LARGEST:
+        raise ValueError(f"{str(field)[:20]!r} is no number of the kernel's")
+    return field
 
 
 def _boot() -> str:

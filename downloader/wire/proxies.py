@@ -94,7 +94,7 @@ def _matches(item: str, host: str, port: int, address: ipaddress.IPv4Address | i
             pass  # a name, or an address with a port
     name, separator, wanted_port = item.rpartition(":")
     if separator and wanted_port.isdecimal():
-        if int(wanted_port) != port:
+        if wanted_port.lstrip("0") != str(port):
             return False
         item = name
     suffix = item.removeprefix("*").strip("[].")

@@ -149,3 +149,16 @@ def test_an_older_server_proves_by_the_tag(ceph: S3Server, s3_source: Callable[.
     assert file.digests == (
         Digest(Algorithm.MD5, hashlib.md5(b"content").hexdigest(), mismatch=Mismatch.DOUBT),  # noqa: S324
     )
+
+
+@pytest.mark.parametrize("length", ["²", "٣", "5_0", "+5", "", "9" * 5000])
+@pytest.mark.parametrize("header", ["content-length", "content-range"])
+def test_a_length_that_is_no_number_is_none(header: str, length: str) -> None:
+    value = length if header == "content-length" else f"bytes 0-0/{length}"
+    with pytest.raises(ProtocolFailed, match="does not tell how many bytes"):
+        Facts.of({header: value})
+
+
+@pytest.mark.parametrize("count", ["²", "٣", "9" * 5000])
+def test_a_number_of_parts_that_is_none_makes_no_digest(count: str) -> None:
+    assert published({"etag": f'"{MD5}-{count}"', "x-amz-checksum-sha256": f"{SHA256}-{count}"}, aws=True) == ()

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from downloader.artifact import Phase, Protocol, Snapshot
@@ -59,6 +59,8 @@ def test_100_percent_mean_that_every_byte_is_there_and_nothing_else_does(snapsho
 
 
 @given(snapshots(), snapshots())
+@example(Snapshot(stuck_volume="the volume has not answered for 9 s"), Snapshot(stuck_volume=" "))
+@example(Snapshot(stuck_volume="the volume has not answered for 9 s"), Snapshot(stuck_volume="\x1f"))
 def test_whatever_came_before_two_patches_tell_the_present_state_of_the_volume(
     first: Snapshot, second: Snapshot
 ) -> None:

@@ -89,9 +89,10 @@ def _stuck_volume(snapshot: Snapshot, before: Status | None, *, complete: bool) 
         return ""  # nobody would be there to clear it
     if complete and not (before and before.complete):
         return ""  # the signal comes without it; should the volume be stuck now, the next patch says so
-    if snapshot.stuck_volume and before and before.stuck_volume:
+    said = snapshot.stuck_volume.strip()
+    if said and before and before.stuck_volume:
         return before.stuck_volume  # it is set once: how long it lasts is no news
-    return snapshot.stuck_volume
+    return said
 
 
 def _pace(snapshot: Snapshot) -> str:

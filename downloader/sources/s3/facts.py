@@ -24,8 +24,10 @@ CHECKSUMS = {
 """The cheapest first."""
 PARTS_OF = {whole: of_parts for of_parts, whole in OF_PARTS.items() if of_parts is not Algorithm.ETAG}
 MD5_TAG = re.compile(r'"?([0-9a-f]{32})"?')
-PARTS_TAG = re.compile(r'"?([0-9a-f]{32})-(\d{1,5})"?')
-TOTAL = re.compile(r"bytes \d+-\d+/(\d+)")
+PARTS_TAG = re.compile(r'"?([0-9a-f]{32})-([0-9]{1,5})"?')
+LENGTH = re.compile(r"[0-9]{1,19}")
+TOTAL = re.compile(rf"bytes [0-9]+-[0-9]+/({LENGTH.pattern})")
+COUNT = re.compile(r"[0-9]{1,5}")
 ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 RESTORED = 'ongoing-request="false"'
 ETAG_IS_MD5 = frozenset({"", "AES256"})
@@ -50,7 +52,7 @@ class Facts:
         """Read the headers (names in lower case) of a HEAD, or of a GET for the first byte. `aws`: as `published`."""
         total = TOTAL.fullmatch(headers.get("content-range", ""))
         length = total.group(1) if total else headers.get("content-length", "")
-        if not length.isdigit():
+        if not LENGTH.fullmatch(length):
             raise ProtocolFailed("the S3 server does not tell how many bytes an object has")
         version = headers.get("x-amz-version-id")
         return cls(
@@ -85,7 +87,7 @@ def published(headers: Mapping[str, str], *, aws: bool) -> tuple[Digest, ...]:
             continue
         if not number and not kind:
             unclear.append(replace(digest, mismatch=Mismatch.DOUBT))
-        if parts.isdigit() and algorithm in PARTS_OF:
+        if COUNT.fullmatch(parts) and algorithm in PARTS_OF:
             of_parts.append(Digest(PARTS_OF[algorithm], f"{digest.value}-{int(parts)}"))
     if certain:
         return tuple(certain)

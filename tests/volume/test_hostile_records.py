@@ -1,0 +1,188 @@
+"""Whatever somebody wrote into our own records on a volume: the run ends in right bytes, and nothing outside changes.
+
+Bytes that are no record at all are tried in test_journal.py and test_checksums.py; these here are well-formed.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from downloader.artifact import Span
+from downloader.errors import DownloadError
+from downloader.volume import Volume
+from downloader.volume.checksums import MARKER
+from downloader.volume.disk import Disk
+from downloader.volume.lease import parse
+from downloader.volume.ledger import LEDGER, read_ledger
+from downloader.volume.lines import decode, encode, read
+from downloader.volume.process import Process
+from tests.command import content, model, run
+from tests.unit.clocks import Clock
+from tests.volume.artifacts import URI, download, fill, manifest_of, noise, remote, sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FILES = {"config.json": b"{}", "folder/model.bin": noise(50_000, 5)}
+MANIFEST = manifest_of(FILES)
+PRECIOUS = b"what nobody may touch"
+SLOW = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+
+NUMBERS = st.one_of(st.integers(), st.floats(), st.sampled_from([-1, 0, 1 << 63, 1 << 64, 10**400, True]))
+PATHS = st.sampled_from(
+    ["config.json", "folder/model.bin", "folder", "../outside", "/etc/passwd", "", ".", "..", MARKER, LEDGER, "a\0b"]
+)
+TEXT = st.one_of(st.text(max_size=20), PATHS, st.sampled_from([sha256(data) for data in FILES.values()]))
+JSON = st.recursive(
+    st.one_of(st.none(), NUMBERS, TEXT),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(TEXT, inner, max_size=3)),
+    max_leaves=6,
+)
+
+
+@contextmanager
+def place() -> Iterator[Path]:
+    """Make a target with something precious beside it, and see that this stays what and where it is."""
+    with tempfile.TemporaryDirectory() as folder:
+        outside, target = Path(folder, "outside"), Path(folder, "target")
+        outside.write_bytes(PRECIOUS)
+        target.mkdir()
+        yield target
+        assert outside.read_bytes() == PRECIOUS
+        assert sorted(path.name for path in Path(folder).iterdir()) == ["outside", "target"]
+
+
+def proved(fields: list[Any]) -> bytes:
+    """Write a line with a right checksum, also of what our own runs never write."""
+    return encode(*fields)
+
+
+def brought(target: Path) -> None:
+    """See that a run mends whatever is there."""
+    with Volume(target, ttl=1) as volume:
+        download(volume, FILES)
+        assert volume.survey(MANIFEST).published
+        assert volume.verify().damaged == ()
+    assert model(target) == FILES
+
+
+ENTRIES = st.tuples(st.sampled_from(["file", "File", 7]), TEXT, NUMBERS, TEXT, TEXT, NUMBERS, NUMBERS, TEXT).map(list)
+
+
+@SLOW
+@given(st.lists(st.one_of(ENTRIES, st.lists(JSON, max_size=9)), max_size=6))
+def test_no_ledger_misleads_a_run(lines: list[list[Any]]) -> None:
+    with place() as target:
+        (target / ".downloading").mkdir()
+        (target / LEDGER).write_bytes(b"".join(map(proved, lines)))
+        brought(target)
+
+
+@SLOW
+@given(st.lists(st.lists(JSON, max_size=4), max_size=6))
+@example([["bytes", 10**400, 10**401]])
+@example([["bytes", True, 1e308]])
+def test_no_journal_misleads_a_run(lines: list[list[Any]]) -> None:
+    data = FILES["folder/model.bin"]
+    file = remote("folder/model.bin", data)
+    with place() as target, Volume(target, journal_above=1000) as volume:
+        with volume.lease(URI):
+            partial = volume.partial(file)
+            partial.write(0, memoryview(bytearray(data[:20_000])))
+            partial.complete(Span(0, 20_000))
+            partial.close()
+        journal = next(target.glob(".downloading/parts.*/*.journal"))
+        with journal.open("ab") as opened:
+            opened.write(b"".join(map(proved, lines)))
+        with volume.lease(URI):
+            assert fill(volume, file, data) == 30_000
+        assert (target / "folder/model.bin").read_bytes() == data
+
+
+HOLDERS = st.fixed_dictionaries(
+    {"token": JSON, "uri": JSON, "host": JSON, "boot": JSON, "namespace": JSON, "pid": JSON, "started": JSON}
+)
+
+
+@SLOW
+@given(st.one_of(HOLDERS, JSON), st.integers(1, 10**30))
+@example({**Process.current().fields(), "token": "x", "uri": URI, "pid": float("inf")}, 1)
+@example({**Process.current().fields(), "token": "x", "uri": URI, "pid": 10**300}, 1)
+@example({**Process.current().fields(), "token": "x", "uri": URI, "pid": -1}, 1)
+@example({**Process.current().fields(), "token": "x", "uri": URI, "pid": (1 << 64) - 1}, 1)
+@example({**Process.current().fields(), "token": "\ud800", "uri": "\ud800\n", "host": "\x1b[2J", "pid": 1}, 1)
+def test_no_holder_of_a_lease_is_waited_for_longer_than_its_time(fields: object, epoch: int) -> None:
+    said: list[str] = []
+    with place() as target:
+        (target / ".downloading").mkdir()
+        (target / f".downloading/lease.{epoch}").write_text(json.dumps(fields))
+        clock = Clock()
+        with Volume(target, ttl=60, clock=clock) as volume:
+            with volume.lease(URI, sleep=clock.pass_by, waiting=lambda holder, _: said.append(holder)):
+                assert clock.now <= 1070
+            assert download(volume, FILES) > 0
+        assert model(target) == FILES
+    assert all(line.isprintable() and len(line) <= 300 for line in said)
+
+
+@given(HOLDERS)
+def test_a_holder_is_read_or_not(fields: dict[str, Any]) -> None:
+    holder = parse(json.dumps(fields).encode())
+    assert holder is None or str(holder).isprintable()
+    assert holder is None or holder.process.is_gone() in (True, False)
+
+
+LINES = st.one_of(
+    st.builds("{}  {}".format, st.sampled_from([sha256(data) for data in FILES.values()]), TEXT),
+    st.builds("# {}: {}".format, st.sampled_from(["source", "revision", "fingerprint", "proof", "date"]), TEXT),
+    TEXT,
+)
+
+
+@SLOW
+@given(st.lists(LINES, max_size=6).map("\n".join), st.booleans())
+def test_no_list_of_checksums_misleads_a_run(text: str, ended: bool) -> None:  # noqa: FBT001
+    raw = (text + "\n" * ended).encode(errors="surrogatepass")
+    with place() as target:
+        (target / MARKER).write_bytes(raw)
+        with Volume(target) as volume, suppress(DownloadError):
+            volume.verify()
+        brought(target)
+
+
+@pytest.mark.parametrize("line", ["../outside", "/etc/passwd", "config.json/../../outside", "a\0b", "\ud800"])
+def test_verify_says_in_one_line_that_a_list_cannot_be_believed(line: str, tmp_path: Path) -> None:
+    (tmp_path / MARKER).write_bytes(f"{sha256(b'{}')}  {line}\n".encode(errors="surrogatepass"))
+    result = run("verify", tmp_path)
+    assert result.status == 65, result.stderr
+    assert result.last_line.isprintable()
+    assert "Traceback" not in result.stderr
+    assert sorted(content(tmp_path)) == [MARKER]
+
+
+@pytest.mark.parametrize("size", [0, 1, 262_143, 262_144, 262_145, 1 << 20])
+def test_a_line_is_read_wherever_a_piece_ends(size: int, tmp_path: Path) -> None:
+    lines = [["a" * (size % 60_000)], ["b"]] * (1 + size // 60_000)
+    (tmp_path / "lines").write_bytes(b"x" * (size // 3) + b"\n" + b"".join(map(proved, lines)))
+    disk = Disk(tmp_path)
+    handle = disk.open("lines")
+    assert list(read(disk, handle)) == lines == list(decode((tmp_path / "lines").read_bytes()))
+    disk.close(handle)
+
+
+def test_a_ledger_without_an_end_of_a_line_is_passed_over(tmp_path: Path) -> None:
+    entry = ["file", "a", 1, "b", "c", 2, 3, "d"]
+    (tmp_path / ".downloading").mkdir()
+    with (tmp_path / LEDGER).open("wb") as file:
+        file.truncate(300 << 20)
+        file.seek(0, 2)
+        file.write(b"\n" + proved(entry))
+    assert list(read_ledger(Disk(tmp_path))) == ["a"]
