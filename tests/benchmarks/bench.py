@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from tests.benchmarks.measure import GIB, MIB
+from tests.benchmarks.measure import GIB, MIB, Case, compete
 from tests.servers.blobs import Noise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from tests.benchmarks.measure import Contender, Score
     from tests.servers.certificates import Authority
 
 SMALL = 20 << 10
 """Bytes of a small file."""
+
+
+FEW = 200
+"""Small files for a warm-up."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,8 @@ class Files:
     """Path → sha256."""
     size: int
     """Bytes altogether."""
+    warm: Files | None = None
+    """What a warm-up fetches, where the whole would take too long."""
 
 
 @dataclass
@@ -64,15 +71,30 @@ class Bench:
         """What web servers serve."""
         return self.folder / "web"
 
+    def compete(
+        self,
+        contenders: Callable[[Files], Sequence[Contender]],
+        files: Files,
+        *,
+        rounds: int = 0,
+        folder: Path | None = None,
+    ) -> dict[str, Score]:
+        """Let those who fetch these files compete, by default as often as was asked for and on the disk."""
+        case = Case(files.digests, contenders(files))
+        warm = Case(files.warm.digests, contenders(files.warm)) if files.warm else None
+        return compete(case, folder or self.folder, rounds or self.rounds, self.say, warm=warm)
+
     def large(self, count: int, size: int) -> Files:
         """Return so many files of `size` scaled bytes, without any pattern."""
         scaled = int(size * self.scale)
-        return self._noise(f"{count}-of-{scaled}", {f"big-{number}.bin": scaled for number in range(count)})
+        files = self._noise(f"{count}-of-{scaled}", {f"big-{number}.bin": scaled for number in range(count)})
+        return replace(files, warm=self.large(count, size // 16)) if count * size > GIB else files
 
     def small(self, count: int) -> Files:
         """Return that many small files, fewer on a smaller scale."""
         scaled = max(10, int(count * min(1.0, self.scale)))
-        return self._noise(f"{scaled}-small", {f"small-{number:06}.bin": SMALL for number in range(scaled)})
+        files = self._noise(f"{scaled}-small", {f"small-{number:06}.bin": SMALL for number in range(scaled)})
+        return replace(files, warm=self.small(FEW)) if count > FEW else files
 
     def mixed(self) -> Files:
         """Return two large files and many small ones, as models have them."""
@@ -89,7 +111,7 @@ class Bench:
             (folder / path).touch()
             os.truncate(folder / path, size)
         write_checksums(folder / "SHA256SUMS", digests)
-        return Files(name, digests, count * size)
+        return Files(name, digests, count * size, self.zeros(1, SMALL) if size != SMALL or count > 1 else None)
 
     def _noise(self, name: str, sizes: Mapping[str, int]) -> Files:
         folder = self.web / name

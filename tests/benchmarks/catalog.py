@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tests.benchmarks import growth_cases, link_cases, memory_cases, process_cases, source_cases, web_cases
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
 def _single(bench: Bench) -> Files:
     return bench.large(1, GIB)
+
+
+def _slow(bench: Bench) -> Files:
+    return replace(_single(bench), warm=bench.large(1, 64 * MIB))
 
 
 def _eight(bench: Bench) -> Files:
@@ -38,8 +43,8 @@ CASES: Mapping[str, Callable[[Bench], Outcome]] = {
     "10,000 x 20 KiB, S3, signed": lambda bench: source_cases.s3(bench, bench.small(10_000), rounds=1),
     "10,000 x 20 KiB, hf:// without Xet": lambda bench: source_cases.hub_small(bench, 10_000),
     "1,000 x 20 KiB, 40 ms away, 16 connections": lambda bench: link_cases.small_files(bench, bench.small(1000), 16),
-    "1 GiB, 40 ms away, 1 Gbit/s link": lambda bench: link_cases.fat_pipe(bench, _single(bench)),
-    "1 GiB, each connection capped at 100 Mbit/s": lambda bench: web_cases.capped(bench, _single(bench)),
+    "1 GiB, 40 ms away, 1 Gbit/s link": lambda bench: link_cases.fat_pipe(bench, _slow(bench)),
+    "1 GiB, each connection capped at 100 Mbit/s": lambda bench: web_cases.capped(bench, _slow(bench)),
     "256 MiB memory cgroup": memory_cases.little_memory,
     "Verification after the last byte": lambda bench: process_cases.tail(
         bench, {"1 GiB": _single(bench), "8 x 512 MiB": _eight(bench)}

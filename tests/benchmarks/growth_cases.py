@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.benchmarks.bench import SMALL, Outcome
-from tests.benchmarks.measure import GIB, MIB, Case, compete
+from tests.benchmarks.measure import GIB, MIB
 from tests.benchmarks.peers import OURS, ours
 from tests.benchmarks.web_cases import serve
 
@@ -51,8 +51,7 @@ def growth(bench: Bench) -> Outcome:
 def _score(bench: Bench, count: int, size: int) -> Score:
     files = bench.zeros(count, size)
     with serve(bench) as server:
-        case = Case(files.digests, files.size, [ours(f"{server.url}/{files.name}/")])
-        return compete(case, bench.folder, 1, bench.say, warm=files.size <= GIB)[OURS]
+        return bench.compete(lambda files: [ours(f"{server.url}/{files.name}/")], files, rounds=1)[OURS]
 
 
 def _mib(score: Score) -> str:

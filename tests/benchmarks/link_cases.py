@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.benchmarks.bench import Outcome
 from tests.benchmarks.link import SERVER, Link, LinkError
-from tests.benchmarks.measure import Case, compete
 from tests.benchmarks.peers import OURS, ours
 from tests.benchmarks.standings import ratios, table
 from tests.benchmarks.web_peers import WebFolder, plain_reader, web_peers
 from tests.servers.web import Options, WebServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from tests.benchmarks.bench import Bench, Files
+    from tests.benchmarks.measure import Contender
 
 DELAY = 0.02
 """Seconds each way."""
@@ -31,44 +32,59 @@ _FAILED = "Not measured: a link could not be made: {reason}\n"
 
 def fat_pipe(bench: Bench, files: Files) -> Outcome:
     """Compare with what the link carries: sockets that are read and nothing else."""
+
+    def contenders(files: Files) -> list[Contender]:
+        folder = far.folder(files)
+        stream = plain_reader(folder, "discard", STREAM, sync=False)
+        return [ours(f"{folder.url}/", prefix=folder.prefix), stream, *web_peers(folder)]
+
     try:
-        with _far_away(bench, files, RATE) as folder:
-            contenders = [
-                ours(f"{folder.url}/", prefix=folder.prefix),
-                plain_reader(folder, "discard", STREAM, sync=False),
-                *web_peers(folder),
-            ]
-            case = Case(files.digests, files.size, contenders)
-            scores = compete(case, bench.folder, 1, bench.say)
+        with _far_away(bench) as far:
+            scores = bench.compete(contenders, files, rounds=1)
     except LinkError as error:
         return Outcome(_FAILED.format(reason=error))
-    values = ratios(case, scores, aside=(STREAM,))
+    values = ratios(files, scores, aside=(STREAM,))
     if f"wall / {STREAM}" in values:
         values["share of what the link carries"] = 1 / values[f"wall / {STREAM}"]
     how = f"{_HOW} and lets 1 Gbit/s through. What it carries: 8 {STREAM} that discard what they read.\n"
-    return Outcome(f"{table(case, scores)}\n{how}", values)
+    return Outcome(f"{table(files, scores)}\n{how}", values)
 
 
 def small_files(bench: Bench, files: Files, connections: int) -> Outcome:
     """Compare where each request costs a round trip, at the same number of connections."""
+    usual = f"{OURS}, as it comes"
+
+    def contenders(files: Files) -> list[Contender]:
+        folder = far.folder(files, connections)
+        mine = ours(f"{folder.url}/", "--connections", str(connections), prefix=folder.prefix)
+        return [mine, ours(f"{folder.url}/", prefix=folder.prefix, name=usual), *web_peers(folder)]
+
     try:
-        with _far_away(bench, files, RATE, connections) as folder:
-            mine = ours(f"{folder.url}/", "--connections", str(connections), prefix=folder.prefix)
-            usual = ours(f"{folder.url}/", prefix=folder.prefix, name=f"{OURS}, as it comes")
-            case = Case(files.digests, files.size, [mine, usual, *web_peers(folder)])
-            scores = compete(case, bench.folder, 1, bench.say)
+        with _far_away(bench) as far:
+            scores = bench.compete(contenders, files)
     except LinkError as error:
         return Outcome(_FAILED.format(reason=error))
-    values = ratios(case, scores, aside=(usual.name,))
+    values = ratios(files, scores, aside=(usual,))
     if "wall / best peer" in values:
         values["files/s / best peer"] = 1 / values["wall / best peer"]
-    return Outcome(f"{table(case, scores)}\n{_HOW}. Everybody was told to use {connections} connections.\n", values)
+    return Outcome(f"{table(files, scores)}\n{_HOW}. Everybody was told to use {connections} connections.\n", values)
+
+
+@dataclass(frozen=True)
+class _Far:
+    """A server at the other end of a link."""
+
+    origin: str
+    prefix: Sequence[str]
+
+    def folder(self, files: Files, connections: int = 16) -> WebFolder:
+        url = f"{self.origin}/{files.name}"
+        return WebFolder(url, list(files.digests), prefix=self.prefix, connections=connections)
 
 
 @contextmanager
-def _far_away(bench: Bench, files: Files, rate: float, connections: int = 16) -> Iterator[WebFolder]:
-    """Serve a folder over the link. Raises LinkError."""
+def _far_away(bench: Bench) -> Iterator[_Far]:
+    """Serve everything over a link. Raises LinkError."""
     state = Path(tempfile.mkdtemp(prefix="nginx-", dir=bench.folder))
-    with Link(DELAY, rate) as link, WebServer(bench.web, state=state, options=Options(addresses=[SERVER])) as server:
-        url = f"http://{SERVER}:{server.port}/{files.name}"
-        yield WebFolder(url, list(files.digests), prefix=link.prefix, connections=connections)
+    with Link(DELAY, RATE) as link, WebServer(bench.web, state=state, options=Options(addresses=[SERVER])) as server:
+        yield _Far(f"http://{SERVER}:{server.port}", link.prefix)

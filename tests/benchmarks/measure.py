@@ -48,7 +48,6 @@ class Case:
 
     files: Mapping[str, str]
     """Path below the folder → sha256."""
-    size: int
     contenders: Sequence[Contender]
 
 
@@ -96,15 +95,17 @@ class Score:
 
 
 def compete(
-    case: Case, folder: Path, rounds: int, say: Callable[[str], None], *, warm: bool = True
+    case: Case, folder: Path, rounds: int, say: Callable[[str], None], *, warm: Case | None = None
 ) -> dict[str, Score]:
     """Let all run in turn, `rounds` times, after a warm-up that does not count; compare contents each time.
 
-    `folder` takes what they write. A contender that fails once is out; its score says why.
+    `folder` takes what they write. `warm` has the same contenders for smaller files, where a whole warm-up takes too
+    long. A contender that fails once is out; its score says why.
     """
     scores = {contender.name: Score(failure=contender.missing) for contender in case.contenders}
-    for number in range(0 if warm else 1, rounds + 1):
-        for contender in case.contenders:
+    for number in range(rounds + 1):
+        turn = case if number or warm is None else warm
+        for contender in turn.contenders:
             score = scores[contender.name]
             if score.failure:
                 continue
@@ -112,7 +113,7 @@ def compete(
             try:
                 run = measure(contender, target)
                 if contender.writes:
-                    check(case.files, target)
+                    check(turn.files, target)
             except (subprocess.SubprocessError, ValueError, OSError) as error:
                 score.failure = " ".join(str(error).split())[:300]
                 score.runs.clear()

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 from tests.benchmarks.bench import Outcome
 from tests.benchmarks.cgroup import CgroupError, MemoryCgroup
-from tests.benchmarks.measure import GIB, MIB, Case, Contender, clear, compete
+from tests.benchmarks.measure import GIB, MIB, clear
 from tests.benchmarks.peers import OURS, ours
 from tests.benchmarks.web_cases import serve
 
 if TYPE_CHECKING:
     from tests.benchmarks.bench import Bench, Files
+    from tests.benchmarks.measure import Contender
 
 LIMIT = 256 * MIB
 SECONDS = 10
@@ -44,9 +45,12 @@ def little_memory(bench: Bench) -> Outcome:
 
 def _inside_and_outside(bench: Bench, what: str, files: Files, values: dict[str, float]) -> str:
     with serve(bench) as server, MemoryCgroup(LIMIT) as group:
-        url = f"{server.url}/{files.name}/"
-        case = Case(files.digests, files.size, [ours(url, prefix=group.prefix), ours(url, name=_OUTSIDE)])
-        scores = compete(case, bench.folder, bench.rounds, bench.say)
+
+        def contenders(files: Files) -> list[Contender]:
+            url = f"{server.url}/{files.name}/"
+            return [ours(url, prefix=group.prefix), ours(url, name=_OUTSIDE)]
+
+        scores = bench.compete(contenders, files)
         peak, refusals = group.peak / MIB, group.refusals
     inside, outside = scores[OURS], scores[_OUTSIDE]
     if not inside.runs or not outside.runs:

@@ -65,7 +65,8 @@ def write(titles: Iterable[str]) -> None:
 def _figure(name: str, shown: Mapping[str, object]) -> str:
     """Draw a figure beside the page and return the line that shows it."""
     place = PAGE.parent / f"{name}.svg"
-    subprocess.run(program("draw", str(place)), input=json.dumps(shown), text=True, check=True)
+    if subprocess.run(program("draw", str(place)), input=json.dumps(shown), text=True, check=False).returncode:
+        return f"\nThe figure {place.name} could not be drawn: matplotlib could not be installed.\n"
     return f"\n![{shown['title']}]({place.name})\n"
 
 

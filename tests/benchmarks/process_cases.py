@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from tests.benchmarks.bench import Files, Outcome, write_checksums
 from tests.benchmarks.measure import Contender, clear, measure
 from tests.benchmarks.peers import ours
-from tests.benchmarks.source_cases import REPOSITORY, bucket, repository
+from tests.benchmarks.source_cases import bucket, publish, small_contents
 from tests.benchmarks.web_cases import serve
-from tests.servers.blobs import Noise
+from tests.servers.hub import Hub
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,8 +94,9 @@ def rerun(bench: Bench) -> Outcome:
         walls, cpus = _again(bench, ours(f"s3://{small.name}", **place.environment()), target)
     add("S3, 20 KiB each", walls, cpus, "not counted")
     clear(target)
-    with repository({f"small-{number:06}.bin": Noise(20 << 10, number) for number in range(count)}) as hub:
-        contender = ours(f"hf://{REPOSITORY}", HF_ENDPOINT=hub.endpoint, AIM_DOWNLOADER_PROTOCOL="HF_TRANSFER")
+    with Hub() as hub:
+        published = publish(hub, "org/many", small_contents(count))
+        contender = ours(f"hf://{published.name}", HF_ENDPOINT=hub.endpoint, AIM_DOWNLOADER_PROTOCOL="HF_TRANSFER")
         walls, cpus = _again(bench, contender, target)
     add("hf://, 20 KiB each", walls, cpus, "not counted")
     clear(target)
@@ -120,11 +121,12 @@ def start(bench: Bench) -> Outcome:
     small = bench.small(10)
     lines = ["| command | CPU s | wall s | peak MiB | heavy modules |", "|---|---|---|---|---|"]
     values: dict[str, float] = {}
-    with serve(bench) as web, bucket(bench, small) as place, repository({"a.bin": Noise(20 << 10)}) as hub:
+    with serve(bench) as web, bucket(bench, small) as place, Hub() as hub:
+        model = publish(hub, "org/few", small_contents(10))
         commands: dict[str, tuple[list[str], dict[str, str]]] = {
             "--help": (["--help"], {}),
             "size http://": (["size", f"{web.url}/{small.name}/"], {}),
-            "size hf://": (["size", f"hf://{REPOSITORY}"], {"HF_ENDPOINT": hub.endpoint}),
+            "size hf://": (["size", f"hf://{model.name}"], {"HF_ENDPOINT": hub.endpoint}),
             "size s3://": (["size", f"s3://{small.name}"], place.environment()),
         }
         for what, (arguments, environment) in commands.items():

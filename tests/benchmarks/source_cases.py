@@ -7,11 +7,13 @@ import os
 import sys
 import tempfile
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.benchmarks.bench import SMALL, Outcome
-from tests.benchmarks.measure import MIB, Case, Contender, compete
+from tests.benchmarks.bench import FEW, SMALL, Files, Outcome
+from tests.benchmarks.measure import MIB, Contender
 from tests.benchmarks.peers import ours
 from tests.benchmarks.s3_peers import s3_peers
 from tests.benchmarks.standings import ratios, table
@@ -20,70 +22,75 @@ from tests.servers.hub import Hub
 from tests.servers.rclone import Rclone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-    from tests.benchmarks.bench import Bench, Files
-
-REPOSITORY = "org/model"
-HUB_PEER = "hf download"
+    from tests.benchmarks.bench import Bench
 
 
 @contextmanager
 def bucket(bench: Bench, files: Files) -> Iterator[Rclone]:
-    """Serve a folder as a bucket of the same name."""
+    """Serve a folder as a bucket of the same name, and that of its warm-up."""
     with Rclone(Path(tempfile.mkdtemp(prefix="rclone-", dir=bench.folder))) as server:
-        folder = server.buckets / files.name
-        folder.mkdir()
-        for path in files.digests:
-            os.link(bench.web / files.name / path, folder / path)
+        for each in (files, files.warm):
+            if each is not None:
+                (server.buckets / each.name).mkdir()
+                for path in each.digests:
+                    os.link(bench.web / each.name / path, server.buckets / each.name / path)
         yield server
-
-
-@contextmanager
-def repository(files: dict[str, Noise]) -> Iterator[Hub]:
-    """Serve files as a model of a Hub."""
-    with Hub() as hub:
-        hub.create(REPOSITORY).commit(files)
-        yield hub
 
 
 def s3(bench: Bench, files: Files, rounds: int) -> Outcome:
     """Compare with everybody who speaks S3, signed."""
     with bucket(bench, files) as server:
-        contenders = [ours(f"s3://{files.name}", **server.environment())]
-        case = Case(files.digests, files.size, [*contenders, *s3_peers(server, files.name, list(files.digests))])
-        scores = compete(case, bench.folder, rounds, bench.say)
-    return Outcome(table(case, scores), ratios(case, scores))
+
+        def contenders(files: Files) -> list[Contender]:
+            mine = ours(f"s3://{files.name}", **server.environment())
+            return [mine, *s3_peers(server, files.name, list(files.digests))]
+
+        scores = bench.compete(contenders, files, rounds=rounds)
+    return Outcome(table(files, scores), ratios(files, scores))
 
 
 def hub_large(bench: Bench, *, xet: bool) -> Outcome:
     """Compare with `hf download`, over Xet or without it."""
     size = int(512 * MIB * bench.scale)
-    contents = {f"model-{number}.safetensors": Noise(size, number) for number in range(2)}
-    return _hub(bench, contents, xet=xet, rounds=bench.rounds)
+    with Hub() as hub:
+        files = publish(hub, "org/large", {f"model-{number}.safetensors": Noise(size, number) for number in range(2)})
+        scores = bench.compete(lambda files: _hub_contenders(hub, files, xet=xet), files)
+    return Outcome(table(files, scores), ratios(files, scores))
 
 
 def hub_small(bench: Bench, count: int) -> Outcome:
     """Compare with `hf download` where files are many; they are too small for Xet."""
-    scaled = max(10, int(count * min(1.0, bench.scale)))
-    contents = {f"small-{number:06}.bin": Noise(SMALL, number) for number in range(scaled)}
-    return _hub(bench, contents, xet=False, rounds=1)
+    with Hub() as hub:
+        warm = publish(hub, "org/few", small_contents(FEW))
+        files = publish(hub, "org/many", small_contents(max(10, int(count * min(1.0, bench.scale)))))
+        contenders = partial(_hub_contenders, hub, xet=False)
+        scores = bench.compete(contenders, replace(files, warm=warm), rounds=1)
+    return Outcome(table(files, scores), ratios(files, scores))
 
 
-def _hub(bench: Bench, contents: dict[str, Noise], *, xet: bool, rounds: int) -> Outcome:
-    with repository(contents) as hub:
-        settings = {"HF_ENDPOINT": hub.endpoint, "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_UPDATE_CHECK": "1"}
-        theirs = settings if xet else {**settings, "HF_HUB_DISABLE_XET": "1"}
-        program = str(Path(sys.executable).parent / "hf")
-        protocol = "XET" if xet else "HF_TRANSFER"
-        contenders = [
-            ours(f"hf://{REPOSITORY}", HF_ENDPOINT=hub.endpoint, AIM_DOWNLOADER_PROTOCOL=protocol),
-            Contender(HUB_PEER, lambda target: [program, "download", REPOSITORY, "--local-dir", str(target)], theirs),
-        ]
-        files = {path: _sha256(content) for path, content in contents.items()}
-        case = Case(files, sum(content.size for content in contents.values()), contenders)
-        scores = compete(case, bench.folder, rounds, bench.say)
-    return Outcome(table(case, scores), ratios(case, scores))
+def small_contents(count: int) -> dict[str, Noise]:
+    """Return that many small files: path → content."""
+    return {f"small-{number:06}.bin": Noise(SMALL, number) for number in range(count)}
+
+
+def publish(hub: Hub, name: str, contents: Mapping[str, Noise]) -> Files:
+    """Make a model of these files."""
+    hub.create(name).commit(contents)
+    digests = {path: _sha256(content) for path, content in contents.items()}
+    return Files(name, digests, sum(content.size for content in contents.values()))
+
+
+def _hub_contenders(hub: Hub, files: Files, *, xet: bool) -> list[Contender]:
+    settings = {"HF_ENDPOINT": hub.endpoint, "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_UPDATE_CHECK": "1"}
+    theirs = settings if xet else {**settings, "HF_HUB_DISABLE_XET": "1"}
+    program = str(Path(sys.executable).parent / "hf")
+    protocol = "XET" if xet else "HF_TRANSFER"
+    return [
+        ours(f"hf://{files.name}", HF_ENDPOINT=hub.endpoint, AIM_DOWNLOADER_PROTOCOL=protocol),
+        Contender("hf download", lambda target: [program, "download", files.name, "--local-dir", str(target)], theirs),
+    ]
 
 
 def _sha256(content: Noise) -> str:

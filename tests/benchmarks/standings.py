@@ -11,11 +11,12 @@ from tests.benchmarks.peers import OURS
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from tests.benchmarks.measure import Case, Score
+    from tests.benchmarks.bench import Files
+    from tests.benchmarks.measure import Score
 
 
-def table(case: Case, scores: Mapping[str, Score], *, ours: str = OURS) -> str:
-    """Return the case as Markdown, the fastest first, those that could not take part last."""
+def table(files: Files, scores: Mapping[str, Score], *, ours: str = OURS) -> str:
+    """Return a case as Markdown, the fastest first, those that could not take part last."""
     lines = [
         "| contender | wall s (median) | MiB/s | files/s | spread s | CPU s/GiB | peak MiB | ours / it |",
         "|---|---|---|---|---|---|---|---|",
@@ -24,8 +25,9 @@ def table(case: Case, scores: Mapping[str, Score], *, ours: str = OURS) -> str:
     for name, score in sorted(done.items(), key=lambda item: item[1].wall):
         ratio = f"{done[ours].wall / score.wall:.2f}" if ours in done else "-"
         lines.append(
-            f"| {name} | {score.wall:.2f} | {case.size / MIB / score.wall:.0f} | {len(case.files) / score.wall:,.0f} "
-            f"| {score.spread} | {per_gib(score.cpu, case.size):.2f} | {score.peak / MIB:.0f} | {ratio} |"
+            f"| {name} | {score.wall:.2f} "
+            f"| {files.size / MIB / score.wall:.0f} | {len(files.digests) / score.wall:,.0f} "
+            f"| {score.spread} | {per_gib(score.cpu, files.size):.2f} | {score.peak / MIB:.0f} | {ratio} |"
         )
     lines += [
         f"| {name} | not measured: {score.failure} | | | | | | |" for name, score in scores.items() if not score.runs
@@ -34,7 +36,7 @@ def table(case: Case, scores: Mapping[str, Score], *, ours: str = OURS) -> str:
 
 
 def ratios(
-    case: Case, scores: Mapping[str, Score], *, ours: str = OURS, aside: Collection[str] = ()
+    files: Files, scores: Mapping[str, Score], *, ours: str = OURS, aside: Collection[str] = ()
 ) -> dict[str, float]:
     """Return our wall time divided by each other's and by the best one's; `aside` names those that are no peers."""
     if not scores[ours].runs:
@@ -44,5 +46,5 @@ def ratios(
     values = {f"wall / {name}": mine / score.wall for name, score in scores.items() if score.runs and name != ours}
     if (fastest := best(scores, peers)) is not None:
         values["wall / best peer"] = mine / fastest
-    values["files/s"] = len(case.files) / mine
+    values["files/s"] = len(files.digests) / mine
     return values

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.benchmarks.bars import BARS, Bar, verdicts
-from tests.benchmarks.bench import Outcome
+from tests.benchmarks.bench import Files, Outcome
 from tests.benchmarks.catalog import CASES
 from tests.benchmarks.measure import Case, Contender, compete, sha256
 from tests.benchmarks.peers import OURS
@@ -34,7 +34,7 @@ def writer(name: str, content: bytes = CONTENT, *, status: int = 0, missing: str
 
 def case(tmp_path: Path, *contenders: Contender) -> Case:
     (tmp_path / "a.bin").write_bytes(CONTENT)
-    return Case({"a.bin": sha256(tmp_path / "a.bin")}, len(CONTENT), contenders)
+    return Case({"a.bin": sha256(tmp_path / "a.bin")}, contenders)
 
 
 @pytest.mark.parametrize("bar", BARS, ids=str)
@@ -61,8 +61,9 @@ def test_every_contender_runs_once_more_than_is_counted(tmp_path: Path) -> None:
 def test_a_peer_without_a_result_is_named_with_the_reason(tmp_path: Path, peer: Contender, reason: str) -> None:
     compared = case(tmp_path, writer(OURS), peer)
     scores = compete(compared, tmp_path, 1, lambda _: None)
-    assert reason in next(line for line in table(compared, scores).splitlines() if line.startswith("| peer "))
-    assert "wall / peer" not in ratios(compared, scores)
+    files = Files("folder", compared.files, len(CONTENT))
+    assert reason in next(line for line in table(files, scores).splitlines() if line.startswith("| peer "))
+    assert "wall / peer" not in ratios(files, scores)
 
 
 def test_what_a_contender_wrote_is_gone_afterwards(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.benchmarks.bench import Outcome, per_gib
-from tests.benchmarks.measure import Case, clear, compete, measure
+from tests.benchmarks.measure import clear, measure
 from tests.benchmarks.peers import OURS, ours
 from tests.benchmarks.standings import ratios, table
 from tests.benchmarks.web_peers import WebFolder, plain_reader, web_peers
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.benchmarks.bench import Bench, Files
+    from tests.benchmarks.measure import Contender
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a file system to measure, not a place for secrets
 BEST_FOUR = ("s5cmd", "curl", "aria2c", "hf_transfer")
@@ -37,14 +38,17 @@ def serve(bench: Bench, options: Options | None = None) -> Iterator[WebServer]:
 def to_disk(bench: Bench, files: Files, *, secure: bool, rounds: int = 0) -> Outcome:
     """Compare with everybody."""
     with serve(bench) as server:
-        folder, trust = _folder(bench, server, files, secure=secure)
-        case = Case(files.digests, files.size, [ours(f"{folder.url}/", **trust), *web_peers(folder)])
-        scores = compete(case, bench.folder, rounds or bench.rounds, bench.say)
-    values = ratios(case, scores)
+
+        def contenders(files: Files) -> list[Contender]:
+            folder, trust = _folder(bench, server, files, secure=secure)
+            return [ours(f"{folder.url}/", **trust), *web_peers(folder)]
+
+        scores = bench.compete(contenders, files, rounds=rounds)
+    values = ratios(files, scores)
     four = [values[f"wall / {name}"] for name in BEST_FOUR if f"wall / {name}" in values]
     if four:
         values["wall / best of four"] = max(four)
-    return Outcome(table(case, scores), values)
+    return Outcome(table(files, scores), values)
 
 
 def to_memory(bench: Bench, files: Files, *, secure: bool) -> Outcome:
@@ -52,45 +56,51 @@ def to_memory(bench: Bench, files: Files, *, secure: bool) -> Outcome:
     if not MEMORY.is_mount():
         return Outcome(f"Not measured: {MEMORY} is not a file system of its own.\n")
     with serve(bench) as server, tempfile.TemporaryDirectory(prefix="bench-", dir=MEMORY) as name:
-        folder, trust = _folder(bench, server, files, secure=secure)
-        readers = [plain_reader(folder, "plain", READER), plain_reader(folder, "sha256", HASHER)]
-        if secure or len(files.digests) > 1:
-            readers.clear()
-        case = Case(files.digests, files.size, [ours(f"{folder.url}/", **trust), *web_peers(folder, "s5cmd"), *readers])
-        scores = compete(case, Path(name), bench.rounds, bench.say)
-    text = table(case, scores)
-    if readers and scores[READER].runs and scores[HASHER].runs:
-        plain, hashed = (per_gib(scores[one].cpu, case.size) for one in (READER, HASHER))
+
+        def contenders(files: Files) -> list[Contender]:
+            folder, trust = _folder(bench, server, files, secure=secure)
+            readers = [plain_reader(folder, "plain", READER), plain_reader(folder, "sha256", HASHER)]
+            with_readers = not secure and len(files.digests) == 1
+            return [ours(f"{folder.url}/", **trust), *web_peers(folder, "s5cmd"), *(readers if with_readers else [])]
+
+        scores = bench.compete(contenders, files, folder=Path(name))
+    text = table(files, scores)
+    if READER in scores and scores[READER].runs and scores[HASHER].runs:
+        plain, hashed = (per_gib(scores[one].cpu, files.size) for one in (READER, HASHER))
         text += (
             f"\nHashing costs {hashed - plain:.2f} CPU s/GiB: the suite's own plain reader (standard library, no "
             f"retry, no journal) takes {plain:.2f} without sha256 and {hashed:.2f} with it. The downloader has no "
             "switch that turns verification off.\n"
         )
-    return Outcome(text, ratios(case, scores, aside=(READER, HASHER)))
+    return Outcome(text, ratios(files, scores, aside=(READER, HASHER)))
 
 
 def capped(bench: Bench, files: Files) -> Outcome:
     """Compare where each connection is slow but there may be many."""
     with serve(bench, Options(limit_rate=CAP)) as server:
-        folder, _ = _folder(bench, server, files, secure=False)
-        peers = web_peers(folder, "aria2c", "s5cmd", "hf_transfer", "rclone")
-        case = Case(files.digests, files.size, [ours(f"{folder.url}/"), *peers])
-        scores = compete(case, bench.folder, max(1, bench.rounds - 1), bench.say)
-    return Outcome(table(case, scores), ratios(case, scores))
+
+        def contenders(files: Files) -> list[Contender]:
+            folder, _ = _folder(bench, server, files, secure=False)
+            return [ours(f"{folder.url}/"), *web_peers(folder, "aria2c", "s5cmd", "hf_transfer", "rclone")]
+
+        scores = bench.compete(contenders, files, rounds=1)
+    return Outcome(table(files, scores), ratios(files, scores))
 
 
 def one_processor(bench: Bench, files: Files) -> Outcome:
     """Compare on a single processor, and with ourselves on all of them."""
     pinned = ("taskset", "-c", "0")
+    everywhere = f"{OURS} on all processors"
     with serve(bench) as server:
-        url = f"{server.url}/{files.name}"
-        folder = WebFolder(url, list(files.digests), prefix=pinned)
-        everywhere = f"{OURS} on all processors"
-        contenders = [ours(f"{url}/", prefix=pinned), ours(f"{url}/", name=everywhere)]
-        case = Case(files.digests, files.size, [*contenders, *web_peers(folder, "aria2c", "s5cmd")])
-        scores = compete(case, bench.folder, bench.rounds, bench.say)
-    values = ratios(case, scores, aside=(everywhere,))
-    return Outcome(table(case, scores), values | {"failures": float(bool(scores[OURS].failure))})
+
+        def contenders(files: Files) -> list[Contender]:
+            url = f"{server.url}/{files.name}"
+            peers = web_peers(WebFolder(url, list(files.digests), prefix=pinned), "aria2c", "s5cmd")
+            return [ours(f"{url}/", prefix=pinned), ours(f"{url}/", name=everywhere), *peers]
+
+        scores = bench.compete(contenders, files)
+    values = ratios(files, scores, aside=(everywhere,))
+    return Outcome(table(files, scores), values | {"failures": float(bool(scores[OURS].failure))})
 
 
 def bandwidth(bench: Bench) -> Outcome:

@@ -10,6 +10,7 @@ from matplotlib import pyplot as plt
 
 mpl.use("svg")
 mpl.rcParams["svg.hashsalt"] = "benchmarks"  # the same data make the same file
+mpl.rcParams["svg.fonttype"] = "none"
 
 
 def main(path: str) -> None:
