@@ -1,6 +1,6 @@
-"""A long way to the server: a network namespace behind two TUN devices and a relay that delays and shapes.
+"""A long way to the server: packets through TUN devices and a network namespace, or connections through a relay.
 
-Root only. No netem is needed. Clients run in the namespace, servers outside of it listen at `SERVER` too.
+The first needs root and no netem. Clients run in the namespace, servers outside of it listen at `SERVER` too.
 """
 
 from __future__ import annotations
@@ -23,28 +23,20 @@ class LinkError(RuntimeError):
     """The machine does not let us make a link; the message says why."""
 
 
-class Link:
-    """An emulated link; `prefix` runs a command at its far end."""
+class _Relay:
+    """One of our two relays, running; it says a line when it is ready."""
 
-    def __init__(self, delay: float, rate: float) -> None:
-        """`delay` is seconds each way, `rate` bytes per second each way. Raises LinkError."""
-        if not find_ip():
-            raise LinkError("the program ip is missing (package iproute2)")
-        self._name = f"bench{os.getpid() % 100_000}"
-        near, far = f"{self._name}s", f"{self._name}c"
-        self.prefix = (find_ip(), "netns", "exec", self._name)
-        command = program("relay", near, far, str(delay), str(rate), python=sys.executable)
-        self._relay = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        try:
-            self._connect(near, far)
-        except LinkError:
-            self.close()
-            raise
+    def __init__(self, name: str, *arguments: str) -> None:
+        command = program(name, *arguments, python=sys.executable)
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        self.said = self._process.stdout.readline().strip()
 
-    def close(self) -> None:
-        self._relay.terminate()
-        self._relay.communicate()
-        subprocess.run([find_ip() or "false", "netns", "delete", self._name], capture_output=True, check=False)
+    def close(self) -> str:
+        """End it; return the last line that it complained with."""
+        self._process.terminate()
+        _, complaint = self._process.communicate()
+        return complaint.strip().rpartition("\n")[2]
 
     def __enter__(self) -> Self:
         return self
@@ -52,27 +44,57 @@ class Link:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+
+class TcpRelay(_Relay):
+    """A port at which a server seems to be far away."""
+
+    def __init__(self, port: int, delay: float, rate: float) -> None:
+        """`port` is the server's on loopback, `delay` seconds each way, `rate` bytes per second each way."""
+        super().__init__("tcp_relay", str(port), str(delay), str(rate))
+        self.host = f"127.0.0.1:{self.said}"
+
+
+class Link(_Relay):
+    """An emulated link; `prefix` runs a command at its far end."""
+
+    def __init__(self, delay: float, rate: float) -> None:
+        """`delay` is seconds each way, `rate` bytes per second each way. Raises LinkError."""
+        if not _find_ip():
+            raise LinkError("the program ip is missing (package iproute2)")
+        self._name = f"bench{os.getpid() % 100_000}"
+        near, far = f"{self._name}s", f"{self._name}c"
+        super().__init__("packet_relay", near, far, str(delay), str(rate))
+        self.prefix = (_find_ip(), "netns", "exec", self._name)
+        if not self.said:
+            raise LinkError(super().close())
+        try:
+            self._connect(near, far)
+        except LinkError:
+            self.close()
+            raise
+
+    def close(self) -> str:
+        complaint = super().close()
+        subprocess.run([_find_ip(), "netns", "delete", self._name], capture_output=True, check=False)
+        return complaint
+
     def _connect(self, near: str, far: str) -> None:
-        assert self._relay.stdout is not None
-        assert self._relay.stderr is not None
-        if self._relay.stdout.readline().strip() != "ready":
-            raise LinkError(f"no TUN devices: {self._relay.stderr.read().strip().rpartition(chr(10))[2]}")
+        inside = ("-netns", self._name)
         _ip("netns", "add", self._name)
         _ip("link", "set", far, "netns", self._name)
         _ip("address", "add", SERVER, "peer", _CLIENT, "dev", near)
         _ip("link", "set", near, "mtu", _MTU, "up")
-        inside = ("-netns", self._name)
         _ip(*inside, "address", "add", _CLIENT, "peer", SERVER, "dev", far)
         _ip(*inside, "link", "set", far, "mtu", _MTU, "up")
         _ip(*inside, "link", "set", "lo", "up")
 
 
-def find_ip() -> str:
+def _find_ip() -> str:
     """Return where the program ip is, nothing if it is not installed."""
     return find("ip") or next((path for path in ("/usr/sbin/ip", "/sbin/ip") if os.access(path, os.X_OK)), "")
 
 
 def _ip(*arguments: str) -> None:
-    result = subprocess.run([find_ip(), *arguments], capture_output=True, text=True, check=False)
+    result = subprocess.run([_find_ip(), *arguments], capture_output=True, text=True, check=False)
     if result.returncode:
         raise LinkError(f"ip {' '.join(arguments)}: {result.stderr.strip()}")
