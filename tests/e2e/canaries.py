@@ -29,6 +29,15 @@ HEADER = "canary header/secret+4402="
 PASSWORD = "canary:pass/word@5519"
 SIGNATURE = "canarysignature0123456789abcdef0123456789"
 ALL = (TOKEN, BEARER, HEADER, PASSWORD, SIGNATURE)
+SECRETS = {
+    "HF_TOKEN": TOKEN,
+    "AIM_HTTP_TOKEN": BEARER,
+    "AIM_HTTP_HEADERS": json.dumps({"X-Api-Key": HEADER}),
+    "127.0.0.1-headers": json.dumps({"X-Other-Key": HEADER}),
+    "HTTP_PROXY": "http://alice:canary%3Apass%2Fword%405519@127.0.0.1:1",
+    "NO_PROXY": "127.0.0.1",
+}
+"""All secrets at once, as a Job would have them in its environment."""
 
 
 def spellings(secret: str) -> set[str]:
@@ -79,6 +88,10 @@ def _family(pid: int) -> list[int]:
     return found
 
 
+def undisturbed(_process: subprocess.Popen[str]) -> None:
+    """Let a run end by itself."""
+
+
 @dataclass
 class Mine:
     """The folder, the pod and the files that a run may write to."""
@@ -95,17 +108,26 @@ class Mine:
         return self.folder / "termination-log"
 
     def run(
-        self, uri: str, extra: Mapping[str, str], *arguments: str, strike: Callable[[subprocess.Popen[str]], None]
+        self,
+        uri: str,
+        extra: Mapping[str, str],
+        *,
+        strike: Callable[[subprocess.Popen[str]], None] = undisturbed,
+        door: str = "download",
     ) -> tuple[Result, set[str]]:
         """Run the command with everything switched on that talks; return its result and what /proc showed."""
         self.last_words.touch()
+        (self.folder / "tmp").mkdir(exist_ok=True)
         own = {
             **self.watched.environment,
             "HF_HOME": str(self.folder / "scratch"),
+            "TMPDIR": str(self.folder / "tmp"),
             "AIM_TERMINATION_LOG": str(self.last_words),
             "STALL_TIMEOUT": "2",
+            "TARGET_DIR": str(self.target),
         }
-        process = start("--log-level", "debug", "download", uri, self.target, *arguments, extra={**own, **extra})
+        arguments = [uri, self.target] if door in ("download", "kserve") else [uri]
+        process = start("--log-level", "debug", door, *arguments, extra={**own, **extra})
         watcher = Watcher(process)
         watcher.start()
         strike(process)
@@ -123,10 +145,10 @@ class Mine:
             "last words": self.last_words.read_text(),
             "processes": "\n".join(processes),
         }
-        for place in (self.target, self.folder / "scratch"):
-            for root, _, names in os.walk(place):
-                for name in names:
-                    path = Path(root, name)
-                    places[str(path)] = str(path) + path.read_bytes().decode("latin-1")
+        for root, folders, names in os.walk(self.folder):
+            places[root] = "\n".join(folders)
+            for name in names:
+                path = Path(root, name)
+                places[str(path)] = str(path) + path.read_bytes().decode("latin-1")
         wanted = set[str]().union(*map(spellings, secrets), {self.watched.pod.token})
         return [f"{place}: {secret}" for place, text in places.items() for secret in wanted if secret in text]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.e2e.canaries import Mine
 from tests.servers.kubernetes_pod import Pod
 
 if TYPE_CHECKING:
@@ -53,3 +54,10 @@ def watched(kubernetes: KubernetesServer, tmp_path: Path) -> Watched:
     """An artifact that the command is told to report to."""
     kubernetes.create_artifact("models", "llama")
     return Watched(kubernetes, Pod(kubernetes, tmp_path / "serviceaccount"))
+
+
+@pytest.fixture
+def mine(watched: Watched, tmp_path: Path) -> Mine:
+    """Where a run with secrets works, and where one could be found afterwards."""
+    (tmp_path / "mine").mkdir()
+    return Mine(tmp_path / "mine", watched)
