@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
 import click
@@ -41,7 +43,11 @@ def main(only: tuple[str, ...], rounds: int, scale: float, *, long: bool, write:
         for title in titles:
             click.echo(f"\n### {title}\n")
             began = time.monotonic()
-            outcomes[title] = CASES[title](bench)
+            try:
+                outcomes[title] = CASES[title](bench)
+            except (OSError, RuntimeError, ValueError, subprocess.SubprocessError):  # the other cases go on
+                click.echo(traceback.format_exc())
+                continue
             click.echo(f"\n{outcomes[title].text}\n({time.monotonic() - began:.0f} s)")
             if scale == 1:
                 page.keep(title, outcomes[title])

@@ -94,7 +94,7 @@ class Bench:
         """Return that many small files, fewer on a smaller scale."""
         scaled = max(10, int(count * min(1.0, self.scale)))
         files = self._noise(f"{scaled}-small", {f"small-{number:06}.bin": SMALL for number in range(scaled)})
-        return replace(files, warm=self.small(FEW)) if count > FEW else files
+        return replace(files, warm=self.small(FEW)) if scaled > FEW else files
 
     def mixed(self) -> Files:
         """Return two large files and many small ones, as models have them."""
