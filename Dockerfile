@@ -1,5 +1,6 @@
 # The image: `docker build -t artifact-downloader .` It works with BuildKit and without.
-# BASE may be any image with Python 3.11 or later; give it with its digest where builds must be repeatable.
+# BASE may be any image with Python 3.11 or later, and with an `env` that can hold back signals (coreutils 8.31 or later);
+# give it with its digest where builds must be repeatable.
 ARG BASE=python:3.13-slim-bookworm
 
 # What we depend on: hashed wheels in an environment without pip, slimmed and compiled. It changes only with the lock,

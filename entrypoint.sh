@@ -1,6 +1,7 @@
-#!/bin/sh
+#!/usr/bin/env -S --block-signal=TERM --block-signal=INT sh
 # One script behind every door of the image: the name it is started under says which door it is.
-# It always ends in exec, so that the command itself is process 1 and gets the signals.
+# It always ends in exec, so that the command itself is process 1 and gets the signals. The kernel drops those that
+# process 1 has no handler for, so they are held back from the first line on, until the command has one.
 set -eu
 case "$(basename "$0")" in
   # The reader takes the last line of both streams merged. Two pipes have no common order, so there is only one here.

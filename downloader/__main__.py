@@ -16,7 +16,9 @@ def main() -> None:
     """Run the command line of this process and end it with the command's status."""
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, _leave)
-    # Imported under these handlers: process 1 would miss a signal that comes while it still has none.
+    # Process 1 would miss a signal that comes while it has no handler, so its entrypoint holds them back until here.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))
+    # Imported under these handlers: it takes a while.
     from downloader.cli.commands import main as run
     from downloader.cli.session import leave
     from downloader.config.s3 import unset_empty
