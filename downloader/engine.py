@@ -95,6 +95,7 @@ class Engine:
         survey = self._volume.survey(manifest)
         if survey.published:
             # Nothing to write, so nobody has to wait for the lease, and a read-only volume will do.
+            self._volume.tidy()
             return self._end(self._proved(manifest, survey))
         with self._lease():
             for relistings_left in range(MAX_RELISTINGS, -1, -1):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
@@ -19,7 +19,7 @@ from downloader.volume.adoption import adopt
 from downloader.volume.batch import Batch
 from downloader.volume.commit import Committer
 from downloader.volume.disk import Disk
-from downloader.volume.lease import boot_clock
+from downloader.volume.lease import WORK, boot_clock
 from downloader.volume.ledger import Ledger
 from downloader.volume.partial import FOREIGN, Partial
 from downloader.volume.space import require_space
@@ -142,6 +142,14 @@ class Volume:
         """Remove the leftovers that the survey found and return the bytes freed."""
         self._held().lease.confirm()
         return leftovers.reclaim(self._files, survey.leftovers)
+
+    def tidy(self) -> None:
+        """Remove the working folder if it is empty, as a kill in the last moment of a run leaves it. Needs no lease.
+
+        A volume that cannot be written keeps it, and whoever is about to work there makes it again.
+        """
+        with suppress(VolumeError):
+            self._files.remove_folder(WORK)
 
     def require_space(self, needed_bytes: int, needed_files: int) -> None:
         """Raise NoSpace unless there is room for that much more."""

@@ -209,11 +209,12 @@ class Disk:
                 os.close(os.open(name, STEP_FLAGS, dir_fd=opened))
                 return False
             if self._shared:
-                handle = os.open(name, _FOLDER_FLAGS, dir_fd=opened)
-                try:
-                    _change_mode(handle, stat.S_IMODE(os.fstat(handle).st_mode) | _SHARED_FOLDER_BITS)
-                finally:
-                    os.close(handle)
+                with suppress(FileNotFoundError):  # somebody who tidies up removed it at once
+                    handle = os.open(name, _FOLDER_FLAGS, dir_fd=opened)
+                    try:
+                        _change_mode(handle, stat.S_IMODE(os.fstat(handle).st_mode) | _SHARED_FOLDER_BITS)
+                    finally:
+                        os.close(handle)
             return True
 
     def remove_folder(self, path: str) -> None:

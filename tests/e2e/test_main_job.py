@@ -118,6 +118,16 @@ def harm(victim: Path, damage: str) -> None:
         victim.unlink()
 
 
+def test_the_next_run_removes_the_empty_folder_that_a_kill_in_the_last_moment_leaves(hub: Hub, tmp_path: Path) -> None:
+    hub.create("org/model").commit(FILES)
+    extra = {"HF_ENDPOINT": hub.endpoint}
+    run("download", "hf://org/model", tmp_path, extra=extra)
+    (tmp_path / ".downloading").mkdir()
+    assert run("download", "hf://org/model", tmp_path, extra=extra).status == 0
+    assert not (tmp_path / ".downloading").exists()
+    assert model(tmp_path) == FILES
+
+
 def test_verify_finds_what_is_damaged_without_any_network(hub: Hub, tmp_path: Path) -> None:
     hub.create("org/model").commit(FILES)
     run("download", "hf://org/model", tmp_path, extra={"HF_ENDPOINT": hub.endpoint})

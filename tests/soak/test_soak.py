@@ -1,4 +1,4 @@
-"""The short form of the soak: two volumes over each protocol, always with the same blows and faults."""
+"""The short form of the soak: one volume over each protocol, always with the same blows and faults."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from tests.soak.__main__ import soak
 from tests.soak.mischief import Blow
 from tests.soak.table import allowed, table
 
-SEED = 2977
-"""Its blows are of every kind, and every protocol gets at least three."""
+SEED = 4628
+"""Every protocol gets a SIGKILL and a SIGTERM at least, and XET a dead child."""
 
 
 @pytest.mark.timeout(240)
 def test_killed_at_random_moments_and_through_random_faults_every_protocol_ends_with_right_bytes() -> None:
-    tallies = soak(SEED, volumes=2)
+    tallies = soak(SEED)
     total = tallies.pop("all")
     assert list(tallies) == ["XET", "HF_TRANSFER", "HTTP", "RANGES", "S3"]
-    assert all(tally.volumes == 2 and tally.kills >= 2 for tally in tallies.values())
+    assert all(tally.volumes == 1 and tally.kills for tally in tallies.values())
     assert total.blows[Blow.KILL] >= 5
     assert total.blows[Blow.TERM] >= 3
     assert total.faults

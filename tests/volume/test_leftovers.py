@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import pytest
 
 from downloader.artifact import Span
 from downloader.volume import Volume
+from downloader.volume.disk import Disk
 from tests.volume.artifacts import URI, download, manifest_of, noise, remote
 
 if TYPE_CHECKING:
@@ -103,6 +105,29 @@ def test_partials_of_another_artifact_are_reclaimed_and_ours_are_kept(target: Pa
             left = {path.name for path in target.glob(".downloading/parts.*/**/*") if path.is_file()}
             assert left == {f"{files[0].identity}.part", f"{files[0].identity}.journal"}
             assert volume.survey(manifest).done_bytes == 5000
+
+
+def test_an_empty_working_folder_is_removed_without_a_lease_and_one_in_use_is_not(target: Path) -> None:
+    work = target / ".downloading"
+    work.mkdir()
+    with volume_of(target) as volume:
+        volume.tidy()
+        assert not work.exists()
+        volume.tidy()
+        with volume.lease(URI):
+            volume.tidy()
+            volume.check_lease()
+
+
+def test_a_volume_that_cannot_be_written_keeps_its_working_folder(target: Path) -> None:
+    def fault(doing: str) -> None:
+        if doing.startswith("removing"):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    (target / ".downloading").mkdir()
+    with Volume(target, files=Disk(target, fault=fault)) as volume:
+        volume.tidy()
+    assert (target / ".downloading").is_dir()
 
 
 def test_nothing_else_is_left_after_success(target: Path) -> None:
