@@ -7,10 +7,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.command import run
+from tests.servers.floods import JSON, VastHub, tree_of
 from tests.servers.hub import Hub
+from tests.servers.messages import Reply
+from tests.servers.origin import Server
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.servers.messages import Request
 
 REGISTRY = ".agent_harnesses.json"
 """What huggingface_hub keeps in HF_HOME of whom else it could be working for."""
@@ -32,3 +37,18 @@ def test_a_listing_asks_for_a_commit_and_its_tree_and_leaves_nothing_behind(tmp_
         assert [record.route for record in hub.log.records()] == ["api", "tree"]
     assert result.status == 0, result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_token_is_not_sent_where_the_listing_says_that_it_goes_on() -> None:
+    with Server(lambda _: Reply("elsewhere", 200, dict(JSON), b"[]")) as elsewhere:
+
+        def first_page(request: Request) -> Reply:
+            reply = tree_of(1)(request)
+            reply.headers["Link"] = f'<{elsewhere.origin}/more>; rel="next"'
+            return reply
+
+        with VastHub(first_page) as hub:
+            result = run("size", "hf://org/model", extra={**hub.environment, "HF_TOKEN": "hf_aWordForTheHubAlone"})
+            assert {record.request.bearer for record in hub.server.log.records()} == {"hf_aWordForTheHubAlone"}
+        assert [record.request.bearer for record in elsewhere.log.records()] == [None]
+    assert result.status == 0, result.stderr

@@ -140,6 +140,24 @@ def test_a_library_is_led_on_without_credentials(plane: Web, home: BrokenWeb, aw
     assert "authorization" not in away.log.records()[0].request.headers
 
 
+def test_a_library_that_goes_on_elsewhere_takes_no_credentials_along(
+    plane: Web, home: BrokenWeb, away: BrokenWeb, secure: BrokenWeb
+) -> None:
+    word = {"authorization": "Bearer word", "cookie": "word"}
+    for one in (home, away, secure):
+        one.put("page", CONTENT)
+    with plane.library_client() as library:
+        for one in (home, away, home):
+            assert library.get(one.url("page"), headers=word).content == CONTENT
+    assert [record.request.bearer for record in home.log.records()] == ["word", "word"]
+    assert not {"authorization", "cookie"} & away.log.records()[0].request.headers.keys()
+    with plane.library_client() as library:
+        assert library.get(secure.url("page"), headers=word).content == CONTENT
+        with pytest.raises(ProtocolFailed, match="from https to http"):
+            library.get(away.url("page"), headers=word)
+    assert len(away.log.records()) == 1
+
+
 def test_a_library_hears_our_errors_for_passing_trouble_and_reads_no_more_than_its_limit(
     plane: Web, home: BrokenWeb
 ) -> None:
