@@ -99,3 +99,12 @@ def test_sigterm_ends_a_check_size_pod_with_143(hub: Hub, containers: Containers
     pod.signal("TERM")
     assert pod.result(10).status == 143
     assert "sizeBytes" not in pod.log()
+
+
+def test_a_signal_right_after_the_start_is_not_lost(hub: Hub, job: Job) -> None:
+    hub.create("org/model").commit(FILES)
+    hub.faults.add(Silence(), route="api", times=FOREVER)
+    for _ in range(3):
+        pod = job.start("hf://org/model", {"HF_ENDPOINT": hub.endpoint, "STALL_TIMEOUT": "60"})
+        pod.signal("TERM")
+        assert pod.result(10).status == 143
