@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from downloader.meter import Meter, Watchdog
     from downloader.selection import Selection
     from downloader.sources import Source
-    from downloader.transports import Transport
+    from downloader.transports import Arrival, Transport
     from downloader.volume import Holding, Partial, Survey, Volume
 
 MAX_RELISTINGS = 2
@@ -176,7 +176,7 @@ class Engine:
         outcome.checksums[holding.file.path] = holding.sha256 or ""
         outcome.proofs[holding.file.path] = holding.proof
         self._meter.landed(holding.file.size)
-        self._meter.file_done()
+        self._meter.files_done(1)
 
     def _fetch(self, missing: list[RemoteFile], outcome: Outcome) -> None:
         """Make the attempts. Raises what ended the last one if anything is still missing."""
@@ -234,23 +234,29 @@ class _Landing:
     def begin(self, file: RemoteFile) -> Partial:
         return self._volume.partial(file)
 
-    def deliver(self, partial: Partial, results: Mapping[Algorithm, str]) -> None:
-        file = partial.file
-        try:
-            proof = self._judge.proof(file, results)
-            self._plan.demand_proof(file, proof)
-        except IntegrityError:
-            self._meter.landed(-file.size)
-            if self._plan.keep_corrupt:
-                partial.set_aside()
+    def deliver(self, arrivals: Sequence[Arrival]) -> Mapping[str, IntegrityError]:
+        proved: list[tuple[Partial, str, str]] = []
+        refused: dict[str, IntegrityError] = {}
+        for partial, results in arrivals:
+            file = partial.file
+            try:
+                proof = self._judge.proof(file, results)
+                self._plan.demand_proof(file, proof)
+            except IntegrityError as error:
+                refused[file.path] = error
+                self._meter.landed(-file.size)
+                if self._plan.keep_corrupt:
+                    partial.set_aside()
+                else:
+                    partial.discard()
             else:
-                partial.discard()
-            raise
-        partial.commit(results[Algorithm.SHA256], proof)
+                proved.append((partial, results[Algorithm.SHA256], proof))
+        self._volume.commit_many(proved)
         with self._lock:
-            self._outcome.checksums[file.path] = results[Algorithm.SHA256]
-            self._outcome.proofs[file.path] = proof
-        self._meter.file_done()
+            self._outcome.checksums.update((partial.file.path, sha256) for partial, sha256, _ in proved)
+            self._outcome.proofs.update((partial.file.path, proof) for partial, _, proof in proved)
+        self._meter.files_done(len(proved))
+        return refused
 
     def fail(self, file: RemoteFile, error: DownloadError) -> None:
         log.info("left to the next attempt: %s", error)

@@ -71,10 +71,10 @@ class Meter:
         with self._lock:
             self._landed += count
 
-    def file_done(self) -> None:
-        """Count a file that got its final name."""
+    def files_done(self, count: int) -> None:
+        """Count files that got their final names."""
         with self._lock:
-            self._state = replace(self._state, done_files=self._state.done_files + 1)
+            self._state = replace(self._state, done_files=self._state.done_files + count)
 
     def silence(self) -> float:
         """Return the seconds since the last byte of anybody."""

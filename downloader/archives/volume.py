@@ -178,7 +178,8 @@ class _Unpacker:
 
     def commit(self) -> None:
         """Give everything that was added its final name."""
-        self._volume.commit_many(zip(self._partials, self._sha256, strict=True))
+        files = zip(self._partials, self._sha256, strict=True)
+        self._volume.commit_many((partial, sha256, "") for partial, sha256 in files)
         for partial, sha256 in zip(self._partials, self._sha256, strict=True):
             self.digests[partial.file.path] = sha256
         self._partials, self._sha256, self._size = [], [], 0

@@ -10,7 +10,7 @@ from downloader.config.s3 import NOBODY
 from downloader.plan import in_force
 from downloader.selection import Selection
 from downloader.sources.catalog import scheme_of
-from downloader.transports.ranged import Shape
+from downloader.transports.shape import Shape
 from downloader.volume import Volume
 from downloader.volume.disk import Disk
 from downloader.volume.simulated import SimulatedVolume, SlowLooks

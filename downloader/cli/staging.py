@@ -63,7 +63,7 @@ class AdapterDownload(Download):
         session.meter.expect(manifest.size, len(manifest.files))
         for file in manifest.files:
             session.meter.landed(file.size)
-            session.meter.file_done()
+            session.meter.files_done(1)
         return Outcome(manifest, proofs=dict.fromkeys((file.path for file in manifest.files), SIZE_ONLY))
 
 

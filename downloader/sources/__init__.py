@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from downloader.artifact import Manifest, RemoteFile, Span
 
@@ -35,6 +35,12 @@ class Source(Protocol):
 
     def open(self, file: RemoteFile, span: Span) -> Body:
         """Start reading exactly these bytes of exactly this version. Raises only our errors."""
+
+    def announce(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
+        """Hear what the calling thread will `open` next, in this order, so as to ask for all of it at once.
+
+        Must cost nothing where it is not used, and raise nothing. An empty list lets go of what was announced.
+        """
 
     def close(self) -> None:
         """Release connections."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from downloader.errors import DownloadError, Throttled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from downloader.artifact import Manifest, RemoteFile, Span
     from downloader.cancellation import Cancellation
@@ -93,6 +93,10 @@ class NoticingSource:
             self._crowd.shrink()
             raise
 
+    def announce(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
+        """Pass on what will be opened next."""
+        self._source.announce(pieces)
+
     def close(self) -> None:
         """Close the source."""
         self._source.close()
@@ -117,6 +121,11 @@ class QueueingSource:
         except DownloadError:
             self._crowd.leave(went_well=False)
             raise
+
+    def announce(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
+        """Pass on what will be opened next, unless fewer requests were asked for."""
+        if self._crowd.limit == NO_LIMIT:
+            self._source.announce(pieces)
 
     def close(self) -> None:
         """Close the source."""

@@ -20,7 +20,7 @@ from downloader.volume.checksums import MARKER, parse
 from downloader.wire import RangeRequest, Refusal, content_length, total_length
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from downloader.sources import Body
@@ -115,9 +115,16 @@ class HttpSource:
     def open(self, file: RemoteFile, span: Span) -> Body:
         """Start reading a span."""
         try:
-            return self._web.open(RangeRequest(file.locator, span, file.size, file.validator, self._headers))
+            return self._web.open(self._request(file, span))
         except Refusal as refusal:
             raise meaning(refusal, shown_url(file.locator), hint=HINT) from refusal
+
+    def announce(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
+        """Ask for all that will be opened next."""
+        self._web.announce([self._request(file, span) for file, span in pieces])
+
+    def _request(self, file: RemoteFile, span: Span) -> RangeRequest:
+        return RangeRequest(file.locator, span, file.size, file.validator, self._headers)
 
     def close(self) -> None:
         """Nothing to release: connections belong to the run."""

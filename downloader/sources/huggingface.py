@@ -27,7 +27,7 @@ from downloader.sources.names import Names
 from downloader.wire import RangeRequest, Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from downloader.sources import Body
     from downloader.wire import Web
@@ -112,12 +112,18 @@ class HubSource:
 
     def open(self, file: RemoteFile, span: Span) -> Body:
         """Start reading a span."""
-        request = RangeRequest(self._url(file.path), span, file.size, None, self._headers)
         try:
-            return self._web.open(request)
+            return self._web.open(self._request(file, span))
         except Refusal as refusal:
             code, text = refusal.headers.get("x-error-code", ""), refusal.headers.get("x-error-message", "")
             raise self._answers.meaning(refusal.status, code, text) or refusal from refusal
+
+    def announce(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
+        """Ask for all that will be opened next."""
+        self._web.announce([self._request(file, span) for file, span in pieces])
+
+    def _request(self, file: RemoteFile, span: Span) -> RangeRequest:
+        return RangeRequest(self._url(file.path), span, file.size, None, self._headers)
 
     def xet_access(self) -> XetAccess:
         """Ask for a Xet token for the commit. Raises ProtocolDown where the Hub, or its mirror, has none to give."""

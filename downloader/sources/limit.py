@@ -6,6 +6,8 @@ import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from downloader.artifact import Manifest, RemoteFile, Span
     from downloader.cancellation import Cancellation
     from downloader.meter import Meter
@@ -53,6 +55,10 @@ class LimitedSource:
     def open(self, file: RemoteFile, span: Span) -> Body:
         """Start reading a span."""
         return LimitedBody(self._source.open(file, span), self._bandwidth, self._cancellation)
+
+    def announce(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
+        """Pass on what will be opened next."""
+        self._source.announce(pieces)
 
     def close(self) -> None:
         """Close the source."""

@@ -17,7 +17,7 @@ from downloader.artifact import Span
 from downloader.errors import DownloadError, ProtocolFailed, SourceSilent, Stalled, Throttled, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from downloader.artifact import Manifest, RemoteFile
     from downloader.cancellation import Cancellation
@@ -173,6 +173,10 @@ class PersistentSource:
     def open(self, file: RemoteFile, span: Span) -> Body:
         """Return a body that goes on at the next byte after passing trouble."""
         return PersistentBody(self._source, file, span, self._patience, counted=self._counted)
+
+    def announce(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
+        """Pass on what will be opened next."""
+        self._source.announce(pieces)
 
     def close(self) -> None:
         """Close the source."""

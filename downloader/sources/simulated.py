@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from downloader.artifact import Manifest, RemoteFile, shown_url
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from downloader.artifact import Span
 
 PATH = "simulated_data"
@@ -26,6 +28,9 @@ class SimulatedSource:
     def open(self, _file: RemoteFile, span: Span) -> Zeros:
         """Start reading a span."""
         return Zeros(len(span))
+
+    def announce(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
+        """Nothing to ask for."""
 
     def close(self) -> None:
         """Nothing to release."""

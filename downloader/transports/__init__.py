@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from downloader.artifact import Algorithm, RemoteFile
-    from downloader.errors import DownloadError
+    from downloader.errors import DownloadError, IntegrityError
     from downloader.volume import Partial
+
+
+class Arrival(NamedTuple):
+    """A full partial, and the digests of its bytes."""
+
+    partial: Partial
+    results: Mapping[Algorithm, str]
 
 
 class Landing(Protocol):
@@ -18,10 +25,11 @@ class Landing(Protocol):
     def begin(self, file: RemoteFile) -> Partial:
         """Open the file's partial, with whatever an earlier run or another protocol has left in it."""
 
-    def deliver(self, partial: Partial, results: Mapping[Algorithm, str]) -> None:
-        """Take a full partial and the digests of its bytes, and give the file its final name.
+    def deliver(self, arrivals: Sequence[Arrival]) -> Mapping[str, IntegrityError]:
+        """Give files their final names, all with one round of syncs.
 
-        Raises IntegrityError when the digests are not the published ones; the partial is then empty again.
+        Returns, by path, what is wrong with those whose digests are not the published ones: their partials are empty
+        again, and they are fetched again or given to `fail`.
         """
 
     def fail(self, file: RemoteFile, error: DownloadError) -> None:
@@ -32,7 +40,7 @@ class Transport(Protocol):
     """One way to bring files home."""
 
     def fetch(self, files: Sequence[RemoteFile], landing: Landing) -> None:
-        """Bring every file home: each must end in exactly one `deliver` that holds, or one `fail`.
+        """Bring every file home: each must be delivered and not refused exactly once, or fail once.
 
         Raises the reason of its cancellation, which leaves the remaining files where they are.
         """

@@ -11,7 +11,7 @@ from downloader.sources import Presigning
 from downloader.sources.crowd import Crowd, NoticingSource, QueueingSource
 from downloader.sources.limit import LimitedSource
 from downloader.sources.retry import Patience, PersistentSource
-from downloader.transports.ranged import Ranged, Shape
+from downloader.transports.ranged import Ranged
 from downloader.transports.xet.transport import Xet
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from downloader.sources import Source
     from downloader.sources.limit import Bandwidth
     from downloader.transports import Transport
+    from downloader.transports.shape import Shape
     from downloader.transports.xet.tuning import Tuning
 
 
@@ -65,7 +66,7 @@ def _ranges(workshop: Workshop, attempt: Cancellation) -> Transport:
 
 
 def _streams(workshop: Workshop, attempt: Cancellation) -> Transport:
-    shape = replace(workshop.shape, request=lambda _: None)
+    shape = replace(workshop.shape, request=lambda _: None, together=1)
     return Ranged(workshop.reader(attempt, plain=True), workshop.meter, attempt, shape)
 
 

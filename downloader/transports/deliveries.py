@@ -1,43 +1,58 @@
-"""Small files on their way to their final names: many at once, since they share the disk's syncs."""
+"""Small files on their way to their final names: one thread takes all that have arrived, since they share syncs."""
 
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-AT_ONCE = 16
-WAITING = 16 * AT_ONCE
+    from downloader.transports.work import Work
+
+WAITING = 512
 """Files that may wait for the disk; who brings more waits, too."""
+WAKE_UP = 0.5
 
 
 class Deliveries:
-    """Runs deliveries behind the workers. `guarded` must let nothing out of a thread."""
+    """Delivers files behind the workers. `deliver` gets as many as there are and must let nothing out."""
 
-    def __init__(self, guarded: Callable[[Callable[[], None]], None]) -> None:
-        self._guarded = guarded
-        self._places = threading.BoundedSemaphore(WAITING)
-        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="delivery")
-        self._running: set[Future[None]] = set()
+    def __init__(self, deliver: Callable[[Sequence[Work]], None]) -> None:
+        self._deliver = deliver
+        self._changed = threading.Condition()
+        self._waiting: deque[Work] = deque()
+        self._ended = False
+        self._thread = threading.Thread(target=self._run, name="deliveries", daemon=True)
+        self._thread.start()
 
-    def add(self, deliver: Callable[[], None], check: Callable[[], None]) -> None:
+    def add(self, work: Work, check: Callable[[], None]) -> None:
         """Deliver soon. Waits for a place; `check` raises to end the wait."""
-        while not self._places.acquire(timeout=0.5):
-            check()
-        delivery = self._pool.submit(self._run, deliver)
-        self._running.add(delivery)
-        delivery.add_done_callback(self._running.discard)
+        with self._changed:
+            while len(self._waiting) >= WAITING:
+                check()
+                self._changed.wait(WAKE_UP)
+            self._waiting.append(work)
+            if len(self._waiting) == 1:
+                self._changed.notify_all()
 
-    def _run(self, deliver: Callable[[], None]) -> None:
-        try:
-            self._guarded(deliver)
-        finally:
-            self._places.release()
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._waiting:
+                    if self._ended:
+                        return
+                    self._changed.wait()
+                batch = list(self._waiting)
+                self._waiting.clear()
+                self._changed.notify_all()
+            self._deliver(batch)
 
     def end(self, seconds: float) -> None:
-        """Begin no more and wait for those that run, but no longer than so many seconds."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        wait(list(self._running), seconds)
+        """Begin no more and wait for those that are being delivered, but no longer than so many seconds."""
+        with self._changed:
+            self._waiting.clear()
+            self._ended = True
+            self._changed.notify_all()
+        self._thread.join(seconds)

@@ -11,14 +11,15 @@ import threading
 import time
 from collections import deque
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from sys import maxsize
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Span
-from downloader.errors import DownloadError, IntegrityError, InternalError, Verdict
+from downloader.errors import DownloadError, InternalError, Verdict
+from downloader.transports import Arrival
 from downloader.transports.buffers import Buffers
 from downloader.transports.deliveries import Deliveries
+from downloader.transports.shape import SMALL
 from downloader.transports.work import Work
 
 if TYPE_CHECKING:
@@ -29,53 +30,20 @@ if TYPE_CHECKING:
     from downloader.meter import Meter
     from downloader.sources import Body, Source
     from downloader.transports import Landing
+    from downloader.transports.shape import Shape
 
 PAGE = 4096
-LARGEST_BUFFER = 4 << 20
-MEMORY = 80 << 20
-"""Bytes of all buffers together."""
-WAITING_BUFFERS = 12
-"""Buffers besides those that are being filled: they wait for their turn to be hashed."""
+AHEAD_OF_ALL = 4
+"""Spans for each connection that must be left for one of them to take a second: all shall end at one time."""
 GRACE = 4.0
 """Seconds that all together get to end after a cancellation; who hangs in the file system is left behind.
 
 Less than the whole run gets, so that the lease is let go also when a connection cannot be woken.
 """
 
+Task = tuple[Work, Span | None]
+
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """The numbers of a ranged transport. Memory is `buffers * buffer_size` bytes."""
-
-    connections: int = 8
-    buffer_size: int = LARGEST_BUFFER
-    buffers: int = 20
-    request: Callable[[RemoteFile], int | None] = lambda _: LARGEST_BUFFER
-    """Bytes that are asked for at once; None for all that is missing, in one stream."""
-    files: int | None = None
-    """Files that are fetched at one time, at most."""
-    per_file: int | None = None
-    """Connections that one file has, at most."""
-
-    @classmethod
-    def of(
-        cls,
-        connections: int,
-        *,
-        files: int | None = None,
-        per_file: int | None = None,
-        request: int = LARGEST_BUFFER,
-    ) -> Shape:
-        """Return a shape of so many connections: its buffers are smaller the more there are, the memory is the same."""
-        buffers = connections + WAITING_BUFFERS
-        size = LARGEST_BUFFER
-        while size * buffers > MEMORY:
-            size //= 2
-        if files is not None and per_file is not None:
-            connections = min(connections, files * per_file)
-        return cls(connections, size, MEMORY // size, lambda _: request, files, per_file)
 
 
 class Ranged:
@@ -90,46 +58,47 @@ class Ranged:
         self._lock = threading.Condition()
         self._waiting: deque[RemoteFile] = deque()
         self._works: list[Work] = []
+        """Files of which something is still to be fetched or hashed."""
         self._beginning = 0
+        self._delivering = 0
         self._refetched: set[str] = set()
-        self._deliveries = Deliveries(self._guarded)
 
     def fetch(self, files: Sequence[RemoteFile], landing: Landing) -> None:
         """Bring every file home."""
         self._waiting.extend(files)
-        count = self._shape.connections
-        count = min(count, sum(self._requests(file) for file in files))
+        deliveries = Deliveries(lambda works: self._guarded(lambda: self._deliver(works, landing)))
+        count = min(self._shape.connections, sum(self._requests(file) for file in files))
         crew = [
-            threading.Thread(target=self._work, args=(landing,), name=f"worker-{n}", daemon=True) for n in range(count)
+            threading.Thread(target=self._work, args=(landing, deliveries), name=f"worker-{n}", daemon=True)
+            for n in range(count)
         ]
         for worker in crew:
             worker.start()
         for worker in crew:
             while worker.is_alive() and self._cancellation.reason is None:
                 worker.join(0.5)
-        self._end(crew)
-        self._cancellation.check()
-
-    def _end(self, crew: Sequence[threading.Thread]) -> None:
-        """Wait for everybody, but after a cancellation not for ever.
-
-        A delivery that went on while the next attempt opens the same partial would name what is only half there.
-        """
+        # Nobody may go on while the next attempt opens the same partials: it would name what is only half there. But
+        # who hangs in the file system is left behind.
         deadline = time.monotonic() + GRACE
         for worker in crew:
             worker.join(max(0.0, deadline - time.monotonic()))
-        self._deliveries.end(max(0.0, deadline - time.monotonic()))
+        deliveries.end(max(0.0, deadline - time.monotonic()))
+        self._cancellation.check()
 
-    def _work(self, landing: Landing) -> None:
+    def _work(self, landing: Landing, deliveries: Deliveries) -> None:
         """Run one worker until nothing is left to do."""
 
         def go_on() -> None:
-            while (task := self._next_task(landing)) is not None:
+            task: Task | None = None
+            while (task := task or self._next_task(landing, deliveries)) is not None:
                 work, span = task
+                following = self._reserve(work, span)
                 error = self._fetch_span(work, span) if span is not None else None
-                self._settle(work, error, landing)
+                self._settle(work, error, landing, deliveries)
+                task = following
 
         self._guarded(go_on)
+        self._source.announce([])
 
     def _guarded(self, action: Callable[[], None]) -> None:
         """Let whatever goes wrong in a thread end the run, not only the thread."""
@@ -143,33 +112,72 @@ class Ranged:
             bug.__cause__ = error
             self._cancellation.cancel(bug)
 
-    def _next_task(self, landing: Landing) -> tuple[Work, Span | None] | None:
+    def _next_task(self, landing: Landing, deliveries: Deliveries) -> Task | None:
         """Return a span to fetch, or a file of which nothing is missing; None when all is done or ends."""
         while True:
             with self._lock:
                 if self._cancellation.reason is not None:
                     return None
-                work = next((work for work in self._works if work.pending and self._has_room(work)), None)
-                if work is not None:
-                    work.in_flight += 1
-                    return work, work.take(self._shape.request(work.file))
+                task = self._take_span()
+                if task is not None:
+                    return task
                 if not self._waiting or self._is_full():
-                    if not (self._waiting or self._works or self._beginning):
+                    if not (self._waiting or self._works or self._beginning or self._delivering):
                         return None
                     # A file that is being opened may have work for this thread, one that proves corrupt has again.
                     self._lock.wait(0.2)
                     continue
-                file = self._waiting.popleft()
-                self._beginning += 1
-            started = self._begin(file, landing)
+                files = self._take_files()
+                self._beginning += len(files)
+            if len(files) > 1:
+                self._source.announce([(file, Span(0, file.size)) for file in files])
+            *together, last = files
+            for file in together:
+                started = self._begin(file, landing)
+                if started is not None:
+                    work, span = started
+                    error = self._fetch_span(work, span) if span is not None else None
+                    self._settle(work, error, landing, deliveries)
+            started = self._begin(last, landing)
             if started is not None:
                 return started
 
+    def _take_span(self) -> Task | None:
+        """Return a span of a file that has been begun."""
+        work = next((work for work in self._works if work.pending and self._has_room(work)), None)
+        if work is None:
+            return None
+        work.in_flight += 1
+        return work, work.take(self._shape.request(work.file))
+
+    def _take_files(self) -> list[RemoteFile]:
+        """Return the next file, or several small ones that can be asked for at once: a fair share of them."""
+        files = [self._waiting.popleft()]
+        if self._shape.files is None and self._goes_along(files[0]):
+            share = min(self._shape.together, len(self._waiting) // self._shape.connections)
+            while len(files) < share and self._goes_along(self._waiting[0]):
+                files.append(self._waiting.popleft())
+        return files
+
+    def _goes_along(self, file: RemoteFile) -> bool:
+        # Answers may be mixed up on the way: a digest would tell, and then the file is asked for alone.
+        return 0 < file.size <= SMALL and bool(file.digests) and file.path not in self._refetched
+
+    def _reserve(self, work: Work, span: Span | None) -> Task | None:
+        """Take the next span early where there are plenty, so that it is asked for before this one has come."""
+        length = self._shape.request(work.file)
+        if span is None or length is None or not self._shape.ahead or not work.file.digests:
+            return None
+        with self._lock:
+            plenty = work.left > AHEAD_OF_ALL * self._shape.connections * length
+            task = self._take_span() if plenty and self._cancellation.reason is None else None
+        if task is not None and task[1] is not None:
+            self._source.announce([(work.file, span), (task[0].file, task[1])])
+        return task
+
     def _is_full(self) -> bool:
         """Tell whether as many files are being fetched as the shape allows; what only waits for the disk is none."""
-        if self._shape.files is None:
-            return False
-        return self._beginning + sum(not work.claimed for work in self._works) >= self._shape.files
+        return self._shape.files is not None and self._beginning + len(self._works) >= self._shape.files
 
     def _has_room(self, work: Work) -> bool:
         return work.in_flight < (self._shape.per_file or maxsize)
@@ -179,7 +187,7 @@ class Ranged:
         length = self._shape.request(file)
         return 1 if length is None else max(1, -(-file.size // length))
 
-    def _begin(self, file: RemoteFile, landing: Landing) -> tuple[Work, Span | None] | None:
+    def _begin(self, file: RemoteFile, landing: Landing) -> Task | None:
         try:
             work = Work(file, landing.begin(file), self._cancellation.check)
         except DownloadError as error:
@@ -256,42 +264,45 @@ class Ranged:
             works = list(reversed(self._works))
         return next((buffer for work in works if (buffer := work.spare()) is not None), None)
 
-    def _settle(self, work: Work, error: DownloadError | None, landing: Landing) -> None:
+    def _settle(self, work: Work, error: DownloadError | None, landing: Landing, deliveries: Deliveries) -> None:
         """Take leave of a span; the last one of a file delivers it or leaves it to the next attempt."""
         if error is None:
             work.hash_ready(self._buffers.release)
             if work.claim():
-                if work.file.size > self._shape.buffer_size:
-                    self._deliver(work, landing)
+                with self._lock:
+                    self._works.remove(work)
+                    self._delivering += 1
+                if work.file.size > SMALL:
+                    self._deliver([work], landing)
                 else:
-                    self._deliveries.add(lambda: self._deliver(work, landing), self._cancellation.check)
+                    deliveries.add(work, self._cancellation.check)
                 return
         with self._lock:
             work.in_flight -= 1
             work.error = work.error or error
             if work.error is None or work.in_flight:
                 return
+            self._works.remove(work)
         self._leave(work, work.error, landing)
 
-    def _deliver(self, work: Work, landing: Landing) -> None:
-        try:
-            landing.deliver(work.partial, work.results())
-        except IntegrityError as error:
-            if work.file.path in self._refetched:
+    def _deliver(self, works: Sequence[Work], landing: Landing) -> None:
+        refused = landing.deliver([Arrival(work.partial, work.results()) for work in works])
+        again = [work.file for work in works if work.file.path in refused and work.file.path not in self._refetched]
+        for work in works:
+            error = refused.get(work.file.path)
+            if error is not None and work.file not in again:
                 self._leave(work, error, landing)
-                return
-            log.warning("%s; it is fetched again", error)
-            self._refetched.add(work.file.path)
-            self._waiting.appendleft(work.file)
-        self._forget(work)
+        for file in again:
+            log.warning("%s; it is fetched again", refused[file.path])
+        with self._lock:
+            self._refetched.update(file.path for file in again)
+            self._waiting.extendleft(again)
+            self._delivering -= len(works)
+            self._lock.notify_all()
 
     def _leave(self, work: Work, error: DownloadError, landing: Landing) -> None:
         work.drop(self._buffers.release)
         work.partial.close()
         landing.fail(work.file, error)
-        self._forget(work)
-
-    def _forget(self, work: Work) -> None:
         with self._lock:
-            self._works.remove(work)
             self._lock.notify_all()

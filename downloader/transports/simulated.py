@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from downloader.artifact import Span
 from downloader.errors import ProtocolFailed
 from downloader.integrity import Hasher
+from downloader.transports import Arrival
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -62,7 +63,11 @@ class SimulatedTransport:
                 continue
             with closing(landing.begin(file)) as partial:
                 self._bring(partial)
-                landing.deliver(partial, self._digests(file))
+                self._deliver(Arrival(partial, self._digests(file)), landing)
+
+    def _deliver(self, arrival: Arrival, landing: Landing) -> None:
+        for error in landing.deliver([arrival]).values():
+            raise error
 
     def _bring(self, partial: Partial) -> None:
         half = partial.file.size // 2

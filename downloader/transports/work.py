@@ -54,6 +54,11 @@ class Work:
         """Every byte is there, and somebody is delivering the file."""
         return self._claimed
 
+    @property
+    def left(self) -> int:
+        """Bytes that nobody has taken yet."""
+        return sum(len(gap) for gap in self._gaps)
+
     def take(self, limit: int | None) -> Span:
         """Take the next span to fetch, at most `limit` bytes."""
         gap = self._gaps.pop()

@@ -187,8 +187,8 @@ class Volume:
         """Return where another program may write the whole file, for `Partial.adopt` to take over."""
         return self.target / f"{self._held().lease.folder}/{file.identity}{FOREIGN}"
 
-    def commit_many(self, files: Iterable[tuple[Partial, str]]) -> None:
-        """Give several files, each with its sha256, their final names with one round of syncs."""
+    def commit_many(self, files: Iterable[tuple[Partial, str, str]]) -> None:
+        """Give several files, each with its sha256 and its proof, their final names with one round of syncs."""
         self._held().committer.commit_many(files)
 
     def flush(self) -> None:

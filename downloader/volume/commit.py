@@ -29,7 +29,7 @@ TOGETHER = 8
 class _Ticket:
     """One file that wants its final name."""
 
-    def __init__(self, partial: Partial, sha256: str, proof: str = "") -> None:
+    def __init__(self, partial: Partial, sha256: str, proof: str) -> None:
         self.partial = partial
         self.sha256 = sha256
         self.proof = proof
@@ -84,9 +84,11 @@ class Committer:
         if ticket.error is not None:
             raise ticket.error
 
-    def commit_many(self, files: Iterable[tuple[Partial, str]]) -> None:
+    def commit_many(self, files: Iterable[tuple[Partial, str, str]]) -> None:
         """Commit several files with one round of syncs. Raises the first error after the others are done."""
-        batch = [_Ticket(partial, sha256) for partial, sha256 in files]
+        batch = [_Ticket(partial, sha256, proof) for partial, sha256, proof in files]
+        if not batch:
+            return
         with self._working:
             self._work(batch)
         for ticket in batch:

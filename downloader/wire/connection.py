@@ -1,4 +1,4 @@
-"""Connections to origins: opened, kept, reused and closed. The standard library's HTTP/1.1 does the talking."""
+"""Connections to origins: opened, kept, reused and closed."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import httpx2
+
+from downloader.wire.channel import Channel
 
 if TYPE_CHECKING:
     from downloader.wire.proxies import Proxies
@@ -49,34 +51,37 @@ class Pool:
         self._tls = tls
         self._proxies = proxies
         self._timeouts = timeouts
-        self._idle: defaultdict[Origin, list[http.client.HTTPConnection]] = defaultdict(list)
+        self._idle: defaultdict[Origin, list[Channel]] = defaultdict(list)
         self._busy: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._aborted = False
         self._lock = threading.Lock()
 
-    def take(self, origin: Origin) -> tuple[http.client.HTTPConnection, bool]:
+    def take(self, origin: Origin) -> tuple[Channel, bool]:
         """Return a connection and whether it was used before (then the server may have closed it meanwhile)."""
         with self._lock:
             idle = self._idle[origin]
-            connection = idle.pop() if idle else None
-        if connection is None:
+            channel = idle.pop() if idle else None
+        if channel is None:
             return self.fresh(origin), False
-        self._note(connection)
-        return connection, True
+        self._note(channel)
+        return channel, True
 
-    def fresh(self, origin: Origin) -> http.client.HTTPConnection:
+    def fresh(self, origin: Origin) -> Channel:
         """Return a new connection."""
         if self._aborted:
             raise httpx2.ConnectError(ENDED)
-        connection = self._connect(origin)
-        self._note(connection)
-        return connection
+        channel = self._connect(origin)
+        self._note(channel)
+        return channel
 
-    def give(self, origin: Origin, connection: http.client.HTTPConnection) -> None:
-        """Keep a connection whose last answer was read to its end."""
+    def give(self, origin: Origin, channel: Channel) -> None:
+        """Keep a connection whose last answer was read to its end, unless the server said more than that."""
+        if not channel.silent:
+            channel.close()
+            return
         with self._lock:
-            self._busy.discard(connection.sock)
-            self._idle[origin].append(connection)
+            self._busy.discard(channel.sock)
+            self._idle[origin].append(channel)
 
     def interrupt(self) -> None:
         """End what is under way on all connections, from any thread."""
@@ -91,29 +96,29 @@ class Pool:
             self._aborted = True
         self.interrupt()
 
-    def _note(self, connection: http.client.HTTPConnection) -> None:
+    def _note(self, channel: Channel) -> None:
         """Remember a connection that somebody uses."""
         with self._lock:
-            self._busy.add(connection.sock)
+            self._busy.add(channel.sock)
             aborted = self._aborted
         if aborted:
-            connection.close()
+            channel.close()
             raise httpx2.ConnectError(ENDED)
 
     def close(self) -> None:
         """Close all idle connections."""
         with self._lock:
-            connections = [connection for idle in self._idle.values() for connection in idle]
+            channels = [channel for idle in self._idle.values() for channel in idle]
             self._idle.clear()
-        for connection in connections:
-            connection.close()
+        for channel in channels:
+            channel.close()
 
     def proxied(self, origin: Origin) -> str | None:
         """Return the proxy authorization to send with plain-HTTP requests ("" for none); None when direct."""
         proxy = self._proxies.choose(origin.scheme, origin.host, origin.port)
         return proxy.authorization if proxy and origin.scheme == "http" else None
 
-    def _connect(self, origin: Origin) -> http.client.HTTPConnection:
+    def _connect(self, origin: Origin) -> Channel:
         proxy = self._proxies.choose(origin.scheme, origin.host, origin.port)
         host, port = (proxy.host, proxy.port) if proxy else (origin.host, origin.port)
         connection: http.client.HTTPConnection
@@ -136,7 +141,7 @@ class Pool:
             raise failure(getattr(error, "strerror", None) or str(error) or type(error).__name__) from error
         connection.sock.settimeout(self._timeouts.read)
         connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        return connection
+        return Channel(connection.sock)
 
 
 def interrupt(sock: socket.socket) -> None:

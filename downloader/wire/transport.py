@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import http.client
 import ssl
+import threading
+from collections import deque
 from typing import TYPE_CHECKING
 
 import httpx2
 
+from downloader.wire.channel import Channel, head
 from downloader.wire.connection import Origin, Pool, interrupt
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 PIECE = 1 << 18
 STREAM = "socket_stream"
@@ -23,16 +25,8 @@ UNSENDABLE = "a header has characters that no header may have"
 class SocketStream(httpx2.SyncByteStream):
     """The body of one answer. `interrupt` may be called from any thread."""
 
-    def __init__(
-        self,
-        connection: http.client.HTTPConnection,
-        sock: socket.socket,
-        response: http.client.HTTPResponse,
-        keep: Callable[[], None],
-    ) -> None:
-        self._connection = connection
-        self._sock = sock
-        """Kept apart: the connection lets go of it when the server will not use it again."""
+    def __init__(self, channel: Channel, response: http.client.HTTPResponse, keep: Callable[[], None]) -> None:
+        self._channel = channel
         self._response = response
         self._keep = keep
         self._left = response.length
@@ -64,7 +58,7 @@ class SocketStream(httpx2.SyncByteStream):
         if self._left == 0:
             self._finish()
             return 0
-        count = self._response.fp.readinto1(view if len(view) <= self._left else view[: self._left])
+        count = self._channel.reader.readinto1(view if len(view) <= self._left else view[: self._left])
         if not count:
             raise httpx2.RemoteProtocolError(f"the connection was closed with {self._left} bytes still to come")
         self._left -= count
@@ -77,12 +71,10 @@ class SocketStream(httpx2.SyncByteStream):
         if not self._open:
             return
         self._open = False
-        reusable = not self._response.will_close
-        self._response.close()
-        if reusable:
-            self._keep()
+        if self._response.will_close:
+            self._channel.close()
         else:
-            self._connection.close()
+            self._keep()
 
     def __iter__(self) -> Iterator[bytes]:
         view = memoryview(bytearray(PIECE))
@@ -92,14 +84,44 @@ class SocketStream(httpx2.SyncByteStream):
     def interrupt(self) -> None:
         """Wake a reader that is blocked in another thread; it sees the connection end."""
         if self._open:
-            interrupt(self._sock)
+            interrupt(self._channel.sock)
 
     def close(self) -> None:
         """Give the connection up unless the body was read to its end. Only for the thread that reads."""
         if self._open:
             self._open = False
-            self._response.close()
-            self._connection.close()
+            self._channel.close()
+
+
+class Ahead(threading.local):
+    """What one thread has asked for and not taken yet, on one connection."""
+
+    def __init__(self) -> None:
+        self.origin: Origin | None = None
+        self.channel: Channel | None = None
+        self.heads: deque[bytes] = deque()
+        """Of the requests that are still to be answered, in order."""
+
+    def start(self, origin: Origin, channel: Channel, heads: Sequence[bytes]) -> None:
+        """Begin with requests that have been sent."""
+        self.origin, self.channel, self.heads = origin, channel, deque(heads)
+
+    def next(self, origin: Origin, request: bytes) -> Channel | None:
+        """Return the connection on which this very request is answered next, if there is one."""
+        if not self.heads or self.heads[0] != request or self.origin != origin:
+            return None
+        if self.channel is None or self.channel.closed:
+            self.drop()
+            return None
+        self.heads.popleft()
+        return self.channel
+
+    def drop(self) -> None:
+        """Do without the answers that have not been taken."""
+        if self.channel is not None and self.heads:
+            self.channel.close()
+        self.heads.clear()
+        self.channel = None
 
 
 class SocketTransport(httpx2.BaseTransport):
@@ -107,30 +129,80 @@ class SocketTransport(httpx2.BaseTransport):
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._ahead = Ahead()
+        self._impatient: set[Origin] = set()
+        """Those who answer one request and then close, or worse, when several were sent."""
+
+    def announce(self, requests: Sequence[httpx2.Request]) -> None:
+        """Send requests without a body ahead: the calling thread will send the very same ones next, in this order.
+
+        It then finds them answered, or, where that goes wrong, sends them as if nothing had been announced.
+        """
+        self._ahead.drop()
+        if len(requests) < 2:  # noqa: PLR2004 - one alone is as quick without
+            return
+        origin = Origin.of(requests[0].url)
+        if origin in self._impatient or self._pool.proxied(origin) is not None:
+            return
+        try:
+            heads = [self._head(origin, request) for request in requests]
+            channel, _ = self._pool.take(origin)
+            self._ahead.start(origin, channel, heads)
+            channel.send(b"".join(heads))
+        except (OSError, ValueError, httpx2.TransportError):
+            self._ahead.drop()  # the request itself will tell what is wrong
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send one request. A connection that the server closed while it was idle is replaced once."""
         origin = Origin.of(request.url)
         if origin.scheme not in ("http", "https"):
             raise httpx2.UnsupportedProtocol(f"{origin.scheme}:// cannot be fetched over HTTP")
-        connection, used = self._pool.take(origin)
         try:
-            return self._exchange(connection, origin, request)
+            message = self._head(origin, request) + request.read()
+        except ValueError as error:
+            raise httpx2.LocalProtocolError(UNSENDABLE) from error
+        channel = self._ahead.next(origin, message)
+        if channel is not None:
+            try:
+                return self._answer(channel, origin, request)
+            except Unanswered:
+                self._impatient.add(origin)
+        channel, used = self._pool.take(origin)
+        try:
+            return self._exchange(channel, origin, request, message)
         except Unanswered:
             if not used:
                 raise
-        return self._exchange(self._pool.fresh(origin), origin, request)
+        return self._exchange(self._pool.fresh(origin), origin, request, message)
 
-    def _exchange(
-        self, connection: http.client.HTTPConnection, origin: Origin, request: httpx2.Request
-    ) -> httpx2.Response:
-        sock = connection.sock
+    def _head(self, origin: Origin, request: httpx2.Request) -> bytes:
+        target = request.url.raw_path.decode("ascii")
+        headers = request.headers.raw
+        authorization = self._pool.proxied(origin)
+        if authorization is not None:
+            target = f"{origin.scheme}://{request.url.netloc.decode('ascii')}{target}"
+        if authorization:
+            headers = [*headers, (b"Proxy-Authorization", authorization.encode("latin-1"))]
+        return head(request.method, target, headers)
+
+    def _exchange(self, channel: Channel, origin: Origin, request: httpx2.Request, message: bytes) -> httpx2.Response:
         try:
-            response = self._ask(connection, origin, request)
+            channel.send(message)
         except Exception as error:
-            connection.close()
+            channel.close()
             raise _head_error(error) from error
-        stream = SocketStream(connection, sock, response, lambda: self._pool.give(origin, connection))
+        return self._answer(channel, origin, request)
+
+    def _answer(self, channel: Channel, origin: Origin, request: httpx2.Request) -> httpx2.Response:
+        try:
+            response = channel.receive(request.method)
+            if response.status < http.client.OK:
+                # The standard library knows one interim answer; after another the next request would get this one's.
+                raise http.client.UnknownProtocol(f"an interim answer, {response.status}")  # noqa: TRY301
+        except Exception as error:
+            channel.close()
+            raise _head_error(error) from error
+        stream = SocketStream(channel, response, lambda: self._keep(origin, channel))
         headers = [
             (name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in response.getheaders()
         ]
@@ -138,24 +210,12 @@ class SocketTransport(httpx2.BaseTransport):
             response.status, headers=headers, stream=stream, request=request, extensions={STREAM: stream}
         )
 
-    def _ask(
-        self, connection: http.client.HTTPConnection, origin: Origin, request: httpx2.Request
-    ) -> http.client.HTTPResponse:
-        target = request.url.raw_path.decode("ascii")
-        authorization = self._pool.proxied(origin)
-        if authorization is not None:
-            target = f"{origin.scheme}://{request.url.netloc.decode('ascii')}{target}"
-        connection.putrequest(request.method, target, skip_host=True, skip_accept_encoding=True)
-        for name, value in request.headers.raw:
-            connection.putheader(name, value)
-        if authorization:
-            connection.putheader("Proxy-Authorization", authorization)
-        connection.endheaders(request.read() or None)
-        response = connection.getresponse()
-        if response.status < http.client.OK:
-            # The standard library knows one interim answer; after any other the next request would get this one's.
-            raise http.client.UnknownProtocol(f"an interim answer, {response.status}")
-        return response
+    def _keep(self, origin: Origin, channel: Channel) -> None:
+        if channel is self._ahead.channel:
+            if self._ahead.heads:
+                return  # there is more to come on it
+            self._ahead.drop()
+        self._pool.give(origin, channel)
 
     def close(self) -> None:
         """Close idle connections."""

@@ -22,7 +22,7 @@ from downloader.wire.transport import UNSENDABLE, SocketTransport
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from downloader.wire.proxies import Proxies
 
@@ -64,10 +64,7 @@ class Web:
         self._meter = meter or Meter()
         self._pool = Pool(tls, proxies, timeouts or Timeouts())
         self.transport = SocketTransport(self._pool)
-        self._client = httpx2.Client(
-            transport=self.transport, headers={"user-agent": user_agent}, cookies=_no_cookies(), trust_env=False
-        )
-        self._client.headers.pop("accept-encoding", None)
+        self._usual = {"accept": "*/*", "user-agent": user_agent}
         self._locations: dict[str, str] = {}
         self._lock = threading.Lock()
 
@@ -135,6 +132,20 @@ class Web:
             self._remember(request.url, str(response.url))
         return body
 
+    def announce(self, requests: Sequence[RangeRequest]) -> None:
+        """Ask at once for spans that the calling thread will `open` next, in this order; their answers then wait.
+
+        Nothing is raised, and nothing is lost where it cannot be done. Announce nothing to let go of what was.
+        """
+        wanted = []
+        with contextlib.suppress(*FOREIGN):
+            for request in requests:
+                url = httpx2.URL(self._locations.get(request.url) or request.url)
+                at_home = Origin.of(url) == Origin.of(httpx2.URL(request.url))
+                headers = {**request.headers, **request.range_headers()} if at_home else request.range_headers()
+                wanted.append(self._request("GET", url, headers))
+        self.transport.announce(wanted)
+
     def _refusal(self, request: RangeRequest, response: httpx2.Response) -> DownloadError:
         if response.status_code == httpx2.codes.RANGE_NOT_SATISFIABLE:
             return unsatisfied(request, response.headers)
@@ -160,19 +171,18 @@ class Web:
         for _ in range(MAX_REDIRECTS + 1):
             at_home = Origin.of(current) == origin
             headers = {**private, **public} if at_home else dict(public)
-            response = self._send(method, current, headers)
+            response = self.transport.handle_request(self._request(method, current, headers))
             if not follow or not response.has_redirect_location:
                 return response, not at_home
             _let_go(response)
             current = _redirected(current, response)
         raise ProtocolFailed(f"{shown_url(url)} redirects more than {MAX_REDIRECTS} times")
 
-    def _send(self, method: str, url: httpx2.URL, headers: Mapping[str, str]) -> httpx2.Response:
+    def _request(self, method: str, url: httpx2.URL, headers: Mapping[str, str]) -> httpx2.Request:
         try:
-            request = self._client.build_request(method, url, headers=headers)
+            return httpx2.Request(method, url, headers={**self._usual, **headers})
         except UnicodeError as error:
             raise httpx2.LocalProtocolError(UNSENDABLE) from error
-        return self._client.send(request, stream=True)
 
     def library_client(
         self, limit: int = MAX_REPLY, total: int = MAX_TOTAL, answers: int = MAX_ANSWERS
@@ -211,7 +221,7 @@ class Web:
 
     def close(self) -> None:
         """Close idle connections."""
-        self._client.close()
+        self.transport.close()
 
 
 def _no_cookies() -> CookieJar:

@@ -15,14 +15,16 @@ from downloader.cancellation import Cancellation
 from downloader.cli.assembly import make_shape
 from downloader.config import Settings
 from downloader.meter import Meter
-from downloader.transports.ranged import LARGEST_BUFFER, MEMORY, Ranged, Shape
+from downloader.transports.ranged import Ranged
+from downloader.transports.shape import LARGEST_BUFFER, MEMORY, Shape
 from downloader.volume import Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from downloader.errors import DownloadError
+    from downloader.errors import DownloadError, IntegrityError
+    from downloader.transports import Arrival
     from downloader.volume import Partial
 
 MIB = 1 << 20
@@ -90,6 +92,9 @@ class Shelf:
     def open(self, file: RemoteFile, span: Span) -> Reader:
         return Reader(self, file.path, memoryview(self._files[file.path])[span.start : span.stop])
 
+    def announce(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
+        """Have everything already."""
+
     def close(self) -> None:
         """Hold nothing."""
 
@@ -134,8 +139,10 @@ class Landing:
     def begin(self, file: RemoteFile) -> Partial:
         return self._volume.partial(file)
 
-    def deliver(self, partial: Partial, results: Mapping[Algorithm, str]) -> None:
-        partial.commit(results[Algorithm.SHA256])
+    def deliver(self, arrivals: Sequence[Arrival]) -> Mapping[str, IntegrityError]:
+        for partial, results in arrivals:
+            partial.commit(results[Algorithm.SHA256])
+        return {}
 
     def fail(self, file: RemoteFile, error: DownloadError) -> None:
         raise AssertionError(file.path) from error

@@ -10,12 +10,14 @@ from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile, Span
 from downloader.cancellation import Cancellation
 from downloader.errors import DownloadError, IntegrityError
 from downloader.meter import Meter
-from downloader.transports.ranged import Ranged, Shape
+from downloader.transports.ranged import Ranged
+from downloader.transports.shape import Shape
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
+    from downloader.transports import Arrival
     from downloader.volume import Partial, Volume
 
 SHAPE = Shape(connections=4, buffer_size=64 << 10, buffers=6, request=lambda _: 256 << 10)
@@ -47,6 +49,9 @@ class Memory:
         with self.lock:
             self.open_bodies += 1
         return MemoryBody(self, file.path, span)
+
+    def announce(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
+        pass
 
     def close(self) -> None:
         pass
@@ -89,13 +94,17 @@ class Land:
         self.begin_fault(file.path)
         return self.volume.partial(file)
 
-    def deliver(self, partial: Partial, results: Mapping[Algorithm, str]) -> None:
-        self.deliver_fault(partial.file.path)
-        if results[Algorithm.SHA256] != partial.file.digests[0].value:
-            partial.discard()
-            raise IntegrityError(f"{partial.file.path} is damaged")
-        partial.commit(results[Algorithm.SHA256], "sha256")
-        self.delivered.append(partial.file.path)
+    def deliver(self, arrivals: Sequence[Arrival]) -> Mapping[str, IntegrityError]:
+        refused = {}
+        for partial, results in arrivals:
+            self.deliver_fault(partial.file.path)
+            if results[Algorithm.SHA256] != partial.file.digests[0].value:
+                partial.discard()
+                refused[partial.file.path] = IntegrityError(f"{partial.file.path} is damaged")
+                continue
+            partial.commit(results[Algorithm.SHA256], "sha256")
+            self.delivered.append(partial.file.path)
+        return refused
 
     def fail(self, file: RemoteFile, error: DownloadError) -> None:
         assert file.path not in self.failed

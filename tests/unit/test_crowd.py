@@ -15,6 +15,8 @@ from downloader.sources.crowd import NO_LIMIT, SAME_BREATH, Crowd, NoticingSourc
 from tests.unit.clocks import Clock
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from downloader.errors import DownloadError
 
 FILE, SPAN = RemoteFile("a", 10), Span(0, 10)
@@ -27,6 +29,7 @@ class Busy:
         self.refusals: list[DownloadError] = []
         self.inside = 0
         self.most = 0
+        self.announced = 0
         self._lock = threading.Lock()
 
     def manifest(self) -> Manifest:
@@ -40,6 +43,9 @@ class Busy:
             self.inside += 1
             self.most = max(self.most, self.inside)
         return self
+
+    def announce(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
+        self.announced += len(pieces)
 
     def readinto(self, view: memoryview, /) -> int:
         time.sleep(0.001)

@@ -61,7 +61,7 @@ def test_a_snapshot_says_what_happened() -> None:
     run = Run()
     run.meter.received(600)
     run.meter.landed(500)
-    run.meter.file_done()
+    run.meter.files_done(1)
     assert run.meter.snapshot("the volume") == Snapshot(
         Phase.DOWNLOADING,
         total_bytes=1000,
@@ -101,7 +101,7 @@ def test_what_is_fetched_again_does_not_count_twice() -> None:
 def test_a_new_listing_begins_at_nothing() -> None:
     run = Run()
     run.meter.landed(800)
-    run.meter.file_done()
+    run.meter.files_done(1)
     run.meter.snapshot()
     run.meter.restart()
     assert (run.meter.snapshot().done_bytes, run.meter.snapshot().done_files) == (0, 0)
@@ -278,7 +278,7 @@ def test_many_threads_count_right() -> None:
             with meter.waiting_for_network():
                 meter.received(3)
             meter.landed(2)
-            meter.file_done()
+            meter.files_done(1)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:

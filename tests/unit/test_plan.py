@@ -15,7 +15,7 @@ from downloader.plan import in_force
 from downloader.sources.catalog import SCHEMES, scheme_of
 from downloader.sources.simulated import SimulatedSource
 from downloader.transports.catalog import TRANSPORTS, Workshop
-from downloader.transports.ranged import Shape
+from downloader.transports.shape import Shape
 from downloader.transports.xet.tuning import Tuning
 from downloader.wire import Web
 from downloader.wire.proxies import Proxies

@@ -22,7 +22,7 @@ from downloader.errors import (
     VolumeError,
 )
 from downloader.transports import ranged
-from downloader.transports.ranged import Shape
+from downloader.transports.shape import Shape
 from downloader.transports.work import Work
 from downloader.volume import Volume
 from tests.servers.blobs import Noise

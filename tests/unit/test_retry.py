@@ -37,7 +37,7 @@ from downloader.sources.retry import (
 from tests.unit.clocks import Clock, Sleepless
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
 SILENCE = 60.0
 CONTENT = bytes(range(256)) * 4096
@@ -74,6 +74,9 @@ class Flaky:
     def open(self, _file: RemoteFile, span: Span) -> FlakyBody:
         self.positions.append(span.start)
         return FlakyBody(self, span, *self.next_trouble())
+
+    def announce(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
+        del pieces
 
     def close(self) -> None:
         pass

@@ -267,7 +267,7 @@ def test_commit_many_commits_what_it_can_and_tells_of_the_rest(volume: Volume, t
     for path in ("a", "b", "c"):
         partial = volume.partial(remote(path, b"x"))
         put(partial, 0, 1, b"x")
-        partials.append((partial, sha256(b"x")))
+        partials.append((partial, sha256(b"x"), "sha256"))
     with pytest.raises(VolumeError, match="b is a folder"):
         volume.commit_many(partials)
     assert [(target / path).is_file() for path in ("a", "b", "c")] == [True, False, True]

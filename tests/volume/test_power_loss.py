@@ -223,7 +223,7 @@ class Together(Machine):
                 partial = volume.partial(remote(path, data))
                 partial.write(0, memoryview(bytearray(data)))
                 partial.complete(Span(0, len(data)))
-                partials.append((partial, sha256(data)))
+                partials.append((partial, sha256(data), "sha256"))
             volume.commit_many(partials)
             self.committed = list(content)
 

@@ -12,6 +12,7 @@ import io
 import logging
 import tempfile
 import threading
+import time
 import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +54,9 @@ REDIRECTS = frozenset({301, 302, 307})
 REGION = "x-amz-bucket-region"
 GOOD_FOR = 3600
 """Seconds within which a presigned address has to be used; what is being read then comes to its end."""
+SIGNED_FOR = 20.0
+"""Seconds that a signature is used again. Services take one for minutes, but credentials may expire any moment."""
+MOST_SIGNED = 4096
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +102,7 @@ class Connection:
         self._bundles = (*bundles, *settings.trusted)
         self._lock = threading.Lock()
         self._made: S3Client | None = None
+        self._signed: dict[tuple[str, str, str | None], tuple[float, SignedRequest]] = {}
         self.unsigned = ""
         """Why requests are not signed; empty if they are."""
 
@@ -173,7 +178,24 @@ class Connection:
         return [part["Size"] for part in found.get("ObjectParts", {}).get("Parts", [])]
 
     def sign(self, bucket: str, key: str, version: str | None = None) -> SignedRequest:
-        """Return a signed request for an object; costs less than half a millisecond and no network."""
+        """Return a request for an object that was signed just now; the span is no part of what is signed.
+
+        Signing takes half a millisecond, as long as a small file, so one signature serves all spans of some seconds.
+        """
+        now = time.monotonic()
+        signed_at, request = self._signed.get((bucket, key, version), (0.0, None))
+        if request is None or now - signed_at > SIGNED_FOR:
+            request = self._sign(bucket, key, version)
+            if len(self._signed) >= MOST_SIGNED:
+                self._signed.clear()
+            self._signed[bucket, key, version] = (now, request)
+        return request
+
+    def forget(self) -> None:
+        """Sign everything anew: something was refused, perhaps because it had expired."""
+        self._signed.clear()
+
+    def _sign(self, bucket: str, key: str, version: str | None) -> SignedRequest:
         options: dict[str, Any] = {"VersionId": version} if version else {}
         try:
             self._client().get_object(Bucket=bucket, Key=key, **options, **self._payer())

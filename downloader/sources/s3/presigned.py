@@ -12,6 +12,8 @@ from downloader.errors import SourceUnavailable
 from downloader.wire import Refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from downloader.artifact import Manifest, RemoteFile, Span
     from downloader.sources import Body
     from downloader.sources.s3.source import S3Source
@@ -46,6 +48,9 @@ class PresignedSource:
                 self._taken = True
             return body
         return self._source.open(file, span)
+
+    def announce(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
+        """Leave each request to its time: this is the way for servers that are particular about what they are asked."""
 
     def close(self) -> None:
         """Close the source."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile
-from downloader.errors import AccessDenied, IntegrityError, SourceNotFound
+from downloader.errors import AccessDenied, DownloadError, IntegrityError, SourceNotFound
 from downloader.sources.names import check_names
 from downloader.sources.s3.address import S3Address
 from downloader.sources.s3.connection import Connection
@@ -78,12 +78,13 @@ class S3Source:
         return Manifest(self._uri, (file,), single=True)
 
     def open(self, file: RemoteFile, span: Span) -> Body:
-        """Start reading a span with a request that is signed now, so that nothing can have expired."""
+        """Start reading a span with a request that was signed just now, so that nothing can have expired."""
         what = self._address.uri_of(file.locator)
         version = file.version if self._versions else None
         try:
             return self._read(file, span, version)
         except Refusal as refusal:
+            self._connection.forget()
             if version is None or refusal.status != FORBIDDEN:
                 raise refused(refusal, what, unsigned=self._connection.unsigned) from refusal
         try:
@@ -105,10 +106,21 @@ class S3Source:
     def close(self) -> None:
         """Nothing to release: connections belong to the run."""
 
+    def announce(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
+        """Ask for all that will be opened next."""
+        requests = []
+        with contextlib.suppress(DownloadError):
+            for file, span in pieces:
+                requests.append(self._request(file, span, file.version if self._versions else None))
+        self._web.announce(requests)
+
     def _read(self, file: RemoteFile, span: Span, version: str | None, sign: Signer | None = None) -> Body:
+        return self._web.open(self._request(file, span, version, sign))
+
+    def _request(self, file: RemoteFile, span: Span, version: str | None, sign: Signer | None = None) -> RangeRequest:
         with self._translated(self._address.uri_of(file.locator)):
             request = (sign or self._connection.sign)(self._address.bucket, file.locator, version)
-        return self._web.open(RangeRequest(request.url, span, file.size, file.validator, request.headers))
+        return RangeRequest(request.url, span, file.size, file.validator, request.headers)
 
     @contextlib.contextmanager
     def _translated(self, what: str) -> Iterator[None]:

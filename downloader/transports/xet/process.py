@@ -20,7 +20,7 @@ from downloader.transports.xet.child import LENGTH
 from downloader.transports.xet.verdicts import ended_early, meaning
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from downloader.artifact import Manifest, RemoteFile, Span
     from downloader.transports.xet.child import Order
@@ -96,6 +96,9 @@ class XetProcess:
             request = [file.xet_hash, file.size, span.start, span.stop]
             channel.sendall(json.dumps(request).encode() + b"\n")
         return XetBody(file, span, channel, self)
+
+    def announce(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
+        """Leave it to the child, who fetches ahead by itself."""
 
     def manifest(self) -> Manifest:
         """Not for the child: it knows files by their hashes only."""

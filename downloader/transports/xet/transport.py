@@ -15,13 +15,13 @@ from downloader.transports.xet.tuning import SPAN
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from downloader.artifact import Algorithm, Manifest, RemoteFile, Span
+    from downloader.artifact import Manifest, RemoteFile, Span
     from downloader.cancellation import Cancellation
-    from downloader.errors import DownloadError
+    from downloader.errors import DownloadError, IntegrityError
     from downloader.meter import Meter
     from downloader.sources import Body, Source, XetAccess
-    from downloader.transports import Landing
-    from downloader.transports.ranged import Shape
+    from downloader.transports import Arrival, Landing
+    from downloader.transports.shape import Shape
     from downloader.transports.xet.tuning import Tuning
     from downloader.volume import Partial
 
@@ -76,7 +76,8 @@ class Xet:
                 # The child counts what comes over its network; under a cap it is far ahead of us, so we count.
                 source = process if self.pace is None else self.pace(process)
                 reader = PersistentSource(source, patience, listing_silence=0, counted=self.pace is not None)
-                shape = replace(self.shape, request=self._request, buffers=max(self.shape.buffers, self._window))
+                buffers = max(self.shape.buffers, self._window)
+                shape = replace(self.shape, request=self._request, buffers=buffers, ahead=False)
                 either = _Either(reader, self.plain)
                 # Workers may wait for the child in many places: its end wakes them all.
                 with self.cancellation.waking(process.strike):
@@ -121,6 +122,9 @@ class _Either:
     def open(self, file: RemoteFile, span: Span) -> Body:
         return self._stored.open(file, span) if file.xet_hash else self._plain.open(file, span)
 
+    def announce(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
+        self._plain.announce([(file, span) for file, span in pieces if not file.xet_hash])
+
     def close(self) -> None:
         """Nothing to release: both belong to others."""
 
@@ -136,8 +140,8 @@ class _Watched:
     def begin(self, file: RemoteFile) -> Partial:
         return self._landing.begin(file)
 
-    def deliver(self, partial: Partial, results: Mapping[Algorithm, str]) -> None:
-        self._landing.deliver(partial, results)
+    def deliver(self, arrivals: Sequence[Arrival]) -> Mapping[str, IntegrityError]:
+        return self._landing.deliver(arrivals)
 
     def fail(self, file: RemoteFile, error: DownloadError) -> None:
         if file.xet_hash and isinstance(error, ProtocolFailed | SourceUnavailable):

@@ -1,0 +1,56 @@
+"""The numbers of a ranged transport: how many at once, how much at once, and in how much memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from downloader.artifact import RemoteFile
+
+LARGEST_BUFFER = 4 << 20
+MEMORY = 80 << 20
+"""Bytes of all buffers together."""
+WAITING_BUFFERS = 12
+"""Buffers besides those that are being filled: they wait for their turn to be hashed."""
+SMALL = 256 << 10
+"""Bytes of a file that is asked for together with others: its round trip costs more than its bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The numbers of a ranged transport. Memory is `buffers * buffer_size` bytes."""
+
+    connections: int = 8
+    buffer_size: int = LARGEST_BUFFER
+    buffers: int = 20
+    request: Callable[[RemoteFile], int | None] = lambda _: LARGEST_BUFFER
+    """Bytes that are asked for at once; None for all that is missing, in one stream."""
+    files: int | None = None
+    """Files that are fetched at one time, at most."""
+    per_file: int | None = None
+    """Connections that one file has, at most."""
+    together: int = 16
+    """Small files that a worker asks for at once, one behind the other on its connection."""
+    ahead: bool = True
+    """Workers ask for their next span before the last one has come, so that no round trip lies between."""
+
+    @classmethod
+    def of(
+        cls,
+        connections: int,
+        *,
+        files: int | None = None,
+        per_file: int | None = None,
+        request: int = LARGEST_BUFFER,
+    ) -> Shape:
+        """Return a shape of so many connections: its buffers are smaller the more there are, the memory is the same."""
+        buffers = connections + WAITING_BUFFERS
+        size = LARGEST_BUFFER
+        while size * buffers > MEMORY:
+            size //= 2
+        if files is not None and per_file is not None:
+            connections = min(connections, files * per_file)
+        return cls(connections, size, MEMORY // size, lambda _: request, files, per_file)

@@ -1,0 +1,89 @@
+"""One connection that speaks HTTP/1.1: requests go out, answers come in, in order; the standard library parses them.
+
+Several requests may be out at one time: a server answers them one after the other, and nobody waits for a round trip
+in between. `http.client.HTTPConnection` allows one, so it only connects for us.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterable
+
+READ_AHEAD = 1 << 16
+"""Bytes read at once while an answer's head is looked for: with several answers on the way, a few of them."""
+FORBIDDEN = (b"\r", b"\n", b"\0")
+
+
+class _Incoming(io.RawIOBase):
+    """What a socket receives; nothing while it is `muted`."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self.muted = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, view: memoryview) -> int | None:  # type: ignore[override]
+        return None if self.muted else self._sock.recv_into(view)
+
+
+class _Shared(io.BufferedReader):
+    """A reader that all answers of a connection use in turn: an answer that closes it does not end it."""
+
+    def close(self) -> None:
+        pass
+
+
+class Channel:
+    """For one thread at a time."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self._incoming = _Incoming(sock)
+        self.reader = _Shared(self._incoming, READ_AHEAD)
+
+    def send(self, data: bytes) -> None:
+        """Send requests. Raises OSError."""
+        self.sock.sendall(data)
+
+    def receive(self, method: str) -> http.client.HTTPResponse:
+        """Read the head of the next answer. Raises http.client.HTTPException and OSError."""
+        response = http.client.HTTPResponse(cast("socket.socket", self), method=method)
+        response.begin()
+        return response
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        """Return the reader, as a socket does."""
+        return self.reader
+
+    @property
+    def silent(self) -> bool:
+        """Nothing more has arrived than what was read: who sends more than the answer is not to be used again."""
+        self._incoming.muted = True
+        try:
+            return not self.reader.peek(1)
+        finally:
+            self._incoming.muted = False
+
+    @property
+    def closed(self) -> bool:
+        """The connection was ended, on our side."""
+        return self.sock.fileno() < 0
+
+    def close(self) -> None:
+        """End the connection. May be called twice."""
+        self.sock.close()
+
+
+def head(method: str, target: str, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Return the head of a request. Raises ValueError for what no header may hold."""
+    lines = [f"{method} {target} HTTP/1.1".encode("ascii"), *(name + b": " + value for name, value in headers)]
+    if any(mark in line for line in lines for mark in FORBIDDEN) or any(not name.strip() for name, _ in headers):
+        raise ValueError("a line of the request's head holds what would end it")
+    return b"\r\n".join([*lines, b"", b""])
