@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 CHECKSUM_FILES = (MARKER, "SHA256SUMS")
 FRAGMENT = re.compile(r"(sha256|sha512|sha1|md5)[=:]([0-9a-fA-F]+)")
 HEAD_WORKERS = 8
+AT_ONCE = 16
+"""Files of a folder that one connection is asked for without waiting for answers."""
 HINT = "give credentials with AIM_HTTP_TOKEN, AIM_HTTP_HEADERS or ~/.netrc"
 MAX_CHECKSUMS = 64 << 20
 """Bytes of a list: each of its files takes a request of its own, so that a longer one leads nowhere."""
@@ -135,9 +137,10 @@ class HttpSource:
         name, content = self._checksums()
         digests = {path: digest for path, digest in parse(content).files.items() if path not in (name, MARKER)}
         check_names(digests, self._uri)
+        unknown = [path for path in digests if path not in self._probed]
         with ThreadPoolExecutor(HEAD_WORKERS, thread_name_prefix="head") as pool:
-            found = pool.map(self._probe_below, digests)
-            files = [replace(file, digests=(Digest(Algorithm.SHA256, digests[file.path]),)) for file in found]
+            list(pool.map(self._probe_all, (unknown[n : n + AT_ONCE] for n in range(0, len(unknown), AT_ONCE))))
+        files = [replace(self._probed[path], digests=(Digest(Algorithm.SHA256, digests[path]),)) for path in digests]
         files.sort(key=lambda file: file.path)
         if not files:
             raise SourceNotFound(f"{self._uri}{name} lists no files")
@@ -157,14 +160,16 @@ class HttpSource:
             hint="name a single file, or put a checksum list into the folder",
         )
 
-    def _probe_below(self, path: str) -> RemoteFile:
-        if path not in self._probed:
-            self._probed[path] = self._probe(self._address.below(path), path)
-        return self._probed[path]
+    def _probe_all(self, paths: Sequence[str]) -> None:
+        urls = [self._address.below(path) for path in paths]
+        for path, url, reply in zip(paths, urls, self._web.heads(urls, self._headers), strict=True):
+            self._probed[path] = self._read(reply, url, path)
 
     def _probe(self, url: str, path: str) -> RemoteFile:
-        """Ask for size, validator and digests: by HEAD, else by the first byte of a GET."""
-        reply = self._web.fetch(url, method="HEAD", headers=self._headers, limit=0)
+        return self._read(self._web.fetch(url, method="HEAD", headers=self._headers, limit=0), url, path)
+
+    def _read(self, reply: Reply, url: str, path: str) -> RemoteFile:
+        """Return size, validator and digests by the answer to a HEAD, else by the first byte of a GET."""
         size = _length(reply)
         if size is None:
             reply = self._web.fetch(url, headers=self._headers, public_headers={"range": "bytes=0-0"}, limit=0)

@@ -99,28 +99,28 @@ class Ahead(threading.local):
     def __init__(self) -> None:
         self.origin: Origin | None = None
         self.channel: Channel | None = None
-        self.heads: deque[bytes] = deque()
-        """Of the requests that are still to be answered, in order."""
+        self.requests: deque[httpx2.Request] = deque()
+        """Those that are still to be answered, in order."""
 
-    def start(self, origin: Origin, channel: Channel, heads: Sequence[bytes]) -> None:
-        """Begin with requests that have been sent."""
-        self.origin, self.channel, self.heads = origin, channel, deque(heads)
+    def start(self, origin: Origin, channel: Channel, requests: Sequence[httpx2.Request]) -> None:
+        """Begin with requests that are about to be sent."""
+        self.origin, self.channel, self.requests = origin, channel, deque(requests)
 
-    def next(self, origin: Origin, request: bytes) -> Channel | None:
+    def next(self, request: httpx2.Request) -> Channel | None:
         """Return the connection on which this very request is answered next, if there is one."""
-        if not self.heads or self.heads[0] != request or self.origin != origin:
+        if not self.requests or self.requests[0] is not request:
             return None
         if self.channel is None or self.channel.closed:
             self.drop()
             return None
-        self.heads.popleft()
+        self.requests.popleft()
         return self.channel
 
     def drop(self) -> None:
         """Do without the answers that have not been taken."""
-        if self.channel is not None and self.heads:
+        if self.channel is not None and self.requests:
             self.channel.close()
-        self.heads.clear()
+        self.requests.clear()
         self.channel = None
 
 
@@ -134,9 +134,9 @@ class SocketTransport(httpx2.BaseTransport):
         """Those who answer one request and then close, or worse, when several were sent."""
 
     def announce(self, requests: Sequence[httpx2.Request]) -> None:
-        """Send requests without a body ahead: the calling thread will send the very same ones next, in this order.
+        """Send requests without a body ahead: the calling thread will hand in the same objects next, in this order.
 
-        It then finds them answered, or, where that goes wrong, sends them as if nothing had been announced.
+        It then finds them answered, or, where that goes wrong, they are sent as if nothing had been announced.
         """
         self._ahead.drop()
         if len(requests) < 2:  # noqa: PLR2004 - one alone is as quick without
@@ -147,7 +147,7 @@ class SocketTransport(httpx2.BaseTransport):
         try:
             heads = [self._head(origin, request) for request in requests]
             channel, _ = self._pool.take(origin)
-            self._ahead.start(origin, channel, heads)
+            self._ahead.start(origin, channel, requests)
             channel.send(b"".join(heads))
         except (OSError, ValueError, httpx2.TransportError):
             self._ahead.drop()  # the request itself will tell what is wrong
@@ -157,16 +157,16 @@ class SocketTransport(httpx2.BaseTransport):
         origin = Origin.of(request.url)
         if origin.scheme not in ("http", "https"):
             raise httpx2.UnsupportedProtocol(f"{origin.scheme}:// cannot be fetched over HTTP")
-        try:
-            message = self._head(origin, request) + request.read()
-        except ValueError as error:
-            raise httpx2.LocalProtocolError(UNSENDABLE) from error
-        channel = self._ahead.next(origin, message)
+        channel = self._ahead.next(request)
         if channel is not None:
             try:
                 return self._answer(channel, origin, request)
             except Unanswered:
                 self._impatient.add(origin)
+        try:
+            message = self._head(origin, request) + request.read()
+        except ValueError as error:
+            raise httpx2.LocalProtocolError(UNSENDABLE) from error
         channel, used = self._pool.take(origin)
         try:
             return self._exchange(channel, origin, request, message)
@@ -212,7 +212,7 @@ class SocketTransport(httpx2.BaseTransport):
 
     def _keep(self, origin: Origin, channel: Channel) -> None:
         if channel is self._ahead.channel:
-            if self._ahead.heads:
+            if self._ahead.requests:
                 return  # there is more to come on it
             self._ahead.drop()
         self._pool.give(origin, channel)

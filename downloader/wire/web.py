@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import threading
 from dataclasses import dataclass
+from functools import lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import httpx2
@@ -22,7 +24,7 @@ from downloader.wire.transport import UNSENDABLE, SocketTransport
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from downloader.wire.proxies import Proxies
 
@@ -32,6 +34,7 @@ MAX_REFUSAL_BODY = 4096
 MAX_REPLY = 64 << 20
 MAX_TOTAL = 1 << 30
 MAX_ANSWERS = 10_000
+UNPACKED = {"accept-encoding": "identity"}
 FOREIGN = (httpx2.HTTPError, httpx2.InvalidURL)
 """What httpx2 raises: the second is no child of the first."""
 EXPIRED = frozenset({400, 401, 403, 404, 410})
@@ -66,7 +69,20 @@ class Web:
         self.transport = SocketTransport(self._pool)
         self._usual = {"accept": "*/*", "user-agent": user_agent}
         self._locations: dict[str, str] = {}
+        self._announced = _Announced()
         self._lock = threading.Lock()
+
+    def heads(self, urls: Sequence[str], headers: Mapping[str, str]) -> Iterator[Reply]:
+        """Ask for the heads of these answers all at once. Yields and raises what `fetch` does, one after the other."""
+        ready: list[httpx2.Request] = []
+        with contextlib.suppress(*FOREIGN):
+            ready.extend(self._request("HEAD", _address(url), {**headers, **UNPACKED}) for url in urls)
+        self.transport.announce(ready)
+        try:
+            for url, request in zip_longest(urls, ready):
+                yield self.fetch(url, method="HEAD", headers=headers, limit=0, ready=request)
+        finally:
+            self.transport.announce([])
 
     def fetch(
         self,
@@ -77,6 +93,7 @@ class Web:
         public_headers: Mapping[str, str] | None = None,
         limit: int = MAX_REPLY,
         follow: bool = True,
+        ready: httpx2.Request | None = None,
     ) -> Reply:
         """Return a small answer, whatever its status below 500; with `limit=0` only its head is read.
 
@@ -85,8 +102,8 @@ class Web:
         ConfigurationError, and ProtocolFailed for more than `limit` bytes.
         """
         try:
-            public = {"accept-encoding": "identity", **(public_headers or {})}
-            response, _ = self._follow(method, url, headers or {}, public, follow=follow)
+            public = {**UNPACKED, **(public_headers or {})}
+            response, _ = self._follow(method, url, headers or {}, public, follow=follow, ready=ready)
             try:
                 body = read_whole(response, limit, self._meter) if limit else b""
             finally:
@@ -117,8 +134,11 @@ class Web:
         return self._open(request, request.url)
 
     def _open(self, request: RangeRequest, url: str) -> SpanBody:
+        ready = self._announced.take(request, url)
         try:
-            response, crossed = self._follow("GET", url, request.headers, request.range_headers(), home=request.url)
+            response, crossed = self._follow(
+                "GET", url, request.headers, request.range_headers(), home=request.url, ready=ready
+            )
         except FOREIGN as error:
             raise translate(error, url) from error
         try:
@@ -137,14 +157,16 @@ class Web:
 
         Nothing is raised, and nothing is lost where it cannot be done. Announce nothing to let go of what was.
         """
-        wanted = []
+        announced = []
         with contextlib.suppress(*FOREIGN):
             for request in requests:
-                url = httpx2.URL(self._locations.get(request.url) or request.url)
-                at_home = Origin.of(url) == Origin.of(httpx2.URL(request.url))
-                headers = {**request.headers, **request.range_headers()} if at_home else request.range_headers()
-                wanted.append(self._request("GET", url, headers))
-        self.transport.announce(wanted)
+                url = self._locations.get(request.url) or request.url
+                headers = request.range_headers()
+                if url == request.url or _origin(url) == _origin(request.url):
+                    headers = {**request.headers, **headers}
+                announced.append((request, url, self._request("GET", _address(url), headers)))
+        self._announced.waiting = announced[::-1]
+        self.transport.announce([ready for _, _, ready in announced])
 
     def _refusal(self, request: RangeRequest, response: httpx2.Response) -> DownloadError:
         if response.status_code == httpx2.codes.RANGE_NOT_SATISFIABLE:
@@ -164,14 +186,19 @@ class Web:
         *,
         home: str | None = None,
         follow: bool = True,
+        ready: httpx2.Request | None = None,
     ) -> tuple[httpx2.Response, bool]:
-        """Send and follow redirects; returns the answer and whether it came from another origin than `home`'s."""
-        origin = Origin.of(httpx2.URL(home or url))
-        current = httpx2.URL(url)
+        """Send and follow redirects; returns the answer and whether it came from another origin than `home`'s.
+
+        `ready` is the first request where it has been made already.
+        """
+        origin = _origin(home or url)
+        current = _address(url)
         for _ in range(MAX_REDIRECTS + 1):
             at_home = Origin.of(current) == origin
-            headers = {**private, **public} if at_home else dict(public)
-            response = self.transport.handle_request(self._request(method, current, headers))
+            request = ready or self._request(method, current, {**private, **public} if at_home else public)
+            ready = None
+            response = self.transport.handle_request(request)
             if not follow or not response.has_redirect_location:
                 return response, not at_home
             _let_go(response)
@@ -222,6 +249,34 @@ class Web:
     def close(self) -> None:
         """Close idle connections."""
         self.transport.close()
+
+
+class _Announced(threading.local):
+    """Requests of one thread that were sent ahead, the next one last."""
+
+    def __init__(self) -> None:
+        self.waiting: list[tuple[RangeRequest, str, httpx2.Request]] = []
+
+    def take(self, request: RangeRequest, url: str) -> httpx2.Request | None:
+        """Return the request as it was sent, if it is the next one."""
+        if not self.waiting:
+            return None
+        announced, where, ready = self.waiting[-1]
+        if where != url or announced != request:
+            return None
+        self.waiting.pop()
+        return ready
+
+
+@lru_cache(maxsize=4096)
+def _address(url: str) -> httpx2.URL:
+    """Parse an address, which takes longer than reading the answer's head; each is needed several times."""
+    return httpx2.URL(url)
+
+
+@lru_cache(maxsize=4096)
+def _origin(url: str) -> Origin:
+    return Origin.of(_address(url))
 
 
 def _no_cookies() -> CookieJar:
