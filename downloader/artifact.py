@@ -96,14 +96,19 @@ class RemoteFile:
     """The object's version where the store keeps several."""
     xet_hash: str | None = None
     """The Xet file hash, where the Hub stores the file in Xet."""
+    _identity: str = field(default="", init=False, compare=False, repr=False)
 
     @property
     def identity(self) -> str:
-        """Names the content: equal for equal bytes, and safe as a file name (32 hex digits)."""
+        """Names the content: equal for equal bytes, and safe as a file name (32 hex digits). Computed once."""
+        if self._identity:
+            return self._identity
         facts = (self.path, str(self.size), *map(str, self.digests))
         if not self.digests:
             facts += (self.locator, self.validator or "", self.version or "")
-        return hashlib.sha256("\0".join(facts).encode()).hexdigest()[:32]
+        identity = hashlib.sha256("\0".join(facts).encode()).hexdigest()[:32]
+        object.__setattr__(self, "_identity", identity)
+        return identity
 
 
 @dataclass(frozen=True, slots=True)

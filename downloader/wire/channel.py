@@ -47,6 +47,7 @@ class Channel:
         self.sock = sock
         self._incoming = _Incoming(sock)
         self.reader = _Shared(self._incoming, READ_AHEAD)
+        self.answers = 0
 
     def send(self, data: bytes) -> None:
         """Send requests. Raises OSError."""
@@ -56,6 +57,7 @@ class Channel:
         """Read the head of the next answer. Raises http.client.HTTPException and OSError."""
         response = http.client.HTTPResponse(cast("socket.socket", self), method=method)
         response.begin()
+        self.answers += 1
         return response
 
     def makefile(self, _mode: str) -> io.BufferedReader:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 PIECE = 1 << 18
 STREAM = "socket_stream"
 """The response extension that holds the `SocketStream`: httpx2 hands `response.stream` out wrapped."""
+PROOF_SECONDS = 5.0
+"""How long an answer may take that was asked for ahead, until a server has shown that it can do that."""
 UNSENDABLE = "a header has characters that no header may have"
 
 
@@ -130,8 +132,10 @@ class SocketTransport(httpx2.BaseTransport):
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._ahead = Ahead()
+        self._proven: set[Origin] = set()
+        """Those who answered a request that had been sent behind another."""
         self._impatient: set[Origin] = set()
-        """Those who answer one request and then close, or worse, when several were sent."""
+        """Those who did not."""
 
     def announce(self, requests: Sequence[httpx2.Request]) -> None:
         """Send requests without a body ahead: the calling thread will hand in the same objects next, in this order.
@@ -148,6 +152,7 @@ class SocketTransport(httpx2.BaseTransport):
             heads = [self._head(origin, request) for request in requests]
             channel, _ = self._pool.take(origin)
             self._ahead.start(origin, channel, requests)
+            channel.answers = 0
             channel.send(b"".join(heads))
         except (OSError, ValueError, httpx2.TransportError):
             self._ahead.drop()  # the request itself will tell what is wrong
@@ -160,9 +165,9 @@ class SocketTransport(httpx2.BaseTransport):
         channel = self._ahead.next(request)
         if channel is not None:
             try:
-                return self._answer(channel, origin, request)
-            except Unanswered:
-                self._impatient.add(origin)
+                return self._answer_ahead(channel, origin, request)
+            except httpx2.TransportError:
+                self._impatient.add(origin)  # and ask again, as if nothing had been announced
         try:
             message = self._head(origin, request) + request.read()
         except ValueError as error:
@@ -192,6 +197,19 @@ class SocketTransport(httpx2.BaseTransport):
             channel.close()
             raise _head_error(error) from error
         return self._answer(channel, origin, request)
+
+    def _answer_ahead(self, channel: Channel, origin: Origin, request: httpx2.Request) -> httpx2.Response:
+        """Take an answer to a request that was sent ahead; of a server that is not known to do that not for long."""
+        if origin in self._proven:
+            return self._answer(channel, origin, request)
+        usual = channel.sock.gettimeout()
+        channel.sock.settimeout(PROOF_SECONDS if usual is None else min(usual, PROOF_SECONDS))
+        response = self._answer(channel, origin, request)
+        if not channel.closed:
+            channel.sock.settimeout(usual)
+        if channel.answers > 1:
+            self._proven.add(origin)
+        return response
 
     def _answer(self, channel: Channel, origin: Origin, request: httpx2.Request) -> httpx2.Response:
         try:

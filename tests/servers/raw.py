@@ -19,9 +19,13 @@ END = b""
 
 
 class Raw:
-    """Answers each request, on whatever connection, with the next item, and the last item for ever."""
+    """Answers each request, on whatever connection, with the next item, and the last item for ever.
 
-    def __init__(self, answers: Iterable[bytes]) -> None:
+    `forgetful`: of requests that arrive together it sees only the first.
+    """
+
+    def __init__(self, answers: Iterable[bytes], *, forgetful: bool = False) -> None:
+        self._forgetful = forgetful
         self._answers = list(answers)
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
@@ -58,12 +62,12 @@ class Raw:
             head = b""
             while piece := connection.recv(1 << 16):
                 head += piece
-                if head.endswith(b"\r\n\r\n"):
-                    answer = self._answer(head)
+                while (end := head.find(b"\r\n\r\n") + 4) > 3:
+                    answer = self._answer(head[:end])
                     if answer == END:
-                        break
+                        return
                     connection.sendall(answer)
-                    head = b""
+                    head = b"" if self._forgetful else head[end:]
         self._open.discard(connection)
 
     def _answer(self, head: bytes) -> bytes:

@@ -1,0 +1,137 @@
+"""Requests that are sent before earlier ones are answered: quicker where a server can, and the same where not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from downloader.artifact import Span
+from downloader.errors import SourceChanged
+from downloader.wire import RangeRequest, Refusal
+from downloader.wire.tls import trust
+from tests.servers.broken import BrokenWeb, moved
+from tests.servers.raw import END, Raw
+from tests.unit.planes import CONTENT, SIZE, WHOLE, answer, plane_of
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Iterator
+
+    from downloader.wire import Web
+
+OTHER = answer(b"Content-Length: 10", body=b"abcdefghij")
+CLOSING = answer(b"Content-Length: 10", b"Connection: close")
+GONE = answer(b"Content-Length: 4", body=b"gone", status=b"404 Not Found")
+
+
+@pytest.fixture(scope="module")
+def tls() -> ssl.SSLContext:
+    return trust(verify=False)
+
+
+@pytest.fixture
+def plane(tls: ssl.SSLContext) -> Iterator[Web]:
+    with plane_of(tls, read=0.3) as web:
+        yield web
+        web.announce([])
+
+
+def asked(url: str, count: int) -> list[RangeRequest]:
+    return [RangeRequest(f"{url}?{number}", Span(0, SIZE), SIZE) for number in range(count)]
+
+
+def read(web: Web, request: RangeRequest) -> bytes:
+    body, view, content = web.open(request), memoryview(bytearray(64)), b""
+    while count := body.readinto(view):
+        content += bytes(view[:count])
+    body.close()
+    return content
+
+
+def test_answers_come_in_order_over_one_connection(plane: Web) -> None:
+    with Raw([WHOLE, OTHER, WHOLE]) as server:
+        requests = asked(server.url, 3)
+        plane.announce(requests)
+        assert [read(plane, request) for request in requests] == [CONTENT, b"abcdefghij", CONTENT]
+        assert read(plane, requests[0]) == CONTENT
+        assert (server.connections, len(server.requests)) == (1, 4)
+
+
+def test_spans_of_one_file_are_told_apart(plane: Web) -> None:
+    first, second = (
+        answer(b"Content-Length: 5", b"Content-Range: bytes " + span + b"/10", body=body, status=b"206 Part")
+        for span, body in ((b"0-4", b"01234"), (b"5-9", b"56789"))
+    )
+    with Raw([first, second]) as server:
+        requests = [RangeRequest(server.url, span, SIZE) for span in (Span(0, 5), Span(5, 10))]
+        plane.announce(requests)
+        assert [read(plane, request) for request in requests] == [b"01234", b"56789"]
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize("first", [CLOSING, WHOLE], ids=["says that it closes", "just closes"])
+def test_a_server_that_answers_one_and_closes_is_asked_again(plane: Web, first: bytes) -> None:
+    with Raw([first, END, WHOLE]) as server:
+        requests = asked(server.url, 3)
+        plane.announce(requests)
+        assert [read(plane, request) for request in requests] == [CONTENT] * 3
+
+
+def test_a_server_that_overhears_what_comes_together_is_not_asked_so_again(plane: Web) -> None:
+    with Raw([WHOLE], forgetful=True) as server:
+        requests = asked(server.url, 3)
+        plane.announce(requests)
+        assert [read(plane, request) for request in requests] == [CONTENT] * 3
+        before = len(server.requests)
+        plane.announce(requests)
+        assert len(server.requests) == before
+        assert [read(plane, request) for request in requests] == [CONTENT] * 3
+        assert len(server.requests) == before + 3
+
+
+def test_an_error_is_that_of_its_own_request(plane: Web) -> None:
+    with Raw([WHOLE, GONE, OTHER]) as server:
+        requests = asked(server.url, 3)
+        plane.announce(requests)
+        assert read(plane, requests[0]) == CONTENT
+        with pytest.raises(Refusal):
+            plane.open(requests[1])
+        assert read(plane, requests[2]) == b"abcdefghij"
+
+
+def test_an_answer_that_makes_no_sense_spoils_no_other(plane: Web) -> None:
+    with Raw([WHOLE, answer(b"Content-Length: 11", body=CONTENT + b"x"), OTHER]) as server:
+        requests = asked(server.url, 3)
+        plane.announce(requests)
+        assert read(plane, requests[0]) == CONTENT
+        with pytest.raises(SourceChanged):
+            plane.open(requests[1])
+        assert read(plane, requests[2]) == b"abcdefghij"
+
+
+def test_what_was_announced_may_be_left_or_taken_in_another_order(plane: Web) -> None:
+    with Raw([WHOLE]) as server:
+        requests = asked(server.url, 3)
+        plane.announce(requests)
+        assert [read(plane, request) for request in reversed(requests)] == [CONTENT] * 3
+        plane.announce(requests)
+        plane.announce([])
+        assert read(plane, requests[1]) == CONTENT
+
+
+def test_redirects_are_followed_while_others_wait(plane: Web) -> None:
+    with BrokenWeb() as home:
+        urls = [home.put(f"{number}.bin", CONTENT) for number in range(3)]
+        home.faults.add(moved(urls[2]), path="/0.bin", times=1)
+        requests = [RangeRequest(url, Span(0, SIZE), SIZE) for url in urls[:2]]
+        plane.announce(requests)
+        assert [read(plane, request) for request in requests] == [CONTENT] * 2
+
+
+def test_where_nobody_answers_the_request_itself_says_so(plane: Web) -> None:
+    with Raw([WHOLE]) as server:
+        requests = asked(server.url, 2)
+    plane.announce(requests)
+    with pytest.raises(Exception, match="refused"):
+        plane.open(requests[0])
