@@ -61,6 +61,11 @@ class Meter:
             self._answers += 1
 
     @property
+    def received_bytes(self) -> int:
+        """Bytes that came over the network so far."""
+        return self._received
+
+    @property
     def answers(self) -> tuple[int, int]:
         """Small answers that came whole, and bytes of all of them, whole or not."""
         with self._lock:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 USER_AGENT = f"artifact-downloader/{__version__}"
 S3_LOGGERS = "downloader.sources.s3"
-CONNECTIONS = 8
+CONNECTIONS, MOST_CONNECTIONS = 8, 16
 LONGEST_SILENCE = 30.0
 LISTING_SILENCE = 60.0
 SHARE_OF_STALL = 0.6
@@ -75,9 +75,9 @@ def make_shape(uri: str, settings: Settings) -> Shape:
     """Return the numbers of the ranged transports."""
     chosen, s3 = settings.job.connections, settings.s3
     if not uri.startswith("s3://"):
-        return Shape.of(chosen or CONNECTIONS)
+        return Shape.of(chosen or CONNECTIONS, most=chosen or MOST_CONNECTIONS)
     if s3.connections is None:
-        return Shape.of(chosen or CONNECTIONS, request=s3.span_size)
+        return Shape.of(chosen or CONNECTIONS, most=chosen or MOST_CONNECTIONS, request=s3.span_size)
     return Shape.of(chosen or s3.connections, files=s3.max_workers, per_file=s3.max_concurrency, request=s3.span_size)
 
 

@@ -98,7 +98,10 @@ class JobSettings:
     deadline: float | None = variable("AIM_DEADLINE", "seconds that the whole run may take", parse=seconds)
     bandwidth: int | None = variable("AIM_BANDWIDTH", "bytes per second at most, such as `200M`", parse=bandwidth)
     connections: int | None = variable(
-        "AIM_CONNECTIONS", "connections at once (not for XET)", parse=count(1, 64), default_text="8"
+        "AIM_CONNECTIONS",
+        "connections at once (not for XET)",
+        parse=count(1, 64),
+        default_text="8, and up to 24 where more bring more",
     )
     keep_metadata_on_failure: bool = variable(
         "AIM_KEEP_METADATA_ON_FAILURE", "keep working state after a failed verification", parse=present, default=False

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+PATIENCE = 0.05
+"""Seconds to wait for a buffer before somebody's bytes are left to be read back: often they come right away."""
+
 
 class Buffers:
     """At most `count` buffers of `size` bytes; page-aligned, so that they can be written with O_DIRECT."""
@@ -28,13 +31,13 @@ class Buffers:
                 if self._unmade:
                     self._unmade -= 1
                     return memoryview(mmap.mmap(-1, self.size))
+            check()
+            with self._returned:
+                if not self._free and self._returned.wait(PATIENCE):
+                    continue
             spared = reclaim()
             if spared is not None:
                 return spared
-            check()
-            with self._returned:
-                if not self._free:
-                    self._returned.wait(0.2)
 
     def release(self, buffer: memoryview) -> None:
         """Take a buffer back."""

@@ -18,6 +18,7 @@ from downloader.artifact import Span
 from downloader.errors import DownloadError, InternalError, Verdict
 from downloader.transports import Arrival
 from downloader.transports.buffers import Buffers
+from downloader.transports.crew import Crew
 from downloader.transports.deliveries import Deliveries
 from downloader.transports.shape import SMALL
 from downloader.transports.work import Work
@@ -36,7 +37,7 @@ PAGE = 4096
 AHEAD_OF_ALL = 4
 """Spans for each connection that must be left for one of them to take a second: all shall end at one time."""
 GRACE = 4.0
-"""Seconds that all together get to end after a cancellation; who hangs in the file system is left behind.
+"""Seconds that all together get to end after a cancellation.
 
 Less than the whole run gets, so that the lease is let go also when a connection cannot be woken.
 """
@@ -54,7 +55,7 @@ class Ranged:
         self._meter = meter
         self._cancellation = cancellation
         self._shape = shape
-        self._buffers = Buffers(max(shape.buffers, shape.connections), shape.buffer_size)
+        self._buffers = Buffers(max(shape.buffers, shape.most), shape.buffer_size)
         self._lock = threading.Condition()
         self._waiting: deque[RemoteFile] = deque()
         self._works: list[Work] = []
@@ -67,21 +68,12 @@ class Ranged:
         """Bring every file home."""
         self._waiting.extend(files)
         deliveries = Deliveries(lambda works: self._guarded(lambda: self._deliver(works, landing)))
-        count = min(self._shape.connections, sum(self._requests(file) for file in files))
-        crew = [
-            threading.Thread(target=self._work, args=(landing, deliveries), name=f"worker-{n}", daemon=True)
-            for n in range(count)
-        ]
-        for worker in crew:
-            worker.start()
-        for worker in crew:
-            while worker.is_alive() and self._cancellation.reason is None:
-                worker.join(0.5)
-        # Nobody may go on while the next attempt opens the same partials: it would name what is only half there. But
-        # who hangs in the file system is left behind.
+        busy = sum(self._requests(file) for file in files)
+        crew = Crew(lambda: self._work(landing, deliveries), self._meter, self._cancellation)
+        crew.run(min(self._shape.connections, busy), min(self._shape.most, busy))
+        # Nobody may go on while the next attempt opens the same partials: it would name what is only half there.
         deadline = time.monotonic() + GRACE
-        for worker in crew:
-            worker.join(max(0.0, deadline - time.monotonic()))
+        crew.join(GRACE)
         deliveries.end(max(0.0, deadline - time.monotonic()))
         self._cancellation.check()
 

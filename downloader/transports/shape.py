@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from downloader.artifact import RemoteFile
 
 LARGEST_BUFFER = 4 << 20
-MEMORY = 80 << 20
+MEMORY = 48 << 20
 """Bytes of all buffers together."""
-WAITING_BUFFERS = 12
+WAITING_BUFFERS = 8
 """Buffers besides those that are being filled: they wait for their turn to be hashed."""
 SMALL = 256 << 10
 """Bytes of a file that is asked for together with others: its round trip costs more than its bytes."""
@@ -24,8 +24,10 @@ class Shape:
     """The numbers of a ranged transport. Memory is `buffers * buffer_size` bytes."""
 
     connections: int = 8
+    """At first; `most` is up to how many, while more of them bring more."""
+    most: int = 8
     buffer_size: int = LARGEST_BUFFER
-    buffers: int = 20
+    buffers: int = 12
     request: Callable[[RemoteFile], int | None] = lambda _: LARGEST_BUFFER
     """Bytes that are asked for at once; None for all that is missing, in one stream."""
     files: int | None = None
@@ -42,15 +44,17 @@ class Shape:
         cls,
         connections: int,
         *,
+        most: int | None = None,
         files: int | None = None,
         per_file: int | None = None,
         request: int = LARGEST_BUFFER,
     ) -> Shape:
         """Return a shape of so many connections: its buffers are smaller the more there are, the memory is the same."""
-        buffers = connections + WAITING_BUFFERS
+        most = most or connections
+        buffers = most + WAITING_BUFFERS
         size = LARGEST_BUFFER
         while size * buffers > MEMORY:
             size //= 2
         if files is not None and per_file is not None:
-            connections = min(connections, files * per_file)
-        return cls(connections, size, MEMORY // size, lambda _: request, files, per_file)
+            connections = most = min(connections, files * per_file)
+        return cls(connections, most, size, MEMORY // size, lambda _: request, files, per_file)

@@ -113,9 +113,12 @@ class Work:
             position += count
 
     def spare(self) -> memoryview | None:
-        """Give up the buffer that would wait longest for its turn; its bytes will be read back from the volume."""
+        """Give up the buffer that would wait longest for its turn; its bytes will be read back from the volume.
+
+        None while hashing goes on: then buffers come back by themselves, and reading back would only add to the work.
+        """
         with self._lock:
-            if not self._ready:
+            if not self._ready or self._hashing or self._hashed in self._ready:
                 return None
             start = max(self._ready)
             buffer, length = self._ready.pop(start)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import math
 import socket
 import ssl
 import threading
+import time
 import weakref
 from collections import defaultdict
 from dataclasses import dataclass
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from downloader.wire.proxies import Proxies
 
 ENDED = "the run has ended"
+FAR = 0.01
+"""Seconds of connecting from which on round trips are worth avoiding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,8 @@ class Pool:
         self._timeouts = timeouts
         self._idle: defaultdict[Origin, list[Channel]] = defaultdict(list)
         self._busy: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._nearness: dict[Origin, float] = {}
+        """The least seconds that connecting to somebody has taken."""
         self._aborted = False
         self._lock = threading.Lock()
 
@@ -70,9 +76,15 @@ class Pool:
         """Return a new connection."""
         if self._aborted:
             raise httpx2.ConnectError(ENDED)
+        began = time.monotonic()
         channel = self._connect(origin)
+        self._nearness[origin] = min(time.monotonic() - began, self._nearness.get(origin, math.inf))
         self._note(channel)
         return channel
+
+    def is_far(self, origin: Origin) -> bool:
+        """Tell whether a round trip to there takes long."""
+        return self._nearness.get(origin, 0.0) > FAR
 
     def give(self, origin: Origin, channel: Channel) -> None:
         """Keep a connection whose last answer was read to its end, unless the server said more than that."""

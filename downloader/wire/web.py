@@ -34,6 +34,8 @@ MAX_REFUSAL_BODY = 4096
 MAX_REPLY = 64 << 20
 MAX_TOTAL = 1 << 30
 MAX_ANSWERS = 10_000
+WORTH_A_ROUND_TRIP = 1 << 20
+"""Bytes whose coming takes longer than a short round trip."""
 UNPACKED = {"accept-encoding": "identity"}
 FOREIGN = (httpx2.HTTPError, httpx2.InvalidURL)
 """What httpx2 raises: the second is no child of the first."""
@@ -161,6 +163,8 @@ class Web:
         with contextlib.suppress(*FOREIGN):
             for request in requests:
                 url = self._locations.get(request.url) or request.url
+                if len(request.span) > WORTH_A_ROUND_TRIP and not self._pool.is_far(_origin(url)):
+                    break  # what comes from nearby is best left with the server until there is time for it
                 headers = request.range_headers()
                 if url == request.url or _origin(url) == _origin(request.url):
                     headers = {**request.headers, **headers}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from downloader.transports import Arrival
     from downloader.volume import Partial, Volume
 
-SHAPE = Shape(connections=4, buffer_size=64 << 10, buffers=6, request=lambda _: 256 << 10)
+SHAPE = Shape(connections=4, most=4, buffer_size=64 << 10, buffers=6, request=lambda _: 256 << 10)
 
 
 def file_of(path: str, content: bytes) -> RemoteFile:
@@ -40,6 +40,7 @@ class Memory:
         self.served = 0
         self.most = 1 << 30
         self.interrupted = threading.Event()
+        self.announced: list[list[tuple[str, Span]]] = []
 
     def manifest(self) -> Manifest:
         return Manifest("hf://org/model", tuple(self.files))
@@ -51,7 +52,8 @@ class Memory:
         return MemoryBody(self, file.path, span)
 
     def announce(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
-        pass
+        with self.lock:
+            self.announced.append([(file.path, span) for file, span in pieces])
 
     def close(self) -> None:
         pass
