@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import http.client
 import ssl
-import threading
-from collections import deque
 from typing import TYPE_CHECKING
 
 import httpx2
 
+from downloader.wire.ahead import Ahead
 from downloader.wire.channel import Channel, head
 from downloader.wire.connection import Origin, Pool, interrupt
 
@@ -93,37 +92,6 @@ class SocketStream(httpx2.SyncByteStream):
         if self._open:
             self._open = False
             self._channel.close()
-
-
-class Ahead(threading.local):
-    """What one thread has asked for and not taken yet, on one connection."""
-
-    def __init__(self) -> None:
-        self.origin: Origin | None = None
-        self.channel: Channel | None = None
-        self.requests: deque[httpx2.Request] = deque()
-        """Those that are still to be answered, in order."""
-
-    def start(self, origin: Origin, channel: Channel, requests: Sequence[httpx2.Request]) -> None:
-        """Begin with requests that are about to be sent."""
-        self.origin, self.channel, self.requests = origin, channel, deque(requests)
-
-    def next(self, request: httpx2.Request) -> Channel | None:
-        """Return the connection on which this very request is answered next, if there is one."""
-        if not self.requests or self.requests[0] is not request:
-            return None
-        if self.channel is None or self.channel.closed:
-            self.drop()
-            return None
-        self.requests.popleft()
-        return self.channel
-
-    def drop(self) -> None:
-        """Do without the answers that have not been taken."""
-        if self.channel is not None and self.requests:
-            self.channel.close()
-        self.requests.clear()
-        self.channel = None
 
 
 class SocketTransport(httpx2.BaseTransport):

@@ -15,6 +15,7 @@ import httpx2
 from downloader.artifact import shown_url
 from downloader.errors import DownloadError, ProtocolFailed, SourceUnavailable, Throttled
 from downloader.meter import Meter
+from downloader.wire.ahead import Announced
 from downloader.wire.answers import read_whole
 from downloader.wire.connection import Origin, Pool, Timeouts
 from downloader.wire.library import LibraryTransport
@@ -71,7 +72,7 @@ class Web:
         self.transport = SocketTransport(self._pool)
         self._usual = {"accept": "*/*", "user-agent": user_agent}
         self._locations: dict[str, str] = {}
-        self._announced = _Announced()
+        self._announced = Announced()
         self._lock = threading.Lock()
 
     def heads(self, urls: Sequence[str], headers: Mapping[str, str]) -> Iterator[Reply]:
@@ -253,23 +254,6 @@ class Web:
     def close(self) -> None:
         """Close idle connections."""
         self.transport.close()
-
-
-class _Announced(threading.local):
-    """Requests of one thread that were sent ahead, the next one last."""
-
-    def __init__(self) -> None:
-        self.waiting: list[tuple[RangeRequest, str, httpx2.Request]] = []
-
-    def take(self, request: RangeRequest, url: str) -> httpx2.Request | None:
-        """Return the request as it was sent, if it is the next one."""
-        if not self.waiting:
-            return None
-        announced, where, ready = self.waiting[-1]
-        if where != url or announced != request:
-            return None
-        self.waiting.pop()
-        return ready
 
 
 @lru_cache(maxsize=4096)
