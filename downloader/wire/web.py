@@ -101,7 +101,7 @@ class Web:
         """Return a small answer, whatever its status below 500; with `limit=0` only its head is read.
 
         `headers` go to the URL's own origin only, `public_headers` to wherever it redirects, unless `follow=False`.
-        Raises SourceUnavailable, Throttled, UntrustedServer, ConfigurationError, and ProtocolFailed for more than `limit` bytes.
+        Raises SourceUnavailable, Throttled, UntrustedServer, ConfigurationError; ProtocolFailed beyond `limit` bytes.
         """
         try:
             public = {**UNPACKED, **(public_headers or {})}
