@@ -39,7 +39,7 @@ CASES: Mapping[str, Callable[[Bench], Outcome]] = {
     "2 x 512 MiB, hf:// over Xet": lambda bench: source_cases.hub_large(bench, xet=True),
     "2 x 512 MiB, hf:// without Xet": lambda bench: source_cases.hub_large(bench, xet=False),
     "2 x 512 MiB + 200 x 20 KiB, HTTP": lambda bench: web_cases.to_disk(bench, bench.mixed(), secure=False, rounds=1),
-    "10,000 x 20 KiB, HTTP": lambda bench: web_cases.to_disk(bench, bench.small(10_000), secure=False, rounds=2),
+    "10,000 x 20 KiB, HTTP": lambda bench: web_cases.small_files(bench, bench.small(10_000)),
     "10,000 x 20 KiB, S3, signed": lambda bench: source_cases.s3(bench, bench.small(10_000), rounds=1),
     "10,000 x 20 KiB, hf:// without Xet": lambda bench: source_cases.hub_small(bench, 10_000),
     "1,000 x 20 KiB, 40 ms away, 16 connections": lambda bench: link_cases.small_files(bench, bench.small(1000), 16),

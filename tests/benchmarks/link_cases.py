@@ -12,6 +12,7 @@ from tests.benchmarks.bench import Outcome
 from tests.benchmarks.link import SERVER, Link, LinkError, TcpRelay
 from tests.benchmarks.peers import OURS, ours
 from tests.benchmarks.standings import ratios, table
+from tests.benchmarks.web_cases import FOR_SMALL_FILES, LEFT_OUT
 from tests.benchmarks.web_peers import WebFolder, plain_reader, web_peers
 from tests.servers.web import Options, WebServer
 
@@ -59,15 +60,18 @@ def small_files(bench: Bench, files: Files, connections: int) -> Outcome:
 
     def contenders(files: Files) -> list[Contender]:
         folder = far.folder(files, connections)
+        peers = web_peers(folder, *FOR_SMALL_FILES)
         mine = ours(f"{folder.url}/", "--connections", str(connections), prefix=folder.prefix)
-        return [mine, ours(f"{folder.url}/", prefix=folder.prefix, name=usual), *web_peers(folder)]
+        return [mine, ours(f"{folder.url}/", prefix=folder.prefix, name=usual), *peers]
 
     with _far_away(bench) as far:
         scores = bench.compete(contenders, files)
     values = ratios(files, scores, aside=(usual,))
     if "wall / best peer" in values:
         values["files/s / best peer"] = 1 / values["wall / best peer"]
-    return Outcome(f"{table(files, scores)}\n{far.how} Everybody was told to use {connections} connections.\n", values)
+    return Outcome(
+        f"{table(files, scores)}\n{far.how} Everybody was told to use {connections} connections. {LEFT_OUT}\n", values
+    )
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 GIB = 1 << 30
 MIB = 1 << 20
-PATIENCE = 180.0
-"""Seconds after which a contender is given up."""
+PATIENCE = 90.0
+"""Seconds after which a contender is given up, by default: all cases together must stay short."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class Contender:
     """Why it cannot be had; then it is named in the table and not run."""
     writes: bool = True
     """Whether it leaves the files to be compared."""
+    patience: float = PATIENCE
+    """Seconds after which it is given up."""
 
 
 @dataclass(frozen=True)
@@ -134,10 +136,12 @@ def measure(contender: Contender, target: Path) -> Run:
     with tempfile.TemporaryFile() as output:
         started = time.monotonic()
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
-        with Peak(process.pid, PATIENCE) as peak:
+        with Peak(process.pid, contender.patience) as peak:
             _, status, usage = os.wait4(process.pid, 0)
         ended = time.time()
         process.returncode = os.waitstatus_to_exitcode(status)
+        if peak.overdue:
+            raise ValueError(f"{contender.name} took more than {contender.patience:.0f} s")
         if process.returncode:
             output.seek(0)
             said = output.read()[-300:].decode(errors="replace").strip()

@@ -21,6 +21,7 @@ class Peak:
 
     def __init__(self, pid: int, patience: float) -> None:
         self.bytes = 0
+        self.overdue = False
         self._pid = pid
         self._deadline = time.monotonic() + patience
         self._over = threading.Event()
@@ -38,6 +39,7 @@ class Peak:
         while not self._over.wait(_STEP):
             self.bytes = max(self.bytes, _resident(self._pid))
             if time.monotonic() > self._deadline:
+                self.overdue = True
                 os.kill(self._pid, signal.SIGKILL)
                 return
 

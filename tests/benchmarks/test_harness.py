@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CONTENT = b"weights"
+
+
+def sleeper(_: Path) -> list[str]:
+    """Return a command that does not end by itself for a while."""
+    return ["sleep", "30"]
 
 
 def writer(name: str, content: bytes = CONTENT, *, status: int = 0, missing: str = "") -> Contender:
@@ -54,9 +60,10 @@ def test_every_contender_runs_once_more_than_is_counted(tmp_path: Path) -> None:
     [
         (writer("peer", b"other"), "other bytes"),
         (writer("peer", status=3), "status 3"),
+        (replace(writer("peer", content=CONTENT), command=sleeper, patience=0.2), "more than"),
         (writer("peer", missing="the package peer could not be installed"), "could not be installed"),
     ],
-    ids=["other bytes", "failed", "missing"],
+    ids=["other bytes", "failed", "too slow", "missing"],
 )
 def test_a_peer_without_a_result_is_named_with_the_reason(tmp_path: Path, peer: Contender, reason: str) -> None:
     compared = case(tmp_path, writer(OURS), peer)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.benchmarks.bench import Outcome, per_gib
-from tests.benchmarks.measure import clear, measure
-from tests.benchmarks.peers import OURS, ours
+from tests.benchmarks.measure import Contender, clear, measure
+from tests.benchmarks.peers import OURS, ours, program
 from tests.benchmarks.standings import ratios, table
 from tests.benchmarks.web_peers import WebFolder, plain_reader, web_peers
 from tests.servers.web import Options, WebServer
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.benchmarks.bench import Bench, Files
-    from tests.benchmarks.measure import Contender
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a file system to measure, not a place for secrets
 BEST_FOUR = ("s5cmd", "curl", "aria2c", "hf_transfer")
+WRITER = "plain writer"
+FOR_SMALL_FILES = ("curl", "aria2c", "s5cmd", "rclone")
+LEFT_OUT = "hf_transfer is left out where files are small: it is made for large ones only."
 READER, HASHER = "plain reader", "plain reader with sha256"
 CAP = 12_500_000
 """Bytes per second that a content network allows a connection: 100 Mbit/s."""
@@ -49,6 +52,27 @@ def to_disk(bench: Bench, files: Files, *, secure: bool, rounds: int = 0) -> Out
     if four:
         values["wall / best of four"] = max(four)
     return Outcome(table(files, scores), values)
+
+
+def small_files(bench: Bench, files: Files) -> Outcome:
+    """Compare where files are many, and with what the disk alone takes for them."""
+    with serve(bench) as server:
+
+        def contenders(files: Files) -> list[Contender]:
+            folder, _ = _folder(bench, server, files, secure=False)
+            writer = Contender(
+                WRITER,
+                lambda target: program("plain_writer", str(target), str(len(files.digests)), python=sys.executable),
+                writes=False,
+            )
+            return [ours(f"{folder.url}/"), writer, *web_peers(folder, *FOR_SMALL_FILES)]
+
+        scores = bench.compete(contenders, files, rounds=1)
+    rest = (
+        f"\nThe {WRITER} makes as many files of the same size without any network and syncs once: what the disk itself "
+        f"takes. {LEFT_OUT}\n"
+    )
+    return Outcome(table(files, scores) + rest, ratios(files, scores, aside=(WRITER,)))
 
 
 def to_memory(bench: Bench, files: Files, *, secure: bool) -> Outcome:
