@@ -77,7 +77,9 @@ class Xet:
                 source = process if self.pace is None else self.pace(process)
                 reader = PersistentSource(source, patience, listing_silence=0, counted=self.pace is not None)
                 buffers = max(self.shape.buffers, self._window)
-                shape = replace(self.shape, request=self._request, buffers=buffers, ahead=False)
+                shape = replace(
+                    self.shape, request=self._request, buffers=buffers, most=self.shape.connections, ahead=False
+                )
                 either = _Either(reader, self.plain)
                 # Workers may wait for the child in many places: its end wakes them all.
                 with self.cancellation.waking(process.strike):
