@@ -66,7 +66,7 @@ class Xet:
             process = XetProcess(
                 self.tuning.order(access),
                 environment,
-                channels=min(self.tuning.streams, len(stored)),
+                channels=min(self.tuning.streams, sum(-(-file.size // SPAN) for file in stored)),
                 received=self.meter.received if self.pace is None else _ignore,
                 down=self.cancellation.cancel,
             )
