@@ -49,7 +49,8 @@ def _aria2c(folder: WebFolder) -> Contender:
         trust = [f"--ca-certificate={folder.bundle}"] if folder.bundle else []
         each = folder.connections if len(folder.paths) <= folder.connections else 1
         parallel = [f"-x{each}", f"-s{each}", f"-j{folder.connections}", "--file-allocation=none"]
-        return [find("aria2c") or "", "-q", *parallel, *trust, "-i", listing(target, pairs)]
+        patient = ["--deferred-input=true", "--max-download-result=0"]  # or thousands of files cost it much time
+        return [find("aria2c") or "", "-q", *parallel, *patient, *trust, "-i", listing(target, pairs)]
 
     return Contender("aria2c", command, prefix=folder.prefix, missing=absent("aria2c"))
 
