@@ -221,6 +221,9 @@ class Partial:
 
     def committed(self) -> None:
         """Close and tidy up after the file has got its final name. For the committer."""
+        if self._journal is None:
+            # What went past the page cache leaves nothing there; the pages of many small files would fill a container.
+            self._files.forget(self._handle)
         self.close(flush=False)
         if self._journal is not None:
             discard(self._files, self._journal_path)
