@@ -18,6 +18,7 @@ from downloader.wire import Web
 from downloader.wire.connection import Timeouts
 from downloader.wire.proxies import Proxies
 from downloader.wire.tls import trust
+from downloader.words import bytes_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,14 +72,21 @@ def make_source(uri: str, settings: Settings, web: Web) -> Source:
     return scheme_of(uri).make(uri, settings, web)
 
 
-def make_shape(uri: str, settings: Settings) -> Shape:
-    """Return the numbers of the ranged transports."""
+def make_shape(uri: str, settings: Settings, limit: int | None = None) -> Shape:
+    """Return the numbers of the ranged transports, for a process that may use `limit` bytes."""
     chosen, s3 = settings.job.connections, settings.s3
+    few, many = chosen or CONNECTIONS, chosen or MOST_CONNECTIONS
     if not uri.startswith("s3://"):
-        return Shape.of(chosen or CONNECTIONS, most=chosen or MOST_CONNECTIONS)
-    if s3.connections is None:
-        return Shape.of(chosen or CONNECTIONS, most=chosen or MOST_CONNECTIONS, request=s3.span_size)
-    return Shape.of(chosen or s3.connections, files=s3.max_workers, per_file=s3.max_concurrency, request=s3.span_size)
+        shape = Shape.of(few, most=many, limit=limit)
+    elif s3.connections is None:
+        shape = Shape.of(few, most=many, request=s3.span_size, limit=limit)
+    else:
+        workers, each = s3.max_workers, s3.max_concurrency
+        few = chosen or s3.connections
+        shape = Shape.of(few, files=workers, per_file=each, request=s3.span_size, limit=limit)
+    buffers = bytes_text(shape.buffers * shape.buffer_size)
+    log.debug("%d to %d connections, %s of buffers", shape.connections, shape.most, buffers)
+    return shape
 
 
 def make_volume(settings: Settings, cancellation: Cancellation, *, simulated: bool) -> Volume:

@@ -107,8 +107,9 @@ class Download:
         source = make_source(self._uri, settings, web)
         bandwidth = Bandwidth(job.bandwidth, session.meter) if job.bandwidth else None
         trusted = bundles(self._uri, settings)
-        tuning = Tuning(memory_limit(), job.stall_timeout, self._environ, settings.hub.home, trusted)
-        shape = make_shape(self._uri, settings)
+        memory = memory_limit()
+        tuning = Tuning(memory, job.stall_timeout, self._environ, settings.hub.home, trusted)
+        shape = make_shape(self._uri, settings, memory)
         workshop = Workshop(source, session.meter, shape, silence(settings), tuning, web.interrupt, bandwidth)
         plan = self._plan(selection_of(settings), sequence_for(self._uri, settings))
         try:

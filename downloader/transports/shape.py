@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from sys import maxsize
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,9 +11,10 @@ if TYPE_CHECKING:
 
     from downloader.artifact import RemoteFile
 
-LARGEST_BUFFER = 4 << 20
+LARGEST_BUFFER, SMALLEST_BUFFER = 4 << 20, 64 << 10
 MEMORY = 48 << 20
 """Bytes of all buffers together."""
+SHARE_OF_LIMIT = 4
 WAITING_BUFFERS = 8
 """Buffers besides those that are being filled: they wait for their turn to be hashed."""
 SMALL = 256 << 10
@@ -48,13 +50,18 @@ class Shape:
         files: int | None = None,
         per_file: int | None = None,
         request: int = LARGEST_BUFFER,
+        limit: int | None = None,
     ) -> Shape:
-        """Return a shape of so many connections: its buffers are smaller the more there are, the memory is the same."""
+        """Return a shape of so many connections: its buffers are smaller the more there are, the memory is the same.
+
+        Of a `limit` on the whole process, in bytes, buffers take a quarter at most: Python and libraries need the rest.
+        """
         most = most or connections
         buffers = most + WAITING_BUFFERS
+        memory = min(MEMORY, (limit or maxsize) // SHARE_OF_LIMIT)
         size = LARGEST_BUFFER
-        while size * buffers > MEMORY:
+        while size * buffers > memory and size > SMALLEST_BUFFER:
             size //= 2
         if files is not None and per_file is not None:
             connections = most = min(connections, files * per_file)
-        return cls(connections, most, size, MEMORY // size, lambda _: request, files, per_file)
+        return cls(connections, most, size, max(buffers, memory // size), lambda _: request, files, per_file)

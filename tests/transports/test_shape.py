@@ -167,3 +167,12 @@ def test_the_limits_hold_while_everything_arrives(
     assert 1 <= shelf.most_per_file <= per_file
     if not limits:
         assert shelf.most_per_file > 1 < shelf.most_files
+
+
+@pytest.mark.parametrize(
+    ("limit", "most"), [(64 * MIB, 16 * MIB), (256 * MIB, MEMORY), (1 << 40, MEMORY), (MIB, 2 * MIB)]
+)
+def test_buffers_take_a_quarter_of_the_memory_that_there_is(limit: int, most: int) -> None:
+    found = make_shape("https://host/model", Settings.from_environment({}, with_s3=False), limit)
+    assert found.buffers > found.most
+    assert found.buffers * found.buffer_size <= most
