@@ -39,7 +39,8 @@ class Source(Protocol):
     def announce(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
         """Hear what the calling thread will `open` next, in this order, so as to ask for all of it at once.
 
-        Must cost nothing where it is not used, and raise nothing. An empty list lets go of what was announced.
+        What was announced and has not been opened yet comes first again. Must cost nothing where it is not used, and
+        raise nothing. An empty list lets go of what was announced.
         """
 
     def close(self) -> None:

@@ -124,7 +124,7 @@ class QueueingSource:
 
     def announce(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
         """Pass on what will be opened next, unless fewer requests were asked for."""
-        if self._crowd.limit == NO_LIMIT:
+        if not pieces or self._crowd.limit == NO_LIMIT:
             self._source.announce(pieces)
 
     def close(self) -> None:

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     import httpx2
 
     from downloader.wire.channel import Channel
-    from downloader.wire.connection import Origin
     from downloader.wire.ranges import RangeRequest
 
 
@@ -20,14 +19,27 @@ class Ahead(threading.local):
     """What one thread has asked for and not taken yet, on one connection."""
 
     def __init__(self) -> None:
-        self.origin: Origin | None = None
         self.channel: Channel | None = None
         self.requests: deque[httpx2.Request] = deque()
         """Those that are still to be answered, in order."""
 
-    def start(self, origin: Origin, channel: Channel, requests: Sequence[httpx2.Request]) -> None:
-        """Begin with requests that are about to be sent."""
-        self.origin, self.channel, self.requests = origin, channel, deque(requests)
+    def start(self, channel: Channel) -> None:
+        """Begin on a connection."""
+        channel.answers = 0
+        self.channel = channel
+
+    def following(self, requests: Sequence[httpx2.Request]) -> int:
+        """Return how many are still to be answered, if `requests` begin with them; else 0."""
+        count = len(self.requests)
+        known = self.channel is not None and not self.channel.closed and len(requests) >= count
+        same = known and all(one is other for one, other in zip(self.requests, requests, strict=False))
+        return count if same else 0
+
+    def send(self, requests: Sequence[httpx2.Request], heads: bytes) -> None:
+        """Send more of them. Raises OSError."""
+        if self.channel is not None:
+            self.requests.extend(requests)
+            self.channel.send(heads)
 
     def next(self, request: httpx2.Request) -> Channel | None:
         """Return the connection on which this very request is answered next, if there is one."""
@@ -52,6 +64,11 @@ class Announced(threading.local):
 
     def __init__(self) -> None:
         self.waiting: list[tuple[RangeRequest, str, httpx2.Request]] = []
+
+    def following(self, requests: Sequence[RangeRequest]) -> list[tuple[RangeRequest, str, httpx2.Request]]:
+        """Return what is waiting if `requests` begin with it, else nothing."""
+        waiting = self.waiting[::-1]
+        return waiting if [request for request, _, _ in waiting] == list(requests[: len(waiting)]) else []
 
     def take(self, request: RangeRequest, url: str) -> httpx2.Request | None:
         """Return the request as it was sent, if it is the next one."""

@@ -12,6 +12,7 @@ import time
 import weakref
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import httpx2
@@ -38,6 +39,18 @@ class Origin:
     def of(cls, url: httpx2.URL) -> Origin:
         """Return the origin of a URL, the scheme's own port where it names none."""
         return cls(url.scheme, url.raw_host.decode("ascii"), url.port or (443 if url.scheme == "https" else 80))
+
+
+@lru_cache(maxsize=4096)
+def address(url: str) -> httpx2.URL:
+    """Parse an address, which takes longer than reading the answer's head; each is needed several times."""
+    return httpx2.URL(url)
+
+
+@lru_cache(maxsize=4096)
+def origin_of(url: str) -> Origin:
+    """Return the origin of an address."""
+    return Origin.of(address(url))
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,20 +108,25 @@ class SocketTransport(httpx2.BaseTransport):
     def announce(self, requests: Sequence[httpx2.Request]) -> None:
         """Send requests without a body ahead: the calling thread will hand in the same objects next, in this order.
 
+        Those that were announced before and not handed in yet come first again, or are let go of.
+
         It then finds them answered, or, where that goes wrong, they are sent as if nothing had been announced.
         """
-        self._ahead.drop()
+        asked = self._ahead.following(requests)
+        if not asked:
+            self._ahead.drop()
         if len(requests) < 2:  # noqa: PLR2004 - one alone is as quick without
             return
         origin = Origin.of(requests[0].url)
         if origin in self._impatient or self._pool.proxied(origin) is not None:
             return
+        if any(Origin.of(request.url) != origin for request in requests):
+            raise ValueError("requests to several origins cannot go over one connection")
         try:
-            heads = [self._head(origin, request) for request in requests]
-            channel, _ = self._pool.take(origin)
-            self._ahead.start(origin, channel, requests)
-            channel.answers = 0
-            channel.send(b"".join(heads))
+            heads = [self._head(origin, request) for request in requests[asked:]]
+            if not asked:
+                self._ahead.start(self._pool.take(origin)[0])
+            self._ahead.send(requests[asked:], b"".join(heads))
         except (OSError, ValueError, httpx2.TransportError):
             self._ahead.drop()  # the request itself will tell what is wrong
 

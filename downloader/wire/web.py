@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import threading
 from dataclasses import dataclass
-from functools import lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from itertools import zip_longest
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ from downloader.errors import DownloadError, ProtocolFailed, SourceUnavailable, 
 from downloader.meter import Meter
 from downloader.wire.ahead import Announced
 from downloader.wire.answers import read_whole
-from downloader.wire.connection import Origin, Pool, Timeouts
+from downloader.wire.connection import Origin, Pool, Timeouts, address, origin_of
 from downloader.wire.library import LibraryTransport
 from downloader.wire.ranges import RangeRequest, SpanBody, checked_body, content_length, unsatisfied
 from downloader.wire.refusal import Refusal, refuse, translate
@@ -79,7 +78,7 @@ class Web:
         """Ask for the heads of these answers all at once. Yields and raises what `fetch` does, one after the other."""
         ready: list[httpx2.Request] = []
         with contextlib.suppress(*FOREIGN):
-            ready.extend(self._request("HEAD", _address(url), {**headers, **UNPACKED}) for url in urls)
+            ready.extend(self._request("HEAD", address(url), {**headers, **UNPACKED}) for url in urls)
         self.transport.announce(ready)
         try:
             for url, request in zip_longest(urls, ready):
@@ -157,18 +156,22 @@ class Web:
     def announce(self, requests: Sequence[RangeRequest]) -> None:
         """Ask at once for spans that the calling thread will `open` next, in this order; their answers then wait.
 
-        Nothing is raised, and nothing is lost where it cannot be done. Announce nothing to let go of what was.
+        Those that were announced and not opened yet come first again, or are let go of. Nothing is raised, and nothing
+        is lost where it cannot be done.
         """
-        announced = []
+        asked = self._announced.following(requests)
+        announced = list(asked)
         with contextlib.suppress(*FOREIGN):
-            for request in requests:
+            for request in requests[len(asked) :]:
                 url = self._locations.get(request.url) or request.url
-                if len(request.span) > WORTH_A_ROUND_TRIP and not self._pool.is_far(_origin(url)):
+                if len(request.span) > WORTH_A_ROUND_TRIP and not self._pool.is_far(origin_of(url)):
                     break  # what comes from nearby is best left with the server until there is time for it
+                if announced and origin_of(url) != origin_of(announced[0][1]):
+                    break  # one connection leads to one origin, and its credentials are for nobody else
                 headers = request.range_headers()
-                if url == request.url or _origin(url) == _origin(request.url):
+                if url == request.url or origin_of(url) == origin_of(request.url):
                     headers = {**request.headers, **headers}
-                announced.append((request, url, self._request("GET", _address(url), headers)))
+                announced.append((request, url, self._request("GET", address(url), headers)))
         self._announced.waiting = announced[::-1]
         self.transport.announce([ready for _, _, ready in announced])
 
@@ -196,8 +199,8 @@ class Web:
 
         `ready` is the first request where it has been made already.
         """
-        origin = _origin(home or url)
-        current = _address(url)
+        origin = origin_of(home or url)
+        current = address(url)
         for _ in range(MAX_REDIRECTS + 1):
             at_home = Origin.of(current) == origin
             request = ready or self._request(method, current, {**private, **public} if at_home else public)
@@ -253,17 +256,6 @@ class Web:
     def close(self) -> None:
         """Close idle connections."""
         self.transport.close()
-
-
-@lru_cache(maxsize=4096)
-def _address(url: str) -> httpx2.URL:
-    """Parse an address, which takes longer than reading the answer's head; each is needed several times."""
-    return httpx2.URL(url)
-
-
-@lru_cache(maxsize=4096)
-def _origin(url: str) -> Origin:
-    return Origin.of(_address(url))
 
 
 def _no_cookies() -> CookieJar:

@@ -120,6 +120,40 @@ def test_what_was_announced_may_be_left_or_taken_in_another_order(plane: Web) ->
         assert read(plane, requests[1]) == CONTENT
 
 
+def test_more_may_be_announced_while_answers_wait(plane: Web) -> None:
+    with Raw([WHOLE, OTHER, WHOLE, OTHER]) as server:
+        requests = asked(server.url, 4)
+        plane.announce(requests[:2])
+        assert read(plane, requests[0]) == CONTENT
+        for number in (1, 2):
+            plane.announce(requests[number : number + 2])
+            assert read(plane, requests[number]) == (b"abcdefghij" if number == 1 else CONTENT)
+        assert read(plane, requests[3]) == b"abcdefghij"
+        assert (server.connections, len(server.requests)) == (1, 4)
+
+
+def test_nothing_goes_to_another_origin_than_its_own(plane: Web) -> None:
+    with Raw([WHOLE]) as one, Raw([OTHER]) as other:
+        secret = {"authorization": "Bearer secret"}
+        requests = [RangeRequest(server.url, Span(0, SIZE), SIZE, None, secret) for server in (one, one, other, one)]
+        plane.announce(requests)
+        assert [read(plane, request) for request in requests] == [CONTENT, CONTENT, b"abcdefghij", CONTENT]
+        assert len(one.requests) == 3
+        assert len(other.requests) == 1
+
+
+def test_where_a_file_was_found_elsewhere_no_credentials_go_there(plane: Web) -> None:
+    with BrokenWeb() as home, BrokenWeb() as away:
+        url = home.put("0.bin", CONTENT)
+        home.faults.add(moved(away.put("0.bin", CONTENT)), path="/0.bin", times=1)
+        request = RangeRequest(url, Span(0, SIZE), SIZE, None, {"authorization": "Bearer secret"})
+        assert read(plane, request) == CONTENT
+        plane.announce([request, request])
+        assert [read(plane, request) for _ in range(2)] == [CONTENT] * 2
+        assert len(away.log.records()) == 3
+        assert all("authorization" not in record.request.headers for record in away.log.records())
+
+
 def test_redirects_are_followed_while_others_wait(plane: Web) -> None:
     with BrokenWeb() as home:
         urls = [home.put(f"{number}.bin", CONTENT) for number in range(3)]
