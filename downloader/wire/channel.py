@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import http.client
 import io
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
     import socket
@@ -19,18 +19,28 @@ READ_AHEAD = 1 << 16
 FORBIDDEN = (b"\r", b"\n", b"\0")
 
 
+class Link(Protocol):
+    """What sends and receives."""
+
+    def recv_into(self, view: memoryview, /) -> int:
+        """Put what has arrived into `view`, at least one byte; 0 at the end."""
+
+    def sendall(self, data: bytes, /) -> None:
+        """Send everything."""
+
+
 class _Incoming(io.RawIOBase):
     """What a socket receives; nothing while it is `muted`."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
+    def __init__(self, link: Link) -> None:
+        self._link = link
         self.muted = False
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, view: memoryview) -> int | None:  # type: ignore[override]
-        return None if self.muted else self._sock.recv_into(view)
+        return None if self.muted else self._link.recv_into(view)
 
 
 class _Shared(io.BufferedReader):
@@ -43,15 +53,17 @@ class _Shared(io.BufferedReader):
 class Channel:
     """For one thread at a time."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, link: Link | None = None) -> None:
+        """`link` is what speaks over the socket, the socket itself where nothing is encrypted."""
         self.sock = sock
-        self._incoming = _Incoming(sock)
+        self._link = link or sock
+        self._incoming = _Incoming(self._link)
         self.reader = _Shared(self._incoming, READ_AHEAD)
         self.answers = 0
 
     def send(self, data: bytes) -> None:
         """Send requests. Raises OSError."""
-        self.sock.sendall(data)
+        self._link.sendall(data)
 
     def receive(self, method: str) -> http.client.HTTPResponse:
         """Read the head of the next answer. Raises http.client.HTTPException and OSError."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import httpx2
 
 from downloader.wire.channel import Channel
+from downloader.wire.secure import SecureSocket
 
 if TYPE_CHECKING:
     from downloader.wire.proxies import Proxies
@@ -146,16 +147,14 @@ class Pool:
     def _connect(self, origin: Origin) -> Channel:
         proxy = self._proxies.choose(origin.scheme, origin.host, origin.port)
         host, port = (proxy.host, proxy.port) if proxy else (origin.host, origin.port)
-        connection: http.client.HTTPConnection
-        if origin.scheme == "https":
-            connection = http.client.HTTPSConnection(host, port, timeout=self._timeouts.connect, context=self._tls)
-            if proxy:
-                headers = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
-                connection.set_tunnel(origin.host, origin.port, headers)
-        else:
-            connection = http.client.HTTPConnection(host, port, timeout=self._timeouts.connect)
+        connection = http.client.HTTPConnection(host, port, timeout=self._timeouts.connect)
+        secure = origin.scheme == "https"
+        if secure and proxy:
+            headers = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
+            connection.set_tunnel(origin.host, origin.port, headers)
         try:
             connection.connect()
+            link = SecureSocket(connection.sock, self._tls, origin.host) if secure else None
         except TimeoutError as error:
             connection.close()
             raise httpx2.ConnectTimeout("no connection within the time") from error
@@ -166,11 +165,10 @@ class Pool:
             raise failure(getattr(error, "strerror", None) or str(error) or type(error).__name__) from error
         connection.sock.settimeout(self._timeouts.read)
         connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        return Channel(connection.sock)
+        return Channel(connection.sock, link)
 
 
 def interrupt(sock: socket.socket) -> None:
     """Wake whoever is blocked reading from this socket: the read ends as if the peer had closed it."""
     with contextlib.suppress(OSError):
-        # SSLSocket.shutdown would take the TLS layer from under a reader; the plain call only ends the stream.
-        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+        sock.shutdown(socket.SHUT_RDWR)

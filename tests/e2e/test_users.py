@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 FILES = {"config.json": b"{}", "sub/model.safetensors": Noise(60 * MIB, seed=95).bytes()}
+PARTS = "t/.downloading/parts.*/*.part"
 GROUP = 1000
 FIRST, SECOND, STRANGER = 1_234_567, 7_654_321, 1_111_111
 
@@ -55,8 +56,8 @@ def test_what_one_user_began_another_of_the_group_finishes(protocol: str, hub: H
     extra = {"HF_ENDPOINT": hub.endpoint, "AIM_DOWNLOADER_PROTOCOL": protocol, "AIM_CONNECTIONS": "2"}
     own = {**extra, "HF_HOME": str(volume / "h"), "AIM_BANDWIDTH": "20M"}
     process = start("download", "hf://org/model", volume / "t", extra=own, through=user(FIRST))
-    assert eventually(lambda: bool(list(volume.glob("t/.downloading/parts.*/*.journal"))), 20)
-    assert eventually(lambda: hub.log.sent("cdn") + hub.log.sent("xorb") > 30 * MIB, 20)
+    # What has landed counts: Xet fetches much of a small file before a byte of it comes out.
+    assert eventually(lambda: any(part.stat().st_blocks > 40 * MIB // 512 for part in volume.glob(PARTS)), 20)
     os.killpg(process.pid, signal.SIGKILL)
     finish(process)
     hub.log.clear()
