@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING
 
 from downloader import __version__
@@ -76,14 +77,20 @@ def make_shape(uri: str, settings: Settings, limit: int | None = None) -> Shape:
     """Return the numbers of the ranged transports, for a process that may use `limit` bytes."""
     chosen, s3 = settings.job.connections, settings.s3
     few, many = chosen or CONNECTIONS, chosen or MOST_CONNECTIONS
+    processors = len(os.sched_getaffinity(0))
     if not uri.startswith("s3://"):
-        shape = Shape.of(few, most=many, limit=limit)
+        shape = Shape.of(few, most=many, limit=limit, abreast=processors)
     elif s3.connections is None:
-        shape = Shape.of(few, most=many, request=s3.span_size, limit=limit)
+        shape = Shape.of(few, most=many, request=s3.span_size, limit=limit, abreast=processors)
     else:
-        workers, each = s3.max_workers, s3.max_concurrency
-        few = chosen or s3.connections
-        shape = Shape.of(few, files=workers, per_file=each, request=s3.span_size, limit=limit)
+        shape = Shape.of(
+            chosen or s3.connections,
+            files=s3.max_workers,
+            per_file=s3.max_concurrency,
+            request=s3.span_size,
+            limit=limit,
+            abreast=processors,
+        )
     buffers = bytes_text(shape.buffers * shape.buffer_size)
     log.debug("%d to %d connections, %s of buffers", shape.connections, shape.most, buffers)
     return shape

@@ -11,6 +11,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from downloader.errors import DownloadError, InternalError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -26,6 +28,19 @@ BUSY = 0.5
 WAKE_UP = 0.2
 
 log = logging.getLogger(__name__)
+
+
+def guarded(action: Callable[[], None], cancellation: Cancellation) -> None:
+    """Let whatever goes wrong in a thread end the run, not only the thread."""
+    try:
+        action()
+    except DownloadError as error:
+        cancellation.cancel(error)
+    except Exception as error:
+        log.debug("a worker failed", exc_info=True)
+        bug = InternalError(f"a worker failed: {type(error).__name__}: {error}", hint="please report this")
+        bug.__cause__ = error
+        cancellation.cancel(bug)
 
 
 class Crew:

@@ -15,16 +15,16 @@ from sys import maxsize
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Span
-from downloader.errors import DownloadError, InternalError, Verdict
+from downloader.errors import DownloadError, Verdict
 from downloader.transports import Arrival
 from downloader.transports.buffers import Buffers
-from downloader.transports.crew import Crew
+from downloader.transports.crew import Crew, guarded
 from downloader.transports.deliveries import Deliveries
 from downloader.transports.shape import SMALL
 from downloader.transports.work import Work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from downloader.artifact import RemoteFile
     from downloader.cancellation import Cancellation
@@ -67,7 +67,7 @@ class Ranged:
     def fetch(self, files: Sequence[RemoteFile], landing: Landing) -> None:
         """Bring every file home."""
         self._waiting.extend(files)
-        deliveries = Deliveries(lambda works: self._guarded(lambda: self._deliver(works, landing)))
+        deliveries = Deliveries(lambda works: guarded(lambda: self._deliver(works, landing), self._cancellation))
         busy = sum(self._requests(file) for file in files)
         crew = Crew(lambda: self._work(landing, deliveries), self._meter, self._cancellation)
         crew.run(min(self._shape.connections, busy), min(self._shape.most, busy))
@@ -89,20 +89,8 @@ class Ranged:
                 self._settle(work, error, landing, deliveries)
                 task = following
 
-        self._guarded(go_on)
+        guarded(go_on, self._cancellation)
         self._source.announce([])
-
-    def _guarded(self, action: Callable[[], None]) -> None:
-        """Let whatever goes wrong in a thread end the run, not only the thread."""
-        try:
-            action()
-        except DownloadError as error:
-            self._cancellation.cancel(error)
-        except Exception as error:
-            log.debug("a worker failed", exc_info=True)
-            bug = InternalError(f"a worker failed: {type(error).__name__}: {error}", hint="please report this")
-            bug.__cause__ = error
-            self._cancellation.cancel(bug)
 
     def _next_task(self, landing: Landing, deliveries: Deliveries) -> Task | None:
         """Return a span to fetch, or a file of which nothing is missing; None when all is done or ends."""
@@ -110,7 +98,7 @@ class Ranged:
             with self._lock:
                 if self._cancellation.reason is not None:
                     return None
-                task = self._take_span()
+                task = None if self._begins_another() else self._take_span()
                 if task is not None:
                     return task
                 if not self._waiting or self._is_full():
@@ -135,10 +123,11 @@ class Ranged:
                 return started
 
     def _take_span(self) -> Task | None:
-        """Return a span of a file that has been begun."""
-        work = next((work for work in self._works if work.pending and self._has_room(work)), None)
-        if work is None:
+        """Return a span of a file that has been begun: of the one that the fewest are working on."""
+        works = [work for work in self._works if work.pending and self._has_room(work)]
+        if not works:
             return None
+        work = min(works, key=lambda work: work.in_flight)
         work.in_flight += 1
         return work, work.take(self._shape.request(work.file))
 
@@ -166,6 +155,10 @@ class Ranged:
         if task is not None and task[1] is not None:
             self._source.announce([(work.file, span), (task[0].file, task[1])])
         return task
+
+    def _begins_another(self) -> bool:
+        """Tell whether one more file is to be begun although others have spans left."""
+        return bool(self._waiting) and self._beginning + len(self._works) < self._shape.abreast and not self._is_full()
 
     def _is_full(self) -> bool:
         """Tell whether as many files are being fetched as the shape allows; what only waits for the disk is none."""

@@ -38,6 +38,8 @@ class Shape:
     """Connections that one file has, at most."""
     together: int = 16
     """Small files that a worker asks for at once, one behind the other on its connection."""
+    abreast: int = 1
+    """Files that are fetched side by side although one would do: the bytes of each are hashed one after the other."""
     ahead: bool = True
     """Workers ask for their next span before the last one has come, so that no round trip lies between."""
 
@@ -51,6 +53,7 @@ class Shape:
         per_file: int | None = None,
         request: int = LARGEST_BUFFER,
         limit: int | None = None,
+        abreast: int = 1,
     ) -> Shape:
         """Return a shape of so many connections: its buffers are smaller the more there are, the memory is the same.
 
@@ -64,4 +67,7 @@ class Shape:
             size //= 2
         if files is not None and per_file is not None:
             connections = most = min(connections, files * per_file)
-        return cls(connections, most, size, max(buffers, memory // size), lambda _: request, files, per_file)
+        count = max(buffers, memory // size)
+        return cls(
+            connections, most, size, count, lambda _: request, files, per_file, abreast=min(abreast, connections)
+        )

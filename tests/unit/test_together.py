@@ -72,3 +72,18 @@ def test_a_damaged_small_file_is_asked_for_alone_the_second_time(volume: Volume)
     announced = [path for pieces in run.source.announced for path, _ in pieces]
     assert announced.count("050.json") <= 1
     assert times.count("050.json") == 2
+
+
+def test_as_many_files_are_fetched_abreast_as_the_shape_says(volume: Volume) -> None:
+    files = {f"{number}.bin": CONTENT for number in range(4)}
+    run = Run(volume, files, replace(SHAPE, abreast=2))
+    order: list[str] = []
+    run.landing.begin_fault = order.append
+    run.source.fault = lambda path, position: order.append(f"{path} {position}")
+    run.fetch()
+    assert sorted(run.landing.delivered) == sorted(files)
+    begun = [path for path in order if " " not in path]
+    first_bytes_of_the_third = next(n for n, what in enumerate(order) if what.startswith(f"{begun[2]} "))
+    assert any(what.startswith(f"{begun[1]} ") for what in order[:first_bytes_of_the_third])
+    spans_before_the_second = [what for what in order[: order.index(begun[1])] if " " in what]
+    assert len(spans_before_the_second) < len(CONTENT) // (256 << 10)
