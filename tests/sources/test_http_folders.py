@@ -17,7 +17,7 @@ from downloader.errors import (
     SourceUnavailable,
     UsageError,
 )
-from downloader.sources.http import HttpSource
+from downloader.sources.http import AT_ONCE, HEAD_WORKERS, HttpSource
 from downloader.wire.tls import trust
 from tests.servers.broken import BrokenWeb
 from tests.servers.faults import FOREVER, Answer, Silence
@@ -115,9 +115,9 @@ def test_a_long_list_is_given_up_at_the_first_trouble_and_not_begun_anew(server:
     with pytest.raises(SourceUnavailable):
         source.manifest()
     first = len(server.log.records(method="HEAD"))
-    assert first < 500
+    assert first < 800
     assert [file.path for file in source.manifest().files] == sorted(files)
-    assert len(server.log.records(method="HEAD")) <= len(files) + 30
+    assert len(server.log.records(method="HEAD")) <= len(files) + 2 * HEAD_WORKERS * AT_ONCE
 
 
 def test_the_end_of_the_run_ends_a_long_list(server: BrokenWeb, plane: Web) -> None:

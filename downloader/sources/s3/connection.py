@@ -12,9 +12,8 @@ import io
 import logging
 import tempfile
 import threading
-import time
 import weakref
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -29,10 +28,11 @@ from downloader.config.s3 import Authentication
 from downloader.errors import ConfigurationError, DownloadError, ProtocolFailed
 from downloader.sources.s3.errors import BARE, NO_CREDENTIALS, Answer, meaning
 from downloader.sources.s3.facts import Facts
+from downloader.sources.s3.signing import SignedRequest, Signer
 from downloader.wire.tls import merged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from botocore.awsrequest import AWSPreparedRequest
     from types_boto3_s3.client import S3Client
@@ -54,19 +54,8 @@ REDIRECTS = frozenset({301, 302, 307})
 REGION = "x-amz-bucket-region"
 GOOD_FOR = 3600
 """Seconds within which a presigned address has to be used; what is being read then comes to its end."""
-SIGNED_FOR = 20.0
-"""Seconds that a signature is used again. Services take one for minutes, but credentials may expire any moment."""
-MOST_SIGNED = 4096
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class SignedRequest:
-    """A GET that the server will accept for some minutes; Range and If-Match may be added to it."""
-
-    url: str = field(repr=False)
-    headers: Mapping[str, str] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +91,8 @@ class Connection:
         self._bundles = (*bundles, *settings.trusted)
         self._lock = threading.Lock()
         self._made: S3Client | None = None
-        self._signed: dict[tuple[str, str, str | None], tuple[float, SignedRequest]] = {}
+        self._session: Session | None = None
+        self._signer = Signer(self._prepare, lambda: self._session.get_credentials() if self._session else None)
         self.unsigned = ""
         """Why requests are not signed; empty if they are."""
 
@@ -178,24 +168,14 @@ class Connection:
         return [part["Size"] for part in found.get("ObjectParts", {}).get("Parts", [])]
 
     def sign(self, bucket: str, key: str, version: str | None = None) -> SignedRequest:
-        """Return a request for an object that was signed just now; the span is no part of what is signed.
-
-        Signing takes half a millisecond, as long as a small file, so one signature serves all spans of some seconds.
-        """
-        now = time.monotonic()
-        signed_at, request = self._signed.get((bucket, key, version), (0.0, None))
-        if request is None or now - signed_at > SIGNED_FOR:
-            request = self._sign(bucket, key, version)
-            if len(self._signed) >= MOST_SIGNED:
-                self._signed.clear()
-            self._signed[bucket, key, version] = (now, request)
-        return request
+        """Return a request for an object that was signed just now."""
+        return self._signer.sign(bucket, key, version)
 
     def forget(self) -> None:
-        """Sign everything anew: something was refused, perhaps because it had expired."""
-        self._signed.clear()
+        """Sign everything anew."""
+        self._signer.forget()
 
-    def _sign(self, bucket: str, key: str, version: str | None) -> SignedRequest:
+    def _prepare(self, bucket: str, key: str, version: str | None) -> SignedRequest:
         options: dict[str, Any] = {"VersionId": version} if version else {}
         try:
             self._client().get_object(Bucket=bucket, Key=key, **options, **self._payer())
@@ -220,7 +200,7 @@ class Connection:
 
     def _make(self) -> S3Client:
         settings = self._settings
-        session = Session(profile=settings.profile or None)
+        session = self._session = Session(profile=settings.profile or None)
         region = self._configure(session)
         who = self._authenticate(session)
         client: Any = session.create_client(

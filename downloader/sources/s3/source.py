@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from downloader.artifact import Span
     from downloader.config.s3 import S3Settings
     from downloader.sources import Body
-    from downloader.sources.s3.connection import SignedRequest
     from downloader.sources.s3.facts import Facts
+    from downloader.sources.s3.signing import SignedRequest
     from downloader.wire import Web
 
     Signer = Callable[[str, str, str | None], SignedRequest]
