@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from downloader.artifact import RemoteFile
 
 LARGEST_BUFFER, SMALLEST_BUFFER = 4 << 20, 64 << 10
-MEMORY = 40 << 20
+MEMORY = 48 << 20
 """Bytes of all buffers together."""
 SHARE_OF_LIMIT = 4
-WAITING_BUFFERS = 4
+WAITING_BUFFERS = 8
 """Buffers besides those that are being filled: they wait for their turn to be hashed."""
 SMALL = 256 << 10
 """Bytes of a file that is asked for together with others: its round trip costs more than its bytes."""
