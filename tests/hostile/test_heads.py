@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from downloader.wire.address import PLAIN, address
+from downloader.wire.address import PLAIN, Address, address
 from downloader.wire.heads import MOST_FIELDS, Head, field_lines, request_head, usual_head
 from tests.hostile.test_fuzz import HEADERS, QUICK, mostly
 
@@ -101,18 +101,26 @@ def test_what_is_not_usual_is_left_to_the_library(head: bytes) -> None:
 
 
 PATHS = st.text(st.sampled_from("abcXYZ019._~!$&'()*+,;=:@/%-?#\\ \"[]{}\u00e9|2Fg"), max_size=20)
-HOSTS = st.sampled_from(
-    ["h", "h:80", "h:443", "127.0.0.1:8080", "[::1]:8080", "u:p@h", "H.test", "a..b", "1.2.3.999", "h:x"]
-)
+ODD_HOSTS = ["h:80", "h:443", "[::1]:8080", "u:p@h", "H.test", "a..b", "1.2.3.999", "h:x"]
+HOSTS = mostly("127.0.0.1:8080", st.sampled_from(ODD_HOSTS))
+URLS = st.builds("{}://{}/{}".format, st.sampled_from(["http", "https"]), HOSTS, PATHS)
+
+
+def same(found: Address, expected: httpx2.URL) -> bool:
+    """Tell whether this is what the library makes of it; it keeps users in the host, and ports that say nothing."""
+    port = expected.port or (443 if expected.scheme == "https" else 80)
+    place = (expected.scheme, expected.raw_host.decode(), port)
+    where = (expected.netloc.decode(), expected.raw_path.decode())
+    return (*found.origin, found.authority, found.target) == (*place, *where)
 
 
 @QUICK
-@given(scheme=st.sampled_from(["http", "https"]), host=HOSTS, path=PATHS.map("/".__add__))
-@example("http", "h", "/a/../b")
-@example("http", "h", "/%2e%2E/x")
-@example("https", "h", "//x")
-def test_a_plain_address_is_what_the_library_makes_of_it(scheme: str, host: str, path: str) -> None:
-    url = f"{scheme}://{host}{path}"
+@given(url=URLS)
+@example("http://h/a/../b")
+@example("http://h/%2e%2E/x")
+@example("https://h//x")
+@example("http://h/a?b=/..&%22=c?d")
+def test_a_plain_address_is_what_the_library_makes_of_it(url: str) -> None:
     try:
         expected = httpx2.URL(url)
     except httpx2.InvalidURL:
@@ -120,11 +128,25 @@ def test_a_plain_address_is_what_the_library_makes_of_it(scheme: str, host: str,
             address(url)
         return
     found = address(url)
-    port = expected.port or (443 if scheme == "https" else 80)
-    assert found.origin == (expected.scheme, expected.raw_host.decode(), port)
-    assert (found.authority, found.target) == (expected.netloc.decode(), expected.raw_path.decode())
+    assert same(found, expected)
     assert httpx2.URL(found.url) == expected
     assert PLAIN.fullmatch(url) is None or found.url == url
+
+
+@QUICK
+@given(url=URLS, location=st.one_of(PATHS, PATHS.map("/".__add__), URLS))
+@example("http://h/a", "//other/b")
+@example("http://u:p@h:80/a", "/b")
+@example("https://h/a?b", "?c")
+@example("https://h/a", "https:b")
+def test_a_redirect_leads_where_the_library_says(url: str, location: str) -> None:
+    try:
+        expected = httpx2.URL(url).join(location)
+    except httpx2.InvalidURL:
+        with pytest.raises(httpx2.InvalidURL):
+            address(url).join(location)
+        return
+    assert same(address(url).join(location), httpx2.URL(str(expected)))
 
 
 @given(st.text(), st.text())
