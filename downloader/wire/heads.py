@@ -41,19 +41,25 @@ def usual_head(data: bytes, method: str) -> tuple[Head, int] | None:
     found = USUAL.match(data)
     if found is None:
         return None
-    fields: dict[str, str] = {}
     lines = found[2].decode("ascii").split("\r\n")
     if len(lines) > MOST_FIELDS:
         return None
-    for line in lines[:-1]:
-        name, _, value = line.partition(":")
-        name, value = name.lower(), value.lstrip(" \t")
-        fields[name] = f"{fields[name]}, {value}" if name in fields else value
+    pairs = [_field(line) for line in lines[:-1]]
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        fields = {name: ", ".join(value for other, value in pairs if other == name) for name in fields}
     length = fields.get("content-length", "")
     if "transfer-encoding" in fields or not LENGTH.fullmatch(length):
         return None
     closes = "close" in fields.get("connection", "").lower()
     return Head(int(found[1]), fields, 0 if method == "HEAD" else int(length), closes), found.end()
+
+
+@lru_cache(maxsize=64)
+def _field(line: str) -> tuple[str, str]:
+    """Return name and value of a line: most are in every answer. Few are remembered, since they may be long."""
+    name, _, value = line.partition(":")
+    return name.lower(), value.lstrip(" \t")
 
 
 def request_head(method: str, target: str, fields: bytes) -> bytes:
