@@ -1,6 +1,7 @@
-"""The one HTTP data plane: httpx2 is the face, a lean reader over the standard library's sockets moves the bodies.
+"""The one HTTP data plane: a lean reader over the standard library's sockets.
 
-httpx2's own parser costs two to four times the CPU of a plain read, which matters for bodies and for nothing else.
+httpx2's own parser costs two to four times the CPU of a plain read, and its objects for one small file more than the
+file. So it names errors, parses what is unusual, and is the face for other people's code.
 """
 
 from downloader.wire.ranges import RangeRequest, content_length, total_length
