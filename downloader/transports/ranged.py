@@ -18,7 +18,7 @@ from downloader.artifact import Span
 from downloader.errors import DownloadError, Verdict
 from downloader.transports import Arrival
 from downloader.transports.buffers import Buffers
-from downloader.transports.crew import Crew, guarded
+from downloader.transports.crew import Crew, Growth, guarded
 from downloader.transports.deliveries import Deliveries
 from downloader.transports.shape import SMALL
 from downloader.transports.work import Work
@@ -70,7 +70,7 @@ class Ranged:
         deliveries = Deliveries(lambda works: guarded(lambda: self._deliver(works, landing), self._cancellation))
         busy = sum(self._requests(file) for file in files)
         crew = Crew(lambda: self._work(landing, deliveries), self._meter, self._cancellation)
-        crew.run(min(self._shape.connections, busy), min(self._shape.most, busy))
+        crew.run(Growth(min(self._shape.connections, busy), min(self._shape.most, busy)))
         # Nobody may go on while the next attempt opens the same partials: it would name what is only half there.
         deadline = time.monotonic() + GRACE
         crew.join(GRACE)
