@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 
 from downloader.artifact import Algorithm, Phase
 from downloader.cancellation import Cancellation
-from downloader.errors import DownloadError, IntegrityError, ProtocolDown, SourceChanged, Stalled, Verdict, VolumeError
+from downloader.errors import (
+    DownloadError,
+    IntegrityError,
+    InternalError,
+    ProtocolDown,
+    SourceChanged,
+    Stalled,
+    Verdict,
+    VolumeError,
+)
 from downloader.integrity import SIZE_ONLY, UNVERIFIABLE, Judge
 from downloader.volume import State
 from downloader.words import bytes_text
@@ -28,6 +37,8 @@ if TYPE_CHECKING:
 
 MAX_RELISTINGS = 2
 """How often a source may change under us before that is the user's problem."""
+WAKE_UP = 0.2
+"""Seconds between two looks at whether the run has ended."""
 
 log = logging.getLogger(__name__)
 
@@ -211,13 +222,14 @@ class Engine:
         finally:
             self._watchdog.guard(None)
             attempt.close()
+            landing.close(self._cancellation)
             with suppress(DownloadError):
                 self._volume.flush()
         return landing.failures
 
 
 class _Landing:
-    """Where a transport's files end: judged, and given their final name."""
+    """Where a transport's files end: judged, and given their final name; but not once the attempt is over."""
 
     def __init__(
         self, volume: Volume, meter: Meter, attempt: Cancellation, *, plan: Plan, outcome: Outcome, judge: Judge
@@ -229,12 +241,37 @@ class _Landing:
         self._plan = plan
         self._outcome = outcome
         self._judge = judge
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
+        self._delivering = 0
+        self._closed = False
 
     def begin(self, file: RemoteFile) -> Partial:
         return self._volume.partial(file)
 
     def deliver(self, arrivals: Sequence[Arrival]) -> Mapping[str, IntegrityError]:
+        with self._lock:
+            if self._closed:
+                raise self._attempt.reason or InternalError("a file came after the end of its attempt")
+            self._delivering += 1
+        try:
+            return self._deliver(arrivals)
+        finally:
+            with self._lock:
+                self._delivering -= 1
+                self._lock.notify_all()
+
+    def close(self, run: Cancellation) -> None:
+        """Let nobody deliver any more, and wait for those who do: a slow disk may keep a transport's thread for long.
+
+        The next attempt opens the same partials, and a late rename would name what is half there. The end of the whole
+        `run` waits for nobody.
+        """
+        with self._lock:
+            self._closed = True
+            while self._delivering and run.reason is None:
+                self._lock.wait(WAKE_UP)
+
+    def _deliver(self, arrivals: Sequence[Arrival]) -> Mapping[str, IntegrityError]:
         proved: list[tuple[Partial, str, str]] = []
         refused: dict[str, IntegrityError] = {}
         for partial, results in arrivals:
