@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from typing import TYPE_CHECKING
 
 from downloader import __version__
@@ -77,11 +76,10 @@ def make_shape(uri: str, settings: Settings, limit: int | None = None) -> Shape:
     """Return the numbers of the ranged transports, for a process that may use `limit` bytes."""
     chosen, s3 = settings.job.connections, settings.s3
     few, many = chosen or CONNECTIONS, chosen or MOST_CONNECTIONS
-    processors = len(os.sched_getaffinity(0))
     if not uri.startswith("s3://"):
-        shape = Shape.of(few, most=many, limit=limit, abreast=processors)
+        shape = Shape.of(few, most=many, limit=limit)
     elif s3.connections is None:
-        shape = Shape.of(few, most=many, request=s3.span_size, limit=limit, abreast=processors)
+        shape = Shape.of(few, most=many, request=s3.span_size, limit=limit, streams=s3.span_mebibytes is None)
     else:
         shape = Shape.of(
             chosen or s3.connections,
@@ -89,7 +87,7 @@ def make_shape(uri: str, settings: Settings, limit: int | None = None) -> Shape:
             per_file=s3.max_concurrency,
             request=s3.span_size,
             limit=limit,
-            abreast=processors,
+            streams=s3.span_mebibytes is None,
         )
     buffers = bytes_text(shape.buffers * shape.buffer_size)
     log.debug("%d to %d connections, %s of buffers", shape.connections, shape.most, buffers)
