@@ -79,7 +79,6 @@ OPERATIONS: dict[str, Callable[[Disk, int], object]] = {
     "forget": lambda disk, handle: disk.forget(handle),
     "truncate": lambda disk, handle: disk.truncate(handle, 1),
     "touch": lambda disk, handle: disk.touch(handle, 1),
-    "settle_mode": lambda disk, handle: disk.settle_mode(handle),
     "handle_stat": lambda disk, handle: disk.handle_stat(handle),
     "stat": lambda disk, _: disk.stat("file"),
     "stats": lambda disk, _: disk.stats("", ["file"]),
