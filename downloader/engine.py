@@ -60,8 +60,6 @@ class Outcome:
     """Path → sha256 of everything that has its final name."""
     proofs: dict[str, str] = field(default_factory=dict)
     """Path → what proves it: an algorithm, `size only`, `etag unverifiable`, or `unknown` where nobody has kept it."""
-    protocols: list[Protocol] = field(default_factory=list)
-    """The protocols that were tried."""
 
 
 class Engine:
@@ -185,7 +183,6 @@ class Engine:
         for number, protocol in enumerate(sequence, start=1):
             self._meter.begin_attempt(protocol, number, sequence, why)
             log.info("attempt %d of %d: %s, %d files missing", number, len(sequence), protocol, len(missing))
-            outcome.protocols.append(protocol)
             failures = self._attempt(protocol, missing, outcome)
             missing = [file for file in missing if file.path not in outcome.checksums]
             if not missing:
