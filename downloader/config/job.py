@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -163,8 +164,19 @@ class WebSettings:
     headers: dict[str, str] | None = variable(
         "AIM_HTTP_HEADERS", "JSON object of headers for http(s) sources", parse=header_map, secret=True
     )
-    netrc: Path | None = variable("NETRC", "netrc file; default `~/.netrc`", parse=path)
+    netrc: Path | None = variable(
+        "NETRC", "file with passwords for http(s) sources", parse=path, default_text="`~/.netrc`"
+    )
     ca_bundle: Path | None = variable("AIM_CA_BUNDLE", "PEM file with CAs to trust besides the system's", parse=path)
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str], problems: list[str]) -> Self:
+        """Read an environment. The usual netrc file is that of its HOME, which may belong to somebody else."""
+        settings = read(cls, environ, problems)
+        usual = Path(environ.get("HOME", ""), ".netrc")
+        if settings.netrc is not None or not usual.is_absolute() or not os.access(usual, os.R_OK):
+            return settings
+        return replace(settings, netrc=usual)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
