@@ -190,10 +190,6 @@ class Volume:
         """
         self._held().committer.commit_many(files)
 
-    def flush(self) -> None:
-        """Make what is complete of every partial survive a kill and a power loss."""
-        self._batch.flush()
-
     def publish(self, manifest: Manifest, digests: Mapping[str, str]) -> None:
         """Declare the artifact complete: write `.artifact.sha256` and remove everything else that is ours.
 

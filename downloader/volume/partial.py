@@ -120,12 +120,10 @@ class Partial:
     def flush(self) -> None:
         """Make what is complete survive a kill and a power loss. Does nothing for files without a journal."""
         with self._syncing:
-            if self._journal is None or self._gate.is_shut:
-                return
             with self._lock:
                 pending, self._pending = self._pending, Spans()
             self._batch.forget(self)
-            if not pending:
+            if self._journal is None or self._gate.is_shut or not pending:
                 return
             self._sync()
             self._alive()
@@ -173,6 +171,8 @@ class Partial:
             raise InternalError(f"{self.file.path}: {missing[0]} were never completed")
         with self._syncing:
             self._gate.drain()
+            if self._gate.is_shut:
+                raise InternalError(f"{self.file.path}: a partial was to get its name after it was closed")
             if self._unsynced or self._broken:
                 self._sync()
             return self._files.handle_stat(self._handle)

@@ -168,6 +168,16 @@ def test_a_closed_partial_refuses_writes(volume: Volume) -> None:
         partial.write(0, memoryview(b"late"))
 
 
+def test_a_closed_partial_gets_no_name(volume: Volume, target: Path) -> None:
+    """Its handles are closed: their numbers may mean other files by now."""
+    partial = volume.partial(FILE)
+    put(partial, 0, len(DATA))
+    partial.close()
+    with pytest.raises(InternalError, match="after it was closed"):
+        commit(volume, partial, DATA)
+    assert not (target / FILE.path).exists()
+
+
 def test_a_writer_that_is_stuck_does_not_hold_up_close_and_never_hits_another_file(target: Path) -> None:
     """Its handle stays open until it is through, so the number cannot mean another file by then."""
     stuck, go_on = threading.Event(), threading.Event()
