@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -72,6 +74,18 @@ def test_a_damaged_small_file_is_asked_for_alone_the_second_time(volume: Volume)
     announced = [path for pieces in run.source.announced for path, _ in pieces]
     assert announced.count("050.json") <= 1
     assert times.count("050.json") == 2
+
+
+def test_a_slow_disk_needs_no_more_open_files_than_a_process_usually_may_have(volume: Volume) -> None:
+    run = Run(volume, {f"{number:04}.json": b"%d" % number for number in range(1200)})
+    run.landing.deliver_fault = lambda _: time.sleep(0.5) if len(run.landing.delivered) % 100 == 0 else None
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
+    try:
+        run.fetch()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len(run.landing.delivered) == 1200
 
 
 def test_as_many_files_are_fetched_abreast_as_the_shape_says(volume: Volume) -> None:
