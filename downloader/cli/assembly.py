@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from downloader import __version__
+from downloader.config.job import CONNECTIONS, MOST_CONNECTIONS
 from downloader.config.s3 import NOBODY
 from downloader.plan import in_force
 from downloader.selection import Selection
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 USER_AGENT = f"artifact-downloader/{__version__}"
 S3_LOGGERS = "downloader.sources.s3"
-CONNECTIONS, MOST_CONNECTIONS = 8, 16
 LONGEST_SILENCE = 30.0
 LISTING_SILENCE = 60.0
 SHARE_OF_STALL = 0.6

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from typing import Self
 
 MAX_BYTES = 1 << 62
+CONNECTIONS, MOST_CONNECTIONS = 8, 16
+"""At first, and while more of them bring more, where nobody says how many."""
 BANDWIDTH_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 
 
@@ -100,9 +102,9 @@ class JobSettings:
     bandwidth: int | None = variable("AIM_BANDWIDTH", "bytes per second at most, such as `200M`", parse=bandwidth)
     connections: int | None = variable(
         "AIM_CONNECTIONS",
-        "connections at once (not for XET)",
+        "connections at once; over XET pieces at once, of which there are 8 at most",
         parse=count(1, 64),
-        default_text="8, and up to 24 where more bring more",
+        default_text=f"{CONNECTIONS}, and up to {MOST_CONNECTIONS} where more bring more",
     )
     keep_metadata_on_failure: bool = variable(
         "AIM_KEEP_METADATA_ON_FAILURE", "keep working state after a failed verification", parse=present, default=False
@@ -116,7 +118,9 @@ class JobSettings:
         parse=seconds,
         default=60.0,
     )
-    log_level: str = variable("AIM_LOG_LEVEL", "`debug`, `info`, `warning` or `error`", default="info")
+    log_level: str = variable(
+        "AIM_LOG_LEVEL", "`debug`, `info`, `warning` or `error`; anything else means the default", default="info"
+    )
     termination_log: Path = variable(
         "AIM_TERMINATION_LOG", "file for the last sentence", parse=path, default=Path("/dev/termination-log")
     )
