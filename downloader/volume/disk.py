@@ -249,7 +249,7 @@ def _make_ancestors(target: Path) -> None:
     if target.is_dir():
         return
     _make_ancestors(target.parent)
-    target.mkdir(_FOLDER_MODE)
+    target.mkdir(_FOLDER_MODE, exist_ok=True)  # another process may make it at this moment
     mode = target.stat().st_mode
     if mode & stat.S_ISGID:
         target.chmod(stat.S_IMODE(mode) | _SHARED_FOLDER_BITS)
