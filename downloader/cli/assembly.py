@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from typing import TYPE_CHECKING
@@ -63,7 +64,10 @@ def bundles(uri: str, settings: Settings) -> list[Path]:
     if uri.startswith("s3://"):
         return [*given, *settings.s3.trusted]
     mounted = settings.s3.mounted_bundle
-    return [*given, mounted] if mounted and mounted.is_file() else given
+    with contextlib.suppress(OSError):  # of a folder that is closed to us
+        if mounted and mounted.is_file():
+            return [*given, mounted]
+    return given
 
 
 def make_source(uri: str, settings: Settings, web: Web) -> Source:
