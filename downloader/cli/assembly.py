@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import TYPE_CHECKING
 
 from downloader import __version__
+from downloader.config.job import CONNECTIONS, MOST_CONNECTIONS
 from downloader.config.s3 import NOBODY
 from downloader.plan import in_force
 from downloader.selection import Selection
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
 
 USER_AGENT = f"artifact-downloader/{__version__}"
 S3_LOGGERS = "downloader.sources.s3"
-CONNECTIONS, MOST_CONNECTIONS = 8, 16
 LONGEST_SILENCE = 30.0
 LISTING_SILENCE = 60.0
 SHARE_OF_STALL = 0.6
@@ -62,7 +63,10 @@ def bundles(uri: str, settings: Settings) -> list[Path]:
     if uri.startswith("s3://"):
         return [*given, *settings.s3.trusted]
     mounted = settings.s3.mounted_bundle
-    return [*given, mounted] if mounted and mounted.is_file() else given
+    with contextlib.suppress(OSError):  # of a folder that is closed to us
+        if mounted and mounted.is_file():
+            return [*given, mounted]
+    return given
 
 
 def make_source(uri: str, settings: Settings, web: Web) -> Source:

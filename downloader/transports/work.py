@@ -69,11 +69,6 @@ class Work:
         return bool(self._gaps) and self.error is None
 
     @property
-    def claimed(self) -> bool:
-        """Every byte is there, and somebody is delivering the file."""
-        return self._claimed
-
-    @property
     def left(self) -> int:
         """Bytes that nobody has taken yet."""
         return sum(len(gap) for gap in self._gaps)

@@ -195,6 +195,14 @@ def test_no_status_is_patched(source: str, doors: Doors, kubernetes: KubernetesS
     assert "warning" not in result.stderr
 
 
+def test_the_termination_message_tells_how_far_it_came(source: str, doors: Doors) -> None:
+    message = doors.folder / "termination"
+    message.touch()
+    result = doors.stage(source + "-nowhere", AIM_TERMINATION_LOG=str(message))
+    assert result.status == 66, result.stderr
+    assert f": {source}-nowhere: not listed, " in message.read_text()
+
+
 def test_a_simulated_adapter_needs_no_network(doors: Doors) -> None:
     started = time.monotonic()
     result = doors.stage(

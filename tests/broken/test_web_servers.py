@@ -283,6 +283,8 @@ def test_a_password_comes_from_netrc_or_from_the_uri_and_is_never_shown(server: 
     netrc.write_text("machine 127.0.0.1 login me password sesame\n")
     netrc.chmod(0o600)
     assert run("download", url, tmp_path / "a", extra={"NETRC": str(netrc)}).status == 0
+    netrc.rename(tmp_path / ".netrc")
+    assert run("download", url, tmp_path / "home", extra={"HOME": str(tmp_path)}).status == 0
     result = run("download", url.replace("://", "://me:sesame@"), tmp_path / "b")
     assert result.status == 0
     assert "sesame" not in result.stderr

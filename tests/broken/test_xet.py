@@ -76,6 +76,12 @@ BROKEN = {
     "the token endpoint is overloaded": Broken("token", Answer(503), "Xet token"),
     "the token endpoint hangs": Broken("token", Silence(), "Xet token"),
     "the token endpoint answers with a web page": Broken("token", web_page(), "makes no sense"),
+    "a token is good for ever": Broken(
+        "token", Answer(200, {}, b'{"casUrl": "http://cas", "accessToken": "x", "exp": 1e999}'), "makes no sense"
+    ),
+    "the token endpoint answers with JSON of any depth": Broken(
+        "token", Answer(200, {}, b"[" * 60_000), "makes no sense"
+    ),
 }
 
 PASSING = {

@@ -86,6 +86,15 @@ def test_the_first_pair_that_fails_ends_it(server: BrokenWeb, tmp_path: Path) ->
     assert not (tmp_path / "c").exists()
 
 
+def test_the_termination_message_tells_how_far_it_came(server: BrokenWeb, tmp_path: Path) -> None:
+    message = tmp_path / "termination"
+    message.touch()
+    run("kserve", server.url("nowhere.bin"), tmp_path / "a", extra={"AIM_TERMINATION_LOG": str(message)})
+    assert re.fullmatch(
+        rf"failed \(exit status 66\): .*: {server.url('nowhere.bin')}: not listed, [0-9.]+ s", message.read_text()
+    )
+
+
 @pytest.mark.parametrize(
     "arguments",
     [(), ("hf://org/model",), ("hf://org/model", "a", "s3://bucket/model"), ("hf://org/model", "a", "gs://b/m", "c")],

@@ -197,3 +197,14 @@ def test_a_signal_ends_the_run_at_once_and_leaves_a_volume_that_can_be_resumed(
     assert "resume" in result.last_line
     assert not list(tmp_path.glob(".downloading/lease*"))
     assert run("download", "hf://org/big", tmp_path, extra=extra).status == 0
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_whose_streams_are_closed_gets_the_same_files_and_status(hub: Hub, tmp_path: Path, closed: str) -> None:
+    hub.create("org/model").commit(FILES)
+    shell = ["sh", "-c", f'exec "$@" {closed}', "sh"]
+    extra = {"HF_ENDPOINT": hub.endpoint}
+    assert finish(start("download", "hf://org/model", tmp_path, extra=extra, through=shell)).status == 0
+    assert model(tmp_path) == FILES
+    (tmp_path / next(iter(FILES))).unlink()
+    assert finish(start("verify", tmp_path, through=shell)).status == 65

@@ -64,11 +64,11 @@ class Pod:
         """The token in the folder."""
         return (self.service_account / "token").read_text()
 
-    def refresh(self, token: str | None = None) -> None:
-        """Put a new token (or the given one) and the cluster's present CA into the folder, all in one instant."""
+    def refresh(self) -> None:
+        """Put a new token and the cluster's present CA into the folder, all in one instant."""
         generation = self.service_account / f"..generation-{next(self._generations)}"
         generation.mkdir()
-        (generation / "token").write_text(token or self._cluster.token(self.namespace, self._account))
+        (generation / "token").write_text(self._cluster.token(self.namespace, self._account))
         (generation / "ca.crt").write_bytes(self._cluster.authority)
         (generation / "namespace").write_text(self.namespace)
         link = self.service_account / "..data_tmp"

@@ -152,22 +152,15 @@ def upload_in_parts(
     *,
     part_size: int = SMALLEST_PART,
     checksum: str | None = None,
-    checksum_type: str | None = None,
 ) -> str:
-    """Upload in parts of `part_size` bytes, with checksums if named; return the ETag.
-
-    `checksum_type` is `COMPOSITE` or `FULL_OBJECT`, by default what S3 takes for the algorithm.
-    """
+    """Upload in parts of `part_size` bytes, with checksums if named; return the ETag."""
     extra: dict[str, Any] = {"ChecksumAlgorithm": checksum} if checksum else {}
-    kind: dict[str, Any] = {"ChecksumType": checksum_type} if checksum_type else {}
-    upload_id = client.create_multipart_upload(Bucket=bucket, Key=key, **extra, **kind)["UploadId"]
+    upload_id = client.create_multipart_upload(Bucket=bucket, Key=key, **extra)["UploadId"]
     parts: list[Any] = []
     for number, start in enumerate(range(0, len(content), part_size), 1):
         piece = content[start : start + part_size]
         answer = client.upload_part(Bucket=bucket, Key=key, UploadId=upload_id, PartNumber=number, Body=piece, **extra)
         sums = {name: value for name, value in answer.items() if name.startswith("Checksum")}
         parts.append({"PartNumber": number, "ETag": answer["ETag"], **sums})
-    client.complete_multipart_upload(
-        Bucket=bucket, Key=key, UploadId=upload_id, MultipartUpload={"Parts": parts}, **kind
-    )
+    client.complete_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id, MultipartUpload={"Parts": parts})
     return client.head_object(Bucket=bucket, Key=key)["ETag"]

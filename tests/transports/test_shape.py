@@ -140,8 +140,7 @@ class Landing:
         return self._volume.partial(file)
 
     def deliver(self, arrivals: Sequence[Arrival]) -> Mapping[str, IntegrityError]:
-        for partial, results in arrivals:
-            partial.commit(results[Algorithm.SHA256])
+        self._volume.commit_many((partial, results[Algorithm.SHA256], "") for partial, results in arrivals)
         return {}
 
     def fail(self, file: RemoteFile, error: DownloadError) -> None:

@@ -106,7 +106,7 @@ class Land:
                 partial.discard()
                 refused[partial.file.path] = IntegrityError(f"{partial.file.path} is damaged")
                 continue
-            partial.commit(results[Algorithm.SHA256], "sha256")
+            self.volume.commit_many([(partial, results[Algorithm.SHA256], "sha256")])
             self.delivered.append(partial.file.path)
         return refused
 

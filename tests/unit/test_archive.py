@@ -106,7 +106,7 @@ class Landing:
                     partial.write(0, memoryview(data))
                     for span in partial.missing():
                         partial.complete(span)
-                    partial.commit(sha256)
+                    volume.commit_many([(partial, sha256, "")])
                 volume.publish(manifest, {name: sha256})
         return True
 

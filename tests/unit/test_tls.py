@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import ssl
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING
 import certifi
 import pytest
 
+from downloader.cli.assembly import bundles
+from downloader.config import Settings
 from downloader.errors import ConfigurationError, UntrustedServer
 from downloader.wire import Web
 from downloader.wire.connection import Timeouts
@@ -98,3 +101,16 @@ def test_a_bundle_may_have_remarks_in_any_encoding(authority: Authority, tmp_pat
     shutil.copy(authority.bundle, bundle)
     bundle.write_bytes("# für alle\n".encode("latin-1") + bundle.read_bytes())
     assert trust([bundle]).cert_store_stats()["x509_ca"] == trust([authority.bundle]).cert_store_stats()["x509_ca"]
+
+
+def test_a_mounted_bundle_in_a_folder_that_is_closed_to_us_is_none_at_all(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("becoming somebody else needs root")
+    environ = {"CA_BUNDLE_CONFIGMAP_NAME": "cabundle", "CA_BUNDLE_VOLUME_MOUNT_POINT": str(tmp_path)}
+    settings = Settings.from_environment(environ, with_s3=False)
+    tmp_path.chmod(0o700)
+    os.seteuid(1_234_567)
+    try:
+        assert bundles("https://host/file", settings) == []
+    finally:
+        os.seteuid(0)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import threading
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -75,6 +77,18 @@ def test_a_damaged_small_file_is_asked_for_alone_the_second_time(volume: Volume)
     announced = [path for pieces in run.source.announced for path, _ in pieces]
     assert announced.count("050.json") <= 1
     assert times.count("050.json") == 2
+
+
+def test_a_slow_disk_needs_no_more_open_files_than_a_process_usually_may_have(volume: Volume) -> None:
+    run = Run(volume, {f"{number:04}.json": b"%d" % number for number in range(1200)})
+    run.landing.deliver_fault = lambda _: time.sleep(0.5) if len(run.landing.delivered) % 100 == 0 else None
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
+    try:
+        run.fetch()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len(run.landing.delivered) == 1200
 
 
 LARGE = {f"{number}.bin": CONTENT for number in range(4)}

@@ -6,6 +6,7 @@ import errno
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -79,7 +80,6 @@ OPERATIONS: dict[str, Callable[[Disk, int], object]] = {
     "forget": lambda disk, handle: disk.forget(handle),
     "truncate": lambda disk, handle: disk.truncate(handle, 1),
     "touch": lambda disk, handle: disk.touch(handle, 1),
-    "settle_mode": lambda disk, handle: disk.settle_mode(handle),
     "handle_stat": lambda disk, handle: disk.handle_stat(handle),
     "stat": lambda disk, _: disk.stat("file"),
     "stats": lambda disk, _: disk.stats("", ["file"]),
@@ -161,6 +161,20 @@ def test_a_missing_target_is_made_with_all_that_is_above_it(tmp_path: Path) -> N
     with Volume(tmp_path / "a/b/c") as volume:
         download(volume, {"x": b"x"})
     assert (tmp_path / "a/b/c/x").read_bytes() == b"x"
+
+
+def test_a_missing_target_may_be_made_by_many_at_once(tmp_path: Path) -> None:
+    """As two Jobs do that start together on one new volume."""
+    for number in range(20):
+        together = threading.Barrier(8)
+
+        def make(number: int = number, together: threading.Barrier = together) -> None:
+            together.wait()
+            Volume(tmp_path / f"{number}/a/b").close()
+
+        with ThreadPoolExecutor(8) as pool:
+            for made in [pool.submit(make) for _ in range(8)]:
+                made.result()
 
 
 def test_a_missing_target_is_not_made_where_that_is_not_asked_for(tmp_path: Path) -> None:
