@@ -25,6 +25,7 @@ import yaml
 from tests.servers.kubernetes_api import Answer, Api, merge, status_object
 from tests.servers.kubernetes_https import Listener
 from tests.servers.kubernetes_rbac import Rbac
+from tests.servers.process import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,8 +106,8 @@ class KubernetesServer:
         """Everything that was asked, oldest first."""
         self._authority = authority
         self.host = "127.0.0.1"
-        self._listener: Listener | None = Listener(0, authority.server_context(), self._answer)
-        self.port: int = self._listener.server_address[1]
+        self.port = free_port()
+        self._listener: Listener | None = Listener(self.port, authority.server_context(), self._answer)
 
     @property
     def authority(self) -> bytes:
