@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+PATIENCE = 120.0
+"""Seconds after which a run that goes on hangs: far more than any takes, also on a busy machine."""
 QUICK = {"STALL_TIMEOUT": "4", "PROGRESS_INTERVAL": "0.2", "AIM_LEASE_TTL": "3"}
 """Short patience, so that no test waits for what is going to fail."""
 
@@ -51,7 +53,7 @@ def start(
     )
 
 
-def finish(process: subprocess.Popen[str], timeout: float = 40) -> Result:
+def finish(process: subprocess.Popen[str], timeout: float = PATIENCE) -> Result:
     """Wait for a command that was started."""
     try:
         stdout, stderr = process.communicate(timeout=timeout)
@@ -62,7 +64,7 @@ def finish(process: subprocess.Popen[str], timeout: float = 40) -> Result:
     return Result(process.returncode, stdout, stderr)
 
 
-def run(*arguments: str | Path, extra: Mapping[str, str] | None = None, timeout: float = 40) -> Result:
+def run(*arguments: str | Path, extra: Mapping[str, str] | None = None, timeout: float = PATIENCE) -> Result:
     """Run the command to its end."""
     return finish(start(*arguments, extra=extra), timeout)
 

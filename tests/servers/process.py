@@ -78,7 +78,7 @@ class Child:
         """The process has ended by itself, or was ended."""
         return self._process.poll() is not None
 
-    def wait_until(self, ready: Callable[[], bool], *, timeout: float = 30) -> None:
+    def wait_until(self, ready: Callable[[], bool], *, timeout: float = 120) -> None:
         """Return when `ready()` holds; raise with the end of the log if the process ends or `timeout` seconds pass."""
         deadline = time.monotonic() + timeout
         while not ready():

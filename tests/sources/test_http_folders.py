@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,6 +22,7 @@ from tests.servers.broken import BrokenWeb
 from tests.servers.faults import FOREVER, Answer, Silence
 from tests.sources.reading import whole
 from tests.unit.planes import plane_of
+from tests.waiting import AT_LAST, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,7 +110,7 @@ def test_a_long_list_is_given_up_at_the_first_trouble_and_not_begun_anew(server:
     for path, content in files.items():
         server.put(f"m/{path}", content)
     server.put("m/SHA256SUMS", sums(files))
-    server.faults.add(Answer(500), path="/m/0300")
+    server.faults.add(Answer(500), path="/m/0100")
     source = HttpSource(server.url("m/"), plane, {})
     with pytest.raises(SourceUnavailable):
         source.manifest()
@@ -135,10 +135,9 @@ def test_the_end_of_the_run_ends_a_long_list(server: BrokenWeb, plane: Web) -> N
 
     thread = threading.Thread(target=listing)
     thread.start()
-    while len(server.log.records(method="HEAD")) < 8:
-        time.sleep(0.002)
+    assert eventually(lambda: len(server.log.records(method="HEAD")) == HEAD_WORKERS)
     plane.abort()
-    thread.join(5)
+    thread.join(AT_LAST)
     assert not thread.is_alive()
     assert isinstance(errors[0], SourceUnavailable)
-    assert len(server.log.records(method="HEAD")) == 8
+    assert len(server.log.records(method="HEAD")) == HEAD_WORKERS
