@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 120.0
 """Seconds after which a run that goes on hangs: far more than any takes, also on a busy machine."""
-QUICK = {"STALL_TIMEOUT": "4", "PROGRESS_INTERVAL": "0.2", "AIM_LEASE_TTL": "3"}
-"""Short patience, so that no test waits for what is going to fail."""
+USUAL = {"STALL_TIMEOUT": "30", "PROGRESS_INTERVAL": "0.2", "AIM_LEASE_TTL": "30"}
+"""Patience with a busy machine. Where something is going to fail for lack of bytes, a test says how soon."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Result:
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return a clean environment: PATH, a home that does not exist, quick patience, and `extra`."""
-    clean = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "PYTHONDEVMODE": "0", **QUICK}
+    """Return a clean environment: PATH, a home that does not exist, the usual patience, and `extra`."""
+    clean = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "PYTHONDEVMODE": "0", **USUAL}
     return {**clean, **(extra or {})}
 
 

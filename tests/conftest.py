@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.servers.ceph import missing_packages
 from tests.servers.certificates import Authority
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.servers.s3 import S3Server
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")

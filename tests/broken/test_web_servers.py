@@ -68,8 +68,15 @@ class Broken:
     headers: dict[str, str | None] = field(default_factory=dict)
 
 
-def a_moment_later() -> str:
-    return email.utils.formatdate(time.time() + 1.2, usegmt=True)
+@dataclass(frozen=True, slots=True)
+class PauseUntil(Fault):
+    """A pause is asked for that ends at a date, so many seconds after the request."""
+
+    seconds: float
+
+    def prepare(self, exchange: Exchange) -> None:
+        date = email.utils.formatdate(time.time() + self.seconds, usegmt=True)
+        exchange.replace(429, {"Retry-After": date}, b"slow down")
 
 
 BROKEN = {
@@ -101,7 +108,7 @@ BROKEN = {
     "one byte is wrong once": Broken(Flip(), offset=5 * MIB),
     "one byte is wrong always": Broken(Flip(), ranges=65, stream=65, offset=5 * MIB, times=EVER),
     "a pause of a second is asked for": Broken(too_many_requests("1"), times=3),
-    "a pause until a date is asked for": Broken(too_many_requests(a_moment_later())),
+    "a pause until a date is asked for": Broken(PauseUntil(1.2)),
     "a pause is asked for without saying how long": Broken(too_many_requests(), times=2),
     "a pause of an hour is asked for": Broken(too_many_requests("3600"), ranges=69, stream=69, times=EVER),
     "the server is overloaded three times": Broken(Answer(503), times=3),
@@ -145,9 +152,11 @@ def test_when(sentence: str, protocol: str, server: BrokenWeb, tmp_path: Path) -
         row.fault, method="GET", offset=row.offset, times=row.times, skip=0 if protocol == "HTTP" else row.skip
     )
     uri = f"{url}#sha256={hashlib.sha256(FILE).hexdigest()}"
-    extra = {"STALL_TIMEOUT": "3", "AIM_DOWNLOADER_PROTOCOL": protocol}
+    expected = row.ranges if protocol == "RANGES" else row.stream
+    # Where the run gets over it, silence is borne for longer: a busy machine may be silent, too.
+    extra = {"STALL_TIMEOUT": "3" if expected else "8", "AIM_DOWNLOADER_PROTOCOL": protocol}
     result = run("download", uri, tmp_path, extra=extra)
-    assert result.status == (row.ranges if protocol == "RANGES" else row.stream), result.stderr
+    assert result.status == expected, result.stderr
     assert landed(tmp_path) == ({} if result.status else {"file.bin": FILE})
 
 
@@ -159,7 +168,7 @@ def test_when(sentence: str, protocol: str, server: BrokenWeb, tmp_path: Path) -
 def test_where_ranges_do_not_work_one_stream_does(fault: Fault, server: BrokenWeb, tmp_path: Path) -> None:
     url = server.put("file.bin", FILE)
     server.faults.add(fault, method="GET")
-    result = run("download", url, tmp_path, extra={"STALL_TIMEOUT": "3", "AIM_CONNECTIONS": "1"})
+    result = run("download", url, tmp_path, extra={"AIM_CONNECTIONS": "1"})
     assert result.status == 0, result.stderr
     assert landed(tmp_path) == {"file.bin": FILE}
 

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,9 @@ import pytest
 
 from tests.command import finish, model, run, start
 from tests.servers.blobs import Noise
+from tests.servers.faults import FOREVER, Stall
 from tests.servers.s3 import fill_bucket
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -168,11 +169,12 @@ def test_after_kill_9_only_what_was_in_flight_is_fetched_again(hub: Hub, tmp_pat
     content = Noise(size, seed=5)
     hub.create("org/big").commit({"model.safetensors": content})
     extra = {"HF_ENDPOINT": hub.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER"}
+    hub.faults.add(Stall(), route="cdn", offset=size // 2 + (8 << 20), times=FOREVER)
     process = start("download", "hf://org/big", tmp_path, extra=extra)
-    while hub.log.sent("cdn") < size // 2:
-        time.sleep(0.005)
+    assert eventually(lambda: hub.log.sent("cdn") >= size // 2)
     os.killpg(process.pid, signal.SIGKILL)
     finish(process)
+    hub.faults.clear()
     served = hub.log.sent("cdn")
     result = run("download", "hf://org/big", tmp_path, extra=extra)
     assert result.status == 0, result.stderr
@@ -188,11 +190,11 @@ def test_a_signal_ends_the_run_at_once_and_leaves_a_volume_that_can_be_resumed(
     size = 100 << 20
     hub.create("org/big").commit({"model.safetensors": Noise(size, seed=6)})
     extra = {"HF_ENDPOINT": hub.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HTTP"}
-    process = start("download", "hf://org/big", tmp_path, extra=extra)
-    while hub.log.sent("cdn") < size // 4:
-        time.sleep(0.002)
+    hub.faults.add(Stall(), route="cdn", offset=size // 2)
+    process = start("download", "hf://org/big", tmp_path, extra={**extra, "STALL_TIMEOUT": "600"})
+    assert eventually(lambda: hub.log.sent("cdn") >= size // 4)
     process.send_signal(signum)
-    result = finish(process, timeout=10)
+    result = finish(process)
     assert result.status == status
     assert "resume" in result.last_line
     assert not list(tmp_path.glob(".downloading/lease*"))

@@ -167,8 +167,9 @@ class KubernetesServer:
         """
         reason, message = _REFUSALS[status]
         headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+        answer = Answer(status, status_object(status, reason, message), headers)
         with self._changed:
-            self._faults.append(_Fault(Answer(status, status_object(status, reason, message), headers), times, meanwhile))
+            self._faults.append(_Fault(answer, times, meanwhile))
 
     def hang(self, *, times: float = FOREVER) -> None:
         """Read the next requests and never answer them."""

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from tests.servers.kubernetes_api import Answer
 
 
-
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True

@@ -11,8 +11,9 @@ import time
 
 import pytest
 
-from downloader.cli.session import Session
+from downloader.cli.session import GRACE, Session
 from downloader.errors import AccessDenied, Cancelled, DownloadError, InternalError, Stalled
+from downloader.transports import ranged
 from tests.waiting import AT_LAST, eventually
 
 STATUS = {signal.SIGTERM: 143, signal.SIGINT: 130}
@@ -127,6 +128,10 @@ def test_a_thread_that_hangs_is_given_up_after_the_grace() -> None:
     assert session.abandoned
     assert time.monotonic() - began < AT_LAST
     stuck.set()
+
+
+def test_both_graces_fit_into_the_ten_seconds_that_are_promised() -> None:
+    assert ranged.GRACE < GRACE < 10
 
 
 def test_a_session_outside_of_the_main_thread_leaves_signals_alone() -> None:
