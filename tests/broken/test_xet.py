@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 EVER = float("inf")
 SOON = {"STALL_TIMEOUT": "4"}
-"""How soon a run switches that hangs."""
+"""How soon a run switches that hangs; where it does not, a busy machine must not be taken for a fault that hangs."""
+HANG = Silence, Stall
 FILES = {
     "config.json": b'{"model_type": "test"}',
     "model-00001-of-00002.safetensors": Noise(40 * MIB, seed=21).bytes(),
@@ -50,7 +52,7 @@ XET_BYTES = 49 * MIB + 1
 
 @dataclass(frozen=True)
 class Broken:
-    """A fault on one of Xet's routes, and a word of the reason that must be given for switching."""
+    """A fault on one of Xet's routes, and a pattern in the reason that must be given for switching."""
 
     route: str
     fault: Fault
@@ -75,7 +77,7 @@ BROKEN = {
     "the transfer host cuts each body": Broken("xorb", Cut(after=MIB), "broke"),
     "the transfer host promises too little": Broken("xorb", Misdeclare(by=-1000), "Xet's storage"),
     "the transfer host ignores ranges": Broken("xorb", IgnoreRange(), "Xet"),
-    "the transfer host serves a wrong byte": Broken("xorb", Flip(), "sha256", offset=5 * MIB),
+    "the transfer host serves a wrong byte": Broken("xorb", Flip(), "sha256|damaged", offset=5 * MIB),
     "there is no token endpoint, as on a mirror": Broken("token", Answer(404), "gives no Xet token"),
     "the token endpoint is overloaded": Broken("token", Answer(503), "Xet token"),
     "the token endpoint hangs": Broken("token", Silence(), "Xet token"),
@@ -135,12 +137,13 @@ def test_the_older_reconstruction_interface_will_do(model_hub: Hub, tmp_path: Pa
 def test_the_run_switches_with_a_reason_when(sentence: str, model_hub: Hub, tmp_path: Path) -> None:
     row = BROKEN[sentence]
     model_hub.faults.add(row.fault, route=row.route, offset=row.offset, times=row.times)
-    result = run("download", "hf://org/model", tmp_path / "t", extra=settings(model_hub, tmp_path, **SOON))
+    patience = SOON if isinstance(row.fault, HANG) else {}
+    result = run("download", "hf://org/model", tmp_path / "t", extra=settings(model_hub, tmp_path, **patience))
     assert result.status == 0, result.stderr
     assert model(tmp_path / "t") == FILES
     switch = next(line for line in result.stderr.splitlines() if "switching to HTTP" in line)
     # hf_xet swallows its own error now and then: then all that can be told is that its storage broke off.
-    assert row.reason.lower() in switch.lower() or "broke off" in switch
+    assert re.search(f"{row.reason}|broke off", switch, re.IGNORECASE)
 
 
 @pytest.mark.parametrize("sentence", PASSING)
