@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.servers.broken import BrokenWeb
 from tests.servers.ceph import missing_packages
 from tests.servers.certificates import Authority
 from tests.servers.hub import Hub
@@ -75,6 +76,13 @@ def any_s3(request: pytest.FixtureRequest) -> S3Server:
     """Each S3 service in turn."""
     server: S3Server = request.getfixturevalue(request.param)
     return server
+
+
+@pytest.fixture
+def own_web() -> Iterator[BrokenWeb]:
+    """A web server of this test's own: it can be broken at will."""
+    with BrokenWeb() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
