@@ -119,9 +119,10 @@ def test_files_come_over_xet_and_the_others_over_http_in_the_same_attempt(model_
 
 
 def test_tokens_and_addresses_that_run_out_are_renewed(model_hub: Hub, tmp_path: Path) -> None:
-    model_hub.xet.tokens.lifetime = 1
-    model_hub.xet.urls.lifetime = 1
-    result = run("download", "hf://org/model", tmp_path / "t", extra=settings(model_hub, tmp_path))
+    model_hub.xet.tokens.lifetime = 2
+    model_hub.xet.urls.lifetime = 2
+    extra = settings(model_hub, tmp_path, AIM_BANDWIDTH="12M")  # so that the files take longer than that
+    result = run("download", "hf://org/model", tmp_path / "t", extra=extra)
     assert result.status == 0, result.stderr
     assert "switching" not in result.stderr
 

@@ -17,7 +17,7 @@ import yaml
 from downloader.config import Settings
 from downloader.config.page import SECTIONS
 from downloader.config.variables import documented
-from tests.command import content, environment, model, run
+from tests.command import PATIENCE, content, environment, model, run
 from tests.servers.s3 import fill_bucket, new_bucket
 
 if TYPE_CHECKING:
@@ -243,7 +243,7 @@ def test_the_script_behind_every_door_knows_it_by_its_name(own_web: BrokenWeb, t
     programs = Path(sys.executable).parent
     clean = environment({"PATH": f"{programs}:{os.environ['PATH']}"})
     command: list[str | Path] = [door, own_web.put("model.tgz", ARCHIVE), tmp_path / "models"]
-    done = subprocess.run(command, env=clean, capture_output=True, text=True, check=False, timeout=40)
+    done = subprocess.run(command, env=clean, capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     assert model(tmp_path / "models") == FILES
 

@@ -81,8 +81,8 @@ def test_all_workers_share_one_pause(protocol: str, stocked: Hub, watched: Watch
 
 @pytest.mark.parametrize("protocol", ["HF_TRANSFER", "HTTP"])
 def test_addresses_that_run_out_are_renewed(protocol: str, stocked: Hub, tmp_path: Path) -> None:
-    stocked.cdn.signer.lifetime = 1
-    extra = {"HF_ENDPOINT": stocked.endpoint, "AIM_DOWNLOADER_PROTOCOL": protocol, "AIM_BANDWIDTH": "15M"}
+    stocked.cdn.signer.lifetime = 2
+    extra = {"HF_ENDPOINT": stocked.endpoint, "AIM_DOWNLOADER_PROTOCOL": protocol, "AIM_BANDWIDTH": "12M"}
     result = run("download", "hf://org/model", tmp_path / "t", extra=extra)
     assert result.status == 0, result.stderr
     assert model(tmp_path / "t") == FILES
