@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from downloader.adapters.disk import AdapterDisk
-from tests.adapters.doors import FILES, SERVICE, Doors, eventually, whole
+from tests.adapters.doors import FILES, SERVICE, Doors, whole
 from tests.adapters.killed import Ext4, Nfs, stage
 from tests.command import content, finish, model
 from tests.servers.faults import Stall
 from tests.servers.s3 import new_bucket, upload
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -136,7 +137,7 @@ def test_what_the_hub_tool_leaves_in_folders_is_no_part_of_an_adapter(s3: S3Serv
 def test_a_staged_symlink_is_refused(source: str, hub: Hub, doors: Doors) -> None:
     hub.faults.add(Stall(seconds=2), route="cdn", offset=1 << 20)
     process = doors.start_stage(source)
-    eventually(lambda: bool(list(doors.disk.glob(".staging/*/*/adapter.*/.downloading"))))
+    assert eventually(lambda: bool(list(doors.disk.glob(".staging/*/*/adapter.*/.downloading"))))
     (next(doors.disk.glob(".staging/*/*/adapter.*")) / "sneaky").symlink_to("/etc/passwd")
     result = finish(process)
     assert result.status == 74

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Protocol
 
+from tests.waiting import AT_LAST
+
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
@@ -35,7 +37,7 @@ class Cluster(Protocol):
     def token(self, namespace: str, account: str = "default") -> str:
         """Mint a token for a ServiceAccount."""
 
-    def wait_for_status(self, namespace: str, name: str, expected: dict[str, Any], timeout: float = 10) -> None:
+    def wait_for_status(self, namespace: str, name: str, expected: dict[str, Any], timeout: float = AT_LAST) -> None:
         """Return when the status holds all that `expected` names, or raise TimeoutError after so many seconds."""
 
 

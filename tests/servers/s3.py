@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 import boto3
 from botocore.config import Config
 
+from tests.waiting import AT_LAST
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -80,8 +82,8 @@ class S3Server(ABC):
                 s3={"addressing_style": "path"},
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
-                connect_timeout=5,
-                read_timeout=20,
+                connect_timeout=AT_LAST,
+                read_timeout=AT_LAST,
             ),
         )
 

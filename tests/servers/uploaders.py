@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 INSTALLED = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "artifact-downloader-uploaders" / "bin"
 """Where `tests/prepare s3` puts programs; looked up now, since tests change the home folder."""
-PATIENCE = 50
+PATIENCE = 120
 """Seconds."""
 
 

@@ -13,6 +13,7 @@ from downloader.wire import Web
 from downloader.wire.connection import Timeouts
 from downloader.wire.proxies import Proxies
 from downloader.wire.tls import trust
+from tests.waiting import AT_LAST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from tests.servers.s3 import S3Server
 
 
-TIMEOUTS = Timeouts(connect=5, read=5)
+TIMEOUTS = Timeouts(AT_LAST, AT_LAST)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -32,7 +32,7 @@ def tls() -> ssl.SSLContext:
 
 @pytest.fixture
 def plane(tls: ssl.SSLContext) -> Iterator[Web]:
-    with plane_of(tls, read=0.3) as web:
+    with plane_of(tls) as web:
         yield web
         web.announce([])
 
@@ -78,8 +78,8 @@ def test_a_server_that_answers_one_and_closes_is_asked_again(plane: Web, first: 
         assert [read(plane, request) for request in requests] == [CONTENT] * 3
 
 
-def test_a_server_that_overhears_what_comes_together_is_not_asked_so_again(plane: Web) -> None:
-    with Raw([WHOLE], forgetful=True) as server:
+def test_a_server_that_overhears_what_comes_together_is_not_asked_so_again(tls: ssl.SSLContext) -> None:
+    with plane_of(tls, read=2) as plane, Raw([WHOLE], forgetful=True) as server:
         requests = asked(server.url, 3)
         plane.announce(requests)
         assert [read(plane, request) for request in requests] == [CONTENT] * 3

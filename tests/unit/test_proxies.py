@@ -18,6 +18,7 @@ from tests.servers.broken import BrokenWeb
 from tests.servers.process import free_port
 from tests.servers.proxy import Proxy as ProxyServer
 from tests.servers.raw import END, Raw
+from tests.waiting import AT_LAST
 
 if TYPE_CHECKING:
     import ssl
@@ -141,7 +142,7 @@ def through(tls: ssl.SSLContext) -> Iterator[Callable[..., Web]]:
 
     def make(url: str, **more: str) -> Web:
         proxies = Proxies({"HTTP_PROXY": url, "HTTPS_PROXY": url, **more})
-        webs.append(Web(tls, proxies, user_agent="tests", timeouts=Timeouts(connect=5, read=5)))
+        webs.append(Web(tls, proxies, user_agent="tests", timeouts=Timeouts(AT_LAST, AT_LAST)))
         return webs[-1]
 
     yield make

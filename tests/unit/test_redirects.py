@@ -15,6 +15,7 @@ from downloader.wire.tls import trust
 from tests.servers.broken import BrokenWeb, moved
 from tests.servers.faults import FOREVER, Answer, Silence, too_many_requests
 from tests.servers.gate import Gate
+from tests.waiting import AT_LAST
 
 if TYPE_CHECKING:
     import ssl
@@ -34,7 +35,7 @@ def tls(authority: Authority) -> ssl.SSLContext:
 
 @pytest.fixture
 def plane(tls: ssl.SSLContext) -> Iterator[Web]:
-    web = Web(tls, Proxies({}), user_agent="tests", timeouts=Timeouts(connect=5, read=5))
+    web = Web(tls, Proxies({}), user_agent="tests", timeouts=Timeouts(AT_LAST, AT_LAST))
     yield web
     web.close()
 
@@ -304,7 +305,7 @@ def test_only_passing_trouble_of_small_answers_is_raised(
 
 def test_an_answer_that_does_not_come_is_silence(tls: ssl.SSLContext, home: BrokenWeb) -> None:
     home.faults.add(Silence())
-    web = Web(tls, Proxies({}), user_agent="tests", timeouts=Timeouts(connect=5, read=0.1))
+    web = Web(tls, Proxies({}), user_agent="tests", timeouts=Timeouts(AT_LAST, read=0.1))
     with pytest.raises(SourceUnavailable, match="silent"):
         web.fetch(home.url("file.bin"))
     web.close()

@@ -20,6 +20,7 @@ from downloader.wire.proxies import Proxies
 from downloader.wire.tls import trust
 from tests.servers.broken import BrokenWeb
 from tests.servers.certificates import Authority
+from tests.waiting import AT_LAST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +42,7 @@ def servers(authority: Authority, other: Authority) -> Iterator[list[BrokenWeb]]
 
 
 def answer(tls: ssl.SSLContext, url: str) -> bytes:
-    web = Web(tls, Proxies({}), user_agent="tests", timeouts=Timeouts(connect=5, read=5))
+    web = Web(tls, Proxies({}), user_agent="tests", timeouts=Timeouts(AT_LAST, AT_LAST))
     try:
         return web.fetch(url).body
     finally:

@@ -16,6 +16,7 @@ from downloader.volume import Volume
 from downloader.volume.disk import Disk
 from downloader.volume.files import NotThere
 from tests.volume.artifacts import download
+from tests.waiting import AT_LAST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,12 +123,12 @@ def test_the_oldest_of_several_operations_is_named(target: Path) -> None:
     def fault(doing: str) -> None:
         if doing.startswith("listing"):
             first.set()
-            assert go_on.wait(10)
+            assert go_on.wait(AT_LAST)
 
     disk = Disk(target, fault=fault)
     thread = threading.Thread(target=disk.scan, args=("",))
     thread.start()
-    assert first.wait(10)
+    assert first.wait(AT_LAST)
     time.sleep(0.05)
     disk.stat("a")
     oldest = disk.oldest_operation()

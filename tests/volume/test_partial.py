@@ -15,6 +15,7 @@ from downloader.volume import Volume
 from downloader.volume.disk import Disk
 from tests.volume.artifacts import URI, commit, fill, remote, sha256
 from tests.volume.partials import DATA, FILE, SMALL, done_bytes, kill, part_of, put, reopened
+from tests.waiting import AT_LAST
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -185,14 +186,14 @@ def test_a_writer_that_is_stuck_does_not_hold_up_close_and_never_hits_another_fi
     def fault(doing: str) -> None:
         if doing.startswith("writing to") and threading.current_thread().name == "stuck":
             stuck.set()
-            assert go_on.wait(10)
+            assert go_on.wait(AT_LAST)
 
     volume = Volume(target, files=Disk(target, fault=fault), journal_above=64 << 10)
     with volume.lease(URI):
         partial = volume.partial(FILE)
         thread = threading.Thread(target=partial.write, args=(0, memoryview(b"late")), name="stuck")
         thread.start()
-        assert stuck.wait(10)
+        assert stuck.wait(AT_LAST)
         doing = volume.oldest_operation()
         assert doing is not None
         assert doing[0].startswith("writing to")
@@ -214,14 +215,14 @@ def test_a_commit_waits_for_the_last_writer(target: Path) -> None:
     def fault(doing: str) -> None:
         if doing.startswith("writing to") and threading.current_thread().name == "slow":
             stuck.set()
-            assert go_on.wait(10)
+            assert go_on.wait(AT_LAST)
 
     volume = Volume(target, files=Disk(target, fault=fault))
     with volume.lease(URI):
         partial = volume.partial(SMALL)
         slow = threading.Thread(target=partial.write, args=(0, memoryview(b'{"a": 1}')), name="slow")
         slow.start()
-        assert stuck.wait(10)
+        assert stuck.wait(AT_LAST)
         put(partial, 0, SMALL.size, b'{"a": 1}')
         committing = threading.Thread(target=commit, args=(volume, partial, b'{"a": 1}'))
         committing.start()
