@@ -19,7 +19,7 @@ from downloader.volume.simulated import SimulatedVolume, SlowLooks
 from downloader.wire import Web
 from downloader.wire.connection import Timeouts
 from downloader.wire.proxies import Proxies
-from downloader.wire.tls import trust
+from downloader.wire.tls import Trust
 from downloader.words import bytes_text
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def make_web(uri: str, settings: Settings, environ: Mapping[str, str], meter: Me
         log.warning("there is no CA bundle at %s, so none is trusted", settings.s3.mounted_bundle)
     read = min(LONGEST_SILENCE, max(1.0, settings.job.stall_timeout / 4))
     timeouts = Timeouts(connect=min(10.0, read), read=read)
-    tls = trust(trusted, verify=verify)
+    tls = Trust(trusted, verify=verify)
     return Web(tls, Proxies(environ), user_agent=USER_AGENT, timeouts=timeouts, meter=meter)
 
 

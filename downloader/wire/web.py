@@ -23,10 +23,10 @@ from downloader.wire.refusal import Refusal, refuse, translate
 from downloader.wire.transport import UNSENDABLE, SocketTransport
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Iterator, Mapping, Sequence
 
     from downloader.wire.proxies import Proxies
+    from downloader.wire.tls import Trust
 
 MAX_REDIRECTS = 10
 MAX_REMEMBERED = 65_536
@@ -58,7 +58,7 @@ class Web:
 
     def __init__(
         self,
-        tls: ssl.SSLContext,
+        tls: Trust,
         proxies: Proxies,
         *,
         user_agent: str,

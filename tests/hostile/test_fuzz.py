@@ -36,20 +36,19 @@ from downloader.vocabulary import last_line
 from downloader.wire import Web
 from downloader.wire.connection import Timeouts
 from downloader.wire.proxies import Proxies
-from downloader.wire.tls import trust
+from downloader.wire.tls import Trust
 from tests.servers.messages import Reply, Request
 from tests.servers.origin import Server
 from tests.servers.raw import Raw
 from tests.waiting import AT_LAST
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from downloader.sources import Source
 
-CONTEXT = trust()
+CONTEXT = Trust()
 QUICK = settings(deadline=None, suppress_health_check=list(HealthCheck))
 SHA = "0123456789abcdef0123456789abcdef01234567"
 SETTINGS = (ClusterSettings, DebugSettings, HubSettings, JobSettings, KServeSettings, S3Settings, WebSettings)
@@ -100,9 +99,9 @@ def test_no_text_as_a_uri_breaks_anything(plane: Web, uri: str) -> None:
         told(error)
 
 
-def trusting(bundles: Sequence[Path], *, verify: bool) -> ssl.SSLContext:
+def trusting(bundles: Sequence[Path], *, verify: bool) -> Trust:
     """Read what the environment names, and the usual bundle, which takes long, no more than once."""
-    return trust(bundles, verify=verify) if bundles else CONTEXT
+    return Trust(bundles, verify=verify) if bundles else CONTEXT
 
 
 @QUICK
@@ -118,7 +117,7 @@ def test_no_environment_breaks_anything(environ: Mapping[str, str]) -> None:
             selection_of(found).wants("model.bin")
             uri = "s3://bucket/model" if with_s3 else "https://127.0.0.1/model"
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(assembly, "trust", trusting)
+                patch.setattr(assembly, "Trust", trusting)
                 make_source(uri, found, make_web(uri, found, environ, Meter()))
         except ConfigurationError as error:
             told(error)

@@ -17,14 +17,13 @@ from downloader.errors import Cancelled, DownloadError, SourceChanged, SourceNot
 from downloader.wire import Web
 from downloader.wire.connection import Timeouts
 from downloader.wire.proxies import Proxies
-from downloader.wire.tls import trust
+from downloader.wire.tls import Trust
 from tests.servers.repository import git_oid
 from tests.sources.places import EMPTY, FILES, LARGE, PLACES, Place, Servers
 from tests.sources.reading import read
 from tests.waiting import AT_LAST
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -54,8 +53,8 @@ HASHES = {
 
 
 @pytest.fixture(scope="module")
-def tls(authority: Authority) -> ssl.SSLContext:
-    return trust([authority.bundle])
+def tls(authority: Authority) -> Trust:
+    return Trust([authority.bundle])
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +77,7 @@ def fragile(request: pytest.FixtureRequest, servers: Servers) -> Iterator[Place]
 
 
 @pytest.fixture
-def plane(tls: ssl.SSLContext) -> Iterator[Web]:
+def plane(tls: Trust) -> Iterator[Web]:
     """A plane without any connection yet."""
     web = Web(tls, Proxies({}), user_agent="tests", timeouts=Timeouts(AT_LAST, read=2 * AT_LAST))
     yield web

@@ -17,7 +17,7 @@ from downloader.errors import (
     UsageError,
 )
 from downloader.sources.http import AT_ONCE, HEAD_WORKERS, HttpSource
-from downloader.wire.tls import trust
+from downloader.wire.tls import Trust
 from tests.servers.faults import FOREVER, Answer, Silence
 from tests.sources.reading import whole
 from tests.unit.planes import plane_of
@@ -118,7 +118,7 @@ def test_the_end_of_the_run_ends_a_long_list(own_web: BrokenWeb) -> None:
         except DownloadError as error:
             errors.append(error)
 
-    with plane_of(trust(verify=False)) as plane:
+    with plane_of(Trust(verify=False)) as plane:
         thread = threading.Thread(target=listing)
         thread.start()
         assert eventually(lambda: len(own_web.log.records(method="HEAD")) == HEAD_WORKERS)

@@ -18,7 +18,7 @@ from downloader.errors import (
     SourceUnavailable,
 )
 from downloader.wire import RangeRequest
-from downloader.wire.tls import trust
+from downloader.wire.tls import Trust
 from tests.servers.raw import Raw
 from tests.unit.planes import CONTENT, SIZE, WHOLE, answer, fetched, plane_of
 
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def plane() -> Iterator[Web]:
-    with plane_of(trust(verify=False)) as web:
+    with plane_of(Trust(verify=False)) as web:
         yield web
 
 
 @pytest.fixture(scope="module")
 def hasty() -> Iterator[Web]:
     """One that is soon tired of silence."""
-    with plane_of(trust(verify=False), read=0.2) as web:
+    with plane_of(Trust(verify=False), read=0.2) as web:
         yield web
 
 
@@ -132,7 +132,7 @@ def test_after_a_wrong_answer_the_connection_is_not_used_again() -> None:
             assert fetched(web, server.url) == CONTENT
             return server.connections
 
-    tls = trust(verify=False)
+    tls = Trust(verify=False)
     with ThreadPoolExecutor(len(sentences)) as at_once:
         found = dict(zip(sentences, at_once.map(connections, sentences), strict=True))
     assert found == dict.fromkeys(sentences, 2)

@@ -12,7 +12,7 @@ from downloader.errors import ConfigurationError, SourceUnavailable
 from downloader.wire import RangeRequest, Refusal, Web
 from downloader.wire.connection import Timeouts
 from downloader.wire.proxies import Proxies, Proxy
-from downloader.wire.tls import trust
+from downloader.wire.tls import Trust
 from tests.command import model, run
 from tests.servers.broken import BrokenWeb
 from tests.servers.process import free_port
@@ -21,7 +21,6 @@ from tests.servers.raw import END, Raw
 from tests.waiting import AT_LAST
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
@@ -131,12 +130,12 @@ def test_a_password_does_not_show_when_a_proxy_is_printed() -> None:
 
 
 @pytest.fixture(scope="module")
-def tls(authority: Authority) -> ssl.SSLContext:
-    return trust([authority.bundle])
+def tls(authority: Authority) -> Trust:
+    return Trust([authority.bundle])
 
 
 @pytest.fixture
-def through(tls: ssl.SSLContext) -> Iterator[Callable[..., Web]]:
+def through(tls: Trust) -> Iterator[Callable[..., Web]]:
     """Make a plane that goes through a proxy."""
     webs: list[Web] = []
 
