@@ -119,6 +119,8 @@ def test_whoever_has_nothing_to_do_takes_over_what_another_has_not_begun(volume:
     run, slow = Run(volume, {"0.bin": CONTENT, "1.bin": b"1" * PAGE}, STREAMS), threading.local()
 
     def wait_for_help(path: str, position: int) -> None:
+        if path == "1.bin":
+            assert eventually(lambda: bool(_opened(run, "0.bin")), SOON)
         slow.mine = getattr(slow, "mine", False) or (path, position) == ("0.bin", 0)
         if slow.mine and path == "0.bin":
             assert eventually(lambda: len(_opened(run, "0.bin")) > 1, SOON)
