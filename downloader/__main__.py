@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -12,6 +13,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from types import FrameType
 
+SELDOM = 20_000
+"""New objects after which Python looks for garbage that holds itself: a listing makes hundreds of thousands that last,
+and what is left of them is freed without a look."""
+
 
 def main() -> None:
     """Run the command line of this process and end it with the command's status."""
@@ -20,6 +25,7 @@ def main() -> None:
         signal.signal(signum, _leave)
     # Process 1 would miss a signal that comes while it has no handler, so its entrypoint holds them back until here.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))
+    gc.set_threshold(SELDOM)
     # Imported under these handlers: it takes a while.
     from downloader.cli.commands import main as run
     from downloader.cli.session import leave

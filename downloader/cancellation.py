@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from downloader.errors import DownloadError
 
@@ -78,16 +78,25 @@ class Cancellation:
         with self._lock:
             self._wakers.pop(key, None)
 
-    @contextlib.contextmanager
-    def waking(self, waker: Callable[[], None]) -> Iterator[None]:
+    def waking(self, waker: Callable[[], None]) -> AbstractContextManager[None]:
         """Run the block with `waker` registered."""
-        forget = self.on_cancel(waker)
-        try:
-            yield
-        finally:
-            forget()
+        return _Waking(self, waker)
 
     def close(self) -> None:
         """Take leave of the parent; a child must not outlive its attempt in the parent's memory."""
         if self._forget_parent is not None:
             self._forget_parent()
+
+
+class _Waking:
+    """The block of `Cancellation.waking`. No generator: there is one for each small file."""
+
+    def __init__(self, cancellation: Cancellation, waker: Callable[[], None]) -> None:
+        self._cancellation = cancellation
+        self._waker = waker
+
+    def __enter__(self) -> None:
+        self._forget = self._cancellation.on_cancel(self._waker)
+
+    def __exit__(self, *_: object) -> None:
+        self._forget()

@@ -15,6 +15,7 @@ from downloader.errors import Stalled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from downloader.artifact import Protocol
     from downloader.cancellation import Cancellation
@@ -41,6 +42,7 @@ class Meter:
         self._answers = 0
         self._last_byte = clock()
         self._readers = 0
+        self._network = _Counted(self._count_readers)
         self._rests: list[str] = []
         self._samples: deque[tuple[float, int]] = deque([(clock(), 0)])
 
@@ -118,16 +120,13 @@ class Meter:
             self._last_byte = self.clock()
         self.changed.set()
 
-    @contextlib.contextmanager
-    def waiting_for_network(self) -> Iterator[None]:
+    def waiting_for_network(self) -> AbstractContextManager[None]:
         """While at least one such block runs, silence is suspicious; else the run is busy with its own things."""
+        return self._network
+
+    def _count_readers(self, count: int) -> None:
         with self._lock:
-            self._readers += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._readers -= 1
+            self._readers += count
 
     @contextlib.contextmanager
     def resting(self, reason: str) -> Iterator[None]:
@@ -177,6 +176,19 @@ class Meter:
             samples.popleft()
         since, before = samples[0]
         return (self._received - before) / (now - since) if now > since else 0.0
+
+
+class _Counted:
+    """A context for any number of threads at one time, that counts who is in it. Made once: a generator costs more."""
+
+    def __init__(self, count: Callable[[int], None]) -> None:
+        self._count = count
+
+    def __enter__(self) -> None:
+        self._count(1)
+
+    def __exit__(self, *_: object) -> None:
+        self._count(-1)
 
 
 class Watchdog:

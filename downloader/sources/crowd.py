@@ -35,7 +35,8 @@ class Crowd:
     def __init__(self, cancellation: Cancellation, clock: Callable[[], float]) -> None:
         self._cancellation = cancellation
         self._clock = clock
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._inside = 0
         self._limit = NO_LIMIT
         self._turns = 0
@@ -48,7 +49,7 @@ class Crowd:
 
     def enter(self) -> None:
         """Wait for a turn. Raises the reason of the cancellation."""
-        with self._changed:
+        with self._lock:
             while self._inside >= self._limit:
                 self._changed.wait(WAKE_UP)
                 self._cancellation.check()
@@ -56,17 +57,19 @@ class Crowd:
 
     def leave(self, *, went_well: bool = True) -> None:
         """End a turn."""
-        with self._changed:
+        with self._lock:
             self._inside -= 1
+            if self._limit == NO_LIMIT:
+                return
             self._turns += went_well
-            if self._limit < NO_LIMIT and self._turns >= self._limit:
+            if self._turns >= self._limit:
                 self._turns = 0
                 self._limit += 1
             self._changed.notify_all()
 
     def shrink(self) -> None:
         """Take a refusal to heart."""
-        with self._changed:
+        with self._lock:
             self._turns = 0
             if self._clock() - self._shrunk < SAME_BREATH:
                 return

@@ -22,6 +22,7 @@ AMAZON = {
     "x-amz-checksum-crc32": Algorithm.CRC32,
 }
 GOOGLE = {"md5": Algorithm.MD5, "crc32c": Algorithm.CRC32C}
+FIELDS = frozenset({"content-digest", "repr-digest", "digest", "x-goog-hash", "content-md5", *AMAZON})
 LENGTHS = {
     Algorithm.SHA256: 32,
     Algorithm.SHA512: 64,
@@ -35,6 +36,8 @@ LENGTHS = {
 
 def published(headers: Mapping[str, str], *, whole: bool) -> tuple[Digest, ...]:
     """Return the digests of the whole file. `Content-*` fields count only for answers that are the `whole` file."""
+    if FIELDS.isdisjoint(headers):
+        return ()
     return tuple(dict.fromkeys(digest for digest in _all(headers, whole=whole) if digest is not None))
 
 

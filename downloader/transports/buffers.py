@@ -20,19 +20,20 @@ class Buffers:
         self.size = size
         self._free: list[memoryview] = []
         self._unmade = count
-        self._returned = threading.Condition()
+        self._lock = threading.Lock()
+        self._returned = threading.Condition(self._lock)
 
     def acquire(self, reclaim: Callable[[], memoryview | None], check: Callable[[], None]) -> memoryview:
         """Return a free buffer, else what `reclaim` can spare, else wait for one. `check` raises to end the wait."""
         while True:
-            with self._returned:
+            with self._lock:
                 if self._free:
                     return self._free.pop()
                 if self._unmade:
                     self._unmade -= 1
                     return memoryview(mmap.mmap(-1, self.size))
             check()
-            with self._returned:
+            with self._lock:
                 if not self._free and self._returned.wait(PATIENCE):
                     continue
             spared = reclaim()
@@ -41,6 +42,6 @@ class Buffers:
 
     def release(self, buffer: memoryview) -> None:
         """Take a buffer back."""
-        with self._returned:
+        with self._lock:
             self._free.append(buffer)
             self._returned.notify()

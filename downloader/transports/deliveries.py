@@ -24,7 +24,8 @@ class Deliveries:
 
     def __init__(self, deliver: Callable[[Sequence[Work]], None]) -> None:
         self._deliver = deliver
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._waiting: deque[Work] = deque()
         self._ended = False
         self._thread = threading.Thread(target=self._run, name="deliveries", daemon=True)
@@ -32,7 +33,7 @@ class Deliveries:
 
     def add(self, work: Work, check: Callable[[], None]) -> None:
         """Deliver soon. Waits for a place; `check` raises to end the wait."""
-        with self._changed:
+        with self._lock:
             while len(self._waiting) >= WAITING:
                 check()
                 self._changed.wait(WAKE_UP)
@@ -42,7 +43,7 @@ class Deliveries:
 
     def _run(self) -> None:
         while True:
-            with self._changed:
+            with self._lock:
                 while not self._waiting:
                     if self._ended:
                         return
@@ -54,7 +55,7 @@ class Deliveries:
 
     def end(self, seconds: float) -> None:
         """Begin no more and wait for those that are being delivered, but no longer than so many seconds."""
-        with self._changed:
+        with self._lock:
             self._waiting.clear()
             self._ended = True
             self._changed.notify_all()

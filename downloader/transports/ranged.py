@@ -59,7 +59,8 @@ class Ranged:
         self._cancellation = cancellation
         self._shape = shape
         self._buffers = Buffers(max(shape.buffers, shape.most), shape.buffer_size)
-        self._lock = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._waiting: deque[RemoteFile] = deque()
         self._works: list[Work] = []
         """Files of which something is still to be fetched or hashed."""
@@ -106,7 +107,7 @@ class Ranged:
                     return task
                 if not self._may_begin():
                     # A file that is being opened may have work for this thread, one that proves corrupt has again.
-                    self._lock.wait(0.2)
+                    self._changed.wait(0.2)
                     continue
                 files = self._take_files()
                 self._beginning += len(files)
@@ -215,7 +216,7 @@ class Ranged:
         except DownloadError as error:
             with self._lock:
                 self._beginning -= 1
-                self._lock.notify_all()
+                self._changed.notify_all()
             if error.verdict is Verdict.STOP:
                 raise
             landing.fail(file, error)
@@ -225,7 +226,7 @@ class Ranged:
             self._works.append(work)
             work.in_flight += 1
             stretch = work.take(self._limit(work.file)) if work.pending else None
-            self._lock.notify_all()
+            self._changed.notify_all()
         return work, stretch
 
     def _fetch(self, work: Work, stretch: Stretch) -> DownloadError | None:
@@ -321,11 +322,11 @@ class Ranged:
             self._refetched.update(file.path for file in again)
             self._waiting.extendleft(again)
             self._delivering -= len(works)
-            self._lock.notify_all()
+            self._changed.notify_all()
 
     def _leave(self, work: Work, error: DownloadError, landing: Landing) -> None:
         work.drop(self._buffers.release)
         work.partial.close()
         landing.fail(work.file, error)
         with self._lock:
-            self._lock.notify_all()
+            self._changed.notify_all()

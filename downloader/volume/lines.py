@@ -23,11 +23,12 @@ _PIECE = 1 << 18
 _LONGEST = 1 << 16
 """Bytes of a line, far more than any of ours has; of a longer one only this is kept:"""
 _NEVER_GOOD = b"?"
+_JSON = json.JSONEncoder(separators=(",", ":"))
 
 
 def encode(*fields: str | int) -> bytes:
     """Return one line."""
-    body = json.dumps(fields, separators=(",", ":")).encode()
+    body = _JSON.encode(fields).encode()
     return b"%08x %s\n" % (zlib.crc32(body), body)
 
 

@@ -52,7 +52,8 @@ class Partial:
         alive: Callable[[], None],
     ) -> None:
         self.file = file
-        self.path = f"{folder}/{file.identity}.part"
+        identity = file.identity
+        self.path = f"{folder}/{identity}.part"
         """Where the bytes are, relative to the target."""
         self._files = files
         self._folder = folder
@@ -60,15 +61,15 @@ class Partial:
         self._alive = alive
         self._lock = threading.Lock()
         self._syncing = threading.RLock()
-        self._journal_path = f"{folder}/{file.identity}.journal"
+        self._journal_path = f"{folder}/{identity}.journal"
         journalled = file.size > journal_above
-        self._journal = Journal(files, self._journal_path, file.identity, file.size) if journalled else None
+        self._journal = Journal(files, self._journal_path, identity, file.size) if journalled else None
         self._pending = Spans()
         self._broken = False
         self._unsynced = True
         self._read = 0
         self._gate = Gate(self._close_handles)
-        self._spans = load(files, self._journal_path, file.identity, file.size) if journalled else Spans()
+        self._spans = load(files, self._journal_path, identity, file.size) if journalled else Spans()
         self._handle = self._resume() if self._spans else self._start()
         self._direct = files.open_direct(self.path) if journalled else None
         self._use_direct = self._direct is not None
@@ -112,10 +113,11 @@ class Partial:
             raise InternalError(f"{self.file.path}: {span} lie outside the file")
         with self._lock:
             self._spans.add(span)
-            self._pending.add(span)
             self._unsynced = True
-        if self._journal is not None:
-            self._batch.add(self, len(span))
+            if self._journal is None:
+                return
+            self._pending.add(span)
+        self._batch.add(self, len(span))
 
     def flush(self) -> None:
         """Make what is complete survive a kill and a power loss. Does nothing for files without a journal."""
@@ -151,7 +153,8 @@ class Partial:
                 if flush:
                     self.flush()
             finally:
-                self._batch.forget(self)
+                if self._journal is not None:
+                    self._batch.forget(self)
                 self._gate.shut()
 
     def wants_sync(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 
 from downloader.errors import InternalError
 
@@ -21,12 +22,14 @@ class Folder:
         self._opened = root
 
     def __enter__(self) -> int:
-        if self._path:
-            for part in self._path.split("/"):
-                _check(part)
+        try:
+            for part in _parts(self._path):
                 deeper = os.open(part, STEP_FLAGS, dir_fd=self._opened)
                 self._close()
                 self._opened = deeper
+        except OSError:
+            self._close()
+            raise
         return self._opened
 
     def __exit__(self, *_: object) -> None:
@@ -45,6 +48,15 @@ def split(path: str) -> tuple[str, str]:
     if slash:
         _check(folder)
     return folder, name
+
+
+@lru_cache(maxsize=64)
+def _parts(folder: str) -> tuple[str, ...]:
+    """Return what leads to a folder: of many files, the same few are asked for again and again."""
+    parts = tuple(folder.split("/")) if folder else ()
+    for part in parts:
+        _check(part)
+    return parts
 
 
 def _check(part: str) -> None:

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import httpx2
-
     from downloader.wire.channel import Channel
+    from downloader.wire.exchange import Request
     from downloader.wire.ranges import RangeRequest
 
 
@@ -20,7 +19,7 @@ class Ahead(threading.local):
 
     def __init__(self) -> None:
         self.channel: Channel | None = None
-        self.requests: deque[httpx2.Request] = deque()
+        self.requests: deque[Request] = deque()
         """Those that are still to be answered, in order."""
 
     def start(self, channel: Channel) -> None:
@@ -28,20 +27,20 @@ class Ahead(threading.local):
         channel.answers = 0
         self.channel = channel
 
-    def following(self, requests: Sequence[httpx2.Request]) -> int:
+    def following(self, requests: Sequence[Request]) -> int:
         """Return how many are still to be answered, if `requests` begin with them; else 0."""
         count = len(self.requests)
         known = self.channel is not None and not self.channel.closed and len(requests) >= count
         same = known and all(one is other for one, other in zip(self.requests, requests, strict=False))
         return count if same else 0
 
-    def send(self, requests: Sequence[httpx2.Request], heads: bytes) -> None:
+    def send(self, requests: Sequence[Request], heads: bytes) -> None:
         """Send more of them. Raises OSError."""
         if self.channel is not None:
             self.requests.extend(requests)
             self.channel.send(heads)
 
-    def next(self, request: httpx2.Request) -> Channel | None:
+    def next(self, request: Request) -> Channel | None:
         """Return the connection on which this very request is answered next, if there is one."""
         if not self.requests or self.requests[0] is not request:
             return None
@@ -63,14 +62,14 @@ class Announced(threading.local):
     """Requests of one thread that were sent ahead, the next one last."""
 
     def __init__(self) -> None:
-        self.waiting: list[tuple[RangeRequest, str, httpx2.Request]] = []
+        self.waiting: list[tuple[RangeRequest, str, Request]] = []
 
-    def following(self, requests: Sequence[RangeRequest]) -> list[tuple[RangeRequest, str, httpx2.Request]]:
+    def following(self, requests: Sequence[RangeRequest]) -> list[tuple[RangeRequest, str, Request]]:
         """Return what is waiting if `requests` begin with it, else nothing."""
         waiting = self.waiting[::-1]
         return waiting if [request for request, _, _ in waiting] == list(requests[: len(waiting)]) else []
 
-    def take(self, request: RangeRequest, url: str) -> httpx2.Request | None:
+    def take(self, request: RangeRequest, url: str) -> Request | None:
         """Return the request as it was sent, if it is the next one."""
         if not self.waiting:
             return None

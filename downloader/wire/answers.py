@@ -9,28 +9,29 @@ from downloader.artifact import shown_url
 from downloader.errors import ProtocolFailed
 
 if TYPE_CHECKING:
-    import httpx2
+    from collections.abc import Mapping
 
     from downloader.meter import Meter
+    from downloader.wire.exchange import Answer
 
 
-def read_whole(response: httpx2.Response, limit: int, meter: Meter, *, cut: bool = False) -> bytes:
+def read_whole(answer: Answer, limit: int, meter: Meter, *, cut: bool = False) -> bytes:
     """Return the body as it comes, telling `meter` of it.
 
     A longer one than `limit` bytes is cut there, or else raises ProtocolFailed.
     """
     pieces = bytearray()
-    for piece in response.iter_raw():
+    for piece in answer.pieces():
         pieces += piece
         meter.heard(len(piece))
         if len(pieces) > limit:
             if cut:
                 return bytes(pieces[:limit])
-            raise ProtocolFailed(f"{shown_url(str(response.url))} answers with more than {limit} bytes")
+            raise ProtocolFailed(f"{shown_url(answer.address.url)} answers with more than {limit} bytes")
     return bytes(pieces)
 
 
-def unpacked(body: bytes, headers: httpx2.Headers, limit: int, where: str) -> bytes:
+def unpacked(body: bytes, headers: Mapping[str, str], limit: int, where: str) -> bytes:
     """Return an answer without the coding that some servers use unasked; a few bytes may stand for gigabytes."""
     coding = headers.get("content-encoding", "").lower()
     if coding in ("", "identity"):

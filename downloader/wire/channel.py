@@ -1,4 +1,4 @@
-"""One connection that speaks HTTP/1.1: requests go out, answers come in, in order; the standard library parses them.
+"""One connection that speaks HTTP/1.1: requests go out, answers come in, in order.
 
 Several requests may be out at one time: a server answers them one after the other, and nobody waits for a round trip
 in between. `http.client.HTTPConnection` allows one, so it only connects for us.
@@ -10,13 +10,15 @@ import http.client
 import io
 from typing import TYPE_CHECKING, Protocol, cast
 
+import httpx2
+
+from downloader.wire.heads import Head, usual_head
+
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterable
 
 READ_AHEAD = 1 << 16
 """Bytes read at once while an answer's head is looked for: with several answers on the way, a few of them."""
-FORBIDDEN = (b"\r", b"\n", b"\0")
 
 
 class Link(Protocol):
@@ -65,12 +67,24 @@ class Channel:
         """Send requests. Raises OSError."""
         self._link.sendall(data)
 
-    def receive(self, method: str) -> http.client.HTTPResponse:
-        """Read the head of the next answer. Raises http.client.HTTPException and OSError."""
+    def receive(self, method: str) -> tuple[Head, http.client.HTTPResponse | None]:
+        """Read the head of the next answer; with it comes who knows where its body ends, where its length is not told.
+
+        Raises http.client.HTTPException and OSError.
+        """
+        found = usual_head(self.reader.peek(1), method)
+        if found is not None:
+            head, size = found
+            self.reader.read(size)
+            self.answers += 1
+            return head, None
         response = http.client.HTTPResponse(cast("socket.socket", self), method=method)
         response.begin()
+        if response.status < http.client.OK:
+            # The standard library knows one interim answer; after another the next request would get this one's.
+            raise http.client.UnknownProtocol(f"an interim answer, {response.status}")
         self.answers += 1
-        return response
+        return Head(response.status, _fields(response), response.length, response.will_close), response
 
     def makefile(self, _mode: str) -> io.BufferedReader:
         """Return the reader, as a socket does."""
@@ -95,9 +109,7 @@ class Channel:
         self.sock.close()
 
 
-def head(method: str, target: str, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Return the head of a request. Raises ValueError for what no header may hold."""
-    lines = [f"{method} {target} HTTP/1.1".encode("ascii"), *(name + b": " + value for name, value in headers)]
-    if any(mark in line for line in lines for mark in FORBIDDEN) or any(not name.strip() for name, _ in headers):
-        raise ValueError("a line of the request's head holds what would end it")
-    return b"\r\n".join([*lines, b"", b""])
+def _fields(response: http.client.HTTPResponse) -> dict[str, str]:
+    """Return the fields of a head as httpx2 reads them, which guesses how what is not ASCII was meant."""
+    pairs = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in response.getheaders()]
+    return dict(httpx2.Headers(pairs))

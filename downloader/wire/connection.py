@@ -12,7 +12,6 @@ import time
 import weakref
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import httpx2
@@ -21,38 +20,13 @@ from downloader.wire.channel import Channel
 from downloader.wire.secure import SecureSocket
 
 if TYPE_CHECKING:
+    from downloader.wire.address import Origin
     from downloader.wire.proxies import Proxies
     from downloader.wire.tls import Trust
 
 ENDED = "the run has ended"
 FAR = 0.01
 """Seconds of connecting from which on round trips are worth avoiding."""
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Scheme, host and port: who answers, and who may see a credential."""
-
-    scheme: str
-    host: str
-    port: int
-
-    @classmethod
-    def of(cls, url: httpx2.URL) -> Origin:
-        """Return the origin of a URL, the scheme's own port where it names none."""
-        return cls(url.scheme, url.raw_host.decode("ascii"), url.port or (443 if url.scheme == "https" else 80))
-
-
-@lru_cache(maxsize=4096)
-def address(url: str) -> httpx2.URL:
-    """Parse an address, which takes longer than reading the answer's head; each is needed several times."""
-    return httpx2.URL(url)
-
-
-@lru_cache(maxsize=4096)
-def origin_of(url: str) -> Origin:
-    """Return the origin of an address."""
-    return Origin.of(address(url))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +46,8 @@ class Pool:
         self._timeouts = timeouts
         self._idle: defaultdict[Origin, list[Channel]] = defaultdict(list)
         self._busy: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._through: dict[Origin, str | None] = {}
+        """What `proxied` has found out."""
         self._nearness: dict[Origin, float] = {}
         """The least seconds that connecting to somebody has taken."""
         self._aborted = False
@@ -142,8 +118,10 @@ class Pool:
 
     def proxied(self, origin: Origin) -> str | None:
         """Return the proxy authorization to send with plain-HTTP requests ("" for none); None when direct."""
-        proxy = self._proxies.choose(origin.scheme, origin.host, origin.port)
-        return proxy.authorization if proxy and origin.scheme == "http" else None
+        if origin not in self._through:
+            proxy = self._proxies.choose(origin.scheme, origin.host, origin.port)
+            self._through[origin] = proxy.authorization if proxy and origin.scheme == "http" else None
+        return self._through[origin]
 
     def _connect(self, origin: Origin) -> Channel:
         proxy = self._proxies.choose(origin.scheme, origin.host, origin.port)

@@ -8,12 +8,14 @@ import httpx2
 
 from downloader.artifact import shown_url
 from downloader.errors import ProtocolFailed, SourceUnavailable
+from downloader.wire.address import address
 from downloader.wire.answers import read_whole, unpacked
-from downloader.wire.connection import Origin
+from downloader.wire.exchange import Request, lines
 from downloader.wire.refusal import refuse, translate
 
 if TYPE_CHECKING:
     from downloader.meter import Meter
+    from downloader.wire.address import Origin
     from downloader.wire.transport import SocketTransport
 
 PRIVATE = ("authorization", "cookie")
@@ -40,25 +42,26 @@ class LibraryTransport(httpx2.BaseTransport):
         self._guard(request)
         try:
             request.headers["accept-encoding"] = "identity"
-            response = self._inner.handle_request(request)
+            answer = self._inner.send(_ours(request))
             try:
-                body = read_whole(response, self._limit, self._meter)
+                body = read_whole(answer, self._limit, self._meter)
             finally:
-                response.close()
+                answer.close()
             self._meter.answered()
         except httpx2.HTTPError as error:
             raise translate(error, url) from error
-        trouble = refuse(response.status_code, url, response.headers, body)
-        if response.status_code >= httpx2.codes.BAD_REQUEST and isinstance(trouble, SourceUnavailable):
-            raise trouble
-        body = unpacked(body, response.headers, self._limit, shown_url(url))
+        if answer.status >= httpx2.codes.BAD_REQUEST:
+            trouble = refuse(answer.status, url, answer.headers, body)
+            if isinstance(trouble, SourceUnavailable):
+                raise trouble
+        body = unpacked(body, answer.headers, self._limit, shown_url(url))
         self._bytes_left -= len(body)
-        headers = [(name, value) for name, value in response.headers.multi_items() if name not in ABOUT_CODING]
-        return httpx2.Response(response.status_code, headers=headers, content=body, request=request)
+        headers = [(name, value) for name, value in answer.headers.items() if name not in ABOUT_CODING]
+        return httpx2.Response(answer.status, headers=headers, content=body, request=request)
 
     def _guard(self, request: httpx2.Request) -> None:
         """Keep what is meant for the first origin from all others: the next page of a listing may be anywhere."""
-        origin = Origin.of(request.url)
+        origin = address(str(request.url)).origin
         self._home = self._home or origin
         if origin != self._home:
             for name in PRIVATE:
@@ -66,3 +69,9 @@ class LibraryTransport(httpx2.BaseTransport):
             if self._home.scheme == "https" and origin.scheme != "https":
                 where = shown_url(str(request.url))
                 raise ProtocolFailed(f"{where} is where a listing goes on, from https to http, which is not followed")
+
+
+def _ours(request: httpx2.Request) -> Request:
+    """Return the same request as we send it. Raises httpx2.LocalProtocolError for what no field may hold."""
+    fields = lines((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw)
+    return Request(request.method, address(str(request.url)), fields, request.read())

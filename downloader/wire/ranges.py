@@ -11,13 +11,12 @@ import httpx2
 from downloader.artifact import shown_url
 from downloader.errors import DownloadError, ProtocolFailed, RangeIgnored, SourceChanged, SourceUnavailable
 from downloader.wire.refusal import translate
-from downloader.wire.transport import STREAM
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from downloader.artifact import Span
-    from downloader.wire.transport import SocketStream
+    from downloader.wire.exchange import Answer
 
 NUMBER = "[0-9]{1,19}"
 """Not more digits than any file's size has, and no others than those of ASCII."""
@@ -41,6 +40,11 @@ class RangeRequest:
     """Credentials and the like: sent to the URL's own origin and to no other."""
 
     @property
+    def where(self) -> str:
+        """The URL as it may be shown."""
+        return shown_url(self.url)
+
+    @property
     def whole(self) -> bool:
         """The span is the file, so no Range is needed, and servers that know no ranges can answer."""
         return self.span.start == 0 and self.span.stop == self.size
@@ -58,8 +62,8 @@ class RangeRequest:
 class SpanBody:
     """The checked body of one answer: exactly the bytes of the span, or one of our errors."""
 
-    def __init__(self, stream: SocketStream, url: str, *, length: int, skip: int, announced: bool) -> None:
-        self._stream = stream
+    def __init__(self, answer: Answer, url: str, *, length: int, skip: int, announced: bool) -> None:
+        self._answer = answer
         self._url = url
         self._left = length
         self._skip = skip
@@ -81,7 +85,7 @@ class SpanBody:
 
     def _next(self, view: memoryview) -> int:
         try:
-            return self._stream.readinto(view)
+            return self._answer.readinto(view)
         except httpx2.HTTPError as error:
             raise translate(error, self._url) from error
 
@@ -102,11 +106,11 @@ class SpanBody:
 
     def interrupt(self) -> None:
         """Wake a reader that is blocked in another thread."""
-        self._stream.interrupt()
+        self._answer.interrupt()
 
     def close(self) -> None:
         """Give the connection up unless the answer was read to its end."""
-        self._stream.close()
+        self._answer.close()
 
 
 def content_length(headers: Mapping[str, str]) -> int | None:
@@ -122,30 +126,28 @@ def total_length(headers: Mapping[str, str]) -> int | None:
     return int(found.group(1)) if found else None
 
 
-def checked_body(request: RangeRequest, response: httpx2.Response) -> SpanBody:
+def checked_body(request: RangeRequest, answer: Answer) -> SpanBody:
     """Return the body of a 200 or 206 answer if it is what was asked for; raise one of our errors otherwise."""
-    where = shown_url(request.url)
-    span, headers = request.span, response.headers
+    headers = answer.headers
     if _compressed(request, headers):
-        raise ProtocolFailed(f"{where} compresses the file although it was asked not to")
+        raise ProtocolFailed(f"{request.where} compresses the file although it was asked not to")
     if _another_version(request.validator, headers):
-        raise SourceChanged(f"{where} changed: it is no longer the version that was listed")
-    length = len(span)
+        raise SourceChanged(f"{request.where} changed: it is no longer the version that was listed")
+    length = len(request.span)
     announced = content_length(headers)
     skip = 0
     content_range = headers.get("content-range")
     if content_range is not None:
         # Judged by Content-Range, not by the status: some servers send a right range with status 200.
-        _check_range(content_range, request, where)
-    elif response.status_code == httpx2.codes.PARTIAL_CONTENT:
-        raise RangeIgnored(f"{where} sends a part without saying which")
+        _check_range(content_range, request)
+    elif answer.status == httpx2.codes.PARTIAL_CONTENT:
+        raise RangeIgnored(f"{request.where} sends a part without saying which")
     else:
-        skip, length = _whole_body(request, announced, where)
+        skip, length = _whole_body(request, announced)
     expected = length + skip
     if announced is not None and announced != expected:
-        raise _wrong_length(request, announced, expected, where)
-    stream: SocketStream = response.extensions[STREAM]
-    return SpanBody(stream, request.url, length=length, skip=skip, announced=announced is not None)
+        raise _wrong_length(request, announced, expected)
+    return SpanBody(answer, request.url, length=length, skip=skip, announced=announced is not None)
 
 
 def _compressed(request: RangeRequest, headers: Mapping[str, str]) -> bool:
@@ -156,30 +158,32 @@ def _compressed(request: RangeRequest, headers: Mapping[str, str]) -> bool:
     return total != request.size
 
 
-def _whole_body(request: RangeRequest, announced: int | None, where: str) -> tuple[int, int]:
+def _whole_body(request: RangeRequest, announced: int | None) -> tuple[int, int]:
     """Return what to pass over and what to read of an answer that holds the whole file."""
     if announced is not None and announced != request.size:
-        raise _wrong_length(request, announced, request.size, where)
+        raise _wrong_length(request, announced, request.size)
     if request.span.stop != request.size:
-        raise RangeIgnored(f"{where} ignores ranges and sends the whole file", hint="HTTP reads it in one stream")
+        raise RangeIgnored(
+            f"{request.where} ignores ranges and sends the whole file", hint="HTTP reads it in one stream"
+        )
     return request.span.start, len(request.span)
 
 
-def _check_range(value: str, request: RangeRequest, where: str) -> None:
+def _check_range(value: str, request: RangeRequest) -> None:
     match = CONTENT_RANGE.fullmatch(value.strip())
     if match is None:
-        raise RangeIgnored(f"{where} names its range in a way that cannot be read: {value[:60]!r}")
+        raise RangeIgnored(f"{request.where} names its range in a way that cannot be read: {value[:60]!r}")
     first, last, total = match.groups()
     if total != "*" and int(total) != request.size:
-        raise SourceChanged(f"{where} has {total} bytes now, it was listed with {request.size}")
+        raise SourceChanged(f"{request.where} has {total} bytes now, it was listed with {request.size}")
     if int(first) != request.span.start or int(last) != request.span.stop - 1:
-        raise RangeIgnored(f"{where} was asked for {request.span} and answers bytes {first}-{last}")
+        raise RangeIgnored(f"{request.where} was asked for {request.span} and answers bytes {first}-{last}")
 
 
-def _wrong_length(request: RangeRequest, announced: int, expected: int, where: str) -> DownloadError:
+def _wrong_length(request: RangeRequest, announced: int, expected: int) -> DownloadError:
     if request.whole:
-        return SourceChanged(f"{where} announces {announced} bytes, it was listed with {expected}")
-    return RangeIgnored(f"{where} announces {announced} bytes for {request.span}")
+        return SourceChanged(f"{request.where} announces {announced} bytes, it was listed with {expected}")
+    return RangeIgnored(f"{request.where} announces {announced} bytes for {request.span}")
 
 
 def _another_version(validator: str | None, headers: Mapping[str, str]) -> bool:
@@ -197,8 +201,7 @@ def _opaque(tag: str) -> str:
 
 def unsatisfied(request: RangeRequest, headers: Mapping[str, str]) -> DownloadError:
     """Return what a 416 means: the file has another size now, or the server cannot do this range."""
-    where = shown_url(request.url)
     total = total_length(headers)
     if total is not None and total != request.size:
-        return SourceChanged(f"{where} has {total} bytes now, it was listed with {request.size}")
-    return RangeIgnored(f"{where} refuses {request.span}")
+        return SourceChanged(f"{request.where} has {total} bytes now, it was listed with {request.size}")
+    return RangeIgnored(f"{request.where} refuses {request.span}")

@@ -14,17 +14,21 @@ import httpx2
 from downloader.artifact import shown_url
 from downloader.errors import DownloadError, ProtocolFailed, SourceUnavailable, Throttled
 from downloader.meter import Meter
+from downloader.wire.address import address
 from downloader.wire.ahead import Announced
 from downloader.wire.answers import read_whole
-from downloader.wire.connection import Origin, Pool, Timeouts, address, origin_of
+from downloader.wire.connection import Pool, Timeouts
+from downloader.wire.exchange import Request, lines
 from downloader.wire.library import LibraryTransport
-from downloader.wire.ranges import RangeRequest, SpanBody, checked_body, content_length, unsatisfied
+from downloader.wire.ranges import RangeRequest, SpanBody, checked_body, unsatisfied
 from downloader.wire.refusal import Refusal, refuse, translate
-from downloader.wire.transport import UNSENDABLE, SocketTransport
+from downloader.wire.transport import SocketTransport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from downloader.wire.address import Address
+    from downloader.wire.exchange import Answer
     from downloader.wire.proxies import Proxies
     from downloader.wire.tls import Trust
 
@@ -76,9 +80,9 @@ class Web:
 
     def heads(self, urls: Sequence[str], headers: Mapping[str, str]) -> Iterator[Reply]:
         """Ask for the heads of these answers all at once. Yields and raises what `fetch` does, one after the other."""
-        ready: list[httpx2.Request] = []
+        ready: list[Request] = []
         with contextlib.suppress(*FOREIGN):
-            ready.extend(self._request("HEAD", address(url), {**headers, **UNPACKED}) for url in urls)
+            ready.extend(self._requests("HEAD", map(address, urls), {**headers, **UNPACKED}))
         self.transport.announce(ready)
         try:
             for url, request in zip_longest(urls, ready):
@@ -95,7 +99,7 @@ class Web:
         public_headers: Mapping[str, str] | None = None,
         limit: int = MAX_REPLY,
         follow: bool = True,
-        ready: httpx2.Request | None = None,
+        ready: Request | None = None,
     ) -> Reply:
         """Return a small answer, whatever its status below 500; with `limit=0` only its head is read.
 
@@ -104,18 +108,19 @@ class Web:
         """
         try:
             public = {**UNPACKED, **(public_headers or {})}
-            response, _ = self._follow(method, url, headers or {}, public, follow=follow, ready=ready)
+            answer, _ = self._follow(method, url, headers or {}, public, follow=follow, ready=ready)
             try:
-                body = read_whole(response, limit, self._meter) if limit else b""
+                body = read_whole(answer, limit, self._meter) if limit else b""
             finally:
-                _let_go(response)
+                answer.let_go(MAX_REFUSAL_BODY)
             self._meter.answered()
         except FOREIGN as error:
             raise translate(error, url) from error
-        trouble = refuse(response.status_code, url, response.headers, body)
-        if response.is_error and isinstance(trouble, SourceUnavailable):
-            raise trouble
-        return Reply(response.status_code, str(response.url), response.headers, body)
+        if answer.status >= httpx2.codes.BAD_REQUEST:
+            trouble = refuse(answer.status, url, answer.headers, body)
+            if isinstance(trouble, SourceUnavailable):
+                raise trouble
+        return Reply(answer.status, answer.address.url, answer.headers, body)
 
     def open(self, request: RangeRequest) -> SpanBody:
         """Start reading a span. Raises Refusal for statuses that only the source can interpret."""
@@ -137,20 +142,20 @@ class Web:
     def _open(self, request: RangeRequest, url: str) -> SpanBody:
         ready = self._announced.take(request, url)
         try:
-            response, crossed = self._follow(
+            answer, crossed = self._follow(
                 "GET", url, request.headers, request.range_headers(), home=request.url, ready=ready
             )
         except FOREIGN as error:
             raise translate(error, url) from error
         try:
-            if not response.is_success:
-                raise self._refusal(request, response)
-            body = checked_body(request, response)
+            if not answer.is_success:
+                raise self._refusal(request, answer)
+            body = checked_body(request, answer)
         except DownloadError:
-            response.close()
+            answer.close()
             raise
         if crossed:
-            self._remember(request.url, str(response.url))
+            self._remember(request.url, answer.address.url)
         return body
 
     def announce(self, requests: Sequence[RangeRequest]) -> None:
@@ -164,25 +169,26 @@ class Web:
         with contextlib.suppress(*FOREIGN):
             for request in requests[len(asked) :]:
                 url = self._locations.get(request.url) or request.url
-                if len(request.span) > WORTH_A_ROUND_TRIP and not self._pool.is_far(origin_of(url)):
+                where = address(url)
+                if len(request.span) > WORTH_A_ROUND_TRIP and not self._pool.is_far(where.origin):
                     break  # what comes from nearby is best left with the server until there is time for it
-                if announced and origin_of(url) != origin_of(announced[0][1]):
+                if announced and where.origin != announced[0][2].address.origin:
                     break  # one connection leads to one origin, and its credentials are for nobody else
                 headers = request.range_headers()
-                if url == request.url or origin_of(url) == origin_of(request.url):
+                if url == request.url or where.origin == address(request.url).origin:
                     headers = {**request.headers, **headers}
-                announced.append((request, url, self._request("GET", address(url), headers)))
+                announced.append((request, url, self._request("GET", where, headers)))
         self._announced.waiting = announced[::-1]
         self.transport.announce([ready for _, _, ready in announced])
 
-    def _refusal(self, request: RangeRequest, response: httpx2.Response) -> DownloadError:
-        if response.status_code == httpx2.codes.RANGE_NOT_SATISFIABLE:
-            return unsatisfied(request, response.headers)
+    def _refusal(self, request: RangeRequest, answer: Answer) -> DownloadError:
+        if answer.status == httpx2.codes.RANGE_NOT_SATISFIABLE:
+            return unsatisfied(request, answer.headers)
         try:
-            body = read_whole(response, MAX_REFUSAL_BODY, self._meter, cut=True)
+            body = read_whole(answer, MAX_REFUSAL_BODY, self._meter, cut=True)
         except (httpx2.HTTPError, DownloadError):
             body = b""
-        return refuse(response.status_code, str(response.url), response.headers, body)
+        return refuse(answer.status, answer.address.url, answer.headers, body)
 
     def _follow(
         self,
@@ -193,30 +199,35 @@ class Web:
         *,
         home: str | None = None,
         follow: bool = True,
-        ready: httpx2.Request | None = None,
-    ) -> tuple[httpx2.Response, bool]:
+        ready: Request | None = None,
+    ) -> tuple[Answer, bool]:
         """Send and follow redirects; returns the answer and whether it came from another origin than `home`'s.
 
         `ready` is the first request where it has been made already.
         """
-        origin = origin_of(home or url)
+        origin = address(home or url).origin
         current = address(url)
         for _ in range(MAX_REDIRECTS + 1):
-            at_home = Origin.of(current) == origin
+            at_home = current.origin == origin
             request = ready or self._request(method, current, {**private, **public} if at_home else public)
             ready = None
-            response = self.transport.handle_request(request)
-            if not follow or not response.has_redirect_location:
-                return response, not at_home
-            _let_go(response)
-            current = _redirected(current, response)
+            answer = self.transport.send(request)
+            if not follow or not answer.redirects:
+                return answer, not at_home
+            answer.let_go(MAX_REFUSAL_BODY)
+            current = _redirected(current, answer.headers["location"])
         raise ProtocolFailed(f"{shown_url(url)} redirects more than {MAX_REDIRECTS} times")
 
-    def _request(self, method: str, url: httpx2.URL, headers: Mapping[str, str]) -> httpx2.Request:
-        try:
-            return httpx2.Request(method, url, headers={**self._usual, **headers})
-        except UnicodeError as error:
-            raise httpx2.LocalProtocolError(UNSENDABLE) from error
+    def _request(self, method: str, where: Address, headers: Mapping[str, str]) -> Request:
+        (request,) = self._requests(method, [where], headers)
+        return request
+
+    def _requests(self, method: str, where: Iterable[Address], headers: Mapping[str, str]) -> Iterator[Request]:
+        """Return requests that differ in nothing but where they go. Raises httpx2.LocalProtocolError."""
+        common = lines({**self._usual, **headers}.items())
+        names_host = any(name.lower() == "host" for name in headers)
+        for one in where:
+            yield Request(method, one, common if names_host else lines([("Host", one.authority)]) + common)
 
     def library_client(
         self, limit: int = MAX_REPLY, total: int = MAX_TOTAL, answers: int = MAX_ANSWERS
@@ -263,30 +274,21 @@ def _no_cookies() -> CookieJar:
     return CookieJar(DefaultCookiePolicy(allowed_domains=()))
 
 
-def _redirected(current: httpx2.URL, response: httpx2.Response) -> httpx2.URL:
+def _redirected(current: Address, location: str) -> Address:
     """Return where a redirect leads, if that may be followed."""
-    where = shown_url(str(current))
+    where = shown_url(current.url)
     try:
-        target = current.join(response.headers["location"])
+        target = current.join(location)
     except httpx2.InvalidURL as error:
         raise ProtocolFailed(f"{where} redirects to what is no address: {error}") from error
-    if target.scheme not in ("http", "https"):
-        raise ProtocolFailed(f"{where} redirects to {target.scheme}://, which is not followed")
-    if current.scheme == "https" and target.scheme != "https":
+    scheme = target.origin.scheme
+    if scheme not in ("http", "https"):
+        raise ProtocolFailed(f"{where} redirects to {scheme}://, which is not followed")
+    if current.origin.scheme == "https" and scheme != "https":
         raise ProtocolFailed(f"{where} redirects from https to http, which is not followed")
     return target
 
 
 def _check_where_it_leads(response: httpx2.Response) -> None:
     if response.has_redirect_location:
-        _redirected(response.request.url, response)
-
-
-def _let_go(response: httpx2.Response) -> None:
-    """Close an answer; what is left of a short one is read, so that its connection can be used again."""
-    length = content_length(response.headers)
-    if length is not None and length <= MAX_REFUSAL_BODY and not response.is_closed:
-        with contextlib.suppress(httpx2.HTTPError, httpx2.StreamError):
-            for _ in response.iter_raw():
-                pass
-    response.close()
+        _redirected(address(str(response.request.url)), response.headers["location"])

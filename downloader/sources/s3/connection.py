@@ -93,6 +93,8 @@ class Connection:
         self._made: S3Client | None = None
         self._session: Session | None = None
         self._signer = Signer(self._prepare, lambda: self._session.get_credentials() if self._session else None)
+        self._described: set[str] = set()
+        """Buckets of which the client has described an object: others can be asked for after its pattern."""
         self.unsigned = ""
         """Why requests are not signed; empty if they are."""
 
@@ -117,12 +119,16 @@ class Connection:
         that is allowed, it tells as much.
         """
         client = self._client()
+        facts = self._facts_after_pattern(bucket, key) if bucket in self._described else None
+        if facts is not None:
+            return facts
         try:
             head = client.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED", **self._payer())
         except ClientError as error:
             if Answer.of(error).code not in BARE:
                 raise
         else:
+            self._described.add(bucket)
             return Facts.of(head["ResponseMetadata"]["HTTPHeaders"], aws=self._settings.is_aws)
         request = self.sign(bucket, key)
         reply = self._web.fetch(
@@ -131,6 +137,14 @@ class Connection:
         if reply.status in (OK, PARTIAL):
             return Facts.of(reply.headers, aws=self._settings.is_aws)
         raise meaning(Answer.read(reply.status, reply.body), f"s3://{bucket}/{key}", unsigned=self.unsigned)
+
+    def _facts_after_pattern(self, bucket: str, key: str) -> Facts | None:
+        """Ask as the client did before, which takes longer than the answer; None for all but a plain answer."""
+        request = self._signer.sign_head(bucket, key)
+        if request is None:
+            return None
+        reply = self._web.fetch(request.url, method="HEAD", headers=request.headers, limit=0, follow=False)
+        return Facts.of(reply.headers, aws=self._settings.is_aws) if reply.status == OK else None
 
     def exists(self, bucket: str, key: str) -> bool:
         """Tell whether there is an object with this key that may be looked at."""
@@ -201,6 +215,8 @@ class Connection:
     def _make(self) -> S3Client:
         settings = self._settings
         session = self._session = Session(profile=settings.profile or None)
+        # Nobody reads the times of a listing, and parsing them takes longer than all the rest of it.
+        session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=str)
         region = self._configure(session)
         who = self._authenticate(session)
         client: Any = session.create_client(

@@ -1,7 +1,8 @@
 """Signed requests for objects: the first of a bucket is prepared by botocore's client, the others after its pattern.
 
 The client takes milliseconds for each: it looks the endpoint up anew for each key. What differs between two objects of
-a bucket is the path, so the others are only signed, by botocore's signer.
+a bucket is the path. So botocore's signer signs one of them at a moment in full, and of the others only what has the
+path in it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import re
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 SIGNED_FOR = 20.0
 """Seconds that a signature is used again. Services take one for minutes, but credentials may expire any moment."""
 MOST_SIGNED = 4096
+MOMENT = 1.0
+"""Seconds that share a time of signing: it is told in seconds."""
+DESCRIBING = {"x-amz-checksum-mode": "ENABLED"}
+"""Asks for what is known of an object's content."""
 SCOPE = re.compile(r"AWS4-HMAC-SHA256 Credential=[^,]*/[0-9]{8}/([^/,]+)/([^/,]+)/aws4_request,.*")
 SIGNATURE = frozenset({"authorization", "x-amz-date", "x-amz-security-token", "x-amz-content-sha256"})
 
@@ -40,6 +45,9 @@ class Pattern:
     """What the requests for all objects of a bucket have in common."""
 
     base: str
+    """Scheme and host."""
+    root: str
+    """The path, up to the key."""
     headers: Mapping[str, str]
     region: str
     service: str
@@ -53,16 +61,43 @@ class Pattern:
         if scope is None or not request.url.endswith(path):
             return None
         common = {name: value for name, value in headers.items() if name not in SIGNATURE}
-        return cls(request.url.removesuffix(path), common, scope.group(1), scope.group(2))
+        parts = urlsplit(request.url.removesuffix(path))
+        return cls(f"{parts.scheme}://{parts.netloc}", parts.path, common, scope.group(1), scope.group(2))
 
-    def sign(self, key: str, version: str | None, credentials: Credentials) -> SignedRequest:
+    def stencil(self, method: str, key: str, credentials: Credentials) -> Stencil:
+        """Sign a request for an object, so that those for others are signed quickly."""
+        headers = dict(self.headers) if method == "GET" else {**self.headers, **DESCRIBING}
+        request = AWSRequest(method, self.base + self.path(key), headers)
+        return Stencil(S3SigV4Auth(credentials.get_frozen_credentials(), self.service, self.region), request)
+
+    def sign(self, key: str, version: str | None, stencil: Stencil) -> SignedRequest:
         """Return a request for another object of the bucket."""
-        url = self.base + quote(key, safe="/~")
-        if version:
-            url += "?versionId=" + quote(version, safe="-_.~")
-        request = AWSRequest("GET", url, dict(self.headers))
-        S3SigV4Auth(credentials.get_frozen_credentials(), self.service, self.region).add_auth(request)
-        return SignedRequest(url, dict(request.headers.items()))
+        path, query = self.path(key), "versionId=" + quote(version, safe="-_.~") if version else ""
+        url = f"{self.base}{path}?{query}" if query else self.base + path
+        return SignedRequest(url, stencil.headers_for(path, query))
+
+    def path(self, key: str) -> str:
+        """Return the path of an object."""
+        return self.root + quote(key, safe="/~")
+
+
+class Stencil:
+    """A moment of signing: what is signed for one object is the same for all, but for what names it."""
+
+    def __init__(self, auth: S3SigV4Auth, request: AWSRequest) -> None:
+        auth.add_auth(request)
+        self._auth = auth
+        self._request = request
+        self._headers = dict(request.headers.items())
+        self._authorization = self._headers["Authorization"].rpartition("=")[0]
+        del request.headers["Authorization"]  # as it was when botocore signed
+        self._method, _, _, self._rest = auth.canonical_request(request).split("\n", 3)
+
+    def headers_for(self, path: str, query: str) -> dict[str, str]:
+        """Return the signed headers for another object."""
+        canonical = f"{self._method}\n{path}\n{query}\n{self._rest}"
+        signature = self._auth.signature(self._auth.string_to_sign(self._request, canonical), self._request)
+        return {**self._headers, "Authorization": f"{self._authorization}={signature}"}
 
 
 class Signer:
@@ -75,6 +110,7 @@ class Signer:
         self._prepare = prepare
         self._credentials = credentials
         self._patterns: dict[str, Pattern | None] = {}
+        self._stencils: dict[tuple[str, str], tuple[float, Stencil]] = {}
         self._signed: dict[tuple[str, str, str | None], tuple[float, SignedRequest]] = {}
 
     def sign(self, bucket: str, key: str, version: str | None = None) -> SignedRequest:
@@ -82,22 +118,34 @@ class Signer:
         now = time.monotonic()
         signed_at, request = self._signed.get((bucket, key, version), (0.0, None))
         if request is None or now - signed_at > SIGNED_FOR:
-            request = self._fresh(bucket, key, version)
+            request = self._after_pattern("GET", bucket, key, version) or self._prepare(bucket, key, version)
             if len(self._signed) >= MOST_SIGNED:
                 self._signed.clear()
             self._signed[bucket, key, version] = (now, request)
         return request
 
-    def _fresh(self, bucket: str, key: str, version: str | None) -> SignedRequest:
-        if bucket not in self._patterns:
+    def sign_head(self, bucket: str, key: str) -> SignedRequest | None:
+        """Return a request that describes an object; None where only botocore's client can make one."""
+        return self._after_pattern("HEAD", bucket, key, None)
+
+    def _after_pattern(self, method: str, bucket: str, key: str, version: str | None) -> SignedRequest | None:
+        patterns, stencils = self._patterns, self._stencils
+        if bucket not in patterns:
             # Without a version: that is not in the path.
-            self._patterns[bucket] = Pattern.of(self._prepare(bucket, key, None), key)
-        pattern, credentials = self._patterns[bucket], self._credentials()
-        if pattern is None or credentials is None:
-            return self._prepare(bucket, key, version)
-        return pattern.sign(key, version, credentials)
+            patterns[bucket] = Pattern.of(self._prepare(bucket, key, None), key)
+        pattern = patterns[bucket]
+        if pattern is None:
+            return None
+        now = time.monotonic()
+        signed_at, stencil = stencils.get((method, bucket), (0.0, None))
+        if stencil is None or now - signed_at > MOMENT:
+            credentials = self._credentials()
+            if credentials is None:
+                return None
+            stencil = pattern.stencil(method, key, credentials)
+            stencils[method, bucket] = (now, stencil)
+        return pattern.sign(key, version, stencil)
 
     def forget(self) -> None:
         """Begin anew: something was refused, perhaps because it had expired or is in another region."""
-        self._signed.clear()
-        self._patterns.clear()
+        self._signed, self._patterns, self._stencils = {}, {}, {}
