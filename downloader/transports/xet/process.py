@@ -123,7 +123,10 @@ class XetProcess:
             channel.close()
 
     def obituary(self) -> ProtocolDown:
-        """Return why the child cannot serve any more."""
+        """Return why the child cannot serve any more: as it said itself, if it did."""
+        listener = self._listeners[0]
+        if not self._fatal and threading.current_thread() is not listener:
+            listener.join(LAST_BREATH)  # a reader may see the end before what was said is heard
         if self._fatal:
             return ProtocolDown(f"Xet cannot be used: {self._fatal}")
         with contextlib.suppress(subprocess.TimeoutExpired):
