@@ -40,9 +40,9 @@ def stocked(hub: Hub) -> Hub:
 
 @pytest.fixture
 def held(stocked: Hub) -> Held:
-    """What keeps a run in the middle of its work."""
+    """What keeps a run in its work, when a large part of it is in a journal."""
     held = Held()
-    stocked.faults.add(held, route="cdn", offset=12 * MIB, times=FOREVER)
+    stocked.faults.add(held, route="cdn", offset=26 * MIB, times=FOREVER)
     return held
 
 

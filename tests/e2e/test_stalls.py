@@ -149,13 +149,14 @@ def test_asking_for_the_size_ends_in_time_too(fault: Fault, at_hub: Place) -> No
 
 
 def test_a_slow_listing_that_gets_on_is_no_stall(hub: Hub, tmp_path: Path) -> None:
-    hub.create("org/model").commit({path: data for path, data in FILES.items() if path.endswith(".json")})
-    hub.page_size = 20
-    hub.faults.add(Trickle(rate=1000), route="tree", times=FOREVER)
-    extra = {"HF_ENDPOINT": hub.endpoint, "STALL_TIMEOUT": "2"}
+    hub.create("org/model").commit({f"part-{number:03}.json": b"{}" for number in range(300)})
+    hub.page_size = 100
+    rate, stall = 6000, 2  # far above what counts as a stall, since a busy machine is slower
+    hub.faults.add(Trickle(rate=rate), route="tree", times=FOREVER)
+    extra = {"HF_ENDPOINT": hub.endpoint, "STALL_TIMEOUT": str(stall)}
     result = run("download", "hf://org/model", tmp_path, extra=extra)
     assert result.status == 0, result.stderr
-    assert hub.log.sent("tree") > 2 * 2 * 1000
+    assert hub.log.sent("tree") > 2 * stall * rate
 
 
 def test_a_frozen_xet_process_is_given_up_for_the_next_protocol(hub: Hub, at_hub: Place, tmp_path: Path) -> None:
