@@ -137,7 +137,7 @@ class Pool:
         except TimeoutError as error:
             connection.close()
             raise httpx2.ConnectTimeout("no connection within the time") from error
-        except (OSError, http.client.HTTPException, UnicodeError) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:
             # The last is a host name that cannot be one.
             connection.close()
             failure = httpx2.ProxyError if proxy and not isinstance(error, ssl.SSLError) else httpx2.ConnectError
