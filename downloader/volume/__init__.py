@@ -75,7 +75,7 @@ class Volume:
         self._clock = clock
         self._wall_clock = wall_clock
         self._journal_above = journal_above
-        self._batch = Batch(batch)
+        self._batch = Batch(batch, self._files.sync_everything)
         self._ours: frozenset[str] = frozenset()
         self._proofs: dict[str, str] = {}
         self._session: _Session | None = None

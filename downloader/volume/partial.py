@@ -22,7 +22,7 @@ from downloader.volume.removal import clear, discard
 from downloader.volume.spans import Spans
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from downloader.artifact import RemoteFile, Span
     from downloader.volume.batch import Batch
@@ -121,15 +121,28 @@ class Partial:
 
     def flush(self) -> None:
         """Make what is complete survive a kill and a power loss. Does nothing for files without a journal."""
+        with self.pending() as spans:
+            self.note(spans, synced=False)
+
+    @contextlib.contextmanager
+    def pending(self) -> Iterator[Spans]:
+        """Hand out what is complete and in no journal yet, for `note`; nobody else syncs or closes meanwhile."""
         with self._syncing:
             with self._lock:
                 pending, self._pending = self._pending, Spans()
             self._batch.forget(self)
-            if self._journal is None or self._gate.is_shut or not pending:
-                return
+            yield pending
+
+    def note(self, spans: Spans, *, synced: bool) -> None:
+        """Sync, unless all has been `synced`, and write the spans into the journal. Within `pending`."""
+        if self._journal is None or self._gate.is_shut or not spans:
+            return
+        if self._broken or not synced:
             self._sync()
-            self._alive()
-            self._journal.append(pending)
+        else:
+            self._files.forget(self._handle)
+        self._alive()
+        self._journal.append(spans)
 
     def discard(self) -> None:
         """Remove the partial: its bytes are worth nothing."""
