@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from types import FrameType
 
-SELDOM = 20_000
+SELDOM = 5_000
 """New objects after which Python looks for garbage that holds itself: a listing makes hundreds of thousands that last,
 and what is left of them is freed without a look."""
 

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from huggingface_hub import HfApi, constants, hf_hub_url, set_client_factory
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
@@ -90,11 +91,14 @@ class HubSource:
         self._headers = {"authorization": f"Bearer {token}"} if token else {}
         self._answers = HubAnswers(self._address.repository, self._address.revision, with_token=bool(token))
         self._commit = ""
+        self._root = ""
+        """What the addresses of the commit's files begin with."""
 
     def manifest(self) -> Manifest:
         """Return the manifest of the commit that the revision stands for now; from then on it stays that commit."""
         api = self._api()
         commit = self._commit = self._commit or self._resolve(api)
+        self._root = self._root_of(commit)
         files, names = [], Names(self._uri)
         for entry in self._tree(api, commit):
             if not isinstance(entry.path, str):
@@ -187,10 +191,12 @@ class HubSource:
 
     def _url(self, path: str) -> str:
         """Return where a file is. Not kept for each: of a hundred thousand files that would be the largest part."""
+        return self._root + quote(path)
+
+    def _root_of(self, commit: str) -> str:
+        """Return what the library's addresses of all files begin with; it checks all parts anew for each."""
         address = self._address
-        return hf_hub_url(
-            address.repository, path, repo_type=address.kind, revision=self._commit, endpoint=self._endpoint
-        )
+        return hf_hub_url(address.repository, "", repo_type=address.kind, revision=commit, endpoint=self._endpoint)
 
     def _digest(self, entry: RepoFile) -> Digest:
         value = entry.blob_id if entry.lfs is None else entry.lfs.sha256

@@ -225,9 +225,8 @@ class Web:
     def _requests(self, method: str, where: Iterable[Address], headers: Mapping[str, str]) -> Iterator[Request]:
         """Return requests that differ in nothing but where they go. Raises httpx2.LocalProtocolError."""
         common = lines({**self._usual, **headers}.items())
-        names_host = any(name.lower() == "host" for name in headers)
         for one in where:
-            yield Request(method, one, common if names_host else lines([("Host", one.authority)]) + common)
+            yield Request(method, one, common if "host" in headers else lines([("Host", one.authority)]) + common)
 
     def library_client(
         self, limit: int = MAX_REPLY, total: int = MAX_TOTAL, answers: int = MAX_ANSWERS
