@@ -20,6 +20,7 @@ and what is left of them is freed without a look."""
 
 def main() -> None:
     """Run the command line of this process and end it with the command's status."""
+    _open_streams()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, _leave)
     # Process 1 would miss a signal that comes while it has no handler, so its entrypoint holds them back until here.
@@ -43,6 +44,16 @@ def main() -> None:
     # Python's own end takes the handlers away: a late signal would make a failure of a run that has been told as done.
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
     sys.exit(status)
+
+
+def _open_streams() -> None:
+    """Open what was closed of the standard streams: else a file of the volume could get one of their numbers."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free: this one
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 
 def _leave(signum: int, _frame: FrameType | None) -> None:

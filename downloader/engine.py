@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import logging
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Algorithm, Phase
 from downloader.cancellation import Cancellation
-from downloader.errors import DownloadError, IntegrityError, ProtocolDown, SourceChanged, Stalled, Verdict, VolumeError
+from downloader.errors import (
+    DownloadError,
+    IntegrityError,
+    InternalError,
+    ProtocolDown,
+    SourceChanged,
+    Stalled,
+    Verdict,
+    VolumeError,
+)
 from downloader.integrity import SIZE_ONLY, UNVERIFIABLE, Judge
 from downloader.volume import State
 from downloader.words import bytes_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from downloader.artifact import Manifest, Protocol, RemoteFile
@@ -28,6 +37,8 @@ if TYPE_CHECKING:
 
 MAX_RELISTINGS = 2
 """How often a source may change under us before that is the user's problem."""
+WAKE_UP = 0.2
+"""Seconds between two looks for a cancellation."""
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +71,6 @@ class Outcome:
     """Path → sha256 of everything that has its final name."""
     proofs: dict[str, str] = field(default_factory=dict)
     """Path → what proves it: an algorithm, `size only`, `etag unverifiable`, or `unknown` where nobody has kept it."""
-    protocols: list[Protocol] = field(default_factory=list)
-    """The protocols that were tried."""
 
 
 class Engine:
@@ -185,7 +194,6 @@ class Engine:
         for number, protocol in enumerate(sequence, start=1):
             self._meter.begin_attempt(protocol, number, sequence, why)
             log.info("attempt %d of %d: %s, %d files missing", number, len(sequence), protocol, len(missing))
-            outcome.protocols.append(protocol)
             failures = self._attempt(protocol, missing, outcome)
             missing = [file for file in missing if file.path not in outcome.checksums]
             if not missing:
@@ -211,13 +219,12 @@ class Engine:
         finally:
             self._watchdog.guard(None)
             attempt.close()
-            with suppress(DownloadError):
-                self._volume.flush()
+            landing.close(self._cancellation.check)
         return landing.failures
 
 
 class _Landing:
-    """Where a transport's files end: judged, and given their final name."""
+    """Where a transport's files end: judged, and given their final name. Good for one attempt."""
 
     def __init__(
         self, volume: Volume, meter: Meter, attempt: Cancellation, *, plan: Plan, outcome: Outcome, judge: Judge
@@ -229,12 +236,57 @@ class _Landing:
         self._plan = plan
         self._outcome = outcome
         self._judge = judge
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
+        self._begun: dict[str, Partial] = {}
+        self._inside = 0
+        self._closed = False
+
+    @contextmanager
+    def _entered(self) -> Iterator[None]:
+        with self._lock:
+            if self._closed:
+                raise InternalError("an attempt went on after its end")
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+                self._lock.notify_all()
+
+    def close(self, check: Callable[[], None]) -> None:
+        """Let nobody in any more, wait for those inside, and close what was left half-way; it stays for the next one.
+
+        A thread that hangs in the volume may outlast its attempt. It must not begin or name a file that the next
+        attempt has begun anew: that would be half of it. `check` raises to end the wait.
+        """
+        try:
+            with self._lock:
+                self._closed = True
+                while self._inside:
+                    self._lock.wait(WAKE_UP)
+                    check()
+        finally:
+            for partial in list(self._begun.values()):
+                with suppress(DownloadError):
+                    partial.close()
 
     def begin(self, file: RemoteFile) -> Partial:
-        return self._volume.partial(file)
+        with self._entered():
+            partial = self._volume.partial(file)
+            with self._lock:
+                self._begun[file.path] = partial
+            return partial
 
     def deliver(self, arrivals: Sequence[Arrival]) -> Mapping[str, IntegrityError]:
+        with self._entered():
+            refused = self._deliver(arrivals)
+            with self._lock:
+                for partial, _ in arrivals:
+                    self._begun.pop(partial.file.path, None)
+            return refused
+
+    def _deliver(self, arrivals: Sequence[Arrival]) -> Mapping[str, IntegrityError]:
         proved: list[tuple[Partial, str, str]] = []
         refused: dict[str, IntegrityError] = {}
         for partial, results in arrivals:
@@ -262,6 +314,7 @@ class _Landing:
         log.info("left to the next attempt: %s", error)
         with self._lock:
             self.failures[file.path] = error
+            self._begun.pop(file.path, None)
         dead = (
             error.verdict is Verdict.AGAIN or isinstance(error, Stalled)
         ) and self._meter.silence() >= self._plan.silence

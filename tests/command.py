@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-QUICK = {"STALL_TIMEOUT": "4", "PROGRESS_INTERVAL": "0.2", "AIM_LEASE_TTL": "3"}
-"""Short patience, so that no test waits for what is going to fail."""
+PATIENCE = 120.0
+"""Seconds after which a run that goes on hangs: far more than any takes, also on a busy machine."""
+USUAL = {"STALL_TIMEOUT": "30", "PROGRESS_INTERVAL": "0.2", "AIM_LEASE_TTL": "30"}
+"""Patience with a busy machine. Where something is going to fail for lack of bytes, a test says how soon."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,8 @@ class Result:
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return a clean environment: PATH, a home that does not exist, quick patience, and `extra`."""
-    clean = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "PYTHONDEVMODE": "0", **QUICK}
+    """Return a clean environment: PATH, a home that does not exist, the usual patience, and `extra`."""
+    clean = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "PYTHONDEVMODE": "0", **USUAL}
     return {**clean, **(extra or {})}
 
 
@@ -51,7 +53,7 @@ def start(
     )
 
 
-def finish(process: subprocess.Popen[str], timeout: float = 40) -> Result:
+def finish(process: subprocess.Popen[str], timeout: float = PATIENCE) -> Result:
     """Wait for a command that was started."""
     try:
         stdout, stderr = process.communicate(timeout=timeout)
@@ -62,7 +64,7 @@ def finish(process: subprocess.Popen[str], timeout: float = 40) -> Result:
     return Result(process.returncode, stdout, stderr)
 
 
-def run(*arguments: str | Path, extra: Mapping[str, str] | None = None, timeout: float = 40) -> Result:
+def run(*arguments: str | Path, extra: Mapping[str, str] | None = None, timeout: float = PATIENCE) -> Result:
     """Run the command to its end."""
     return finish(start(*arguments, extra=extra), timeout)
 

@@ -6,7 +6,9 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
+from tests.servers.broken import BrokenWeb
 from tests.servers.ceph import missing_packages
 from tests.servers.certificates import Authority
 from tests.servers.hub import Hub
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.servers.s3 import S3Server
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")
@@ -70,6 +76,13 @@ def any_s3(request: pytest.FixtureRequest) -> S3Server:
     """Each S3 service in turn."""
     server: S3Server = request.getfixturevalue(request.param)
     return server
+
+
+@pytest.fixture
+def own_web() -> Iterator[BrokenWeb]:
+    """A web server of this test's own: it can be broken at will."""
+    with BrokenWeb() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -33,6 +33,10 @@ class Entry:
     """Of a link: the path in the archive whose content it stands for."""
 
 
+class Refused(Exception):
+    """It could be unpacked, but is not; the text says why. Raised where nobody knows the archive's name."""
+
+
 def only_archive(manifest: Manifest) -> RemoteFile | None:
     """Return the archive that is all of this artifact; None if it is anything else."""
     if len(manifest.files) != 1 or not manifest.files[0].path.lower().endswith(SUFFIXES):

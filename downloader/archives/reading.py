@@ -7,7 +7,7 @@ import tarfile
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Self
 
-from downloader.archives import ZIP, Entry, refusal, tar, zip  # noqa: A004 - a format, not the builtin
+from downloader.archives import ZIP, Entry, Refused, refusal, tar, zip  # noqa: A004 - a format, not the builtin
 from downloader.errors import DownloadError, IntegrityError
 from downloader.volume.adoption import Reading
 
@@ -115,7 +115,7 @@ def translated(name: str) -> Iterator[None]:
         raise damaged(name, error.message) from error
     except DownloadError:
         raise
-    except tarfile.FilterError as error:
+    except (Refused, tarfile.FilterError) as error:
         raise refusal(name, str(error)) from error
     except Exception as error:  # a parser of somebody else's bytes may fail of anything
         raise damaged(name, str(error) or type(error).__name__) from error

@@ -5,9 +5,10 @@ from __future__ import annotations
 import stat
 import zipfile
 from functools import partial
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
-from downloader.archives import Entry, linked, tidy
+from downloader.archives import Entry, Refused, linked, tidy
+from downloader.archives.judgement import MAX_ENTRIES
 from downloader.errors import IntegrityError
 from downloader.volume.files import Kind
 
@@ -18,11 +19,33 @@ if TYPE_CHECKING:
 LONGEST_LINK = 4096
 UNIX_MODE = 16
 """Where the mode begins in a member's external attributes."""
+LONGEST_DIRECTORY = 64 << 20
+MEMBER = b"PK\1\2"
+
+
+class _Guarded:
+    """An archive whose directory is not read if it is too long: the library would take it into memory, and far more."""
+
+    def __init__(self, raw: BufferedReader) -> None:
+        self._raw = raw
+        self.seek, self.tell, self.seekable = raw.seek, raw.tell, raw.seekable
+        self.listing = True
+
+    def read(self, size: int = -1) -> bytes:
+        """Read as files do."""
+        if self.listing and size > LONGEST_DIRECTORY:
+            raise Refused(f"the list of what is in it has {size} bytes")
+        data = self._raw.read(size)
+        if self.listing and data.count(MEMBER) > MAX_ENTRIES:
+            raise Refused(f"it has more than {MAX_ENTRIES} entries")
+        return data
 
 
 def walk(raw: BufferedReader) -> Iterator[tuple[Entry, Callable[[], IO[bytes]]]]:
     """Yield everything in the archive, and how to open it before the next one is asked for."""
-    with zipfile.ZipFile(raw) as archive:
+    guarded = _Guarded(raw)
+    with zipfile.ZipFile(cast("IO[bytes]", guarded)) as archive:
+        guarded.listing = False
         for member in archive.infolist():
             yield _entry(archive, member), partial(archive.open, member)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import os
 from typing import TYPE_CHECKING
 
 from downloader import __version__
+from downloader.config.job import CONNECTIONS, MOST_CONNECTIONS
 from downloader.config.s3 import NOBODY
 from downloader.plan import in_force
 from downloader.selection import Selection
@@ -18,7 +19,7 @@ from downloader.volume.simulated import SimulatedVolume, SlowLooks
 from downloader.wire import Web
 from downloader.wire.connection import Timeouts
 from downloader.wire.proxies import Proxies
-from downloader.wire.tls import trust
+from downloader.wire.tls import Trust
 from downloader.words import bytes_text
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 USER_AGENT = f"artifact-downloader/{__version__}"
 S3_LOGGERS = "downloader.sources.s3"
-CONNECTIONS, MOST_CONNECTIONS = 8, 16
 LONGEST_SILENCE = 30.0
 LISTING_SILENCE = 60.0
 SHARE_OF_STALL = 0.6
@@ -53,7 +53,7 @@ def make_web(uri: str, settings: Settings, environ: Mapping[str, str], meter: Me
         log.warning("there is no CA bundle at %s, so none is trusted", settings.s3.mounted_bundle)
     read = min(LONGEST_SILENCE, max(1.0, settings.job.stall_timeout / 4))
     timeouts = Timeouts(connect=min(10.0, read), read=read)
-    tls = trust(trusted, verify=verify)
+    tls = Trust(trusted, verify=verify)
     return Web(tls, Proxies(environ), user_agent=USER_AGENT, timeouts=timeouts, meter=meter)
 
 
@@ -63,7 +63,10 @@ def bundles(uri: str, settings: Settings) -> list[Path]:
     if uri.startswith("s3://"):
         return [*given, *settings.s3.trusted]
     mounted = settings.s3.mounted_bundle
-    return [*given, mounted] if mounted and mounted.is_file() else given
+    with contextlib.suppress(OSError):  # of a folder that is closed to us
+        if mounted and mounted.is_file():
+            return [*given, mounted]
+    return given
 
 
 def make_source(uri: str, settings: Settings, web: Web) -> Source:
@@ -77,11 +80,10 @@ def make_shape(uri: str, settings: Settings, limit: int | None = None) -> Shape:
     """Return the numbers of the ranged transports, for a process that may use `limit` bytes."""
     chosen, s3 = settings.job.connections, settings.s3
     few, many = chosen or CONNECTIONS, chosen or MOST_CONNECTIONS
-    processors = len(os.sched_getaffinity(0))
     if not uri.startswith("s3://"):
-        shape = Shape.of(few, most=many, limit=limit, abreast=processors)
+        shape = Shape.of(few, most=many, limit=limit)
     elif s3.connections is None:
-        shape = Shape.of(few, most=many, request=s3.span_size, limit=limit, abreast=processors)
+        shape = Shape.of(few, most=many, request=s3.span_size, limit=limit, streams=s3.span_mebibytes is None)
     else:
         shape = Shape.of(
             chosen or s3.connections,
@@ -89,7 +91,7 @@ def make_shape(uri: str, settings: Settings, limit: int | None = None) -> Shape:
             per_file=s3.max_concurrency,
             request=s3.span_size,
             limit=limit,
-            abreast=processors,
+            streams=s3.span_mebibytes is None,
         )
     buffers = bytes_text(shape.buffers * shape.buffer_size)
     log.debug("%d to %d connections, %s of buffers", shape.connections, shape.most, buffers)

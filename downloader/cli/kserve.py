@@ -51,4 +51,4 @@ def initialize(pairs: Sequence[tuple[str, Path]], invocation: Invocation) -> Non
         try:
             run.run()
         finally:
-            invocation.abandoned = run.abandoned
+            invocation.abandoned, invocation.told = run.abandoned, True

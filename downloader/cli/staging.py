@@ -73,4 +73,4 @@ def stage_adapter(uri: str, invocation: Invocation) -> None:
     try:
         run.run()
     finally:
-        invocation.abandoned = run.abandoned
+        invocation.abandoned, invocation.told = run.abandoned, True

@@ -49,7 +49,7 @@ class Settings:
         settings = cls(
             job=read(JobSettings, environ, problems),
             hub=HubSettings.from_environment(environ, problems),
-            web=read(WebSettings, environ, problems),
+            web=WebSettings.from_environment(environ, problems),
             s3=S3Settings.from_environment(environ, problems if with_s3 else []),
             kserve=KServeSettings.from_environment(environ, problems),
             cluster=read(ClusterSettings, environ, problems),

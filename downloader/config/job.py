@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from typing import Self
 
 MAX_BYTES = 1 << 62
+CONNECTIONS, MOST_CONNECTIONS = 8, 16
+"""At first, and while more of them bring more, where nobody says how many."""
 BANDWIDTH_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 
 
@@ -99,9 +102,9 @@ class JobSettings:
     bandwidth: int | None = variable("AIM_BANDWIDTH", "bytes per second at most, such as `200M`", parse=bandwidth)
     connections: int | None = variable(
         "AIM_CONNECTIONS",
-        "connections at once (not for XET)",
+        "connections at once; over XET pieces at once, of which there are 8 at most",
         parse=count(1, 64),
-        default_text="8, and up to 24 where more bring more",
+        default_text=f"{CONNECTIONS}, and up to {MOST_CONNECTIONS} where more bring more",
     )
     keep_metadata_on_failure: bool = variable(
         "AIM_KEEP_METADATA_ON_FAILURE", "keep working state after a failed verification", parse=present, default=False
@@ -115,7 +118,9 @@ class JobSettings:
         parse=seconds,
         default=60.0,
     )
-    log_level: str = variable("AIM_LOG_LEVEL", "`debug`, `info`, `warning` or `error`", default="info")
+    log_level: str = variable(
+        "AIM_LOG_LEVEL", "`debug`, `info`, `warning` or `error`; anything else means the default", default="info"
+    )
     termination_log: Path = variable(
         "AIM_TERMINATION_LOG", "file for the last sentence", parse=path, default=Path("/dev/termination-log")
     )
@@ -163,8 +168,19 @@ class WebSettings:
     headers: dict[str, str] | None = variable(
         "AIM_HTTP_HEADERS", "JSON object of headers for http(s) sources", parse=header_map, secret=True
     )
-    netrc: Path | None = variable("NETRC", "netrc file; default `~/.netrc`", parse=path)
+    netrc: Path | None = variable(
+        "NETRC", "file with passwords for http(s) sources", parse=path, default_text="`~/.netrc`"
+    )
     ca_bundle: Path | None = variable("AIM_CA_BUNDLE", "PEM file with CAs to trust besides the system's", parse=path)
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str], problems: list[str]) -> Self:
+        """Read an environment. The usual netrc file is that of its HOME, which may belong to somebody else."""
+        settings = read(cls, environ, problems)
+        usual = Path(environ.get("HOME", ""), ".netrc")
+        if settings.netrc is not None or not usual.is_absolute() or not os.access(usual, os.R_OK):
+            return settings
+        return replace(settings, netrc=usual)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,7 @@ AWS = (".amazonaws.com", ".amazonaws.com.cn")
 NOBODY = "anonymous"
 """As a key: ask unsigned. An empty key is read as this word."""
 WORKERS, CONCURRENCY = 8, 10
+SPAN_MEBIBYTES = 8
 MOST_CONNECTIONS = 64
 
 
@@ -151,7 +152,12 @@ class S3Settings:
         parse=count(1, 64),
         default=CONCURRENCY,
     )
-    span_mebibytes: int = variable("AIM_S3_MULTIPART_CHUNKSIZE_MB", "MiB per range", parse=count(5, 5120), default=8)
+    span_mebibytes: int | None = variable(
+        "AIM_S3_MULTIPART_CHUNKSIZE_MB",
+        "MiB per range",
+        parse=count(5, 5120),
+        default_text="8, and whole objects while there are as many as connections",
+    )
     log_level: str = variable(
         "AIM_S3_LOG_LEVEL", "how much our S3 code says", parse=log_level, default="", default_text="AIM_LOG_LEVEL"
     )
@@ -246,7 +252,7 @@ class S3Settings:
     @property
     def span_size(self) -> int:
         """Bytes per range."""
-        return self.span_mebibytes << 20
+        return (self.span_mebibytes or SPAN_MEBIBYTES) << 20
 
 
 def _contradictions(settings: S3Settings) -> Iterator[str]:

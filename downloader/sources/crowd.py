@@ -11,11 +11,12 @@ import threading
 from typing import TYPE_CHECKING
 
 from downloader.errors import DownloadError, Throttled
+from downloader.sources.around import Around
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from downloader.artifact import Manifest, RemoteFile, Span
+    from downloader.artifact import RemoteFile, Span
     from downloader.cancellation import Cancellation
     from downloader.sources import Body, Source
 
@@ -77,16 +78,12 @@ class Crowd:
         log.info("the server is asked by fewer connections now: %d", self._limit)
 
 
-class NoticingSource:
+class NoticingSource(Around):
     """A source that tells the crowd when it is throttled."""
 
     def __init__(self, source: Source, crowd: Crowd) -> None:
-        self._source = source
+        super().__init__(source)
         self._crowd = crowd
-
-    def manifest(self) -> Manifest:
-        """Return the source's manifest."""
-        return self._source.manifest()
 
     def open(self, file: RemoteFile, span: Span) -> Body:
         """Start reading a span."""
@@ -96,25 +93,13 @@ class NoticingSource:
             self._crowd.shrink()
             raise
 
-    def announce(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
-        """Pass on what will be opened next."""
-        self._source.announce(pieces)
 
-    def close(self) -> None:
-        """Close the source."""
-        self._source.close()
-
-
-class QueueingSource:
+class QueueingSource(Around):
     """A source that is read by no more at one time than the crowd allows."""
 
     def __init__(self, source: Source, crowd: Crowd) -> None:
-        self._source = source
+        super().__init__(source)
         self._crowd = crowd
-
-    def manifest(self) -> Manifest:
-        """Return the source's manifest."""
-        return self._source.manifest()
 
     def open(self, file: RemoteFile, span: Span) -> Body:
         """Start reading a span when it is its turn; the turn ends when the body is closed."""
@@ -129,10 +114,6 @@ class QueueingSource:
         """Pass on what will be opened next, unless fewer requests were asked for."""
         if not pieces or self._crowd.limit == NO_LIMIT:
             self._source.announce(pieces)
-
-    def close(self) -> None:
-        """Close the source."""
-        self._source.close()
 
 
 class _Turn:

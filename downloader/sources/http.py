@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import email.message
+import logging
 import netrc
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +36,8 @@ HINT = "give credentials with AIM_HTTP_TOKEN, AIM_HTTP_HEADERS or ~/.netrc"
 MAX_CHECKSUMS = 64 << 20
 """Bytes of a list: each of its files takes a request of its own, so that a longer one leads nowhere."""
 OK, PARTIAL, UNSATISFIABLE = 200, 206, 416
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +217,7 @@ def _credentials(address: HttpAddress, headers: Mapping[str, str], netrc_file: P
     chosen = {name.lower(): value for name, value in headers.items()}
     if address.authorization:
         chosen["authorization"] = address.authorization
-    if "authorization" not in chosen and netrc_file is not None and netrc_file.is_file():
+    if "authorization" not in chosen and netrc_file is not None and _is_there(netrc_file):
         try:
             entry = netrc.netrc(str(netrc_file)).authenticators(urlsplit(address.url).hostname or "")
         except (netrc.NetrcParseError, OSError, UnicodeError) as error:
@@ -223,3 +226,11 @@ def _credentials(address: HttpAddress, headers: Mapping[str, str], netrc_file: P
             secret = f"{entry[0]}:{entry[2]}"
             chosen["authorization"] = "Basic " + base64.b64encode(secret.encode()).decode()
     return chosen
+
+
+def _is_there(file: Path) -> bool:
+    try:
+        return file.is_file()
+    except OSError as error:  # a home that is closed to a random user, for example
+        log.warning("%s cannot be looked for: %s", file, error.strerror)
+        return False

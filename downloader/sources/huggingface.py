@@ -142,7 +142,7 @@ class HubSource:
             return XetAccess(
                 str(answer["casUrl"]), str(answer["accessToken"]), int(answer["exp"]), url, dict(self._headers)
             )
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise ProtocolDown(f"{self._endpoint} gives a Xet token that makes no sense") from error
 
     def close(self) -> None:

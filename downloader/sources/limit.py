@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from downloader.sources.around import Around
 
-    from downloader.artifact import Manifest, RemoteFile, Span
+if TYPE_CHECKING:
+    from downloader.artifact import RemoteFile, Span
     from downloader.cancellation import Cancellation
     from downloader.meter import Meter
     from downloader.sources import Body, Source
@@ -40,29 +40,17 @@ class Bandwidth:
             return max(0.0, self._paid_until - now)
 
 
-class LimitedSource:
+class LimitedSource(Around):
     """A source that is read no faster than the bandwidth allows."""
 
     def __init__(self, source: Source, bandwidth: Bandwidth, cancellation: Cancellation) -> None:
-        self._source = source
+        super().__init__(source)
         self._bandwidth = bandwidth
         self._cancellation = cancellation
-
-    def manifest(self) -> Manifest:
-        """Return the source's manifest."""
-        return self._source.manifest()
 
     def open(self, file: RemoteFile, span: Span) -> Body:
         """Start reading a span."""
         return LimitedBody(self._source.open(file, span), self._bandwidth, self._cancellation)
-
-    def announce(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
-        """Pass on what will be opened next."""
-        self._source.announce(pieces)
-
-    def close(self) -> None:
-        """Close the source."""
-        self._source.close()
 
 
 class LimitedBody:

@@ -26,6 +26,7 @@ GAIN = 1.15
 BUSY = 0.5
 """Share of one processor from which on it is not the network that is slow."""
 WAKE_UP = 0.2
+"""Seconds between two looks at what has been brought."""
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,38 @@ def guarded(action: Callable[[], None], cancellation: Cancellation) -> None:
         cancellation.cancel(bug)
 
 
+class Growth:
+    """Decides how large a crew is: twice as many each time that made it faster, until it does not or all are there."""
+
+    def __init__(self, count: int, most: int) -> None:
+        self.count = count
+        """How many there are to be."""
+        self._most = most
+        self._growing = count < most
+        self._rate = 0.0
+        self._since: tuple[float, int, float] | None = None
+
+    def look(self, now: float, received: int, worked: float) -> None:
+        """Judge by the time, by the bytes received until now and by the processor time spent, both times in seconds."""
+        if self._since is None:
+            self._since = now, received, worked
+        began, before, spent = self._since
+        elapsed = now - began
+        if not self._growing or elapsed < LOOK:
+            return
+        self._since = now, received, worked
+        slower, rate = self._rate, (received - before) / elapsed
+        if not rate:
+            return  # nobody has had an answer yet
+        self._rate = rate
+        idle = worked - spent < BUSY * elapsed
+        self._growing = idle and rate > GAIN * slower
+        if self._growing:
+            log.debug("%d connections bring %.0f MiB/s: more may bring more", self.count, rate / (1 << 20))
+            self.count = min(2 * self.count, self._most)
+            self._growing = self.count < self._most
+
+
 class Crew:
     """Threads that all run `work` until it returns."""
 
@@ -52,23 +85,12 @@ class Crew:
         self._cancellation = cancellation
         self._threads: list[threading.Thread] = []
 
-    def run(self, count: int, most: int) -> None:
-        """Start with `count` threads; return when all have ended, or as soon as the attempt is cancelled."""
-        self._grow(count)
-        growing = count < most
-        began, received, work, rate = time.monotonic(), self._meter.received_bytes, time.process_time(), 0.0
+    def run(self, growth: Growth) -> None:
+        """Run as many threads as `growth` says; return when all have ended, or as soon as the attempt is cancelled."""
+        self._grow(growth.count)
         while self._cancellation.reason is None and self._wait():
-            elapsed = time.monotonic() - began
-            if not growing or elapsed < LOOK:
-                continue
-            now, worked = self._meter.received_bytes, time.process_time()
-            rate, before = (now - received) / elapsed, rate
-            idle = worked - work < BUSY * elapsed
-            growing = idle and rate > GAIN * before and len(self._threads) < most
-            if growing:
-                self._grow(min(len(self._threads), most - len(self._threads)))
-                log.debug("%d connections now: %.0f MiB/s before", len(self._threads), rate / (1 << 20))
-            began, received, work = time.monotonic(), now, worked
+            growth.look(time.monotonic(), self._meter.received_bytes, time.process_time())
+            self._grow(growth.count)
 
     def join(self, seconds: float) -> None:
         """Wait for all to end, but no longer than that; who hangs in the file system is left behind."""
@@ -77,7 +99,8 @@ class Crew:
             thread.join(max(0.0, deadline - time.monotonic()))
 
     def _grow(self, count: int) -> None:
-        for number in range(len(self._threads), len(self._threads) + count):
+        """Start threads until there are so many."""
+        for number in range(len(self._threads), count):
             self._threads.append(threading.Thread(target=self._work, name=f"worker-{number}", daemon=True))
             self._threads[-1].start()
 

@@ -11,8 +11,11 @@ if TYPE_CHECKING:
 
     from downloader.transports.work import Work
 
-WAITING = 512
-"""Files that may wait for the disk; who brings more waits, too."""
+WAITING = 256
+"""Files that may wait for the disk while as many are on their way to it; who brings more waits, too.
+
+Each is an open file, and on many nodes a process may have 1024 of them.
+"""
 WAKE_UP = 0.5
 
 

@@ -18,10 +18,10 @@ from downloader.artifact import Span
 from downloader.errors import DownloadError, Verdict
 from downloader.transports import Arrival
 from downloader.transports.buffers import Buffers
-from downloader.transports.crew import Crew, guarded
+from downloader.transports.crew import Crew, Growth, guarded
 from downloader.transports.deliveries import Deliveries
 from downloader.transports.shape import SMALL
-from downloader.transports.work import Work
+from downloader.transports.work import Stretch, Work
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +42,10 @@ GRACE = 4.0
 Less than the whole run gets, so that the lease is let go also when a connection cannot be woken.
 """
 
-Task = tuple[Work, Span | None]
+WORTH_SHARING = 2
+"""Requests that must be left of a stretch for its rest to be given to idle workers: its connection is lost by that."""
+
+Task = tuple[Work, Stretch | None]
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +74,7 @@ class Ranged:
         deliveries = Deliveries(lambda works: guarded(lambda: self._deliver(works, landing), self._cancellation))
         busy = sum(self._requests(file) for file in files)
         crew = Crew(lambda: self._work(landing, deliveries), self._meter, self._cancellation)
-        crew.run(min(self._shape.connections, busy), min(self._shape.most, busy))
+        crew.run(Growth(min(self._shape.connections, busy), min(self._shape.most, busy)))
         # Nobody may go on while the next attempt opens the same partials: it would name what is only half there.
         deadline = time.monotonic() + GRACE
         crew.join(GRACE)
@@ -84,9 +87,9 @@ class Ranged:
         def go_on() -> None:
             task: Task | None = None
             while (task := task or self._next_task(landing, deliveries)) is not None:
-                work, span = task
-                following = self._reserve(work, span)
-                error = self._fetch_span(work, span) if span is not None else None
+                work, stretch = task
+                following = self._reserve(work, stretch)
+                error = self._fetch(work, stretch) if stretch is not None else None
                 self._settle(work, error, landing, deliveries)
                 task = following
 
@@ -94,17 +97,15 @@ class Ranged:
         self._source.announce([])
 
     def _next_task(self, landing: Landing, deliveries: Deliveries) -> Task | None:
-        """Return a span to fetch, or a file of which nothing is missing; None when all is done or ends."""
+        """Return a stretch to fetch, or a file of which nothing is missing; None when all is done or ends."""
         while True:
             with self._lock:
-                if self._cancellation.reason is not None:
+                if self._is_over():
                     return None
-                task = None if self._begins_another() else self._take_span()
+                task = self._next_stretch()
                 if task is not None:
                     return task
-                if not self._waiting or self._is_full():
-                    if not (self._waiting or self._works or self._beginning or self._delivering):
-                        return None
+                if not self._may_begin():
                     # A file that is being opened may have work for this thread, one that proves corrupt has again.
                     self._changed.wait(0.2)
                     continue
@@ -116,21 +117,59 @@ class Ranged:
             for file in together:
                 started = self._begin(file, landing)
                 if started is not None:
-                    work, span = started
-                    error = self._fetch_span(work, span) if span is not None else None
+                    work, stretch = started
+                    error = self._fetch(work, stretch) if stretch is not None else None
                     self._settle(work, error, landing, deliveries)
             started = self._begin(last, landing)
             if started is not None:
                 return started
 
-    def _take_span(self) -> Task | None:
-        """Return a span of a file that has been begun: of the one that the fewest are working on."""
+    def _is_over(self) -> bool:
+        """Tell whether this thread will never have anything to do again."""
+        left = self._waiting or self._works or self._beginning or self._delivering
+        return self._cancellation.reason is not None or not left
+
+    def _next_stretch(self) -> Task | None:
+        """Return a stretch of a file that has been begun; None where there is none, or another is to be begun first.
+
+        The bytes of a file are hashed by one thread at a time, so as many as there are connections are begun.
+        """
+        if self._may_begin() and self._beginning + len(self._works) < self._shape.connections:
+            return None
+        task = self._take_stretch()
+        return task if task or self._may_begin() else self._take_over()
+
+    def _may_begin(self) -> bool:
+        """Tell whether there is another file, and the shape allows to fetch it beside the others."""
+        return bool(self._waiting) and not self._is_full()
+
+    def _take_stretch(self) -> Task | None:
+        """Return a stretch of a file that has been begun: of the one that the fewest are working on."""
         works = [work for work in self._works if work.pending and self._has_room(work)]
         if not works:
             return None
         work = min(works, key=lambda work: work.in_flight)
         work.in_flight += 1
-        return work, work.take(self._shape.request(work.file))
+        return work, work.take(self._limit(work.file))
+
+    def _take_over(self) -> Task | None:
+        """Return a part of what somebody else was to fetch: there is nothing else to do."""
+        works = [work for work in self._works if self._has_room(work)]
+        work = max(works, key=lambda work: work.longest, default=None)
+        length = self._shape.request(work.file) if work is not None else None
+        if work is None or length is None or not work.share(WORTH_SHARING * length):
+            return None
+        return self._take_stretch()
+
+    def _limit(self, file: RemoteFile) -> int | None:
+        """Return how much to ask for at once: all that is missing while there are files for everybody.
+
+        In one stream bytes come in the order in which they are hashed, with less ado than in many requests.
+        """
+        files = len(self._waiting) + self._beginning + len(self._works)
+        if self._shape.streams and files >= max(self._shape.connections, 2):
+            return None
+        return self._shape.request(file)
 
     def _take_files(self) -> list[RemoteFile]:
         """Return the next file, or several small ones that can be asked for at once: a fair share of them."""
@@ -145,21 +184,19 @@ class Ranged:
         # Answers may be mixed up on the way: a digest would tell, and then the file is asked for alone.
         return 0 < file.size <= SMALL and bool(file.digests) and file.path not in self._refetched
 
-    def _reserve(self, work: Work, span: Span | None) -> Task | None:
-        """Take the next span early where there are plenty, so that it is asked for before this one has come."""
+    def _reserve(self, work: Work, stretch: Stretch | None) -> Task | None:
+        """Take the next stretch early where there are plenty, so that it is asked for before this one has come."""
         length = self._shape.request(work.file)
-        if span is None or length is None or not self._shape.ahead or not work.file.digests:
+        if stretch is None or length is None or len(stretch.span) > length:
+            return None
+        if not self._shape.ahead or not work.file.digests:
             return None
         with self._lock:
             plenty = work.left > AHEAD_OF_ALL * self._shape.connections * length
-            task = self._take_span() if plenty and self._cancellation.reason is None else None
+            task = self._take_stretch() if plenty and self._cancellation.reason is None else None
         if task is not None and task[1] is not None:
-            self._source.announce([(work.file, span), (task[0].file, task[1])])
+            self._source.announce([(work.file, stretch.span), (task[0].file, task[1].span)])
         return task
-
-    def _begins_another(self) -> bool:
-        """Tell whether one more file is to be begun although others have spans left."""
-        return bool(self._waiting) and self._beginning + len(self._works) < self._shape.abreast and not self._is_full()
 
     def _is_full(self) -> bool:
         """Tell whether as many files are being fetched as the shape allows; what only waits for the disk is none."""
@@ -188,57 +225,58 @@ class Ranged:
             self._beginning -= 1
             self._works.append(work)
             work.in_flight += 1
-            span = work.take(self._shape.request(work.file)) if work.pending else None
+            stretch = work.take(self._limit(work.file)) if work.pending else None
             self._changed.notify_all()
-        return work, span
+        return work, stretch
 
-    def _fetch_span(self, work: Work, span: Span) -> DownloadError | None:
-        """Fetch a span buffer by buffer; return what went wrong with this file. Errors of the run are raised."""
+    def _fetch(self, work: Work, stretch: Stretch) -> DownloadError | None:
+        """Fetch a stretch; return what went wrong with this file. Errors of the run are raised."""
         try:
-            with closing(self._source.open(work.file, span)) as body:
+            with closing(self._source.open(work.file, stretch.span)) as body:
                 if work.error is not None:
                     return work.error  # given up while this thread waited for its turn
-                self._read_span(work, body, span)
+                self._read(work, body, stretch)
         except DownloadError as error:
             self._cancellation.check()
             if error.verdict is Verdict.STOP:
                 raise
             return error
+        finally:
+            work.leave(stretch)
         return None
 
-    def _read_span(self, work: Work, body: Body, span: Span) -> None:
+    def _read(self, work: Work, body: Body, stretch: Stretch) -> None:
         with self._cancellation.waking(body.interrupt):
-            position = span.start
-            while position < span.stop:
-                position += self._fill(work, body, position, span.stop)
+            while (span := work.advance(stretch, self._buffers.size)) is not None:
+                self._fill(work, body, span)
+            if stretch.stop < stretch.span.stop:
+                return  # others have taken over
             with self._meter.waiting_for_network():
                 body.readinto(memoryview(bytearray(1)))
 
-    def _fill(self, work: Work, body: Body, position: int, stop: int) -> int:
-        """Read one buffer, write it and hand it to the hasher; return how many bytes it brought."""
+    def _fill(self, work: Work, body: Body, span: Span) -> None:
+        """Read one buffer, write it and hand it to the hasher."""
         buffer = self._buffers.acquire(self._spare, self._cancellation.check)
-        wanted = min(self._buffers.size - position % self._buffers.size, stop - position)
         filled = 0
         try:
             with self._meter.waiting_for_network():
-                while filled < wanted:
+                while filled < len(span):
                     self._cancellation.check()
-                    filled += body.readinto(buffer[filled:wanted])
+                    filled += body.readinto(buffer[filled : len(span)])
         except DownloadError:
             # What came so far is worth keeping: the next protocol or the next pod goes on behind it.
             filled -= filled % PAGE
             if filled:
                 with suppress(DownloadError):
-                    self._write(work, position, buffer, filled)
+                    self._write(work, span.start, buffer, filled)
             self._buffers.release(buffer)
             raise
         try:
-            self._write(work, position, buffer, filled)
+            self._write(work, span.start, buffer, filled)
         except DownloadError:
             self._buffers.release(buffer)
             raise
-        work.absorb(position, buffer, filled, self._buffers.release)
-        return filled
+        work.absorb(span.start, buffer, filled, self._buffers.release)
 
     def _write(self, work: Work, position: int, buffer: memoryview, length: int) -> None:
         work.partial.write(position, buffer[:length])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Span
@@ -17,6 +18,23 @@ if TYPE_CHECKING:
     from downloader.volume import Partial
 
 READ_BACK = 1 << 20
+
+
+@dataclass(slots=True, eq=False)
+class Stretch:
+    """What one worker fetches of a file, buffer by buffer. Its rest may be given to others meanwhile."""
+
+    span: Span
+    """As it was asked for."""
+    position: int
+    """Where the next buffer begins."""
+    stop: int
+    """Where it ends by now."""
+
+    @property
+    def left(self) -> int:
+        """Bytes for which no buffer has been begun."""
+        return self.stop - self.position
 
 
 class Work:
@@ -36,6 +54,7 @@ class Work:
         self.in_flight = 0
         self._gaps = partial.missing()
         self._gaps.reverse()
+        self._stretches: list[Stretch] = []
         self._lock = threading.Lock()
         self._hasher = Hasher(file.size, file.digests)
         self._hashed = 0
@@ -50,24 +69,51 @@ class Work:
         return bool(self._gaps) and self.error is None
 
     @property
-    def claimed(self) -> bool:
-        """Every byte is there, and somebody is delivering the file."""
-        return self._claimed
-
-    @property
     def left(self) -> int:
         """Bytes that nobody has taken yet."""
         return sum(len(gap) for gap in self._gaps)
 
-    def take(self, limit: int | None) -> Span:
-        """Take the next span to fetch, at most `limit` bytes."""
+    def take(self, limit: int | None) -> Stretch:
+        """Take the next bytes to fetch, at most `limit` of them. Not for several threads at once, as is `share`."""
         gap = self._gaps.pop()
-        if limit is None or len(gap) <= limit:
-            return gap
-        # Cut at multiples of the limit, so that writes stay aligned after a resume at an odd offset.
-        cut = min(gap.stop, (gap.start // limit + 1) * limit)
-        self._gaps.append(Span(cut, gap.stop))
-        return Span(gap.start, cut)
+        if limit is not None and len(gap) > limit:
+            # Cut at multiples of the limit, so that writes stay aligned after a resume at an odd offset.
+            cut = min(gap.stop, (gap.start // limit + 1) * limit)
+            self._gaps.append(Span(cut, gap.stop))
+            gap = Span(gap.start, cut)
+        stretch = Stretch(gap, gap.start, gap.stop)
+        self._stretches.append(stretch)
+        return stretch
+
+    def advance(self, stretch: Stretch, size: int) -> Span | None:
+        """Return what the next buffer of `size` bytes is for; None at the end of the stretch."""
+        with self._lock:
+            if not stretch.left:
+                return None
+            start = stretch.position
+            stretch.position += min(size - start % size, stretch.left)
+            return Span(start, stretch.position)
+
+    def share(self, least: int) -> bool:
+        """Give the rest of the longest stretch to whoever takes it next, if that has `least` bytes; tell whether."""
+        with self._lock:
+            longest = max(self._stretches, key=lambda stretch: stretch.left, default=None)
+            if longest is None or longest.left < least or self._gaps or self.error is not None:
+                return False
+            self._gaps.append(Span(longest.position, longest.stop))
+            longest.stop = longest.position
+            return True
+
+    def leave(self, stretch: Stretch) -> None:
+        """Take leave of a stretch: nobody reads it any more."""
+        with self._lock:
+            self._stretches.remove(stretch)
+
+    @property
+    def longest(self) -> int:
+        """Bytes that are left of the longest stretch."""
+        with self._lock:
+            return max((stretch.left for stretch in self._stretches), default=0)
 
     def absorb(self, start: int, buffer: memoryview, length: int, release: Callable[[memoryview], None]) -> None:
         """Take a buffer whose bytes are on the volume; hash what is next in order."""

@@ -21,7 +21,7 @@ from downloader.volume.commit import Committer
 from downloader.volume.disk import Disk
 from downloader.volume.lease import WORK, boot_clock
 from downloader.volume.ledger import Ledger
-from downloader.volume.partial import FOREIGN, Partial
+from downloader.volume.partial import Partial
 from downloader.volume.space import require_space
 from downloader.volume.survey import Holding, State, Survey, Surveyor
 from downloader.volume.takeover import Contender
@@ -75,7 +75,7 @@ class Volume:
         self._clock = clock
         self._wall_clock = wall_clock
         self._journal_above = journal_above
-        self._batch = Batch(batch)
+        self._batch = Batch(batch, self._files.sync_everything)
         self._ours: frozenset[str] = frozenset()
         self._proofs: dict[str, str] = {}
         self._session: _Session | None = None
@@ -180,20 +180,15 @@ class Volume:
             journal_above=self._journal_above,
             batch=self._batch,
             alive=session.lease.check,
-            commit=session.committer.commit,
         )
 
-    def foreign_path(self, file: RemoteFile) -> Path:
-        """Return where another program may write the whole file, for `Partial.adopt` to take over."""
-        return self.target / f"{self._held().lease.folder}/{file.identity}{FOREIGN}"
-
     def commit_many(self, files: Iterable[tuple[Partial, str, str]]) -> None:
-        """Give several files, each with its sha256 and its proof, their final names with one round of syncs."""
-        self._held().committer.commit_many(files)
+        """Give whole files their final names, durably and with one round of syncs, and close them.
 
-    def flush(self) -> None:
-        """Make what is complete of every partial survive a kill and a power loss."""
-        self._batch.flush()
+        Each comes with its sha256, which must have been found right before, and with what its source had published that
+        proved it. Raises the first error after the others are done.
+        """
+        self._held().committer.commit_many(files)
 
     def publish(self, manifest: Manifest, digests: Mapping[str, str]) -> None:
         """Declare the artifact complete: write `.artifact.sha256` and remove everything else that is ours.
@@ -220,14 +215,13 @@ class Volume:
         *,
         progress: Callable[[int], None] = lambda _: None,
         selected: Callable[[str], bool] = lambda _: True,
-        workers: int = 2,
     ) -> Verification:
         """Hash every selected file that the checksum file lists. Needs no lease, no network and no right to write.
 
         Damaged files are dated anew where that is allowed, so that the next run believes none of them. `progress`
         hears of bytes, from several threads. Raises IntegrityError if there is no readable checksum file.
         """
-        return verification.verify(self._files, progress=progress, selected=selected, workers=workers)
+        return verification.verify(self._files, progress=progress, selected=selected)
 
     def _held(self) -> _Session:
         if self._session is None:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from downloader.volume.partial import Partial
+
+TOGETHER = 3
+"""Files from which on one sync of everything is cheaper than a sync of each."""
 
 
 class Batch:
@@ -15,8 +21,10 @@ class Batch:
     One limit for all of them, so that a killed run loses the same few bytes whether it had one file open or fifty.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, sync_everything: Callable[[], bool]) -> None:
+        """`sync_everything` syncs all files at once, or tells that it cannot."""
         self._limit = limit
+        self._sync_everything = sync_everything
         self._waiting: dict[Partial, int] = {}
         self._lock = threading.Lock()
         self._flushing = threading.Lock()
@@ -34,11 +42,14 @@ class Batch:
             self._flushing.release()
 
     def flush(self) -> None:
-        """Flush every partial that has something waiting."""
+        """Flush every partial that has something waiting; several with one sync, where there is one for all."""
         with self._lock:
             partials = list(self._waiting)
-        for partial in partials:
-            partial.flush()
+        with ExitStack() as held:
+            waiting = [(partial, held.enter_context(partial.pending())) for partial in partials]
+            synced = len(waiting) >= TOGETHER and self._sync_everything()
+            for partial, spans in waiting:
+                partial.note(spans, synced=synced)
 
     def forget(self, partial: Partial) -> None:
         """Count a partial out: its bytes are in the journal, or it is gone."""

@@ -15,7 +15,6 @@ import re
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Algorithm, Mismatch
@@ -43,7 +42,6 @@ _ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r"}
 _ESCAPED = re.compile(r"\\(.?)", re.DOTALL)
 _CONTROL = re.compile(r"[\0-\x1f\x7f]")
 _LONGEST_PATH = 4096
-_NOTHING_SAID: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +86,7 @@ def fingerprint(manifest: Manifest, digests: Mapping[str, str]) -> str:
     return hashlib.sha256(facts.encode()).hexdigest()
 
 
-def render(
-    manifest: Manifest, digests: Mapping[str, str], date: datetime, proofs: Mapping[str, str] = _NOTHING_SAID
-) -> bytes:
+def render(manifest: Manifest, digests: Mapping[str, str], date: datetime, proofs: Mapping[str, str]) -> bytes:
     """Return the checksum file of a manifest, sorted by path. Raises KeyError if a file has no digest."""
     lines = [f"# source: {one_line(manifest.uri)}"]
     if manifest.revision:

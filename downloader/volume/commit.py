@@ -1,8 +1,8 @@
 """Giving files their final names, durably, and many at a time.
 
-The order is what makes it safe: bytes synced, then renamed, then the folders synced, then the ledger. Threads that
-commit at one moment share the syncs: the first does the work for all that are waiting. Many small files are synced by
-one call for the whole file system where that can be trusted: two to four times as fast as one by one on ext4.
+The order is what makes it safe: bytes synced, then renamed, then the folders synced, then the ledger. Many small files
+are synced by one call for the whole file system where that can be trusted: two to four times as fast as one by one on
+ext4.
 """
 
 from __future__ import annotations
@@ -33,8 +33,7 @@ class _Ticket:
         self.partial = partial
         self.sha256 = sha256
         self.proof = proof
-        self.done = False
-        self.error: BaseException | None = None
+        self.error: DownloadError | None = None
         self.entry: Entry | None = None
 
     def seal(self) -> None:
@@ -43,7 +42,7 @@ class _Ticket:
 
 
 class Committer:
-    """Commits for many threads.
+    """Commits for many threads, for one after the other.
 
     `alive` raises LeaseLost if it is known that the volume belongs to somebody else, `confirm` looks for certain.
     `before_first` runs once, before anything under a final name is changed. `is_ours` tells whether a path is a file
@@ -67,25 +66,10 @@ class Committer:
         self._before_first: Callable[[], None] | None = before_first
         self._is_ours = is_ours
         self._folders: set[str] = set()
-        self._lock = threading.Lock()
         self._working = threading.Lock()
-        self._waiting: list[_Ticket] = []
-
-    def commit(self, partial: Partial, sha256: str, proof: str) -> None:
-        """Return when the file has its final name for certain."""
-        ticket = _Ticket(partial, sha256, proof)
-        with self._lock:
-            self._waiting.append(ticket)
-        with self._working:
-            if not ticket.done:
-                with self._lock:
-                    batch, self._waiting = self._waiting, []
-                self._work(batch)
-        if ticket.error is not None:
-            raise ticket.error
 
     def commit_many(self, files: Iterable[tuple[Partial, str, str]]) -> None:
-        """Commit several files with one round of syncs. Raises the first error after the others are done."""
+        """Return when these files have their final names for certain. Raises the first error after that."""
         batch = [_Ticket(partial, sha256, proof) for partial, sha256, proof in files]
         if not batch:
             return
@@ -96,26 +80,17 @@ class Committer:
                 raise ticket.error
 
     def _work(self, batch: list[_Ticket]) -> None:
-        """Do what can be done; whatever a ticket fails of stays with it, and what stops the work stays with all."""
-        try:
-            self._sync_together([ticket.partial for ticket in batch])
-            _each(batch, _Ticket.seal)
-            self._prepare()
-            changed: set[str] = set()
-            _each(batch, lambda ticket: self._rename(ticket.partial, changed))
-            for folder in sorted(changed, reverse=True):  # what is inside before what it is in
-                self._files.sync_folder(folder)
-            finished = [ticket for ticket in batch if ticket.error is None]
-            self._ledger.add(ticket.entry for ticket in finished if ticket.entry is not None)
-            _each(finished, lambda ticket: ticket.partial.committed())
-        except BaseException as error:
-            for ticket in batch:
-                ticket.error = ticket.error or error
-            if not isinstance(error, DownloadError):
-                raise
-        finally:
-            for ticket in batch:
-                ticket.done = True
+        """Do what can be done: what one ticket fails of stays with it, what goes wrong for all of them is raised."""
+        self._sync_together([ticket.partial for ticket in batch])
+        _each(batch, _Ticket.seal)
+        self._prepare()
+        changed: set[str] = set()
+        _each(batch, lambda ticket: self._rename(ticket.partial, changed))
+        for folder in sorted(changed, reverse=True):  # what is inside before what it is in
+            self._files.sync_folder(folder)
+        finished = [ticket for ticket in batch if ticket.error is None]
+        self._ledger.add(ticket.entry for ticket in finished if ticket.entry is not None)
+        _each(finished, lambda ticket: ticket.partial.committed())
 
     def _sync_together(self, partials: list[Partial]) -> None:
         """Sync many files by one call, where there is one; those that are left sync themselves."""

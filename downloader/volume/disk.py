@@ -47,7 +47,6 @@ class Disk:
             self._root = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             self._shared = bool(os.fstat(self._root).st_mode & stat.S_ISGID)
         self._syncs_whole = filesystem.can_sync_whole(self._root)
-        self._file_mode: int | None = None
 
     @property
     def name(self) -> str:
@@ -57,12 +56,8 @@ class Disk:
         folder, name = split(path)
         with self._operation("creating", path), Folder(self._root, folder) as opened:
             handle = os.open(name, _FILE_FLAGS | os.O_RDWR | os.O_CREAT | os.O_EXCL, _FILE_MODE, dir_fd=opened)
-            if self._file_mode is None or self._shared:
-                mode = stat.S_IMODE(os.fstat(handle).st_mode)
-                if self._shared:
-                    mode |= _SHARED_FILE_BITS
-                    _change_mode(handle, mode)
-                self._file_mode = mode
+            if self._shared:
+                _change_mode(handle, stat.S_IMODE(os.fstat(handle).st_mode) | _SHARED_FILE_BITS)
             return handle
 
     def open(self, path: str, *, write: bool = False) -> int:
@@ -141,10 +136,6 @@ class Disk:
     def touch(self, handle: int, mtime_ns: int) -> None:
         with self._operation("dating a file of"):
             os.utime(handle, ns=(mtime_ns, mtime_ns))
-
-    def settle_mode(self, handle: int) -> None:
-        with self._operation("setting the mode of a file of"):
-            _change_mode(handle, self._file_mode or _FILE_MODE)
 
     def handle_stat(self, handle: int) -> Stat:
         with self._operation("looking at"):
@@ -258,7 +249,7 @@ def _make_ancestors(target: Path) -> None:
     if target.is_dir():
         return
     _make_ancestors(target.parent)
-    target.mkdir(_FOLDER_MODE)
+    target.mkdir(_FOLDER_MODE, exist_ok=True)  # another process may make it at this moment
     mode = target.stat().st_mode
     if mode & stat.S_ISGID:
         target.chmod(stat.S_IMODE(mode) | _SHARED_FOLDER_BITS)

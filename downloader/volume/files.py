@@ -99,9 +99,6 @@ class FileOperations(Protocol):
     def touch(self, handle: int, mtime_ns: int) -> None:
         """Set the time of the last change."""
 
-    def settle_mode(self, handle: int) -> None:
-        """Give a file that somebody else made the mode of a file that `create` made."""
-
     def handle_stat(self, handle: int) -> Stat:
         """Describe an open file."""
 

@@ -67,7 +67,7 @@ def boot_clock() -> float:
 
 
 class Lease:
-    """A lease that is held. Its heart beats in a daemon thread until `stop` or `release`."""
+    """A lease that is held. Its heart beats in a daemon thread until `release`."""
 
     def __init__(
         self, files: FileOperations, epoch: int, holder: Holder, ttl: float, clock: Callable[[], float]
@@ -109,16 +109,12 @@ class Lease:
         if self._lost is not None:
             raise self._error()
 
-    def stop(self) -> None:
-        """Stop the heartbeat without a look at the volume."""
-        self._stopped.set()
-
     def release(self) -> None:
         """Give the lease back, if it is still ours, and the folders if nothing is left in them.
 
         Raises nothing: a lease that stays is taken over like that of any dead process.
         """
-        self.stop()
+        self._stopped.set()
         try:
             with self._lock:
                 if self._lost is None and (handle := self._open_own()) is not None:

@@ -45,7 +45,7 @@ def others(files: FileOperations, folders: Iterable[str], now_ns: int) -> Iterat
 
 
 def ours(files: FileOperations, folder: str, identities: AbstractSet[str]) -> Iterator[Leftover]:
-    """Yield partials of content that the artifact does not have, and what other programs of ours did not finish."""
+    """Yield partials of content that the artifact does not have, and whatever else lies in a folder of partials."""
     for name, kind in files.scan(folder).items():
         found = _OURS.fullmatch(name)
         if kind is Kind.FOLDER:

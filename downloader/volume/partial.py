@@ -13,9 +13,8 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
-from downloader.artifact import Span
-from downloader.errors import IntegrityError, InternalError, VolumeError
-from downloader.volume.files import AlreadyThere, InTheWay, Kind, NotThere
+from downloader.errors import InternalError, VolumeError
+from downloader.volume.files import AlreadyThere, InTheWay, NotThere
 from downloader.volume.gate import Gate
 from downloader.volume.journal import Journal, load
 from downloader.volume.lease import WORK
@@ -23,14 +22,12 @@ from downloader.volume.removal import clear, discard
 from downloader.volume.spans import Spans
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from downloader.artifact import RemoteFile
+    from downloader.artifact import RemoteFile, Span
     from downloader.volume.batch import Batch
     from downloader.volume.files import FileOperations, Stat
 
-FOREIGN = ".foreign"
-"""How the name ends under which another program writes."""
 _ALIGNMENT = 4096
 _FORGET_EVERY = 32 << 20
 """Bytes read between two times that the page cache is told to drop them."""
@@ -41,7 +38,7 @@ _log = logging.getLogger(__name__)
 class Partial:
     """One file that is being fetched, or was left half-fetched. Several threads may write different spans at once.
 
-    `alive` raises LeaseLost once the volume belongs to somebody else. `commit` gives the file its final name.
+    `alive` raises LeaseLost once the volume belongs to somebody else. `Volume.commit_many` gives it its final name.
     """
 
     def __init__(
@@ -53,7 +50,6 @@ class Partial:
         journal_above: int,
         batch: Batch,
         alive: Callable[[], None],
-        commit: Callable[[Partial, str, str], None],
     ) -> None:
         self.file = file
         identity = file.identity
@@ -63,7 +59,6 @@ class Partial:
         self._folder = folder
         self._batch = batch
         self._alive = alive
-        self._commit = commit
         self._lock = threading.Lock()
         self._syncing = threading.RLock()
         self._journal_path = f"{folder}/{identity}.journal"
@@ -80,12 +75,6 @@ class Partial:
         self._use_direct = self._direct is not None
         if journalled and not self._use_direct:
             _log.debug("%s allows no direct writes", files.name)
-
-    @property
-    def done_bytes(self) -> int:
-        """Bytes that need not be fetched any more."""
-        with self._lock:
-            return self._spans.size
 
     def missing(self) -> list[Span]:
         """Return the spans that are still to be fetched, in order; those that touch are one."""
@@ -132,48 +121,28 @@ class Partial:
 
     def flush(self) -> None:
         """Make what is complete survive a kill and a power loss. Does nothing for files without a journal."""
+        with self.pending() as spans:
+            self.note(spans, synced=False)
+
+    @contextlib.contextmanager
+    def pending(self) -> Iterator[Spans]:
+        """Hand out what is complete and in no journal yet, for `note`; nobody else syncs or closes meanwhile."""
         with self._syncing:
-            if self._journal is None or self._gate.is_shut:
-                return
             with self._lock:
                 pending, self._pending = self._pending, Spans()
             self._batch.forget(self)
-            if not pending:
-                return
+            yield pending
+
+    def note(self, spans: Spans, *, synced: bool) -> None:
+        """Sync, unless all has been `synced`, and write the spans into the journal. Within `pending`."""
+        if self._journal is None or self._gate.is_shut or not spans:
+            return
+        if self._broken or not synced:
             self._sync()
-            self._alive()
-            self._journal.append(pending)
-
-    def commit(self, sha256: str, proof: str = "") -> None:
-        """Give the file its final name, durably, and close it. Its digest must have been found right before.
-
-        `proof` names what its source had published of it. Calls from several threads at one time share their syncs.
-        """
-        self._commit(self, sha256, proof)
-
-    def adopt(self) -> None:
-        """Take over the whole file that another program wrote at `Volume.foreign_path(file)`.
-
-        Raises IntegrityError if it is not of the right size, VolumeError if it is no plain file of its own.
-        """
+        else:
+            self._files.forget(self._handle)
         self._alive()
-        foreign = f"{self._folder}/{self.file.identity}{FOREIGN}"
-        found = self._files.stat(foreign)
-        if found is None or found.kind is not Kind.FILE or found.links != 1:
-            raise VolumeError(f"{self.file.path}: the other program left no plain file at {foreign}")
-        if found.size != self.file.size:
-            raise IntegrityError(f"{self.file.path}: {found.size} bytes were written instead of {self.file.size}")
-        with self._syncing:
-            self._gate.drain()
-            self._close_handles()
-            discard(self._files, self._journal_path)
-            self._files.sync_folder(self._folder)
-            self._files.rename(foreign, self.path)
-            self._handle = self._files.open(self.path, write=True)
-            self._files.settle_mode(self._handle)
-            self._gate = Gate(self._close_handles)
-        self.complete(Span(0, self.file.size))
-        self.flush()
+        self._journal.append(spans)
 
     def discard(self) -> None:
         """Remove the partial: its bytes are worth nothing."""
@@ -218,6 +187,8 @@ class Partial:
             raise InternalError(f"{self.file.path}: {missing[0]} were never completed")
         with self._syncing:
             self._gate.drain()
+            if self._gate.is_shut:
+                raise InternalError(f"{self.file.path}: a partial was to get its name after it was closed")
             if self._unsynced or self._broken:
                 self._sync()
             return self._files.handle_stat(self._handle)

@@ -71,11 +71,6 @@ class Survey:
         return {holding.file.path: holding.sha256 or "" for holding in self.having(State.PROVED)}
 
     @property
-    def done_bytes(self) -> int:
-        """Bytes that need not be fetched."""
-        return sum(holding.done_bytes for holding in self.holdings)
-
-    @property
     def needed_bytes(self) -> int:
         """Room that the files take which are still to come."""
         return sum(holding.needed_bytes for holding in self.holdings)

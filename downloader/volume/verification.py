@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from downloader.volume.files import FileOperations
 
+_WORKERS = 2
 _LOST = "lost+found"
 """What the root of an ext4 file system always has."""
 _SECOND_NS = 1_000_000_000
@@ -64,7 +65,6 @@ def verify(
     *,
     progress: Callable[[int], None],
     selected: Callable[[str], bool],
-    workers: int,
 ) -> Verification:
     """Hash every selected file that `.artifact.sha256` lists. `progress` hears of bytes, from several threads.
 
@@ -79,7 +79,7 @@ def verify(
     checksums, written_ns = found
     # Filters choose from a folder: where there is but one file, they had no say in what was downloaded.
     paths = [path for path in checksums.files if selected(path) or len(checksums.files) == 1]
-    with ThreadPoolExecutor(workers, thread_name_prefix="verify") as pool:
+    with ThreadPoolExecutor(_WORKERS, thread_name_prefix="verify") as pool:
         found_damage = pool.map(lambda path: _examine(files, path, checksums.files[path], written_ns, progress), paths)
         damaged = tuple(filter(None, found_damage))
     broken = {damage.path for damage in damaged}

@@ -22,6 +22,7 @@ from downloader.wire.secure import SecureSocket
 if TYPE_CHECKING:
     from downloader.wire.address import Origin
     from downloader.wire.proxies import Proxies
+    from downloader.wire.tls import Trust
 
 ENDED = "the run has ended"
 FAR = 0.01
@@ -39,7 +40,7 @@ class Timeouts:
 class Pool:
     """Idle connections by origin. Usable from many threads; each connection is one thread's at a time."""
 
-    def __init__(self, tls: ssl.SSLContext, proxies: Proxies, timeouts: Timeouts) -> None:
+    def __init__(self, tls: Trust, proxies: Proxies, timeouts: Timeouts) -> None:
         self._tls = tls
         self._proxies = proxies
         self._timeouts = timeouts
@@ -132,11 +133,11 @@ class Pool:
             connection.set_tunnel(origin.host, origin.port, headers)
         try:
             connection.connect()
-            link = SecureSocket(connection.sock, self._tls, origin.host) if secure else None
+            link = SecureSocket(connection.sock, self._tls.context, origin.host) if secure else None
         except TimeoutError as error:
             connection.close()
             raise httpx2.ConnectTimeout("no connection within the time") from error
-        except (OSError, http.client.HTTPException, UnicodeError) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:
             # The last is a host name that cannot be one.
             connection.close()
             failure = httpx2.ProxyError if proxy and not isinstance(error, ssl.SSLError) else httpx2.ConnectError

@@ -89,10 +89,10 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     if SECONDS.fullmatch(text):
         return float(text)
     try:
-        moment = email.utils.parsedate_to_datetime(text)
-    except ValueError:
+        moment = email.utils.parsedate_to_datetime(text).timestamp()
+    except (ValueError, OverflowError):
         return None
-    return max(0.0, moment.timestamp() - time.time())
+    return max(0.0, moment - time.time())
 
 
 def translate(error: Exception, url: str) -> DownloadError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,31 +18,41 @@ SYSTEM_BUNDLE = "ca-certificates.crt"
 """What Debian calls the file with all certificates of its folder."""
 
 
-def trust(bundles: Iterable[Path] = (), *, verify: bool = True) -> ssl.SSLContext:
-    """Return a context that trusts the system's store, certifi's and each PEM file of `bundles`.
+class Trust:
+    """Whom we trust: the system's store, certifi's and each PEM file of `bundles`; everybody if not to `verify`.
 
-    Raises ConfigurationError when a bundle cannot be loaded. `verify=False` trusts everybody.
+    Raises ConfigurationError when one of the bundles cannot be loaded.
     """
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if not verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
+
+    def __init__(self, bundles: Iterable[Path] = (), *, verify: bool = True) -> None:
+        self._bundles = tuple(bundles)
+        self._verify = verify
+        if self._bundles:
+            _ = self.context  # what was given is to be right, whether this run needs it or not
+
+    @cached_property
+    def context(self) -> ssl.SSLContext:
+        """For connections to servers. Made when it is needed first: reading hundreds of certificates takes a while."""
+        context = ssl.create_default_context()
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if not self._verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+            return context
+        for bundle in (Path(certifi.where()), *self._bundles):
+            try:
+                context.load_verify_locations(bundle)
+            except (OSError, ssl.SSLError) as error:
+                hint = "it must be a readable PEM file with certificates"
+                raise ConfigurationError(f"the CA bundle {bundle} cannot be loaded: {error}", hint=hint) from error
         return context
-    for bundle in (Path(certifi.where()), *bundles):
-        try:
-            context.load_verify_locations(bundle)
-        except (OSError, ssl.SSLError) as error:
-            hint = "it must be a readable PEM file with certificates"
-            raise ConfigurationError(f"the CA bundle {bundle} cannot be loaded: {error}", hint=hint) from error
-    return context
 
 
 def merged(bundles: Iterable[Path] = ()) -> bytes:
-    """Return the PEM text of all whom `trust` trusts, for clients of others: they take one file instead of their own.
+    """Return the PEM text of all whom `Trust` trusts, for clients of others: they take one file instead of their own.
 
     Bytes, as there may be remarks in any encoding between the certificates. A bundle that is not there is left out:
-    `trust` has complained of it. Raises OSError when one cannot be read.
+    `Trust` has complained of it. Raises OSError when one cannot be read.
     """
     usual = ssl.get_default_verify_paths()
     system = usual.cafile or (usual.capath and f"{usual.capath}/{SYSTEM_BUNDLE}") or "/dev/null"

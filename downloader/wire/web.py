@@ -25,12 +25,12 @@ from downloader.wire.refusal import Refusal, refuse, translate
 from downloader.wire.transport import SocketTransport
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from downloader.wire.address import Address
     from downloader.wire.exchange import Answer
     from downloader.wire.proxies import Proxies
+    from downloader.wire.tls import Trust
 
 MAX_REDIRECTS = 10
 MAX_REMEMBERED = 65_536
@@ -62,7 +62,7 @@ class Web:
 
     def __init__(
         self,
-        tls: ssl.SSLContext,
+        tls: Trust,
         proxies: Proxies,
         *,
         user_agent: str,

@@ -14,7 +14,7 @@ from tests.command import Result, environment, finish, model
 from tests.servers.blobs import Noise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 ENTRYPOINT = Path(__file__).parents[2] / "entrypoint.sh"
 NAMES = ("adapter-stage.sh", "adapter-reap.sh", "adapter-subtree-sync.sh")
@@ -124,14 +124,6 @@ def age(path: Path, seconds: float = HOUR) -> None:
     moment = time.time() - seconds
     for inner in [*path.rglob("*"), path]:
         os.utime(inner, (moment, moment), follow_symlinks=False)
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 20) -> None:
-    """Return as soon as it holds; fail if that takes too long."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.005)
 
 
 def whole(folder: Path) -> bool:

@@ -9,6 +9,7 @@ import pytest
 from downloader.config.adapters import AdapterReapSettings, AdapterStageSettings, AdapterSyncSettings
 from downloader.errors import ConfigurationError
 from tests.adapters.doors import SERVICE, Doors, age
+from tests.command import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -121,7 +122,7 @@ def test_a_list_that_got_lost_removes_nothing_at_all(doors: Doors) -> None:
     before = doors.snapshot()
     for door, variable in (("adapter-reap.sh", "KEEP_SERVICE_IDS"), ("adapter-subtree-sync.sh", "KEEP_ADAPTER_PATHS")):
         process = doors.start(door, SERVICE_ID=SERVICE)
-        _, stderr = process.communicate(timeout=30)
+        _, stderr = process.communicate(timeout=PATIENCE)
         assert process.returncode == 78
         assert f"{variable} is not set" in stderr
     assert doors.snapshot() == before
@@ -168,6 +169,6 @@ def test_a_sync_goes_through_no_symlink_that_somebody_has_planted(doors: Doors, 
 
 def test_the_doors_are_no_commands_for_people(doors: Doors) -> None:
     process = doors.start("artifact-downloader", "--help")
-    stdout, _ = process.communicate(timeout=30)
+    stdout, _ = process.communicate(timeout=PATIENCE)
     assert "download" in stdout
     assert "adapter" not in stdout

@@ -15,9 +15,10 @@ import pytest
 from downloader.adapters.disk import AdapterDisk
 from downloader.adapters.reap import Reaper
 from downloader.config.adapters import AdapterReapSettings
-from tests.adapters.doors import HOUR, SERVICE, Doors, age, eventually
+from tests.adapters.doors import HOUR, SERVICE, Doors, age
 from tests.command import content, finish
 from tests.servers.faults import Stall
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -191,7 +192,7 @@ def test_what_a_killed_stage_of_a_living_service_has_left_is_removed(hub: Hub, d
     hub.create("org/lora").commit({"adapter.safetensors": bytes(3 << 20)})
     hub.faults.add(Stall(), route="cdn", offset=1 << 20)
     process = doors.start_stage("hf://org/lora", HF_ENDPOINT=hub.endpoint, AIM_DOWNLOADER_PROTOCOL="HTTP")
-    eventually(lambda: bool(list(doors.disk.glob(".staging/*/*/adapter.*/.downloading"))))
+    assert eventually(lambda: bool(list(doors.disk.glob(".staging/*/*/adapter.*/.downloading"))))
     doors.reap(SERVICE, "0")
     assert doors.leftovers() != [], "it works"
     os.killpg(process.pid, signal.SIGKILL)

@@ -13,10 +13,11 @@ from downloader.adapters.disk import AdapterDisk
 from downloader.adapters.layout import Place
 from downloader.adapters.simulation import simulate
 from downloader.adapters.stage import Staging
-from tests.adapters.doors import FILES, SERVICE, Doors, age, eventually, whole
+from tests.adapters.doors import FILES, SERVICE, Doors, age, whole
 from tests.command import content, finish, model
 from tests.servers.blobs import Noise
 from tests.servers.faults import Stall, Trickle
+from tests.waiting import AT_LAST, eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +42,7 @@ def test_a_retry_of_the_job_fetches_only_the_rest(hub: Hub, doors: Doors, signum
     doors.extra = {"HF_ENDPOINT": hub.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER"}
     hub.faults.add(Trickle(rate=100_000), route="cdn", offset=50 << 20)
     process = doors.start_stage("hf://org/big")
-    eventually(lambda: hub.log.sent("cdn") > 48 << 20 and journalled(doors) > 0)
+    assert eventually(lambda: hub.log.sent("cdn") > 48 << 20 and journalled(doors) > 0)
     process.send_signal(signum)
     result = finish(process)
     assert result.status == (143 if signum is signal.SIGTERM else -9)
@@ -49,11 +50,12 @@ def test_a_retry_of_the_job_fetches_only_the_rest(hub: Hub, doors: Doors, signum
         assert not list(doors.disk.glob(".staging/*")), "staging is removed on every exit"
     assert not doors.live.exists()
     hub.faults.clear()
-    kept, before = journalled(doors), hub.log.sent("cdn")
+    hub.log.clear()
+    kept = journalled(doors)
     result = doors.stage("hf://org/big")
     assert result.status == 0, result.stderr
     assert (doors.live / "lora/adapter_model.safetensors").read_bytes() == data.bytes()
-    assert hub.log.sent("cdn") - before == BIG - kept < BIG
+    assert eventually(lambda: hub.log.sent("cdn") == BIG - kept < BIG)
     assert "an earlier pod" in result.stderr
     assert doors.leftovers() == []
 
@@ -93,9 +95,9 @@ def test_two_pods_of_one_job_take_turns(source: str, hub: Hub, doors: Doors) -> 
 def test_what_a_dead_pod_held_inside_its_download_is_not_waited_for(source: str, doors: Doors) -> None:
     doors.plant(f".staging/{SERVICE}/lora.job-1/adapter.1/.downloading/lease.7")
     started = time.monotonic()
-    result = doors.stage(source, AIM_LEASE_TTL="60")
+    result = doors.stage(source, AIM_LEASE_TTL="600")
     assert result.status == 0, result.stderr
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < AT_LAST
 
 
 def test_a_folder_that_is_taken_away_during_the_wait_for_it_is_made_anew(tmp_path: Path) -> None:

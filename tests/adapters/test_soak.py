@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from tests.adapters.doors import SERVICE, Doors, age
 from tests.adapters.reader import Reader, versioned
 from tests.command import finish
+from tests.waiting import AT_LAST, eventually
 
 if TYPE_CHECKING:
     import subprocess
@@ -67,6 +68,10 @@ def test_no_live_adapter_is_lost_or_half_whoever_is_killed(hub: Hub, doors: Door
     repository = hub.create("org/lora")
     repository.commit(versioned(1))
     doors.extra = {"HF_ENDPOINT": hub.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HTTP"}
+
+    def enough() -> bool:
+        return len(reader.versions["lora-a"]) > 1 and {0, -signal.SIGKILL} <= set(chaos.ended)
+
     for adapter in ("lora-a", "lora-b"):
         assert doors.stage("hf://org/lora", adapter).status == 0
 
@@ -90,13 +95,11 @@ def test_no_live_adapter_is_lost_or_half_whoever_is_killed(hub: Hub, doors: Door
         chaos.repeat(6, sync, 0)
         chaos.repeat(7, reap, 0)
         time.sleep(SECONDS)
+        assert eventually(enough, 2 * AT_LAST)
         chaos.end()
     assert chaos.problems == []
     assert reader.wrong == []
     assert reader.absent.keys() <= {"undeclared"}
-    assert len(reader.versions["lora-a"]) > 1
-    assert -signal.SIGKILL in chaos.ended
-    assert 0 in chaos.ended
 
     age(doors.disk)  # leases say for half an hour that somebody may live who does not
     result = doors.reap(f"{SERVICE},{OTHER}")

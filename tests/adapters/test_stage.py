@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from downloader.adapters.disk import AdapterDisk
-from tests.adapters.doors import FILES, SERVICE, Doors, eventually, whole
+from tests.adapters.doors import FILES, SERVICE, Doors, whole
 from tests.adapters.killed import Ext4, Nfs, stage
 from tests.command import content, finish, model
 from tests.servers.faults import Stall
 from tests.servers.s3 import new_bucket, upload
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -136,7 +137,7 @@ def test_what_the_hub_tool_leaves_in_folders_is_no_part_of_an_adapter(s3: S3Serv
 def test_a_staged_symlink_is_refused(source: str, hub: Hub, doors: Doors) -> None:
     hub.faults.add(Stall(seconds=2), route="cdn", offset=1 << 20)
     process = doors.start_stage(source)
-    eventually(lambda: bool(list(doors.disk.glob(".staging/*/*/adapter.*/.downloading"))))
+    assert eventually(lambda: bool(list(doors.disk.glob(".staging/*/*/adapter.*/.downloading"))))
     (next(doors.disk.glob(".staging/*/*/adapter.*")) / "sneaky").symlink_to("/etc/passwd")
     result = finish(process)
     assert result.status == 74
@@ -193,6 +194,14 @@ def test_no_status_is_patched(source: str, doors: Doors, kubernetes: KubernetesS
     assert result.status == 0, result.stderr
     assert kubernetes.exchanges == []
     assert "warning" not in result.stderr
+
+
+def test_the_termination_message_tells_how_far_it_came(source: str, doors: Doors) -> None:
+    message = doors.folder / "termination"
+    message.touch()
+    result = doors.stage(source + "-nowhere", AIM_TERMINATION_LOG=str(message))
+    assert result.status == 66, result.stderr
+    assert f": {source}-nowhere: not listed, " in message.read_text()
 
 
 def test_a_simulated_adapter_needs_no_network(doors: Doors) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.benchmarks.measure import Score
 
 
-def table(files: Files, scores: Mapping[str, Score], *, ours: str = OURS) -> str:
+def table(files: Files, scores: Mapping[str, Score]) -> str:
     """Return a case as Markdown, the fastest first, those that could not take part last."""
     lines = [
         "| contender | wall s (median) | MiB/s | files/s | spread s | CPU s/GiB | peak MiB | ours / it |",
@@ -23,7 +23,7 @@ def table(files: Files, scores: Mapping[str, Score], *, ours: str = OURS) -> str
     ]
     done = {name: score for name, score in scores.items() if score.runs}
     for name, score in sorted(done.items(), key=lambda item: item[1].wall):
-        ratio = f"{done[ours].wall / score.wall:.2f}" if ours in done else "-"
+        ratio = f"{done[OURS].wall / score.wall:.2f}" if OURS in done else "-"
         lines.append(
             f"| {name} | {score.wall:.2f} "
             f"| {files.size / MIB / score.wall:.0f} | {len(files.digests) / score.wall:,.0f} "
@@ -35,15 +35,13 @@ def table(files: Files, scores: Mapping[str, Score], *, ours: str = OURS) -> str
     return "\n".join(lines) + "\n"
 
 
-def ratios(
-    files: Files, scores: Mapping[str, Score], *, ours: str = OURS, aside: Collection[str] = ()
-) -> dict[str, float]:
+def ratios(files: Files, scores: Mapping[str, Score], *, aside: Collection[str] = ()) -> dict[str, float]:
     """Return our wall time divided by each other's and by the best one's; `aside` names those that are no peers."""
-    if not scores[ours].runs:
+    if not scores[OURS].runs:
         return {}
-    mine = scores[ours].wall
-    peers = [name for name in scores if name != ours and name not in aside]
-    values = {f"wall / {name}": mine / score.wall for name, score in scores.items() if score.runs and name != ours}
+    mine = scores[OURS].wall
+    peers = [name for name in scores if name != OURS and name not in aside]
+    values = {f"wall / {name}": mine / score.wall for name, score in scores.items() if score.runs and name != OURS}
     if (fastest := best(scores, peers)) is not None:
         values["wall / best peer"] = mine / fastest
     values["files/s"] = len(files.digests) / mine

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -20,6 +21,7 @@ from tests.servers.faults import (
     Fault,
     Flip,
     HangUp,
+    Held,
     IgnoreRange,
     Misdeclare,
     Reset,
@@ -28,6 +30,7 @@ from tests.servers.faults import (
     too_many_requests,
     web_page,
 )
+from tests.waiting import AT_LAST, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +39,9 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 EVER = float("inf")
+SOON = {"STALL_TIMEOUT": "4"}
+"""How soon a run switches that hangs; where it does not, a busy machine must not be taken for a fault that hangs."""
+HANG = Silence, Stall
 FILES = {
     "config.json": b'{"model_type": "test"}',
     "model-00001-of-00002.safetensors": Noise(40 * MIB, seed=21).bytes(),
@@ -46,7 +52,7 @@ XET_BYTES = 49 * MIB + 1
 
 @dataclass(frozen=True)
 class Broken:
-    """A fault on one of Xet's routes, and a word of the reason that must be given for switching."""
+    """A fault on one of Xet's routes, and a pattern in the reason that must be given for switching."""
 
     route: str
     fault: Fault
@@ -71,11 +77,17 @@ BROKEN = {
     "the transfer host cuts each body": Broken("xorb", Cut(after=MIB), "broke"),
     "the transfer host promises too little": Broken("xorb", Misdeclare(by=-1000), "Xet's storage"),
     "the transfer host ignores ranges": Broken("xorb", IgnoreRange(), "Xet"),
-    "the transfer host serves a wrong byte": Broken("xorb", Flip(), "sha256", offset=5 * MIB),
+    "the transfer host serves a wrong byte": Broken("xorb", Flip(), "sha256|damaged", offset=5 * MIB),
     "there is no token endpoint, as on a mirror": Broken("token", Answer(404), "gives no Xet token"),
     "the token endpoint is overloaded": Broken("token", Answer(503), "Xet token"),
     "the token endpoint hangs": Broken("token", Silence(), "Xet token"),
     "the token endpoint answers with a web page": Broken("token", web_page(), "makes no sense"),
+    "a token is good for ever": Broken(
+        "token", Answer(200, {}, b'{"casUrl": "http://cas", "accessToken": "x", "exp": 1e999}'), "makes no sense"
+    ),
+    "the token endpoint answers with JSON of any depth": Broken(
+        "token", Answer(200, {}, b"[" * 60_000), "makes no sense"
+    ),
 }
 
 PASSING = {
@@ -95,7 +107,7 @@ def model_hub(hub: Hub) -> Hub:
 
 
 def settings(hub: Hub, tmp_path: Path, **more: str) -> dict[str, str]:
-    defaults = {"AIM_DOWNLOADER_PROTOCOL": "XET,HTTP", "HF_HOME": str(tmp_path / "scratch"), "STALL_TIMEOUT": "2.5"}
+    defaults = {"AIM_DOWNLOADER_PROTOCOL": "XET,HTTP", "HF_HOME": str(tmp_path / "scratch")}
     return {"HF_ENDPOINT": hub.endpoint, **defaults, **more}
 
 
@@ -105,16 +117,18 @@ def test_files_come_over_xet_and_the_others_over_http_in_the_same_attempt(model_
     assert model(tmp_path / "t") == FILES
     assert "switching" not in result.stderr
     assert model_hub.log.sent("cdn") == 0
-    assert XET_BYTES <= model_hub.log.sent("xorb") < XET_BYTES * 1.02
+    assert eventually(lambda: model_hub.log.sent("xorb") >= XET_BYTES)
+    assert model_hub.log.sent("xorb") < XET_BYTES * 1.02
     assert not model_hub.log.records("telemetry")
     assert not any((tmp_path / "scratch").iterdir())
     assert not model_hub.leaks
 
 
 def test_tokens_and_addresses_that_run_out_are_renewed(model_hub: Hub, tmp_path: Path) -> None:
-    model_hub.xet.tokens.lifetime = 1
-    model_hub.xet.urls.lifetime = 1
-    result = run("download", "hf://org/model", tmp_path / "t", extra=settings(model_hub, tmp_path))
+    model_hub.xet.tokens.lifetime = 2
+    model_hub.xet.urls.lifetime = 2
+    extra = settings(model_hub, tmp_path, AIM_BANDWIDTH="12M")  # so that the files take longer than that
+    result = run("download", "hf://org/model", tmp_path / "t", extra=extra)
     assert result.status == 0, result.stderr
     assert "switching" not in result.stderr
 
@@ -130,12 +144,13 @@ def test_the_older_reconstruction_interface_will_do(model_hub: Hub, tmp_path: Pa
 def test_the_run_switches_with_a_reason_when(sentence: str, model_hub: Hub, tmp_path: Path) -> None:
     row = BROKEN[sentence]
     model_hub.faults.add(row.fault, route=row.route, offset=row.offset, times=row.times)
-    result = run("download", "hf://org/model", tmp_path / "t", extra=settings(model_hub, tmp_path))
+    patience = SOON if isinstance(row.fault, HANG) else {}
+    result = run("download", "hf://org/model", tmp_path / "t", extra=settings(model_hub, tmp_path, **patience))
     assert result.status == 0, result.stderr
     assert model(tmp_path / "t") == FILES
     switch = next(line for line in result.stderr.splitlines() if "switching to HTTP" in line)
     # hf_xet swallows its own error now and then: then all that can be told is that its storage broke off.
-    assert row.reason.lower() in switch.lower() or "broke off" in switch
+    assert re.search(f"{row.reason}|broke off", switch, re.IGNORECASE)
 
 
 @pytest.mark.parametrize("sentence", PASSING)
@@ -166,16 +181,16 @@ def test_a_storage_that_cannot_be_reached_costs_seconds(
 ) -> None:
     break_it(model_hub)
     began = time.monotonic()
-    extra = settings(model_hub, tmp_path, STALL_TIMEOUT="60")
+    extra = settings(model_hub, tmp_path, STALL_TIMEOUT="600")
     result = run("download", "hf://org/model", tmp_path / "t", extra=extra)
     assert result.status == 0, result.stderr
     assert model(tmp_path / "t") == FILES
-    assert time.monotonic() - began < 25
+    assert time.monotonic() - began < AT_LAST
 
 
 def test_what_xet_finished_stays_and_is_not_fetched_again(model_hub: Hub, tmp_path: Path) -> None:
     model_hub.faults.add(Stall(), route="xorb", offset=30 * MIB, times=EVER)
-    result = run("download", "hf://org/model", tmp_path / "t", extra=settings(model_hub, tmp_path))
+    result = run("download", "hf://org/model", tmp_path / "t", extra=settings(model_hub, tmp_path, **SOON))
     assert result.status == 0, result.stderr
     assert model(tmp_path / "t") == FILES
     assert model_hub.log.sent("cdn") < XET_BYTES - 8 * MIB
@@ -183,7 +198,7 @@ def test_what_xet_finished_stays_and_is_not_fetched_again(model_hub: Hub, tmp_pa
 
 def test_what_http_left_half_way_is_finished_by_xet(model_hub: Hub, tmp_path: Path) -> None:
     model_hub.faults.add(Stall(), route="cdn", offset=25 * MIB, times=EVER)
-    extra = settings(model_hub, tmp_path, AIM_DOWNLOADER_PROTOCOL="HTTP,XET")
+    extra = settings(model_hub, tmp_path, **SOON, AIM_DOWNLOADER_PROTOCOL="HTTP,XET")
     result = run("download", "hf://org/model", tmp_path / "t", extra=extra)
     assert result.status == 0, result.stderr
     assert model(tmp_path / "t") == FILES
@@ -209,8 +224,7 @@ def children(pid: int) -> list[int]:
 
 
 def wait_for_child(process: subprocess.Popen[str], hub: Hub, received: int) -> int:
-    while hub.log.sent("xorb") < received:
-        time.sleep(0.005)
+    assert eventually(lambda: hub.log.sent("xorb") >= received)
     return children(process.pid)[0]
 
 
@@ -230,11 +244,8 @@ def test_no_child_outlives_the_run(model_hub: Hub, tmp_path: Path, signum: signa
     process = start("download", "hf://org/model", tmp_path / "t", extra=settings(model_hub, tmp_path))
     child = wait_for_child(process, model_hub, 20 * MIB)
     process.send_signal(signum)
-    finish(process, timeout=10)
-    deadline = time.monotonic() + 5
-    while Path(f"/proc/{child}").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not Path(f"/proc/{child}").exists()
+    finish(process)
+    assert eventually(lambda: not Path(f"/proc/{child}").exists())
 
 
 def test_a_broken_wheel_is_named_and_passed_over(model_hub: Hub, tmp_path: Path) -> None:
@@ -259,11 +270,13 @@ def test_a_full_volume_ends_the_run_instead_of_switching(model_hub: Hub, tmp_pat
     target = tmp_path / "t"
     target.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=52m", "none", str(target)], check=True)
+    held = Held()
+    model_hub.faults.add(held, route="xorb", times=EVER)
     try:
         process = start("download", "hf://org/model", target, extra=settings(model_hub, tmp_path))
-        while not list(target.glob(".downloading/parts.*/*.part")):
-            time.sleep(0.002)
+        assert eventually(lambda: bool(list(target.glob(".downloading/parts.*/*.part"))))
         (target / "somebody-elses").write_bytes(bytes(30 * MIB))
+        held.go_on.set()
         result = finish(process)
     finally:
         subprocess.run(["umount", str(target)], check=True)

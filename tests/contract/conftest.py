@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from tests.servers.kubernetes import KubernetesServer
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _client() -> None:
+    """What a reporter's thread imports first: on a busy machine that alone may outlast the patience of a test."""
+    import downloader.reporters.kubernetes.client  # noqa: F401, PLC0415
+
+
 @pytest.fixture
 def api(kubernetes: KubernetesServer) -> KubernetesServer:
     """An API server that has the AIMArtifact `llama`."""

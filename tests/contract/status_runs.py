@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from downloader.artifact import Phase, Protocol, Snapshot
 from downloader.reporters.kubernetes import ClusterAccess, KubernetesReporter
 from downloader.reporters.kubernetes.cadence import Cadence
+from tests.waiting import AT_LAST
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.servers.kubernetes import KubernetesServer
 
 GIB = 1 << 30
@@ -34,8 +32,8 @@ NUMBERS = [replace(DOWNLOADING, done_bytes=GIB + step) for step in range(1, 200)
 """Snapshots in which nothing but numbers changes."""
 
 
-def report_to(access: ClusterAccess, patience: float = 5) -> KubernetesReporter:
-    """Return a reporter that waits shorter than in earnest after the first trouble."""
+def report_to(access: ClusterAccess, patience: float = AT_LAST) -> KubernetesReporter:
+    """Return a reporter that waits shorter than in earnest after the first trouble, and longer for an answer."""
     return KubernetesReporter(access, cadence=Cadence(access.interval, first_pause=0.1), patience=patience)
 
 
@@ -45,10 +43,3 @@ def wait(api: KubernetesServer, **expected: Any) -> None:
 
 def statuses(api: KubernetesServer) -> list[int | None]:
     return [exchange.status for exchange in api.exchanges]
-
-
-def until(condition: Callable[[], bool], seconds: float = 5) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true"
-        time.sleep(0.01)

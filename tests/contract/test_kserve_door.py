@@ -17,13 +17,13 @@ import yaml
 from downloader.config import Settings
 from downloader.config.page import SECTIONS
 from downloader.config.variables import documented
-from tests.command import content, environment, model, run
-from tests.servers.broken import BrokenWeb
+from tests.command import PATIENCE, content, environment, model, run
 from tests.servers.s3 import fill_bucket, new_bucket
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
+    from tests.servers.broken import BrokenWeb
     from tests.servers.certificates import Authority
     from tests.servers.hub import Hub
     from tests.servers.s3 import S3Server
@@ -48,12 +48,6 @@ def packed(files: Mapping[str, bytes]) -> bytes:
 ARCHIVE = packed(FILES)
 
 
-@pytest.fixture
-def server() -> Iterator[BrokenWeb]:
-    with BrokenWeb() as web:
-        yield web
-
-
 def test_a_revision_of_the_hub_goes_into_its_folder_beside_what_is_there(hub: Hub, tmp_path: Path) -> None:
     repository = hub.create("org/model")
     sha = repository.commit(FILES)
@@ -65,10 +59,10 @@ def test_a_revision_of_the_hub_goes_into_its_folder_beside_what_is_there(hub: Hu
 
 
 def test_pairs_are_brought_one_after_the_other_each_into_its_own_folder(
-    hub: Hub, server: BrokenWeb, tmp_path: Path
+    hub: Hub, own_web: BrokenWeb, tmp_path: Path
 ) -> None:
     hub.create("org/model").commit(FILES)
-    url = server.put("adapter.tar.gz", packed({"adapter.bin": b"small"}))
+    url = own_web.put("adapter.tar.gz", packed({"adapter.bin": b"small"}))
     first, second = tmp_path / "models/base", tmp_path / "models/adapter"
     result = run("kserve", "hf://org/model", first, url, second, extra={"HF_ENDPOINT": hub.endpoint})
     assert result.status == 0, result.stderr
@@ -76,14 +70,23 @@ def test_pairs_are_brought_one_after_the_other_each_into_its_own_folder(
     assert model(second) == {"adapter.bin": b"small"}
 
 
-def test_the_first_pair_that_fails_ends_it(server: BrokenWeb, tmp_path: Path) -> None:
-    good = server.put("good.bin", b"bytes")
-    pairs = (good, tmp_path / "a", server.url("nowhere.bin"), tmp_path / "b", good, tmp_path / "c")
+def test_the_first_pair_that_fails_ends_it(own_web: BrokenWeb, tmp_path: Path) -> None:
+    good = own_web.put("good.bin", b"bytes")
+    pairs = (good, tmp_path / "a", own_web.url("nowhere.bin"), tmp_path / "b", good, tmp_path / "c")
     result = run("kserve", *pairs)
     assert result.status == 66, result.stderr
     assert "nowhere.bin" in result.last_line
     assert model(tmp_path / "a") == {"good.bin": b"bytes"}
     assert not (tmp_path / "c").exists()
+
+
+def test_the_termination_message_tells_how_far_it_came(server: BrokenWeb, tmp_path: Path) -> None:
+    message = tmp_path / "termination"
+    message.touch()
+    run("kserve", server.url("nowhere.bin"), tmp_path / "a", extra={"AIM_TERMINATION_LOG": str(message)})
+    assert re.fullmatch(
+        rf"failed \(exit status 66\): .*: {server.url('nowhere.bin')}: not listed, [0-9.]+ s", message.read_text()
+    )
 
 
 @pytest.mark.parametrize(
@@ -133,18 +136,18 @@ def test_an_archive_among_other_files_stays_one(s3: S3Server, tmp_path: Path) ->
     assert model(tmp_path) == {"model.tar.gz": ARCHIVE, "config.json": b"{}"}
 
 
-def test_no_other_door_unpacks_anything_and_kserve_unpacks_what_they_left(server: BrokenWeb, tmp_path: Path) -> None:
-    url = server.put("model.tar.gz", ARCHIVE)
+def test_no_other_door_unpacks_anything_and_kserve_unpacks_what_they_left(own_web: BrokenWeb, tmp_path: Path) -> None:
+    url = own_web.put("model.tar.gz", ARCHIVE)
     assert run("download", url, tmp_path).status == 0
     assert model(tmp_path) == {"model.tar.gz": ARCHIVE}
-    fetched = len(server.log.records(method="GET"))
+    fetched = len(own_web.log.records(method="GET"))
     assert run("kserve", url, tmp_path).status == 0
     assert model(tmp_path) == FILES
-    assert len(server.log.records(method="GET")) == fetched
+    assert len(own_web.log.records(method="GET")) == fetched
 
 
-def test_a_hostile_archive_ends_the_run_and_leaves_no_file_of_its_own(server: BrokenWeb, tmp_path: Path) -> None:
-    url = server.put("model.tar.gz", packed({"ok.txt": b"", "../evil.txt": b"evil"}))
+def test_a_hostile_archive_ends_the_run_and_leaves_no_file_of_its_own(own_web: BrokenWeb, tmp_path: Path) -> None:
+    url = own_web.put("model.tar.gz", packed({"ok.txt": b"", "../evil.txt": b"evil"}))
     result = run("kserve", url, tmp_path / "models")
     assert result.status == 78, result.stderr
     assert "is refused" in result.last_line
@@ -153,8 +156,8 @@ def test_a_hostile_archive_ends_the_run_and_leaves_no_file_of_its_own(server: Br
 
 
 @pytest.mark.parametrize("headers", [f'{{"Authorization": "Bearer {WORD}"}}', f'{{"authorization": "Bearer {WORD}"}}'])
-def test_the_headers_of_a_host_let_us_in_and_are_never_shown(server: BrokenWeb, tmp_path: Path, headers: str) -> None:
-    url = server.put("model.bin", b"bytes", authorization=f"Bearer {WORD}")
+def test_the_headers_of_a_host_let_us_in_and_are_never_shown(own_web: BrokenWeb, tmp_path: Path, headers: str) -> None:
+    url = own_web.put("model.bin", b"bytes", authorization=f"Bearer {WORD}")
     extra = {"127.0.0.1-headers": headers, "AIM_HTTP_HEADERS": '{"Authorization": "Bearer of-somebody-else"}'}
     result = run("--log-level", "debug", "kserve", url, tmp_path, extra=extra)
     assert result.status == 0, result.stderr
@@ -162,10 +165,10 @@ def test_the_headers_of_a_host_let_us_in_and_are_never_shown(server: BrokenWeb, 
     assert model(tmp_path) == {"model.bin": b"bytes"}
 
 
-def test_the_headers_of_another_host_are_not_sent(server: BrokenWeb, tmp_path: Path) -> None:
-    url = server.put("model.bin", b"bytes")
+def test_the_headers_of_another_host_are_not_sent(own_web: BrokenWeb, tmp_path: Path) -> None:
+    url = own_web.put("model.bin", b"bytes")
     assert run("kserve", url, tmp_path, extra={"localhost-headers": '{"X-Key": "secret"}'}).status == 0
-    assert not any("x-key" in record.request.headers for record in server.log.records())
+    assert not any("x-key" in record.request.headers for record in own_web.log.records())
 
 
 def test_malformed_headers_are_named_without_their_value(tmp_path: Path) -> None:
@@ -243,13 +246,13 @@ def test_an_s3_service_is_found_by_its_kserve_names(s3: S3Server, tmp_path: Path
     assert model(tmp_path) == {"model.bin": b"bytes"}
 
 
-def test_the_script_behind_every_door_knows_it_by_its_name(server: BrokenWeb, tmp_path: Path) -> None:
+def test_the_script_behind_every_door_knows_it_by_its_name(own_web: BrokenWeb, tmp_path: Path) -> None:
     door = tmp_path / "initializer-entrypoint"
     door.symlink_to(ROOT / "entrypoint.sh")
     programs = Path(sys.executable).parent
     clean = environment({"PATH": f"{programs}:{os.environ['PATH']}"})
-    command: list[str | Path] = [door, server.put("model.tgz", ARCHIVE), tmp_path / "models"]
-    done = subprocess.run(command, env=clean, capture_output=True, text=True, check=False, timeout=40)
+    command: list[str | Path] = [door, own_web.put("model.tgz", ARCHIVE), tmp_path / "models"]
+    done = subprocess.run(command, env=clean, capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     assert model(tmp_path / "models") == FILES
 

@@ -12,17 +12,8 @@ import pytest
 
 from downloader.errors import Category
 from tests.contract.operator_log import BOTH_STATES, filed
-from tests.contract.status_runs import (
-    DONE,
-    DOWNLOADING,
-    LISTING,
-    NUMBERS,
-    VERIFYING,
-    report_to,
-    statuses,
-    until,
-    wait,
-)
+from tests.contract.status_runs import DONE, DOWNLOADING, LISTING, NUMBERS, VERIFYING, report_to, statuses, wait
+from tests.waiting import AT_LAST, eventually
 
 if TYPE_CHECKING:
     from downloader.reporters.kubernetes import ClusterAccess, KubernetesReporter
@@ -37,7 +28,7 @@ def test_a_refusal_is_told_once_and_not_asked_for_again_soon(
     api.answer(status)
     reporter = report_to(access)
     reporter.report(LISTING)
-    until(lambda: bool(caplog.records))
+    assert eventually(lambda: bool(caplog.records))
     for snapshot in (DOWNLOADING, VERIFYING, *NUMBERS):
         reporter.report(snapshot)
     reporter.close(DONE)
@@ -54,7 +45,7 @@ def test_an_object_that_was_deleted_is_no_trouble(
     wait(api, progress={"percentage": 25})
     api.delete_artifact("models", "llama")
     reporter.report(VERIFYING)
-    until(lambda: "is gone" in caplog.text)
+    assert eventually(lambda: "is gone" in caplog.text)
     reporter.close(DONE)
 
     assert statuses(api) == [200, 404, 404]
@@ -70,7 +61,7 @@ def test_no_warning_can_be_taken_for_the_reason_of_a_failed_download(
     snapshot = DOWNLOADING if isinstance(trouble, int) else replace(DOWNLOADING, attempt=1 << 40)
     reporter = report_to(access)
     reporter.report(snapshot)
-    until(lambda: any(record.name.startswith("downloader") for record in caplog.records))
+    assert eventually(lambda: any(record.name.startswith("downloader") for record in caplog.records))
     api.behave()
     reporter.close(DONE)
 
@@ -86,7 +77,7 @@ def test_a_pod_without_its_files_runs_all_the_same(
     (access.service_account / missing).unlink()
     reporter = report_to(access, patience=1)
     reporter.report(DOWNLOADING)
-    until(lambda: bool(caplog.records))
+    assert eventually(lambda: bool(caplog.records))
     reporter.close(DONE)
 
     (warning,) = [record.getMessage() for record in caplog.records]
@@ -101,7 +92,7 @@ def test_the_token_gets_into_no_log_at_any_level(
     api.answer(500, times=1)
     reporter = report_to(access)
     reporter.report(DOWNLOADING)
-    api.wait_for(lambda: len(api.exchanges) == 1)
+    api.wait_for(lambda: len(api.exchanges) >= 1)
     reporter.close(DONE)
 
     assert api.exchanges[-1].request.headers["authorization"] == f"Bearer {pod.token}"
@@ -131,8 +122,8 @@ def test_a_hanging_server_neither_blocks_a_report_nor_holds_up_the_end_for_long(
     reported = time.monotonic()
     reporter.close(DONE)
 
-    assert reported - started < 1
-    assert time.monotonic() - reported < 3
+    assert reported - started < AT_LAST
+    assert time.monotonic() - reported < AT_LAST
 
 
 def test_a_server_that_is_gone_does_not_hold_up_the_end_for_long(api: KubernetesServer, access: ClusterAccess) -> None:
@@ -140,14 +131,14 @@ def test_a_server_that_is_gone_does_not_hold_up_the_end_for_long(api: Kubernetes
     started = time.monotonic()
     report_to(access, patience=1).close(DONE)
 
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < AT_LAST
 
 
 def test_a_hanging_request_is_given_up_and_the_newest_state_is_written(
     api: KubernetesServer, access: ClusterAccess
 ) -> None:
     api.hang(times=1)
-    reporter = report_to(access, patience=0.3)
+    reporter = report_to(access, patience=1)
     reporter.report(DOWNLOADING)
     wait(api, progress={"percentage": 25})
     reporter.close(DONE)
@@ -158,14 +149,14 @@ def test_a_hanging_request_is_given_up_and_the_newest_state_is_written(
 def test_the_final_state_does_not_wait_for_a_pause_that_is_longer_than_its_time(
     api: KubernetesServer, access: ClusterAccess
 ) -> None:
-    api.answer(429, retry_after=60)
-    reporter = report_to(access)
+    api.answer(429, retry_after=600)
+    reporter = report_to(access, patience=2 * AT_LAST)
     reporter.report(LISTING)
     api.wait_for(lambda: len(api.exchanges) == 1)
     started = time.monotonic()
     reporter.close(DONE)
 
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < AT_LAST
     assert statuses(api) == [429, 429]
 
 
@@ -178,8 +169,8 @@ def test_the_final_state_gets_through_short_trouble(api: KubernetesServer, acces
 
 
 def test_without_a_report_nothing_is_sent_and_no_thread_runs(api: KubernetesServer, access: ClusterAccess) -> None:
-    threads = threading.active_count()
+    threads = set(threading.enumerate())
     report_to(access)
 
-    assert threading.active_count() == threads
+    assert set(threading.enumerate()) <= threads
     assert api.exchanges == []

@@ -123,7 +123,6 @@ class Mine:
             "HF_HOME": str(self.folder / "scratch"),
             "TMPDIR": str(self.folder / "tmp"),
             "AIM_TERMINATION_LOG": str(self.last_words),
-            "STALL_TIMEOUT": "2",
             "TARGET_DIR": str(self.target),
         }
         arguments = [uri, self.target] if door in ("download", "kserve") else [uri]

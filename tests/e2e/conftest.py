@@ -44,9 +44,9 @@ class Watched:
         """Return everything that `download.message` ever said."""
         return [state.get("download", {}).get("message", "") for state in self.api.history("models", self.name)]
 
-    def wait_for_message(self, words: str, timeout: float = 20) -> None:
+    def wait_for_message(self, words: str) -> None:
         """Return once `download.message` has held these words."""
-        self.api.wait_for(lambda: any(words in message for message in self.messages()), timeout)
+        self.api.wait_for(lambda: any(words in message for message in self.messages()))
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from downloader.errors import Category
 from tests.command import finish, model, run, start
 from tests.contract.operator_log import BOTH_STATES, filed
 from tests.servers.blobs import Noise
+from tests.servers.faults import FOREVER, Held
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -64,10 +65,13 @@ def test_a_volume_that_somebody_else_fills_is_finished_when_there_is_room_again(
     protocol: str, stocked: Hub, tmp_path: Path
 ) -> None:
     extra = {"HF_ENDPOINT": stocked.endpoint, "AIM_DOWNLOADER_PROTOCOL": f"{protocol},HTTP", "AIM_CONNECTIONS": "2"}
+    held = Held()
+    stocked.faults.add(held, route="cdn", offset=24 * MIB, times=FOREVER)
     with mounted(tmp_path / "t", "size=64m") as target:
-        process = start("download", "hf://org/model", target, extra={**extra, "AIM_BANDWIDTH": "20M"})
+        process = start("download", "hf://org/model", target, extra=extra)
         assert eventually(lambda: stocked.log.sent("cdn") > 20 * MIB)
         use_up(target / "theirs")
+        held.go_on.set()
         result = finish(process)
         assert result.status == 73, result.stderr
         assert "switching" not in result.stderr

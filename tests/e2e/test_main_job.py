@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,9 @@ import pytest
 
 from tests.command import finish, model, run, start
 from tests.servers.blobs import Noise
+from tests.servers.faults import FOREVER, Stall
 from tests.servers.s3 import fill_bucket
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,7 +80,7 @@ def test_every_source_lands_whole_with_a_checksum_list_and_nothing_else(place: P
 
 
 def test_a_second_run_downloads_nothing(place: Place, tmp_path: Path) -> None:
-    run("download", place.uri, tmp_path, extra=place.extra)
+    assert run("download", place.uri, tmp_path, extra=place.extra).status == 0
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     result = run("download", place.uri, tmp_path, extra=place.extra)
     assert result.status == 0
@@ -91,7 +92,7 @@ def test_a_second_run_downloads_nothing(place: Place, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "extend", "remove", "symlink"])
 def test_a_damaged_file_is_fetched_again_alone(place: Place, tmp_path: Path, damage: str) -> None:
-    run("download", place.uri, tmp_path, extra=place.extra)
+    assert run("download", place.uri, tmp_path, extra=place.extra).status == 0
     victim = tmp_path / "tokenizer/tokenizer.json"
     harm(victim, damage)
     result = run("download", place.uri, tmp_path, extra=place.extra)
@@ -121,7 +122,7 @@ def harm(victim: Path, damage: str) -> None:
 def test_the_next_run_removes_the_empty_folder_that_a_kill_in_the_last_moment_leaves(hub: Hub, tmp_path: Path) -> None:
     hub.create("org/model").commit(FILES)
     extra = {"HF_ENDPOINT": hub.endpoint}
-    run("download", "hf://org/model", tmp_path, extra=extra)
+    assert run("download", "hf://org/model", tmp_path, extra=extra).status == 0
     (tmp_path / ".downloading").mkdir()
     assert run("download", "hf://org/model", tmp_path, extra=extra).status == 0
     assert not (tmp_path / ".downloading").exists()
@@ -130,7 +131,7 @@ def test_the_next_run_removes_the_empty_folder_that_a_kill_in_the_last_moment_le
 
 def test_verify_finds_what_is_damaged_without_any_network(hub: Hub, tmp_path: Path) -> None:
     hub.create("org/model").commit(FILES)
-    run("download", "hf://org/model", tmp_path, extra={"HF_ENDPOINT": hub.endpoint})
+    assert run("download", "hf://org/model", tmp_path, extra={"HF_ENDPOINT": hub.endpoint}).status == 0
     hub.server.refuse()
     assert run("verify", tmp_path).status == 0
     harm(tmp_path / "tokenizer/tokenizer.json", "flip")
@@ -157,7 +158,7 @@ def test_size_is_what_a_download_fetches_with_the_same_filters(place: Place, tmp
     result = run("size", place.uri, extra=filters)
     assert result.status == 0, result.stderr
     answer = json.loads(result.stdout.splitlines()[-1])
-    run("download", place.uri, tmp_path, extra=filters)
+    assert run("download", place.uri, tmp_path, extra=filters).status == 0
     landed = model(tmp_path)
     assert sorted(landed) == ["config.json", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
     assert answer["sizeBytes"] == sum(map(len, landed.values()))
@@ -168,11 +169,12 @@ def test_after_kill_9_only_what_was_in_flight_is_fetched_again(hub: Hub, tmp_pat
     content = Noise(size, seed=5)
     hub.create("org/big").commit({"model.safetensors": content})
     extra = {"HF_ENDPOINT": hub.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER"}
+    hub.faults.add(Stall(), route="cdn", offset=size // 2 + (8 << 20), times=FOREVER)
     process = start("download", "hf://org/big", tmp_path, extra=extra)
-    while hub.log.sent("cdn") < size // 2:
-        time.sleep(0.005)
+    assert eventually(lambda: hub.log.sent("cdn") >= size // 2)
     os.killpg(process.pid, signal.SIGKILL)
     finish(process)
+    hub.faults.clear()
     served = hub.log.sent("cdn")
     result = run("download", "hf://org/big", tmp_path, extra=extra)
     assert result.status == 0, result.stderr
@@ -188,12 +190,23 @@ def test_a_signal_ends_the_run_at_once_and_leaves_a_volume_that_can_be_resumed(
     size = 100 << 20
     hub.create("org/big").commit({"model.safetensors": Noise(size, seed=6)})
     extra = {"HF_ENDPOINT": hub.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HTTP"}
-    process = start("download", "hf://org/big", tmp_path, extra=extra)
-    while hub.log.sent("cdn") < size // 4:
-        time.sleep(0.002)
+    hub.faults.add(Stall(), route="cdn", offset=size // 2)
+    process = start("download", "hf://org/big", tmp_path, extra={**extra, "STALL_TIMEOUT": "600"})
+    assert eventually(lambda: hub.log.sent("cdn") >= size // 4)
     process.send_signal(signum)
-    result = finish(process, timeout=10)
+    result = finish(process)
     assert result.status == status
     assert "resume" in result.last_line
     assert not list(tmp_path.glob(".downloading/lease*"))
     assert run("download", "hf://org/big", tmp_path, extra=extra).status == 0
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_whose_streams_are_closed_gets_the_same_files_and_status(hub: Hub, tmp_path: Path, closed: str) -> None:
+    hub.create("org/model").commit(FILES)
+    shell = ["sh", "-c", f'exec "$@" {closed}', "sh"]
+    extra = {"HF_ENDPOINT": hub.endpoint}
+    assert finish(start("download", "hf://org/model", tmp_path, extra=extra, through=shell)).status == 0
+    assert model(tmp_path) == FILES
+    (tmp_path / next(iter(FILES))).unlink()
+    assert finish(start("verify", tmp_path, through=shell)).status == 65

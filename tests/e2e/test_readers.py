@@ -91,7 +91,7 @@ def test_readers_see_whole_files_or_none(protocol: str, hub: Hub, tmp_path: Path
     reader = Reader(target)
     reader.start()
     process = start("download", "hf://org/model", target, extra=extra)
-    assert eventually(lambda: bool(reader.seen), 20)
+    assert eventually(lambda: bool(reader.seen))
     os.killpg(process.pid, signal.SIGKILL)
     finish(process)
     result = run("download", "hf://org/model", target, extra=extra)

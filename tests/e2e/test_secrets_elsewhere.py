@@ -46,6 +46,7 @@ def test_what_a_server_says_back_is_not_said_again(scheme: str, status: int, min
         user = "alice:canary%3Apass%2Fword%405519"
         uri = {"hf": "hf://org/model", "s3": "s3://bucket/m", "http": server.origin.replace("//", f"//{user}@") + path}
         extra = {**SECRETS, **KEYS, "HF_ENDPOINT": server.origin, "AWS_ENDPOINT_URL": server.origin}
+        extra["STALL_TIMEOUT"] = "2"
         result, processes = mine.run(uri[scheme], extra)
         signed = {
             record.request.headers.get("authorization", "").partition("Signature=")[2]
@@ -70,6 +71,8 @@ def test_no_secret_comes_out_of_another_door(door: str, stalls: bool, private: H
         private.faults.add(Stall(after=10), route="tree" if door == "size" else "*", times=FOREVER)
     (mine.folder / "disk").mkdir()
     extra = {**SECRETS, **STAGING, "ADAPTER_PVC_ROOT": str(mine.folder / "disk"), "HF_ENDPOINT": private.endpoint}
+    if stalls:
+        extra["STALL_TIMEOUT"] = "2"
     result, processes = mine.run("hf://org/model", extra, door=door)
     assert result.status == (75 if stalls else 0), result.stderr
     assert mine.leaks(result, processes, {*ALL, *handed_out(private.log)}) == []

@@ -1,4 +1,8 @@
-"""SIGTERM in every phase: the run ends within ten seconds, gives its lease back, and says how to go on."""
+"""SIGTERM in every phase: the run ends soon, gives its lease back, and says how to go on.
+
+Ten seconds are promised even where threads hang, by two graces (tests/unit/test_session.py). Here these are so long
+that a thread which is not woken is noticed also where a busy machine needs ten seconds for next to nothing.
+"""
 
 from __future__ import annotations
 
@@ -28,10 +32,13 @@ FILES = {
     "model-00001-of-00002.safetensors": Noise(24 * MIB, seed=41).bytes(),
     "model-00002-of-00002.safetensors": Noise(12 * MIB, seed=42).bytes(),
 }
-PATIENT = {"STALL_TIMEOUT": "60"}
-"""So that nothing but the signal ends the run."""
-SOON = 5.0
-"""Seconds; the promise is ten."""
+SOON = 25.0
+"""Seconds; a read that nobody wakes lasts thirty."""
+GRACES = """
+from downloader.cli.session import Session
+from downloader.transports import ranged
+Session.__init__.__kwdefaults__["grace"] = ranged.GRACE = 600.0
+"""
 
 PHASES: dict[str, tuple[str, str, Fault]] = {
     "asking for the commit": ("XET", "api", Silence()),
@@ -52,18 +59,26 @@ def stocked(hub: Hub) -> Hub:
     return hub
 
 
+@pytest.fixture
+def patient(tmp_path: Path) -> dict[str, str]:
+    """Such patience that nothing but a signal ends a run."""
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib/sitecustomize.py").write_text(GRACES)
+    return {"PYTHONPATH": str(tmp_path / "lib"), "STALL_TIMEOUT": "600", "AIM_LEASE_TTL": "600"}
+
+
 @pytest.mark.parametrize("phase", PHASES)
-def test_a_run_ends_soon_while(phase: str, stocked: Hub, tmp_path: Path) -> None:
+def test_a_run_ends_soon_while(phase: str, stocked: Hub, patient: dict[str, str], tmp_path: Path) -> None:
     protocol, route, fault = PHASES[phase]
     stocked.faults.add(fault, route=route, times=FOREVER)
     target = tmp_path / "target"
     extra = {"HF_ENDPOINT": stocked.endpoint, "AIM_DOWNLOADER_PROTOCOL": protocol, "HF_HOME": str(tmp_path / "h")}
-    process = start("download", "hf://org/model", target, extra={**extra, **PATIENT})
-    assert eventually(lambda: bool(stocked.log.records(route)), 20)
+    process = start("download", "hf://org/model", target, extra={**extra, **patient})
+    assert eventually(lambda: bool(stocked.log.records(route)))
     time.sleep(0.2)
     signalled = time.monotonic()
     process.send_signal(signal.SIGTERM)
-    result = finish(process, timeout=20)
+    result = finish(process)
     assert result.status == 143, result.stderr
     assert time.monotonic() - signalled < SOON
     assert "resume" in result.last_line
@@ -79,7 +94,7 @@ def holder(tmp_path: Path) -> Iterator[Path]:
     """A volume that another process holds."""
     target = tmp_path / "held"
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.volume.holder", str(target), "30"],
+        [sys.executable, "-m", "tests.volume.holder", str(target), "600"],
         env=environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -90,13 +105,15 @@ def holder(tmp_path: Path) -> Iterator[Path]:
         process.kill()
 
 
-def test_a_run_ends_soon_while_it_waits_for_the_volume(stocked: Hub, holder: Path, watched: Watched) -> None:
-    extra = {**watched.environment, "HF_ENDPOINT": stocked.endpoint, "AIM_LEASE_TTL": "30"}
+def test_a_run_ends_soon_while_it_waits_for_the_volume(
+    stocked: Hub, holder: Path, watched: Watched, patient: dict[str, str]
+) -> None:
+    extra = {**watched.environment, "HF_ENDPOINT": stocked.endpoint, **patient}
     process = start("download", "hf://org/model", holder, extra=extra)
     watched.wait_for_message("waiting for process")
     signalled = time.monotonic()
     process.send_signal(signal.SIGTERM)
-    result = finish(process, timeout=20)
+    result = finish(process)
     assert result.status == 143, result.stderr
     assert time.monotonic() - signalled < SOON
     assert "SIGTERM" in watched.status["download"]["message"]
@@ -124,15 +141,18 @@ main()
 """Sends a signal while the command line's library is imported."""
 
 
-def test_a_second_signal_ends_the_process_at_once(stocked: Hub, tmp_path: Path) -> None:
-    extra = {"HF_ENDPOINT": stocked.endpoint, "AIM_DEBUG_SIMULATE_DU_HANG_SECONDS": "30", **PATIENT}
-    process = start("download", "hf://org/model", tmp_path, extra=extra)
-    assert eventually(lambda: bool(stocked.log.records("tree")), 20)
+def test_a_second_signal_ends_the_process_at_once(stocked: Hub, patient: dict[str, str], tmp_path: Path) -> None:
+    extra = {"HF_ENDPOINT": stocked.endpoint, "AIM_DEBUG_SIMULATE_DU_HANG_SECONDS": "600", **patient}
+    process = start("download", "hf://org/model", tmp_path / "t", extra=extra)
+    assert eventually(lambda: bool(stocked.log.records("tree")))
     time.sleep(0.5)
     process.send_signal(signal.SIGTERM)
     time.sleep(0.5)
     assert process.poll() is None
-    process.send_signal(signal.SIGTERM)
-    signalled = time.monotonic()
-    assert finish(process, timeout=20).status == 143
-    assert time.monotonic() - signalled < 2
+
+    def ended() -> bool:
+        process.send_signal(signal.SIGTERM)  # the first may still be on its way, and two of a kind arrive as one
+        return process.poll() is not None
+
+    assert eventually(ended)
+    assert finish(process).status == 143

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 STALL = 3.0
-SLACK = 10.0
+SLACK = 30.0
 """Seconds that a run may take beyond STALL_TIMEOUT, for each protocol that it tries."""
 SIZES = {f"part-{number:03}.json": 10 + number for number in range(60)} | {"model.safetensors": 12 * MIB}
 FILES = {path: Noise(size, seed).bytes() for seed, (path, size) in enumerate(SIZES.items())}
@@ -149,29 +149,28 @@ def test_asking_for_the_size_ends_in_time_too(fault: Fault, at_hub: Place) -> No
 
 
 def test_a_slow_listing_that_gets_on_is_no_stall(hub: Hub, tmp_path: Path) -> None:
-    hub.create("org/model").commit({path: data for path, data in FILES.items() if path.endswith(".json")})
-    hub.page_size = 20
-    hub.faults.add(Trickle(rate=1500), route="tree", times=FOREVER)
-    extra = {"HF_ENDPOINT": hub.endpoint, "STALL_TIMEOUT": "1"}
-    began = time.monotonic()
+    hub.create("org/model").commit({f"part-{number:03}.json": b"{}" for number in range(300)})
+    hub.page_size = 100
+    rate, stall = 6000, 2  # far above what counts as a stall, since a busy machine is slower
+    hub.faults.add(Trickle(rate=rate), route="tree", times=FOREVER)
+    extra = {"HF_ENDPOINT": hub.endpoint, "STALL_TIMEOUT": str(stall)}
     result = run("download", "hf://org/model", tmp_path, extra=extra)
     assert result.status == 0, result.stderr
-    assert time.monotonic() - began > 2
+    assert hub.log.sent("tree") > 2 * stall * rate
 
 
-def test_a_frozen_xet_process_is_given_up_for_the_next_protocol(at_hub: Place, tmp_path: Path) -> None:
+def test_a_frozen_xet_process_is_given_up_for_the_next_protocol(hub: Hub, at_hub: Place, tmp_path: Path) -> None:
     at_hub.faults.add(Trickle(rate=2 * MIB), route="xorb", times=FOREVER)
-    extra = {**at_hub.extra, "AIM_DOWNLOADER_PROTOCOL": "XET,HTTP", "STALL_TIMEOUT": f"{STALL:g}"}
+    extra = {**at_hub.extra, "AIM_DOWNLOADER_PROTOCOL": "XET,HTTP", "STALL_TIMEOUT": f"{2 * STALL:g}"}
     process = start("download", at_hub.uri, tmp_path / "t", extra=extra)
-    assert eventually(lambda: bool(children(tmp_path / "h")), 20)
-    time.sleep(1)
+    assert eventually(lambda: hub.log.sent("xorb") > MIB)
     (child,) = children(tmp_path / "h")
     os.kill(child, signal.SIGSTOP)
     began = time.monotonic()
     result = finish(process)
     assert result.status == 0, result.stderr
     assert "switching to HTTP" in result.stderr
-    assert time.monotonic() - began < STALL + SLACK
+    assert time.monotonic() - began < 2 * STALL + SLACK
     assert model(tmp_path / "t") == FILES
     assert not children(tmp_path / "h")
 
@@ -193,7 +192,7 @@ def test_a_cap_on_the_bandwidth_is_kept_and_is_no_stall(protocol: str, hub: Hub,
     hub.create("org/model").commit({"model.safetensors": Noise(size)})
     extra = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "h"), "AIM_DOWNLOADER_PROTOCOL": protocol}
     began = time.monotonic()
-    limits = {"AIM_BANDWIDTH": str(rate), "STALL_TIMEOUT": "2"}
+    limits = {"AIM_BANDWIDTH": str(rate), "STALL_TIMEOUT": "3"}
     result = run("download", "hf://org/model", tmp_path / "t", extra={**extra, **limits})
     assert result.status == 0, result.stderr
     assert "switching" not in result.stderr
@@ -214,7 +213,7 @@ DEADLINES: dict[str, tuple[str, Fault]] = {
 def test_the_deadline_ends_a_run_that(doing: str, at_hub: Place, tmp_path: Path) -> None:
     route, fault = DEADLINES[doing]
     at_hub.faults.add(fault, route=route, times=FOREVER)
-    extra = {**at_hub.extra, "STALL_TIMEOUT": "60", "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER,HTTP"}
+    extra = {**at_hub.extra, "STALL_TIMEOUT": "600", "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER,HTTP"}
     began = time.monotonic()
     result = run("download", at_hub.uri, tmp_path / "t", "--deadline", "2", extra=extra)
     assert result.status == 75, result.stderr

@@ -80,7 +80,7 @@ def test_a_list_of_checksums_of_10_gib(piece: bytes) -> None:
 def test_the_worst_json_that_an_answer_may_hold() -> None:
     worst = b"[" + b"[]," * (MAX_PAGE // 3 - 1) + b"0]"
     with VastHub(lambda _: Reply("tree", 200, dict(JSON), worst)) as hub:
-        result, peak = run_measured("size", "hf://org/model", extra={**hub.environment, "STALL_TIMEOUT": "30"})
+        result, peak = run_measured("size", "hf://org/model", extra={**hub.environment, "STALL_TIMEOUT": "60"})
     ended(result)
     assert peak < ROOM + DECODED * MAX_PAGE
 
@@ -89,7 +89,7 @@ def test_the_worst_xml_that_an_answer_may_hold() -> None:
     worst = b"<ListBucketResult>" + b"<a/>" * (MAX_ANSWER // 4 - 10) + b"</ListBucketResult>"
     with Bucket() as bucket:
         bucket.faults.add(Answer(200, {}, worst), path="/bucket", times=FOREVER)
-        result, peak = run_measured("size", "s3://bucket/m", extra={**bucket.environment, "STALL_TIMEOUT": "30"})
+        result, peak = run_measured("size", "s3://bucket/m", extra={**bucket.environment, "STALL_TIMEOUT": "60"})
     ended(result, 66)
     assert peak < ROOM + DECODED * MAX_ANSWER
 
@@ -97,7 +97,7 @@ def test_the_worst_xml_that_an_answer_may_hold() -> None:
 def test_a_list_of_empty_lines() -> None:
     with BrokenWeb() as web:
         web.put("m/.artifact.sha256", b"\n" * (16 * MIB))
-        result, peak = run_measured("size", web.url("m/"), extra={"STALL_TIMEOUT": "30"})
+        result, peak = run_measured("size", web.url("m/"), extra={"STALL_TIMEOUT": "60"})
     ended(result, 66)
     assert peak < 100 * MIB
 
@@ -172,9 +172,9 @@ WAYS = {
 }
 
 
-def asked(way: str, origin: str, target: Path) -> tuple[Result, int]:
+def asked(way: str, origin: str, target: Path, **more: str) -> tuple[Result, int]:
     """Let the command download from whatever answers at `origin`."""
-    extra = {"HF_ENDPOINT": origin, "AWS_ENDPOINT_URL": origin, **KEYS, "STALL_TIMEOUT": "1"}
+    extra = {"HF_ENDPOINT": origin, "AWS_ENDPOINT_URL": origin, **KEYS, **more}
     return run_measured("download", WAYS[way].format(origin=origin), target, extra=extra)
 
 
@@ -207,7 +207,7 @@ HEADS = {
 )
 def test_without_end_comes(way: str, what: str, tmp_path: Path) -> None:
     with EndlessHead(*HEADS[what]) as server:
-        result, peak = asked(way, server.origin, tmp_path)
+        result, peak = asked(way, server.origin, tmp_path, STALL_TIMEOUT="1")
     assert result.status in (65, 69, 75), result.stderr
     ended(result, result.status)
     assert peak < ROOM

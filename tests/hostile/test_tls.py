@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+pytestmark = pytest.mark.xdist_group("servers over TLS")
+"""One worker for all: each would start its own servers."""
 FILES = {"config.json": b"{}", "model.safetensors": Noise(3 << 20, seed=5).bytes()}
 TOKEN = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJwb2QifQ.c2ln"
 ROLE = "arn:aws:iam::123456789012:role/reader"

@@ -109,7 +109,7 @@ class Ceph(S3Server):
         self._run("ceph", "osd", "new", osd)
         self._run("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", osd)
         self._start_store()
-        self._spawn("radosgw", "-n", "client.rgw", "-f").wait_until(lambda: listening(port), timeout=60)
+        self._spawn("radosgw", "-n", "client.rgw", "-f").wait_until(lambda: listening(port))
 
     def _start_store(self) -> None:
         """Start the object store; now and then its first words to the young monitor are refused, and it ends."""
@@ -141,7 +141,7 @@ class Ceph(S3Server):
                 env={"PATH": SEARCH_PATH, "HOME": str(self._folder), "LC_ALL": "C.UTF-8"},
                 capture_output=True,
                 text=True,
-                timeout=60,
+                timeout=120,
                 check=False,
             )
             if done.returncode == 0:

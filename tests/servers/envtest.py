@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.servers.kubernetes import artifact_crd, artifact_rbac, holds
 from tests.servers.process import Child, free_port, listening
+from tests.waiting import AT_LAST
 
 if TYPE_CHECKING:
     from tests.servers.certificates import Authority
@@ -68,7 +69,7 @@ class Envtest:
             verify=authority.client_context(),
             trust_env=False,
         )
-        self._server.wait_until(self._ready, timeout=60)
+        self._server.wait_until(self._ready)
         self._install(newest=newest)
 
     def _flags(self, folder: Path, store: str, certificate: Path) -> list[str]:
@@ -151,7 +152,7 @@ class Envtest:
         token: str = self._post(path, wish)["status"]["token"]
         return token
 
-    def wait_for_status(self, namespace: str, name: str, expected: dict[str, Any], timeout: float = 10) -> None:
+    def wait_for_status(self, namespace: str, name: str, expected: dict[str, Any], timeout: float = AT_LAST) -> None:
         """Return when the status holds all that `expected` names, or raise TimeoutError after so many seconds."""
         deadline = time.monotonic() + timeout
         while not holds(status := self.artifact(namespace, name).get("status", {}), expected):

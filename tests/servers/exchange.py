@@ -132,7 +132,9 @@ class Exchange:
         self._count(1)
 
     def hang(self, seconds: float | None) -> None:
-        if select.select([self._handler.connection], [], [], seconds)[0]:
+        gone = select.poll()  # not by whether there is something to read: that may be the next request
+        gone.register(self._handler.connection, select.POLLRDHUP)
+        if gone.poll(None if seconds is None else seconds * 1000):
             raise Ended
 
     def end(self, *, reset: bool) -> None:

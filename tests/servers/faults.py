@@ -205,6 +205,17 @@ class Stall(BodyFault):
 
 
 @dataclass(frozen=True, slots=True)
+class Held(BodyFault):
+    """The body stops coming until somebody lets it go on."""
+
+    go_on: threading.Event = field(default_factory=threading.Event)
+
+    def strike(self, exchange: Exchange) -> None:
+        while not self.go_on.is_set():
+            exchange.hang(0.01)
+
+
+@dataclass(frozen=True, slots=True)
 class Reset(BodyFault):
     """The connection breaks (RST)."""
 

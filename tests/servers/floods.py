@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 STEP = 1 << 20
+PAGE = 1000
+"""Files that the Hub lists at once."""
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 JSON = {"Content-Type": "application/json"}
 
@@ -61,12 +63,12 @@ class VastHub:
         self.server.close()
 
 
-def tree_of(count: int, *, page: int = 1000) -> Callable[[Request], Reply]:
+def tree_of(count: int) -> Callable[[Request], Reply]:
     """Return how a repository of so many files, as the Hub describes them, is listed."""
 
     def answer(request: Request) -> Reply:
         start = int(request.query.get("cursor", "0"))
-        stop = min(start + page, count)
+        stop = min(start + PAGE, count)
         reply = Reply("tree", 200, dict(JSON), json.dumps([_entry(number) for number in range(start, stop)]).encode())
         return _with_next(reply, request, stop) if stop < count else reply
 

@@ -118,12 +118,12 @@ class Hub:
         self.repositories[kind, name] = repository
         return repository
 
-    def move(self, name: str, new_name: str, kind: Kind = Kind.MODEL) -> None:
-        """Rename a repository; the old name redirects from now on."""
-        repository = self.repositories.pop((kind, name))
+    def move(self, name: str, new_name: str) -> None:
+        """Rename a model; the old name redirects from now on."""
+        repository = self.repositories.pop((Kind.MODEL, name))
         repository.name = new_name
-        self.repositories[kind, new_name] = repository
-        self.moved[kind, name] = new_name
+        self.repositories[Kind.MODEL, new_name] = repository
+        self.moved[Kind.MODEL, name] = new_name
 
     def cdn_url(self, file: StoredFile) -> str:
         """Return a signed URL of the content on the CDN."""

@@ -25,6 +25,8 @@ import yaml
 from tests.servers.kubernetes_api import Answer, Api, merge, status_object
 from tests.servers.kubernetes_https import Listener
 from tests.servers.kubernetes_rbac import Rbac
+from tests.servers.process import free_port
+from tests.waiting import AT_LAST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,6 +87,7 @@ class Exchange:
 class _Fault:
     answer: Answer | None
     times: float
+    meanwhile: Callable[[], object]
 
 
 class KubernetesServer:
@@ -105,8 +108,8 @@ class KubernetesServer:
         """Everything that was asked, oldest first."""
         self._authority = authority
         self.host = "127.0.0.1"
-        self._listener: Listener | None = Listener(0, authority.server_context(), self._answer)
-        self.port: int = self._listener.server_address[1]
+        self.port = free_port()
+        self._listener: Listener | None = Listener(self.port, authority.server_context(), self._answer)
 
     @property
     def authority(self) -> bytes:
@@ -150,18 +153,29 @@ class KubernetesServer:
         """End a token's life."""
         del self._tokens[token]
 
-    def answer(self, status: int, *, times: float = FOREVER, retry_after: int | None = None) -> None:
-        """Answer the next requests with this status, whatever they ask, and do nothing of it."""
+    def answer(
+        self,
+        status: int,
+        *,
+        times: float = FOREVER,
+        retry_after: int | None = None,
+        meanwhile: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Answer the next requests with this status, whatever they ask, and do nothing of it.
+
+        What happens `meanwhile` comes after the request and before the answer.
+        """
         reason, message = _REFUSALS[status]
         headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+        answer = Answer(status, status_object(status, reason, message), headers)
         with self._changed:
-            self._faults.append(_Fault(Answer(status, status_object(status, reason, message), headers), times))
+            self._faults.append(_Fault(answer, times, meanwhile))
 
     def hang(self, *, times: float = FOREVER) -> None:
         """Read the next requests and never answer them."""
         with self._changed:
             self._behaving.clear()
-            self._faults.append(_Fault(None, times))
+            self._faults.append(_Fault(None, times, lambda: None))
 
     def behave(self) -> None:
         """Forget all faults; what hangs loses its connection."""
@@ -196,13 +210,13 @@ class KubernetesServer:
         with self._changed:
             return self._api.history(namespace, name)
 
-    def wait_for(self, condition: Callable[[], bool], timeout: float = 10) -> None:
+    def wait_for(self, condition: Callable[[], bool], timeout: float = AT_LAST) -> None:
         """Return when the condition holds after some request, or raise TimeoutError after so many seconds."""
         with self._changed:
             if not self._changed.wait_for(condition, timeout):
                 raise TimeoutError(f"not within {timeout:g} s; requests so far: {len(self.exchanges)}")
 
-    def wait_for_status(self, namespace: str, name: str, expected: dict[str, Any], timeout: float = 10) -> None:
+    def wait_for_status(self, namespace: str, name: str, expected: dict[str, Any], timeout: float = AT_LAST) -> None:
         """Return when the status holds all that `expected` names, or raise TimeoutError after so many seconds."""
         try:
             self.wait_for(lambda: holds(self._api.read(namespace, name).get("status", {}), expected), timeout)
@@ -233,6 +247,8 @@ class KubernetesServer:
                 answer = fault.answer
             self.exchanges.append(Exchange(request, answer.status if answer else None, at))
             self._changed.notify_all()
+        if fault is not None:
+            fault.meanwhile()
         if answer is None:
             self._behaving.wait()
         return answer

@@ -11,14 +11,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 from tests.servers.kubernetes_api import Request
+from tests.waiting import AT_LAST
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
     from tests.servers.kubernetes_api import Answer
-
-_HANDSHAKE_SECONDS = 10
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -27,7 +26,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: Listener
 
     def setup(self) -> None:
-        self.request.settimeout(_HANDSHAKE_SECONDS)
+        self.request.settimeout(AT_LAST)
         self.request.do_handshake()
         super().setup()
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Protocol
 
+from tests.waiting import AT_LAST
+
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
@@ -35,7 +37,7 @@ class Cluster(Protocol):
     def token(self, namespace: str, account: str = "default") -> str:
         """Mint a token for a ServiceAccount."""
 
-    def wait_for_status(self, namespace: str, name: str, expected: dict[str, Any], timeout: float = 10) -> None:
+    def wait_for_status(self, namespace: str, name: str, expected: dict[str, Any], timeout: float = AT_LAST) -> None:
         """Return when the status holds all that `expected` names, or raise TimeoutError after so many seconds."""
 
 
@@ -64,11 +66,11 @@ class Pod:
         """The token in the folder."""
         return (self.service_account / "token").read_text()
 
-    def refresh(self, token: str | None = None) -> None:
-        """Put a new token (or the given one) and the cluster's present CA into the folder, all in one instant."""
+    def refresh(self) -> None:
+        """Put a new token and the cluster's present CA into the folder, all in one instant."""
         generation = self.service_account / f"..generation-{next(self._generations)}"
         generation.mkdir()
-        (generation / "token").write_text(token or self._cluster.token(self.namespace, self._account))
+        (generation / "token").write_text(self._cluster.token(self.namespace, self._account))
         (generation / "ca.crt").write_bytes(self._cluster.authority)
         (generation / "namespace").write_text(self.namespace)
         link = self.service_account / "..data_tmp"

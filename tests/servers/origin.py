@@ -91,14 +91,14 @@ class Server:
         _wake(self._listener)
         self._accepting.join()
         self._empty_queue()
-        self._listener.close()
+        with self._listener:  # closed only when another keeps the port: somebody else might take it
+            self._listener = socket.socket()
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._listener.bind(("127.0.0.1", self.port))
         for connection in list(self._threads):
             _wake(connection)
         for thread in list(self._threads.values()):
             thread.join(_CLOSING_SECONDS)
-        self._listener = socket.socket()
-        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._listener.bind(("127.0.0.1", self.port))
 
     def ignore(self) -> None:
         """Leave clients that connect without any answer, as a firewall does, until `accept`."""

@@ -28,12 +28,21 @@ def find_program(name: str, package: str) -> str:
     return found
 
 
+_RESERVED: list[socket.socket] = []
+"""Sockets that keep ports for this process, and never listen."""
+
+
 def free_port() -> int:
-    """Return a loopback port that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a loopback port that nobody listens on, and that nobody is given until this process ends.
+
+    Whoever means to listen there says SO_REUSEADDR, as all servers do: Linux lets them as long as one socket listens.
+    """
+    keeper = socket.socket()
+    keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    keeper.bind(("127.0.0.1", 0))
+    _RESERVED.append(keeper)
+    port: int = keeper.getsockname()[1]
+    return port
 
 
 def listening(port: int) -> bool:
@@ -69,7 +78,7 @@ class Child:
         """The process has ended by itself, or was ended."""
         return self._process.poll() is not None
 
-    def wait_until(self, ready: Callable[[], bool], *, timeout: float = 30) -> None:
+    def wait_until(self, ready: Callable[[], bool], *, timeout: float = 120) -> None:
         """Return when `ready()` holds; raise with the end of the log if the process ends or `timeout` seconds pass."""
         deadline = time.monotonic() + timeout
         while not ready():

@@ -18,13 +18,13 @@ from tests.servers.blobs import Blob
 from tests.servers.faults import Faults
 from tests.servers.messages import Log, Reply
 from tests.servers.origin import Server
+from tests.waiting import AT_LAST
 
 if TYPE_CHECKING:
     from tests.servers.messages import Request
 
 _OURS = frozenset({"connection", "content-length", "date", "server", "transfer-encoding"})
 """Headers that belong to one connection: our own server makes them anew."""
-_PATIENCE = 20
 
 
 class Relay:
@@ -52,7 +52,7 @@ class Relay:
         self.close()
 
     def _answer(self, request: Request) -> Reply:
-        with closing(HTTPConnection(self._upstream, timeout=_PATIENCE)) as connection:
+        with closing(HTTPConnection(self._upstream, timeout=AT_LAST)) as connection:
             connection.request(request.method, request.target, headers=dict(request.headers))
             answer = connection.getresponse()
             content: bytes | Blob = answer.read()

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 import boto3
 from botocore.config import Config
 
+from tests.waiting import AT_LAST
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -80,8 +82,8 @@ class S3Server(ABC):
                 s3={"addressing_style": "path"},
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
-                connect_timeout=5,
-                read_timeout=20,
+                connect_timeout=AT_LAST,
+                read_timeout=AT_LAST,
             ),
         )
 
@@ -152,22 +154,15 @@ def upload_in_parts(
     *,
     part_size: int = SMALLEST_PART,
     checksum: str | None = None,
-    checksum_type: str | None = None,
 ) -> str:
-    """Upload in parts of `part_size` bytes, with checksums if named; return the ETag.
-
-    `checksum_type` is `COMPOSITE` or `FULL_OBJECT`, by default what S3 takes for the algorithm.
-    """
+    """Upload in parts of `part_size` bytes, with checksums if named; return the ETag."""
     extra: dict[str, Any] = {"ChecksumAlgorithm": checksum} if checksum else {}
-    kind: dict[str, Any] = {"ChecksumType": checksum_type} if checksum_type else {}
-    upload_id = client.create_multipart_upload(Bucket=bucket, Key=key, **extra, **kind)["UploadId"]
+    upload_id = client.create_multipart_upload(Bucket=bucket, Key=key, **extra)["UploadId"]
     parts: list[Any] = []
     for number, start in enumerate(range(0, len(content), part_size), 1):
         piece = content[start : start + part_size]
         answer = client.upload_part(Bucket=bucket, Key=key, UploadId=upload_id, PartNumber=number, Body=piece, **extra)
         sums = {name: value for name, value in answer.items() if name.startswith("Checksum")}
         parts.append({"PartNumber": number, "ETag": answer["ETag"], **sums})
-    client.complete_multipart_upload(
-        Bucket=bucket, Key=key, UploadId=upload_id, MultipartUpload={"Parts": parts}, **kind
-    )
+    client.complete_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id, MultipartUpload={"Parts": parts})
     return client.head_object(Bucket=bucket, Key=key)["ETag"]

@@ -23,7 +23,7 @@ from tests.servers.s3 import Account, S3Server
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PATIENCE = 50
+PATIENCE = 240
 """Seconds; the suite's limit for one test is above it."""
 
 

@@ -24,7 +24,7 @@ from tests.servers.broken import (
 )
 from tests.servers.certificates import Authority
 from tests.servers.faults import Cut, Fault
-from tests.waiting import eventually
+from tests.waiting import AT_LAST, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +44,7 @@ def get(web: BrokenWeb, **headers: str) -> tuple[http.client.HTTPResponse, bytes
     request = urllib.request.Request(
         web.url("file"), headers={name.replace("_", "-"): headers[name] for name in headers}
     )
-    with urllib.request.urlopen(request, timeout=5) as answer:
+    with urllib.request.urlopen(request, timeout=AT_LAST) as answer:
         return answer, answer.read()
 
 
@@ -92,7 +92,7 @@ def test_a_reply_has_no_length(web: BrokenWeb, *, chunked: bool) -> None:
 
 def test_a_body_never_ends(web: BrokenWeb) -> None:
     web.faults.add(Endless())
-    with urllib.request.urlopen(web.url("file"), timeout=5) as answer:
+    with urllib.request.urlopen(web.url("file"), timeout=AT_LAST) as answer:
         assert len(answer.read(len(CONTENT) + 1_000_000)) == len(CONTENT) + 1_000_000
 
 

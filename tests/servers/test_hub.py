@@ -36,6 +36,7 @@ from tests.servers.faults import (
 )
 from tests.servers.hub import Hub
 from tests.servers.repository import Kind, Storage
+from tests.waiting import AT_LAST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -211,28 +212,28 @@ def test_a_fault_strikes_at_its_place_as_often_as_told(hub: Hub, client: httpx2.
 
 
 def test_broken_bodies_are_broken_in_the_way_that_was_asked_for(hub: Hub, url: str) -> None:
-    for fault, error in (
-        (Reset(after=500), httpx2.ReadError),
-        (Cut(after=500), httpx2.RemoteProtocolError),
-        (Stall(after=500), httpx2.ReadTimeout),
-        (Silence(), httpx2.ReadTimeout),
-        (Misdeclare(by=1000), httpx2.RemoteProtocolError),
+    for fault, error, patience in (
+        (Reset(after=500), httpx2.ReadError, AT_LAST),
+        (Cut(after=500), httpx2.RemoteProtocolError, AT_LAST),
+        (Stall(after=500), httpx2.ReadTimeout, 0.2),
+        (Silence(), httpx2.ReadTimeout, 0.2),
+        (Misdeclare(by=1000), httpx2.RemoteProtocolError, AT_LAST),
     ):
         hub.faults.add(fault, route="cdn")
         with pytest.raises(error):
-            httpx2.get(url, timeout=0.2)
+            httpx2.get(url, timeout=patience)
     hub.faults.add(Misdeclare(by=-1000), route="cdn")
-    assert len(httpx2.get(url).content) == WEIGHTS.size - 1000
+    assert len(httpx2.get(url, timeout=AT_LAST).content) == WEIGHTS.size - 1000
     hub.faults.add(Stall(after=500, seconds=0.1), route="cdn")
-    assert httpx2.get(url).content == WEIGHTS.bytes()
+    assert httpx2.get(url, timeout=AT_LAST).content == WEIGHTS.bytes()
 
 
 def test_ranges_are_ignored_or_shifted(hub: Hub, url: str) -> None:
     hub.faults.add(IgnoreRange(), route="cdn")
     hub.faults.add(ShiftRange(by=5), route="cdn")
-    whole = httpx2.get(url, headers={"Range": "bytes=10-19"})
+    whole = httpx2.get(url, headers={"Range": "bytes=10-19"}, timeout=AT_LAST)
     assert (whole.status_code, len(whole.content)) == (200, WEIGHTS.size)
-    shifted = httpx2.get(url, headers={"Range": "bytes=10-19"})
+    shifted = httpx2.get(url, headers={"Range": "bytes=10-19"}, timeout=AT_LAST)
     assert shifted.headers["content-range"].startswith("bytes 15-24/")
 
 
@@ -240,14 +241,14 @@ def test_replies_are_replaced_or_lose_headers(hub: Hub, url: str) -> None:
     hub.faults.add(too_many_requests("7"), route="cdn")
     hub.faults.add(web_page(), route="cdn")
     hub.faults.add(Headers({"ETag": None}), route="cdn")
-    assert httpx2.get(url).headers["retry-after"] == "7"
-    assert httpx2.get(url).text.startswith("<!doctype html>")
-    assert "etag" not in httpx2.get(url).headers
+    assert httpx2.get(url, timeout=AT_LAST).headers["retry-after"] == "7"
+    assert httpx2.get(url, timeout=AT_LAST).text.startswith("<!doctype html>")
+    assert "etag" not in httpx2.get(url, timeout=AT_LAST).headers
 
 
 def test_a_trickle_is_slow(hub: Hub, url: str) -> None:
     hub.faults.add(Trickle(after=WEIGHTS.size - 1000, rate=5000), route="cdn")
-    answer = httpx2.get(url)
+    answer = httpx2.get(url, timeout=AT_LAST)
     assert answer.elapsed.total_seconds() > 0.15
     assert answer.content == WEIGHTS.bytes()
 

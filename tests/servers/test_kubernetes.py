@@ -10,6 +10,7 @@ import httpx2
 import pytest
 
 from tests.servers.clusters import KINDS, start
+from tests.waiting import AT_LAST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +40,11 @@ def client(cluster: Cluster, token: str | None = None) -> httpx2.Client:
     trust = ssl.create_default_context(cadata=cluster.authority.decode())
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     return httpx2.Client(
-        base_url=f"https://{cluster.host}:{cluster.port}{API}", headers=headers, verify=trust, trust_env=False
+        base_url=f"https://{cluster.host}:{cluster.port}{API}",
+        headers=headers,
+        verify=trust,
+        trust_env=False,
+        timeout=AT_LAST,
     )
 
 

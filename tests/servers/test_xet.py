@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import hf_xet
 import pytest
 
+from tests.command import PATIENCE
 from tests.servers.blobs import Noise
 from tests.servers.faults import FOREVER, Answer, Cut, Fault, Flip, Reset, Silence, Stall, too_many_requests, web_page
 from tests.servers.hub import Hub
@@ -64,14 +65,14 @@ def hub() -> Iterator[Hub]:
         yield hub
 
 
-@pytest.fixture
-def reader(hub: Hub) -> Reader:
+def reading(hub: Hub, patience: timedelta) -> Reader:
+    """Make a reader that bears silence for so long, and waits next to nothing between its tries."""
     repository = hub.create("org/model", private=True, members={"alice"})
     sha = repository.commit(FILES)
-    impatient = hf_xet.XetConfig().with_config(
+    config = hf_xet.XetConfig().with_config(
         {
-            "client.connect_timeout": timedelta(seconds=0.5),
-            "client.read_timeout": timedelta(seconds=0.5),
+            "client.connect_timeout": patience,
+            "client.read_timeout": patience,
             "client.retry_base_delay": timedelta(milliseconds=50),
             "client.retry_max_attempts": 2,
             "telemetry.enabled": False,
@@ -81,7 +82,18 @@ def reader(hub: Hub) -> Reader:
         "token_refresh_url": f"{hub.endpoint}/api/models/org/model/xet-read-token/{sha}",
         "token_refresh_headers": {"Authorization": "Bearer hf_alice"},
     }
-    return Reader(hub, repository.commits[sha], hf_xet.XetSession(impatient), access)
+    return Reader(hub, repository.commits[sha], hf_xet.XetSession(config), access)
+
+
+@pytest.fixture
+def reader(hub: Hub) -> Reader:
+    return reading(hub, timedelta(seconds=3))
+
+
+@pytest.fixture
+def hasty(hub: Hub) -> Reader:
+    """One that soon gives up."""
+    return reading(hub, timedelta(seconds=0.5))
 
 
 @pytest.mark.parametrize("runs", [0, 1, 2, 3, 4, 9, 10, 100])
@@ -124,7 +136,7 @@ def test_the_hub_command_uses_xet(reader: Reader, tmp_path: Path) -> None:
         "PATH": str(Path(sys.executable).parent),
     }
     command = ["hf", "download", "org/model", "--local-dir", str(tmp_path)]
-    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=30)
+    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=PATIENCE)
     assert {path: (tmp_path / path).read_bytes() for path in FILES} == FILES
     assert reader.hub.log.sent("cdn") == 0
     assert reader.hub.log.sent("xorb") > FIRST.size + SECOND.size
@@ -161,19 +173,19 @@ def test_the_client_gets_over_a_fault_that_passes(reader: Reader, tmp_path: Path
 @pytest.mark.parametrize(
     ("fault", "route"), [(Answer(401), "cas"), (Answer(503), "cas"), (Silence(), "cas"), (Reset(), "xorb")]
 )
-def test_the_client_gives_up_on_a_fault_that_stays(reader: Reader, tmp_path: Path, fault: Fault, route: str) -> None:
-    reader.hub.faults.add(fault, route=route, times=FOREVER)
+def test_the_client_gives_up_on_a_fault_that_stays(hasty: Reader, tmp_path: Path, fault: Fault, route: str) -> None:
+    hasty.hub.faults.add(fault, route=route, times=FOREVER)
     with pytest.raises(RuntimeError):
-        reader.download(tmp_path)
+        hasty.download(tmp_path)
 
 
 @pytest.mark.parametrize("close", [Server.refuse, Server.ignore])
 def test_the_client_gives_up_on_a_cas_that_it_cannot_reach(
-    reader: Reader, tmp_path: Path, close: Callable[[Server], None]
+    hasty: Reader, tmp_path: Path, close: Callable[[Server], None]
 ) -> None:
-    close(reader.hub.xet.server)
+    close(hasty.hub.xet.server)
     with pytest.raises(RuntimeError):
-        reader.download(tmp_path)
+        hasty.download(tmp_path)
 
 
 def test_a_fault_in_one_file_leaves_the_others_alone(reader: Reader, tmp_path: Path) -> None:

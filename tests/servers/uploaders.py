@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 INSTALLED = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "artifact-downloader-uploaders" / "bin"
 """Where `tests/prepare s3` puts programs; looked up now, since tests change the home folder."""
-PATIENCE = 50
+PATIENCE = 120
 """Seconds."""
 
 
 @dataclass(frozen=True)
 class Uploader:
-    """A program. `put(server, file, bucket, key)` raises MissingProgram where it is not installed."""
+    """A program. `put(server, folder, bucket, prefix)` raises MissingProgram where it is not installed."""
 
     name: str
     part_size: int
@@ -49,10 +49,10 @@ def find(program: str) -> str:
     return str(INSTALLED / program)
 
 
-def _run(server: S3Server, file: Path, *command: str, **environment: str) -> None:
+def _run(server: S3Server, home: Path, *command: str, **environment: str) -> None:
     done = subprocess.run(
         command,
-        env={"PATH": SEARCH_PATH, "HOME": str(file.parent), "LC_ALL": "C.UTF-8", **server.environment(), **environment},
+        env={"PATH": SEARCH_PATH, "HOME": str(home), "LC_ALL": "C.UTF-8", **server.environment(), **environment},
         capture_output=True,
         text=True,
         timeout=PATIENCE,
@@ -62,29 +62,33 @@ def _run(server: S3Server, file: Path, *command: str, **environment: str) -> Non
         raise RuntimeError(f"{command[0]} failed: {done.stdout[-1000:]}{done.stderr[-1000:]}")
 
 
-def _boto3(server: S3Server, file: Path, bucket: str, key: str) -> None:
+def _boto3(server: S3Server, folder: Path, bucket: str, prefix: str) -> None:
     """Upload as boto3 does if nobody tells it anything."""
     session = boto3.session.Session(server.account.access_key_id, server.account.secret_access_key, region_name=REGION)
     client = session.client("s3", endpoint_url=server.endpoint, config=Config(s3={"addressing_style": "path"}))
-    client.upload_file(str(file), bucket, key)
+    for file in folder.iterdir():
+        client.upload_file(str(file), bucket, f"{prefix}/{file.name}")
     client.close()
 
 
-def _aws(server: S3Server, file: Path, bucket: str, key: str) -> None:
-    _run(server, file, find("aws"), "--endpoint-url", server.endpoint, "s3", "cp", str(file), f"s3://{bucket}/{key}")
+def _aws(server: S3Server, folder: Path, bucket: str, prefix: str) -> None:
+    command = [find("aws"), "--endpoint-url", server.endpoint, "s3", "cp", "--recursive"]
+    _run(server, folder.parent, *command, str(folder), f"s3://{bucket}/{prefix}")
 
 
-def _s5cmd(server: S3Server, file: Path, bucket: str, key: str) -> None:
-    _run(server, file, find("s5cmd"), "--endpoint-url", server.endpoint, "cp", str(file), f"s3://{bucket}/{key}")
+def _s5cmd(server: S3Server, folder: Path, bucket: str, prefix: str) -> None:
+    command = [find("s5cmd"), "--endpoint-url", server.endpoint, "cp"]
+    _run(server, folder.parent, *command, f"{folder}/", f"s3://{bucket}/{prefix}/")
 
 
-def _rclone(server: S3Server, file: Path, bucket: str, key: str) -> None:
+def _rclone(server: S3Server, folder: Path, bucket: str, prefix: str) -> None:
     account = server.account
     remote = (
         f":s3,provider=Other,access_key_id={account.access_key_id},secret_access_key={account.secret_access_key}"
-        f",endpoint='{server.endpoint}',force_path_style=true,upload_cutoff=5Mi:{bucket}/{key}"
+        f",endpoint='{server.endpoint}',force_path_style=true,upload_cutoff=5Mi:{bucket}/{prefix}"
     )
-    _run(server, file, rclone(), "copyto", "--s3-no-check-bucket", str(file), remote, RCLONE_CONFIG="/dev/null")
+    command = [rclone(), "copy", "--s3-no-check-bucket"]
+    _run(server, folder.parent, *command, str(folder), remote, RCLONE_CONFIG="/dev/null")
 
 
 UPLOADERS = [

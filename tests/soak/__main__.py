@@ -26,8 +26,8 @@ AT_ONCE = 2
 """Volumes that are filled at one time, over different protocols."""
 
 
-def soak(seed: int, *, seconds: float = 0, volumes: int = 1) -> dict[str, Tally]:
-    """Fill volumes over every protocol, at least so many and so long; return what each protocol went through.
+def soak(seed: int, *, seconds: float = 0) -> dict[str, Tally]:
+    """Fill volumes over every protocol, at least one and so long; return what each protocol went through.
 
     Raises Broken for a promise that was not kept. The same seed makes the same choices; the clock is not seeded.
     """
@@ -48,7 +48,7 @@ def soak(seed: int, *, seconds: float = 0, volumes: int = 1) -> dict[str, Tally]
             """Fill one volume after the other, each at the place whose last turn is longest ago."""
             while not ended.is_set():
                 number, place = turns.get()
-                if number >= volumes and time.monotonic() > end:
+                if number and time.monotonic() > end:
                     return
                 chance = random.Random(f"{seed} {place.protocol} {number}")  # noqa: S311 - mischief, not secrets
                 with tempfile.TemporaryDirectory(prefix=f"{place.protocol}-", dir=folder) as own:

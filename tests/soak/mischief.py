@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
@@ -29,7 +28,6 @@ from tests.soak.artifact import MIB, SIZES, SPOILED
 if TYPE_CHECKING:
     import random
     import subprocess
-    from collections.abc import Callable
 
     from tests.soak.places import Place
 
@@ -131,13 +129,3 @@ def children(scratch: Path) -> list[int]:
                 if CHILD in (process / "cmdline").read_bytes() and bytes(scratch) in (process / "environ").read_bytes():
                     found.append(int(process.name))
     return found
-
-
-def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
-    """Return whether the condition comes true within the time."""
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.003)
-    return True

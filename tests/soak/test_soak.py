@@ -12,7 +12,7 @@ SEED = 4628
 """Every protocol gets a SIGKILL and a SIGTERM at least, and XET a dead child."""
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_killed_at_random_moments_and_through_random_faults_every_protocol_ends_with_right_bytes() -> None:
     tallies = soak(SEED)
     total = tallies.pop("all")

@@ -8,8 +8,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tests.command import QUICK, finish, start
-from tests.soak.mischief import Blow, Plan, children, plan, strike, wait_for
+from tests.command import finish, start
+from tests.soak.mischief import Blow, Plan, children, plan, strike
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     import random
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
     from tests.soak.artifact import Artifact
     from tests.soak.places import Place
 
-PATIENCE = 60.0
-"""Seconds that any run may take: more than all faults together can cost within QUICK's patience."""
-LAST_BREATH = 10.0
-"""Seconds between SIGTERM and the end of the process."""
-UNDISTURBED = {"STALL_TIMEOUT": "20"}
+QUICK = {"STALL_TIMEOUT": "4"}
+"""Short patience with faults."""
+PATIENCE = 120.0
+"""Seconds that any run may take: more than all faults together can cost within that, also on a busy machine."""
+LAST_BREATH = 60.0
+"""Seconds between SIGTERM and the end of the process: ten are promised, where the machine is not busy."""
+UNDISTURBED = {"STALL_TIMEOUT": "60"}
 """The last run meets no faults: what it waits for is a busy machine."""
 EXPECTED = {0, 65, 69, 75}
 """How a run may end that was only troubled by faults."""
@@ -113,9 +116,9 @@ class Life:
                 return process.poll() is not None
             return self._place.served() >= what.after_bytes or process.poll() is not None
 
-        wait_for(arrived, what.after_seconds if what.after_bytes is None else PATIENCE)
+        eventually(arrived, what.after_seconds if what.after_bytes is None else PATIENCE)
         if what.blow is Blow.CHILD:
-            wait_for(lambda: bool(children(self._scratch)) or process.poll() is not None, 1)
+            eventually(lambda: bool(children(self._scratch)) or process.poll() is not None, 1)
 
     def _last_run(self) -> None:
         result = self._end(self._start(**UNDISTURBED), PATIENCE)
@@ -135,7 +138,7 @@ class Life:
         return start("download", self._place.uri, self._target, extra=extra)
 
     def _wait(self, process: subprocess.Popen[str], patience: float) -> Result:
-        if not wait_for(lambda: process.poll() is not None, patience):
+        if not eventually(lambda: process.poll() is not None, patience):
             process.send_signal(signal.SIGABRT)  # then Python tells where each thread is
             raise Broken(f"a run did not end within {patience:g} s: {finish(process).stderr}")
         return finish(process)
@@ -143,7 +146,7 @@ class Life:
     def _end(self, process: subprocess.Popen[str], patience: float) -> Result:
         """Wait for the process and everything that it started, and count what it was sent."""
         result = self._wait(process, patience)
-        if not wait_for(lambda: not children(self._scratch), 3):
+        if not eventually(lambda: not children(self._scratch), LAST_BREATH):
             raise Broken(f"a child outlives its run: {result.stderr}")
         self._place.faults.clear()
         self._tally.statuses[result.status] += 1

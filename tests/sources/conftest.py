@@ -12,7 +12,8 @@ from downloader.sources.s3 import S3Source
 from downloader.wire import Web
 from downloader.wire.connection import Timeouts
 from downloader.wire.proxies import Proxies
-from downloader.wire.tls import trust
+from downloader.wire.tls import Trust
+from tests.waiting import AT_LAST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from tests.servers.s3 import S3Server
 
 
-TIMEOUTS = Timeouts(connect=5, read=5)
+TIMEOUTS = Timeouts(AT_LAST, AT_LAST)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -42,7 +43,7 @@ def strict_s3(request: pytest.FixtureRequest) -> S3Server:
 @pytest.fixture(scope="session")
 def plain_web() -> Iterator[Web]:
     """The HTTP plane that sources share: reading the trusted certificates takes longer than most tests."""
-    web = Web(trust(), Proxies({}), user_agent="tests", timeouts=TIMEOUTS)
+    web = Web(Trust(), Proxies({}), user_agent="tests", timeouts=TIMEOUTS)
     yield web
     web.close()
 
@@ -64,7 +65,7 @@ def s3_source(
         assert problems == []
         if settings.verify and not settings.trusted and "HTTP_PROXY" not in environ:
             return S3Source(uri, settings, plain_web)
-        tls = trust(settings.trusted, verify=settings.verify)
+        tls = Trust(settings.trusted, verify=settings.verify)
         webs.append(Web(tls, Proxies(environ), user_agent="tests", timeouts=TIMEOUTS))
         return S3Source(uri, settings, webs[-1])
 

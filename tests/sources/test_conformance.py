@@ -17,13 +17,13 @@ from downloader.errors import Cancelled, DownloadError, SourceChanged, SourceNot
 from downloader.wire import Web
 from downloader.wire.connection import Timeouts
 from downloader.wire.proxies import Proxies
-from downloader.wire.tls import trust
+from downloader.wire.tls import Trust
 from tests.servers.repository import git_oid
 from tests.sources.places import EMPTY, FILES, LARGE, PLACES, Place, Servers
 from tests.sources.reading import read
+from tests.waiting import AT_LAST
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 CONTENT = FILES[LARGE]
 SIZE = len(CONTENT)
-SOON = 5.0
-"""Seconds: generous for what must happen at once."""
 SPANS = {
     "the first byte": Span(0, 1),
     "the last byte": Span(SIZE - 1, SIZE),
@@ -55,8 +53,8 @@ HASHES = {
 
 
 @pytest.fixture(scope="module")
-def tls(authority: Authority) -> ssl.SSLContext:
-    return trust([authority.bundle])
+def tls(authority: Authority) -> Trust:
+    return Trust([authority.bundle])
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +77,9 @@ def fragile(request: pytest.FixtureRequest, servers: Servers) -> Iterator[Place]
 
 
 @pytest.fixture
-def plane(tls: ssl.SSLContext) -> Iterator[Web]:
+def plane(tls: Trust) -> Iterator[Web]:
     """A plane without any connection yet."""
-    web = Web(tls, Proxies({}), user_agent="tests", timeouts=Timeouts(connect=5, read=20))
+    web = Web(tls, Proxies({}), user_agent="tests", timeouts=Timeouts(AT_LAST, read=2 * AT_LAST))
     yield web
     web.close()
 
@@ -250,7 +248,7 @@ def test_an_interruption_wakes_who_waits_for_bytes(fragile: Place, plane: Web) -
     reader.join(0.15)
     assert reader.is_alive()
     fragile.cancellation.cancel(Cancelled())
-    reader.join(SOON)
+    reader.join(AT_LAST)
     assert not reader.is_alive()
     assert isinstance(errors[0], DownloadError)
 
@@ -277,7 +275,7 @@ def test_ending_the_run_wakes_who_waits_for_an_answer_and_lets_nothing_begin(fra
     fragile.cancellation.cancel(Cancelled())
     plane.abort()
     for thread in asking:
-        thread.join(SOON)
+        thread.join(AT_LAST)
         assert not thread.is_alive()
     assert len(errors) == 3
     with pytest.raises(DownloadError):

@@ -20,30 +20,15 @@ from downloader.errors import (
 )
 from downloader.sources.http import HttpAddress, HttpSource, proposed_name
 from downloader.wire import Reply, Web
-from downloader.wire.tls import trust
 from tests.servers.broken import BrokenWeb, NoLength, compressed, moved
 from tests.servers.faults import FOREVER, Answer, Headers
 from tests.sources.reading import read
-from tests.unit.planes import plane_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 CONTENT = b"0123456789" * 1000
 SHA256 = "ab" * 32
-
-
-@pytest.fixture
-def plane() -> Iterator[Web]:
-    with plane_of(trust(verify=False)) as web:
-        yield web
-
-
-@pytest.fixture
-def server() -> Iterator[BrokenWeb]:
-    with BrokenWeb() as web:
-        yield web
 
 
 @pytest.mark.parametrize(
@@ -108,17 +93,17 @@ def test_any_other_fragment_is_a_mistake(fragment: str) -> None:
     ],
 )
 def test_a_file_is_called_what_the_server_calls_it_without_any_path(
-    server: BrokenWeb, plane: Web, disposition: str, name: str
+    own_web: BrokenWeb, plain_web: Web, disposition: str, name: str
 ) -> None:
-    url = server.put("file", CONTENT, headers={"Content-Disposition": disposition})
-    assert [file.path for file in HttpSource(url, plane, {}).manifest().files] == [name]
+    url = own_web.put("file", CONTENT, headers={"Content-Disposition": disposition})
+    assert [file.path for file in HttpSource(url, plain_web, {}).manifest().files] == [name]
 
 
 @pytest.mark.parametrize("name", [".downloading", ".artifact.sha256", "x" * 300])
-def test_a_name_that_cannot_be_is_refused(server: BrokenWeb, plane: Web, name: str) -> None:
-    url = server.put("file", CONTENT, headers={"Content-Disposition": f"attachment; filename={name}"})
+def test_a_name_that_cannot_be_is_refused(own_web: BrokenWeb, plain_web: Web, name: str) -> None:
+    url = own_web.put("file", CONTENT, headers={"Content-Disposition": f"attachment; filename={name}"})
     with pytest.raises(ConfigurationError, match="refused"):
-        HttpSource(url, plane, {}).manifest()
+        HttpSource(url, plain_web, {}).manifest()
 
 
 @given(st.text(max_size=60))
@@ -130,12 +115,12 @@ def test_whatever_stands_in_theproposed_name_is_a_name_or_none(text: str) -> Non
 @pytest.mark.parametrize("content", [CONTENT, b""], ids=["with bytes", "without any"])
 @pytest.mark.parametrize("status", [None, 401, 403, 404, 405, 501])
 def test_a_file_is_known_by_its_head_or_by_its_first_byte(
-    server: BrokenWeb, plane: Web, content: bytes, status: int | None
+    own_web: BrokenWeb, plain_web: Web, content: bytes, status: int | None
 ) -> None:
-    url = server.put("file", content)
+    url = own_web.put("file", content)
     if status is not None:
-        server.faults.add(Answer(status), method="HEAD", times=FOREVER)
-    source = HttpSource(url, plane, {})
+        own_web.faults.add(Answer(status), method="HEAD", times=FOREVER)
+    source = HttpSource(url, plain_web, {})
     (file,) = source.manifest().files
     assert file.size == len(content)
     assert read(source, file) == content
@@ -150,36 +135,36 @@ def test_a_file_is_known_by_its_head_or_by_its_first_byte(
     ],
 )
 def test_a_file_is_pinned_by_what_the_server_offers(
-    server: BrokenWeb, plane: Web, headers: dict[str, str | None], validator: str | None
+    own_web: BrokenWeb, plain_web: Web, headers: dict[str, str | None], validator: str | None
 ) -> None:
-    url = server.put("file", CONTENT, headers=headers)
-    assert HttpSource(url, plane, {}).manifest().files[0].validator == validator
+    url = own_web.put("file", CONTENT, headers=headers)
+    assert HttpSource(url, plain_web, {}).manifest().files[0].validator == validator
 
 
-def test_a_file_of_untold_size_is_refused(server: BrokenWeb, plane: Web) -> None:
-    url = server.put("file", CONTENT)
+def test_a_file_of_untold_size_is_refused(own_web: BrokenWeb, plain_web: Web) -> None:
+    url = own_web.put("file", CONTENT)
     for fault in (compressed(CONTENT), Headers({"Content-Range": "bytes */*"}), Headers({"Content-Range": None})):
-        server.faults.clear()
-        server.faults.add(NoLength(), method="HEAD")
-        server.faults.add(fault, method="GET")
+        own_web.faults.clear()
+        own_web.faults.add(NoLength(), method="HEAD")
+        own_web.faults.add(fault, method="GET")
         with pytest.raises(ProtocolFailed, match="how many bytes"):
-            HttpSource(url, plane, {}).manifest()
+            HttpSource(url, plain_web, {}).manifest()
 
 
 @pytest.mark.parametrize(
     ("status", "kind"), [(404, SourceNotFound), (410, SourceNotFound), (401, AccessDenied), (403, AccessDenied)]
 )
 def test_what_may_not_be_had_is_said_plainly(
-    server: BrokenWeb, plane: Web, status: int, kind: type[DownloadError]
+    own_web: BrokenWeb, plain_web: Web, status: int, kind: type[DownloadError]
 ) -> None:
-    url = server.put("file", CONTENT)
-    server.faults.add(Answer(status), times=FOREVER)
+    url = own_web.put("file", CONTENT)
+    own_web.faults.add(Answer(status), times=FOREVER)
     with pytest.raises(kind, match=f"{url}.*{status}"):
-        HttpSource(url, plane, {}).manifest()
-    server.faults.clear()
-    source = HttpSource(url, plane, {})
+        HttpSource(url, plain_web, {}).manifest()
+    own_web.faults.clear()
+    source = HttpSource(url, plain_web, {})
     (file,) = source.manifest().files
-    server.faults.add(Answer(status), times=FOREVER)
+    own_web.faults.add(Answer(status), times=FOREVER)
     with pytest.raises(kind, match=f"{url}.*{status}"):
         read(source, file)
 
@@ -198,33 +183,38 @@ def test_what_may_not_be_had_is_said_plainly(
     ],
 )
 def test_the_uri_beats_the_environment_and_that_beats_netrc(  # noqa: PLR0917 - a table
-    server: BrokenWeb, plane: Web, tmp_path: Path, uri: str, headers: dict[str, str], netrc: str, sent: str | None
+    own_web: BrokenWeb, plain_web: Web, tmp_path: Path, uri: str, headers: dict[str, str], netrc: str, sent: str | None
 ) -> None:
-    server.put("f", CONTENT)
+    own_web.put("f", CONTENT)
     (tmp_path / "netrc").write_text(netrc + "\n")
-    host = f"127.0.0.1:{server.server.port}"
-    HttpSource(uri.replace("HOST", host), plane, headers, tmp_path / "netrc").manifest()
-    assert server.log.records()[0].request.headers.get("authorization") == sent
+    host = f"127.0.0.1:{own_web.server.port}"
+    HttpSource(uri.replace("HOST", host), plain_web, headers, tmp_path / "netrc").manifest()
+    assert own_web.log.records()[0].request.headers.get("authorization") == sent
 
 
 @pytest.mark.parametrize("content", [b"machine", b"machine a login \xff\xfe password b\n"])
-def test_a_netrc_that_cannot_be_read_is_named(plane: Web, tmp_path: Path, content: bytes) -> None:
+def test_a_netrc_that_cannot_be_read_is_named(plain_web: Web, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "netrc").write_bytes(content)
     with pytest.raises(ConfigurationError, match="netrc"):
-        HttpSource("http://host/f", plane, {}, tmp_path / "netrc")
+        HttpSource("http://host/f", plain_web, {}, tmp_path / "netrc")
 
 
-def test_a_redirected_file_keeps_its_own_name(server: BrokenWeb, plane: Web) -> None:
-    target = server.put("objects/0f3a", CONTENT)
-    url = server.put("model.gguf", CONTENT)
-    server.faults.add(moved(target), path="/model.gguf", times=FOREVER)
-    source = HttpSource(url, plane, {})
+def test_a_redirected_file_keeps_its_own_name(own_web: BrokenWeb, plain_web: Web) -> None:
+    target = own_web.put("objects/0f3a", CONTENT)
+    url = own_web.put("model.gguf", CONTENT)
+    own_web.faults.add(moved(target), path="/model.gguf", times=FOREVER)
+    source = HttpSource(url, plain_web, {})
     (file,) = source.manifest().files
     assert (file.path, file.locator) == ("model.gguf", url)
     assert read(source, file) == CONTENT
 
 
-def test_names_are_decoded_once(server: BrokenWeb, plane: Web) -> None:
-    url = server.put("a%41 ä.bin", CONTENT).rpartition("/")[0] + "/" + quote("a%41 ä.bin")
-    (file,) = HttpSource(url, plane, {}).manifest().files
+def test_names_are_decoded_once(own_web: BrokenWeb, plain_web: Web) -> None:
+    url = own_web.put("a%41 ä.bin", CONTENT).rpartition("/")[0] + "/" + quote("a%41 ä.bin")
+    (file,) = HttpSource(url, plain_web, {}).manifest().files
     assert file.path == "a%41 ä.bin"
+
+
+def test_a_netrc_that_cannot_be_looked_for_is_none(plain_web: Web, tmp_path: Path) -> None:
+    """As in a home that is closed to a random user; root may look everywhere, but not for such a name."""
+    HttpSource("http://host/f", plain_web, {}, tmp_path / ("n" * 300))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,31 +17,18 @@ from downloader.errors import (
     UsageError,
 )
 from downloader.sources.http import AT_ONCE, HEAD_WORKERS, HttpSource
-from downloader.wire.tls import trust
-from tests.servers.broken import BrokenWeb
+from downloader.wire.tls import Trust
 from tests.servers.faults import FOREVER, Answer, Silence
 from tests.sources.reading import whole
 from tests.unit.planes import plane_of
+from tests.waiting import AT_LAST, eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from downloader.wire import Web
+    from tests.servers.broken import BrokenWeb
 
 CONTENT = b"0123456789" * 1000
 SHA256 = "ab" * 32
-
-
-@pytest.fixture
-def plane() -> Iterator[Web]:
-    with plane_of(trust(verify=False)) as web:
-        yield web
-
-
-@pytest.fixture
-def server() -> Iterator[BrokenWeb]:
-    with BrokenWeb() as web:
-        yield web
 
 
 def sums(files: dict[str, bytes]) -> bytes:
@@ -53,92 +39,91 @@ FILES = {"config.json": b"{}", "empty": b"", "sub/a b#?%.bin": CONTENT}
 
 
 @pytest.fixture
-def folder(server: BrokenWeb) -> str:
+def folder(own_web: BrokenWeb) -> str:
     for path, content in FILES.items():
-        server.put(f"m/{path}", content)
-    return server.url("m/")
+        own_web.put(f"m/{path}", content)
+    return own_web.url("m/")
 
 
 @pytest.mark.parametrize("name", [".artifact.sha256", "SHA256SUMS"])
 @pytest.mark.parametrize("query", ["", "?sig=a%2Bb&x=1"])
-def test_a_folder_is_what_its_list_says(server: BrokenWeb, plane: Web, folder: str, name: str, query: str) -> None:
-    server.put(f"m/{name}", sums(FILES))
-    source = HttpSource(folder + query, plane, {})
+def test_a_folder_is_what_its_list_says(own_web: BrokenWeb, plain_web: Web, folder: str, name: str, query: str) -> None:
+    own_web.put(f"m/{name}", sums(FILES))
+    source = HttpSource(folder + query, plain_web, {})
     assert whole(source) == FILES
     assert source.manifest().checksums == (sums(FILES) if name == ".artifact.sha256" else None)
-    assert {record.request.target.partition("?")[2] for record in server.log.records()} == {query.removeprefix("?")}
+    assert {record.request.target.partition("?")[2] for record in own_web.log.records()} == {query.removeprefix("?")}
 
 
-def test_an_artifact_may_have_a_checksum_list_of_its_own(server: BrokenWeb, plane: Web, folder: str) -> None:
+def test_an_artifact_may_have_a_checksum_list_of_its_own(own_web: BrokenWeb, plain_web: Web, folder: str) -> None:
     files = {**FILES, "SHA256SUMS": b"what upstream published"}
-    server.put("m/SHA256SUMS", files["SHA256SUMS"])
-    server.put("m/.artifact.sha256", sums(files))
-    assert whole(HttpSource(folder, plane, {})) == files
+    own_web.put("m/SHA256SUMS", files["SHA256SUMS"])
+    own_web.put("m/.artifact.sha256", sums(files))
+    assert whole(HttpSource(folder, plain_web, {})) == files
 
 
-def test_a_list_does_not_list_itself(server: BrokenWeb, plane: Web, folder: str) -> None:
-    server.put("m/SHA256SUMS", sums({**FILES, "SHA256SUMS": b"", ".artifact.sha256": b""}))
-    assert whole(HttpSource(folder, plane, {})) == FILES
+def test_a_list_does_not_list_itself(own_web: BrokenWeb, plain_web: Web, folder: str) -> None:
+    own_web.put("m/SHA256SUMS", sums({**FILES, "SHA256SUMS": b"", ".artifact.sha256": b""}))
+    assert whole(HttpSource(folder, plain_web, {})) == FILES
 
 
 @pytest.mark.parametrize("listed", ["m/../../x", "/etc/passwd"])
-def test_a_hostile_list_is_refused(server: BrokenWeb, plane: Web, folder: str, listed: str) -> None:
-    server.put("m/SHA256SUMS", sums({listed: b""}))
+def test_a_hostile_list_is_refused(own_web: BrokenWeb, plain_web: Web, folder: str, listed: str) -> None:
+    own_web.put("m/SHA256SUMS", sums({listed: b""}))
     with pytest.raises((IntegrityError, ConfigurationError)):
-        HttpSource(folder, plane, {}).manifest()
+        HttpSource(folder, plain_web, {}).manifest()
 
 
-def test_a_list_without_files_is_no_artifact(server: BrokenWeb, plane: Web, folder: str) -> None:
-    server.put("m/SHA256SUMS", b"# nothing yet\n")
+def test_a_list_without_files_is_no_artifact(own_web: BrokenWeb, plain_web: Web, folder: str) -> None:
+    own_web.put("m/SHA256SUMS", b"# nothing yet\n")
     with pytest.raises(SourceNotFound, match="lists no files"):
-        HttpSource(folder, plane, {}).manifest()
+        HttpSource(folder, plain_web, {}).manifest()
 
 
-def test_a_digest_for_a_folder_is_not_passed_over(folder: str, plane: Web) -> None:
+def test_a_digest_for_a_folder_is_not_passed_over(folder: str, plain_web: Web) -> None:
     with pytest.raises(UsageError, match="single file"):
-        HttpSource(f"{folder}#sha256={SHA256}", plane, {}).manifest()
+        HttpSource(f"{folder}#sha256={SHA256}", plain_web, {}).manifest()
 
 
-def test_a_listed_file_that_is_missing_is_an_error(server: BrokenWeb, plane: Web, folder: str) -> None:
-    server.put("m/SHA256SUMS", sums({**FILES, "gone": b"gone"}))
+def test_a_listed_file_that_is_missing_is_an_error(own_web: BrokenWeb, plain_web: Web, folder: str) -> None:
+    own_web.put("m/SHA256SUMS", sums({**FILES, "gone": b"gone"}))
     with pytest.raises(SourceNotFound, match="gone"):
-        HttpSource(folder, plane, {}).manifest()
+        HttpSource(folder, plain_web, {}).manifest()
 
 
-def test_a_long_list_is_given_up_at_the_first_trouble_and_not_begun_anew(server: BrokenWeb, plane: Web) -> None:
+def test_a_long_list_is_given_up_at_the_first_trouble_and_not_begun_anew(own_web: BrokenWeb, plain_web: Web) -> None:
     files = {f"{number:04}": b"x" for number in range(1000)}
     for path, content in files.items():
-        server.put(f"m/{path}", content)
-    server.put("m/SHA256SUMS", sums(files))
-    server.faults.add(Answer(500), path="/m/0300")
-    source = HttpSource(server.url("m/"), plane, {})
+        own_web.put(f"m/{path}", content)
+    own_web.put("m/SHA256SUMS", sums(files))
+    own_web.faults.add(Answer(500), path="/m/0100")
+    source = HttpSource(own_web.url("m/"), plain_web, {})
     with pytest.raises(SourceUnavailable):
         source.manifest()
-    first = len(server.log.records(method="HEAD"))
+    first = len(own_web.log.records(method="HEAD"))
     assert first < 800
     assert [file.path for file in source.manifest().files] == sorted(files)
-    assert len(server.log.records(method="HEAD")) <= len(files) + 2 * HEAD_WORKERS * AT_ONCE
+    assert len(own_web.log.records(method="HEAD")) <= len(files) + 2 * HEAD_WORKERS * AT_ONCE
 
 
-def test_the_end_of_the_run_ends_a_long_list(server: BrokenWeb, plane: Web) -> None:
+def test_the_end_of_the_run_ends_a_long_list(own_web: BrokenWeb) -> None:
     files = {f"{number:04}": b"x" for number in range(1000)}
-    server.put("m/SHA256SUMS", sums(files))
-    server.faults.add(Silence(), method="HEAD", times=FOREVER)
-    source = HttpSource(server.url("m/"), plane, {})
+    own_web.put("m/SHA256SUMS", sums(files))
+    own_web.faults.add(Silence(), method="HEAD", times=FOREVER)
     errors: list[DownloadError] = []
 
     def listing() -> None:
         try:
-            source.manifest()
+            HttpSource(own_web.url("m/"), plane, {}).manifest()
         except DownloadError as error:
             errors.append(error)
 
-    thread = threading.Thread(target=listing)
-    thread.start()
-    while len(server.log.records(method="HEAD")) < 8:
-        time.sleep(0.002)
-    plane.abort()
-    thread.join(5)
-    assert not thread.is_alive()
+    with plane_of(Trust(verify=False)) as plane:
+        thread = threading.Thread(target=listing)
+        thread.start()
+        assert eventually(lambda: len(own_web.log.records(method="HEAD")) == HEAD_WORKERS)
+        plane.abort()
+        thread.join(AT_LAST)
+        assert not thread.is_alive()
     assert isinstance(errors[0], SourceUnavailable)
-    assert len(server.log.records(method="HEAD")) == 8
+    assert len(own_web.log.records(method="HEAD")) == HEAD_WORKERS

@@ -10,6 +10,7 @@ from downloader.artifact import Algorithm, Mismatch
 from downloader.sources.s3.source import MOST_HEADS
 from tests.memory import MIB, run_measured
 from tests.servers.bucket import PAGE, Bucket
+from tests.servers.faults import FOREVER, Answer
 from tests.servers.s3 import new_bucket
 
 if TYPE_CHECKING:
@@ -118,3 +119,23 @@ def test_a_hundred_thousand_objects_take_little_memory(bucket: Bucket) -> None:
     assert result.status == 0, result.stderr
     assert '"sizeBytes": 2000000' in result.stdout
     assert 10 * MIB < peak < 200 * MIB
+
+
+def test_an_object_of_the_folder_s_name_that_cannot_be_described_is_no_trouble(
+    bucket: Bucket, s3_source: Maker
+) -> None:
+    bucket.put("m", b"x", {"Last-Modified": "garbage"})
+    bucket.put("m/a", b"x")
+    assert [file.path for file in s3_source("s3://bucket/m", bucket.environment).manifest().files] == ["a"]
+
+
+def test_a_list_of_checksums_that_may_not_be_read_is_named_as_that(
+    bucket: Bucket, s3_source: Maker, caplog: pytest.LogCaptureFixture
+) -> None:
+    bucket.put("m/a", b"x")
+    bucket.put("m/.artifact.sha256", b"x")
+    denial = Answer(403, {}, b"<Error><Code>AccessDenied</Code></Error>")
+    bucket.faults.add(denial, path="*.sha256", times=FOREVER)
+    manifest = s3_source("s3://bucket/m", bucket.environment).manifest()
+    assert ([file.path for file in manifest.files], manifest.checksums) == (["a"], None)
+    assert "do not allow it: s3://bucket/m/.artifact.sha256" in caplog.text

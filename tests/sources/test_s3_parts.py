@@ -12,6 +12,7 @@ from downloader.artifact import Algorithm, Mismatch
 from downloader.integrity import Hasher, judge
 from downloader.sources.s3.parts import GIB, MB, MIB, MOST_GUESSES, MOST_GUESSES_OF_LARGE, guesses
 from tests.servers.blobs import Noise
+from tests.servers.bucket import Bucket
 from tests.servers.s3 import SMALLEST_PART, new_bucket, upload_in_parts
 
 if TYPE_CHECKING:
@@ -79,6 +80,12 @@ def test_one_part_needs_no_questions(ceph: S3Server, s3_source: Maker) -> None:
     source = s3_source(f"s3://{bucket}/m", ceph.environment())
     assert source.manifest().files[0].digests[0].algorithm is Algorithm.ETAG
     assert proof_of(source) == "etag"
+
+
+def test_a_tag_of_no_parts_at_all_proves_nothing(s3_source: Maker) -> None:
+    with Bucket() as bucket:
+        bucket.put("m/a", b"", {"ETag": f'"{"0" * 32}-0"'})
+        assert s3_source("s3://bucket/m", bucket.environment).manifest().files[0].digests == ()
 
 
 @given(st.integers(1, 512 * GIB), st.integers(1, 20_000))

@@ -49,8 +49,8 @@ def whole(name: str) -> dict[str, str]:
     return {header: digest_headers(CONTENT)[header]}
 
 
-def composite(name: str, part_size: int = PART) -> dict[str, str]:
-    digests = [SUMS[name](part) for part in parts_of(CONTENT, part_size)]
+def composite(name: str) -> dict[str, str]:
+    digests = [SUMS[name](part) for part in parts_of(CONTENT, PART)]
     value = base64.b64encode(SUMS[name](b"".join(digests))).decode()
     return {f"x-amz-checksum-{name}": f"{value}-{len(digests)}", "x-amz-checksum-type": "COMPOSITE"}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from downloader.meter import Meter
 from downloader.transports.ranged import Ranged
 from downloader.transports.shape import MEMORY, Shape
 from downloader.volume import Volume
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 URI = "memory://artifact"
+CONNECTIONS = 8
 
 
 def shape(uri: str = "s3://bucket/m", **environ: str) -> Shape:
@@ -75,10 +76,13 @@ def test_memory_is_the_same_for_any_number_of_connections(connections: int) -> N
 class Shelf:
     """A source that keeps everything in memory and counts who reads."""
 
-    def __init__(self, files: Mapping[str, bytes]) -> None:
+    def __init__(self, files: Mapping[str, bytes], crowd: int) -> None:
+        """Nobody gets a byte before there have been so many readers at one time."""
         self._files = files
+        self._crowd = crowd
         self._lock = threading.Lock()
         self._open: Counter[str] = Counter()
+        self.most = 0
         self.most_files = 0
         self.most_per_file = 0
 
@@ -98,15 +102,20 @@ class Shelf:
     def close(self) -> None:
         """Hold nothing."""
 
+    @property
+    def crowded(self) -> bool:
+        return self.most >= self._crowd
+
     def count(self, path: str, change: int) -> None:
         with self._lock:
             self._open[path] += change
+            self.most = max(self.most, self._open.total())
             self.most_files = max(self.most_files, len(+self._open))
             self.most_per_file = max(self.most_per_file, self._open[path])
 
 
 class Reader:
-    """Takes a moment for each piece, so that readers meet."""
+    """Waits until enough readers have met."""
 
     def __init__(self, shelf: Shelf, path: str, data: memoryview) -> None:
         self._shelf = shelf
@@ -115,7 +124,7 @@ class Reader:
         shelf.count(path, 1)
 
     def readinto(self, view: memoryview, /) -> int:
-        time.sleep(0.005)
+        assert eventually(lambda: self._shelf.crowded)
         count = min(len(view), len(self._data))
         view[:count] = self._data[:count]
         self._data = self._data[count:]
@@ -140,8 +149,7 @@ class Landing:
         return self._volume.partial(file)
 
     def deliver(self, arrivals: Sequence[Arrival]) -> Mapping[str, IntegrityError]:
-        for partial, results in arrivals:
-            partial.commit(results[Algorithm.SHA256])
+        self._volume.commit_many((partial, results[Algorithm.SHA256], "") for partial, results in arrivals)
         return {}
 
     def fail(self, file: RemoteFile, error: DownloadError) -> None:
@@ -155,10 +163,11 @@ class Landing:
 def test_the_limits_hold_while_everything_arrives(
     tmp_path: Path, limits: dict[str, int], files: int, per_file: int
 ) -> None:
-    shelf = Shelf({f"{number}": bytes([number]) * (3 * MIB) for number in range(6)})
+    crowd = 1 if limits else CONNECTIONS
+    shelf = Shelf({f"{number}": bytes([number]) * (3 * MIB) for number in range(6)}, crowd)
     meter, cancellation = Meter(), Cancellation()
     with Volume(tmp_path) as volume, volume.lease(URI):
-        transport = Ranged(shelf, meter, cancellation, Shape.of(8, request=MIB, **limits))
+        transport = Ranged(shelf, meter, cancellation, Shape.of(CONNECTIONS, request=MIB, streams=False, **limits))
         transport.fetch(shelf.manifest().files, Landing(volume))
     assert {path.name: path.read_bytes()[:1] for path in tmp_path.glob("[0-9]")} == {
         f"{number}": bytes([number]) for number in range(6)

@@ -41,6 +41,7 @@ class Memory:
         self.most = 1 << 30
         self.interrupted = threading.Event()
         self.announced: list[list[tuple[str, Span]]] = []
+        self.opened: list[tuple[str, Span]] = []
 
     def manifest(self) -> Manifest:
         return Manifest("hf://org/model", tuple(self.files))
@@ -49,6 +50,7 @@ class Memory:
         self.refuse(file.path)
         with self.lock:
             self.open_bodies += 1
+            self.opened.append((file.path, span))
         return MemoryBody(self, file.path, span)
 
     def announce(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
@@ -104,7 +106,7 @@ class Land:
                 partial.discard()
                 refused[partial.file.path] = IntegrityError(f"{partial.file.path} is damaged")
                 continue
-            partial.commit(results[Algorithm.SHA256], "sha256")
+            self.volume.commit_many([(partial, results[Algorithm.SHA256], "sha256")])
             self.delivered.append(partial.file.path)
         return refused
 

@@ -9,10 +9,12 @@ from downloader.artifact import Span
 from downloader.wire import RangeRequest, Web
 from downloader.wire.connection import Timeouts
 from downloader.wire.proxies import Proxies
+from tests.waiting import AT_LAST
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Iterator
+
+    from downloader.wire.tls import Trust
 
 SIZE = 10
 CONTENT = b"0123456789"
@@ -25,7 +27,7 @@ def answer(*headers: bytes, body: bytes = CONTENT, status: bytes = b"200 OK") ->
 
 
 @contextmanager
-def plane_of(tls: ssl.SSLContext, *, connect: float = 5, read: float = 5) -> Iterator[Web]:
+def plane_of(tls: Trust, *, connect: float = AT_LAST, read: float = AT_LAST) -> Iterator[Web]:
     """Make an HTTP plane with these timeouts, in seconds."""
     web = Web(tls, Proxies({}), user_agent="tests", timeouts=Timeouts(connect, read))
     yield web

@@ -9,13 +9,12 @@ import pytest
 from downloader.artifact import Span
 from downloader.errors import SourceChanged
 from downloader.wire import RangeRequest, Refusal
-from downloader.wire.tls import trust
+from downloader.wire.tls import Trust
 from tests.servers.broken import BrokenWeb, moved
 from tests.servers.raw import END, Raw
 from tests.unit.planes import CONTENT, SIZE, WHOLE, answer, plane_of
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Iterator
 
     from downloader.wire import Web
@@ -26,13 +25,13 @@ GONE = answer(b"Content-Length: 4", body=b"gone", status=b"404 Not Found")
 
 
 @pytest.fixture(scope="module")
-def tls() -> ssl.SSLContext:
-    return trust(verify=False)
+def tls() -> Trust:
+    return Trust(verify=False)
 
 
 @pytest.fixture
-def plane(tls: ssl.SSLContext) -> Iterator[Web]:
-    with plane_of(tls, read=0.3) as web:
+def plane(tls: Trust) -> Iterator[Web]:
+    with plane_of(tls) as web:
         yield web
         web.announce([])
 
@@ -78,8 +77,8 @@ def test_a_server_that_answers_one_and_closes_is_asked_again(plane: Web, first: 
         assert [read(plane, request) for request in requests] == [CONTENT] * 3
 
 
-def test_a_server_that_overhears_what_comes_together_is_not_asked_so_again(plane: Web) -> None:
-    with Raw([WHOLE], forgetful=True) as server:
+def test_a_server_that_overhears_what_comes_together_is_not_asked_so_again(tls: Trust) -> None:
+    with plane_of(tls, read=2) as plane, Raw([WHOLE], forgetful=True) as server:
         requests = asked(server.url, 3)
         plane.announce(requests)
         assert [read(plane, request) for request in requests] == [CONTENT] * 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +18,7 @@ from downloader.errors import (
     SourceUnavailable,
 )
 from downloader.wire import RangeRequest
-from downloader.wire.tls import trust
+from downloader.wire.tls import Trust
 from tests.servers.raw import Raw
 from tests.unit.planes import CONTENT, SIZE, WHOLE, answer, fetched, plane_of
 
@@ -29,7 +30,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def plane() -> Iterator[Web]:
-    with plane_of(trust(verify=False), read=0.2) as web:
+    with plane_of(Trust(verify=False)) as web:
+        yield web
+
+
+@pytest.fixture(scope="module")
+def hasty() -> Iterator[Web]:
+    """One that is soon tired of silence."""
+    with plane_of(Trust(verify=False), read=0.2) as web:
         yield web
 
 
@@ -106,21 +114,28 @@ WRONG: dict[str, tuple[bytes, type[DownloadError]]] = {
 
 
 @pytest.mark.parametrize("sentence", WRONG)
-def test_an_answer_with(plane: Web, sentence: str) -> None:
+def test_an_answer_with(plane: Web, hasty: Web, sentence: str) -> None:
     written, kind = WRONG[sentence]
     with Raw([written]) as server, pytest.raises(DownloadError) as caught:
-        fetched(plane, server.url)
+        fetched(hasty if kind is SourceSilent else plane, server.url)
     assert type(caught.value) is kind, caught.value
 
 
-def test_after_a_wrong_answer_the_connection_is_not_used_again(plane: Web) -> None:
+def test_after_a_wrong_answer_the_connection_is_not_used_again() -> None:
     complete = {"nothing, with success", "fewer bytes in chunks", "two lengths"}
-    for sentence in WRONG.keys() - complete:
-        with Raw([WRONG[sentence][0], WHOLE]) as server:
+    sentences = WRONG.keys() - complete
+
+    def connections(sentence: str) -> int:
+        with plane_of(tls, read=3) as web, Raw([WRONG[sentence][0], WHOLE]) as server:
             with pytest.raises(DownloadError):
-                fetched(plane, server.url)
-            assert fetched(plane, server.url) == CONTENT
-            assert server.connections == 2, sentence
+                fetched(web, server.url)
+            assert fetched(web, server.url) == CONTENT
+            return server.connections
+
+    tls = Trust(verify=False)
+    with ThreadPoolExecutor(len(sentences)) as at_once:
+        found = dict(zip(sentences, at_once.map(connections, sentences), strict=True))
+    assert found == dict.fromkeys(sentences, 2)
 
 
 def test_the_first_request_asks_for_plain_bytes_and_no_more_than_the_span(plane: Web) -> None:

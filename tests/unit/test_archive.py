@@ -9,6 +9,7 @@ import os
 import struct
 import subprocess
 import tarfile
+import tracemalloc
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -106,7 +107,7 @@ class Landing:
                     partial.write(0, memoryview(data))
                     for span in partial.missing():
                         partial.complete(span)
-                    partial.commit(sha256)
+                    volume.commit_many([(partial, sha256, "")])
                 volume.publish(manifest, {name: sha256})
         return True
 
@@ -324,6 +325,32 @@ def test_links_count_towards_what_an_archive_may_unpack_to() -> None:
 
 def test_a_large_archive_may_unpack_to_more() -> None:
     assert judge([Entry("a", Kind.FILE, 50 << 30)], 1 << 30, "model.tar").files == {"a": 50 << 30}
+
+
+def many_entries() -> bytes:
+    """Return a zip that lists its only file 200,000 times."""
+    data = zipped({"a": b""})
+    start, end = data.index(b"PK\1\2"), data.index(b"PK\5\6")
+    directory = data[start:end] * 200_000
+    return data[:start] + directory + data[end : end + 12] + struct.pack("<I", len(directory)) + data[end + 16 :]
+
+
+def long_directory() -> bytes:
+    """Return a zip that claims to have a list of 65 MiB."""
+    return bytes(65 << 20) + patched(zipped({"a": b""}), b"PK\5\6", 12, struct.pack("<I", 65 << 20))
+
+
+@pytest.mark.parametrize("make", [many_entries, long_directory])
+def test_a_directory_of_any_length_takes_little_memory(landing: Landing, make: Callable[[], bytes]) -> None:
+    data = make()
+    tracemalloc.start()
+    try:
+        with pytest.raises(ConfigurationError, match="is refused"):
+            landing.bring("model.zip", data)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 32 << 20
 
 
 @pytest.mark.parametrize("data", [tar({}), zipped({}), zipped({"folder/": b""}), tar({".artifact.sha256": b""})])

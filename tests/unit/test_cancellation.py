@@ -12,6 +12,7 @@ import pytest
 
 from downloader.cancellation import Cancellation
 from downloader.errors import Cancelled, DownloadError, Stalled
+from tests.waiting import AT_LAST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +52,7 @@ def test_sleepers_wake_with_the_reason() -> None:
         thread.start()
     cancellation.cancel(REASON)
     for thread in threads:
-        thread.join(5)
+        thread.join(AT_LAST)
     assert errors == [REASON] * 3
 
 
@@ -192,10 +193,10 @@ def test_a_signal_handler_may_cancel_whatever_other_threads_are_doing() -> None:
             thread.start()
         os.kill(os.getpid(), signal.SIGUSR1)
         with pytest.raises(Cancelled):
-            cancellation.sleep(10)
+            cancellation.sleep(AT_LAST)
     finally:
         stop.set()
         signal.signal(signal.SIGUSR1, before)
     for thread in threads:
-        thread.join(5)
+        thread.join(AT_LAST)
         assert not thread.is_alive()

@@ -12,25 +12,25 @@ import pytest
 from downloader.artifact import Span
 from downloader.errors import ConfigurationError, DownloadError, SourceSilent, SourceUnavailable
 from downloader.wire import RangeRequest
-from downloader.wire.tls import trust
+from downloader.wire.tls import Trust
 from tests.servers.raw import END, Raw
 from tests.unit.planes import CONTENT, SIZE, WHOLE, answer, fetched, plane_of
+from tests.waiting import AT_LAST
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Iterator
 
     from downloader.wire import Web
 
 
 @pytest.fixture(scope="module")
-def tls() -> ssl.SSLContext:
-    return trust(verify=False)
+def tls() -> Trust:
+    return Trust(verify=False)
 
 
 @pytest.fixture
-def plane(tls: ssl.SSLContext) -> Iterator[Web]:
-    with plane_of(tls, read=0.2) as web:
+def plane(tls: Trust) -> Iterator[Web]:
+    with plane_of(tls) as web:
         yield web
 
 
@@ -60,10 +60,10 @@ def test_a_new_connection_without_an_answer_is_passing_trouble(plane: Web) -> No
 
 
 @pytest.mark.parametrize("coding", [b"Transfer-Encoding: chunked", b"Connection: close"])
-def test_bytes_are_handed_on_as_they_come_also_where_no_length_was_told(plane: Web, coding: bytes) -> None:
+def test_bytes_are_handed_on_as_they_come_also_where_no_length_was_told(tls: Trust, coding: bytes) -> None:
     body = b"5\r\n01234\r\n" if b"chunked" in coding else b"01234"
-    with Raw([answer(coding, body=body)]) as server:
-        opened = plane.open(RangeRequest(server.url, Span(0, SIZE), SIZE))
+    with plane_of(tls, read=2) as web, Raw([answer(coding, body=body)]) as server:
+        opened = web.open(RangeRequest(server.url, Span(0, SIZE), SIZE))
         view = memoryview(bytearray(1 << 20))
         assert opened.readinto(view) == 5
         assert bytes(view[:5]) == b"01234"
@@ -80,9 +80,9 @@ def test_an_answer_in_chunks_leaves_the_connection_usable(plane: Web) -> None:
 
 
 @pytest.mark.parametrize("begun", [b" ", b"HTTP/1.1 200 OK\r\nX: "])
-def test_silence_before_the_answer_is_over_after_the_time(plane: Web, begun: bytes) -> None:
-    with Raw([begun]) as server, pytest.raises(SourceSilent):
-        fetched(plane, server.url)
+def test_silence_before_the_answer_is_over_after_the_time(tls: Trust, begun: bytes) -> None:
+    with plane_of(tls, read=0.2) as hasty, Raw([begun]) as server, pytest.raises(SourceSilent):
+        fetched(hasty, server.url)
 
 
 @pytest.mark.parametrize("url", ["http://a..b/x", f"http://{'a' * 64}.test/x", "http://127.0.0.1:1/x"])
@@ -111,7 +111,7 @@ def test_a_request_does_not_show_its_headers() -> None:
     assert "word" not in repr(RangeRequest("http://h/", Span(0, 1), 1, headers={"authorization": "Bearer word"}))
 
 
-def test_nothing_is_left_open(tls: ssl.SSLContext) -> None:
+def test_nothing_is_left_open(tls: Trust) -> None:
     """A socket that is left to the garbage collector warns, and warnings are errors."""
     broken = answer(b"Transfer-Encoding: chunked", body=b"xyz\r\n")
     with plane_of(tls, connect=0.2, read=0.2) as web, Raw([WHOLE, answer(b"Connection: close"), broken, END]) as server:
@@ -123,8 +123,8 @@ def test_nothing_is_left_open(tls: ssl.SSLContext) -> None:
 
 
 @pytest.mark.parametrize("kept", [b"Connection: close", b"Connection: keep-alive"])
-def test_an_interruption_wakes_a_reader_whatever_becomes_of_its_connection(tls: ssl.SSLContext, kept: bytes) -> None:
-    with plane_of(tls, read=20) as web, Raw([answer(b"Content-Length: 10", kept, body=b"01234")]) as server:
+def test_an_interruption_wakes_a_reader_whatever_becomes_of_its_connection(tls: Trust, kept: bytes) -> None:
+    with plane_of(tls, read=2 * AT_LAST) as web, Raw([answer(b"Content-Length: 10", kept, body=b"01234")]) as server:
         body = web.open(RangeRequest(server.url, Span(0, SIZE), SIZE))
         assert body.readinto(memoryview(bytearray(5))) == 5
         threading.Timer(0.05, body.interrupt).start()
@@ -134,9 +134,9 @@ def test_an_interruption_wakes_a_reader_whatever_becomes_of_its_connection(tls: 
 
 
 @pytest.mark.parametrize("kept", [b"Connection: close", b"Connection: keep-alive"])
-def test_ending_the_run_wakes_readers_and_lets_nothing_begin(tls: ssl.SSLContext, kept: bytes) -> None:
+def test_ending_the_run_wakes_readers_and_lets_nothing_begin(tls: Trust, kept: bytes) -> None:
     half = answer(b"Content-Length: 10", kept, body=b"01234")
-    with plane_of(tls, read=20) as web, Raw([half]) as server:
+    with plane_of(tls, read=2 * AT_LAST) as web, Raw([half]) as server:
         body = web.open(RangeRequest(server.url, Span(0, SIZE), SIZE))
         errors: list[DownloadError] = []
 
@@ -153,7 +153,7 @@ def test_ending_the_run_wakes_readers_and_lets_nothing_begin(tls: ssl.SSLContext
         reader.start()
         reader.join(0.05)
         web.abort()
-        reader.join(5)
+        reader.join(AT_LAST)
         assert not reader.is_alive()
         assert isinstance(errors[0], SourceUnavailable)
         with pytest.raises(SourceUnavailable, match="the run has ended"):

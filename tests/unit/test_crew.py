@@ -4,71 +4,113 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import TYPE_CHECKING
 
 import pytest
 
 from downloader.cancellation import Cancellation
-from downloader.errors import Stalled
+from downloader.errors import InternalError, Stalled
 from downloader.meter import Meter
-from downloader.transports import crew as module
-from downloader.transports.crew import Crew
+from downloader.transports.crew import LOOK, Crew, Growth, guarded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MB = 1_000_000
 
 
-class Link:
-    """Brings bytes: so many a second to each worker, and so many to all of them together."""
-
-    def __init__(self, each: float, together: float, seconds: float) -> None:
-        self.meter, self.cancellation = Meter(), Cancellation()
-        self.workers = 0
-        self._each, self._together = each, together
-        self._end = time.monotonic() + seconds
-        self._lock = threading.Lock()
-
-    def work(self) -> None:
-        with self._lock:
-            self.workers += 1
-        while time.monotonic() < self._end:
-            time.sleep(0.01)
-            self.meter.received(int(min(self._each, self._together / self.workers) / 100))
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LOOK", 0.2)
-    monkeypatch.setattr(module, "WAKE_UP", 0.02)
+def grown(growth: Growth, rate: Callable[[int], float], *, seconds: int = 10, busy: float = 0.1) -> int:
+    """Let a crew work; `rate` is what so many bring in a second, `busy` their share of a processor."""
+    received, step = 0.0, LOOK / 5
+    for number in range(int(seconds / step) + 1):
+        growth.look(number * step, int(received), number * step * busy)
+        received += rate(growth.count) * step
+    return growth.count
 
 
 @pytest.mark.parametrize(
-    ("each", "together", "expected"),
-    [(1e6, 1e9, {16}), (1e6, 1e6, {4, 8}), (1e6, 8e6, {8, 16})],
-    ids=["each has its share", "the link is full", "the link fills up"],
+    ("rate", "expected"),
+    [
+        (lambda count: count * MB, 16),
+        (lambda _: 8 * MB, 4),
+        (lambda count: min(count, 6) * MB, 16),
+        (lambda count: min(count, 4) * MB, 8),
+        (lambda count: MB * (1 if count < 4 else 1.1), 4),
+        (lambda _: 0, 2),
+    ],
+    ids=[
+        "each has its share",
+        "the link is full",
+        "the link fills up on the way",
+        "the link is full after the second look",
+        "twice as many bring a little more",
+        "nothing comes",
+    ],
 )
-def test_it_grows_as_long_as_that_helps(each: float, together: float, expected: set[int]) -> None:
-    link = Link(each, together, seconds=1.5)
-    Crew(link.work, link.meter, link.cancellation).run(2, 16)
-    assert link.workers in expected
+def test_it_grows_as_long_as_that_helps(rate: Callable[[int], float], expected: int) -> None:
+    assert grown(Growth(2, 16), rate) == expected
 
 
 def test_it_never_grows_beyond_what_it_may() -> None:
-    link = Link(1e6, 1e9, seconds=0.8)
-    Crew(link.work, link.meter, link.cancellation).run(3, 5)
-    assert link.workers == 5
-    link = Link(1e6, 1e9, seconds=0.5)
-    Crew(link.work, link.meter, link.cancellation).run(4, 4)
-    assert link.workers == 4
+    assert grown(Growth(3, 5), lambda count: count * MB) == 5
+    assert grown(Growth(4, 4), lambda count: count * MB) == 4
+
+
+def test_it_does_not_grow_where_the_processor_is_what_is_slow() -> None:
+    assert grown(Growth(2, 16), lambda count: count * MB, busy=0.9) == 2
+
+
+def test_it_goes_on_looking_where_answers_take_long() -> None:
+    growth = Growth(2, 16)
+    assert grown(growth, lambda _: 0) == 2
+    for number in range(10, 15):
+        growth.look(number * LOOK + LOOK, int(growth.count * number * MB), number * LOOK * 0.1)
+    assert growth.count > 2
+
+
+def test_it_judges_no_sooner_than_it_can() -> None:
+    assert grown(Growth(2, 16), lambda count: count * MB, seconds=0) == 2
+
+
+def test_a_growing_crew_works_with_everybody() -> None:
+    here = threading.Barrier(4, timeout=60)
+
+    class Doubling(Growth):
+        def look(self, *_: float) -> None:
+            self.count = min(2 * self.count, 4)
+
+    crew = Crew(lambda: _wait_for_all(here), Meter(), Cancellation())
+    crew.run(Doubling(1, 4))
+    assert not here.broken
+    assert here.n_waiting == 0
+
+
+def _wait_for_all(barrier: threading.Barrier) -> None:
+    """Only when all are there does anybody go on."""
+    barrier.wait()
+
+
+def test_what_goes_wrong_in_a_thread_ends_the_run() -> None:
+    cancellation = Cancellation()
+
+    def stumble() -> None:
+        raise KeyError("oh")
+
+    Crew(lambda: guarded(stumble, cancellation), Meter(), cancellation).run(Growth(1, 1))
+    assert isinstance(cancellation.reason, InternalError)
 
 
 def test_it_does_not_wait_for_anybody_after_a_cancellation() -> None:
     cancellation, free = Cancellation(), threading.Event()
 
     def work() -> None:
-        free.wait(10)
+        free.wait(60)
 
     crew = Crew(work, Meter(), cancellation)
     cancellation.cancel(Stalled("enough"))
     began = time.monotonic()
-    crew.run(2, 2)
+    crew.run(Growth(2, 2))
     crew.join(0.1)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     free.set()
-    crew.join(5)
+    crew.join(60)

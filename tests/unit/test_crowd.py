@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +12,7 @@ from downloader.cancellation import Cancellation
 from downloader.errors import Cancelled, SourceUnavailable, Throttled
 from downloader.sources.crowd import NO_LIMIT, SAME_BREATH, Crowd, NoticingSource, QueueingSource
 from tests.unit.clocks import Clock
+from tests.waiting import AT_LAST, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,9 @@ FILE, SPAN = RemoteFile("a", 10), Span(0, 10)
 class Busy:
     """A source that refuses as often as it is told to, and counts who reads."""
 
-    def __init__(self) -> None:
+    def __init__(self, fellows: int = 1) -> None:
+        """Whoever reads waits until there have been so many at one time."""
+        self._met = fellows
         self.refusals: list[DownloadError] = []
         self.inside = 0
         self.most = 0
@@ -48,7 +50,7 @@ class Busy:
         self.announced += len(pieces)
 
     def readinto(self, view: memoryview, /) -> int:
-        time.sleep(0.001)
+        assert eventually(lambda: self.most >= self._met)
         return len(view) if len(view) > 1 else 0
 
     def interrupt(self) -> None:
@@ -124,13 +126,13 @@ def test_only_throttling_makes_the_crowd_smaller(crowd: Crowd) -> None:
 
 
 def test_no_more_read_at_one_time_than_may(crowd: Crowd) -> None:
-    busy = Busy()
-    source = QueueingSource(NoticingSource(busy, crowd), crowd)
     enter(crowd, 4)
     crowd.shrink()
     for _ in range(4):
         crowd.leave()
     limit = crowd.limit
+    busy = Busy(limit)
+    source = QueueingSource(NoticingSource(busy, crowd), crowd)
 
     def read() -> None:
         body = source.open(FILE, SPAN)
@@ -143,7 +145,7 @@ def test_no_more_read_at_one_time_than_may(crowd: Crowd) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(5)
+        thread.join(AT_LAST)
     assert busy.inside == 0
     assert limit <= busy.most <= crowd.limit < 12
 

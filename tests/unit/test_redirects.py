@@ -11,13 +11,13 @@ from downloader.errors import ConfigurationError, DownloadError, ProtocolFailed,
 from downloader.wire import RangeRequest, Refusal, Web
 from downloader.wire.connection import Timeouts
 from downloader.wire.proxies import Proxies
-from downloader.wire.tls import trust
+from downloader.wire.tls import Trust
 from tests.servers.broken import BrokenWeb, moved
 from tests.servers.faults import FOREVER, Answer, Silence, too_many_requests
 from tests.servers.gate import Gate
+from tests.waiting import AT_LAST
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Iterator
 
     from tests.servers.certificates import Authority
@@ -28,13 +28,13 @@ SECRETS = {"authorization": "Bearer word", "x-api-key": "key"}
 
 
 @pytest.fixture(scope="module")
-def tls(authority: Authority) -> ssl.SSLContext:
-    return trust([authority.bundle])
+def tls(authority: Authority) -> Trust:
+    return Trust([authority.bundle])
 
 
 @pytest.fixture
-def plane(tls: ssl.SSLContext) -> Iterator[Web]:
-    web = Web(tls, Proxies({}), user_agent="tests", timeouts=Timeouts(connect=5, read=5))
+def plane(tls: Trust) -> Iterator[Web]:
+    web = Web(tls, Proxies({}), user_agent="tests", timeouts=Timeouts(AT_LAST, AT_LAST))
     yield web
     web.close()
 
@@ -302,9 +302,9 @@ def test_only_passing_trouble_of_small_answers_is_raised(
         plane.fetch(home.url("file.bin"))
 
 
-def test_an_answer_that_does_not_come_is_silence(tls: ssl.SSLContext, home: BrokenWeb) -> None:
+def test_an_answer_that_does_not_come_is_silence(tls: Trust, home: BrokenWeb) -> None:
     home.faults.add(Silence())
-    web = Web(tls, Proxies({}), user_agent="tests", timeouts=Timeouts(connect=5, read=0.1))
+    web = Web(tls, Proxies({}), user_agent="tests", timeouts=Timeouts(AT_LAST, read=0.1))
     with pytest.raises(SourceUnavailable, match="silent"):
         web.fetch(home.url("file.bin"))
     web.close()

@@ -169,6 +169,7 @@ def in_(seconds: float) -> str:
         ("²", None),
         ("٣", None),
         ("Mon, 99 Foo 2026 10:00:00 GMT", None),
+        ("Mon, 99999999999999999999 Jan 2020 00:00:00 GMT", None),
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
         ("Wed, 21 Oct 2015 07:28:00 -0000", 0),
         ("Wednesday, 21-Oct-15 07:28:00 GMT", 0),

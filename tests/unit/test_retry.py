@@ -35,6 +35,7 @@ from downloader.sources.retry import (
     PersistentSource,
 )
 from tests.unit.clocks import Clock, Sleepless
+from tests.waiting import AT_LAST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -332,7 +333,7 @@ def test_a_thread_that_pauses_is_woken_by_the_cancellation() -> None:
     thread.join(0.02)
     reason = Cancelled()
     cancellation.cancel(reason)
-    thread.join(5)
+    thread.join(AT_LAST)
     assert errors == [reason]
 
 

@@ -11,11 +11,11 @@ import time
 
 import pytest
 
-from downloader.cli.session import Session
+from downloader.cli.session import GRACE, Session
 from downloader.errors import AccessDenied, Cancelled, DownloadError, InternalError, Stalled
-from tests.waiting import eventually
+from downloader.transports import ranged
+from tests.waiting import AT_LAST, eventually
 
-SOON = 10.0
 STATUS = {signal.SIGTERM: 143, signal.SIGINT: 130}
 
 HANGS = """
@@ -24,14 +24,14 @@ from downloader.cli.session import Session
 
 class Blocked:
     def write(self, text): return len(text)
-    def flush(self): time.sleep(60)
+    def flush(self): time.sleep(600)
 
 session = Session()
 session.cancellation.on_cancel(lambda: (sys.__stdout__.write("cancelled\\n"), sys.__stdout__.flush()))
 def hang():
     sys.stdout = sys.stderr = Blocked()
     sys.__stdout__.write("running\\n"); sys.__stdout__.flush()
-    time.sleep(60)
+    time.sleep(600)
 session.run(hang)
 """
 
@@ -74,7 +74,7 @@ def test_a_signal_cancels_the_run(signum: signal.Signals) -> None:
 
     def work() -> None:
         os.kill(os.getpid(), signum)
-        session.cancellation.sleep(SOON)
+        session.cancellation.sleep(AT_LAST)
 
     with pytest.raises(Cancelled) as caught:
         session.run(work)
@@ -106,11 +106,11 @@ def test_signals_are_handled_as_before_once_a_run_has_ended() -> None:
 def test_a_deadline_ends_the_run() -> None:
     session = Session(deadline=0.05)
     with pytest.raises(Stalled, match=r"deadline of 0\.05 s"):
-        session.run(lambda: session.cancellation.sleep(SOON))
+        session.run(lambda: session.cancellation.sleep(AT_LAST))
 
 
 def test_a_deadline_that_is_kept_ends_nothing() -> None:
-    session = Session(deadline=SOON)
+    session = Session(deadline=AT_LAST)
     assert session.run(lambda: 1) == 1
     assert eventually(lambda: not any(isinstance(thread, threading.Timer) for thread in threading.enumerate()))
 
@@ -120,14 +120,18 @@ def test_a_thread_that_hangs_is_given_up_after_the_grace() -> None:
 
     def work() -> None:
         session.cancellation.cancel(Cancelled())
-        stuck.wait(SOON)
+        stuck.wait(2 * AT_LAST)
 
     began = time.monotonic()
     with pytest.raises(Cancelled):
         session.run(work)
     assert session.abandoned
-    assert time.monotonic() - began < SOON / 2
+    assert time.monotonic() - began < AT_LAST
     stuck.set()
+
+
+def test_both_graces_fit_into_the_ten_seconds_that_are_promised() -> None:
+    assert ranged.GRACE < GRACE < 10
 
 
 def test_a_session_outside_of_the_main_thread_leaves_signals_alone() -> None:
@@ -135,7 +139,7 @@ def test_a_session_outside_of_the_main_thread_leaves_signals_alone() -> None:
     before = signal.getsignal(signal.SIGTERM)
     thread = threading.Thread(target=lambda: results.append(Session().run(lambda: 7)))
     thread.start()
-    thread.join(SOON)
+    thread.join(AT_LAST)
     assert results == [7]
     assert signal.getsignal(signal.SIGTERM) is before
 
@@ -148,7 +152,5 @@ def test_the_second_signal_ends_the_process_at_once_even_if_its_output_hangs(sec
         assert process.stdout.readline() == "running\n"
         process.send_signal(signal.SIGTERM)
         assert process.stdout.readline() == "cancelled\n"
-        began = time.monotonic()
         process.send_signal(second)
-        assert process.wait(SOON) == STATUS[second]
-        assert time.monotonic() - began < 5
+        assert process.wait(AT_LAST) == STATUS[second]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from downloader.artifact import Protocol
 from downloader.config import Settings
+from downloader.config.adapters import rank
 from downloader.config.job import bandwidth, patience, protocols
 from downloader.config.page import SECTIONS, page
 from downloader.config.variables import (
@@ -59,6 +60,9 @@ XET, HF_TRANSFER, HTTP = Protocol.XET, Protocol.HF_TRANSFER, Protocol.HTTP
         (items, " a , b,, ", ("a", "b")),
         (items, ",", ()),
         (path, "/a b", Path("/a b")),
+        (rank, "8", 8),
+        (rank, "eight", 16),
+        (rank, "9" * 5000, 16),
         (bandwidth, "200M", 200_000_000),
         (bandwidth, "1.5g", 1_500_000_000),
         (bandwidth, "64k", 64_000),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from downloader.artifact import Phase, Protocol, Snapshot
 from downloader.reporters.kubernetes import ClusterAccess
 from downloader.reporters.kubernetes.status import Status, status_of
+from tests.command import PATIENCE
 from tests.servers.kubernetes import artifact_crd
 from tests.servers.kubernetes_api import merge
 from tests.servers.kubernetes_schema import Schema
@@ -80,4 +81,4 @@ def test_an_ipv6_address_is_put_in_brackets() -> None:
 def test_a_run_without_a_cluster_does_not_pay_for_the_kubernetes_package() -> None:
     program = "import sys, downloader.reporters.kubernetes; sys.exit('kubernetes' in sys.modules)"
 
-    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=30).returncode == 0
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=PATIENCE).returncode == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import ssl
 from pathlib import Path
@@ -10,13 +11,16 @@ from typing import TYPE_CHECKING
 import certifi
 import pytest
 
+from downloader.cli.assembly import bundles
+from downloader.config import Settings
 from downloader.errors import ConfigurationError, UntrustedServer
 from downloader.wire import Web
 from downloader.wire.connection import Timeouts
 from downloader.wire.proxies import Proxies
-from downloader.wire.tls import trust
+from downloader.wire.tls import Trust
 from tests.servers.broken import BrokenWeb
 from tests.servers.certificates import Authority
+from tests.waiting import AT_LAST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,21 +41,25 @@ def servers(authority: Authority, other: Authority) -> Iterator[list[BrokenWeb]]
         server.close()
 
 
-def answer(tls: ssl.SSLContext, url: str) -> bytes:
-    web = Web(tls, Proxies({}), user_agent="tests", timeouts=Timeouts(connect=5, read=5))
+def answer(tls: Trust, url: str) -> bytes:
+    web = Web(tls, Proxies({}), user_agent="tests", timeouts=Timeouts(AT_LAST, AT_LAST))
     try:
         return web.fetch(url).body
     finally:
         web.close()
 
 
+def authorities(tls: Trust) -> int:
+    return tls.context.cert_store_stats()["x509_ca"]
+
+
 def test_every_bundle_counts(servers: list[BrokenWeb], authority: Authority, other: Authority) -> None:
-    tls = trust([authority.bundle, other.bundle])
+    tls = Trust([authority.bundle, other.bundle])
     assert [answer(tls, server.url("file")) for server in servers] == [b"content"] * 2
 
 
 def test_a_bundle_of_the_user_replaces_nothing(authority: Authority) -> None:
-    usual, more = trust().cert_store_stats()["x509_ca"], trust([authority.bundle]).cert_store_stats()["x509_ca"]
+    usual, more = authorities(Trust()), authorities(Trust([authority.bundle]))
     assert more == usual + 1
     assert usual >= len(Path(certifi.where()).read_text().split("BEGIN CERTIFICATE")) - 10
 
@@ -60,26 +68,26 @@ def test_the_systems_own_setting_counts_besides(
     servers: list[BrokenWeb], authority: Authority, other: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(other.bundle))
-    tls = trust([authority.bundle])
+    tls = Trust([authority.bundle])
     assert [answer(tls, server.url("file")) for server in servers] == [b"content"] * 2
 
 
 def test_who_is_not_vouched_for_is_refused_with_advice(servers: list[BrokenWeb], authority: Authority) -> None:
     with pytest.raises(UntrustedServer, match=r"certificate of https://127\.0\.0\.1.*AIM_CA_BUNDLE"):
-        answer(trust([authority.bundle]), servers[1].url("file"))
+        answer(Trust([authority.bundle]), servers[1].url("file"))
 
 
 def test_a_certificate_for_somebody_else_is_refused(authority: Authority) -> None:
     with BrokenWeb(tls=authority.server_context(authority.issue("other.test"))) as server:
         server.put("file", b"content")
         with pytest.raises(UntrustedServer, match=r"127\.0\.0\.1"):
-            answer(trust([authority.bundle]), server.url("file"))
-        assert answer(trust(verify=False), server.url("file")) == b"content"
+            answer(Trust([authority.bundle]), server.url("file"))
+        assert answer(Trust(verify=False), server.url("file")) == b"content"
 
 
 def test_old_versions_of_the_protocol_are_not_spoken(authority: Authority) -> None:
-    assert trust([authority.bundle]).minimum_version is ssl.TLSVersion.TLSv1_2
-    assert trust(verify=False).minimum_version is ssl.TLSVersion.TLSv1_2
+    assert Trust([authority.bundle]).context.minimum_version is ssl.TLSVersion.TLSv1_2
+    assert Trust(verify=False).context.minimum_version is ssl.TLSVersion.TLSv1_2
 
 
 @pytest.mark.parametrize("kind", ["missing", "empty", "garbage", "folder"])
@@ -90,11 +98,24 @@ def test_a_bundle_that_cannot_be_used_is_named(tmp_path: Path, kind: str) -> Non
     elif kind != "missing":
         bundle.write_text("" if kind == "empty" else "-----BEGIN CERTIFICATE-----\nno\n-----END CERTIFICATE-----\n")
     with pytest.raises(ConfigurationError, match=r"ca\.pem"):
-        trust([bundle])
+        Trust([bundle])
 
 
 def test_a_bundle_may_have_remarks_in_any_encoding(authority: Authority, tmp_path: Path) -> None:
     bundle = tmp_path / "ca.pem"
     shutil.copy(authority.bundle, bundle)
     bundle.write_bytes("# für alle\n".encode("latin-1") + bundle.read_bytes())
-    assert trust([bundle]).cert_store_stats()["x509_ca"] == trust([authority.bundle]).cert_store_stats()["x509_ca"]
+    assert authorities(Trust([bundle])) == authorities(Trust([authority.bundle]))
+
+
+def test_a_mounted_bundle_in_a_folder_that_is_closed_to_us_is_none_at_all(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("becoming somebody else needs root")
+    environ = {"CA_BUNDLE_CONFIGMAP_NAME": "cabundle", "CA_BUNDLE_VOLUME_MOUNT_POINT": str(tmp_path)}
+    settings = Settings.from_environment(environ, with_s3=False)
+    tmp_path.chmod(0o700)
+    os.seteuid(1_234_567)
+    try:
+        assert bundles("https://host/file", settings) == []
+    finally:
+        os.seteuid(0)

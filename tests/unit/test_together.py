@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import resource
+import threading
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,12 +14,14 @@ from downloader.artifact import Span
 from downloader.volume import Volume
 from tests.servers.blobs import Noise
 from tests.unit.homecoming import SHAPE, Run
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 CONTENT = Noise(3_000_000, seed=41).bytes()
+PAGE = 4096
 
 
 @pytest.fixture
@@ -74,16 +79,68 @@ def test_a_damaged_small_file_is_asked_for_alone_the_second_time(volume: Volume)
     assert times.count("050.json") == 2
 
 
-def test_as_many_files_are_fetched_abreast_as_the_shape_says(volume: Volume) -> None:
-    files = {f"{number}.bin": CONTENT for number in range(4)}
-    run = Run(volume, files, replace(SHAPE, abreast=2))
-    order: list[str] = []
-    run.landing.begin_fault = order.append
-    run.source.fault = lambda path, position: order.append(f"{path} {position}")
+def test_a_slow_disk_needs_no_more_open_files_than_a_process_usually_may_have(volume: Volume) -> None:
+    run = Run(volume, {f"{number:04}.json": b"%d" % number for number in range(1200)})
+    run.landing.deliver_fault = lambda _: time.sleep(0.5) if len(run.landing.delivered) % 100 == 0 else None
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
+    try:
+        run.fetch()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len(run.landing.delivered) == 1200
+
+
+LARGE = {f"{number}.bin": CONTENT for number in range(4)}
+STREAMS = replace(SHAPE, connections=2, most=2, streams=True)
+SOON = 60.0
+
+
+def test_while_there_are_files_for_all_each_comes_in_one_stream_beside_another(volume: Volume) -> None:
+    run, both = Run(volume, LARGE, STREAMS), threading.Barrier(2, timeout=SOON)
+    run.source.fault = lambda path, position: _meet(both) if position == 0 and path in ("0.bin", "1.bin") else None
     run.fetch()
-    assert sorted(run.landing.delivered) == sorted(files)
-    begun = [path for path in order if " " not in path]
-    first_bytes_of_the_third = next(n for n, what in enumerate(order) if what.startswith(f"{begun[2]} "))
-    assert any(what.startswith(f"{begun[1]} ") for what in order[:first_bytes_of_the_third])
-    spans_before_the_second = [what for what in order[: order.index(begun[1])] if " " in what]
-    assert len(spans_before_the_second) < len(CONTENT) // (256 << 10)
+    assert sorted(run.landing.delivered) == sorted(LARGE)
+    assert set(run.source.opened[:2]) == {("0.bin", Span(0, len(CONTENT))), ("1.bin", Span(0, len(CONTENT)))}
+    assert run.source.served == len(LARGE) * len(CONTENT)
+
+
+def _meet(barrier: threading.Barrier) -> None:
+    barrier.wait()
+
+
+def test_a_single_file_comes_in_requests_of_the_shape(volume: Volume) -> None:
+    run = Run(volume, {"only.bin": CONTENT}, STREAMS)
+    run.fetch()
+    assert len(run.source.opened) == -(-len(CONTENT) // (256 << 10))
+
+
+def test_whoever_has_nothing_to_do_takes_over_what_another_has_not_begun(volume: Volume) -> None:
+    run, slow = Run(volume, {"0.bin": CONTENT, "1.bin": b"1" * PAGE}, STREAMS), threading.local()
+
+    def wait_for_help(path: str, position: int) -> None:
+        if path == "1.bin":
+            assert eventually(lambda: bool(_opened(run, "0.bin")), SOON)
+        slow.mine = getattr(slow, "mine", False) or (path, position) == ("0.bin", 0)
+        if slow.mine and path == "0.bin":
+            assert eventually(lambda: len(_opened(run, "0.bin")) > 1, SOON)
+
+    run.source.fault = wait_for_help
+    run.fetch()
+    assert sorted(run.landing.delivered) == ["0.bin", "1.bin"]
+    first, *others = _opened(run, "0.bin")
+    assert first == Span(0, len(CONTENT))
+    assert others, "the first stretch was the whole file, and nobody helped"
+    assert all(len(span) <= 256 << 10 for span in others)
+    assert run.source.served == len(CONTENT) + PAGE, "no byte was read twice"
+    assert run.buffers_are_back
+
+
+def test_a_stream_is_left_to_its_reader_where_ranges_are_not_to_be_asked_for(volume: Volume) -> None:
+    run = Run(volume, {"0.bin": CONTENT, "1.bin": b"1"}, replace(STREAMS, request=lambda _: None))
+    run.fetch()
+    assert [span for _, span in sorted(run.source.opened)] == [Span(0, len(CONTENT)), Span(0, 1)]
+
+
+def _opened(run: Run, path: str) -> list[Span]:
+    return [span for name, span in run.source.opened if name == path]

@@ -12,7 +12,7 @@ from downloader.volume import State, Volume
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from downloader.volume import Survey
+    from downloader.volume import Partial, Survey
 
 URI = "hf://org/model"
 
@@ -52,8 +52,13 @@ def fill(volume: Volume, file: RemoteFile, data: bytes, *, piece: int = 1 << 20)
             partial.write(span.start, memoryview(bytearray(data[span.start : span.stop])))
             partial.complete(span)
             fetched += len(span)
-    partial.commit(sha256(data))
+    commit(volume, partial, data)
     return fetched
+
+
+def commit(volume: Volume, partial: Partial, data: bytes, proof: str = "") -> None:
+    """Give one file its final name."""
+    volume.commit_many([(partial, sha256(data), proof)])
 
 
 def bring(

@@ -130,9 +130,6 @@ class CrashingFiles:
         self._step()
         self._handles[handle].mtime_ns = mtime_ns
 
-    def settle_mode(self, handle: int) -> None:
-        self._handles[handle]
-
     def handle_stat(self, handle: int) -> Stat:
         self._check_power()
         return self._stat(self._handles[handle])

@@ -11,7 +11,7 @@ from pathlib import Path
 from downloader.artifact import Span
 from downloader.errors import DownloadError
 from downloader.volume import Volume
-from tests.volume.artifacts import URI, manifest_of, noise, sha256
+from tests.volume.artifacts import URI, commit, manifest_of, noise, sha256
 
 PATH = "model.bin"
 DATA = noise(6 << 20, 7)
@@ -33,7 +33,7 @@ def main() -> None:
         deeds = {
             "first half": lambda: write(0, HALF),
             "second half": lambda: write(HALF, len(DATA)),
-            "commit": lambda: partial.commit(sha256(DATA)),
+            "commit": lambda: commit(volume, partial, DATA),
             "publish": lambda: volume.publish(manifest, {PATH: sha256(DATA)}),
         }
         for line in sys.stdin:

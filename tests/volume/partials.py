@@ -24,6 +24,10 @@ def put(partial: Partial, start: int, stop: int, data: bytes = DATA) -> None:
     partial.complete(Span(start, stop))
 
 
+def done_bytes(partial: Partial) -> int:
+    return partial.file.size - sum(len(span) for span in partial.missing())
+
+
 def part_of(target: Path, file: RemoteFile = FILE) -> Path:
     return next(target.glob(f".downloading/parts.*/{file.identity}.part"))
 

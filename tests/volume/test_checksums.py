@@ -31,7 +31,7 @@ def test_it_says_where_the_files_come_from_and_lists_them_sorted() -> None:
     files = {"b": b"b", "a/x": b"x", "a.txt": b"t"}
     manifest = manifest_of(files)
     digests = digests_of(files)
-    text = render(manifest, digests, DATE).decode()
+    text = render(manifest, digests, DATE, {}).decode()
     assert text.splitlines() == [
         "# source: hf://org/model",
         "# revision: c0ffee",
@@ -57,7 +57,7 @@ def test_what_is_written_is_read(files: dict[str, bytes]) -> None:
     files = {path: data for path, data in files.items() if path not in folders}
     manifest = manifest_of(files, uri="s3://bucket/key\nwith a line")
     digests = digests_of(files)
-    found = parse(render(manifest, digests, DATE))
+    found = parse(render(manifest, digests, DATE, {}))
     assert found.files == digests
     assert (found.source, found.revision) == (r"s3://bucket/key\nwith a line", "c0ffee")
     assert found.fingerprint == fingerprint(manifest, digests)

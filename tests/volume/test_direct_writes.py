@@ -12,7 +12,7 @@ import pytest
 from downloader.artifact import Span
 from downloader.volume import Volume
 from downloader.volume.disk import Disk
-from tests.volume.artifacts import URI, noise, remote, sha256
+from tests.volume.artifacts import URI, commit, noise, remote
 from tests.volume.partials import DATA, FILE, part_of, put
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def test_aligned_and_other_writes_make_one_file(volume: Volume, target: Path) ->
     partial.write(512 << 10, aligned(data[512 << 10 : (1 << 20)])[:4096])
     partial.write((512 << 10) + 4096, memoryview(bytearray(data[(512 << 10) + 4096 :])))
     partial.complete(Span(0, file.size))
-    partial.commit(sha256(data))
+    commit(volume, partial, data)
     assert (target / "model.bin").read_bytes() == data
 
 
@@ -63,7 +63,7 @@ def test_without_direct_writes_it_goes_on_and_says_so_to_whoever_debugs(
         partial = volume.partial(FILE)
         partial.write(0, aligned(DATA))
         partial.complete(Span(0, len(DATA)))
-        partial.commit(sha256(DATA))
+        commit(volume, partial, DATA)
     assert (target / FILE.path).read_bytes() == DATA
     assert sum("direct writes" in record.message for record in caplog.records) == 1
     assert all(record.levelno == logging.DEBUG for record in caplog.records)
@@ -79,7 +79,7 @@ def test_direct_writes_leave_the_page_cache_alone(volume: Volume, target: Path) 
     part = part_of(target, file)
     assert cached_pages(part) == 0
     partial.complete(Span(0, len(data)))
-    partial.commit(sha256(data))
+    commit(volume, partial, data)
     assert cached_pages(target / "model.bin") == 0
 
 
@@ -92,7 +92,7 @@ def test_buffered_writes_leave_the_page_cache_after_the_batch(target: Path) -> N
         for start in range(0, len(data), 64 << 10):
             put(partial, start, start + (64 << 10), data)
         assert cached_pages(part_of(target, file)) * 4096 <= 512 << 10
-        partial.commit(sha256(data))
+        commit(volume, partial, data)
 
 
 def cached_pages(path: Path) -> int:

@@ -6,6 +6,7 @@ import errno
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ from downloader.volume import Volume
 from downloader.volume.disk import Disk
 from downloader.volume.files import NotThere
 from tests.volume.artifacts import download
+from tests.waiting import AT_LAST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,7 +81,6 @@ OPERATIONS: dict[str, Callable[[Disk, int], object]] = {
     "forget": lambda disk, handle: disk.forget(handle),
     "truncate": lambda disk, handle: disk.truncate(handle, 1),
     "touch": lambda disk, handle: disk.touch(handle, 1),
-    "settle_mode": lambda disk, handle: disk.settle_mode(handle),
     "handle_stat": lambda disk, handle: disk.handle_stat(handle),
     "stat": lambda disk, _: disk.stat("file"),
     "stats": lambda disk, _: disk.stats("", ["file"]),
@@ -122,12 +123,12 @@ def test_the_oldest_of_several_operations_is_named(target: Path) -> None:
     def fault(doing: str) -> None:
         if doing.startswith("listing"):
             first.set()
-            assert go_on.wait(10)
+            assert go_on.wait(AT_LAST)
 
     disk = Disk(target, fault=fault)
     thread = threading.Thread(target=disk.scan, args=("",))
     thread.start()
-    assert first.wait(10)
+    assert first.wait(AT_LAST)
     time.sleep(0.05)
     disk.stat("a")
     oldest = disk.oldest_operation()
@@ -161,6 +162,20 @@ def test_a_missing_target_is_made_with_all_that_is_above_it(tmp_path: Path) -> N
     with Volume(tmp_path / "a/b/c") as volume:
         download(volume, {"x": b"x"})
     assert (tmp_path / "a/b/c/x").read_bytes() == b"x"
+
+
+def test_a_missing_target_may_be_made_by_many_at_once(tmp_path: Path) -> None:
+    """As two Jobs do that start together on one new volume."""
+    for number in range(20):
+        together = threading.Barrier(8)
+
+        def make(number: int = number, together: threading.Barrier = together) -> None:
+            together.wait()
+            Volume(tmp_path / f"{number}/a/b").close()
+
+        with ThreadPoolExecutor(8) as pool:
+            for made in [pool.submit(make) for _ in range(8)]:
+                made.result()
 
 
 def test_a_missing_target_is_not_made_where_that_is_not_asked_for(tmp_path: Path) -> None:

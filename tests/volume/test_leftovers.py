@@ -95,16 +95,16 @@ def test_partials_of_another_artifact_are_reclaimed_and_ours_are_kept(target: Pa
                 partial.write(0, memoryview(bytearray(data[:5000])))
                 partial.complete(Span(0, 5000))
                 partial.close()
-            foreign = volume.foreign_path(files[0])
-            foreign.write_bytes(b"half")
-            foreign.with_suffix(".scratch").mkdir()
-            (foreign.with_suffix(".scratch") / "chunk").write_bytes(noise(5000))
+            folder = next(target.glob(".downloading/parts.*"))
+            (folder / f"{files[0].identity}.foreign").write_bytes(b"half, by an older version of ours")
+            (folder / "scratch").mkdir()
+            (folder / "scratch/chunk").write_bytes(noise(5000))
         with volume.lease(URI):
             manifest = manifest_of({"model.bin": ours})
             assert volume.reclaim(volume.survey(manifest)) >= 15_000
             left = {path.name for path in target.glob(".downloading/parts.*/**/*") if path.is_file()}
             assert left == {f"{files[0].identity}.part", f"{files[0].identity}.journal"}
-            assert volume.survey(manifest).done_bytes == 5000
+            assert volume.survey(manifest).holdings[0].done_bytes == 5000
 
 
 def test_an_empty_working_folder_is_removed_without_a_lease_and_one_in_use_is_not(target: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from downloader.volume import Volume
 from tests.volume.artifacts import URI, download, remote
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,8 +99,8 @@ def test_readers_never_see_half_a_file(target: Path) -> None:
         with Volume(target) as volume:
             for content in contents:
                 download(volume, {"model.bin": content})
+        assert eventually(lambda: bool(seen))
     finally:
         done.set()
         reader.join()
-    assert seen
     assert all(content in contents for content in seen)

@@ -13,8 +13,9 @@ from downloader.artifact import Span
 from downloader.errors import InternalError, VolumeError
 from downloader.volume import Volume
 from downloader.volume.disk import Disk
-from tests.volume.artifacts import URI, fill, remote, sha256
-from tests.volume.partials import DATA, FILE, SMALL, kill, part_of, put, reopened
+from tests.volume.artifacts import URI, commit, fill, remote, sha256
+from tests.volume.partials import DATA, FILE, SMALL, done_bytes, kill, part_of, put, reopened
+from tests.waiting import AT_LAST
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +25,7 @@ def test_a_file_gets_its_final_name_by_commit_and_not_before(volume: Volume, tar
     partial = volume.partial(FILE)
     put(partial, 0, len(DATA))
     assert not (target / FILE.path).exists()
-    partial.commit(sha256(DATA))
+    commit(volume, partial, DATA)
     assert (target / FILE.path).read_bytes() == DATA
 
 
@@ -34,7 +35,7 @@ def test_spans_may_come_in_any_order_and_from_many_threads(volume: Volume, targe
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda start: put(partial, start, min(start + step, len(DATA))), range(0, len(DATA), step)))
     assert partial.missing() == []
-    partial.commit(sha256(DATA))
+    commit(volume, partial, DATA)
     assert (target / FILE.path).read_bytes() == DATA
 
 
@@ -44,7 +45,6 @@ def test_missing_names_the_gaps_in_order(volume: Volume) -> None:
     put(partial, 6000, 7000)
     put(partial, 100_000, 100_001)
     assert partial.missing() == [Span(0, 5000), Span(7000, 100_000), Span(100_001, len(DATA))]
-    assert partial.done_bytes == 2001
     partial.close()
 
 
@@ -83,7 +83,7 @@ def test_a_kill_costs_at_most_the_batch_over_all_files_together(target: Path) ->
         kill(target)
         after = Volume(target, journal_above=64 << 10)
         with after.lease(URI):
-            kept = [after.partial(file).done_bytes for file in files]
+            kept = [done_bytes(after.partial(file)) for file in files]
     assert 5 * 600_000 - batch < sum(kept) <= 5 * 600_000
 
 
@@ -99,7 +99,7 @@ def test_a_small_file_is_fetched_again_as_a_whole(volume: Volume, target: Path) 
 def test_an_empty_file_is_a_file(volume: Volume, target: Path) -> None:
     partial = volume.partial(remote("empty", b""))
     assert partial.missing() == []
-    partial.commit(sha256(b""))
+    commit(volume, partial, b"")
     assert (target / "empty").read_bytes() == b""
 
 
@@ -157,7 +157,7 @@ def test_a_file_with_gaps_is_not_committed(volume: Volume, target: Path) -> None
     partial = volume.partial(FILE)
     put(partial, 0, 100_000)
     with pytest.raises(InternalError):
-        partial.commit(sha256(DATA))
+        commit(volume, partial, DATA)
     assert not (target / FILE.path).exists()
     partial.close()
 
@@ -169,6 +169,16 @@ def test_a_closed_partial_refuses_writes(volume: Volume) -> None:
         partial.write(0, memoryview(b"late"))
 
 
+def test_a_closed_partial_gets_no_name(volume: Volume, target: Path) -> None:
+    """Its handles are closed: their numbers may mean other files by now."""
+    partial = volume.partial(FILE)
+    put(partial, 0, len(DATA))
+    partial.close()
+    with pytest.raises(InternalError, match="after it was closed"):
+        commit(volume, partial, DATA)
+    assert not (target / FILE.path).exists()
+
+
 def test_a_writer_that_is_stuck_does_not_hold_up_close_and_never_hits_another_file(target: Path) -> None:
     """Its handle stays open until it is through, so the number cannot mean another file by then."""
     stuck, go_on = threading.Event(), threading.Event()
@@ -176,14 +186,14 @@ def test_a_writer_that_is_stuck_does_not_hold_up_close_and_never_hits_another_fi
     def fault(doing: str) -> None:
         if doing.startswith("writing to") and threading.current_thread().name == "stuck":
             stuck.set()
-            assert go_on.wait(10)
+            assert go_on.wait(AT_LAST)
 
     volume = Volume(target, files=Disk(target, fault=fault), journal_above=64 << 10)
     with volume.lease(URI):
         partial = volume.partial(FILE)
         thread = threading.Thread(target=partial.write, args=(0, memoryview(b"late")), name="stuck")
         thread.start()
-        assert stuck.wait(10)
+        assert stuck.wait(AT_LAST)
         doing = volume.oldest_operation()
         assert doing is not None
         assert doing[0].startswith("writing to")
@@ -193,7 +203,7 @@ def test_a_writer_that_is_stuck_does_not_hold_up_close_and_never_hits_another_fi
         other.complete(Span(0, SMALL.size))
         go_on.set()
         thread.join()
-        other.commit(sha256(b'{"a": 1}'))
+        commit(volume, other, b'{"a": 1}')
         assert (target / SMALL.path).read_bytes() == b'{"a": 1}'
         assert part_of(target).read_bytes()[:4] == b"late"
 
@@ -205,23 +215,23 @@ def test_a_commit_waits_for_the_last_writer(target: Path) -> None:
     def fault(doing: str) -> None:
         if doing.startswith("writing to") and threading.current_thread().name == "slow":
             stuck.set()
-            assert go_on.wait(10)
+            assert go_on.wait(AT_LAST)
 
     volume = Volume(target, files=Disk(target, fault=fault))
     with volume.lease(URI):
         partial = volume.partial(SMALL)
         slow = threading.Thread(target=partial.write, args=(0, memoryview(b'{"a": 1}')), name="slow")
         slow.start()
-        assert stuck.wait(10)
+        assert stuck.wait(AT_LAST)
         put(partial, 0, SMALL.size, b'{"a": 1}')
-        commit = threading.Thread(target=partial.commit, args=(sha256(b'{"a": 1}'),))
-        commit.start()
-        commit.join(0.1)
-        assert commit.is_alive()
+        committing = threading.Thread(target=commit, args=(volume, partial, b'{"a": 1}'))
+        committing.start()
+        committing.join(0.1)
+        assert committing.is_alive()
         assert not (target / SMALL.path).exists()
         go_on.set()
         slow.join()
-        commit.join()
+        committing.join()
         assert (target / SMALL.path).exists()
         with pytest.raises(InternalError):
             partial.write(0, memoryview(b"late"))
@@ -244,21 +254,34 @@ def test_after_a_failed_sync_nothing_is_claimed_and_nothing_committed(target: Pa
             partial.flush()
         failing = False
         with pytest.raises(VolumeError):
-            partial.commit(sha256(DATA))
+            commit(volume, partial, DATA)
         assert not (target / FILE.path).exists()
         partial.close()
-        assert volume.partial(FILE).done_bytes == 0
+        assert done_bytes(volume.partial(FILE)) == 0
 
 
-def test_commits_from_many_threads_share_their_syncs_and_all_arrive(target: Path) -> None:
+def test_commits_from_many_threads_all_arrive(volume: Volume, target: Path) -> None:
+    contents = {f"folder/{number}": b"%d" % number for number in range(200)}
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda item: fill(volume, remote(item[0], item[1]), item[1]), contents.items()))
+    assert {path: (target / path).read_bytes() for path in contents} == contents
+
+
+def test_files_that_are_committed_together_share_their_syncs(target: Path) -> None:
     syncs: list[str] = []
     disk = Disk(target, fault=lambda doing: syncs.append(doing) if doing.startswith("syncing the folder") else None)
     volume = Volume(target, files=disk)
     contents = {f"folder/{number}": b"%d" % number for number in range(200)}
-    with volume.lease(URI), ThreadPoolExecutor(16) as pool:
-        list(pool.map(lambda item: fill(volume, remote(item[0], item[1]), item[1]), contents.items()))
+    with volume.lease(URI):
+        partials = []
+        for path, data in contents.items():
+            partial = volume.partial(remote(path, data))
+            put(partial, 0, len(data), data)
+            partials.append((partial, sha256(data), "sha256"))
+        syncs.clear()
+        volume.commit_many(partials)
+        assert [doing.rpartition(str(target))[2] for doing in syncs] == ["/folder", "", "/.downloading"]
     assert {path: (target / path).read_bytes() for path in contents} == contents
-    assert len(syncs) < 2 * len(contents)
 
 
 def test_commit_many_commits_what_it_can_and_tells_of_the_rest(volume: Volume, target: Path) -> None:

@@ -145,6 +145,49 @@ def test_the_journal_never_claims_bytes_that_the_disk_does_not_have(fate: str) -
     assert claimed
 
 
+SIDE_BY_SIDE = {f"{number}.bin": noise(50_000, 10 + number) for number in range(4)}
+
+
+def _fetch_side_by_side(machine: Machine) -> None:
+    """Bring four files at once, a piece of each in turn, so that their journals share their syncs."""
+    volume = machine.volume()
+    manifest = manifest_of(SIDE_BY_SIDE)
+    with volume.lease(manifest.uri, sleep=machine.clock.sleep):
+        partials = [volume.partial(file) for file in manifest.files]
+        for start in range(0, 50_000, PIECE):
+            for partial in partials:
+                data = SIDE_BY_SIDE[partial.file.path][start : start + PIECE]
+                partial.write(start, memoryview(bytearray(data)))
+                partial.complete(Span(start, start + len(data)))
+        for partial in partials:
+            partial.close()
+
+
+@pytest.mark.parametrize("fate", FATES)
+def test_journals_that_share_a_sync_claim_nothing_that_the_disk_does_not_have(fate: str) -> None:
+    claimed, step, over = 0, 1, False
+    while not over:
+        machine = Machine()
+        machine.files.steps, machine.files.crash_at = 0, step
+        try:
+            _fetch_side_by_side(machine)
+            over = True
+        except PowerLoss:
+            machine.files.restart(FATES[fate](step))
+        machine.files.crash_at = None
+        tree = machine.files.tree()
+        for file in manifest_of(SIDE_BY_SIDE).files:
+            journal = next((path for path in tree if path.endswith(f"{file.identity}.journal")), None)
+            part = tree.get(journal.replace(".journal", ".part")) if journal else None
+            if journal and part is not None:
+                for span in load(machine.files, journal, file.identity, file.size):
+                    claimed += len(span)
+                    assert part[span.start : span.stop] == SIDE_BY_SIDE[file.path][span.start : span.stop]
+        step += 1
+    assert step > 30
+    assert claimed
+
+
 @pytest.mark.parametrize("fate", FATES)
 def test_a_file_that_was_committed_stays(fate: str) -> None:
     seen = 0

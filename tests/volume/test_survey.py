@@ -15,6 +15,7 @@ from downloader.volume.disk import Disk
 from tests.volume.artifacts import (
     URI,
     bring,
+    commit,
     download,
     fill,
     git_remote,
@@ -53,7 +54,7 @@ class Reads(Disk):
 def test_an_empty_volume_lacks_everything(volume: Volume) -> None:
     survey = volume.survey(MANIFEST)
     assert set(states(survey).values()) == {State.MISSING}
-    assert (survey.needed_bytes, survey.needed_files, survey.done_bytes) == (MANIFEST.size, 3, 0)
+    assert (survey.needed_bytes, survey.needed_files) == (MANIFEST.size, 3)
     assert not survey.published
 
 
@@ -64,7 +65,7 @@ def test_a_finished_volume_is_believed_without_opening_a_file_or_writing_one(tar
     survey = Volume(target, files=disk).survey(MANIFEST)
     assert survey.published
     assert survey.digests == {path: sha256(data) for path, data in FILES.items()}
-    assert survey.done_bytes == MANIFEST.size
+    assert [holding.done_bytes for holding in survey.holdings] == [file.size for file in MANIFEST.files]
     assert not set(disk.opened) & FILES.keys()
     assert sorted((path, path.stat().st_mtime_ns) for path in target.rglob("*")) == before
 
@@ -217,7 +218,8 @@ def test_a_partial_counts_as_much_as_its_journal_says_and_needs_room_for_the_res
         holding = volume.survey(Manifest(URI, (file,))).holdings[0]
     assert (holding.state, holding.done_bytes) == (State.PARTIAL, 2 << 20)
     assert holding.needed_bytes <= 5 << 20
-    assert Volume(target, journal_above=1 << 20).survey(Manifest(URI, (file,))).done_bytes == 2 << 20
+    (holding,) = Volume(target, journal_above=1 << 20).survey(Manifest(URI, (file,))).holdings
+    assert holding.done_bytes == 2 << 20
 
 
 def test_the_same_bytes_under_another_path_are_another_file(target: Path) -> None:
@@ -287,7 +289,7 @@ def test_what_proved_a_file_is_kept_through_a_crash_and_in_the_list(target: Path
                 partial = volume.partial(file)
                 partial.write(0, memoryview(FILES[file.path]))
                 partial.complete(Span(0, file.size))
-                partial.commit(sha256(FILES[file.path]), proofs[file.path])
+                commit(volume, partial, FILES[file.path], proofs[file.path])
     with Volume(target) as volume:  # the first one never came to an end
         kept = {holding.file.path: holding.proof for holding in volume.survey(MANIFEST).having(State.PROVED)}
         assert kept == proofs

@@ -14,6 +14,7 @@ import pytest
 
 from downloader.volume import State, Volume
 from downloader.volume.process import Process
+from tests.command import PATIENCE
 from tests.volume.artifacts import URI, download, fill, manifest_of, states
 from tests.volume.contest import FILES, ROOT, another
 from tests.volume.holder import DATA, HALF, PATH
@@ -80,21 +81,22 @@ def test_a_frozen_holder_is_replaced_and_can_publish_nothing_when_it_wakes(tmp_p
 
 
 def test_a_living_holder_is_waited_for_however_long_it_takes(tmp_path: Path) -> None:
-    with another(tmp_path, 0.3) as other:
+    ttl = 3.0
+    with another(tmp_path, ttl) as other:
         waits: list[float] = []
 
         def waiting(holder: str, quiet: float) -> None:
             assert str(other.process.pid) in holder
             waits.append(quiet)
-            if len(waits) == 40:  # at least four times to live
+            if len(waits) == 15:  # with twelve looks per time to live
                 assert other.process.stdin is not None
                 other.process.stdin.close()
 
         started = time.monotonic()
-        with Volume(tmp_path, ttl=0.3).lease(URI, waiting=waiting):
-            assert len(waits) >= 40
-        assert time.monotonic() - started > 0.9
-        assert max(waits) < 0.3
+        with Volume(tmp_path, ttl=ttl).lease(URI, waiting=waiting):
+            assert len(waits) >= 15
+        assert time.monotonic() - started > ttl
+        assert max(waits) < ttl
 
 
 def test_the_second_run_waits_and_then_finds_everything_done(tmp_path: Path) -> None:
@@ -108,7 +110,7 @@ def test_the_second_run_waits_and_then_finds_everything_done(tmp_path: Path) -> 
 def test_of_many_contenders_one_holds_the_lease_at_a_time(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.volume.contender", str(tmp_path), "12"]
     contenders = [subprocess.Popen(command, cwd=ROOT) for _ in range(4)]
-    assert [contender.wait(50) for contender in contenders] == [0] * 4
+    assert [contender.wait(PATIENCE) for contender in contenders] == [0] * 4
     assert list(tmp_path.iterdir()) == []
 
 

@@ -25,7 +25,7 @@ from botocore.session import Session
 
 from downloader.artifact import shown_url
 from downloader.config.s3 import Authentication
-from downloader.errors import ConfigurationError, DownloadError, ProtocolFailed
+from downloader.errors import ConfigurationError, ProtocolFailed
 from downloader.sources.s3.errors import BARE, NO_CREDENTIALS, Answer, meaning
 from downloader.sources.s3.facts import Facts
 from downloader.sources.s3.signing import SignedRequest, Signer
@@ -147,10 +147,10 @@ class Connection:
         return Facts.of(reply.headers, aws=self._settings.is_aws) if reply.status == OK else None
 
     def exists(self, bucket: str, key: str) -> bool:
-        """Tell whether there is an object with this key, as far as one question without any patience can tell."""
+        """Tell whether there is an object with this key that may be looked at."""
         try:
             self._client().head_object(Bucket=bucket, Key=key, **self._payer())
-        except (ClientError, DownloadError):
+        except ClientError:
             return False
         return True
 

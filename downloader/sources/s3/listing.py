@@ -51,7 +51,9 @@ def entries(connection: Connection, address: S3Address) -> Iterator[Entry]:
     for count, item in enumerate(_objects(connection, address)):
         if count == MAX_OBJECTS:
             raise ProtocolFailed(f"{address.uri_of(address.prefix)} holds more than {MAX_OBJECTS} objects")
-        key, size = item["Key"], item["Size"]
+        key, size = item.get("Key", ""), item.get("Size", -1)
+        if not key or size < 0:
+            raise ProtocolFailed(f"the listing of {address.uri_of(address.prefix)} has an object without name or size")
         path = relative_path(key, address.prefix)
         if not path or path.endswith("/"):
             if size:
@@ -89,9 +91,9 @@ def _objects(connection: Connection, address: S3Address) -> Iterator[ObjectTypeD
         log.info("the server knows only the first version of listings")
         pages, first = connection.old_pages(address.bucket, address.prefix), []
     yield from first
-    begins = {item["Key"] for item in first[:1]}
+    begins = {item.get("Key") for item in first[:1]}
     for count, page in enumerate(pages, start=2):
-        begin = {item["Key"] for item in page[:1]}
+        begin = {item.get("Key") for item in page[:1]}
         if count > MAX_PAGES or begin & begins:
             raise ProtocolFailed(f"the S3 server's listing of {address.uri_of(address.prefix)} does not come to an end")
         begins |= begin

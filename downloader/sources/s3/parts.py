@@ -65,7 +65,7 @@ def _known(connection: Connection, bucket: str, key: str, facts: Facts, count: i
 
 
 def _layout(sizes: list[int], size: int, count: int) -> Layouts:
-    return (tuple(sizes),) if len(sizes) == count and sum(sizes) == size and min(sizes) > 0 else ()
+    return (tuple(sizes),) if len(sizes) == count > 0 and sum(sizes) == size and min(sizes) > 0 else ()
 
 
 def guesses(size: int, count: int) -> Layouts:

@@ -12,8 +12,8 @@ from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile
 from downloader.errors import AccessDenied, DownloadError, IntegrityError, SourceNotFound
 from downloader.sources.names import check_names
 from downloader.sources.s3.address import S3Address
-from downloader.sources.s3.connection import Connection
-from downloader.sources.s3.errors import FORBIDDEN, archived, refused, translated
+from downloader.sources.s3.connection import OK, Connection
+from downloader.sources.s3.errors import FORBIDDEN, Answer, archived, meaning, refused, translated
 from downloader.sources.s3.facts import tag_digests
 from downloader.sources.s3.listing import Entry, entries
 from downloader.sources.s3.parts import with_layouts
@@ -135,8 +135,9 @@ class S3Source:
     def _warn_of_namesake(self) -> None:
         """Say so if there is an object of the folder's very name: it is none of the folder's files."""
         key = self._address.key
-        if key is not None and self._connection.exists(self._address.bucket, key):
-            log.warning("%s is a folder and an object: the folder is downloaded", self._uri)
+        with contextlib.suppress(DownloadError), self._translated(self._uri):  # asked once, and without any patience
+            if key is not None and self._connection.exists(self._address.bucket, key):
+                log.warning("%s is a folder and an object: the folder is downloaded", self._uri)
 
     def _single(self) -> RemoteFile | None:
         """Return the object whose key the URI is; None if there is none."""
@@ -180,16 +181,21 @@ class S3Source:
 
     def _checksums(self, marker: Entry, listed: Sequence[Entry]) -> bytes | None:
         """Return the bucket's own checksum list if it covers exactly the objects beside it."""
-        with self._translated(self._address.uri_of(marker.key)):
+        what = self._address.uri_of(marker.key)
+        with self._translated(what):
             request = self._connection.sign(self._address.bucket, marker.key)
         reply = self._web.fetch(request.url, headers=request.headers, limit=LARGEST)
+        if reply.status != OK:
+            error = meaning(Answer.read(reply.status, reply.body), what, unsigned=self._connection.unsigned)
+            log.warning("%s is of no use: %s", what, error)
+            return None
         try:
             covered = parse(reply.body).files.keys()
         except IntegrityError as error:
-            log.warning("%s is of no use: %s", self._address.uri_of(marker.key), error)
+            log.warning("%s is of no use: %s", what, error)
             return None
         if covered != {entry.path for entry in listed}:
-            log.warning("%s lists other files than the bucket; it is left out", self._address.uri_of(marker.key))
+            log.warning("%s lists other files than the bucket; it is left out", what)
             return None
         return reply.body
 

@@ -46,7 +46,10 @@ class XetProcess:
         received: Callable[[int], None],
         down: Callable[[ProtocolDown], None],
     ) -> None:
-        """`received` hears of bytes from the network, `down` why nothing can work any more, both from a thread."""
+        """`received` hears of bytes from the network, `down` why nothing can work any more, both from a thread.
+
+        Raises ProtocolDown if the child cannot be started.
+        """
         self._received = received
         self._down = down
         self._killed = False
@@ -55,27 +58,17 @@ class XetProcess:
         self._fatal = ""
         self.delivered = 0
         """Bytes of files that the child has sent."""
-        pairs = [socket.socketpair() for _ in range(channels + 1)]
-        theirs = [pair[1] for pair in pairs]
-        for _, their in pairs:
-            their.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, PIPE_BUFFER)
-        order["control"] = theirs[0].fileno()
-        order["channels"] = [their.fileno() for their in theirs[1:]]
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "downloader.transports.xet.child"],
-            env=dict(environment),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            pass_fds=[their.fileno() for their in theirs],
-            start_new_session=True,
-        )
-        for their in theirs:
-            their.close()
-        self._control, *ours = (pair[0] for pair in pairs)
-        self._all = ours
+        with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
+            try:
+                pairs = [_socket_pair(ours, theirs) for _ in range(channels + 1)]
+                order["control"], *order["channels"] = (their.fileno() for _, their in pairs)
+                self._process = _start(environment, [their.fileno() for _, their in pairs])
+            except OSError as error:
+                raise ProtocolDown(f"the Xet process cannot be started: {error}") from error
+            self._control, *self._all = (our for our, _ in pairs)
+            ours.pop_all()
         self._free: queue.SimpleQueue[socket.socket] = queue.SimpleQueue()
-        for channel in ours:
+        for channel in self._all:
             self._free.put(channel)
         with contextlib.suppress(BrokenPipeError):
             # The token goes over the pipe: an argument or a variable could be read by others.
@@ -130,7 +123,10 @@ class XetProcess:
             channel.close()
 
     def obituary(self) -> ProtocolDown:
-        """Return why the child cannot serve any more."""
+        """Return why the child cannot serve any more: as it said itself, if it did."""
+        listener = self._listeners[0]
+        if not self._fatal and threading.current_thread() is not listener:
+            listener.join(LAST_BREATH)  # a reader may see the end before what was said is heard
         if self._fatal:
             return ProtocolDown(f"Xet cannot be used: {self._fatal}")
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -166,6 +162,28 @@ class XetProcess:
         with contextlib.suppress(OSError, ValueError), stderr:
             for line in stderr:
                 log.debug("xet child: %s", line.decode(errors="replace").rstrip())
+
+
+def _socket_pair(ours: contextlib.ExitStack, theirs: contextlib.ExitStack) -> tuple[socket.socket, socket.socket]:
+    """Return our end and the child's. Raises OSError."""
+    our, their = socket.socketpair()
+    ours.enter_context(our)
+    theirs.enter_context(their)
+    their.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, PIPE_BUFFER)
+    return our, their
+
+
+def _start(environment: Mapping[str, str], inherited: Sequence[int]) -> subprocess.Popen[bytes]:
+    """Start the child. Raises OSError."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "downloader.transports.xet.child"],
+        env=dict(environment),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        pass_fds=inherited,
+        start_new_session=True,
+    )
 
 
 def _obituary(status: int | None) -> str:

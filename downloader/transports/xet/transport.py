@@ -78,7 +78,12 @@ class Xet:
                 reader = PersistentSource(source, patience, listing_silence=0, counted=self.pace is not None)
                 buffers = max(self.shape.buffers, self._window)
                 shape = replace(
-                    self.shape, request=self._request, buffers=buffers, most=self.shape.connections, ahead=False
+                    self.shape,
+                    request=self._request,
+                    buffers=buffers,
+                    most=self.shape.connections,
+                    ahead=False,
+                    streams=False,
                 )
                 either = _Either(reader, self.plain)
                 # Workers may wait for the child in many places: its end wakes them all.
