@@ -156,7 +156,7 @@ def test_a_terminal_shows_a_bar_and_lines_above_it(columns: int) -> None:
     with os.fdopen(terminal, "w", encoding="utf-8") as stream:
         log = set_up(stream, Redactor())
         try:
-            console = Console(stream)
+            console = Console(stream, clock=Clock())
             console.report(Snapshot())
             console.report(DOWNLOADING)
             console.report(replace(DOWNLOADING, done_bytes=3 * GIB, message="S3 is slow"))
