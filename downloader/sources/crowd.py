@@ -81,6 +81,10 @@ class NoticingSource:
         self._source = source
         self._crowd = crowd
 
+    def version(self) -> str | None:
+        """Return the source's version."""
+        return self._source.version()
+
     def manifest(self) -> Manifest:
         """Return the source's manifest."""
         return self._source.manifest()
@@ -108,6 +112,10 @@ class QueueingSource:
     def __init__(self, source: Source, crowd: Crowd) -> None:
         self._source = source
         self._crowd = crowd
+
+    def version(self) -> str | None:
+        """Return the source's version."""
+        return self._source.version()
 
     def manifest(self) -> Manifest:
         """Return the source's manifest."""

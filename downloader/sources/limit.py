@@ -48,6 +48,10 @@ class LimitedSource:
         self._bandwidth = bandwidth
         self._cancellation = cancellation
 
+    def version(self) -> str | None:
+        """Return the source's version."""
+        return self._source.version()
+
     def manifest(self) -> Manifest:
         """Return the source's manifest."""
         return self._source.manifest()

@@ -142,3 +142,33 @@ def test_the_end_of_the_run_ends_a_long_list(server: BrokenWeb, plane: Web) -> N
     assert not thread.is_alive()
     assert isinstance(errors[0], SourceUnavailable)
     assert len(server.log.records(method="HEAD")) == 8
+
+
+@pytest.mark.parametrize(("name", "requests"), [(".artifact.sha256", 1), ("SHA256SUMS", 2)])
+def test_a_version_costs_the_list_and_the_manifest_that_follows_does_not_ask_for_it_again(
+    server: BrokenWeb, plane: Web, folder: str, name: str, requests: int
+) -> None:
+    server.put(f"m/{name}", sums(FILES))
+    source = HttpSource(folder, plane, {})
+    version = source.version()
+    assert len(server.log.records()) == requests
+    more = {**FILES, "more": b"more"}
+    server.put("m/more", more["more"])
+    server.put(f"m/{name}", sums(more))
+    assert source.manifest().version == version
+    assert len(server.log.records(method="GET")) == requests
+    assert whole(source) == more
+    assert source.manifest().version == source.version() != version
+
+
+def test_the_same_list_under_another_name_is_another_version(server: BrokenWeb, plane: Web, folder: str) -> None:
+    server.put("m/SHA256SUMS", sums(FILES))
+    source = HttpSource(folder, plane, {})
+    version = source.version()
+    server.put("m/.artifact.sha256", sums(FILES))
+    assert source.version() != version
+
+
+def test_a_digest_for_a_folder_is_not_passed_over_by_its_version_either(folder: str, plane: Web) -> None:
+    with pytest.raises(UsageError, match="single file"):
+        HttpSource(f"{folder}#sha256={SHA256}", plane, {}).version()

@@ -42,6 +42,9 @@ class Memory:
         self.interrupted = threading.Event()
         self.announced: list[list[tuple[str, Span]]] = []
 
+    def version(self) -> None:
+        return None
+
     def manifest(self) -> Manifest:
         return Manifest("hf://org/model", tuple(self.files))
 
