@@ -133,6 +133,17 @@ def test_an_archive_among_other_files_stays_one(s3: S3Server, tmp_path: Path) ->
     assert model(tmp_path) == {"model.tar.gz": ARCHIVE, "config.json": b"{}"}
 
 
+def test_an_archive_that_another_door_has_finished_with_is_unpacked_all_the_same(hub: Hub, tmp_path: Path) -> None:
+    hub.create("org/model").commit({"model.tar.gz": ARCHIVE})
+    extra = {"HF_ENDPOINT": hub.endpoint}
+    assert run("download", "hf://org/model", tmp_path, extra=extra).status == 0
+    assert model(tmp_path) == {"model.tar.gz": ARCHIVE}
+    for _ in range(2):
+        result = run("kserve", "hf://org/model", tmp_path, extra=extra)
+        assert result.status == 0, result.stderr
+        assert model(tmp_path) == FILES
+
+
 def test_no_other_door_unpacks_anything_and_kserve_unpacks_what_they_left(server: BrokenWeb, tmp_path: Path) -> None:
     url = server.put("model.tar.gz", ARCHIVE)
     assert run("download", url, tmp_path).status == 0
