@@ -120,6 +120,8 @@ class Manifest:
     files: tuple[RemoteFile, ...]
     revision: str | None = None
     """The commit that the artifact was pinned to, where the source has commits."""
+    version: str | None = None
+    """What `Source.version` said of exactly these files, and of the filters that chose them."""
     checksums: bytes | None = field(default=None, repr=False)
     """The source's own `.artifact.sha256`, kept verbatim where it covers exactly these files."""
     single: bool = False

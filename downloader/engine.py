@@ -6,7 +6,7 @@ import logging
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from downloader.artifact import Algorithm, Phase
 from downloader.cancellation import Cancellation
@@ -20,7 +20,7 @@ from downloader.errors import (
     Verdict,
     VolumeError,
 )
-from downloader.integrity import SIZE_ONLY, UNVERIFIABLE, Judge
+from downloader.integrity import SIZE_ONLY, UNKNOWN, UNVERIFIABLE, Judge
 from downloader.volume import State
 from downloader.words import bytes_text
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from downloader.transports import Arrival, Transport
     from downloader.volume import Holding, Partial, Survey, Volume
 
+T = TypeVar("T")
 MAX_RELISTINGS = 2
 """How often a source may change under us before that is the user's problem."""
 WAKE_UP = 0.2
@@ -60,6 +61,10 @@ class Plan:
         if self.require_digest and file.size and proof in (SIZE_ONLY, UNVERIFIABLE):
             hint = "the source publishes none that can be checked; without --require-digest the size would do"
             raise IntegrityError(f"{file.path} is not proved by a digest ({proof})", hint=hint)
+
+    def is_proved(self, file: RemoteFile, proof: str) -> bool:
+        """Tell whether a proof that is on record is all that `demand_proof` could ask for."""
+        return not (self.require_digest and file.size and proof in (SIZE_ONLY, UNVERIFIABLE, UNKNOWN))
 
 
 @dataclass(slots=True)
@@ -100,10 +105,14 @@ class Engine:
 
     def run(self) -> Outcome:
         """Bring the artifact home. Raises one of our errors; the volume can be resumed whatever happens."""
+        # While there is nothing to write, nobody has to wait for the lease, and a read-only volume will do.
+        outcome = self._unchanged()
+        if outcome is not None:
+            self._volume.tidy()
+            return self._end(outcome)
         manifest = self._list()
         survey = self._volume.survey(manifest)
         if survey.published:
-            # Nothing to write, so nobody has to wait for the lease, and a read-only volume will do.
             self._volume.tidy()
             return self._end(self._proved(manifest, survey))
         with self._lease():
@@ -122,20 +131,41 @@ class Engine:
                     raise
         raise AssertionError("unreachable")
 
-    def _list(self) -> Manifest:
+    def _unchanged(self) -> Outcome | None:
+        """Return what is finished here if its source has the very same; None if only a listing and a survey can tell.
+
+        The volume is looked at last: while the source is asked, somebody else may begin to change it.
+        """
+        version = self._plan.selection.version_of(self._ask(self._source.version))
+        sealed = self._volume.sealed() if version else None
+        if version is None or sealed is None or not sealed.fits(version):
+            return None
+        manifest, proofs = sealed.manifest, sealed.proofs
+        if not all(self._plan.is_proved(file, proofs[file.path]) for file in manifest.files):
+            return None
+        self._meter.expect(manifest.size, len(manifest.files))
+        self._meter.landed(manifest.size)
+        self._meter.files_done(len(manifest.files))
+        return Outcome(manifest, dict(sealed.checksums.files), proofs)
+
+    def _ask(self, question: Callable[[], T]) -> T:
+        """Ask the source something about the artifact as a whole."""
         self._meter.enter(Phase.LISTING)
         self._watchdog.guard(self._cancellation)
         try:
             with self._meter.waiting_for_network():
-                listed = self._source.manifest()
+                answer = question()
         finally:
             self._watchdog.guard(None)
-        manifest = self._plan.selection.of(listed)
+        self._cancellation.check()
+        return answer
+
+    def _list(self) -> Manifest:
+        manifest = self._plan.selection.of(self._ask(self._source.manifest))
         for file in manifest.files:
             if not file.digests:
                 self._plan.demand_proof(file, SIZE_ONLY)
         self._meter.expect(manifest.size, len(manifest.files))
-        self._cancellation.check()
         return manifest
 
     def _bring(self, manifest: Manifest) -> Outcome:

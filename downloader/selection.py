@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
@@ -28,12 +30,18 @@ class Selection:
         """Return the manifest of the wanted files, of a single file as it is. Raises SourceNotFound if none is left."""
         if manifest.single or not (self.include or self.exclude):
             return manifest
+        version = self.version_of(manifest.version)
         files = tuple(file for file in manifest.files if self.wants(file.path))
         if not files:
             raise SourceNotFound(
                 f"none of the {len(manifest.files)} files of {manifest.uri} passes the filters",
                 hint="check AIM_HF_INCLUDE and AIM_HF_EXCLUDE, or --include and --exclude",
             )
-        if len(files) == len(manifest.files):
-            return manifest
-        return replace(manifest, files=files, checksums=None)
+        checksums = manifest.checksums if len(files) == len(manifest.files) else None
+        return replace(manifest, files=files, version=version, checksums=checksums)
+
+    def version_of(self, whole: str | None) -> str | None:
+        """Return the version of what is left of a folder of this version: other filters, another version."""
+        if whole is None or not (self.include or self.exclude):
+            return whole
+        return hashlib.sha256(json.dumps([whole, self.include, self.exclude]).encode()).hexdigest()

@@ -18,7 +18,7 @@ from downloader.archives.reading import Archive, StoredFile, damaged
 from downloader.artifact import Algorithm, Manifest, RemoteFile, Span
 from downloader.errors import IntegrityError
 from downloader.integrity import Hasher
-from downloader.volume import Holding, State, Survey, Volume
+from downloader.volume import Holding, Sealed, State, Survey, Volume
 from downloader.volume.checksums import MARKER, fingerprint
 from downloader.volume.evidence import read_checksums
 from downloader.volume.removal import discard
@@ -49,6 +49,11 @@ class UnpackingVolume(Volume):
     ) -> None:
         super().__init__(target, files=files, ttl=ttl)
         self._check = check
+
+    def sealed(self) -> Sealed | None:
+        """Return the finished artifact, unless it is an archive that another command has left packed."""
+        found = super().sealed()
+        return None if found is not None and only_archive(found.manifest) else found
 
     def survey(self, manifest: Manifest) -> Survey:
         """Compare the volume with the manifest. An archive whose contents are all here is proved by them."""

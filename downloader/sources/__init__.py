@@ -30,6 +30,12 @@ class Body(Protocol):
 class Source(Protocol):
     """A place that lists an artifact and serves spans of its files. Must be usable from many threads."""
 
+    def version(self) -> str | None:
+        """Return a name for what `manifest` would list now, contents included; None where that costs as much.
+
+        Two equal names must mean equal files. Raises what `manifest` does; what was learned is kept for its next call.
+        """
+
     def manifest(self) -> Manifest:
         """Return the complete list of files, pinned to one version. Must raise rather than leave anything out."""
 

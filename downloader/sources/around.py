@@ -17,6 +17,10 @@ class Around:
     def __init__(self, source: Source) -> None:
         self._source = source
 
+    def version(self) -> str | None:
+        """Return the source's version."""
+        return self._source.version()
+
     def manifest(self) -> Manifest:
         """Return the source's manifest."""
         return self._source.manifest()

@@ -17,6 +17,7 @@ from downloader.errors import ConfigurationError, ProtocolFailed, SourceNotFound
 from downloader.sources.answers import meaning
 from downloader.sources.digest_fields import LENGTHS, published
 from downloader.sources.names import check_names
+from downloader.sources.versions import version_of
 from downloader.volume.checksums import MARKER, parse
 from downloader.wire import RangeRequest, Refusal, content_length, total_length
 
@@ -104,6 +105,15 @@ class HttpSource:
         self._headers = _credentials(self._address, headers, netrc_file)
         self._probed: dict[str, RemoteFile] = {}
         """What was learned of a folder's files before passing trouble made us list it again."""
+        self._listed: tuple[str, bytes] | None = None
+        """The checksum list that `version` has named, for the next manifest."""
+
+    def version(self) -> str | None:
+        """Name a folder's checksum list; None for a single file, which is one request in any case."""
+        if not self._address.folder:
+            return None
+        self._listed = self._checksums()
+        return version_of(self._uri, self._listed)
 
     def manifest(self) -> Manifest:
         """Return the manifest; sizes and validators come from one request for each file."""
@@ -135,9 +145,7 @@ class HttpSource:
         """Nothing to release: connections belong to the run."""
 
     def _folder(self) -> Manifest:
-        if self._address.digest is not None:
-            raise UsageError(f"{self._uri} is a folder: a digest in the URI is for a single file")
-        name, content = self._checksums()
+        (name, content), self._listed = self._listed or self._checksums(), None
         digests = {path: digest for path, digest in parse(content).files.items() if path not in (name, MARKER)}
         check_names(digests, self._uri)
         unknown = [path for path in digests if path not in self._probed]
@@ -147,9 +155,12 @@ class HttpSource:
         files.sort(key=lambda file: file.path)
         if not files:
             raise SourceNotFound(f"{self._uri}{name} lists no files")
-        return Manifest(self._uri, tuple(files), checksums=content if name == MARKER else None)
+        version = version_of(self._uri, [name, content])
+        return Manifest(self._uri, tuple(files), version=version, checksums=content if name == MARKER else None)
 
     def _checksums(self) -> tuple[str, bytes]:
+        if self._address.digest is not None:
+            raise UsageError(f"{self._uri} is a folder: a digest in the URI is for a single file")
         for name in CHECKSUM_FILES:
             reply = self._web.fetch(self._address.below(name), headers=self._headers, limit=MAX_CHECKSUMS)
             if reply.status == OK:

@@ -25,6 +25,7 @@ from downloader.errors import (
 from downloader.sources import XetAccess
 from downloader.sources.hub_answers import HubAnswers
 from downloader.sources.names import Names
+from downloader.sources.versions import version_of
 from downloader.wire import RangeRequest, Refusal
 
 if TYPE_CHECKING:
@@ -94,10 +95,14 @@ class HubSource:
         self._root = ""
         """What the addresses of the commit's files begin with."""
 
+    def version(self) -> str | None:
+        """Name the commit that the revision stands for now; from then on it stays that commit."""
+        return version_of(self._uri, [self._pinned(self._api())])
+
     def manifest(self) -> Manifest:
-        """Return the manifest of the commit that the revision stands for now; from then on it stays that commit."""
+        """Return the manifest of the commit that `version` names."""
         api = self._api()
-        commit = self._commit = self._commit or self._resolve(api)
+        commit = self._pinned(api)
         self._root = self._root_of(commit)
         files, names = [], Names(self._uri)
         for entry in self._tree(api, commit):
@@ -112,7 +117,7 @@ class HubSource:
             raise SourceNotFound(f"there are no files at {where}", hint="check the path and the revision")
         names.finish()
         files.sort(key=lambda file: file.path)
-        return Manifest(self._uri, tuple(files), revision=commit)
+        return Manifest(self._uri, tuple(files), revision=commit, version=version_of(self._uri, [commit]))
 
     def open(self, file: RemoteFile, span: Span) -> Body:
         """Start reading a span."""
@@ -153,6 +158,10 @@ class HubSource:
         constants.HF_HUB_DISABLE_TELEMETRY = True
         set_client_factory(lambda: self._web.library_client(MAX_PAGE, MAX_LISTING, MAX_PAGES))
         return HfApi(endpoint=self._endpoint, token=self._token or False, library_name=LIBRARY)
+
+    def _pinned(self, api: HfApi) -> str:
+        self._commit = self._commit or self._resolve(api)
+        return self._commit
 
     def _resolve(self, api: HfApi) -> str:
         address = self._address

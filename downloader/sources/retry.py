@@ -166,6 +166,10 @@ class PersistentSource:
         self._patience = patience
         self._listing = Patience(listing_silence, patience.meter, patience.cancellation)
 
+    def version(self) -> str | None:
+        """Return the source's version."""
+        return Effort(self._listing, "listing").run(self._source.version)
+
     def manifest(self) -> Manifest:
         """Return the source's manifest."""
         return Effort(self._listing, "listing").run(self._source.manifest)

@@ -21,6 +21,10 @@ class SimulatedSource:
         self._uri = shown_url(uri)
         self._size = size
 
+    def version(self) -> str | None:
+        """Return None: the manifest costs nothing."""
+        return None
+
     def manifest(self) -> Manifest:
         """Return the manifest of the one file."""
         return Manifest(self._uri, (RemoteFile(PATH, self._size, locator="zeros"),))

@@ -22,6 +22,7 @@ from downloader.volume.disk import Disk
 from downloader.volume.lease import WORK, boot_clock
 from downloader.volume.ledger import Ledger
 from downloader.volume.partial import Partial
+from downloader.volume.seal import Sealed, find_sealed
 from downloader.volume.space import require_space
 from downloader.volume.survey import Holding, State, Survey, Surveyor
 from downloader.volume.takeover import Contender
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from downloader.volume.files import FileOperations
     from downloader.volume.lease import Lease
 
-__all__ = ["Damage", "Holding", "Partial", "State", "Survey", "Verification", "Volume"]
+__all__ = ["Damage", "Holding", "Partial", "Sealed", "State", "Survey", "Verification", "Volume"]
 
 JOURNAL_ABOVE = 4 << 20
 """Bytes above which a file has a journal."""
@@ -127,6 +128,15 @@ class Volume:
     def check_lease(self) -> None:
         """Raise LeaseLost if the volume is known to belong to somebody else. Cheap."""
         self._held().lease.check()
+
+    def sealed(self) -> Sealed | None:
+        """Return the finished artifact that stands here untouched, by metadata alone. Needs no lease.
+
+        None if a survey must tell: also where something cannot be looked at, of which it will say why.
+        """
+        with suppress(VolumeError):
+            return find_sealed(self._files)
+        return None
 
     def survey(self, manifest: Manifest) -> Survey:
         """Compare the volume with the manifest, by metadata alone. Needs no lease.

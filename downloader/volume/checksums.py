@@ -4,7 +4,7 @@ The format is that of sha256sum(1), with its escapes (`\` before the line, `\\`,
 lines that say where the files come from and what their source had published that proved them: a `proof` for all, and
 one for each file that has another. A `fingerprint` covers the checksums and what the source published of each
 file, so that a later run knows by one comparison that the list is whole and about the same files, whatever kind of
-digests that source has.
+digests that source has. A `seal` (`seal.py`) spares that run the source's listing.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MOST_FILES = 1_000_000
 """Files that are taken from one: as many as any source may list."""
 
 _LINE = re.compile(r"(\\?)([0-9a-f]{64}) [ *](.+)")
-_COMMENT = re.compile(r"# (source|revision|fingerprint): (.+)")
+_COMMENT = re.compile(r"# (source|revision|fingerprint|seal): (.+)")
 _PROOF = re.compile(r"# proof: ([a-z0-9-]{1,30}(?: [a-z0-9-]{1,30})?)(?:  (.+))?")
 _ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r"}
 _ESCAPED = re.compile(r"\\(.?)", re.DOTALL)
@@ -55,6 +55,8 @@ class Checksums:
     revision: str = ""
     fingerprint: str = ""
     """What `fingerprint` returned for the manifest; empty in files that others wrote."""
+    seal: str = ""
+    """What `seal_of` returned; empty where the source had no version, and in files that others wrote."""
     proofs: Mapping[str, str] = field(default_factory=dict)
     """What proved each path when it was downloaded; under the empty path, what proved those that are not named."""
     raw: bytes = field(default=b"", repr=False, compare=False)
@@ -86,12 +88,21 @@ def fingerprint(manifest: Manifest, digests: Mapping[str, str]) -> str:
     return hashlib.sha256(facts.encode()).hexdigest()
 
 
-def render(manifest: Manifest, digests: Mapping[str, str], date: datetime, proofs: Mapping[str, str]) -> bytes:
+def render(
+    manifest: Manifest,
+    digests: Mapping[str, str],
+    date: datetime,
+    proofs: Mapping[str, str],
+    *,
+    seal: str = "",
+) -> bytes:
     """Return the checksum file of a manifest, sorted by path. Raises KeyError if a file has no digest."""
     lines = [f"# source: {one_line(manifest.uri)}"]
     if manifest.revision:
         lines.append(f"# revision: {one_line(manifest.revision)}")
     lines += [f"# date: {date:%Y-%m-%dT%H:%M:%SZ}", f"# fingerprint: {fingerprint(manifest, digests)}"]
+    if seal:
+        lines.append(f"# seal: {seal}")
     paths = sorted(file.path for file in manifest.files)
     lines += _proof_lines({path: proofs.get(path) or UNKNOWN for path in paths})
     lines += [_line(digests[path], path) for path in paths]

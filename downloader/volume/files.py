@@ -7,9 +7,12 @@ Whatever the system refuses is raised as one of our errors; those that callers d
 from __future__ import annotations
 
 from enum import Enum
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from downloader.errors import VolumeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class NotThere(VolumeError):
@@ -134,3 +137,16 @@ class FileOperations(Protocol):
 
     def close_all(self) -> None:
         """Give up everything but handles."""
+
+
+def stats_of(files: FileOperations, paths: Iterable[str]) -> dict[str, Stat]:
+    """Describe those of the paths that are there, folder by folder."""
+    folders: dict[str, list[str]] = {}
+    for path in paths:
+        folder, _, name = path.rpartition("/")
+        folders.setdefault(folder, []).append(name)
+    return {
+        f"{folder}/{name}".lstrip("/"): details
+        for folder, names in folders.items()
+        for name, details in files.stats(folder, names).items()
+    }

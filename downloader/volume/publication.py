@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from downloader.errors import InternalError, VolumeError
-from downloader.volume.checksums import MARKER, render
+from downloader.volume.checksums import MARKER, Checksums, render
 from downloader.volume.evidence import PREVIOUS, parse_own
-from downloader.volume.files import Kind, NotThere
+from downloader.volume.files import Kind, NotThere, stats_of
 from downloader.volume.lease import PARTS, WORK, is_lease
 from downloader.volume.removal import clear, remove
+from downloader.volume.seal import seal_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,12 +39,13 @@ def publish(
     lacking = [file.path for file in manifest.files if file.path not in digests]
     if lacking:
         raise InternalError(f"{lacking[0]} was never verified, and so are {len(lacking) - 1} others")
-    newest = max((found.mtime_ns for found in _final_files(files, manifest).values()), default=0)
+    found = _final_files(files, manifest)
+    newest = max((details.mtime_ns for details in found.values()), default=0)
     temporary = f"{folder}/checksums"
     clear(files, temporary)
     handle = files.create(temporary)
     try:
-        files.write(handle, 0, _content(manifest, digests, date, proofs))
+        files.write(handle, 0, _content(manifest, digests, date, proofs, found))
         if files.handle_stat(handle).mtime_ns < newest:
             files.touch(handle, newest)
         files.sync(handle)
@@ -78,24 +80,26 @@ def clear_work(files: FileOperations, folder: str) -> None:
             remove(files, path, kind)
 
 
-def _content(manifest: Manifest, digests: Mapping[str, str], date: datetime, proofs: Mapping[str, str]) -> bytes:
+def _content(
+    manifest: Manifest,
+    digests: Mapping[str, str],
+    date: datetime,
+    proofs: Mapping[str, str],
+    found: Mapping[str, Stat],
+) -> bytes:
     own = parse_own(manifest)
     if own is not None and all(own.files[file.path] == digests[file.path] for file in manifest.files):
         return own.raw
-    return render(manifest, digests, date, proofs)
+    seal = ""
+    if manifest.version:
+        listed = Checksums({file.path: digests[file.path] for file in manifest.files}, proofs=proofs)
+        seal = seal_of(manifest.version, listed, found)
+    return render(manifest, digests, date, proofs, seal=seal)
 
 
 def _final_files(files: FileOperations, manifest: Manifest) -> dict[str, Stat]:
     """Return the files of the manifest by path. Raises VolumeError if one is gone or of another size."""
-    folders: dict[str, list[str]] = {}
-    for file in manifest.files:
-        folder, _, name = file.path.rpartition("/")
-        folders.setdefault(folder, []).append(name)
-    found = {
-        f"{folder}/{name}".lstrip("/"): details
-        for folder, names in folders.items()
-        for name, details in files.stats(folder, names).items()
-    }
+    found = stats_of(files, (file.path for file in manifest.files))
     for file in manifest.files:
         details = found.get(file.path)
         if details is None or details.kind is not Kind.FILE or details.size != file.size:

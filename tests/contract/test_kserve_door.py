@@ -80,12 +80,12 @@ def test_the_first_pair_that_fails_ends_it(own_web: BrokenWeb, tmp_path: Path) -
     assert not (tmp_path / "c").exists()
 
 
-def test_the_termination_message_tells_how_far_it_came(server: BrokenWeb, tmp_path: Path) -> None:
+def test_the_termination_message_tells_how_far_it_came(own_web: BrokenWeb, tmp_path: Path) -> None:
     message = tmp_path / "termination"
     message.touch()
-    run("kserve", server.url("nowhere.bin"), tmp_path / "a", extra={"AIM_TERMINATION_LOG": str(message)})
+    run("kserve", own_web.url("nowhere.bin"), tmp_path / "a", extra={"AIM_TERMINATION_LOG": str(message)})
     assert re.fullmatch(
-        rf"failed \(exit status 66\): .*: {server.url('nowhere.bin')}: not listed, [0-9.]+ s", message.read_text()
+        rf"failed \(exit status 66\): .*: {own_web.url('nowhere.bin')}: not listed, [0-9.]+ s", message.read_text()
     )
 
 
@@ -134,6 +134,17 @@ def test_an_archive_among_other_files_stays_one(s3: S3Server, tmp_path: Path) ->
     result = run("kserve", f"s3://{bucket}/m", tmp_path, extra=s3.environment())
     assert result.status == 0, result.stderr
     assert model(tmp_path) == {"model.tar.gz": ARCHIVE, "config.json": b"{}"}
+
+
+def test_an_archive_that_another_door_has_finished_with_is_unpacked_all_the_same(hub: Hub, tmp_path: Path) -> None:
+    hub.create("org/model").commit({"model.tar.gz": ARCHIVE})
+    extra = {"HF_ENDPOINT": hub.endpoint}
+    assert run("download", "hf://org/model", tmp_path, extra=extra).status == 0
+    assert model(tmp_path) == {"model.tar.gz": ARCHIVE}
+    for _ in range(2):
+        result = run("kserve", "hf://org/model", tmp_path, extra=extra)
+        assert result.status == 0, result.stderr
+        assert model(tmp_path) == FILES
 
 
 def test_no_other_door_unpacks_anything_and_kserve_unpacks_what_they_left(own_web: BrokenWeb, tmp_path: Path) -> None:

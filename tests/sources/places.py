@@ -28,7 +28,7 @@ from tests.servers.repository import Storage
 from tests.servers.s3 import new_bucket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -71,6 +71,8 @@ class Place:
     gates: list[Gate]
     put: Callable[[str, bytes | None], object]
     """Replaces a file behind the source's back, or with None takes it away."""
+    publish: Callable[[Mapping[str, bytes | None]], object]
+    """Changes the artifact as its owner does: with everything else that says what it consists of."""
     single: bool = False
     """Each file is an artifact of its own."""
     digests: bool = True
@@ -142,6 +144,7 @@ def hub(_: Servers, *, storage: Storage) -> Iterator[Place]:
             lambda web, _: HubSource("hf://org/model", web, endpoint=endpoint, token=""),
             gates,
             put,
+            lambda changes: repository.commit(changes, storage=storage),
             pinned_forever=True,
         )
 
@@ -158,8 +161,11 @@ def bucket(servers: Servers, *, name: str) -> Iterator[Place]:
         else:
             client.put_object(Bucket=bucket_name, Key=f"m/{path}", Body=content)
 
-    for path, content in FILES.items():
-        put(path, content)
+    def publish(changes: Mapping[str, bytes | None]) -> None:
+        for path, content in changes.items():
+            put(path, content)
+
+    publish(FILES)
     with gated(urlsplit(server.endpoint).port or 0) as gates:
         environ = {**server.environment(), "AWS_ENDPOINT_URL": f"http://127.0.0.1:{gates[0].port}"}
         settings = S3Settings.from_environment(environ, [])
@@ -168,6 +174,7 @@ def bucket(servers: Servers, *, name: str) -> Iterator[Place]:
             lambda web, _: S3Source(f"s3://{bucket_name}/m", settings, web),
             gates,
             put,
+            publish,
             keeps_connections=name != "s3",
         )
 
@@ -187,10 +194,14 @@ def website(servers: Servers, *, secure: bool, folder: bool) -> Iterator[Place]:
             os.utime(root / f"{path}.new", (moment, moment))  # nginx makes its validators of size and whole seconds
             (root / f"{path}.new").rename(root / path)
 
-    for path, content in FILES.items():
-        put(path, content)
-    lines = (f"{hashlib.sha256(content).hexdigest()}  {path}\n" for path, content in FILES.items())
-    put("SHA256SUMS", "".join(lines).encode())
+    def publish(changes: Mapping[str, bytes | None]) -> None:
+        for path, content in changes.items():
+            put(path, content)
+        paths = sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+        lines = (f"{hashlib.sha256((root / path).read_bytes()).hexdigest()}  {path}\n" for path in paths)
+        put("SHA256SUMS", "".join(line for line in lines if "SHA256SUMS" not in line).encode())
+
+    publish(FILES)
     url = servers.web.secure_url if secure else servers.web.url
     with gated(urlsplit(url).port or 0) as gates:
         base = f"{urlsplit(url).scheme}://127.0.0.1:{gates[0].port}/{root.name}/"
@@ -198,6 +209,7 @@ def website(servers: Servers, *, secure: bool, folder: bool) -> Iterator[Place]:
             lambda web, path: HttpSource(base + ("" if folder else quote(path)), web, {}),
             gates,
             put,
+            publish,
             single=not folder,
             digests=folder,
         )

@@ -24,7 +24,7 @@ from tests.sources.reading import read
 from tests.waiting import AT_LAST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from downloader.artifact import RemoteFile
@@ -115,6 +115,38 @@ def test_listing_twice_gives_the_same_manifest(place: Place, plane: Web) -> None
     source = place.source(plane)
     assert source.manifest() == source.manifest()
     assert source.manifest() == place.source(plane).manifest()
+
+
+def test_a_version_is_that_of_what_is_listed_next_and_stays_while_nothing_changes(place: Place, plane: Web) -> None:
+    source = place.source(plane)
+    version = source.version()
+    assert (version is None) is place.single
+    assert source.manifest() == source.manifest()
+    assert source.manifest().version == source.version() == version
+    assert place.source(plane).version() == place.source(plane).manifest().version == version
+
+
+CHANGES = {
+    "other content of the same size": {"config.json": b"[]"},
+    "other content": {"config.json": b"{ }"},
+    "a file more": {"more.txt": b"more"},
+    "a file more that is empty": {"more.txt": b""},
+    "a file fewer": {"config.json": None},
+}
+
+
+@pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
+def test_another_version_is_another_one(fragile: Place, plane: Web, changes: Mapping[str, bytes | None]) -> None:
+    before = fragile.source(plane).version()
+    fragile.publish(changes)
+    after = fragile.source(plane).version()
+    assert (after == before) is fragile.single
+    if not fragile.single:
+        manifest = fragile.source(plane).manifest()
+        assert manifest.version == after
+        assert {file.path for file in manifest.files} == {
+            path for path, content in {**FILES, **changes}.items() if content is not None
+        }
 
 
 @pytest.mark.parametrize("span", SPANS.values(), ids=SPANS)
@@ -305,3 +337,5 @@ def test_a_server_that_is_gone_is_passing_trouble(fragile: Place, plane: Web) ->
     if not fragile.single:
         with pytest.raises(SourceUnavailable):
             fragile.source(plane).manifest()
+        with pytest.raises(SourceUnavailable):
+            fragile.source(plane).version()

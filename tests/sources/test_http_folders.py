@@ -127,3 +127,33 @@ def test_the_end_of_the_run_ends_a_long_list(own_web: BrokenWeb) -> None:
         assert not thread.is_alive()
     assert isinstance(errors[0], SourceUnavailable)
     assert len(own_web.log.records(method="HEAD")) == HEAD_WORKERS
+
+
+@pytest.mark.parametrize(("name", "requests"), [(".artifact.sha256", 1), ("SHA256SUMS", 2)])
+def test_a_version_costs_the_list_and_the_manifest_that_follows_does_not_ask_for_it_again(
+    own_web: BrokenWeb, plain_web: Web, folder: str, name: str, requests: int
+) -> None:
+    own_web.put(f"m/{name}", sums(FILES))
+    source = HttpSource(folder, plain_web, {})
+    version = source.version()
+    assert len(own_web.log.records()) == requests
+    more = {**FILES, "more": b"more"}
+    own_web.put("m/more", more["more"])
+    own_web.put(f"m/{name}", sums(more))
+    assert source.manifest().version == version
+    assert len(own_web.log.records(method="GET")) == requests
+    assert whole(source) == more
+    assert source.manifest().version == source.version() != version
+
+
+def test_the_same_list_under_another_name_is_another_version(own_web: BrokenWeb, plain_web: Web, folder: str) -> None:
+    own_web.put("m/SHA256SUMS", sums(FILES))
+    source = HttpSource(folder, plain_web, {})
+    version = source.version()
+    own_web.put("m/.artifact.sha256", sums(FILES))
+    assert source.version() != version
+
+
+def test_a_digest_for_a_folder_is_not_passed_over_by_its_version_either(folder: str, plain_web: Web) -> None:
+    with pytest.raises(UsageError, match="single file"):
+        HttpSource(f"{folder}#sha256={SHA256}", plain_web, {}).version()

@@ -258,3 +258,23 @@ def test_a_uri_that_names_nothing_is_a_usage_error_without_secrets(uri: str) -> 
 def test_letters_with_a_meaning_in_urls_are_letters_of_a_key() -> None:
     address = S3Address.parse("s3://bucket/a?versionId=1#x%20/y")
     assert (address.bucket, address.key) == ("bucket", "a?versionId=1#x%20/y")
+
+
+def test_a_version_names_keys_sizes_and_tags_on_every_server(any_s3: S3Server, s3_source: Maker) -> None:
+    client, bucket = any_s3.client(), put(any_s3, "m/a", "m/b/c")
+    environ = any_s3.environment()
+    source = s3_source(f"s3://{bucket}/m", environ)
+    seen = [source.version()]
+    assert seen[0]
+    assert source.manifest().version == s3_source(f"s3://{bucket}/m", environ).version() == seen[0]
+    client.put_object(Bucket=bucket, Key="m/a", Body=b"a/m")
+    seen.append(source.version())
+    client.put_object(Bucket=bucket, Key="m/more", Body=b"")
+    seen.append(source.version())
+    client.delete_object(Bucket=bucket, Key="m/b/c")
+    seen.append(source.version())
+    assert len(set(seen)) == 4
+    client.put_object(Bucket=bucket, Key="elsewhere", Body=b"")
+    assert source.version() == seen[-1]
+    assert s3_source(f"s3://{bucket}/m/a", environ).version() is None
+    assert s3_source(f"s3://{bucket}", environ).version() not in seen

@@ -139,3 +139,37 @@ def test_a_list_of_checksums_that_may_not_be_read_is_named_as_that(
     manifest = s3_source("s3://bucket/m", bucket.environment).manifest()
     assert ([file.path for file in manifest.files], manifest.checksums) == (["a"], None)
     assert "do not allow it: s3://bucket/m/.artifact.sha256" in caplog.text
+
+
+def test_a_version_costs_the_listing_and_the_manifest_that_follows_does_not_list_again(
+    bucket: Bucket, s3_source: Maker
+) -> None:
+    for number in range(PAGE + 1):
+        bucket.put(f"m/{number:05}", b"x")
+    source = s3_source("s3://bucket/m", bucket.environment)
+    version = source.version()
+    assert [record.route for record in bucket.log.records()] == ["listing", "listing"]
+    bucket.put("m/more", b"x")
+    manifest = source.manifest()
+    assert (manifest.version, len(manifest.files)) == (version, PAGE + 1)
+    assert len(bucket.log.records("listing")) == 2
+    manifest = source.manifest()
+    assert (manifest.version, len(manifest.files)) == (source.version(), PAGE + 2)
+    assert manifest.version != version
+
+
+@pytest.mark.parametrize("tag", ["", '""'])
+def test_a_listing_without_tags_names_no_version(bucket: Bucket, s3_source: Maker, tag: str) -> None:
+    bucket.put("m/a", b"x")
+    bucket.put("m/b", b"x", {"ETag": tag})
+    source = s3_source("s3://bucket/m", bucket.environment)
+    assert source.version() is None
+    assert source.manifest().version is None
+
+
+def test_what_may_not_be_listed_has_no_version(bucket: Bucket, s3_source: Maker) -> None:
+    bucket.put("m", b"x")
+    source = s3_source("s3://bucket/m", bucket.environment)
+    bucket.faults.add(Answer(403, content=b"<Error><Code>AccessDenied</Code></Error>"), route="listing", times=FOREVER)
+    assert source.version() is None
+    assert source.manifest().single

@@ -86,6 +86,9 @@ class Shelf:
         self.most_files = 0
         self.most_per_file = 0
 
+    def version(self) -> None:
+        return None
+
     def manifest(self) -> Manifest:
         files = [
             RemoteFile(path, len(data), (Digest(Algorithm.SHA256, hashlib.sha256(data).hexdigest()),))

@@ -43,6 +43,9 @@ class Memory:
         self.announced: list[list[tuple[str, Span]]] = []
         self.opened: list[tuple[str, Span]] = []
 
+    def version(self) -> None:
+        return None
+
     def manifest(self) -> Manifest:
         return Manifest("hf://org/model", tuple(self.files))
 

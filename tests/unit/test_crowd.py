@@ -34,6 +34,9 @@ class Busy:
         self.announced = 0
         self._lock = threading.Lock()
 
+    def version(self) -> None:
+        return None
+
     def manifest(self) -> Manifest:
         return Manifest("s3://bucket/m", (FILE,))
 

@@ -64,13 +64,16 @@ class Flaky:
     def next_trouble(self) -> tuple[int, DownloadError | None]:
         return next(self._troubles, (len(CONTENT), None))
 
+    def version(self) -> str:
+        return str(self.manifest().revision)
+
     def manifest(self) -> Manifest:
         self.listings += 1
         self.clock.pass_by(self.seconds)
         _, error = self.next_trouble()
         if error is not None:
             raise error
-        return Manifest("hf://org/model", (FILE,))
+        return Manifest("hf://org/model", (FILE,), "c0ffee")
 
     def open(self, _file: RemoteFile, span: Span) -> FlakyBody:
         self.positions.append(span.start)
@@ -345,6 +348,9 @@ def test_a_listing_is_tried_again_and_its_own_time_is_no_silence() -> None:
     assert long.source.manifest().files == (FILE,)
     longer = Run(broken(), seconds=10 * SILENCE)
     assert longer.source.manifest().files == (FILE,)
+    version = Run(broken(), broken(), seconds=20)
+    assert version.source.version() == "c0ffee"
+    assert version.flaky.listings == 3
 
 
 def test_a_listing_that_never_works_ends() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -59,6 +60,18 @@ def test_what_is_left_keeps_all_that_was_known_of_it() -> None:
     chosen = Selection(("sub/*",)).of(whole)
     assert chosen.files == tuple(file for file in whole.files if file.path.startswith("sub/"))
     assert (chosen.uri, chosen.revision) == (whole.uri, whole.revision)
+
+
+def test_other_filters_make_another_version_also_where_they_leave_the_same() -> None:
+    whole = replace(manifest(*PATHS), version="v1")
+    filters = [((), ()), (("*",), ()), (("*", "*"), ()), ((), ("*.gguf",)), (("sub/*",), ()), (("a.bin", "sub/*"), ())]
+    versions = {Selection(*chosen).of(whole).version for chosen in filters}
+    assert len(versions) == len(filters)
+    assert Selection().of(whole).version == "v1"
+    for chosen in filters:
+        assert Selection(*chosen).of(whole).version == Selection(*chosen).version_of("v1")
+        assert Selection(*chosen).of(replace(whole, version="v2")).version not in versions
+        assert Selection(*chosen).of(manifest(*PATHS)).version is None
 
 
 def test_a_checksum_list_is_only_kept_for_all_its_files() -> None:

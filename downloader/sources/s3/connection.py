@@ -26,6 +26,7 @@ from botocore.session import Session
 from downloader.artifact import shown_url
 from downloader.config.s3 import Authentication
 from downloader.errors import ConfigurationError, ProtocolFailed
+from downloader.sources.s3.contents import EVENTS, read_contents
 from downloader.sources.s3.errors import BARE, NO_CREDENTIALS, Answer, meaning
 from downloader.sources.s3.facts import Facts
 from downloader.sources.s3.signing import SignedRequest, Signer
@@ -235,6 +236,8 @@ class Connection:
             ),
         )
         client.meta.events.register("before-send.s3", self._send)
+        for event in EVENTS:
+            client.meta.events.register(event, read_contents)
         for warning in settings.warnings:
             log.warning("%s", warning)
         log.info("S3 at %s, region %s, %s style, %s", client.meta.endpoint_url, region, settings.style, who)

@@ -76,8 +76,9 @@ def relative_path(key: str, prefix: str) -> str:
 
 
 def _quoted(tag: str | None) -> str | None:
-    """Return a tag as HTTP writes it; some servers leave the quotes away in listings."""
-    return tag and f'"{tag.strip(QUOTE)}"'
+    """Return a tag as HTTP writes it, None if there is none; some servers leave the quotes away in listings."""
+    bare = (tag or "").strip(QUOTE)
+    return f'"{bare}"' if bare else None
 
 
 def _objects(connection: Connection, address: S3Address) -> Iterator[ObjectTypeDef]:

@@ -29,6 +29,10 @@ class PresignedSource:
         self._taken: bool | None = None
         """None until the first answer: some servers answer 500 to what they do not understand."""
 
+    def version(self) -> str | None:
+        """Return the source's version."""
+        return self._source.version()
+
     def manifest(self) -> Manifest:
         """Return the source's manifest."""
         return self._source.manifest()

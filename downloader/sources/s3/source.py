@@ -18,6 +18,7 @@ from downloader.sources.s3.facts import tag_digests
 from downloader.sources.s3.listing import Entry, entries
 from downloader.sources.s3.parts import with_layouts
 from downloader.sources.s3.presigned import PresignedSource
+from downloader.sources.versions import version_of
 from downloader.volume.checksums import LARGEST, MARKER, parse
 from downloader.wire import RangeRequest, Refusal
 
@@ -54,12 +55,22 @@ class S3Source:
         """What was learned about an object, kept for when passing trouble makes us list again."""
         self._versions = True
         """Reading a certain version is allowed, as far as we know."""
+        self._listed: list[Entry] | None = None
+        """The listing that `version` has named, for the next manifest."""
+
+    def version(self) -> str | None:
+        """Name the folder's listing; None for a single object, and where the listing lacks tags."""
+        try:
+            self._listed = self._list()
+        except AccessDenied:
+            return None  # it may be an object that can be read all the same
+        return self._version_of(self._listed)
 
     def manifest(self) -> Manifest:
         """Return the folder's manifest, or that of the single object where there is no such folder."""
+        listed, self._listed = self._listed, None
         try:
-            with self._translated(self._uri):
-                listed = list(entries(self._connection, self._address))
+            listed = self._list() if listed is None else listed
         except AccessDenied:
             # Public buckets often let everybody read an object who knows its name, and nobody list.
             file = self._readable_single()
@@ -127,6 +138,16 @@ class S3Source:
         with translated(what, lambda: self._connection.unsigned):
             yield
 
+    def _list(self) -> list[Entry]:
+        with self._translated(self._uri):
+            return list(entries(self._connection, self._address))
+
+    def _version_of(self, listed: Sequence[Entry]) -> str | None:
+        if not listed or not all(entry.tag for entry in listed):
+            return None
+        ordered = sorted(listed, key=lambda entry: entry.key)
+        return version_of(self._uri, (f"{entry.key}\0{entry.size}\0{entry.tag}" for entry in ordered))
+
     def _readable_single(self) -> RemoteFile | None:
         with contextlib.suppress(AccessDenied):
             return self._single()
@@ -155,6 +176,7 @@ class S3Source:
         return RemoteFile(path, facts.size, facts.digests, facts.tag, key, facts.version)
 
     def _folder(self, listed: Sequence[Entry]) -> Manifest:
+        version = self._version_of(listed)
         marker = next((entry for entry in listed if entry.path == MARKER), None)
         listed = sorted((entry for entry in listed if entry is not marker), key=lambda entry: entry.path)
         if not listed:
@@ -170,14 +192,14 @@ class S3Source:
                 )
                 for entry in listed
             ]
-            return Manifest(self._uri, tuple(files), checksums=checksums)
+            return Manifest(self._uri, tuple(files), version=version, checksums=checksums)
         largest = sorted(listed, key=lambda entry: entry.size, reverse=True)
         facts = self._ask_for([*largest[:MOST_HEADS], *(entry for entry in largest[MOST_HEADS:] if entry.archive)])
         if len(facts) < len(listed):
             log.info("%d objects: only the largest %d are asked for their checksums", len(listed), MOST_HEADS)
         plain_tags = all(fact.plain_tag for fact in facts.values())
         files = [_file(entry, facts.get(entry.key), plain_tags=plain_tags) for entry in listed]
-        return Manifest(self._uri, tuple(files))
+        return Manifest(self._uri, tuple(files), version=version)
 
     def _checksums(self, marker: Entry, listed: Sequence[Entry]) -> bytes | None:
         """Return the bucket's own checksum list if it covers exactly the objects beside it."""

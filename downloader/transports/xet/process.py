@@ -93,6 +93,10 @@ class XetProcess:
     def announce(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
         """Leave it to the child, who fetches ahead by itself."""
 
+    def version(self) -> str | None:
+        """Not for the child, either."""
+        return None
+
     def manifest(self) -> Manifest:
         """Not for the child: it knows files by their hashes only."""
         raise InternalError("the Xet process lists nothing")

@@ -123,6 +123,9 @@ class _Either:
         self._stored = stored
         self._plain = plain
 
+    def version(self) -> str | None:
+        return self._plain.version()
+
     def manifest(self) -> Manifest:
         return self._plain.manifest()
 

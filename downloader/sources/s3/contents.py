@@ -1,0 +1,54 @@
+"""The objects of a page of a listing, read from its XML by a shorter way than botocore's.
+
+botocore reads a page twice, and the second time by the descriptions that it has of each element: together that was half
+the time of a listing. It lets handlers of `before-parse` hand over what they have read themselves. Where a page is not
+as plain as every known server writes it, nothing is handed over and botocore reads all of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+EVENTS = ("before-parse.s3.ListObjects", "before-parse.s3.ListObjectsV2")
+OK = 200
+OPENING, CLOSING = b"<Contents>", b"</Contents>"
+DECLARATION = b"<!"
+"""Begins a comment, a DTD and raw text, of which no plain page has any."""
+FACTS = frozenset({"Key", "Size", "ETag", "StorageClass"})
+
+
+def read_contents(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object) -> None:
+    """Take the objects out of a page before botocore reads the rest of it, and hand them over in botocore's form."""
+    body = response_dict["body"]
+    if response_dict["status_code"] != OK or not isinstance(body, bytes):
+        return
+    start, stop = body.find(OPENING), body.rfind(CLOSING) + len(CLOSING)
+    if not 0 <= start < stop or DECLARATION in body:
+        return
+    try:
+        # No larger than a page, and without a DTD: nothing in it can grow.
+        contents = ET.fromstring(b"<all>" + body[start:stop] + b"</all>")  # noqa: S314
+        objects = list(_objects(contents))
+    except (ET.ParseError, ValueError, KeyError):
+        return
+    customized_response_dict["Contents"] = objects
+    response_dict["body"] = body[:start] + body[stop:]
+
+
+def _objects(contents: ET.Element) -> Iterator[dict[str, str | int]]:
+    """Yield the facts of each object. Raises ValueError or KeyError where there is more, or less, than objects."""
+    for element in contents:
+        if element.tag != "Contents":
+            raise ValueError(element.tag)
+        found: dict[str, str | int] = {}
+        for fact in element:
+            if fact.tag in FACTS:
+                if len(fact) or fact.tag in found:
+                    raise ValueError(fact.tag)
+                found[fact.tag] = fact.text or ""
+        found["Size"] = int(found["Size"])
+        yield {"Key": found["Key"], **found}
