@@ -121,12 +121,12 @@ def test_a_disabled_repository(hub: Hub, tmp_path: Path) -> None:
 
 
 def test_a_host_that_refuses_connections(tmp_path: Path) -> None:
-    extra = {"HF_ENDPOINT": f"http://127.0.0.1:{free_port()}", "STALL_TIMEOUT": "1"}
+    extra = {"HF_ENDPOINT": f"http://127.0.0.1:{free_port()}", "STALL_TIMEOUT": "5"}
     ends(run("download", "hf://org/model", tmp_path, extra=extra), 69, OTHER, "cannot connect")
 
 
 def test_a_host_that_has_no_address(tmp_path: Path) -> None:
-    result = run("download", "https://nowhere.invalid/model.bin", tmp_path, extra={"STALL_TIMEOUT": "1"})
+    result = run("download", "https://nowhere.invalid/model.bin", tmp_path, extra={"STALL_TIMEOUT": "5"})
     ends(result, 69, OTHER, "nowhere.invalid")
 
 

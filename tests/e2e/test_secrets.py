@@ -43,8 +43,8 @@ def private(hub: Hub) -> Hub:
 
 
 def patience(status: int) -> dict[str, str]:
-    """Return how long silence is borne: shortly where it ends the run."""
-    return {"STALL_TIMEOUT": "2"} if status in (69, 75) else {}
+    """Return how long silence is borne: shortly where it ends the run, and trouble, which is raised before that."""
+    return {75: {"STALL_TIMEOUT": "2"}, 69: {"STALL_TIMEOUT": "6"}}.get(status, {})
 
 
 @dataclass(frozen=True)
