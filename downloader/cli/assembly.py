@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from downloader import __version__
 from downloader.config.job import CONNECTIONS, MOST_CONNECTIONS
 from downloader.config.s3 import NOBODY
+from downloader.limits import processors
 from downloader.plan import in_force
 from downloader.selection import Selection
 from downloader.sources.catalog import scheme_of
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 USER_AGENT = f"artifact-downloader/{__version__}"
 S3_LOGGERS = "downloader.sources.s3"
+PER_PROCESSOR = 2
+"""Connections for each processor, at first: more of them only take each other's time where the server is near."""
 LONGEST_SILENCE = 30.0
 LISTING_SILENCE = 60.0
 SHARE_OF_STALL = 0.6
@@ -79,7 +82,7 @@ def make_source(uri: str, settings: Settings, web: Web) -> Source:
 def make_shape(uri: str, settings: Settings, limit: int | None = None) -> Shape:
     """Return the numbers of the ranged transports, for a process that may use `limit` bytes."""
     chosen, s3 = settings.job.connections, settings.s3
-    few, many = chosen or CONNECTIONS, chosen or MOST_CONNECTIONS
+    few, many = chosen or min(CONNECTIONS, PER_PROCESSOR * processors()), chosen or MOST_CONNECTIONS
     if not uri.startswith("s3://"):
         shape = Shape.of(few, most=many, limit=limit)
     elif s3.connections is None:

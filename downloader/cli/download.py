@@ -24,7 +24,7 @@ from downloader.cli.simulation import simulation_of
 from downloader.engine import Engine, Outcome, Plan
 from downloader.errors import DownloadError
 from downloader.integrity import proofs_text
-from downloader.memory import memory_limit
+from downloader.limits import memory_limit
 from downloader.meter import Ticker, Watchdog
 from downloader.reporters.fanout import FanOut
 from downloader.reporters.termination import TerminationMessage, sentence

@@ -104,7 +104,7 @@ class JobSettings:
         "AIM_CONNECTIONS",
         "connections at once; over XET pieces at once, of which there are 8 at most",
         parse=count(1, 64),
-        default_text=f"{CONNECTIONS}, and up to {MOST_CONNECTIONS} where more bring more",
+        default_text=f"two for each processor up to {CONNECTIONS}, and up to {MOST_CONNECTIONS} where more bring more",
     )
     keep_metadata_on_failure: bool = variable(
         "AIM_KEEP_METADATA_ON_FAILURE", "keep working state after a failed verification", parse=present, default=False

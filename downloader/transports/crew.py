@@ -1,7 +1,7 @@
 """The workers of a transport: a few at first, more while more of them bring more.
 
 Networks differ by orders of magnitude: one connection may fill the link, or a content network may give each the same
-small share. So nobody has to know: after each second the crew is doubled as long as that made it faster.
+small share. So nobody has to know: every half second the crew is doubled as long as that made it faster.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from downloader.cancellation import Cancellation
     from downloader.meter import Meter
 
-LOOK = 1.0
+LOOK = 0.5
 """Seconds over which a rate is measured."""
 GAIN = 1.15
 """How much faster a larger crew must be for another enlargement."""
 BUSY = 0.5
 """Share of one processor from which on it is not the network that is slow."""
-WAKE_UP = 0.2
+WAKE_UP = 0.1
 """Seconds between two looks at what has been brought."""
 
 log = logging.getLogger(__name__)

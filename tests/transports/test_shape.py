@@ -11,6 +11,7 @@ import pytest
 
 from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile, Span
 from downloader.cancellation import Cancellation
+from downloader.cli import assembly
 from downloader.cli.assembly import make_shape
 from downloader.config import Settings
 from downloader.meter import Meter
@@ -34,6 +35,21 @@ CONNECTIONS = 8
 
 def shape(uri: str = "s3://bucket/m", **environ: str) -> Shape:
     return make_shape(uri, Settings.from_environment(environ, with_s3=True))
+
+
+@pytest.fixture(autouse=True)
+def many_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(assembly, "processors", lambda: 64)
+
+
+@pytest.mark.parametrize(("processors", "connections"), [(1, 2), (2, 4), (3, 6), (4, 8), (64, 8)])
+def test_few_processors_have_few_connections_at_first(
+    monkeypatch: pytest.MonkeyPatch, processors: int, connections: int
+) -> None:
+    monkeypatch.setattr(assembly, "processors", lambda: processors)
+    for uri in ("hf://org/model", "s3://bucket/m", "https://host/model"):
+        assert (shape(uri).connections, shape(uri).most) == (connections, 16)
+    assert shape("https://host/model", AIM_CONNECTIONS="9").connections == 9
 
 
 @pytest.mark.parametrize(

@@ -63,8 +63,8 @@ def test_it_does_not_grow_where_the_processor_is_what_is_slow() -> None:
 def test_it_goes_on_looking_where_answers_take_long() -> None:
     growth = Growth(2, 16)
     assert grown(growth, lambda _: 0) == 2
-    for number in range(10, 15):
-        growth.look(number * LOOK + LOOK, int(growth.count * number * MB), number * LOOK * 0.1)
+    for seconds in range(11, 16):
+        growth.look(seconds, growth.count * (seconds - 10) * MB, seconds * 0.1)
     assert growth.count > 2
 
 

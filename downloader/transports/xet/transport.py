@@ -77,11 +77,13 @@ class Xet:
                 source = process if self.pace is None else self.pace(process)
                 reader = PersistentSource(source, patience, listing_silence=0, counted=self.pace is not None)
                 buffers = max(self.shape.buffers, self._window)
+                workers = max(self.shape.connections, self.tuning.streams)
                 shape = replace(
                     self.shape,
+                    connections=workers,
+                    most=workers,
                     request=self._request,
                     buffers=buffers,
-                    most=self.shape.connections,
                     ahead=False,
                     streams=False,
                 )

@@ -1,4 +1,4 @@
-"""How much memory there is: trees of both versions of cgroups, made on the spot."""
+"""What a process may use of its machine: trees of both versions of cgroups, made on the spot."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from downloader.memory import memory_limit
+from downloader.limits import memory_limit, processors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,3 +68,41 @@ def test_the_limit_is(tmp_path: Path, files: dict[str, str], limit: int) -> None
 
 def test_this_machine_has_memory() -> None:
     assert 0 < memory_limit() <= MACHINE
+
+
+def quota_v2(path: str, **quotas: str) -> dict[str, str]:
+    return {name.replace("memory.max", "cpu.max"): content for name, content in v2(path, **quotas).items()}
+
+
+def quota_v1(quota: str, period: str = "100000") -> dict[str, str]:
+    files = {"cpu.cfs_quota_us": quota, "cpu.cfs_period_us": period}
+    return v1("/docker/abc") | {f"sys/fs/cgroup/cpu/docker/abc/{name}": f"{text}\n" for name, text in files.items()}
+
+
+QUOTAS: dict[str, tuple[dict[str, str], int]] = {
+    "nothing at all": ({}, 8),
+    "no quota": (quota_v2("/pods/one", pods="max 100000", one="max 100000"), 8),
+    "three processors": (quota_v2("/", top="300000 100000"), 3),
+    "a half counts as one": (quota_v2("/", top="50000 100000"), 1),
+    "one and a half count as two": (quota_v2("/", top="150000 100000"), 2),
+    "the smallest of all": (quota_v2("/pods/one", pods="200000 100000", one="400000 100000"), 2),
+    "more than there are": (quota_v2("/", top="6400000 100000"), 8),
+    "none": (quota_v2("/", top="0 100000"), 1),
+    "nonsense": (quota_v2("/", top="lots of it"), 8),
+    "a period of nothing": (quota_v2("/", top="100000 0"), 8),
+    "an empty file": (quota_v2("/", top=""), 8),
+    "version 1": (quota_v1("250000"), 3),
+    "version 1: no quota": (quota_v1("-1"), 8),
+}
+
+
+@pytest.mark.parametrize(("files", "expected"), QUOTAS.values(), ids=QUOTAS)
+def test_there_is_time_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], expected: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    assert processors(tree(tmp_path, files)) == expected
+
+
+def test_this_machine_has_a_processor() -> None:
+    assert 1 <= processors() <= len(os.sched_getaffinity(0))
