@@ -41,14 +41,17 @@ _LISTED = (
 @contextmanager
 def bucket(bench: Bench, files: Files, *, listed: bool = False) -> Iterator[Rclone]:
     """Serve a folder as a bucket of the same name, and that of its warm-up; `listed` beside a list of checksums."""
-    with Rclone(Path(tempfile.mkdtemp(prefix="rclone-", dir=bench.folder))) as server:
-        for each in (files, files.warm):
-            if each is not None:
-                (server.buckets / each.name).mkdir()
-                for path in each.digests:
-                    os.link(bench.web / each.name / path, server.buckets / each.name / path)
-                if listed:
-                    write_checksums(server.buckets / each.name / MARKER, each.digests)
+    with Rclone(Path(tempfile.mkdtemp(prefix="rclone-", dir=bench.folder)), remembers=True) as server:
+        made = [each for each in (files, files.warm) if each is not None]
+        for each in made:
+            (server.buckets / each.name).mkdir()
+            for path in each.digests:
+                os.link(bench.web / each.name / path, server.buckets / each.name / path)
+            if listed:
+                write_checksums(server.buckets / each.name / MARKER, each.digests)
+        for each in made:
+            for _ in server.client().get_paginator("list_objects_v2").paginate(Bucket=each.name):
+                pass  # from now on it knows the ETags, as any store does
         yield server
 
 

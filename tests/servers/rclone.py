@@ -13,16 +13,21 @@ from tests.servers.s3 import Account, S3Server
 class Rclone(S3Server):
     """rclone's S3 service. Folders are buckets, so a test can also fill it by writing files below `buckets`."""
 
-    def __init__(self, folder: Path) -> None:
-        """Start it; everything it has is in `folder`."""
+    def __init__(self, folder: Path, *, remembers: bool = False) -> None:
+        """Start it; everything it has is in `folder`.
+
+        It makes the MD5 of an object anew each time that its ETag is asked for, unless it `remembers` them.
+        """
         self.buckets = folder / "buckets"
         self.buckets.mkdir(parents=True)
         self.account = Account("RCLONERCLONE", "rclone-secret")
         port = free_port()
         self.endpoint = f"http://127.0.0.1:{port}"
         key = f"{self.account.access_key_id},{self.account.secret_access_key}"
-        command = [rclone(), "serve", "s3", "--auth-key", key, "--addr", f"127.0.0.1:{port}", str(self.buckets)]
-        self._child = Child(command, folder=folder, environment={"RCLONE_CONFIG": str(folder / "rclone.conf")})
+        remote = f":hasher,remote='{self.buckets}',hashes=md5:" if remembers else str(self.buckets)
+        command = [rclone(), "serve", "s3", "--auth-key", key, "--addr", f"127.0.0.1:{port}", remote]
+        places = {"RCLONE_CONFIG": str(folder / "rclone.conf"), "RCLONE_CACHE_DIR": str(folder / "cache")}
+        self._child = Child(command, folder=folder, environment=places)
         self._child.wait_until(lambda: listening(port))
 
     def stop(self) -> None:
