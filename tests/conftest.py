@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from tests.servers.s3 import S3Server
 
 # How long an example takes says more of the machine than of the code.
-settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# New examples are for people: where nobody looks, the same commit must give the same answer.
+settings.register_profile(
+    "suite", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
+)
 settings.load_profile("suite")
 
 

@@ -273,14 +273,16 @@ def _contradictions(settings: S3Settings) -> Iterator[str]:
 
 
 def _oddities(settings: S3Settings) -> Iterator[str]:
-    if (
-        settings.endpoint
-        and settings.endpoint_host
-        and urlsplit(settings.url or "").netloc != urlsplit(f"//{settings.endpoint_host}").netloc
-    ):
+    given, other = _authority(settings.url or ""), _authority(f"//{settings.endpoint_host}")
+    if settings.endpoint and settings.endpoint_host and given != other:
         yield "AWS_ENDPOINT_URL and S3_ENDPOINT name different hosts: AWS_ENDPOINT_URL counts"
     if not settings.verify:
         yield "TLS certificates of the S3 service are not checked"
+
+
+def _authority(url: str) -> str:
+    """Return host and port of what may be no URL at all."""
+    return url.partition("//")[2].partition("/")[0]
 
 
 def unset_empty(environ: MutableMapping[str, str]) -> None:

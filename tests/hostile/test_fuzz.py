@@ -107,6 +107,7 @@ def trusting(bundles: Sequence[Path], *, verify: bool) -> Trust:
 @QUICK
 @given(environ=st.dictionaries(st.sampled_from(NAMES), st.one_of(TEXT, JSON.map(json.dumps), URIS), max_size=8))
 @example({"AIM_BANDWIDTH": "1e400"})
+@example({"AWS_ENDPOINT_URL": "[", "S3_ENDPOINT": "0"})
 @example({"AIM_DEADLINE": "nan"})
 @example({"AIM_HF_INCLUDE": "[" * 1000})
 @example({"AIM_HTTP_HEADERS": "[" * 100_000})
