@@ -69,9 +69,9 @@ def test_spans_of_one_file_are_told_apart(plane: Web) -> None:
         assert server.connections == 1
 
 
-@pytest.mark.parametrize("first", [CLOSING, WHOLE], ids=["says that it closes", "just closes"])
-def test_a_server_that_answers_one_and_closes_is_asked_again(plane: Web, first: bytes) -> None:
-    with Raw([first, END, WHOLE]) as server:
+@pytest.mark.parametrize("answers", [[CLOSING, WHOLE], [WHOLE, END, WHOLE]], ids=["says that it closes", "just closes"])
+def test_a_server_that_answers_one_and_closes_is_asked_again(plane: Web, answers: list[bytes]) -> None:
+    with Raw(answers) as server:
         requests = asked(server.url, 3)
         plane.announce(requests)
         assert [read(plane, request) for request in requests] == [CONTENT] * 3
