@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ from downloader.volume import journal, leftovers
 from downloader.volume.checksums import MARKER
 from downloader.volume.commit import occupied
 from downloader.volume.evidence import Evidence
-from downloader.volume.files import Kind
+from downloader.volume.files import Kind, stats_of
 from downloader.volume.lease import PARTS, WORK
 
 if TYPE_CHECKING:
@@ -105,20 +104,14 @@ class Surveyor:
 
     def survey(self, now_ns: int) -> Survey:
         """Return what is there. `now_ns` is the time by which other tools' leftovers are judged."""
-        folders: defaultdict[str, list[str]] = defaultdict(list)
-        for file in self._manifest.files:
-            folder, _, name = file.path.rpartition("/")
-            folders[folder].append(name)
-        found = {folder: self._files.stats(folder, names) for folder, names in folders.items()}
-        holdings = []
-        for file in self._manifest.files:
-            folder, _, name = file.path.rpartition("/")
-            holdings.append(self._hold(file, found[folder].get(name)))
+        found = stats_of(self._files, (file.path for file in self._manifest.files))
+        holdings = [self._hold(file, found.get(file.path)) for file in self._manifest.files]
+        folders = {"", *(file.path.rpartition("/")[0] for file in self._manifest.files)}
         proved = all(holding.state is State.PROVED for holding in holdings)
         return Survey(
             tuple(holdings),
             published=proved and self._evidence.is_published and not self._work,
-            leftovers=(*self._stale_parts(holdings), *leftovers.others(self._files, {"", *folders}, now_ns)),
+            leftovers=(*self._stale_parts(holdings), *leftovers.others(self._files, folders, now_ns)),
             ours=frozenset(self._evidence.ours),
         )
 
