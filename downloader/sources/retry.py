@@ -15,9 +15,10 @@ import tenacity
 
 from downloader.artifact import Span
 from downloader.errors import DownloadError, ProtocolFailed, SourceSilent, Stalled, Throttled, Verdict
+from downloader.sources.around import Around
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from downloader.artifact import Manifest, RemoteFile
     from downloader.cancellation import Cancellation
@@ -156,12 +157,12 @@ def _passing(error: BaseException) -> bool:
     return isinstance(error, DownloadError) and error.verdict is Verdict.AGAIN
 
 
-class PersistentSource:
+class PersistentSource(Around):
     """A source that does not give up at the first trouble."""
 
     def __init__(self, source: Source, patience: Patience, *, listing_silence: float, counted: bool = True) -> None:
         """Count what is read as brought by the network, unless it is not to be `counted` since somebody else does."""
-        self._source = source
+        super().__init__(source)
         self._counted = counted
         self._patience = patience
         self._listing = Patience(listing_silence, patience.meter, patience.cancellation)
@@ -177,14 +178,6 @@ class PersistentSource:
     def open(self, file: RemoteFile, span: Span) -> Body:
         """Return a body that goes on at the next byte after passing trouble."""
         return PersistentBody(self._source, file, span, self._patience, counted=self._counted)
-
-    def announce(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
-        """Pass on what will be opened next."""
-        self._source.announce(pieces)
-
-    def close(self) -> None:
-        """Close the source."""
-        self._source.close()
 
 
 class PersistentBody:

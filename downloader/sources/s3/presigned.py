@@ -9,39 +9,33 @@ import logging
 from typing import TYPE_CHECKING
 
 from downloader.errors import SourceUnavailable
+from downloader.sources.around import Around
 from downloader.wire import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from downloader.artifact import Manifest, RemoteFile, Span
+    from downloader.artifact import RemoteFile, Span
     from downloader.sources import Body
     from downloader.sources.s3.source import S3Source
 
 log = logging.getLogger(__name__)
 
 
-class PresignedSource:
+class PresignedSource(Around):
     """A source around the S3 source. A server that does not take presigned addresses is asked with signed headers."""
 
     def __init__(self, source: S3Source) -> None:
-        self._source = source
+        super().__init__(source)
+        self._s3 = source
         self._taken: bool | None = None
         """None until the first answer: some servers answer 500 to what they do not understand."""
-
-    def version(self) -> str | None:
-        """Return the source's version."""
-        return self._source.version()
-
-    def manifest(self) -> Manifest:
-        """Return the source's manifest."""
-        return self._source.manifest()
 
     def open(self, file: RemoteFile, span: Span) -> Body:
         """Start reading a span."""
         if self._taken is not False:
             try:
-                body = self._source.open_presigned(file, span)
+                body = self._s3.open_presigned(file, span)
             except (Refusal, SourceUnavailable) as error:
                 if isinstance(error, SourceUnavailable) and self._taken:
                     raise
@@ -55,7 +49,3 @@ class PresignedSource:
 
     def announce(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
         """Leave each request to its time: this is the way for servers that are particular about what they are asked."""
-
-    def close(self) -> None:
-        """Close the source."""
-        self._source.close()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from downloader.errors import ProtocolDown, ProtocolFailed, SourceUnavailable, Stalled
+from downloader.sources.around import Around
 from downloader.sources.retry import Effort, Patience, PersistentSource
 from downloader.transports.ranged import Ranged
 from downloader.transports.xet.process import XetProcess
@@ -15,7 +16,7 @@ from downloader.transports.xet.tuning import SPAN
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from downloader.artifact import Manifest, RemoteFile, Span
+    from downloader.artifact import RemoteFile, Span
     from downloader.cancellation import Cancellation
     from downloader.errors import DownloadError, IntegrityError
     from downloader.meter import Meter
@@ -118,24 +119,18 @@ def _ignore(_count: int) -> None:
     """Count nothing."""
 
 
-class _Either:
+class _Either(Around):
     """A source that reads from the child or over HTTP, file by file."""
 
     def __init__(self, stored: Source, plain: Source) -> None:
+        super().__init__(plain)
         self._stored = stored
-        self._plain = plain
-
-    def version(self) -> str | None:
-        return self._plain.version()
-
-    def manifest(self) -> Manifest:
-        return self._plain.manifest()
 
     def open(self, file: RemoteFile, span: Span) -> Body:
-        return self._stored.open(file, span) if file.xet_hash else self._plain.open(file, span)
+        return self._stored.open(file, span) if file.xet_hash else super().open(file, span)
 
     def announce(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
-        self._plain.announce([(file, span) for file, span in pieces if not file.xet_hash])
+        super().announce([(file, span) for file, span in pieces if not file.xet_hash])
 
     def close(self) -> None:
         """Nothing to release: both belong to others."""
