@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from downloader import __version__
 from downloader.config.job import CONNECTIONS, MOST_CONNECTIONS
 from downloader.config.s3 import NOBODY
+from downloader.engine.plan import in_force
 from downloader.limits import processors
-from downloader.plan import in_force
 from downloader.selection import Selection
 from downloader.sources.catalog import scheme_of
 from downloader.transports.shape import Shape

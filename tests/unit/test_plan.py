@@ -9,9 +9,9 @@ import pytest
 from downloader.artifact import Protocol
 from downloader.cancellation import Cancellation
 from downloader.config import Settings
+from downloader.engine.plan import in_force
 from downloader.errors import UsageError
 from downloader.meter import Meter
-from downloader.plan import in_force
 from downloader.sources.catalog import SCHEMES, scheme_of
 from downloader.sources.simulated import SimulatedSource
 from downloader.transports.catalog import TRANSPORTS, Workshop

@@ -1,0 +1,208 @@
+"""Runs the plan: lists, takes stock of the volume, and makes an attempt with each protocol at what is missing."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, TypeVar
+
+from downloader.artifact import Phase
+from downloader.cancellation import Cancellation
+from downloader.engine.landing import VolumeLanding
+from downloader.engine.plan import Outcome, Plan
+from downloader.errors import DownloadError, SourceChanged, Verdict, VolumeError
+from downloader.integrity import SIZE_ONLY, Judge
+from downloader.volume import State
+from downloader.words import bytes_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
+
+    from downloader.artifact import Manifest, Protocol, RemoteFile
+    from downloader.meter import Meter, Watchdog
+    from downloader.sources import Source
+    from downloader.transports import Transport
+    from downloader.volume import Holding, Survey, Volume
+
+__all__ = ["Engine", "Outcome", "Plan"]
+
+T = TypeVar("T")
+MAX_RELISTINGS = 2
+"""How often a source may change under us before that is the user's problem."""
+
+log = logging.getLogger(__name__)
+
+
+class Engine:
+    """One run over one volume, which is leased once it turns out that something must be written."""
+
+    def __init__(
+        self,
+        source: Source,
+        volume: Volume,
+        transports: Callable[[Protocol, Cancellation], Transport],
+        plan: Plan,
+        *,
+        meter: Meter,
+        watchdog: Watchdog,
+        cancellation: Cancellation,
+        lease: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        self._source = source
+        self._volume = volume
+        self._transports = transports
+        self._plan = plan
+        self._meter = meter
+        self._watchdog = watchdog
+        self._cancellation = cancellation
+        self._lease = lease
+        self._judge = Judge()
+
+    def run(self) -> Outcome:
+        """Bring the artifact home. Raises one of our errors; the volume can be resumed whatever happens."""
+        # While there is nothing to write, nobody has to wait for the lease, and a read-only volume will do.
+        outcome = self._unchanged()
+        if outcome is not None:
+            self._volume.tidy()
+            return self._end(outcome)
+        manifest = self._list()
+        survey = self._volume.survey(manifest)
+        if survey.published:
+            self._volume.tidy()
+            return self._end(self._proved(manifest, survey))
+        with self._lease():
+            for relistings_left in range(MAX_RELISTINGS, -1, -1):
+                try:
+                    return self._end(self._bring(manifest))
+                except SourceChanged as error:
+                    if not relistings_left:
+                        raise
+                    log.warning("%s; listing it again", error.message)
+                    self._meter.restart()
+                    manifest = self._list()
+                except VolumeError:
+                    # One that was taken over while this process slept fails in many ways: say what really happened.
+                    self._volume.check_lease()
+                    raise
+        raise AssertionError("unreachable")
+
+    def _unchanged(self) -> Outcome | None:
+        """Return what is finished here if its source has the very same; None if only a listing and a survey can tell.
+
+        The volume is looked at last: while the source is asked, somebody else may begin to change it.
+        """
+        version = self._plan.selection.version_of(self._ask(self._source.version))
+        sealed = self._volume.sealed() if version else None
+        if version is None or sealed is None or not sealed.fits(version):
+            return None
+        manifest, proofs = sealed.manifest, sealed.proofs
+        if not all(self._plan.is_proved(file, proofs[file.path]) for file in manifest.files):
+            return None
+        self._meter.expect(manifest.size, len(manifest.files))
+        self._meter.landed(manifest.size)
+        self._meter.files_done(len(manifest.files))
+        return Outcome(manifest, dict(sealed.checksums.files), proofs)
+
+    def _ask(self, question: Callable[[], T]) -> T:
+        """Ask the source something about the artifact as a whole."""
+        self._meter.enter(Phase.LISTING)
+        self._watchdog.guard(self._cancellation)
+        try:
+            with self._meter.waiting_for_network():
+                answer = question()
+        finally:
+            self._watchdog.guard(None)
+        self._cancellation.check()
+        return answer
+
+    def _list(self) -> Manifest:
+        manifest = self._plan.selection.of(self._ask(self._source.manifest))
+        for file in manifest.files:
+            if not file.digests:
+                self._plan.demand_proof(file, SIZE_ONLY)
+        self._meter.expect(manifest.size, len(manifest.files))
+        return manifest
+
+    def _bring(self, manifest: Manifest) -> Outcome:
+        """Make one listing true."""
+        survey = self._volume.survey(manifest)
+        if survey.leftovers:
+            log.info("reclaimed %s of leftovers", bytes_text(self._volume.reclaim(survey)))
+        outcome = self._proved(manifest, survey)
+        missing = self._take_stock(survey, outcome)
+        if missing:
+            self._fetch(missing, outcome)
+        self._meter.enter(Phase.VERIFYING)
+        self._volume.publish(manifest, outcome.checksums)
+        return outcome
+
+    def _end(self, outcome: Outcome) -> Outcome:
+        self._meter.enter(Phase.DONE)
+        return outcome
+
+    def _proved(self, manifest: Manifest, survey: Survey) -> Outcome:
+        outcome = Outcome(manifest)
+        for holding in survey.having(State.PROVED):
+            self._keep(holding, outcome)
+        return outcome
+
+    def _take_stock(self, survey: Survey, outcome: Outcome) -> list[RemoteFile]:
+        """Prove what is on the volume without proof, and check that the rest has room; return the rest."""
+        unproved = survey.having(State.UNPROVED)
+        if unproved:
+            self._meter.enter(Phase.CHECKING, f"checking {len(unproved)} files that are on the volume already")
+        missing = survey.having(State.PARTIAL, State.MISSING)
+        needed = survey.needed_bytes
+        for holding in unproved:
+            proved = self._volume.check(holding, lambda _: self._cancellation.check())
+            if proved is None:
+                missing.append(holding)
+                needed += holding.file.size
+            else:
+                self._keep(proved, outcome)
+        self._meter.landed(sum(holding.done_bytes for holding in missing if holding.state is State.PARTIAL))
+        if missing:
+            self._volume.require_space(needed, len(missing))
+        return [holding.file for holding in missing]
+
+    def _keep(self, holding: Holding, outcome: Outcome) -> None:
+        self._plan.demand_proof(holding.file, holding.proof)
+        outcome.checksums[holding.file.path] = holding.sha256 or ""
+        outcome.proofs[holding.file.path] = holding.proof
+        self._meter.landed(holding.file.size)
+        self._meter.files_done(1)
+
+    def _fetch(self, missing: list[RemoteFile], outcome: Outcome) -> None:
+        """Make the attempts. Raises what ended the last one if anything is still missing."""
+        sequence = self._plan.sequence
+        why = ""
+        for number, protocol in enumerate(sequence, start=1):
+            self._meter.begin_attempt(protocol, number, sequence, why)
+            log.info("attempt %d of %d: %s, %d files missing", number, len(sequence), protocol, len(missing))
+            failures = self._attempt(protocol, missing, outcome)
+            missing = [file for file in missing if file.path not in outcome.checksums]
+            if not missing:
+                return
+            error = next(iter(failures.values()))
+            if number == len(sequence):
+                raise error
+            why = f"{protocol} left {len(missing)} files: {error.message}; switching to {sequence[number]}"
+            log.warning("%s", why)
+
+    def _attempt(self, protocol: Protocol, files: Sequence[RemoteFile], outcome: Outcome) -> dict[str, DownloadError]:
+        """Make one pass of one protocol over what is missing; return why files are still missing."""
+        attempt = Cancellation(self._cancellation)
+        landing = VolumeLanding(self._volume, self._meter, attempt, plan=self._plan, outcome=outcome, judge=self._judge)
+        self._watchdog.guard(attempt)
+        try:
+            self._transports(protocol, attempt).fetch(files, landing)
+        except DownloadError as error:
+            self._cancellation.check()
+            if error.verdict is Verdict.STOP or isinstance(error, SourceChanged):
+                raise
+            landing.failures.setdefault("", error)
+        finally:
+            self._watchdog.guard(None)
+            attempt.close()
+            landing.close(self._cancellation.check)
+        return landing.failures

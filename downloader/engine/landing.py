@@ -1,0 +1,137 @@
+"""Where an attempt's files land: the volume, with a judge at its door."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from downloader.artifact import Algorithm
+from downloader.errors import (
+    DownloadError,
+    IntegrityError,
+    InternalError,
+    ProtocolDown,
+    SourceChanged,
+    Stalled,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from downloader.artifact import RemoteFile
+    from downloader.cancellation import Cancellation
+    from downloader.engine.plan import Outcome, Plan
+    from downloader.integrity import Judge
+    from downloader.meter import Meter
+    from downloader.transports import Arrival
+    from downloader.volume import Partial, Volume
+
+WAKE_UP = 0.2
+"""Seconds between two looks for a cancellation."""
+
+log = logging.getLogger(__name__)
+
+
+class VolumeLanding:
+    """Where a transport's files end: judged, and given their final name. Good for one attempt."""
+
+    def __init__(
+        self, volume: Volume, meter: Meter, attempt: Cancellation, *, plan: Plan, outcome: Outcome, judge: Judge
+    ) -> None:
+        self.failures: dict[str, DownloadError] = {}
+        self._volume = volume
+        self._meter = meter
+        self._attempt = attempt
+        self._plan = plan
+        self._outcome = outcome
+        self._judge = judge
+        self._lock = threading.Condition()
+        self._begun: dict[str, Partial] = {}
+        self._inside = 0
+        self._closed = False
+
+    @contextmanager
+    def _entered(self) -> Iterator[None]:
+        with self._lock:
+            if self._closed:
+                raise InternalError("an attempt went on after its end")
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+                self._lock.notify_all()
+
+    def close(self, check: Callable[[], None]) -> None:
+        """Let nobody in any more, wait for those inside, and close what was left half-way; it stays for the next one.
+
+        A thread that hangs in the volume may outlast its attempt. It must not begin or name a file that the next
+        attempt has begun anew: that would be half of it. `check` raises to end the wait.
+        """
+        try:
+            with self._lock:
+                self._closed = True
+                while self._inside:
+                    self._lock.wait(WAKE_UP)
+                    check()
+        finally:
+            for partial in list(self._begun.values()):
+                with suppress(DownloadError):
+                    partial.close()
+
+    def begin(self, file: RemoteFile) -> Partial:
+        """Open the file's partial."""
+        with self._entered():
+            partial = self._volume.partial(file)
+            with self._lock:
+                self._begun[file.path] = partial
+            return partial
+
+    def deliver(self, arrivals: Sequence[Arrival]) -> Mapping[str, IntegrityError]:
+        """Judge files and give the right ones their final names; return what is wrong with the others."""
+        with self._entered():
+            refused = self._deliver(arrivals)
+            with self._lock:
+                for partial, _ in arrivals:
+                    self._begun.pop(partial.file.path, None)
+            return refused
+
+    def _deliver(self, arrivals: Sequence[Arrival]) -> Mapping[str, IntegrityError]:
+        proved: list[tuple[Partial, str, str]] = []
+        refused: dict[str, IntegrityError] = {}
+        for partial, results in arrivals:
+            file = partial.file
+            try:
+                proof = self._judge.proof(file, results)
+                self._plan.demand_proof(file, proof)
+            except IntegrityError as error:
+                refused[file.path] = error
+                self._meter.landed(-file.size)
+                if self._plan.keep_corrupt:
+                    partial.set_aside()
+                else:
+                    partial.discard()
+            else:
+                proved.append((partial, results[Algorithm.SHA256], proof))
+        self._volume.commit_many(proved)
+        with self._lock:
+            self._outcome.checksums.update((partial.file.path, sha256) for partial, sha256, _ in proved)
+            self._outcome.proofs.update((partial.file.path, proof) for partial, _, proof in proved)
+        self._meter.files_done(len(proved))
+        return refused
+
+    def fail(self, file: RemoteFile, error: DownloadError) -> None:
+        """Leave the file to the next attempt; end this one where the error is everybody's."""
+        log.info("left to the next attempt: %s", error)
+        with self._lock:
+            self.failures[file.path] = error
+            self._begun.pop(file.path, None)
+        dead = (
+            error.verdict is Verdict.AGAIN or isinstance(error, Stalled)
+        ) and self._meter.silence() >= self._plan.silence
+        if dead or isinstance(error, SourceChanged | ProtocolDown):
+            self._attempt.cancel(error)

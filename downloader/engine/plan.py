@@ -1,0 +1,54 @@
+"""What a run is asked to do, and what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from downloader.errors import IntegrityError
+from downloader.integrity import SIZE_ONLY, UNKNOWN, UNVERIFIABLE
+
+if TYPE_CHECKING:
+    from downloader.artifact import Manifest, Protocol, RemoteFile
+    from downloader.selection import Selection
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run is asked to do."""
+
+    selection: Selection
+    sequence: tuple[Protocol, ...]
+    silence: float
+    """Seconds without a byte from anybody after which one file's passing trouble ends the whole attempt."""
+    require_digest: bool = False
+    keep_corrupt: bool = False
+    """Keep what failed its verification under `.downloading/` until the artifact is complete."""
+
+    def demand_proof(self, file: RemoteFile, proof: str) -> None:
+        """Raise IntegrityError if a digest is required and none proves the file. An empty one is proved by its size."""
+        if self.require_digest and file.size and proof in (SIZE_ONLY, UNVERIFIABLE):
+            hint = "the source publishes none that can be checked; without --require-digest the size would do"
+            raise IntegrityError(f"{file.path} is not proved by a digest ({proof})", hint=hint)
+
+    def is_proved(self, file: RemoteFile, proof: str) -> bool:
+        """Tell whether a proof that is on record is all that `demand_proof` could ask for."""
+        return not (self.require_digest and file.size and proof in (SIZE_ONLY, UNVERIFIABLE, UNKNOWN))
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run has achieved."""
+
+    manifest: Manifest
+    checksums: dict[str, str] = field(default_factory=dict)
+    """Path → sha256 of everything that has its final name."""
+    proofs: dict[str, str] = field(default_factory=dict)
+    """Path → what proves it: an algorithm, `size only`, `etag unverifiable`, or `unknown` where nobody has kept it."""
+
+
+def in_force(
+    configured: tuple[Protocol, ...], fitting: frozenset[Protocol], default: tuple[Protocol, ...]
+) -> tuple[Protocol, ...]:
+    """Return the sequence for a source: what fits of the configured one, else the source's own default."""
+    return tuple(protocol for protocol in configured if protocol in fitting) or default
