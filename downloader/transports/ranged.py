@@ -7,11 +7,8 @@ So hashing costs no second pass, and memory is bounded by the number of buffers 
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections import deque
 from contextlib import closing, suppress
-from sys import maxsize
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Span
@@ -20,8 +17,9 @@ from downloader.transports import Arrival
 from downloader.transports.buffers import Buffers
 from downloader.transports.crew import Crew, Growth, guarded
 from downloader.transports.deliveries import Deliveries
+from downloader.transports.schedule import Schedule, Task
 from downloader.transports.shape import SMALL
-from downloader.transports.work import Stretch, Work
+from downloader.transports.work import Work
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,20 +30,14 @@ if TYPE_CHECKING:
     from downloader.sources import Body, Source
     from downloader.transports import Landing
     from downloader.transports.shape import Shape
+    from downloader.transports.work import Stretch
 
 PAGE = 4096
-AHEAD_OF_ALL = 4
-"""Spans for each connection that must be left for one of them to take a second: all shall end at one time."""
 GRACE = 4.0
 """Seconds that all together get to end after a cancellation.
 
 Less than the whole run gets, so that the lease is let go also when a connection cannot be woken.
 """
-
-WORTH_SHARING = 2
-"""Requests that must be left of a stretch for its rest to be given to idle workers: its connection is lost by that."""
-
-Task = tuple[Work, Stretch | None]
 
 log = logging.getLogger(__name__)
 
@@ -59,20 +51,13 @@ class Ranged:
         self._cancellation = cancellation
         self._shape = shape
         self._buffers = Buffers(max(shape.buffers, shape.most), shape.buffer_size)
-        self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
-        self._waiting: deque[RemoteFile] = deque()
-        self._works: list[Work] = []
-        """Files of which something is still to be fetched or hashed."""
-        self._beginning = 0
-        self._delivering = 0
-        self._refetched: set[str] = set()
+        self._schedule = Schedule(shape, lambda: cancellation.reason is not None)
 
     def fetch(self, files: Sequence[RemoteFile], landing: Landing) -> None:
         """Bring every file home."""
-        self._waiting.extend(files)
+        self._schedule.add(files)
         deliveries = Deliveries(lambda works: guarded(lambda: self._deliver(works, landing), self._cancellation))
-        busy = sum(self._requests(file) for file in files)
+        busy = self._schedule.busy
         crew = Crew(lambda: self._work(landing, deliveries), self._meter, self._cancellation)
         crew.run(Growth(min(self._shape.connections, busy), min(self._shape.most, busy)))
         # Nobody may go on while the next attempt opens the same partials: it would name what is only half there.
@@ -87,147 +72,62 @@ class Ranged:
         def go_on() -> None:
             task: Task | None = None
             while (task := task or self._next_task(landing, deliveries)) is not None:
-                work, stretch = task
-                following = self._reserve(work, stretch)
-                error = self._fetch(work, stretch) if stretch is not None else None
-                self._settle(work, error, landing, deliveries)
+                following = self._schedule.ahead_of(task)
+                if following is not None:
+                    self._announce(task, following)
+                self._do(task, landing, deliveries)
                 task = following
 
         guarded(go_on, self._cancellation)
         self._source.announce([])
 
     def _next_task(self, landing: Landing, deliveries: Deliveries) -> Task | None:
-        """Return a stretch to fetch, or a file of which nothing is missing; None when all is done or ends."""
-        while True:
-            with self._lock:
-                if self._is_over():
-                    return None
-                task = self._next_stretch()
-                if task is not None:
-                    return task
-                if not self._may_begin():
-                    # A file that is being opened may have work for this thread, one that proves corrupt has again.
-                    self._changed.wait(0.2)
-                    continue
-                files = self._take_files()
-                self._beginning += len(files)
-            if len(files) > 1:
-                self._source.announce([(file, Span(0, file.size)) for file in files])
-            *together, last = files
+        """Return what to do next; None when all is done or ends."""
+        while (found := self._schedule.next()) is not None:
+            if isinstance(found, Task):
+                return found
+            if len(found) > 1:
+                self._source.announce([(file, Span(0, file.size)) for file in found])
+            *together, last = found
             for file in together:
-                started = self._begin(file, landing)
-                if started is not None:
-                    work, stretch = started
-                    error = self._fetch(work, stretch) if stretch is not None else None
-                    self._settle(work, error, landing, deliveries)
-            started = self._begin(last, landing)
-            if started is not None:
-                return started
+                task = self._begin(file, landing)
+                if task is not None:
+                    self._do(task, landing, deliveries)
+            task = self._begin(last, landing)
+            if task is not None:
+                return task
+        return None
 
-    def _is_over(self) -> bool:
-        """Tell whether this thread will never have anything to do again."""
-        left = self._waiting or self._works or self._beginning or self._delivering
-        return self._cancellation.reason is not None or not left
-
-    def _next_stretch(self) -> Task | None:
-        """Return a stretch of a file that has been begun; None where there is none, or another is to be begun first.
-
-        The bytes of a file are hashed by one thread at a time, so as many as there are connections are begun.
-        """
-        if self._may_begin() and self._beginning + len(self._works) < self._shape.connections:
-            return None
-        task = self._take_stretch()
-        return task if task or self._may_begin() else self._take_over()
-
-    def _may_begin(self) -> bool:
-        """Tell whether there is another file, and the shape allows to fetch it beside the others."""
-        return bool(self._waiting) and not self._is_full()
-
-    def _take_stretch(self) -> Task | None:
-        """Return a stretch of a file that has been begun: of the one that the fewest are working on."""
-        works = [work for work in self._works if work.pending and self._has_room(work)]
-        if not works:
-            return None
-        work = min(works, key=lambda work: work.in_flight)
-        work.in_flight += 1
-        return work, work.take(self._limit(work.file))
-
-    def _take_over(self) -> Task | None:
-        """Return a part of what somebody else was to fetch: there is nothing else to do."""
-        works = [work for work in self._works if self._has_room(work)]
-        work = max(works, key=lambda work: work.longest, default=None)
-        length = self._shape.request(work.file) if work is not None else None
-        if work is None or length is None or not work.share(WORTH_SHARING * length):
-            return None
-        return self._take_stretch()
-
-    def _limit(self, file: RemoteFile) -> int | None:
-        """Return how much to ask for at once: all that is missing while there are files for everybody.
-
-        In one stream bytes come in the order in which they are hashed, with less ado than in many requests.
-        """
-        files = len(self._waiting) + self._beginning + len(self._works)
-        if self._shape.streams and files >= max(self._shape.connections, 2):
-            return None
-        return self._shape.request(file)
-
-    def _take_files(self) -> list[RemoteFile]:
-        """Return the next file, or several small ones that can be asked for at once: a fair share of them."""
-        files = [self._waiting.popleft()]
-        if self._shape.files is None and self._goes_along(files[0]):
-            share = min(self._shape.together, len(self._waiting) // self._shape.connections)
-            while len(files) < share and self._goes_along(self._waiting[0]):
-                files.append(self._waiting.popleft())
-        return files
-
-    def _goes_along(self, file: RemoteFile) -> bool:
-        # Answers may be mixed up on the way: a digest would tell, and then the file is asked for alone.
-        return 0 < file.size <= SMALL and bool(file.digests) and file.path not in self._refetched
-
-    def _reserve(self, work: Work, stretch: Stretch | None) -> Task | None:
-        """Take the next stretch early where there are plenty, so that it is asked for before this one has come."""
-        length = self._shape.request(work.file)
-        if stretch is None or length is None or len(stretch.span) > length:
-            return None
-        if not self._shape.ahead or not work.file.digests:
-            return None
-        with self._lock:
-            plenty = work.left > AHEAD_OF_ALL * self._shape.connections * length
-            task = self._take_stretch() if plenty and self._cancellation.reason is None else None
-        if task is not None and task[1] is not None:
-            self._source.announce([(work.file, stretch.span), (task[0].file, task[1].span)])
-        return task
-
-    def _is_full(self) -> bool:
-        """Tell whether as many files are being fetched as the shape allows; what only waits for the disk is none."""
-        return self._shape.files is not None and self._beginning + len(self._works) >= self._shape.files
-
-    def _has_room(self, work: Work) -> bool:
-        return work.in_flight < (self._shape.per_file or maxsize)
-
-    def _requests(self, file: RemoteFile) -> int:
-        """Return how many workers the file can keep busy."""
-        length = self._shape.request(file)
-        return 1 if length is None else max(1, -(-file.size // length))
+    def _announce(self, *tasks: Task) -> None:
+        self._source.announce([(work.file, stretch.span) for work, stretch in tasks if stretch is not None])
 
     def _begin(self, file: RemoteFile, landing: Landing) -> Task | None:
         try:
             work = Work(file, landing.begin(file), self._cancellation.check)
         except DownloadError as error:
-            with self._lock:
-                self._beginning -= 1
-                self._changed.notify_all()
+            self._schedule.not_begun()
             if error.verdict is Verdict.STOP:
                 raise
             landing.fail(file, error)
             return None
-        with self._lock:
-            self._beginning -= 1
-            self._works.append(work)
-            work.in_flight += 1
-            stretch = work.take(self._limit(work.file)) if work.pending else None
-            self._changed.notify_all()
-        return work, stretch
+        return self._schedule.begun(work)
+
+    def _do(self, task: Task, landing: Landing, deliveries: Deliveries) -> None:
+        """Fetch a stretch and take leave of it; the last one of a file delivers it or leaves it to the next attempt."""
+        work, stretch = task
+        error = self._fetch(work, stretch) if stretch is not None else None
+        if error is None:
+            work.hash_ready(self._buffers.release)
+            if work.claim():
+                self._schedule.complete(work)
+                if work.file.size > SMALL:
+                    self._deliver([work], landing)
+                else:
+                    deliveries.add(work, self._cancellation.check)
+                return
+        reason = self._schedule.leave(work, error)
+        if reason is not None:
+            self._leave(work, reason, landing)
 
     def _fetch(self, work: Work, stretch: Stretch) -> DownloadError | None:
         """Fetch a stretch; return what went wrong with this file. Errors of the run are raised."""
@@ -284,49 +184,22 @@ class Ranged:
         self._meter.landed(length)
 
     def _spare(self) -> memoryview | None:
-        with self._lock:
-            works = list(reversed(self._works))
+        works = reversed(self._schedule.works)
         return next((buffer for work in works if (buffer := work.spare()) is not None), None)
-
-    def _settle(self, work: Work, error: DownloadError | None, landing: Landing, deliveries: Deliveries) -> None:
-        """Take leave of a span; the last one of a file delivers it or leaves it to the next attempt."""
-        if error is None:
-            work.hash_ready(self._buffers.release)
-            if work.claim():
-                with self._lock:
-                    self._works.remove(work)
-                    self._delivering += 1
-                if work.file.size > SMALL:
-                    self._deliver([work], landing)
-                else:
-                    deliveries.add(work, self._cancellation.check)
-                return
-        with self._lock:
-            work.in_flight -= 1
-            work.error = work.error or error
-            if work.error is None or work.in_flight:
-                return
-            self._works.remove(work)
-        self._leave(work, work.error, landing)
 
     def _deliver(self, works: Sequence[Work], landing: Landing) -> None:
         refused = landing.deliver([Arrival(work.partial, work.results()) for work in works])
-        again = [work.file for work in works if work.file.path in refused and work.file.path not in self._refetched]
-        for work in works:
-            error = refused.get(work.file.path)
-            if error is not None and work.file not in again:
-                self._leave(work, error, landing)
+        damaged = [work for work in works if work.file.path in refused]
+        again = [work.file for work in damaged if self._schedule.may_come_again(work.file)]
+        for work in damaged:
+            if work.file not in again:
+                self._leave(work, refused[work.file.path], landing)
         for file in again:
             log.warning("%s; it is fetched again", refused[file.path])
-        with self._lock:
-            self._refetched.update(file.path for file in again)
-            self._waiting.extendleft(again)
-            self._delivering -= len(works)
-            self._changed.notify_all()
+        self._schedule.delivered(len(works), again)
 
     def _leave(self, work: Work, error: DownloadError, landing: Landing) -> None:
         work.drop(self._buffers.release)
         work.partial.close()
         landing.fail(work.file, error)
-        with self._lock:
-            self._changed.notify_all()
+        self._schedule.wake()

@@ -1,0 +1,218 @@
+"""Who fetches what next: files that wait, files that have been begun, and what nobody has taken of these yet.
+
+While there are as many files as connections each has a worker of its own and comes in one stream. A file that is left
+over is shared: in requests of the shape, and by taking over what somebody else has not begun.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from sys import maxsize
+from typing import TYPE_CHECKING, NamedTuple
+
+from downloader.transports.shape import SMALL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from downloader.artifact import RemoteFile
+    from downloader.errors import DownloadError
+    from downloader.transports.shape import Shape
+    from downloader.transports.work import Stretch, Work
+
+AHEAD_OF_ALL = 4
+"""Spans for each connection that must be left for one of them to take a second: all shall end at one time."""
+WORTH_SHARING = 2
+"""Requests that must be left of a stretch for its rest to be given to idle workers: its connection is lost by that."""
+WAKE_UP = 0.2
+"""Seconds between two looks for an end that nobody tells of."""
+
+
+class Task(NamedTuple):
+    """What one worker does next; no stretch where nothing of the file is missing."""
+
+    work: Work
+    stretch: Stretch | None
+
+
+class Schedule:
+    """Shared by all workers of one attempt. `ended` tells whether the attempt has to end."""
+
+    def __init__(self, shape: Shape, ended: Callable[[], bool]) -> None:
+        self._shape = shape
+        self._ended = ended
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._waiting: deque[RemoteFile] = deque()
+        self._works: list[Work] = []
+        """Files of which something is still to be fetched or hashed."""
+        self._beginning = 0
+        self._delivering = 0
+        self._refetched: set[str] = set()
+
+    def add(self, files: Iterable[RemoteFile]) -> None:
+        """Let these wait. Before anybody asks for work."""
+        self._waiting.extend(files)
+
+    @property
+    def busy(self) -> int:
+        """Workers that the files which wait can keep busy."""
+        return sum(self._requests(file) for file in self._waiting)
+
+    @property
+    def works(self) -> list[Work]:
+        """What is being fetched or hashed, oldest first."""
+        with self._lock:
+            return list(self._works)
+
+    def next(self) -> Task | Sequence[RemoteFile] | None:
+        """Wait for something to do: a task, or files to begin; None when there will never be anything again.
+
+        Of files to begin, each must be told of by `begun` or `not_begun`.
+        """
+        with self._lock:
+            while not self._is_over():
+                task = self._next_task()
+                if task is not None:
+                    return task
+                if self._may_begin():
+                    files = self._take_files()
+                    self._beginning += len(files)
+                    return files
+                # A file that is being opened may have work for this thread, one that proves corrupt has again.
+                self._changed.wait(WAKE_UP)
+            return None
+
+    def begun(self, work: Work) -> Task:
+        """Take note of a file that was begun; whoever did it has its first stretch."""
+        with self._lock:
+            self._beginning -= 1
+            self._works.append(work)
+            work.in_flight += 1
+            stretch = work.take(self._limit(work.file)) if work.pending else None
+            self._changed.notify_all()
+        return Task(work, stretch)
+
+    def not_begun(self) -> None:
+        """Take note of a file that could not be begun."""
+        with self._lock:
+            self._beginning -= 1
+            self._changed.notify_all()
+
+    def ahead_of(self, task: Task) -> Task | None:
+        """Return a task to be asked for before this one has come, where there are plenty; None where there are not."""
+        work, stretch = task
+        length = self._shape.request(work.file)
+        if stretch is None or length is None or len(stretch.span) > length:
+            return None
+        if not self._shape.ahead or not work.file.digests:
+            return None
+        with self._lock:
+            plenty = work.left > AHEAD_OF_ALL * self._shape.connections * length
+            return self._take_stretch() if plenty and not self._ended() else None
+
+    def complete(self, work: Work) -> None:
+        """Take leave of the last stretch of a file, which is being delivered from now on."""
+        with self._lock:
+            self._works.remove(work)
+            self._delivering += 1
+
+    def leave(self, work: Work, error: DownloadError | None) -> DownloadError | None:
+        """Take leave of a stretch; return why the file has to be left, to the last one that was working on it."""
+        with self._lock:
+            work.in_flight -= 1
+            work.error = work.error or error
+            if work.error is None or work.in_flight:
+                return None
+            self._works.remove(work)
+            return work.error
+
+    def may_come_again(self, file: RemoteFile) -> bool:
+        """Tell whether a file that was refused has not been fetched twice yet."""
+        return file.path not in self._refetched
+
+    def delivered(self, count: int, again: Sequence[RemoteFile]) -> None:
+        """Take note of files that were delivered, and of those among them that are fetched again."""
+        with self._lock:
+            self._refetched.update(file.path for file in again)
+            self._waiting.extendleft(again)
+            self._delivering -= count
+            self._changed.notify_all()
+
+    def wake(self) -> None:
+        """Let everybody look anew."""
+        with self._lock:
+            self._changed.notify_all()
+
+    def _is_over(self) -> bool:
+        """Tell whether there will never be anything to do again."""
+        left = self._waiting or self._works or self._beginning or self._delivering
+        return self._ended() or not left
+
+    def _next_task(self) -> Task | None:
+        """Return a stretch of a file that has been begun; None where there is none, or another is to be begun first.
+
+        The bytes of a file are hashed by one thread at a time, so as many as there are connections are begun.
+        """
+        if self._may_begin() and self._beginning + len(self._works) < self._shape.connections:
+            return None
+        task = self._take_stretch()
+        return task if task or self._may_begin() else self._take_over()
+
+    def _take_stretch(self) -> Task | None:
+        """Return a stretch of a file that has been begun: of the one that the fewest are working on."""
+        works = [work for work in self._works if work.pending and self._has_room(work)]
+        if not works:
+            return None
+        work = min(works, key=lambda work: work.in_flight)
+        work.in_flight += 1
+        return Task(work, work.take(self._limit(work.file)))
+
+    def _take_over(self) -> Task | None:
+        """Return a part of what somebody else was to fetch: there is nothing else to do."""
+        works = [work for work in self._works if self._has_room(work)]
+        work = max(works, key=lambda work: work.longest, default=None)
+        length = self._shape.request(work.file) if work is not None else None
+        if work is None or length is None or not work.share(WORTH_SHARING * length):
+            return None
+        return self._take_stretch()
+
+    def _limit(self, file: RemoteFile) -> int | None:
+        """Return how much to ask for at once: all that is missing while there are files for everybody.
+
+        In one stream bytes come in the order in which they are hashed, with less ado than in many requests.
+        """
+        files = len(self._waiting) + self._beginning + len(self._works)
+        if self._shape.streams and files >= max(self._shape.connections, 2):
+            return None
+        return self._shape.request(file)
+
+    def _take_files(self) -> list[RemoteFile]:
+        """Return the next file, or several small ones that can be asked for at once: a fair share of them."""
+        files = [self._waiting.popleft()]
+        if self._shape.files is None and self._goes_along(files[0]):
+            share = min(self._shape.together, len(self._waiting) // self._shape.connections)
+            while len(files) < share and self._goes_along(self._waiting[0]):
+                files.append(self._waiting.popleft())
+        return files
+
+    def _goes_along(self, file: RemoteFile) -> bool:
+        # Answers may be mixed up on the way: a digest would tell, and then the file is asked for alone.
+        return 0 < file.size <= SMALL and bool(file.digests) and file.path not in self._refetched
+
+    def _may_begin(self) -> bool:
+        """Tell whether there is another file, and the shape allows to fetch it beside the others."""
+        return bool(self._waiting) and not self._is_full()
+
+    def _is_full(self) -> bool:
+        """Tell whether as many files are being fetched as the shape allows; what only waits for the disk is none."""
+        return self._shape.files is not None and self._beginning + len(self._works) >= self._shape.files
+
+    def _has_room(self, work: Work) -> bool:
+        return work.in_flight < (self._shape.per_file or maxsize)
+
+    def _requests(self, file: RemoteFile) -> int:
+        """Return how many workers the file can keep busy."""
+        length = self._shape.request(file)
+        return 1 if length is None else max(1, -(-file.size // length))
