@@ -39,9 +39,8 @@ S3_LOGGERS = "downloader.sources.s3"
 PER_PROCESSOR = 2
 """Connections for each processor, at first: more of them only take each other's time where the server is near."""
 LONGEST_SILENCE = 30.0
-LISTING_SILENCE = 60.0
 SHARE_OF_STALL = 0.6
-"""Trouble of one span is raised before the watchdog barks: a named cause is worth more than "nothing arrived"."""
+"""Trouble is raised before the watchdog barks: a named cause is worth more than "nothing arrived"."""
 
 log = logging.getLogger(__name__)
 
@@ -140,13 +139,8 @@ def selection_of(settings: Settings) -> Selection:
 
 
 def silence(settings: Settings) -> float:
-    """Return the seconds of trouble that one span is given."""
+    """Return the seconds of trouble that a listing or a span is given."""
     return settings.job.stall_timeout * SHARE_OF_STALL
-
-
-def listing_silence(settings: Settings) -> float:
-    """Return the seconds of trouble that listing the source is given."""
-    return min(LISTING_SILENCE, silence(settings))
 
 
 def learn_secrets(settings: Settings, redactor: Redactor) -> None:

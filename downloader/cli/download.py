@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from downloader.artifact import Phase, shown_url
 from downloader.cli.assembly import (
     bundles,
-    listing_silence,
     make_shape,
     make_source,
     make_volume,
@@ -143,7 +142,7 @@ class Download:
         self._volume = volume = self._make_volume(simulated=simulated)
         try:
             engine = Engine(
-                PersistentSource(source, patience, listing_silence=listing_silence(settings)),
+                PersistentSource(source, patience),
                 volume,
                 transports,
                 plan,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from downloader.cli.assembly import listing_silence, make_source, make_web, selection_of
+from downloader.cli.assembly import make_source, make_web, selection_of, silence
 from downloader.cli.session import Session
 from downloader.meter import Ticker, Watchdog
 from downloader.sources.retry import Patience, PersistentSource
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 def list_artifact(uri: str, settings: Settings, environ: Mapping[str, str]) -> Manifest:
     """Return the manifest that a download with these settings fetches."""
     session = Session(settings.job.deadline, grace=0.0)  # a listing leaves nothing behind
-    patience = Patience(listing_silence(settings), session.meter, session.cancellation)
+    patience = Patience(silence(settings), session.meter, session.cancellation)
 
     def listing() -> Manifest:
         web = make_web(uri, settings, environ, session.meter)
         source = make_source(uri, settings, web)
-        persistent = PersistentSource(source, patience, listing_silence=listing_silence(settings))
+        persistent = PersistentSource(source, patience)
         with session.cancellation.waking(web.abort), session.meter.waiting_for_network():
             return selection_of(settings).of(persistent.manifest())
 

@@ -160,20 +160,19 @@ def _passing(error: BaseException) -> bool:
 class PersistentSource(Around):
     """A source that does not give up at the first trouble."""
 
-    def __init__(self, source: Source, patience: Patience, *, listing_silence: float, counted: bool = True) -> None:
+    def __init__(self, source: Source, patience: Patience, *, counted: bool = True) -> None:
         """Count what is read as brought by the network, unless it is not to be `counted` since somebody else does."""
         super().__init__(source)
         self._counted = counted
         self._patience = patience
-        self._listing = Patience(listing_silence, patience.meter, patience.cancellation)
 
     def version(self) -> str | None:
         """Return the source's version."""
-        return Effort(self._listing, "listing").run(self._source.version)
+        return Effort(self._patience, "listing").run(self._source.version)
 
     def manifest(self) -> Manifest:
         """Return the source's manifest."""
-        return Effort(self._listing, "listing").run(self._source.manifest)
+        return Effort(self._patience, "listing").run(self._source.manifest)
 
     def open(self, file: RemoteFile, span: Span) -> Body:
         """Return a body that goes on at the next byte after passing trouble."""

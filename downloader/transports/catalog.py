@@ -54,7 +54,7 @@ class Workshop:
         crowd = Crowd(attempt, self.meter.clock)
         noticing = NoticingSource(self.capped(source, attempt), crowd)
         patience = Patience(self.silence, self.meter, attempt)
-        return QueueingSource(PersistentSource(noticing, patience, listing_silence=self.silence), crowd)
+        return QueueingSource(PersistentSource(noticing, patience), crowd)
 
     def capped(self, source: Source, attempt: Cancellation) -> Source:
         """Return the source with the cap around it, if there is one."""

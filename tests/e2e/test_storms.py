@@ -154,7 +154,7 @@ socket.getaddrinfo = getaddrinfo
 """
 
 
-@pytest.mark.parametrize(("seconds", "patience", "status"), [(3, 60, 0), (3600, 6, 69)])
+@pytest.mark.parametrize(("seconds", "patience", "status"), [(3, 60, 0), (60, 120, 0), (3600, 6, 69)])
 def test_names_that_cannot_be_resolved_for_a_while(
     stocked: Hub, tmp_path: Path, seconds: int, patience: int, status: int
 ) -> None:

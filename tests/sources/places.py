@@ -218,7 +218,7 @@ def website(servers: Servers, *, secure: bool, folder: bool) -> Iterator[Place]:
 
 def retried(source: Source, cancellation: Cancellation) -> Source:
     meter = Meter()
-    return PersistentSource(source, Patience(PATIENCE, meter, cancellation), listing_silence=PATIENCE)
+    return PersistentSource(source, Patience(PATIENCE, meter, cancellation))
 
 
 def limited(source: Source, cancellation: Cancellation) -> Source:

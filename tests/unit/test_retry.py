@@ -121,7 +121,7 @@ class Run:
         self.cancellation = Sleepless(self.clock)
         self.flaky = Flaky(self.clock, itertools.cycle(troubles) if forever else troubles, seconds)
         self.patience = Patience(SILENCE, self.meter, self.cancellation)
-        self.source = PersistentSource(self.flaky, self.patience, listing_silence=SILENCE)
+        self.source = PersistentSource(self.flaky, self.patience)
         self.began = self.clock.now
 
     @property
@@ -284,7 +284,7 @@ def test_a_pause_is_one_for_all_threads() -> None:
     run.patience.obey(Throttled("slow down", retry_after=20))
     assert run.patience.pause() == pytest.approx(100)
     assert run.patience.pause() == 0
-    other = PersistentSource(Flaky(run.clock, [broken()]), run.patience, listing_silence=SILENCE)
+    other = PersistentSource(Flaky(run.clock, [broken()]), run.patience)
     run.patience.obey(Throttled("slow down", retry_after=50))
     began = run.clock.now
     body = other.open(FILE, Span(0, 10))
@@ -312,7 +312,7 @@ def test_cancellation_ends_a_pause_and_says_why() -> None:
     run = Run(pause_of(300))
     run.cancellation = Sleepless(run.clock, cancel_after=10, reason=Cancelled())
     patience = Patience(SILENCE, run.meter, run.cancellation)
-    source = PersistentSource(run.flaky, patience, listing_silence=SILENCE)
+    source = PersistentSource(run.flaky, patience)
     with pytest.raises(Cancelled):
         source.open(FILE, Span(0, 10)).readinto(memoryview(bytearray(10)))
     assert run.meter.snapshot().message == ""
@@ -320,9 +320,7 @@ def test_cancellation_ends_a_pause_and_says_why() -> None:
 
 def test_a_thread_that_pauses_is_woken_by_the_cancellation() -> None:
     meter, cancellation = Meter(), Cancellation()
-    source = PersistentSource(
-        Flaky(Clock(), [pause_of(500)]), Patience(SILENCE, meter, cancellation), listing_silence=SILENCE
-    )
+    source = PersistentSource(Flaky(Clock(), [pause_of(500)]), Patience(SILENCE, meter, cancellation))
     errors: list[DownloadError] = []
 
     def read() -> None:
@@ -375,6 +373,6 @@ def test_an_interruption_reaches_the_open_body() -> None:
 
 def test_what_somebody_else_counts_is_not_counted_twice() -> None:
     run = Run()
-    source = PersistentSource(run.flaky, run.patience, listing_silence=0, counted=False)
+    source = PersistentSource(run.flaky, run.patience, counted=False)
     assert source.open(FILE, Span(0, 100)).readinto(memoryview(bytearray(100))) == 100
     assert run.meter.snapshot().received_bytes == 0

@@ -76,7 +76,7 @@ class Xet:
                 patience = Patience(self._at_most(SPAN_PATIENCE), self.meter, self.cancellation)
                 # The child counts what comes over its network; under a cap it is far ahead of us, so we count.
                 source = process if self.pace is None else self.pace(process)
-                reader = PersistentSource(source, patience, listing_silence=0, counted=self.pace is not None)
+                reader = PersistentSource(source, patience, counted=self.pace is not None)
                 buffers = max(self.shape.buffers, self._window)
                 workers = max(self.shape.connections, self.tuning.streams)
                 shape = replace(
