@@ -85,7 +85,7 @@ def make_shape(uri: str, settings: Settings, limit: int | None = None) -> Shape:
     if not uri.startswith("s3://"):
         shape = Shape.of(few, most=many, limit=limit)
     elif s3.connections is None:
-        shape = Shape.of(few, most=many, request=s3.span_size, limit=limit, streams=s3.span_mebibytes is None)
+        shape = Shape.of(few, most=many, request=s3.span_size, limit=limit, stream=s3.stream_size)
     else:
         shape = Shape.of(
             chosen or s3.connections,
@@ -93,7 +93,7 @@ def make_shape(uri: str, settings: Settings, limit: int | None = None) -> Shape:
             per_file=s3.max_concurrency,
             request=s3.span_size,
             limit=limit,
-            streams=s3.span_mebibytes is None,
+            stream=s3.stream_size,
         )
     buffers = bytes_text(shape.buffers * shape.buffer_size)
     log.debug("%d to %d connections, %s of buffers", shape.connections, shape.most, buffers)

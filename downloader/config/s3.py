@@ -25,7 +25,7 @@ AWS = (".amazonaws.com", ".amazonaws.com.cn")
 NOBODY = "anonymous"
 """As a key: ask unsigned. An empty key is read as this word."""
 WORKERS, CONCURRENCY = 8, 10
-SPAN_MEBIBYTES = 8
+SPAN_MEBIBYTES, STREAM_MEBIBYTES = 8, 64
 MOST_CONNECTIONS = 64
 
 
@@ -156,7 +156,7 @@ class S3Settings:
         "AIM_S3_MULTIPART_CHUNKSIZE_MB",
         "MiB per range",
         parse=count(5, 5120),
-        default_text="8, and whole objects while there are as many as connections",
+        default_text="8, and 64 while there are as many objects as connections",
     )
     log_level: str = variable(
         "AIM_S3_LOG_LEVEL", "how much our S3 code says", parse=log_level, default="", default_text="AIM_LOG_LEVEL"
@@ -253,6 +253,14 @@ class S3Settings:
     def span_size(self) -> int:
         """Bytes per range."""
         return (self.span_mebibytes or SPAN_MEBIBYTES) << 20
+
+    @property
+    def stream_size(self) -> int:
+        """Bytes per range while there are objects for all connections.
+
+        Never a whole large object: there are stores that hash those while they are read.
+        """
+        return (self.span_mebibytes or STREAM_MEBIBYTES) << 20
 
 
 def _contradictions(settings: S3Settings) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Who fetches what next: files that wait, files that have been begun, and what nobody has taken of these yet.
 
-While there are as many files as connections each has a worker of its own and comes in one stream. A file that is left
+While there are as many files as connections each has a worker of its own and comes in a stream. A file that is left
 over is shared: in requests of the shape, and by taking over what somebody else has not begun.
 """
 
@@ -153,19 +153,18 @@ class Schedule:
     def _next_task(self) -> Task | None:
         """Return a stretch of a file that has been begun; None where there is none, or another is to be begun first.
 
-        The bytes of a file are hashed by one thread at a time, so as many as there are connections are begun.
+        The bytes of a file are hashed by one thread at a time, so nobody joins another while there are files to begin.
         """
-        if self._may_begin() and self._beginning + len(self._works) < self._shape.connections:
-            return None
-        task = self._take_stretch()
-        return task if task or self._may_begin() else self._take_over()
+        if self._may_begin():
+            return self._take_stretch(beside=0)
+        return self._take_stretch() or self._take_over()
 
-    def _take_stretch(self) -> Task | None:
-        """Return a stretch of a file that has been begun: of the one that the fewest are working on."""
+    def _take_stretch(self, beside: int = maxsize) -> Task | None:
+        """Return a stretch of the file that the fewest are working on, if not more than `beside` are."""
         works = [work for work in self._works if work.pending and self._has_room(work)]
-        if not works:
+        work = min(works, key=lambda work: work.in_flight, default=None)
+        if work is None or work.in_flight > beside:
             return None
-        work = min(works, key=lambda work: work.in_flight)
         work.in_flight += 1
         return Task(work, work.take(self._limit(work.file)))
 
@@ -179,14 +178,15 @@ class Schedule:
         return self._take_stretch()
 
     def _limit(self, file: RemoteFile) -> int | None:
-        """Return how much to ask for at once: all that is missing while there are files for everybody.
+        """Return how much to ask for at once: more while there are files for everybody.
 
         In one stream bytes come in the order in which they are hashed, with less ado than in many requests.
         """
+        length = self._shape.request(file)
         files = len(self._waiting) + self._beginning + len(self._works)
-        if self._shape.streams and files >= max(self._shape.connections, 2):
-            return None
-        return self._shape.request(file)
+        if length is None or files < max(self._shape.connections, 2):
+            return length
+        return max(length, self._shape.stream)
 
     def _take_files(self) -> list[RemoteFile]:
         """Return the next file, or several small ones that can be asked for at once: a fair share of them."""

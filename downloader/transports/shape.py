@@ -38,8 +38,8 @@ class Shape:
     """Connections that one file has, at most."""
     together: int = 16
     """Small files that a worker asks for at once, one behind the other on its connection."""
-    streams: bool = False
-    """While there are as many files as connections, each is asked for as a whole, in one stream."""
+    stream: int = 0
+    """Bytes that are asked for at once while there are as many files as connections; less than a request is none."""
     ahead: bool = True
     """Workers ask for their next span before the last one has come, so that no round trip lies between."""
 
@@ -53,7 +53,7 @@ class Shape:
         per_file: int | None = None,
         request: int = LARGEST_BUFFER,
         limit: int | None = None,
-        streams: bool = True,
+        stream: int = maxsize,
     ) -> Shape:
         """Return a shape of so many connections: its buffers are smaller the more there are, the memory is the same.
 
@@ -68,4 +68,4 @@ class Shape:
         if files is not None and per_file is not None:
             connections = most = min(connections, files * per_file)
         count = max(buffers, memory // size)
-        return cls(connections, most, size, count, lambda _: request, files, per_file, streams=streams)
+        return cls(connections, most, size, count, lambda _: request, files, per_file, stream=stream)

@@ -186,7 +186,7 @@ def test_the_limits_hold_while_everything_arrives(
     shelf = Shelf({f"{number}": bytes([number]) * (3 * MIB) for number in range(6)}, crowd)
     meter, cancellation = Meter(), Cancellation()
     with Volume(tmp_path) as volume, volume.lease(URI):
-        transport = Ranged(shelf, meter, cancellation, Shape.of(CONNECTIONS, request=MIB, streams=False, **limits))
+        transport = Ranged(shelf, meter, cancellation, Shape.of(CONNECTIONS, request=MIB, stream=0, **limits))
         transport.fetch(shelf.manifest().files, Landing(volume))
     assert {path.name: path.read_bytes()[:1] for path in tmp_path.glob("[0-9]")} == {
         f"{number}": bytes([number]) for number in range(6)

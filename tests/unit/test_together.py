@@ -6,14 +6,17 @@ import resource
 import threading
 import time
 from dataclasses import replace
+from sys import maxsize
 from typing import TYPE_CHECKING
 
 import pytest
 
 from downloader.artifact import Span
+from downloader.transports.schedule import Schedule, Task
+from downloader.transports.work import Work
 from downloader.volume import Volume
 from tests.servers.blobs import Noise
-from tests.unit.homecoming import SHAPE, Run
+from tests.unit.homecoming import SHAPE, Run, file_of
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -92,7 +95,7 @@ def test_a_slow_disk_needs_no_more_open_files_than_a_process_usually_may_have(vo
 
 
 LARGE = {f"{number}.bin": CONTENT for number in range(4)}
-STREAMS = replace(SHAPE, connections=2, most=2, streams=True)
+STREAMS = replace(SHAPE, connections=2, most=2, stream=maxsize)
 SOON = 60.0
 
 
@@ -103,6 +106,39 @@ def test_while_there_are_files_for_all_each_comes_in_one_stream_beside_another(v
     assert sorted(run.landing.delivered) == sorted(LARGE)
     assert set(run.source.opened[:2]) == {("0.bin", Span(0, len(CONTENT))), ("1.bin", Span(0, len(CONTENT)))}
     assert run.source.served == len(LARGE) * len(CONTENT)
+
+
+def test_a_stream_may_be_shorter_than_a_file(volume: Volume) -> None:
+    run = Run(volume, LARGE, replace(STREAMS, stream=1 << 20))
+    run.fetch()
+    assert sorted(run.landing.delivered) == sorted(LARGE)
+    assert _opened(run, "0.bin")[:2] == [Span(0, 1 << 20), Span(1 << 20, 2 << 20)]
+    assert max(len(span) for _, span in run.source.opened) == 1 << 20
+    assert run.source.served == len(LARGE) * len(CONTENT)
+
+
+def test_nobody_joins_a_file_while_there_are_others_to_begin(volume: Volume) -> None:
+    schedule = Schedule(replace(SHAPE, connections=1), lambda: False)
+    files = [file_of(path, CONTENT) for path in "abcd"]
+    schedule.add(files)
+    first, second, third = (_begin(schedule, volume) for _ in range(3))
+    assert [task.work.file for task in (first, second, third)] == files[:3]
+    schedule.leave(second.work, None)
+    assert _task(schedule).work is second.work, "whoever has read a stretch goes on in the same file"
+    assert _begin(schedule, volume).work.file == files[3]
+    assert _task(schedule).work.in_flight == 2, "all have been begun"
+
+
+def _begin(schedule: Schedule, volume: Volume) -> Task:
+    files = schedule.next()
+    assert not isinstance(files, Task | None)
+    return schedule.begun(Work(files[0], volume.partial(files[0]), lambda: None))
+
+
+def _task(schedule: Schedule) -> Task:
+    task = schedule.next()
+    assert isinstance(task, Task)
+    return task
 
 
 def _meet(barrier: threading.Barrier) -> None:

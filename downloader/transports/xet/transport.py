@@ -86,7 +86,7 @@ class Xet:
                     request=self._request,
                     buffers=buffers,
                     ahead=False,
-                    streams=False,
+                    stream=0,
                 )
                 either = _Either(reader, self.plain)
                 # Workers may wait for the child in many places: its end wakes them all.
