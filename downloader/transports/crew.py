@@ -1,7 +1,7 @@
 """The workers of a transport: a few at first, more while more of them bring more.
 
 Networks differ by orders of magnitude: one connection may fill the link, or a content network may give each the same
-small share. So nobody has to know: every half second the crew is doubled as long as that made it faster.
+small share. So nobody has to know: every half second the crew is doubled as long as that made it much faster.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from downloader.cancellation import Cancellation
     from downloader.meter import Meter
 
-LOOK = 0.5
-"""Seconds over which a rate is measured."""
-GAIN = 1.15
-"""How much faster a larger crew must be for another enlargement."""
+SETTLE = 0.25
+"""Seconds that new connections get to become fast, before a rate is measured."""
+LOOK = 0.25
+"""Seconds over which it is."""
+GAIN = 1.5
+"""How much faster twice as many must be for another enlargement: on a link that is full they only crowd each other."""
 BUSY = 0.5
 """Share of one processor from which on it is not the network that is slow."""
 WAKE_UP = 0.1
@@ -53,17 +55,24 @@ class Growth:
         self._most = most
         self._growing = count < most
         self._rate = 0.0
+        self._grown: float | None = None
+        """When there came to be so many."""
         self._since: tuple[float, int, float] | None = None
+        """What was told when they had settled."""
 
     def look(self, now: float, received: int, worked: float) -> None:
         """Judge by the time, by the bytes received until now and by the processor time spent, both times in seconds."""
+        if self._grown is None:
+            self._grown = now
+        if not self._growing or now - self._grown < SETTLE:
+            return
         if self._since is None:
             self._since = now, received, worked
         began, before, spent = self._since
         elapsed = now - began
-        if not self._growing or elapsed < LOOK:
+        if elapsed < LOOK:
             return
-        self._since = now, received, worked
+        self._since = None
         slower, rate = self._rate, (received - before) / elapsed
         if not rate:
             return  # nobody has had an answer yet
@@ -72,7 +81,7 @@ class Growth:
         self._growing = idle and rate > GAIN * slower
         if self._growing:
             log.debug("%d connections bring %.0f MiB/s: more may bring more", self.count, rate / (1 << 20))
-            self.count = min(2 * self.count, self._most)
+            self._grown, self.count = now, min(2 * self.count, self._most)
             self._growing = self.count < self._most
 
 

@@ -11,7 +11,7 @@ import pytest
 from downloader.cancellation import Cancellation
 from downloader.errors import InternalError, Stalled
 from downloader.meter import Meter
-from downloader.transports.crew import LOOK, Crew, Growth, guarded
+from downloader.transports.crew import LOOK, SETTLE, Crew, Growth, guarded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +33,8 @@ def grown(growth: Growth, rate: Callable[[int], float], *, seconds: int = 10, bu
     [
         (lambda count: count * MB, 16),
         (lambda _: 8 * MB, 4),
-        (lambda count: min(count, 6) * MB, 16),
+        (lambda count: min(count, 7) * MB, 16),
+        (lambda count: min(count, 5) * MB, 8),
         (lambda count: min(count, 4) * MB, 8),
         (lambda count: MB * (1 if count < 4 else 1.1), 4),
         (lambda _: 0, 2),
@@ -41,6 +42,7 @@ def grown(growth: Growth, rate: Callable[[int], float], *, seconds: int = 10, bu
     ids=[
         "each has its share",
         "the link is full",
+        "the link is nearly full after the second look",
         "the link fills up on the way",
         "the link is full after the second look",
         "twice as many bring a little more",
@@ -49,6 +51,14 @@ def grown(growth: Growth, rate: Callable[[int], float], *, seconds: int = 10, bu
 )
 def test_it_grows_as_long_as_that_helps(rate: Callable[[int], float], expected: int) -> None:
     assert grown(Growth(2, 16), rate) == expected
+
+
+def test_it_is_judged_when_its_connections_have_become_fast() -> None:
+    growth, received, step = Growth(2, 16), 0.0, LOOK / 5
+    for number in range(100):
+        growth.look(number * step, int(received), 0.0)
+        received += (2 if number * step < SETTLE else 10) * MB * step
+    assert growth.count == 4, "the link was full with two; their slow start is nothing that more of them have mended"
 
 
 def test_it_never_grows_beyond_what_it_may() -> None:
