@@ -62,14 +62,12 @@ class Engine:
         """Bring the artifact home. Raises one of our errors; the volume can be resumed whatever happens."""
         # While there is nothing to write, nobody has to wait for the lease, and a read-only volume will do.
         outcome = self._unchanged()
+        if outcome is None:
+            manifest = self._list()
+            outcome = self._published(manifest)
         if outcome is not None:
             self._volume.tidy()
             return self._end(outcome)
-        manifest = self._list()
-        survey = self._volume.survey(manifest)
-        if survey.published:
-            self._volume.tidy()
-            return self._end(self._proved(manifest, survey))
         with self._lease():
             for relistings_left in range(MAX_RELISTINGS, -1, -1):
                 try:
@@ -123,13 +121,14 @@ class Engine:
         self._meter.expect(manifest.size, len(manifest.files))
         return manifest
 
+    def _published(self, manifest: Manifest) -> Outcome | None:
+        """Return what is finished here; None if something is lacking."""
+        survey = self._volume.survey(manifest)
+        return self._proved(manifest, survey) if survey.published else None
+
     def _bring(self, manifest: Manifest) -> Outcome:
         """Make one listing true."""
-        survey = self._volume.survey(manifest)
-        if survey.leftovers:
-            log.info("reclaimed %s of leftovers", bytes_text(self._volume.reclaim(survey)))
-        outcome = self._proved(manifest, survey)
-        missing = self._take_stock(survey, outcome)
+        outcome, missing = self._take_stock(manifest)
         if missing:
             self._fetch(missing, outcome)
         self._meter.enter(Phase.VERIFYING)
@@ -146,8 +145,12 @@ class Engine:
             self._keep(holding, outcome)
         return outcome
 
-    def _take_stock(self, survey: Survey, outcome: Outcome) -> list[RemoteFile]:
-        """Prove what is on the volume without proof, and check that the rest has room; return the rest."""
+    def _take_stock(self, manifest: Manifest) -> tuple[Outcome, list[RemoteFile]]:
+        """Prove what is on the volume, and check that the rest has room; return both."""
+        survey = self._volume.survey(manifest)
+        if survey.leftovers:
+            log.info("reclaimed %s of leftovers", bytes_text(self._volume.reclaim(survey)))
+        outcome = self._proved(manifest, survey)
         unproved = survey.having(State.UNPROVED)
         if unproved:
             self._meter.enter(Phase.CHECKING, f"checking {len(unproved)} files that are on the volume already")
@@ -163,7 +166,7 @@ class Engine:
         self._meter.landed(sum(holding.done_bytes for holding in missing if holding.state is State.PARTIAL))
         if missing:
             self._volume.require_space(needed, len(missing))
-        return [holding.file for holding in missing]
+        return outcome, [holding.file for holding in missing]
 
     def _keep(self, holding: Holding, outcome: Outcome) -> None:
         self._plan.demand_proof(holding.file, holding.proof)

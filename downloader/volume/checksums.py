@@ -84,8 +84,11 @@ def fingerprint(manifest: Manifest, digests: Mapping[str, str]) -> str:
 
     Raises KeyError if a file has none.
     """
-    facts = "\n".join(f"{file.identity} {digests[file.path]} {file.path}" for file in manifest.files)
-    return hashlib.sha256(facts.encode()).hexdigest()
+    name, separator = hashlib.sha256(), ""
+    for file in manifest.files:
+        name.update(f"{separator}{file.identity} {digests[file.path]} {file.path}".encode())
+        separator = "\n"
+    return name.hexdigest()
 
 
 def render(
@@ -105,8 +108,10 @@ def render(
         lines.append(f"# seal: {seal}")
     paths = sorted(file.path for file in manifest.files)
     lines += _proof_lines({path: proofs.get(path) or UNKNOWN for path in paths})
-    lines += [_line(digests[path], path) for path in paths]
-    return "\n".join([*lines, ""]).encode()
+    content = bytearray("\n".join([*lines, ""]).encode())
+    for path in paths:
+        content += _line(digests[path], path).encode()
+    return bytes(content)
 
 
 def _proof_lines(proofs: Mapping[str, str]) -> Iterator[str]:
@@ -177,7 +182,7 @@ def _refuse_files_as_folders(files: Mapping[str, str]) -> None:
 def _line(digest: str, path: str) -> str:
     escaped = _escape(path)
     marker = "" if escaped == path else "\\"
-    return f"{marker}{digest}  {escaped}"
+    return f"{marker}{digest}  {escaped}\n"
 
 
 def _escape(path: str) -> str:

@@ -54,11 +54,11 @@ class Sealed:
 
 def seal_of(version: str, checksums: Checksums, found: Mapping[str, Stat]) -> str:
     """Return the seal for these files of this version. Raises KeyError if one was not found."""
-    facts = [version]
-    for path, digest in sorted(checksums.files.items()):
-        details, proof = found[path], checksums.proof_of(path)
-        facts.append(f"{digest} {details.size} {details.mtime_ns} {details.inode} {proof}  {path}")
-    return hashlib.sha256("\n".join(facts).encode()).hexdigest()
+    seal = hashlib.sha256(version.encode())
+    for path in sorted(checksums.files):
+        details, digest, proof = found[path], checksums.files[path], checksums.proof_of(path)
+        seal.update(f"\n{digest} {details.size} {details.mtime_ns} {details.inode} {proof}  {path}".encode())
+    return seal.hexdigest()
 
 
 def find_sealed(files: FileOperations) -> Sealed | None:
