@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from downloader.transports.shape import Shape
     from downloader.transports.work import Stretch, Work
 
-AHEAD_OF_ALL = 4
-"""Spans for each connection that must be left for one of them to take a second: all shall end at one time."""
+AT_THE_END = 2
+"""Where fewer requests are left for each one under way, they become shorter: all shall end at one time."""
+SHORTEST = 4
+"""The part of the usual length below which they do not: what waits to be hashed takes a buffer, however short it is."""
 WORTH_SHARING = 2
 """Requests that must be left of a stretch for its rest to be given to idle workers: its connection is lost by that."""
 WAKE_UP = 0.2
@@ -109,7 +111,7 @@ class Schedule:
         if not self._shape.ahead or not work.file.digests:
             return None
         with self._lock:
-            plenty = work.left > AHEAD_OF_ALL * self._shape.connections * length
+            plenty = work.left > work.in_flight * self._shortened(length)
             return self._take_stretch() if plenty and not self._ended() else None
 
     def complete(self, work: Work) -> None:
@@ -184,9 +186,22 @@ class Schedule:
         """
         length = self._shape.request(file)
         files = len(self._waiting) + self._beginning + len(self._works)
-        if length is None or files < max(self._shape.connections, 2):
+        if length is None:
+            return None
+        if files >= max(self._shape.connections, 2):
+            return max(length, self._shape.stream)
+        return self._shortened(length)
+
+    def _shortened(self, length: int) -> int:
+        """Return how much to ask for at once where `length` is usual: less when only a few requests are left."""
+        if self._waiting:
             return length
-        return max(length, self._shape.stream)
+        left = sum(work.left for work in self._works)
+        requests = AT_THE_END * sum(work.in_flight for work in self._works)
+        shortest = length // SHORTEST
+        while length > shortest and left < requests * length:
+            length //= 2
+        return length
 
     def _take_files(self) -> list[RemoteFile]:
         """Return the next file, or several small ones that can be asked for at once: a fair share of them."""
