@@ -49,7 +49,7 @@ class Buffers:
 
 
 def _new(size: int) -> memoryview:
-    """Return a buffer on huge pages, if the kernel has any: receiving, hashing and writing look up far fewer of them."""
+    """Return a buffer on huge pages, if the kernel has any: who receives, hashes and writes looks up far fewer."""
     area = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     with suppress(OSError):
         area.madvise(mmap.MADV_HUGEPAGE)
