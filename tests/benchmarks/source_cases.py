@@ -39,9 +39,12 @@ _LISTED = (
 
 
 @contextmanager
-def bucket(bench: Bench, files: Files, *, listed: bool = False) -> Iterator[Rclone]:
-    """Serve a folder as a bucket of the same name, and that of its warm-up; `listed` beside a list of checksums."""
-    with Rclone(Path(tempfile.mkdtemp(prefix="rclone-", dir=bench.folder)), remembers=True) as server:
+def bucket(bench: Bench, files: Files, *, listed: bool = False, remembers: bool = False) -> Iterator[Rclone]:
+    """Serve a folder as a bucket of the same name, and that of its warm-up; `listed` beside a list of checksums.
+
+    A server that `remembers` ETags does not make those of large objects each time; small ones take longer with it.
+    """
+    with Rclone(Path(tempfile.mkdtemp(prefix="rclone-", dir=bench.folder)), remembers=remembers) as server:
         made = [each for each in (files, files.warm) if each is not None]
         for each in made:
             (server.buckets / each.name).mkdir()
@@ -49,7 +52,7 @@ def bucket(bench: Bench, files: Files, *, listed: bool = False) -> Iterator[Rclo
                 os.link(bench.web / each.name / path, server.buckets / each.name / path)
             if listed:
                 write_checksums(server.buckets / each.name / MARKER, each.digests)
-        for each in made:
+        for each in made if remembers else ():
             for _ in server.client().get_paginator("list_objects_v2").paginate(Bucket=each.name):
                 pass  # from now on it knows the ETags, as any store does
         yield server
@@ -58,7 +61,7 @@ def bucket(bench: Bench, files: Files, *, listed: bool = False) -> Iterator[Rclo
 def s3_large(bench: Bench, files: Files, *, listed: bool) -> Outcome:
     """Compare with everybody who speaks S3, signed."""
     remark = _LISTED if listed else _TAGGED
-    return _s3(bench, files, remark, listed=listed)
+    return _s3(bench, files, remark, listed=listed, remembers=True)
 
 
 def s3_small(bench: Bench, files: Files) -> Outcome:
@@ -68,8 +71,16 @@ def s3_small(bench: Bench, files: Files) -> Outcome:
     )
 
 
-def _s3(bench: Bench, files: Files, remark: str, *, listed: bool = False, without: Collection[str] = ()) -> Outcome:
-    with bucket(bench, files, listed=listed) as server:
+def _s3(
+    bench: Bench,
+    files: Files,
+    remark: str,
+    *,
+    listed: bool = False,
+    remembers: bool = False,
+    without: Collection[str] = (),
+) -> Outcome:
+    with bucket(bench, files, listed=listed, remembers=remembers) as server:
 
         def contenders(files: Files) -> list[Contender]:
             mine = ours(f"s3://{files.name}", **server.environment())
