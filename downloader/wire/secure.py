@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 if TYPE_CHECKING:
     import socket
 
-PIECE = 1 << 18
+PIECE = 1 << 19
 
 
 class SecureSocket:
