@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from downloader.adapters.layout import ASIDE
-from downloader.adapters.removal import remove_empty
+from downloader.adapters.removal import GONE, remove_empty
 from downloader.adapters.unload import discard
 from downloader.errors import DownloadError, LeaseLost, VolumeError
 from downloader.volume.files import AlreadyThere, InTheWay, Kind, NotThere
@@ -71,10 +71,10 @@ def promote(disk: AdapterDisk, place: Place, *, pause: Callable[[], None]) -> No
 
 def restore(disk: AdapterDisk, place: Place) -> None:
     """Put back the adapter whose successor never came: a promotion was killed between its two renames."""
-    names = disk.scan(place.aside)
+    names = [name for name in disk.scan(place.aside) if not name.startswith(GONE)]
     if not names or disk.stat(place.live) is not None:
         return
-    found = disk.stats(place.aside, list(names))
+    found = disk.stats(place.aside, names)
     newest = max(found, key=lambda name: found[name].mtime_ns)
     _make_service_folder(disk, place.service)
     with suppress(NotThere, AlreadyThere):

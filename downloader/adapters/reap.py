@@ -73,8 +73,12 @@ class Reaper:
 
     def _abandoned(self) -> None:
         for service in self._folders(STAGING):
-            for name in self._folders(f"{STAGING}/{service}"):
-                self._remove_if_abandoned(f"{STAGING}/{service}/{name}")
+            for name, kind in self._disk.scan(f"{STAGING}/{service}").items():
+                path = f"{STAGING}/{service}/{name}"
+                if name.startswith(GONE):
+                    self._remove(path)  # the lease may be among what has been removed of it
+                elif kind is Kind.FOLDER:
+                    self._remove_if_abandoned(path)
 
     def _slots(self) -> None:
         services = [f"{UNLOADED}/{service}" for service in self._folders(UNLOADED)]

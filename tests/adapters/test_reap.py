@@ -203,6 +203,14 @@ def test_what_a_killed_stage_of_a_living_service_has_left_is_removed(hub: Hub, d
     assert doors.leftovers() == []
 
 
+@pytest.mark.parametrize("left", ["adapter.1/file", "file", ""])
+def test_a_removal_that_was_killed_in_staging_is_ended_though_no_lease_is_left(doors: Doors, left: str) -> None:
+    gone = f".staging/{SERVICE}/.gone.1"
+    doors.plant(f"{gone}/{left}" if left else gone)
+    doors.reap(SERVICE, AGED)
+    assert doors.leftovers() == []
+
+
 def test_a_silent_stage_on_another_node_counts_as_dead_after_half_an_hour(doors: Doors) -> None:
     doors.plant(f".staging/{SERVICE}/lora.1/.downloading/lease.1", f".staging/{SERVICE}/lora.1/adapter.1/file")
     doors.reap(SERVICE, "0")

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from downloader.adapters.disk import AdapterDisk
+from downloader.adapters.layout import Place
+from downloader.adapters.promote import restore
 from tests.adapters.doors import FILES, SERVICE, Doors, whole
 from tests.adapters.killed import Ext4, Nfs, stage
 from tests.command import content, finish, model
@@ -162,6 +164,18 @@ def test_a_replaced_adapter_that_cannot_be_removed_is_left_to_the_reaper(
     assert not list(doors.disk.glob(".staging/*"))
     assert doors.reap("service").status == 0
     assert doors.leftovers() == []
+
+
+def test_what_is_half_removed_is_not_put_back(doors: Doors) -> None:
+    place = Place(SERVICE, "lora-a", "job", "token")
+    doors.plant(f"{place.aside}/.gone.1/file")
+    with AdapterDisk(doors.disk) as disk:
+        restore(disk, place)
+        assert disk.stat(place.live) is None
+        doors.plant(f"{place.aside}/1/file")
+        restore(disk, place)
+    assert [path.name for path in (doors.disk / place.live).iterdir()] == ["file"]
+    assert (doors.disk / place.aside / ".gone.1").is_dir()
 
 
 def test_a_service_folder_on_another_file_system_is_named_before_anything_is_fetched(doors: Doors) -> None:
