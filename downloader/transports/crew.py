@@ -55,24 +55,22 @@ class Growth:
         self._most = most
         self._growing = count < most
         self._rate = 0.0
-        self._grown: float | None = None
-        """When there came to be so many."""
-        self._since: tuple[float, int, float] | None = None
-        """What was told when they had settled."""
+        self._began: float | None = None
+        self._settled: tuple[float, int, float] | None = None
 
     def look(self, now: float, received: int, worked: float) -> None:
         """Judge by the time, by the bytes received until now and by the processor time spent, both times in seconds."""
-        if self._grown is None:
-            self._grown = now
-        if not self._growing or now - self._grown < SETTLE:
+        if self._began is None:
+            self._began = now
+        if not self._growing or now - self._began < SETTLE:
             return
-        if self._since is None:
-            self._since = now, received, worked
-        began, before, spent = self._since
-        elapsed = now - began
+        if self._settled is None:
+            self._settled = now, received, worked
+        since, before, spent = self._settled
+        elapsed = now - since
         if elapsed < LOOK:
             return
-        self._since = None
+        self._settled = None
         slower, rate = self._rate, (received - before) / elapsed
         if not rate:
             return  # nobody has had an answer yet
@@ -81,7 +79,7 @@ class Growth:
         self._growing = idle and rate > GAIN * slower
         if self._growing:
             log.debug("%d connections bring %.0f MiB/s: more may bring more", self.count, rate / (1 << 20))
-            self._grown, self.count = now, min(2 * self.count, self._most)
+            self._began, self.count = now, min(2 * self.count, self._most)
             self._growing = self.count < self._most
 
 

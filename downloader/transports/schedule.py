@@ -185,9 +185,9 @@ class Schedule:
         In one stream bytes come in the order in which they are hashed, with less ado than in many requests.
         """
         length = self._shape.request(file)
-        files = len(self._waiting) + self._beginning + len(self._works)
         if length is None:
             return None
+        files = len(self._waiting) + self._beginning + len(self._works)
         if files >= max(self._shape.connections, 2):
             return max(length, self._shape.stream)
         return self._shortened(length)

@@ -23,7 +23,7 @@ from downloader.integrity import UNKNOWN
 from downloader.words import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
     from downloader.artifact import Manifest, RemoteFile
@@ -84,11 +84,16 @@ def fingerprint(manifest: Manifest, digests: Mapping[str, str]) -> str:
 
     Raises KeyError if a file has none.
     """
-    name, separator = hashlib.sha256(), ""
-    for file in manifest.files:
-        name.update(f"{separator}{file.identity} {digests[file.path]} {file.path}".encode())
-        separator = "\n"
-    return name.hexdigest()
+    return hash_of_lines(f"{file.identity} {digests[file.path]} {file.path}" for file in manifest.files)
+
+
+def hash_of_lines(lines: Iterable[str]) -> str:
+    """Return the sha256 of lines, a newline between them. They may be too many to be in memory together."""
+    running, between = hashlib.sha256(), b""
+    for line in lines:
+        running.update(between + line.encode())
+        between = b"\n"
+    return running.hexdigest()
 
 
 def render(

@@ -9,12 +9,12 @@ such a list cannot pass them off as some other artifact.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile
-from downloader.volume.checksums import MARKER
+from downloader.volume.checksums import MARKER, hash_of_lines
 from downloader.volume.evidence import read_checksums
 from downloader.volume.files import Kind, stats_of
 from downloader.volume.lease import WORK
@@ -54,11 +54,13 @@ class Sealed:
 
 def seal_of(version: str, checksums: Checksums, found: Mapping[str, Stat]) -> str:
     """Return the seal for these files of this version. Raises KeyError if one was not found."""
-    seal = hashlib.sha256(version.encode())
-    for path in sorted(checksums.files):
-        details, digest, proof = found[path], checksums.files[path], checksums.proof_of(path)
-        seal.update(f"\n{digest} {details.size} {details.mtime_ns} {details.inode} {proof}  {path}".encode())
-    return seal.hexdigest()
+
+    def line(path: str) -> str:
+        details = found[path]
+        facts = f"{details.size} {details.mtime_ns} {details.inode} {checksums.proof_of(path)}"
+        return f"{checksums.files[path]} {facts}  {path}"
+
+    return hash_of_lines(chain([version], map(line, sorted(checksums.files))))
 
 
 def find_sealed(files: FileOperations) -> Sealed | None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 GIB = 1 << 30
 MIB = 1 << 20
 MANY = 1000
+"""Files that are put aside instead of removed."""
 PATIENCE = 90.0
 """Seconds after which a contender is given up, by default: all cases together must stay short."""
 
