@@ -6,6 +6,7 @@
     │   └── SourceChanged     65  SWITCH  the source replaced a file while it was read
     ├── SourceNotFound        66  STOP    repository, bucket, key, revision or file is missing
     ├── SourceUnavailable     69  AGAIN   network, server trouble
+    │   ├── ConnectionBroken  69  AGAIN   a connection ended before its time
     │   ├── SourceSilent      69  AGAIN   the server is there but says nothing
     │   └── Throttled         69  AGAIN   the server asks for a pause
     ├── ProtocolFailed        69  SWITCH  this protocol cannot bring it, another one may
@@ -96,6 +97,10 @@ class SourceUnavailable(DownloadError):
 
     exit_status = 69
     verdict = Verdict.AGAIN
+
+
+class ConnectionBroken(SourceUnavailable):
+    """A connection ended before its time; several at once are a sign of a server that has too many."""
 
 
 class SourceSilent(SourceUnavailable):

@@ -1,4 +1,4 @@
-"""Fewer readers where a server asks for a pause: two thin sources that share a count of who reads.
+"""Fewer readers where a server asks for a pause or breaks connections: two thin sources that count who reads.
 
 The inner one, below the retry policy, notices each refusal; the outer one, above it, lets readers wait for their turn.
 So nobody's patience runs out while it is somebody else's turn.
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from typing import TYPE_CHECKING
 
-from downloader.errors import DownloadError, Throttled
+from downloader.errors import ConnectionBroken, DownloadError, Throttled
 from downloader.sources.around import Around
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 NO_LIMIT = 1 << 16
 SAME_BREATH = 1.0
 """Seconds within which several refusals count as one: they answer requests that were sent together."""
+SEVERAL = 3
+"""Connections that break in one breath before that counts as a refusal: fewer are accidents."""
+CALM = 10.0
+"""Seconds in which bytes came and nothing was refused, after which one more may read: a turn may last for hours."""
 WAKE_UP = 0.2
 """Seconds between two looks for a cancellation."""
 
@@ -30,7 +35,10 @@ log = logging.getLogger(__name__)
 
 
 class Crowd:
-    """Those who read at one time: half as many after each refusal, one more each time all of them came to their end."""
+    """Those who read at one time: half as many after each refusal.
+
+    Then one more each time that all of them came to their end, or that bytes came for a while and nothing was refused.
+    """
 
     def __init__(self, cancellation: Cancellation, clock: Callable[[], float]) -> None:
         self._cancellation = cancellation
@@ -41,6 +49,9 @@ class Crowd:
         self._limit = NO_LIMIT
         self._turns = 0
         self._shrunk = -SAME_BREATH
+        self._calm_since = -SAME_BREATH
+        self._broken: deque[float] = deque(maxlen=SEVERAL)
+        """When the last connections broke."""
 
     @property
     def limit(self) -> int:
@@ -63,9 +74,22 @@ class Crowd:
                 return
             self._turns += went_well
             if self._turns >= self._limit:
-                self._turns = 0
-                self._limit += 1
+                self._grow()
             self._changed.notify_all()
+
+    def receive(self) -> None:
+        """Take note that bytes came."""
+        if self._limit == NO_LIMIT or self._clock() - self._calm_since < CALM:
+            return
+        with self._lock:
+            if self._clock() - self._calm_since >= CALM:
+                self._grow()
+                self._changed.notify_all()
+
+    def _grow(self) -> None:
+        self._limit += 1
+        self._turns = 0
+        self._calm_since = self._clock()
 
     def shrink(self) -> None:
         """Take a refusal to heart."""
@@ -73,13 +97,26 @@ class Crowd:
             self._turns = 0
             if self._clock() - self._shrunk < SAME_BREATH:
                 return
-            self._shrunk = self._clock()
+            self._shrunk = self._calm_since = self._clock()
             self._limit = max(1, min(self._limit, self._inside) // 2)
         log.info("the server is asked by fewer connections now: %d", self._limit)
 
+    def lose(self) -> None:
+        """Take note of a connection that broke. That may be the end of the run, so nothing follows until `ask`."""
+        self._broken.append(self._clock())
+
+    def ask(self) -> None:
+        """Take it to heart, before a server is asked again, if it has broken several connections in one breath."""
+        with self._lock:
+            several = len(self._broken) == SEVERAL and self._broken[-1] - self._broken[0] < SAME_BREATH
+            if several:
+                self._broken.clear()
+        if several:
+            self.shrink()
+
 
 class NoticingSource(Around):
-    """A source that tells the crowd when it is throttled."""
+    """A source that tells the crowd when it is throttled, or a connection breaks."""
 
     def __init__(self, source: Source, crowd: Crowd) -> None:
         super().__init__(source)
@@ -87,11 +124,35 @@ class NoticingSource(Around):
 
     def open(self, file: RemoteFile, span: Span) -> Body:
         """Start reading a span."""
+        self._crowd.ask()
         try:
-            return self._source.open(file, span)
+            return _Noticed(self._source.open(file, span), self._crowd)
         except Throttled:
             self._crowd.shrink()
             raise
+        except ConnectionBroken:
+            self._crowd.lose()
+            raise
+
+
+class _Noticed:
+    """A body whose connection is missed when it breaks."""
+
+    def __init__(self, body: Body, crowd: Crowd) -> None:
+        self._body = body
+        self._crowd = crowd
+        self.interrupt = body.interrupt
+        self.close = body.close
+
+    def readinto(self, view: memoryview, /) -> int:
+        """Put the next bytes into `view`."""
+        try:
+            count = self._body.readinto(view)
+        except ConnectionBroken:
+            self._crowd.lose()
+            raise
+        self._crowd.receive()
+        return count
 
 
 class QueueingSource(Around):

@@ -13,6 +13,7 @@ import httpx2
 from downloader.artifact import shown_url
 from downloader.errors import (
     ConfigurationError,
+    ConnectionBroken,
     DownloadError,
     ProtocolFailed,
     SourceChanged,
@@ -52,7 +53,7 @@ SENTENCES: tuple[tuple[tuple[type[Exception], ...], type[DownloadError], str, st
         "the request to {where} cannot be sent: {why}",
         "check the tokens and headers in the environment",
     ),
-    ((httpx2.TransportError, OSError), SourceUnavailable, "the connection to {where} broke: {why}", ""),
+    ((httpx2.TransportError, OSError), ConnectionBroken, "the connection to {where} broke: {why}", ""),
 )
 """The first that fits counts."""
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.command import finish, model, run, start
 from tests.servers.blobs import Noise
-from tests.servers.faults import FOREVER, Exchange, Fault, Trickle
+from tests.servers.faults import FOREVER, Exchange, Fault, Reset, Trickle
 from tests.waiting import AT_LAST, eventually
 
 if TYPE_CHECKING:
@@ -77,6 +77,15 @@ def test_all_workers_share_one_pause(protocol: str, stocked: Hub, watched: Watch
     assert storm.later == []
     assert time.monotonic() - began < storm.seconds + AT_LAST
     assert any("asked for a pause of" in message for message in watched.messages())
+
+
+def test_a_server_that_breaks_many_connections_at_once_is_asked_by_fewer(stocked: Hub, tmp_path: Path) -> None:
+    stocked.faults.add(Reset(after=1 << 16), route="cdn", times=3 * WORKERS)
+    extra = {"HF_ENDPOINT": stocked.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER", "AIM_CONNECTIONS": str(WORKERS)}
+    result = run("download", "hf://org/model", tmp_path / "t", extra=extra)
+    assert result.status == 0, result.stderr
+    assert model(tmp_path / "t") == FILES
+    assert "the server is asked by fewer connections now" in result.stderr
 
 
 @pytest.mark.parametrize("protocol", ["HF_TRANSFER", "HTTP"])

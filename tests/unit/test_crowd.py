@@ -9,8 +9,8 @@ import pytest
 
 from downloader.artifact import Manifest, RemoteFile, Span
 from downloader.cancellation import Cancellation
-from downloader.errors import Cancelled, SourceUnavailable, Throttled
-from downloader.sources.crowd import NO_LIMIT, SAME_BREATH, Crowd, NoticingSource, QueueingSource
+from downloader.errors import Cancelled, ConnectionBroken, SourceUnavailable, Throttled
+from downloader.sources.crowd import CALM, NO_LIMIT, SAME_BREATH, Crowd, NoticingSource, QueueingSource
 from tests.unit.clocks import Clock
 from tests.waiting import AT_LAST, eventually
 
@@ -32,6 +32,7 @@ class Busy:
         self.inside = 0
         self.most = 0
         self.announced = 0
+        self.breaks = False
         self._lock = threading.Lock()
 
     def version(self) -> None:
@@ -53,6 +54,8 @@ class Busy:
         self.announced += len(pieces)
 
     def readinto(self, view: memoryview, /) -> int:
+        if self.breaks:
+            raise ConnectionBroken("reset")
         assert eventually(lambda: self.most >= self._met)
         return len(view) if len(view) > 1 else 0
 
@@ -117,7 +120,58 @@ def test_one_more_may_read_when_all_of_them_had_a_turn(crowd: Crowd) -> None:
     assert crowd.limit == 4
 
 
-def test_only_throttling_makes_the_crowd_smaller(crowd: Crowd) -> None:
+def test_one_more_may_read_when_bytes_came_for_a_while_though_no_turn_has_ended(crowd: Crowd, clock: Clock) -> None:
+    enter(crowd, 8)
+    body = NoticingSource(Busy(), crowd).open(FILE, SPAN)
+    limits = []
+    crowd.shrink()
+    for seconds in (CALM / 2, CALM / 2, CALM / 2, CALM, CALM):
+        clock.pass_by(seconds)
+        body.readinto(memoryview(bytearray(10)))
+        limits.append(crowd.limit)
+    assert limits == [4, 5, 5, 6, 7]
+
+
+def test_a_long_pause_is_no_calm(crowd: Crowd, clock: Clock) -> None:
+    enter(crowd, 8)
+    body = NoticingSource(Busy(), crowd).open(FILE, SPAN)
+    crowd.shrink()
+    clock.pass_by(10 * CALM)
+    body.readinto(memoryview(bytearray(10)))
+    body.readinto(memoryview(bytearray(10)))
+    assert crowd.limit == 5
+
+
+@pytest.mark.parametrize(
+    ("moments", "expected"),
+    [([0, 0, 0], 4), ([0, 0], NO_LIMIT), ([0, SAME_BREATH, 2 * SAME_BREATH], NO_LIMIT), ([0, 5, 5, 5.5], 4)],
+    ids=["several in one breath", "two are accidents", "one after the other", "an accident, and then several"],
+)
+@pytest.mark.parametrize("where", ["before the answer", "in the body"])
+def test_connections_that_break_together_count_as_a_refusal_when_the_server_is_asked_again(
+    crowd: Crowd, clock: Clock, moments: list[float], expected: int, where: str
+) -> None:
+    busy = Busy()
+    source = NoticingSource(busy, crowd)
+    enter(crowd, 8)
+    now = 0.0
+    bodies = [source.open(FILE, SPAN) for _ in moments]
+    for moment, body in zip(moments, bodies, strict=True):
+        clock.pass_by(moment - now)
+        now = moment
+        busy.breaks = where == "in the body"
+        busy.refusals = [] if busy.breaks else [ConnectionBroken("reset")]
+        with pytest.raises(ConnectionBroken):
+            body.readinto(memoryview(bytearray(10))) if busy.breaks else source.open(FILE, SPAN)
+    assert crowd.limit == NO_LIMIT or where == "before the answer", "it may be the run that ends"
+    source.open(FILE, SPAN)
+    assert crowd.limit == expected
+    clock.pass_by(SAME_BREATH)
+    source.open(FILE, SPAN)
+    assert crowd.limit == expected, "each counts once"
+
+
+def test_other_trouble_does_not_make_the_crowd_smaller(crowd: Crowd) -> None:
     busy = Busy()
     source = QueueingSource(NoticingSource(busy, crowd), crowd)
     for error, expected in ((SourceUnavailable("broken"), NO_LIMIT), (Throttled("slow down"), 1)):

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from downloader.errors import (
     ConfigurationError,
+    ConnectionBroken,
     DownloadError,
     ProtocolFailed,
     SourceChanged,
@@ -34,7 +35,7 @@ URL = "https://me:sesame@host.test/model.bin?token=secret"
 SHOWN = "https://host.test/model.bin"
 
 MEANINGS: dict[str, type[DownloadError]] = {
-    "CloseError": SourceUnavailable,
+    "CloseError": ConnectionBroken,
     "ConnectError": SourceUnavailable,
     "ConnectTimeout": SourceUnavailable,
     "CookieConflict": ProtocolFailed,
@@ -43,25 +44,25 @@ MEANINGS: dict[str, type[DownloadError]] = {
     "HTTPStatusError": ProtocolFailed,
     "InvalidURL": ConfigurationError,
     "LocalProtocolError": ConfigurationError,
-    "NetworkError": SourceUnavailable,
+    "NetworkError": ConnectionBroken,
     "PoolTimeout": SourceSilent,
-    "ProtocolError": SourceUnavailable,
+    "ProtocolError": ConnectionBroken,
     "ProxyError": SourceUnavailable,
-    "ReadError": SourceUnavailable,
+    "ReadError": ConnectionBroken,
     "ReadTimeout": SourceSilent,
-    "RemoteProtocolError": SourceUnavailable,
+    "RemoteProtocolError": ConnectionBroken,
     "RequestError": ProtocolFailed,
     "RequestNotRead": ProtocolFailed,
     "ResponseNotRead": ProtocolFailed,
-    "SSEError": SourceUnavailable,
+    "SSEError": ConnectionBroken,
     "StreamClosed": ProtocolFailed,
     "StreamConsumed": ProtocolFailed,
     "StreamError": ProtocolFailed,
     "TimeoutException": SourceSilent,
     "TooManyRedirects": ProtocolFailed,
-    "TransportError": SourceUnavailable,
+    "TransportError": ConnectionBroken,
     "UnsupportedProtocol": ConfigurationError,
-    "WriteError": SourceUnavailable,
+    "WriteError": ConnectionBroken,
     "WriteTimeout": SourceSilent,
 }
 """Each class that httpx2 has, and what it means for a download."""
