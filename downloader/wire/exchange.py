@@ -101,7 +101,7 @@ class Answer:
             return 0
         count = self._channel.reader.readinto1(view if len(view) <= self._left else view[: self._left])
         if not count:
-            raise httpx2.RemoteProtocolError(f"the connection was closed with {self._left} bytes still to come")
+            raise httpx2.ReadError(f"the connection was closed with {self._left} bytes still to come")
         self._left -= count
         if self._left == 0:
             self._finish()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import httpx2
 
 from downloader.artifact import shown_url
-from downloader.errors import ConnectionBroken, DownloadError, ProtocolFailed, RangeIgnored, SourceChanged
+from downloader.errors import DownloadError, ProtocolFailed, RangeIgnored, SourceChanged, SourceUnavailable
 from downloader.wire.refusal import translate
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class SpanBody:
             return 0
         count = self._next(view if len(view) <= self._left else view[: self._left])
         if count == 0:
-            raise ConnectionBroken(f"{shown_url(self._url)} ended {self._left} bytes too early")
+            raise SourceUnavailable(f"{shown_url(self._url)} ended {self._left} bytes too early")
         self._left -= count
         return count
 
@@ -94,7 +94,7 @@ class SpanBody:
         while self._skip:
             count = self._next(view[: self._skip])
             if count == 0:
-                raise ConnectionBroken(f"{shown_url(self._url)} ended before the span began")
+                raise SourceUnavailable(f"{shown_url(self._url)} ended before the span began")
             self._skip -= count
 
     def _see_the_end(self) -> None:

@@ -53,7 +53,8 @@ SENTENCES: tuple[tuple[tuple[type[Exception], ...], type[DownloadError], str, st
         "the request to {where} cannot be sent: {why}",
         "check the tokens and headers in the environment",
     ),
-    ((httpx2.TransportError, OSError), ConnectionBroken, "the connection to {where} broke: {why}", ""),
+    ((httpx2.NetworkError, OSError), ConnectionBroken, "the connection to {where} broke: {why}", ""),
+    ((httpx2.TransportError,), SourceUnavailable, "the connection to {where} broke: {why}", ""),
 )
 """The first that fits counts."""
 

@@ -138,7 +138,7 @@ class SocketTransport:
         self._pool.close()
 
 
-class Unanswered(httpx2.RemoteProtocolError):
+class Unanswered(httpx2.ReadError):
     """The server closed the connection without an answer, as it does with one that was idle for too long."""
 
 
