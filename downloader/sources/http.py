@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 CHECKSUM_FILES = (MARKER, "SHA256SUMS")
 FRAGMENT = re.compile(r"(sha256|sha512|sha1|md5)[=:]([0-9a-fA-F]+)")
-HEAD_WORKERS = 8
-AT_ONCE = 16
-"""Files of a folder that one connection is asked for without waiting for answers."""
+HEAD_WORKERS = 2
+AT_ONCE = 64
+"""Sizes that one connection is asked for without waiting for answers; more of it is quicker than more threads."""
 HINT = "give credentials with AIM_HTTP_TOKEN, AIM_HTTP_HEADERS or ~/.netrc"
 MAX_CHECKSUMS = 64 << 20
 """Bytes of a list: each of its files takes a request of its own, so that a longer one leads nowhere."""

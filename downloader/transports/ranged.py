@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from downloader.artifact import Span
 from downloader.errors import DownloadError, Verdict
 from downloader.transports import Arrival
+from downloader.transports.affinity import Affinity
 from downloader.transports.buffers import Buffers
 from downloader.transports.crew import Crew, Growth, guarded
 from downloader.transports.deliveries import Deliveries
@@ -50,13 +51,14 @@ class Ranged:
         self._meter = meter
         self._cancellation = cancellation
         self._shape = shape
+        self._affinity = Affinity()
         self._buffers = Buffers(max(shape.buffers, shape.most), shape.buffer_size)
         self._schedule = Schedule(shape, lambda: cancellation.reason is not None)
 
     def fetch(self, files: Sequence[RemoteFile], landing: Landing) -> None:
         """Bring every file home."""
         self._schedule.add(files)
-        deliveries = Deliveries(lambda works: guarded(lambda: self._deliver(works, landing), self._cancellation))
+        deliveries = Deliveries(lambda works: self._deliver_small(works, landing))
         busy = self._schedule.busy
         crew = Crew(lambda: self._work(landing, deliveries), self._meter, self._cancellation)
         crew.run(Growth(min(self._shape.connections, busy), min(self._shape.most, busy)))
@@ -85,8 +87,10 @@ class Ranged:
         """Return what to do next; None when all is done or ends."""
         while (found := self._schedule.next()) is not None:
             if isinstance(found, Task):
+                self._affinity.scatter()
                 return found
             if len(found) > 1:
+                self._affinity.gather()
                 self._source.announce([(file, Span(0, file.size)) for file in found])
             *together, last = found
             for file in together:
@@ -186,6 +190,10 @@ class Ranged:
     def _spare(self) -> memoryview | None:
         works = reversed(self._schedule.works)
         return next((buffer for work in works if (buffer := work.spare()) is not None), None)
+
+    def _deliver_small(self, works: Sequence[Work], landing: Landing) -> None:
+        self._affinity.gather()
+        guarded(lambda: self._deliver(works, landing), self._cancellation)
 
     def _deliver(self, works: Sequence[Work], landing: Landing) -> None:
         refused = landing.deliver([Arrival(work.partial, work.results()) for work in works])
