@@ -8,7 +8,7 @@ import logging
 import netrc
 import re
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
@@ -77,8 +77,8 @@ class HttpAddress:
 
     def below(self, path: str) -> str:
         """Return the URL of a file in the folder; a query, which may hold a signature, is for every file."""
-        parts = urlsplit(self.url)
-        return urlunsplit(parts._replace(path=parts.path + quote(path)))
+        folder, mark, query = self.url.partition("?")
+        return folder + quote(path) + mark + query
 
     @property
     def name(self) -> str:
@@ -103,8 +103,8 @@ class HttpSource:
         self._address = HttpAddress.parse(uri)
         self._web = web
         self._headers = _credentials(self._address, headers, netrc_file)
-        self._probed: dict[str, RemoteFile] = {}
-        """What was learned of a folder's files before passing trouble made us list it again."""
+        self._probed: dict[tuple[str, str], RemoteFile] = {}
+        """What was learned of a folder's files, by path and digest, before passing trouble made us list it again."""
         self._listed: tuple[str, bytes] | None = None
         """The checksum list that `version` has named, for the next manifest."""
 
@@ -121,9 +121,8 @@ class HttpSource:
             manifest = self._folder()
             self._probed.clear()
             return manifest
-        file = self._probe(self._address.url, self._address.name)
-        if self._address.digest is not None:
-            file = replace(file, digests=(self._address.digest,))
+        reply = self._web.fetch(self._address.url, method="HEAD", headers=self._headers, limit=0)
+        file = self._read(reply, self._address.url, self._address.name, self._address.digest)
         check_names([file.path], self._uri)
         return Manifest(self._uri, (file,), single=True)
 
@@ -148,10 +147,10 @@ class HttpSource:
         (name, content), self._listed = self._listed or self._checksums(), None
         digests = {path: digest for path, digest in parse(content).files.items() if path not in (name, MARKER)}
         check_names(digests, self._uri)
-        unknown = [path for path in digests if path not in self._probed]
+        unknown = [listed for listed in digests.items() if listed not in self._probed]
         with ThreadPoolExecutor(HEAD_WORKERS, thread_name_prefix="head") as pool:
             list(pool.map(self._probe_all, (unknown[n : n + AT_ONCE] for n in range(0, len(unknown), AT_ONCE))))
-        files = [replace(self._probed[path], digests=(Digest(Algorithm.SHA256, digests[path]),)) for path in digests]
+        files = [self._probed[listed] for listed in digests.items()]
         files.sort(key=lambda file: file.path)
         if not files:
             raise SourceNotFound(f"{self._uri}{name} lists no files")
@@ -174,16 +173,13 @@ class HttpSource:
             hint="name a single file, or put a checksum list into the folder",
         )
 
-    def _probe_all(self, paths: Sequence[str]) -> None:
-        urls = [self._address.below(path) for path in paths]
-        for path, url, reply in zip(paths, urls, self._web.heads(urls, self._headers), strict=True):
-            self._probed[path] = self._read(reply, url, path)
+    def _probe_all(self, listed: Sequence[tuple[str, str]]) -> None:
+        urls = [self._address.below(path) for path, _ in listed]
+        for (path, sha256), url, reply in zip(listed, urls, self._web.heads(urls, self._headers), strict=True):
+            self._probed[path, sha256] = self._read(reply, url, path, Digest(Algorithm.SHA256, sha256))
 
-    def _probe(self, url: str, path: str) -> RemoteFile:
-        return self._read(self._web.fetch(url, method="HEAD", headers=self._headers, limit=0), url, path)
-
-    def _read(self, reply: Reply, url: str, path: str) -> RemoteFile:
-        """Return size, validator and digests by the answer to a HEAD, else by the first byte of a GET."""
+    def _read(self, reply: Reply, url: str, path: str, digest: Digest | None) -> RemoteFile:
+        """Return what the answer to a HEAD tells of a file, else the first byte of a GET; no digest if one is known."""
         size = _length(reply)
         if size is None:
             reply = self._web.fetch(url, headers=self._headers, public_headers={"range": "bytes=0-0"}, limit=0)
@@ -196,7 +192,7 @@ class HttpSource:
         validator = tag or (f"modified:{modified}" if modified else None)
         if not self._address.folder:
             path = proposed_name(reply) or path
-        digests = published(reply.headers, whole=reply.status == OK)
+        digests = (digest,) if digest is not None else published(reply.headers, whole=reply.status == OK)
         return RemoteFile(path, size, digests, validator, url)
 
 
