@@ -22,6 +22,11 @@ class Ahead(threading.local):
         self.requests: deque[Request] = deque()
         """Those that are still to be answered, in order."""
 
+    @property
+    def count(self) -> int:
+        """How many are still to be answered; none where the connection was ended."""
+        return len(self.requests) if self.channel is not None and not self.channel.closed else 0
+
     def start(self, channel: Channel) -> None:
         """Begin on a connection."""
         channel.answers = 0
@@ -29,9 +34,8 @@ class Ahead(threading.local):
 
     def following(self, requests: Sequence[Request]) -> int:
         """Return how many are still to be answered, if `requests` begin with them; else 0."""
-        count = len(self.requests)
-        known = self.channel is not None and not self.channel.closed and len(requests) >= count
-        same = known and all(one is other for one, other in zip(self.requests, requests, strict=False))
+        count = self.count
+        same = len(requests) >= count and all(one is other for one, other in zip(self.requests, requests, strict=False))
         return count if same else 0
 
     def send(self, requests: Sequence[Request], heads: bytes) -> None:

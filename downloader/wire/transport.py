@@ -45,6 +45,8 @@ class SocketTransport:
         asked = self._ahead.following(requests)
         if not asked:
             self._ahead.drop()
+        elif asked == len(requests):
+            return
         if len(requests) < 2:  # noqa: PLR2004 - one alone is as quick without
             return
         origin = requests[0].address.origin
@@ -59,6 +61,11 @@ class SocketTransport:
             self._ahead.send(requests[asked:], b"".join(heads))
         except (OSError, ValueError, httpx2.TransportError):
             self._ahead.drop()  # the request itself will tell what is wrong
+
+    @property
+    def ahead(self) -> int:
+        """How many requests the calling thread has sent ahead that are still to be answered."""
+        return self._ahead.count
 
     def send(self, request: Request) -> Answer:
         """Send one request. A connection that the server closed while it was idle is replaced once.

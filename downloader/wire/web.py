@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections import deque
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from itertools import zip_longest
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import httpx2
@@ -38,6 +39,8 @@ MAX_REFUSAL_BODY = 4096
 MAX_REPLY = 64 << 20
 MAX_TOTAL = 1 << 30
 MAX_ANSWERS = 10_000
+HEADS_AHEAD = 64
+"""Requests for heads that may be on the way on one connection: they and their answers fit into its first windows."""
 WORTH_A_ROUND_TRIP = 1 << 20
 """Bytes whose coming takes longer than a short round trip."""
 UNPACKED = {"accept-encoding": "identity"}
@@ -79,14 +82,17 @@ class Web:
         self._lock = threading.Lock()
 
     def heads(self, urls: Sequence[str], headers: Mapping[str, str]) -> Iterator[Reply]:
-        """Ask for the heads of these answers all at once. Yields and raises what `fetch` does, one after the other."""
-        ready: list[Request] = []
-        with contextlib.suppress(*FOREIGN):
-            ready.extend(self._requests("HEAD", map(address, urls), {**headers, **UNPACKED}))
-        self.transport.announce(ready)
+        """Ask for the heads of these answers, for many of them ahead. Yields and raises what `fetch` does, in order."""
+        requests = self._requests("HEAD", map(address, urls), {**headers, **UNPACKED})
+        waiting: deque[Request] = deque()
         try:
-            for url, request in zip_longest(urls, ready):
-                yield self.fetch(url, method="HEAD", headers=headers, limit=0, ready=request)
+            for url in urls:
+                if self.transport.ahead < HEADS_AHEAD // 2:
+                    with contextlib.suppress(*FOREIGN):
+                        waiting.extend(islice(requests, HEADS_AHEAD - len(waiting)))
+                    self.transport.announce(list(waiting))
+                ready = waiting.popleft() if waiting else None
+                yield self.fetch(url, method="HEAD", headers=headers, limit=0, ready=ready)
         finally:
             self.transport.announce([])
 

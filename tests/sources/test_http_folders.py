@@ -16,8 +16,9 @@ from downloader.errors import (
     SourceUnavailable,
     UsageError,
 )
-from downloader.sources.http import AT_ONCE, HEAD_WORKERS, HttpSource
+from downloader.sources.http import HEAD_WORKERS, HttpSource
 from downloader.wire.tls import Trust
+from downloader.wire.web import HEADS_AHEAD
 from tests.servers.faults import FOREVER, Answer, Silence
 from tests.sources.reading import whole
 from tests.unit.planes import plane_of
@@ -103,7 +104,7 @@ def test_a_long_list_is_given_up_at_the_first_trouble_and_not_begun_anew(own_web
     first = len(own_web.log.records(method="HEAD"))
     assert first < 800
     assert [file.path for file in source.manifest().files] == sorted(files)
-    assert len(own_web.log.records(method="HEAD")) <= len(files) + 2 * HEAD_WORKERS * AT_ONCE
+    assert len(own_web.log.records(method="HEAD")) <= len(files) + 2 * HEAD_WORKERS * HEADS_AHEAD
 
 
 def test_the_end_of_the_run_ends_a_long_list(own_web: BrokenWeb) -> None:

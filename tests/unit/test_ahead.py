@@ -10,9 +10,11 @@ from downloader.artifact import Span
 from downloader.errors import SourceChanged
 from downloader.wire import RangeRequest, Refusal
 from downloader.wire.tls import Trust
+from downloader.wire.web import HEADS_AHEAD
 from tests.servers.broken import BrokenWeb, moved
 from tests.servers.raw import END, Raw
 from tests.unit.planes import CONTENT, SIZE, WHOLE, answer, plane_of
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,6 +131,21 @@ def test_more_may_be_announced_while_answers_wait(plane: Web) -> None:
             assert read(plane, requests[number]) == (b"abcdefghij" if number == 1 else CONTENT)
         assert read(plane, requests[3]) == b"abcdefghij"
         assert (server.connections, len(server.requests)) == (1, 4)
+
+
+def test_heads_are_asked_for_long_before_their_turn_and_so_again_when_a_connection_ended(plane: Web) -> None:
+    count = 4 * HEADS_AHEAD
+    answers = [answer(b"Content-Length: 10", body=b"")] * count
+    answers[HEADS_AHEAD + 50] = answer(b"Content-Length: 10", b"Connection: close", body=b"")
+    with Raw(answers) as server:
+        replies = plane.heads([f"{server.url}?{number}" for number in range(count)], {})
+        assert next(replies).status == 200
+        assert eventually(lambda: len(server.requests) == HEADS_AHEAD)
+        for _ in range(HEADS_AHEAD // 2 + 1):
+            next(replies)
+        assert eventually(lambda: len(server.requests) > HEADS_AHEAD)
+        assert len([reply for reply in replies if reply.status == 200]) == count - HEADS_AHEAD // 2 - 2
+        assert server.connections == 2
 
 
 def test_nothing_goes_to_another_origin_than_its_own(plane: Web) -> None:
