@@ -39,8 +39,8 @@ MAX_REFUSAL_BODY = 4096
 MAX_REPLY = 64 << 20
 MAX_TOTAL = 1 << 30
 MAX_ANSWERS = 10_000
-HEADS_AHEAD = 64
-"""Requests for heads that may be on the way on one connection: they and their answers fit into its first windows."""
+HEADS_AHEAD, HEADS_AT_ONCE = 128, 32
+"""Requests for heads that may be on the way on one connection, whose answers fit into its buffers; sent in groups."""
 WORTH_A_ROUND_TRIP = 1 << 20
 """Bytes whose coming takes longer than a short round trip."""
 UNPACKED = {"accept-encoding": "identity"}
@@ -87,7 +87,7 @@ class Web:
         waiting: deque[Request] = deque()
         try:
             for url in urls:
-                if self.transport.ahead < HEADS_AHEAD // 2:
+                if self.transport.ahead <= HEADS_AHEAD - HEADS_AT_ONCE:
                     with contextlib.suppress(*FOREIGN):
                         waiting.extend(islice(requests, HEADS_AHEAD - len(waiting)))
                     self.transport.announce(list(waiting))
