@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 CHECKSUM_FILES = (MARKER, "SHA256SUMS")
 FRAGMENT = re.compile(r"(sha256|sha512|sha1|md5)[=:]([0-9a-fA-F]+)")
 HEAD_WORKERS = 2
-AT_ONCE = 256
-"""Sizes that one of them asks for, many ahead: that is quicker than more threads. Trouble ends all after so many."""
+PORTION = 256
+"""Files whose sizes one of them asks for, many ahead: that is quicker than more threads. Trouble ends it."""
 HINT = "give credentials with AIM_HTTP_TOKEN, AIM_HTTP_HEADERS or ~/.netrc"
 MAX_CHECKSUMS = 64 << 20
 """Bytes of a list: each of its files takes a request of its own, so that a longer one leads nowhere."""
@@ -149,7 +149,7 @@ class HttpSource:
         check_names(digests, self._uri)
         unknown = [listed for listed in digests.items() if listed not in self._probed]
         with ThreadPoolExecutor(HEAD_WORKERS, thread_name_prefix="head") as pool:
-            list(pool.map(self._probe_all, (unknown[n : n + AT_ONCE] for n in range(0, len(unknown), AT_ONCE))))
+            list(pool.map(self._probe_all, (unknown[n : n + PORTION] for n in range(0, len(unknown), PORTION))))
         files = [self._probed[listed] for listed in digests.items()]
         files.sort(key=lambda file: file.path)
         if not files:
@@ -179,7 +179,7 @@ class HttpSource:
             self._probed[path, sha256] = self._read(reply, url, path, Digest(Algorithm.SHA256, sha256))
 
     def _read(self, reply: Reply, url: str, path: str, digest: Digest | None) -> RemoteFile:
-        """Return what the answer to a HEAD tells of a file, else the first byte of a GET; no digest if one is known."""
+        """Return what the answer to a HEAD, or to a GET for the first byte, tells; of digests only if none is known."""
         size = _length(reply)
         if size is None:
             reply = self._web.fetch(url, headers=self._headers, public_headers={"range": "bytes=0-0"}, limit=0)
