@@ -69,9 +69,14 @@ SCHEMES = {
 
 def scheme_of(uri: str) -> Scheme:
     """Return the scheme of a URI. Raises UsageError for one that is not known."""
-    name, separator, rest = uri.partition("://")
+    name, separator, _ = uri.partition("://")
     known = ", ".join(f"{name}://" for name in SCHEMES)
-    if not separator or not rest or not uri.isprintable() or " " in uri:
+    if not uri.isprintable() or " " in uri:
+        raise UsageError(
+            f"{shown_url(uri)[:120]!r} is not an artifact URI",
+            hint="it has a space or a character that cannot be shown",
+        )
+    if not separator:
         raise UsageError(f"{shown_url(uri)[:120]!r} is not an artifact URI", hint=f"it begins with one of {known}")
     if name not in SCHEMES:
         raise UsageError(f"the scheme {name[:40]!r} is not known", hint=f"use one of {known}")

@@ -82,13 +82,27 @@ def test_each_scheme_makes_a_source(name: str) -> None:
     web.close()
 
 
-@pytest.mark.parametrize(
-    "uri", ["", "hf:", "hf://", "model", "://x", "hf://a b", "hf://a\nb", "gs://bucket/x", "HF://a/b"]
-)
+@pytest.mark.parametrize("uri", ["", "hf:", "model", "://x", "gs://bucket/x", "HF://a/b"])
 def test_anything_else_is_no_artifact(uri: str) -> None:
     with pytest.raises(UsageError) as caught:
         scheme_of(uri)
     assert "hf://" in caught.value.hint
+
+
+@pytest.mark.parametrize("uri", ["hf://a b", "hf://a\nb", "s3://bucket/\x1b[31m"])
+def test_a_uri_with_spaces_or_worse_is_told_so(uri: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        scheme_of(uri)
+    assert "a space or a character" in caught.value.hint
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_scheme_with_nothing_behind_it_is_told_what_is_missing(scheme: str) -> None:
+    uri, web = f"{scheme}://", Web(Trust(), Proxies({}), user_agent="tests")
+    with pytest.raises(UsageError, match=r"names? (no|a)") as caught:
+        scheme_of(uri).make(uri, Settings(), web)
+    assert "write " in caught.value.hint
+    web.close()
 
 
 def test_a_wrong_uri_is_quoted_without_its_secrets() -> None:
