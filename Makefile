@@ -22,7 +22,7 @@ demo: $(READY) ## Download a model over hf://, s3:// and https:// from local ser
 test: $(READY) ## Run the whole suite
 	@tests/prepare servers
 	@tests/prepare s3
-	$(BIN)/pytest -n 4 --dist loadgroup
+	$(BIN)/pytest -n 4 --dist loadgroup --durations 20
 
 soak: $(READY) ## Kill the command at random for ten minutes, over every protocol; ARGS='--seconds 60 --seed 7'
 	$(BIN)/python -m tests.soak $(ARGS)
@@ -37,6 +37,7 @@ lint: $(READY) ## Check style, types, layers and generated pages
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/deptry .
 	$(BIN)/python -m downloader.config.page --check docs/environment.md
 
 docs: $(READY) ## Write the generated pages anew
