@@ -40,11 +40,14 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def start(
-    *arguments: str | Path, extra: Mapping[str, str] | None = None, through: Sequence[str] = ()
+    *arguments: str | Path,
+    extra: Mapping[str, str] | None = None,
+    through: Sequence[str] = (),
+    module: Sequence[str] = ("downloader",),
 ) -> subprocess.Popen[str]:
-    """Start the command in a process group of its own, `through` another program if need be."""
+    """Start the command in a process group of its own, `through` another program or from another module if need be."""
     return subprocess.Popen(
-        [*through, sys.executable, "-m", "downloader", *map(str, arguments)],
+        [*through, sys.executable, "-m", *module, *map(str, arguments)],
         env=environment(extra),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -16,7 +16,7 @@ from downloader.sources.catalog import scheme_of
 from downloader.transports.shape import Shape
 from downloader.volume import Volume
 from downloader.volume.disk import Disk
-from downloader.volume.simulated import SimulatedVolume, SlowLooks
+from downloader.volume.simulated import SimulatedVolume
 from downloader.wire import Web
 from downloader.wire.connection import Timeouts
 from downloader.wire.proxies import Proxies
@@ -101,7 +101,7 @@ def make_shape(uri: str, settings: Settings, limit: int | None = None) -> Shape:
 
 
 def make_volume(settings: Settings, cancellation: Cancellation, *, simulated: bool) -> Volume:
-    """Return the target folder of a run; it answers late where a debug switch says so."""
+    """Return the target folder of a run."""
     job, debug = settings.job, settings.debug
     if not simulated:
         return Volume(job.target, files=make_disk(settings), ttl=job.lease_ttl)
@@ -109,7 +109,6 @@ def make_volume(settings: Settings, cancellation: Cancellation, *, simulated: bo
         job.target,
         ttl=job.lease_ttl,
         sleep=cancellation.sleep,
-        fault=slow_looks(settings),
         verification=debug.verify_duration if debug.simulate_download else 0.0,
         fails=debug.simulate_download and debug.verify_fail,
     )
@@ -117,13 +116,7 @@ def make_volume(settings: Settings, cancellation: Cancellation, *, simulated: bo
 
 def make_disk(settings: Settings) -> Disk:
     """Return the target folder's file system."""
-    return Disk(settings.job.target, fault=slow_looks(settings))
-
-
-def slow_looks(settings: Settings) -> SlowLooks | None:
-    """Return the fault that makes looks at the volume hang, if a debug switch asks for it."""
-    debug = settings.debug
-    return SlowLooks(debug.look_duration, debug.slow_looks) if debug.look_duration else None
+    return Disk(settings.job.target)
 
 
 def sequence_for(uri: str, settings: Settings) -> tuple[Protocol, ...]:

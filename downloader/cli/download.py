@@ -19,7 +19,7 @@ from downloader.cli.assembly import (
     silence,
 )
 from downloader.cli.session import Session
-from downloader.cli.simulation import simulation_of
+from downloader.cli.simulation import simulation_of, slow_looks_of
 from downloader.engine import Engine, Outcome, Plan
 from downloader.errors import DownloadError
 from downloader.integrity import proofs_text
@@ -67,6 +67,7 @@ class Download:
         self._reporters = FanOut(reporters)
         self._termination = TerminationMessage(redactor, settings.job.termination_log)
         self._volume: Volume | None = None
+        self._slow_looks = slow_looks_of(settings)
         self._started = time.monotonic()
 
     @property
@@ -164,10 +165,14 @@ class Download:
         self._session.meter.enter(Phase.WAITING, f"waiting for {holder} to finish with the volume")
 
     def _stuck_volume(self) -> str:
-        operation = self._volume.oldest_operation() if self._volume is not None else None
-        if operation is None or operation[1] < self._settings.job.volume_timeout:
+        waiting = [
+            self._volume.oldest_operation() if self._volume is not None else None,
+            self._slow_looks.oldest() if self._slow_looks is not None else None,
+        ]
+        doing, seconds = max(filter(None, waiting), key=lambda operation: operation[1], default=("", 0.0))
+        if seconds < self._settings.job.volume_timeout:
             return ""
-        return f"the volume has not answered for {seconds_text(operation[1])}: {operation[0]}"
+        return f"the volume has not answered for {seconds_text(seconds)}: {doing}"
 
     def _tell(self, outcome: Outcome) -> None:
         """Say by what the files were proved to be right."""

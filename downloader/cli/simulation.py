@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,37 @@ class Simulation:
     def make(self, protocol: Protocol, attempt: Cancellation) -> Transport:
         """Return the transport for one attempt."""
         return SimulatedTransport(self.source, self.script(protocol), self.meter, attempt)
+
+
+class SlowLooks:
+    """Looks of the progress monitor at a volume that answers each of them late.
+
+    Only the monitor waits for them: whatever the run itself does with the volume goes on meanwhile. So they need no
+    thread, only the times when each of them begins and ends. `pause` is the seconds between two looks.
+    """
+
+    def __init__(
+        self, name: str, seconds: float, calls: int, *, pause: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._doing = f"looking at {name}"
+        self._seconds = seconds
+        self._calls = calls
+        self._pause = pause
+        self._clock = clock
+        self._began = clock()
+
+    def oldest(self) -> tuple[str, float] | None:
+        """Return the look that has not been answered and the seconds that it has lasted; None between two looks."""
+        looks_done, waiting = divmod(self._clock() - self._began, self._seconds + self._pause)
+        return (self._doing, waiting) if looks_done < self._calls and waiting < self._seconds else None
+
+
+def slow_looks_of(settings: Settings) -> SlowLooks | None:
+    """Return the slow looks that the debug switches ask for."""
+    job, debug = settings.job, settings.debug
+    if not debug.look_duration:
+        return None
+    return SlowLooks(str(job.target), debug.look_duration, debug.slow_looks, pause=job.progress_interval)
 
 
 def simulation_of(uri: str, settings: Settings, meter: Meter) -> Simulation | None:

@@ -61,7 +61,7 @@ class DebugSettings:
     )
     look_duration: float = variable(
         "AIM_DEBUG_SIMULATE_DU_HANG_SECONDS",
-        "seconds that the first looks at the volume take, whatever is downloaded",
+        "seconds that the progress monitor's first looks at the volume take; the run itself does not wait for them",
         parse=duration,
         default=0.0,
     )

@@ -1,10 +1,8 @@
-"""A volume as the debug switches want it: one that answers late, or is verified for a given time."""
+"""A volume as the debug switches want it: with room for anything, and verified for a given time."""
 
 from __future__ import annotations
 
 import sys
-import threading
-import time
 from typing import TYPE_CHECKING
 
 from downloader.errors import IntegrityError
@@ -17,29 +15,6 @@ if TYPE_CHECKING:
 
     from downloader.artifact import Manifest
     from downloader.volume.files import Space
-
-LOOKS = ("looking at ", "listing ", "measuring ")
-"""How operations begin that only look (`disk.py`)."""
-
-
-class SlowLooks:
-    """The fault of a disk whose first `calls` looks take so many seconds each."""
-
-    def __init__(self, seconds: float, calls: int, sleep: Callable[[float], None] = time.sleep) -> None:
-        self._seconds = seconds
-        self._left = calls
-        self._sleep = sleep
-        self._lock = threading.Lock()
-
-    def __call__(self, doing: str) -> None:
-        """Wait if this is one of the first looks."""
-        if not doing.startswith(LOOKS):
-            return
-        with self._lock:
-            self._left -= 1
-            wait = self._left >= 0
-        if wait:
-            self._sleep(self._seconds)
 
 
 class RoomyDisk(Disk):
@@ -59,11 +34,10 @@ class SimulatedVolume(Volume):
         *,
         ttl: float,
         sleep: Callable[[float], None],
-        fault: Callable[[str], None] | None = None,
         verification: float = 0.0,
         fails: bool = False,
     ) -> None:
-        super().__init__(target, files=RoomyDisk(target, fault=fault), ttl=ttl)
+        super().__init__(target, files=RoomyDisk(target), ttl=ttl)
         self._sleep = sleep
         self._verification = verification
         self._fails = fails

@@ -11,19 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from downloader.artifact import Manifest, Protocol, RemoteFile
+from downloader.artifact import Protocol
 from downloader.cancellation import Cancellation
+from downloader.cli.simulation import SlowLooks
 from downloader.errors import Category, Stalled
 from downloader.meter import Meter, Watchdog
-from downloader.volume import Volume
-from downloader.volume.disk import Disk
-from downloader.volume.simulated import SimulatedVolume, SlowLooks
+from downloader.volume.simulated import SimulatedVolume
 from tests.command import Result, finish, model, start
 from tests.contract.operator_log import BOTH_STATES, filed
 from tests.waiting import AT_LAST
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from tests.servers.hub import Hub
@@ -59,7 +58,7 @@ class Job:
         self.api.create_artifact("models", name)
         return Job(self.api, self.pod, self.folder.with_name(name), self.uri, name=name)
 
-    def begin(self, **extra: str) -> subprocess.Popen[str]:
+    def begin(self, *, module: Sequence[str] = ("downloader",), **extra: str) -> subprocess.Popen[str]:
         own = {
             "TARGET_DIR": str(self.folder),
             "ARTIFACT_NAME": self.name,
@@ -69,7 +68,7 @@ class Job:
             "STALL_TIMEOUT": str(STALL_TIMEOUT),
             "PROGRESS_INTERVAL": str(INTERVAL),
         }
-        return start("download", self.uri, extra={**self.pod.environment, **own, **extra})
+        return start("download", self.uri, extra={**self.pod.environment, **own, **extra}, module=module)
 
     def start_pod(self, **extra: str) -> Result:
         started = time.monotonic()
@@ -89,6 +88,12 @@ class Job:
     @property
     def history(self) -> list[dict[str, Any]]:
         return [state["progress"] for state in self.api.history("models", self.name)]
+
+    @property
+    def told(self) -> list[str]:
+        """The messages about a volume that does not answer, one after the other; "" where there was none."""
+        messages = [progress.get("message", "") for progress in self.history]
+        return [message for message, _ in itertools.groupby(messages)]
 
     def moment(self, condition: Callable[[dict[str, Any]], bool]) -> float:
         """Return when a status was first patched for which this holds."""
@@ -250,16 +255,16 @@ def test_a_simulation_may_be_larger_than_the_volume(tmp_path: Path) -> None:
         volume.require_space(1 << 60, 1)
 
 
-def test_looks_at_the_volume_that_hang_are_told_once_and_cleared_when_it_answers(job: Job, hub: Hub) -> None:
+def test_a_volume_that_answers_late_is_told_once_and_cleared_when_it_answers(job: Job, hub: Hub) -> None:
     hub.create("org/model").commit({"config.json": b"{}", "weights/model.bin": bytes(5 << 20)})
     job.uri = "hf://org/model"
     for slower in SLOWER:
         job = job.another(slower)
-        hang = {"AIM_DEBUG_SIMULATE_DU_HANG_SECONDS": str(1.6 * slower), "DU_TIMEOUT": str(0.5 * slower)}
-        result = job.start_pod(**hang, HF_ENDPOINT=hub.endpoint, AIM_DOWNLOADER_PROTOCOL="HTTP", STALL_TIMEOUT="60")
+        late = ["tests.slow_volume", str(1.6 * slower), "1"]
+        extra = {"DU_TIMEOUT": str(0.5 * slower), "HF_ENDPOINT": hub.endpoint}
+        result = finish(job.begin(**extra, AIM_DOWNLOADER_PROTOCOL="HTTP", STALL_TIMEOUT="60", module=late))
         assert result.status == 0, result.stderr
-        messages = [progress.get("message", "") for progress in job.history]
-        told = [message for message, _ in itertools.groupby(messages)]
+        told = job.told
         if len(told) == 3:
             break
     assert len(told) == 3
@@ -268,12 +273,56 @@ def test_looks_at_the_volume_that_hang_are_told_once_and_cleared_when_it_answers
     assert sorted(model(job.folder)) == ["config.json", "weights/model.bin"]
 
 
-def test_the_number_of_looks_that_hang_can_be_told(tmp_path: Path) -> None:
-    waits: list[float] = []
-    with Volume(tmp_path, files=Disk(tmp_path, fault=SlowLooks(7.0, 3, waits.append))) as volume:
-        for _ in range(5):
-            volume.survey(Manifest("hf://org/model", (RemoteFile("a", 1),)))
-    assert waits == [7.0, 7.0, 7.0]
+HANGING_LOOKS = {"AIM_DEBUG_SIMULATE_DU_HANG_SECONDS": "600", "AIM_DEBUG_SIMULATE_DU_HANG_CALLS": "9999"}
+
+
+def test_looks_of_the_monitor_that_never_end_are_told_and_delay_nothing(job: Job) -> None:
+    size = {"EXPECTED_SIZE_BYTES": "1048576"}
+    for slower in SLOWER:
+        job = job.another(slower)
+        duration = {"AIM_DEBUG_DOWNLOAD_DURATION": str(1.5 * slower), "AIM_DEBUG_VERIFY_DURATION": "0.2"}
+        looks = {**HANGING_LOOKS, "DU_TIMEOUT": str(0.5 * slower)}
+        result = job.start_pod(**SIMULATED, **duration, **size, **looks, STALL_TIMEOUT="30")
+        assert result.status == 0, result.stderr
+        told = job.told
+        if len(told) > 2 and 50 in [progress["percentage"] for progress in job.history]:
+            break
+    assert told[0] == told[-1] == ""
+    assert "the volume has not answered" in told[1]
+    assert f"looking at {job.folder}" in told[1]
+    assert job.status["progress"]["percentage"] == 100
+    assert "message" not in job.status["progress"]
+    assert model(job.folder) == {"simulated_data": bytes(1048576)}
+
+
+def test_looks_of_the_monitor_do_not_hold_up_a_download_in_earnest(job: Job, hub: Hub) -> None:
+    hub.create("org/model").commit({"config.json": b"{}", "weights/model.bin": bytes(5 << 20)})
+    job.uri = "hf://org/model"
+    extra = {**HANGING_LOOKS, "HF_ENDPOINT": hub.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HTTP"}
+    result = job.start_pod(**extra)
+    assert result.status == 0, result.stderr
+    assert sorted(model(job.folder)) == ["config.json", "weights/model.bin"]
+
+
+def test_a_volume_that_never_answers_is_waited_for_until_the_deadline(job: Job, hub: Hub) -> None:
+    hub.create("org/model").commit({"config.json": b"{}"})
+    job.uri = "hf://org/model"
+    extra = {"DU_TIMEOUT": "0.3", "AIM_DEADLINE": "4", "HF_ENDPOINT": hub.endpoint, "STALL_TIMEOUT": "0.5"}
+    result = finish(job.begin(**extra, module=["tests.slow_volume", "600", "1"]))
+    assert result.status == 75, result.stderr
+    assert "deadline" in result.last_line
+    assert "has not answered" in " ".join(job.told)
+    assert job.told[-1] == ""
+
+
+def test_the_number_of_looks_that_hang_can_be_told() -> None:
+    now = 0.0
+    looks = SlowLooks("/cache", 7.0, 3, pause=1.0, clock=lambda: now)
+    seen = []
+    for moment in range(30):
+        now = moment
+        seen.append(looks.oldest() is not None)
+    assert seen == [*([True] * 7 + [False]) * 3, *[False] * 6]
 
 
 @pytest.mark.parametrize(("stuck_volume", "stalled"), [("", True), ("the volume has not answered for 9 s", False)])

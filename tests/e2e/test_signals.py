@@ -142,8 +142,9 @@ main()
 
 
 def test_a_second_signal_ends_the_process_at_once(stocked: Hub, patient: dict[str, str], tmp_path: Path) -> None:
-    extra = {"HF_ENDPOINT": stocked.endpoint, "AIM_DEBUG_SIMULATE_DU_HANG_SECONDS": "600", **patient}
-    process = start("download", "hf://org/model", tmp_path / "t", extra=extra)
+    extra = {"HF_ENDPOINT": stocked.endpoint, **patient}
+    module = ["tests.slow_volume", "600", "1"]
+    process = start("download", "hf://org/model", tmp_path / "t", extra=extra, module=module)
     assert eventually(lambda: bool(stocked.log.records("tree")))
     time.sleep(0.5)
     process.send_signal(signal.SIGTERM)

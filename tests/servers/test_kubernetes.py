@@ -252,15 +252,24 @@ def test_the_field_manager_is_kept(cluster: Cluster, name: str) -> None:
     assert ("somebody", "status") in [(entry["manager"], entry.get("subresource")) for entry in managers]
 
 
-@pytest.mark.parametrize("precondition", [{"uid": "another"}, {"resourceVersion": "1"}], ids=str)
-def test_a_precondition_that_does_not_hold_is_a_conflict(
-    cluster: Cluster, name: str, precondition: dict[str, str]
-) -> None:
-    body = {"metadata": precondition, "status": {"progress": {"percentage": 1}}}
+def test_a_foreign_resource_version_is_a_conflict(cluster: Cluster, name: str) -> None:
+    body = {"metadata": {"resourceVersion": "1"}, "status": {"progress": {"percentage": 1}}}
 
     answer = ask(cluster, "PATCH", f"/namespaces/models/aimartifacts/{name}/status", body)
 
     assert (answer.status_code, answer.json()["reason"]) == (409, "Conflict")
+    assert "status" not in cluster.artifact("models", name)
+
+
+def test_a_foreign_uid_is_ignored(cluster: Cluster, name: str) -> None:
+    uid = cluster.artifact("models", name)["metadata"]["uid"]
+    body = {"metadata": {"uid": "another"}, "status": {"progress": {"percentage": 1}}}
+
+    answer = ask(cluster, "PATCH", f"/namespaces/models/aimartifacts/{name}/status", body)
+
+    assert answer.status_code == 200
+    assert cluster.artifact("models", name)["metadata"]["uid"] == uid
+    assert cluster.artifact("models", name)["status"]["progress"] == {"percentage": 1}
 
 
 def test_the_status_can_be_replaced_by_whoever_read_its_latest_version(cluster: Cluster, name: str) -> None:
