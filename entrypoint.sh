@@ -5,7 +5,7 @@
 set -eu
 case "$(basename "$0")" in
   # The reader takes the last line of both streams merged. Two pipes have no common order, so there is only one here.
-  check-size.sh) exec artifact-downloader size "$@" 2>&1 ;;
+  check-size.sh) exec artifact-downloader check-size "$@" 2>&1 ;;
   initializer-entrypoint) exec artifact-downloader kserve "$@" ;;
   adapter-stage.sh) exec artifact-downloader adapter-stage "$@" ;;
   adapter-reap.sh) exec artifact-downloader adapter-reap "$@" ;;

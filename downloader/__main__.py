@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import FrameType
 
 SELDOM = 5000
@@ -25,13 +26,16 @@ def main() -> None:
     # Process 1 would miss a signal that comes while it has no handler, so its entrypoint holds them back until here.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))
     gc.set_threshold(SELDOM)
-    # Imported under these handlers: it takes a while.
-    from downloader.cli.commands import main as run
-    from downloader.cli.session import leave
-    from downloader.config.s3 import unset_empty
+    environ = dict(os.environ)
+    try:
+        # Imported under these handlers: it takes a while.
+        from downloader.cli.commands import main as run
+        from downloader.cli.session import leave
+        from downloader.config.s3 import unset_empty
+    except ImportError as error:
+        sys.exit(_incomplete(error, environ))
 
     # The settings know what it means that a key is set to nothing. AWS's SDK, which looks for itself, does not.
-    environ = dict(os.environ)
     unset_empty(os.environ)
     status, abandoned = run(sys.argv[1:], environ, sys.stdout, sys.stderr)
     if abandoned or threading.active_count() > 1:
@@ -44,6 +48,20 @@ def main() -> None:
     # Python's own end takes the handlers away: a late signal would make a failure of a run that has been told as done.
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
     sys.exit(status)
+
+
+def _incomplete(error: ImportError, environ: Mapping[str, str]) -> int:
+    """Tell of an installation in which the command line cannot be loaded, as far as what is left of it can do that."""
+    try:
+        from downloader.cli.failure import Audience, final_line, tell_of_early_end, unexpected
+        from downloader.redaction import Redactor
+
+        bug, audience, redactor = unexpected(error), Audience.of(sys.argv[1:], environ), Redactor()
+        tell_of_early_end(bug, audience, environ, redactor)
+        sys.stderr.write(final_line(bug, audience, redactor) + "\n")
+    except ImportError:
+        sys.stderr.write(f"failed: this installation is not complete: {error.name or error} cannot be loaded\n")
+    return os.EX_SOFTWARE
 
 
 def _open_streams() -> None:

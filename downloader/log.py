@@ -1,4 +1,4 @@
-"""Logging for the whole process: one line per record on one stream, free of secrets, innocent to the operator.
+"""Logging for the whole process: one line per record on one stream, free of secrets, worded for who reads it.
 
 Records of other people's libraries come from warnings on, tracebacks only at `debug`. What Python itself would print
 (warnings, uncaught exceptions, also those of threads and finalizers) takes the same way.
@@ -50,10 +50,11 @@ log = logging.getLogger(__name__)
 class LineHandler(logging.Handler):
     """Writes each record as one line. Must not raise, whatever a record holds or the stream does."""
 
-    def __init__(self, stream: TextIO, redactor: Redactor, level: int) -> None:
+    def __init__(self, stream: TextIO, redactor: Redactor, level: int, *, for_operator: bool) -> None:
         super().__init__()
         self._stream = stream
         self._redactor = redactor
+        self._reword = innocent if for_operator else str
         self._tracebacks = level <= logging.DEBUG
         self.foreign_level = max(level, logging.WARNING)
         self._ended = False
@@ -61,7 +62,7 @@ class LineHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record; called under the handler's lock."""
         if not self._ended and (_is_ours(record) or record.levelno >= self.foreign_level):
-            self._write([innocent(line) for line in self._lines(record)])
+            self._write([self._reword(line) for line in self._lines(record)])
 
     def end(self, last_line: str) -> None:
         """Write this line as it is, if it is not empty, and nothing ever after it."""
@@ -113,13 +114,14 @@ class Log:
         self._undo.close()
 
 
-def set_up(stream: TextIO, redactor: Redactor, level: str = "info") -> Log:
+def set_up(stream: TextIO, redactor: Redactor, level: str = "info", *, for_operator: bool = False) -> Log:
     """Send everything that is logged to this stream. `level` holds for our own records: `debug` to `error`.
 
-    Others are heard from `warning` on: below that, their records quote headers and bodies.
+    Others are heard from `warning` on: below that, their records quote headers and bodies. For the operator, which
+    looks for words in the log of a failed pod, each line is reworded so that it finds none.
     """
     ours = logging.getLevelNamesMapping()[level.upper()]
-    handler = LineHandler(stream, redactor, ours)
+    handler = LineHandler(stream, redactor, ours, for_operator=for_operator)
     undo = ExitStack()
     _take_over(logging.getLogger(), handler.foreign_level, undo)
     logging.getLogger().addHandler(handler)

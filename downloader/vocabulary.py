@@ -2,6 +2,7 @@
 
 The operator looks at the last lines of the log, at all of them for one category before the next category. So the one
 line that tells of the failure must match its own category (`last_line`), and no other line may match any (`innocent`).
+Where the operator does not listen, nothing is reworded, and the last line is `plain_line`.
 """
 
 from __future__ import annotations
@@ -167,6 +168,11 @@ def last_line(error: DownloadError, redactor: Redactor | None = None) -> str:
     if all(classify(line, newest=newest) is error.category for newest in (False, True)):
         return line
     return opening.removesuffix(": ")
+
+
+def plain_line(error: DownloadError, redactor: Redactor | None = None) -> str:
+    """Return the line that tells people of a failure, secret-free."""
+    return one_line((redactor or Redactor()).redact(f"{_OPENINGS[Category.OTHER]}{error}"), LAST_LINE_LIMIT)
 
 
 def _reword(line: str, rules: Iterable[Rule], kept: int = 0) -> str:

@@ -12,15 +12,13 @@ import click
 
 from downloader import __version__
 from downloader.artifact import Protocol, shown_url
+from downloader.cli.failure import Audience, final_line, tell_of_early_end, unexpected
 from downloader.config import Settings
 from downloader.config.job import bandwidth, protocols
 from downloader.config.variables import Malformed, seconds
-from downloader.errors import DownloadError, InternalError, UsageError
+from downloader.errors import DownloadError, UsageError
 from downloader.log import Log, set_up
 from downloader.redaction import Redactor
-from downloader.reporters.termination import PATH as TERMINATION_LOG
-from downloader.reporters.termination import TerminationMessage
-from downloader.vocabulary import last_line
 from downloader.words import bytes_text
 
 if TYPE_CHECKING:
@@ -43,7 +41,7 @@ class Invocation:
     quiet: bool = False
     abandoned: bool = False
     told: bool = False
-    """The run has written its own termination message."""
+    """A run has shown how it ended: in the status and in the termination message."""
 
     def settings(self, uri: str) -> Settings:
         """Read the environment for a run with this URI."""
@@ -154,6 +152,15 @@ def size(invocation: Invocation, /, uri: str, **options: Any) -> None:  # noqa: 
     invocation.stdout.flush()
 
 
+@cli.command(context_settings=CONTEXT, hidden=True)
+@click.argument("uri")
+@_filters
+@click.pass_context
+def check_size(context: click.Context, /, uri: str, **options: Any) -> None:  # noqa: ANN401
+    """Do what `size` does, with a log for the operator: the door `/check-size.sh`."""
+    context.invoke(size, uri=uri, **options)
+
+
 @cli.command(context_settings=CONTEXT)
 @click.argument("target", required=False, type=click.Path(path_type=Path))
 @_filters
@@ -218,27 +225,25 @@ def _with_options(settings: Settings, **options: Any) -> Settings:  # noqa: ANN4
 def main(arguments: list[str], environ: Mapping[str, str], stdout: TextIO, stderr: TextIO) -> tuple[int, bool]:
     """Run one command; return its exit status, and whether a thread hangs so that the process must just be left."""
     redactor = Redactor()
+    audience = Audience.of(arguments, environ)
     # Never restored: whatever other threads still say must not follow the last line.
-    logs = set_up(stderr, redactor, _level(arguments, environ))
+    logs = set_up(stderr, redactor, _level(arguments, environ), for_operator=audience.for_operator)
     invocation = Invocation(environ, stdout, stderr, redactor, logs)
     try:
         _invoke(arguments, invocation)
     except DownloadError as error:
-        return _fail(error, invocation), invocation.abandoned
+        return _fail(error, invocation, audience), invocation.abandoned
     except Exception as error:  # the promise is one line, also for a bug
         log.debug("a bug", exc_info=True)
-        bug = InternalError(f"{type(error).__name__}: {error}", hint="please report this, with --log-level debug")
-        return _fail(bug, invocation), invocation.abandoned
+        return _fail(unexpected(error), invocation, audience), invocation.abandoned
     return 0, invocation.abandoned
 
 
-def _fail(error: DownloadError, invocation: Invocation) -> int:
-    """Write the last line, and the termination message unless the run has written its own; return the exit status."""
-    line = last_line(error, invocation.redactor)
+def _fail(error: DownloadError, invocation: Invocation, audience: Audience) -> int:
+    """Tell of a failure, last in the log; return the exit status."""
     if not invocation.told:
-        path = Path(invocation.environ.get("AIM_TERMINATION_LOG") or TERMINATION_LOG)
-        TerminationMessage(invocation.redactor, path).write(f"failed (exit status {error.exit_status}): {line}")
-    invocation.logs.end(line)
+        tell_of_early_end(error, audience, invocation.environ, invocation.redactor)
+    invocation.logs.end(final_line(error, audience, invocation.redactor))
     return error.exit_status
 
 

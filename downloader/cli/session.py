@@ -11,7 +11,8 @@ import threading
 from typing import TYPE_CHECKING, TypeVar
 
 from downloader.cancellation import Cancellation
-from downloader.errors import Cancelled, DownloadError, InternalError, Stalled
+from downloader.cli.failure import unexpected
+from downloader.errors import Cancelled, DownloadError, Stalled
 from downloader.meter import Meter
 
 if TYPE_CHECKING:
@@ -49,11 +50,7 @@ class Session:
                 errors.append(error)
             except Exception as error:  # a traceback is a bug: it becomes one line, and a status that says so
                 log.debug("a bug", exc_info=True)
-                bug = InternalError(
-                    f"{type(error).__name__}: {error}", hint="please report this, with --log-level debug"
-                )
-                bug.__cause__ = error
-                errors.append(bug)
+                errors.append(unexpected(error))
 
         worker = threading.Thread(target=work, name="engine", daemon=True)
         with self._signals(), self._timer():

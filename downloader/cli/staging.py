@@ -13,6 +13,7 @@ from downloader.adapters.stage import Staging
 from downloader.artifact import Phase, shown_url
 from downloader.cli.download import Download
 from downloader.cli.watchers import watchers
+from downloader.config import ClusterSettings
 from downloader.config.adapters import AdapterStageSettings
 from downloader.engine import Outcome
 from downloader.integrity import SIZE_ONLY
@@ -36,9 +37,8 @@ class AdapterDownload(Download):
             settings.job,
             target=door.root / self._place.download,
             exclude=(*settings.job.exclude, HUB_CACHE),
-            artifact_name="",  # an adapter has no status
         )
-        settings = replace(settings, job=job)
+        settings = replace(settings, job=job, cluster=ClusterSettings())  # an adapter has no status
         reporters = watchers(settings, invocation.stderr, invocation.redactor, quiet=invocation.quiet)
         super().__init__(uri, settings, invocation.environ, reporters, invocation.redactor)
 

@@ -4,29 +4,34 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TextIO
 
-from downloader.reporters.console import Console
-
 if TYPE_CHECKING:
-    from downloader.config import Settings
+    from downloader.config import ClusterSettings, Settings
     from downloader.redaction import Redactor
     from downloader.reporters import Reporter
 
 
 def watchers(settings: Settings, stream: TextIO, redactor: Redactor, *, quiet: bool) -> list[Reporter]:
     """Return the reporters of a run."""
-    job, cluster = settings.job, settings.cluster
-    reporters: list[Reporter] = [Console(stream, interval=job.progress_interval, quiet=quiet)]
-    if job.artifact_name and job.artifact_namespace and cluster.host:
-        from downloader.reporters.kubernetes.access import ClusterAccess
-        from downloader.reporters.kubernetes.reporter import KubernetesReporter
+    from downloader.reporters.console import Console
 
-        access = ClusterAccess(
-            host=cluster.host,
-            port=cluster.port,
-            namespace=job.artifact_namespace,
-            name=job.artifact_name,
-            interval=job.progress_interval,
-            service_account=cluster.service_account,
-        )
-        reporters.append(KubernetesReporter(access, redactor=redactor))
-    return reporters
+    interval = settings.job.progress_interval
+    status = status_reporter(settings.cluster, redactor, interval)
+    return [Console(stream, interval=interval, quiet=quiet), *([status] if status is not None else [])]
+
+
+def status_reporter(cluster: ClusterSettings, redactor: Redactor, interval: float) -> Reporter | None:
+    """Return the reporter that patches the AIMArtifact, at most every `interval` seconds; None where none is named."""
+    if not (cluster.artifact_name and cluster.artifact_namespace and cluster.host):
+        return None
+    from downloader.reporters.kubernetes.access import ClusterAccess
+    from downloader.reporters.kubernetes.reporter import KubernetesReporter
+
+    access = ClusterAccess(
+        host=cluster.host,
+        port=cluster.port,
+        namespace=cluster.artifact_namespace,
+        name=cluster.artifact_name,
+        interval=interval,
+        service_account=cluster.service_account,
+    )
+    return KubernetesReporter(access, redactor=redactor)

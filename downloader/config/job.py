@@ -84,8 +84,6 @@ class JobSettings:
         "total shown until the source has been listed, in bytes",
         parse=count(0, MAX_BYTES),
     )
-    artifact_name: str = variable("ARTIFACT_NAME", "the AIMArtifact whose status is patched; unset: none", default="")
-    artifact_namespace: str = variable("ARTIFACT_NAMESPACE", "its namespace", default="")
     stall_timeout: float = variable(
         "STALL_TIMEOUT", "seconds without a byte until the next protocol is tried", parse=seconds, default=120.0
     )
@@ -185,8 +183,14 @@ class WebSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterSettings:
-    """The API server, as the kubelet tells every pod."""
+    """The AIMArtifact whose status is patched, and its API server."""
 
+    artifact_name: str = variable(
+        "ARTIFACT_NAME",
+        "the AIMArtifact whose status is patched; unset: none. If it is set, the log is worded for the operator",
+        default="",
+    )
+    artifact_namespace: str = variable("ARTIFACT_NAMESPACE", "its namespace", default="")
     host: str = variable("KUBERNETES_SERVICE_HOST", "the API server's host", default="")
     port: int = variable(
         "KUBERNETES_SERVICE_PORT_HTTPS KUBERNETES_SERVICE_PORT", "its port", parse=count(1, 65535), default=443

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from downloader import errors
 from downloader.errors import AccessDenied, Cancelled, Category, DownloadError, SourceNotFound, Throttled
 from downloader.redaction import Redactor
-from downloader.vocabulary import INFRASTRUCTURE, LAST_LINE_LIMIT, Filing, classify, classify_log, innocent, last_line
+from downloader.vocabulary import (
+    INFRASTRUCTURE,
+    LAST_LINE_LIMIT,
+    Filing,
+    classify,
+    classify_log,
+    innocent,
+    last_line,
+    plain_line,
+)
 from tests.contract.operator_log import BOTH_STATES, filed
 
 CLASSES = sorted(
@@ -163,6 +172,13 @@ def test_the_last_line_keeps_the_words_of_the_error() -> None:
     assert last_line(Throttled("hf.co asks for a pause (HTTP 429): quota exceeded")) == (
         "failed: hf.co asks for a pause (HTTP 429): quota exc·eeded"
     )
+
+
+def test_people_are_told_what_the_operator_is_told_without_words_that_only_it_needs() -> None:
+    error = SourceNotFound("S3 404: s3://models/llama was not found", hint="canary-token")
+    line = plain_line(error, Redactor("canary-token"))
+    assert line == "failed: S3 404: s3://models/llama was not found (***)"
+    assert len(plain_line(SourceNotFound("x" * 5000))) <= LAST_LINE_LIMIT
 
 
 def test_a_word_of_the_message_that_would_match_with_the_opening_is_broken_in_the_message() -> None:

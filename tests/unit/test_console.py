@@ -50,7 +50,7 @@ class Clock:
 @pytest.fixture
 def stream() -> Iterator[io.StringIO]:
     stream = io.StringIO()
-    log = set_up(stream, Redactor("canary-secret"))
+    log = set_up(stream, Redactor("canary-secret"), for_operator=True)
     yield stream
     log.restore()
 

@@ -34,7 +34,7 @@ def logging_to() -> Iterator[SetUp]:
     undo: list[Callable[[], None]] = []
 
     def start(level: str) -> Log:
-        made = set_up(stream, Redactor("canary-secret"), level)
+        made = set_up(stream, Redactor("canary-secret"), level, for_operator=True)
         undo.append(made.restore)
         return made
 
@@ -83,6 +83,14 @@ def test_no_line_is_filed_as_a_failure_and_none_holds_a_secret(logging_to: SetUp
     assert filed(stream.getvalue(), newest=True) is Category.OTHER
     assert "canary" not in stream.getvalue()
     assert "pw12" not in stream.getvalue()
+
+
+def test_people_read_words_as_they_are() -> None:
+    stream = io.StringIO()
+    log = set_up(stream, Redactor("canary-secret"))
+    logging.getLogger("downloader.x").info("the file was not found: s3://b/403")
+    log.restore()
+    assert stream.getvalue().endswith(" info    the file was not found: s3://b/403\n")
 
 
 def test_tracebacks_are_for_debug_only(logging_to: SetUp) -> None:
@@ -163,7 +171,7 @@ import logging, sys, threading
 from downloader.log import set_up
 from downloader.redaction import Redactor
 
-log = set_up(sys.stderr, Redactor("canary-secret"))
+log = set_up(sys.stderr, Redactor("canary-secret"), for_operator=True)
 import huggingface_hub.utils.logging as hub_logging
 hub_logging.set_verbosity_debug()
 hub_logging.get_logger("huggingface_hub.file_download").debug("the model was not found")
