@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile, Span, shown_url
-from downloader.errors import ConfigurationError, ProtocolFailed, SourceNotFound, UsageError
+from downloader.errors import ConfigurationError, ConnectionBroken, ProtocolFailed, SourceNotFound, UsageError
 from downloader.sources.answers import meaning
 from downloader.sources.digest_fields import LENGTHS, published
 from downloader.sources.names import check_names
@@ -163,6 +163,7 @@ class HttpSource:
         for name in CHECKSUM_FILES:
             reply = self._web.fetch(self._address.below(name), headers=self._headers, limit=MAX_CHECKSUMS)
             if reply.status == OK:
+                _require_end(reply)
                 return name, reply.body
             refusal = Refusal(reply.status, reply.url, reply.headers, reply.body)
             error = meaning(refusal, self._uri + name, hint=HINT)
@@ -194,6 +195,19 @@ class HttpSource:
             path = proposed_name(reply) or path
         digests = (digest,) if digest is not None else published(reply.headers, whole=reply.status == OK)
         return RemoteFile(path, size, digests, validator, url)
+
+
+def _require_end(reply: Reply) -> None:
+    """Raise if a checksum list may have been cut: what is left of one looks like a list of fewer files."""
+    if reply.complete:
+        return
+    where = shown_url(reply.url)
+    if urlsplit(reply.url).scheme == "https":
+        raise ConnectionBroken(f"{where} ended in the middle: no length was sent, and no close_notify")
+    raise ProtocolFailed(
+        f"{where} is sent without its length, so nobody can tell whether it is complete",
+        hint="let the server send Content-Length, or chunks",
+    )
 
 
 def _length(reply: Reply) -> int | None:

@@ -17,6 +17,8 @@ from downloader.wire.heads import Head, usual_head
 if TYPE_CHECKING:
     import socket
 
+    from downloader.wire.secure import SecureSocket
+
 READ_AHEAD = 1 << 16
 """Bytes read at once while an answer's head is looked for: with several answers on the way, a few of them."""
 
@@ -55,9 +57,10 @@ class _Shared(io.BufferedReader):
 class Channel:
     """For one thread at a time."""
 
-    def __init__(self, sock: socket.socket, link: Link | None = None) -> None:
+    def __init__(self, sock: socket.socket, link: SecureSocket | None = None) -> None:
         """`link` is what speaks over the socket, the socket itself where nothing is encrypted."""
         self.sock = sock
+        self._secure = link
         self._link = link or sock
         self._incoming = _Incoming(self._link)
         self.reader = _Shared(self._incoming, READ_AHEAD)
@@ -98,6 +101,11 @@ class Channel:
             return not self.reader.peek(1)
         finally:
             self._incoming.muted = False
+
+    @property
+    def close_notified(self) -> bool:
+        """The server said that nothing more comes, which only TLS can say: a plain connection just ends."""
+        return self._secure is not None and self._secure.close_notified
 
     @property
     def closed(self) -> bool:

@@ -77,6 +77,16 @@ class Answer:
         return http.client.OK <= self.status < http.client.MULTIPLE_CHOICES
 
     @property
+    def complete(self) -> bool:
+        """The end of a body that was read to its end is certain: by its length, its last chunk, or TLS's close_notify.
+
+        Where only the end of the connection ends the body, it may just as well have been cut.
+        """
+        if self._left is not None or self._body is None:
+            return True
+        return bool(self._body.chunked) or self._channel.close_notified
+
+    @property
     def redirects(self) -> bool:
         """It says where to ask instead."""
         return self.status in REDIRECTS and "location" in self.headers

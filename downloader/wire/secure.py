@@ -24,12 +24,15 @@ class SecureSocket:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
         self._piece = memoryview(bytearray(PIECE))
+        self.close_notified = False
+        """The server said that nothing more comes. A connection that ends without that may have been cut."""
         self._shake_hands()
 
     def recv_into(self, view: memoryview) -> int:
         """Put what has arrived into `view`, at least one byte; 0 at the end of the connection."""
         filled = self._decrypt(view)
-        while not filled and self._receive():
+        # After close_notify the connection may stay open for as long as the server likes.
+        while not filled and not self.close_notified and self._receive():
             filled = self._decrypt(view)
         return filled
 
@@ -60,10 +63,11 @@ class SecureSocket:
                 # With a buffer it returns how many bytes it put there, whatever its types say.
                 count = cast("int", self._tls.read(len(view) - filled, cast("bytearray", view[filled:])))
                 if not count:
+                    self.close_notified = True
                     break
                 filled += count
         except (ssl.SSLWantReadError, ssl.SSLEOFError):
-            pass  # many servers end without a word: who knows the length notices what is missing
+            pass  # many servers omit close_notify: whoever knows the length notices what is missing
         return filled
 
     def _receive(self) -> bool:

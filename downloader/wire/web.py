@@ -58,6 +58,8 @@ class Reply:
     url: str
     headers: Mapping[str, str]
     body: bytes
+    complete: bool = True
+    """The end of the body is certain; False where the connection just ended, so that it may have been cut."""
 
 
 class Web:
@@ -126,7 +128,7 @@ class Web:
             trouble = refuse(answer.status, url, answer.headers, body)
             if isinstance(trouble, SourceUnavailable):
                 raise trouble
-        return Reply(answer.status, answer.address.url, answer.headers, body)
+        return Reply(answer.status, answer.address.url, answer.headers, body, complete=not limit or answer.complete)
 
     def open(self, request: RangeRequest) -> SpanBody:
         """Start reading a span. Raises Refusal for statuses that only the source can interpret."""

@@ -9,23 +9,30 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterable
 
 END = b""
 """The connection ends."""
+CUT, CLOSE_NOTIFY = "cut", "close_notify"
+"""What may follow each answer: the connection ends, or TLS says that it ends while it stays open."""
 
 
 class Raw:
     """Answers each request, on whatever connection, with the next item, and the last item for ever.
 
-    `forgetful`: of requests that arrive together it sees only the first.
+    `forgetful`: of requests that arrive together it sees only the first. `then`: what follows each answer.
     """
 
-    def __init__(self, answers: Iterable[bytes], *, forgetful: bool = False) -> None:
+    def __init__(
+        self, answers: Iterable[bytes], *, forgetful: bool = False, tls: ssl.SSLContext | None = None, then: str = ""
+    ) -> None:
         self._forgetful = forgetful
+        self._tls = tls
+        self._then = then
         self._answers = list(answers)
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
@@ -34,7 +41,7 @@ class Raw:
         """Their heads, oldest first."""
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}/file.bin"
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}/file.bin"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
@@ -58,6 +65,10 @@ class Raw:
 
     def _serve(self, connection: socket.socket) -> None:
         self._open.add(connection)
+        with contextlib.suppress(OSError):
+            if self._tls is not None:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+                self._open.add(connection)
         with connection, contextlib.suppress(OSError):
             head = b""
             while piece := connection.recv(1 << 16):
@@ -67,6 +78,11 @@ class Raw:
                     if answer == END:
                         return
                     connection.sendall(answer)
+                    if self._then == CUT:
+                        return
+                    if self._then == CLOSE_NOTIFY:
+                        cast("ssl.SSLSocket", connection).unwrap()  # comes back when the client closes, too
+                        return
                     head = b"" if self._forgetful else head[end:]
         self._open.discard(connection)
 
