@@ -16,10 +16,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Globs on relative paths, case-sensitive, `*` crosses `/`: first what to keep, then what to leave out."""
+    """Globs on relative paths, case-sensitive, `*` crosses `/`: first what to keep, then what to leave out.
+
+    A glob that ends in `/`, which can be no file's name, means everything below that folder, as for the Hub's tools.
+    """
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("include", "exclude"):
+            object.__setattr__(self, name, tuple(map(_spelled_out, getattr(self, name))))
 
     def wants(self, path: str) -> bool:
         """Judge one path."""
@@ -45,3 +52,7 @@ class Selection:
         if whole is None or not (self.include or self.exclude):
             return whole
         return hashlib.sha256(json.dumps([whole, self.include, self.exclude]).encode()).hexdigest()
+
+
+def _spelled_out(glob: str) -> str:
+    return f"{glob}*" if glob.endswith("/") else glob

@@ -16,9 +16,8 @@ HEADERS_SUFFIX = "-headers"
 
 
 def globs(text: str) -> tuple[str, ...]:
-    """Parse a JSON list of globs, or a comma list. One that ends in `/` means everything below it."""
-    listed = string_list(text) if text.startswith("[") else items(text)
-    return tuple(f"{glob}*" if glob.endswith("/") else glob for glob in listed)
+    """Parse a JSON list of globs, or a comma list."""
+    return string_list(text) if text.startswith("[") else items(text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

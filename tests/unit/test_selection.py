@@ -30,7 +30,7 @@ def kept(selection: Selection, *paths: str) -> list[str]:
 @given(LETTERS, st.lists(LETTERS, max_size=3), st.lists(LETTERS, max_size=3))
 def test_it_is_fnmatch_first_in_then_out(path: str, include: list[str], exclude: list[str]) -> None:
     def matches(globs: list[str]) -> bool:
-        return any(re.fullmatch(fnmatch.translate(glob), path) for glob in globs)
+        return any(re.fullmatch(fnmatch.translate(f"{glob}*" if glob.endswith("/") else glob), path) for glob in globs)
 
     expected = (not include or matches(include)) and not matches(exclude)
     assert Selection(tuple(include), tuple(exclude)).wants(path) is expected
@@ -45,6 +45,9 @@ def test_it_is_fnmatch_first_in_then_out(path: str, include: list[str], exclude:
         (("*.bin",), ("sub/*",), ["a.bin"]),
         (("*.BIN", "*.md"), (), ["README.md"]),
         (("sub/*",), (), ["sub/a.bin", "sub/deep/b.txt"]),
+        (("sub/",), (), ["sub/a.bin", "sub/deep/b.txt"]),
+        ((), ("sub/",), [".hidden", "README.md", "a.bin"]),
+        (("s*/",), ("sub/deep/",), ["sub/a.bin"]),
         ((".*",), (), [".hidden"]),
         (("[ab].bin",), (), ["a.bin"]),
         (("?.bin",), (), ["a.bin"]),
