@@ -31,11 +31,13 @@ def main() -> None:
         # Imported under these handlers: it takes a while.
         from downloader.cli.commands import main as run
         from downloader.cli.session import leave
+        from downloader.config.hub import hide_from_library
         from downloader.config.s3 import unset_empty
     except ImportError as error:
         sys.exit(_incomplete(error, environ))
 
-    # The settings know what it means that a key is set to nothing. AWS's SDK, which looks for itself, does not.
+    # The settings know what it means that a key is set to nothing. The libraries, which look for themselves, do not.
+    hide_from_library(os.environ)
     unset_empty(os.environ)
     status, abandoned = run(sys.argv[1:], environ, sys.stdout, sys.stderr)
     if abandoned or threading.active_count() > 1:

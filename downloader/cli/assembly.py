@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from downloader import __version__
+from downloader.artifact import Protocol
 from downloader.config.job import CONNECTIONS, MOST_CONNECTIONS
 from downloader.config.s3 import NOBODY
 from downloader.engine.plan import in_force
@@ -24,10 +25,8 @@ from downloader.wire.tls import Trust
 from downloader.words import bytes_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
-    from downloader.artifact import Protocol
     from downloader.cancellation import Cancellation
     from downloader.config import Settings
     from downloader.meter import Meter
@@ -45,7 +44,7 @@ SHARE_OF_STALL = 0.6
 log = logging.getLogger(__name__)
 
 
-def make_web(uri: str, settings: Settings, environ: Mapping[str, str], meter: Meter) -> Web:
+def make_web(uri: str, settings: Settings, meter: Meter) -> Web:
     """Return the HTTP plane for a source, with the trust that its kind asks for."""
     trusted, verify = bundles(uri, settings), True
     if uri.startswith("s3://"):
@@ -56,7 +55,7 @@ def make_web(uri: str, settings: Settings, environ: Mapping[str, str], meter: Me
     read = min(LONGEST_SILENCE, max(1.0, settings.job.stall_timeout / 4))
     timeouts = Timeouts(connect=min(10.0, read), read=read)
     tls = Trust(trusted, verify=verify)
-    return Web(tls, Proxies(environ), user_agent=USER_AGENT, timeouts=timeouts, meter=meter)
+    return Web(tls, Proxies(settings.proxies), user_agent=USER_AGENT, timeouts=timeouts, meter=meter)
 
 
 def bundles(uri: str, settings: Settings) -> list[Path]:
@@ -122,7 +121,8 @@ def make_disk(settings: Settings) -> Disk:
 def sequence_for(uri: str, settings: Settings) -> tuple[Protocol, ...]:
     """Return the protocols in force for a URI."""
     scheme = scheme_of(uri)
-    return in_force(settings.job.sequence, scheme.fitting, scheme.default)
+    fitting = scheme.fitting - {Protocol.XET} if settings.hub.disable_xet else scheme.fitting
+    return in_force(settings.job.sequence, fitting, in_force(scheme.default, fitting, ()))
 
 
 def selection_of(settings: Settings) -> Selection:
@@ -138,6 +138,7 @@ def silence(settings: Settings) -> float:
 
 def learn_secrets(settings: Settings, redactor: Redactor) -> None:
     """Tell the redactor every secret of the settings."""
+    redactor.add(*settings.hub.endpoint.secrets, *settings.proxies.secrets)
     redactor.add(settings.hub.token, settings.web.token, *(settings.web.headers or {}).values())
     redactor.add(*(value for headers in (settings.kserve.headers or {}).values() for value in headers.values()))
     keys = settings.s3.access_key_id, settings.s3.secret_access_key, settings.s3.session_token

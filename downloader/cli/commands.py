@@ -14,15 +14,16 @@ from downloader import __version__
 from downloader.artifact import Protocol, shown_url
 from downloader.cli.failure import Audience, final_line, tell_of_early_end, unexpected
 from downloader.config import Settings
-from downloader.config.job import bandwidth, protocols
+from downloader.config.job import LOG_LEVELS, bandwidth, protocols
 from downloader.config.variables import Malformed, seconds
 from downloader.errors import DownloadError, UsageError
 from downloader.log import Log, set_up
 from downloader.redaction import Redactor
+from downloader.sources.catalog import canonical, scheme_of
 from downloader.words import bytes_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,8 @@ class Invocation:
 
         settings = Settings.from_environment(self.environ, with_s3=uri.startswith("s3://"))
         learn_secrets(settings, self.redactor)
+        for warning in (*settings.warnings, *settings.hub.warnings):
+            log.warning("%s", warning)
         return settings
 
 
@@ -69,6 +72,9 @@ class Parsed(click.ParamType[Any]):
             self.fail(f"{value!r} is not {error}", param, ctx)
 
 
+URI: Parsed = Parsed("uri", canonical)
+
+
 def _filters(command: Callable[..., Any]) -> Callable[..., Any]:
     exclude = click.option(
         "--exclude", "exclude", multiple=True, metavar="GLOB", help="Then leave these out. [AIM_HF_EXCLUDE]"
@@ -83,7 +89,7 @@ def _filters(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("-q", "--quiet", is_flag=True, help="Only warnings, and the last line.")
 @click.option(
     "--log-level",
-    type=click.Choice(["debug", "info", "warning", "error"]),
+    type=click.Choice(LOG_LEVELS),
     help="How much is said on stderr. [AIM_LOG_LEVEL]",
 )
 @click.version_option(__version__, prog_name="artifact-downloader")
@@ -99,7 +105,7 @@ def cli(invocation: Invocation, /, *, quiet: bool, **_: Any) -> None:  # noqa: A
 
 
 @cli.command(context_settings=CONTEXT)
-@click.argument("uri")
+@click.argument("uri", type=URI)
 @click.argument("target", required=False, type=click.Path(path_type=Path))
 @_filters
 @click.option(
@@ -123,6 +129,7 @@ def download(invocation: Invocation, /, uri: str, target: Path | None, **options
     from downloader.cli.download import Download
     from downloader.cli.watchers import watchers
 
+    _check_protocols(uri, options["sequence"])
     settings = _with_options(invocation.settings(uri), target=target, **options)
     reporters = watchers(settings, invocation.stderr, invocation.redactor, quiet=invocation.quiet)
     run = Download(uri, settings, invocation.environ, reporters, invocation.redactor)
@@ -133,7 +140,7 @@ def download(invocation: Invocation, /, uri: str, target: Path | None, **options
 
 
 @cli.command(context_settings=CONTEXT)
-@click.argument("uri")
+@click.argument("uri", type=URI)
 @_filters
 @click.pass_obj
 def size(invocation: Invocation, /, uri: str, **options: Any) -> None:  # noqa: ANN401
@@ -143,7 +150,7 @@ def size(invocation: Invocation, /, uri: str, **options: Any) -> None:  # noqa: 
     """
     from downloader.cli.listing import list_artifact
 
-    manifest = list_artifact(uri, _with_options(invocation.settings(uri), **options), invocation.environ)
+    manifest = list_artifact(uri, _with_options(invocation.settings(uri), **options))
     log.info("%s in %d files", bytes_text(manifest.size), len(manifest.files))
     invocation.logs.end()
     invocation.stdout.write(
@@ -153,7 +160,7 @@ def size(invocation: Invocation, /, uri: str, **options: Any) -> None:  # noqa: 
 
 
 @cli.command(context_settings=CONTEXT, hidden=True)
-@click.argument("uri")
+@click.argument("uri", type=URI)
 @_filters
 @click.pass_context
 def check_size(context: click.Context, /, uri: str, **options: Any) -> None:  # noqa: ANN401
@@ -177,7 +184,7 @@ def verify(invocation: Invocation, /, target: Path | None, **options: Any) -> No
 
 
 @cli.command(context_settings=CONTEXT, hidden=True)
-@click.argument("uri")
+@click.argument("uri", type=URI)
 @click.pass_obj
 def adapter_stage(invocation: Invocation, /, uri: str) -> None:
     """Download an adapter onto the adapter disk and make it live: the door `/adapter-stage.sh`."""
@@ -213,7 +220,20 @@ def kserve(invocation: Invocation, /, pairs: tuple[str, ...]) -> None:
 
     if len(pairs) % 2:
         raise UsageError(f"{pairs[-1]!r} has no folder to go to", hint="give pairs of SRC and DEST")
-    initialize([(uri, Path(target)) for uri, target in zip(pairs[::2], pairs[1::2], strict=True)], invocation)
+    initialize(
+        [(canonical(uri), Path(target)) for uri, target in zip(pairs[::2], pairs[1::2], strict=True)], invocation
+    )
+
+
+def _check_protocols(uri: str, asked: Sequence[Protocol] | None) -> None:
+    """Raise UsageError if none of the protocols that the command line asks for can bring this URI.
+
+    The environment's are passed over instead: an operator sets them for every Job, whatever its source.
+    """
+    fitting = scheme_of(uri).fitting
+    if asked and fitting.isdisjoint(asked):
+        hint = f"use some of {', '.join(protocol for protocol in Protocol if protocol in fitting)}"
+        raise UsageError(f"--protocol {','.join(asked)} brings nothing of {uri.partition('://')[0]}://", hint=hint)
 
 
 def _with_options(settings: Settings, **options: Any) -> Settings:  # noqa: ANN401
@@ -269,4 +289,4 @@ def _level(arguments: list[str], environ: Mapping[str, str]) -> str:
             wanted = arguments[position + 1]
         elif argument.startswith("--log-level="):
             wanted = argument.partition("=")[2]
-    return wanted if wanted in ("debug", "info", "warning", "error") else "info"
+    return wanted if wanted in LOG_LEVELS else "info"

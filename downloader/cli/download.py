@@ -103,7 +103,7 @@ class Download:
         if simulation is not None:
             plan = self._plan(Selection(), simulation.sequence)
             return self._run_engine(simulation.source, simulation.make, plan, watchdog, simulated=True)
-        web = make_web(self._uri, settings, self._environ, session.meter)
+        web = make_web(self._uri, settings, session.meter)
         source = make_source(self._uri, settings, web)
         bandwidth = Bandwidth(job.bandwidth, session.meter) if job.bandwidth else None
         trusted = bundles(self._uri, settings)

@@ -11,7 +11,7 @@ from downloader.artifact import shown_url
 from downloader.cli.assembly import make_disk
 from downloader.cli.download import Download
 from downloader.cli.watchers import watchers
-from downloader.sources.catalog import scheme_of
+from downloader.sources.catalog import canonical, scheme_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +41,8 @@ class KServeDownload(Download):
 def initialize(pairs: Sequence[tuple[str, Path]], invocation: Invocation) -> None:
     """Download one pair after the other. Raises what ended the first one that fails; the rest is then left alone."""
     prepared = []
-    for uri, target in pairs:
+    for given, target in pairs:
+        uri = canonical(given)
         scheme_of(uri)  # a source that cannot be understood is told before hours are spent on another one
         settings = invocation.settings(uri)
         prepared.append((uri, replace(settings, job=replace(settings.job, target=target))))

@@ -10,19 +10,17 @@ from downloader.meter import Ticker, Watchdog
 from downloader.sources.retry import Patience, PersistentSource
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from downloader.artifact import Manifest
     from downloader.config import Settings
 
 
-def list_artifact(uri: str, settings: Settings, environ: Mapping[str, str]) -> Manifest:
+def list_artifact(uri: str, settings: Settings) -> Manifest:
     """Return the manifest that a download with these settings fetches."""
     session = Session(settings.job.deadline, grace=0.0)  # a listing leaves nothing behind
     patience = Patience(silence(settings), session.meter, session.cancellation)
 
     def listing() -> Manifest:
-        web = make_web(uri, settings, environ, session.meter)
+        web = make_web(uri, settings, session.meter)
         source = make_source(uri, settings, web)
         persistent = PersistentSource(source, patience)
         with session.cancellation.waking(web.abort), session.meter.waiting_for_network():

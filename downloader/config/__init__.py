@@ -6,8 +6,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from downloader.config.debug import DebugSettings
-from downloader.config.job import ClusterSettings, HubSettings, JobSettings, WebSettings
+from downloader.config.hub import HubSettings
+from downloader.config.job import ClusterSettings, JobSettings, WebSettings
 from downloader.config.kserve import KServeSettings
+from downloader.config.oddities import oddities
+from downloader.config.proxies import ProxySettings
 from downloader.config.s3 import S3Settings
 from downloader.config.variables import read
 from downloader.errors import ConfigurationError
@@ -21,6 +24,7 @@ __all__ = [
     "HubSettings",
     "JobSettings",
     "KServeSettings",
+    "ProxySettings",
     "S3Settings",
     "Settings",
     "WebSettings",
@@ -34,10 +38,13 @@ class Settings:
     job: JobSettings = field(default_factory=JobSettings)
     hub: HubSettings = field(default_factory=HubSettings)
     web: WebSettings = field(default_factory=WebSettings)
+    proxies: ProxySettings = field(default_factory=ProxySettings)
     s3: S3Settings = field(default_factory=S3Settings)
     kserve: KServeSettings = field(default_factory=KServeSettings)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
     debug: DebugSettings = field(default_factory=DebugSettings)
+    warnings: tuple[str, ...] = ()
+    """What the environment says that is odd but no obstacle, for the log."""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], *, with_s3: bool) -> Settings:
@@ -50,10 +57,12 @@ class Settings:
             job=read(JobSettings, environ, problems),
             hub=HubSettings.from_environment(environ, problems),
             web=WebSettings.from_environment(environ, problems),
+            proxies=read(ProxySettings, environ, problems),
             s3=S3Settings.from_environment(environ, problems if with_s3 else []),
             kserve=KServeSettings.from_environment(environ, problems),
             cluster=read(ClusterSettings, environ, problems),
             debug=read(DebugSettings, environ, problems),
+            warnings=tuple(oddities(environ)),
         )
         if problems:
             raise ConfigurationError("; ".join(problems), hint="correct the environment; docs/environment.md lists it")

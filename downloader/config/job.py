@@ -13,12 +13,12 @@ from downloader.config.variables import (
     count,
     flag,
     header_map,
-    header_value,
     items,
     path,
     present,
     read,
     seconds,
+    token,
     variable,
 )
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 1 << 62
 CONNECTIONS, MOST_CONNECTIONS = 8, 16
 """At first, and while more of them bring more, where nobody says how many."""
+LOG_LEVELS = ("debug", "info", "warning", "error")
 BANDWIDTH_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 
 
@@ -74,7 +75,10 @@ class JobSettings:
         default_text="hf `XET,HF_TRANSFER,HTTP`, s3 `S3,HTTP`, http(s) `RANGES,HTTP`",
     )
     include: tuple[str, ...] = variable(
-        "AIM_HF_INCLUDE", "keep only files that match one of these globs; `*` crosses `/`", parse=items, default=()
+        "AIM_HF_INCLUDE",
+        "keep only files that match one of these globs; `*` crosses `/`, and `folder/` means all below it",
+        parse=items,
+        default=(),
     )
     exclude: tuple[str, ...] = variable(
         "AIM_HF_EXCLUDE", "then leave these out; `*/*` means nothing in subfolders", parse=items, default=()
@@ -117,7 +121,9 @@ class JobSettings:
         default=60.0,
     )
     log_level: str = variable(
-        "AIM_LOG_LEVEL", "`debug`, `info`, `warning` or `error`; anything else means the default", default="info"
+        "AIM_LOG_LEVEL",
+        "`debug`, `info`, `warning` or `error`; anything else means the default, with a warning",
+        default="info",
     )
     termination_log: Path = variable(
         "AIM_TERMINATION_LOG", "file for the last sentence", parse=path, default=Path("/dev/termination-log")
@@ -125,51 +131,19 @@ class JobSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HubSettings:
-    """The Hugging Face Hub."""
-
-    endpoint: str = variable("HF_ENDPOINT", "address of the Hub", default="https://huggingface.co")
-    token: str = variable(
-        "HF_TOKEN HUGGING_FACE_HUB_TOKEN",
-        "token for private and gated repositories",
-        parse=header_value,
-        default="",
-        secret=True,
-    )
-    token_path: Path | None = variable("HF_TOKEN_PATH", "file with the token, where HF_TOKEN is unset", parse=path)
-    home: Path = variable("HF_HOME", "scratch folder of the Xet client", parse=path, default=Path("/tmp/.hf"))  # noqa: S108
-
-    @classmethod
-    def from_environment(cls, environ: Mapping[str, str], problems: list[str]) -> Self:
-        """Read an environment, and the file with the token where that is how it is given."""
-        settings = read(cls, environ, problems)
-        if settings.token or settings.token_path is None:
-            return settings
-        try:
-            token = header_value(settings.token_path.read_text(encoding="utf-8").strip())
-        except FileNotFoundError:
-            return settings  # as the Hub's own tools take it: nobody has logged in
-        except (OSError, ValueError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it holds no token"
-            problems.append(f"HF_TOKEN_PATH: {settings.token_path} cannot be read: {why}")
-            return settings
-        return replace(settings, token=token)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class WebSettings:
     """Plain HTTP(S) sources, and trust for every client."""
 
-    token: str = variable(
-        "AIM_HTTP_TOKEN", "bearer token for http(s) sources", parse=header_value, default="", secret=True
-    )
+    token: str = variable("AIM_HTTP_TOKEN", "bearer token for http(s) sources", parse=token, default="", secret=True)
     headers: dict[str, str] | None = variable(
         "AIM_HTTP_HEADERS", "JSON object of headers for http(s) sources", parse=header_map, secret=True
     )
     netrc: Path | None = variable(
         "NETRC", "file with passwords for http(s) sources", parse=path, default_text="`~/.netrc`"
     )
-    ca_bundle: Path | None = variable("AIM_CA_BUNDLE", "PEM file with CAs to trust besides the system's", parse=path)
+    ca_bundle: Path | None = variable(
+        "AIM_CA_BUNDLE REQUESTS_CA_BUNDLE CURL_CA_BUNDLE", "PEM file with CAs to trust besides the system's", parse=path
+    )
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], problems: list[str]) -> Self:

@@ -4,39 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
-from downloader.config import (
-    ClusterSettings,
-    DebugSettings,
-    HubSettings,
-    JobSettings,
-    KServeSettings,
-    S3Settings,
-    WebSettings,
-)
-from downloader.config.adapters import AdapterReapSettings, AdapterStageSettings, AdapterSyncSettings
+from downloader.config.oddities import SECTIONS
 from downloader.config.variables import documented
 
-SECTIONS: tuple[type[Any], ...] = (
-    JobSettings,
-    HubSettings,
-    WebSettings,
-    S3Settings,
-    KServeSettings,
-    ClusterSettings,
-    AdapterStageSettings,
-    AdapterReapSettings,
-    AdapterSyncSettings,
-    DebugSettings,
-)
 HEAD = """# Environment
 
 Generated from `downloader/config/` by `make docs`. Variables are read once at the start; an empty value counts as
 unset. Everything malformed is named in one message, and the exit status is then 78.
 
-Proxies are read from `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` (upper or lower case; `NO_PROXY` may
-name networks such as `10.0.0.0/8`). The Kubernetes API is never asked through a proxy.
+A name that begins with `AIM_` and is not on this page gets a warning with the name that is nearest to it.
 """
 
 

@@ -12,8 +12,18 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from downloader.artifact import shown_url
-from downloader.config.variables import Malformed, count, documented, flag, path, read, variable, with_files
+from downloader.config.addresses import EXAMPLE, web_endpoint
+from downloader.config.variables import (
+    Malformed,
+    count,
+    documented,
+    flag,
+    path,
+    read,
+    shown_value,
+    variable,
+    with_files,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, MutableMapping
@@ -266,9 +276,11 @@ class S3Settings:
 def _contradictions(settings: S3Settings) -> Iterator[str]:
     name = "AWS_ENDPOINT_URL" if settings.endpoint else "S3_ENDPOINT"
     if settings.url and not _usable(settings.url):
-        yield f"{name}: {shown_url(settings.url)!r} is not an address such as https://host:port"
+        yield f"{name}: {shown_value(settings.endpoint or settings.endpoint_host)} is not {EXAMPLE}"
     elif settings.no_ssl and settings.url and settings.url.startswith("https://"):
         yield f"{name} says https:// and S3_NO_SSL says true: remove one of them"
+    if settings.sts_endpoint and not _usable(settings.sts_endpoint):
+        yield f"AWS_ENDPOINT_URL_STS: {shown_value(settings.sts_endpoint)} is not {EXAMPLE}"
     key, secret = settings.access_key_id, settings.secret_access_key
     if settings.requested_authentication is Authentication.STATIC:
         if not key or not secret or NOBODY in (key, secret):
@@ -303,13 +315,8 @@ def unset_empty(environ: MutableMapping[str, str]) -> None:
 
 
 def _usable(url: str) -> bool:
+    """Tell whether this is the address of a service. None of S3's takes a login in it: keys say who asks."""
     try:
-        parts = urlsplit(url)
-        return (
-            parts.scheme in ("http", "https")
-            and bool(parts.hostname)
-            and parts.port != 0
-            and not (parts.username or parts.password or parts.query or parts.fragment)
-        )
-    except ValueError:
+        return not web_endpoint(url).authorization
+    except Malformed:
         return False

@@ -21,6 +21,8 @@ LONGEST = 1e9
 """Seconds, thirty years: timers cannot wait much longer."""
 MOST_DIGITS = 19
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+TOKEN = re.compile(r"[\x21-\x7e]+")
+BEARER = re.compile(r"bearer(?:\s+|$)", re.IGNORECASE)
 HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 
 
@@ -66,9 +68,13 @@ def read(settings: type[S], environ: Mapping[str, str], problems: list[str]) -> 
         try:
             values[name] = facts.parse(text)
         except Malformed as error:
-            shown = "its value" if facts.secret else repr(text[:80])
-            problems.append(f"{key}: {shown} is not {error}")
+            problems.append(f"{key}: {shown_value(text, secret=facts.secret)} is not {error}")
     return settings(**values)
+
+
+def shown_value(text: str, *, secret: bool = False) -> str:
+    """Return a value as a message may quote it: what has an `@` may be an address with a password, however misspelt."""
+    return "its value" if secret or "@" in text else repr(text[:80])
 
 
 def with_files(environ: Mapping[str, str], names: list[str], warnings: list[str]) -> dict[str, str]:
@@ -162,11 +168,14 @@ def path(text: str) -> Path:
     return Path(text)
 
 
-def header_value(text: str) -> str:
-    """Parse what is sent in an HTTP header, such as a token."""
-    if not HEADER_VALUE.fullmatch(text):
-        raise Malformed("fit for an HTTP header: only plain ASCII without line breaks is")
-    return text
+def token(text: str) -> str:
+    """Parse a token, without what is often pasted around it: quotes, and the word `Bearer`."""
+    unquoted = text.strip().strip("\"'").strip()
+    scheme = BEARER.match(unquoted)
+    bare = unquoted[scheme.end() :].strip("\"'") if scheme else unquoted
+    if not TOKEN.fullmatch(bare):
+        raise Malformed("a token: that is one word of plain ASCII")
+    return bare
 
 
 def header_map(text: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ Sources are imported where they are made, so that a run pays only for the librar
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -33,7 +34,8 @@ class Scheme:
 def _hub(uri: str, settings: Settings, web: Web) -> Source:
     from downloader.sources.huggingface import HubSource
 
-    return HubSource(uri, web, endpoint=settings.hub.endpoint, token=settings.hub.token)
+    hub = settings.hub
+    return HubSource(uri, web, endpoint=hub.endpoint.url, token=hub.token, login=hub.endpoint.authorization)
 
 
 def _s3(uri: str, settings: Settings, web: Web) -> Source:
@@ -67,15 +69,24 @@ SCHEMES = {
 }
 
 
+def _hidden(character: str) -> bool:
+    """Tell whether a character means nothing in a name: all but those that can be seen, and spaces of any width."""
+    return not character.isprintable() and unicodedata.category(character) != "Zs"
+
+
+def canonical(uri: str) -> str:
+    """Return a URI with its scheme in lower case: that is the one part that means the same either way."""
+    scheme, separator, rest = uri.partition("://")
+    return scheme.lower() + separator + rest
+
+
 def scheme_of(uri: str) -> Scheme:
     """Return the scheme of a URI. Raises UsageError for one that is not known."""
     name, separator, _ = uri.partition("://")
     known = ", ".join(f"{name}://" for name in SCHEMES)
-    if not uri.isprintable() or " " in uri:
-        raise UsageError(
-            f"{shown_url(uri)[:120]!r} is not an artifact URI",
-            hint="it has a space or a character that cannot be shown",
-        )
+    if any(map(_hidden, uri)) or uri != uri.strip():
+        hint = "it has a character that cannot be shown, or begins or ends with a space"
+        raise UsageError(f"{shown_url(uri)[:120]!r} is not an artifact URI", hint=hint)
     if not separator:
         raise UsageError(f"{shown_url(uri)[:120]!r} is not an artifact URI", hint=f"it begins with one of {known}")
     if name not in SCHEMES:

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from huggingface_hub import HfApi, constants, hf_hub_url, set_client_factory
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
@@ -24,7 +24,7 @@ from downloader.errors import (
 )
 from downloader.sources import XetAccess
 from downloader.sources.hub_answers import HubAnswers
-from downloader.sources.names import Names
+from downloader.sources.names import CONTROL, NOT_NAMES, Names
 from downloader.sources.versions import version_of
 from downloader.wire import RangeRequest, Refusal
 
@@ -68,28 +68,42 @@ class HubAddress:
         """Raise UsageError for anything else."""
         match = GRAMMAR.fullmatch(uri)
         names = match.group("repository").split("/") if match else []
-        folder = ((match and match.group("folder")) or "").strip("/")
-        hostile = any(part in ("", ".", "..") for part in folder.split("/")) and folder
+        folder = _decoded((match and match.group("folder")) or "")
+        folder = folder and folder.strip("/")
+        revision = _decoded((match and match.group("revision")) or "main")
+        hostile = _is_hostile(revision) or (folder != "" and _is_hostile(folder))
         if match is None or hostile or not all(PART.fullmatch(name) and ".." not in name for name in names):
             raise UsageError(
                 f"{uri!r} does not name a repository on the Hub",
                 hint="write hf://org/name, hf://org/name@revision or hf://org/name/sub/path",
             )
-        revision = (match.group("revision") or "main").replace("%2F", "/").replace("%2f", "/")
         kind = (match.group("kind") or "models").removesuffix("s")
-        return cls(kind, match.group("repository"), revision, folder)
+        return cls(kind, match.group("repository"), revision or "", folder or "")
+
+
+def _decoded(text: str) -> str | None:
+    """Return a part of a URI without its percent-encoding, as in any URI; None for what is no text then."""
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        return None
+
+
+def _is_hostile(path: str | None) -> bool:
+    return path is None or not NOT_NAMES.isdisjoint(path.split("/")) or CONTROL.search(path) is not None
 
 
 class HubSource:
     """A repository at one commit."""
 
-    def __init__(self, uri: str, web: Web, *, endpoint: str, token: str) -> None:
+    def __init__(self, uri: str, web: Web, *, endpoint: str, token: str, login: str = "") -> None:
+        """Ask `endpoint` with the `token`, or with a `login`, which is the value of an Authorization header."""
         self._uri = uri
         self._address = HubAddress.parse(uri)
         self._web = web
         self._endpoint = endpoint.rstrip("/")
-        self._token = token
-        self._headers = {"authorization": f"Bearer {token}"} if token else {}
+        authorization = login or (f"Bearer {token}" if token else "")
+        self._headers = {"authorization": authorization} if authorization else {}
         self._answers = HubAnswers(self._address.repository, self._address.revision, with_token=bool(token))
         self._commit = ""
         self._root = ""
@@ -157,7 +171,7 @@ class HubSource:
         # Else the library asks the Hub for a list of agents first, keeps it in HF_HOME, and stumbles over odd ones.
         constants.HF_HUB_DISABLE_TELEMETRY = True
         set_client_factory(lambda: self._web.library_client(MAX_PAGE, MAX_LISTING, MAX_PAGES))
-        return HfApi(endpoint=self._endpoint, token=self._token or False, library_name=LIBRARY)
+        return HfApi(endpoint=self._endpoint, token=False, library_name=LIBRARY, headers=self._headers)
 
     def _pinned(self, api: HfApi) -> str:
         self._commit = self._commit or self._resolve(api)

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from downloader.config import Settings
-from downloader.config.page import SECTIONS
+from downloader.config.oddities import SECTIONS
 from downloader.config.variables import documented
 from tests.command import PATIENCE, content, environment, model, run
 from tests.servers.s3 import fill_bucket, new_bucket

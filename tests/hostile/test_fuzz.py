@@ -72,7 +72,7 @@ def mostly(usual: object, *others: st.SearchStrategy[object]) -> st.SearchStrate
 
 @pytest.fixture(scope="module")
 def plane() -> Iterator[Web]:
-    web = Web(CONTEXT, Proxies({}), user_agent="tests", timeouts=Timeouts(AT_LAST, AT_LAST))
+    web = Web(CONTEXT, Proxies(), user_agent="tests", timeouts=Timeouts(AT_LAST, AT_LAST))
     yield web
     web.close()
 
@@ -119,7 +119,7 @@ def test_no_environment_breaks_anything(environ: Mapping[str, str]) -> None:
             uri = "s3://bucket/model" if with_s3 else "https://127.0.0.1/model"
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(assembly, "Trust", trusting)
-                make_source(uri, found, make_web(uri, found, environ, Meter()))
+                make_source(uri, found, make_web(uri, found, Meter()))
         except ConfigurationError as error:
             told(error)
 
@@ -271,7 +271,7 @@ def answers(draw: st.DrawFn) -> bytes:
 @example(b"HTTP/1.1 302 x\r\nLocation: http://[::1\r\n\r\n", OK)
 @example(b"HTTP/1.1 302 x\r\nLocation: \r\nSet-Cookie: \xc2\x80\r\n\r\n", OK)
 def test_no_answer_of_a_web_server_breaks_anything(first: bytes, then: bytes) -> None:
-    web = Web(CONTEXT, Proxies({}), user_agent="tests", timeouts=Timeouts(connect=0.5, read=0.1))
+    web = Web(CONTEXT, Proxies(), user_agent="tests", timeouts=Timeouts(connect=0.5, read=0.1))
     with Raw([first, then]) as server:
         source = make_source(server.url, Settings(), web)
         manifest = listed(source)

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import botocore.session
 import pytest
 
+from downloader.config.proxies import ProxySettings
 from downloader.config.s3 import S3Settings
+from downloader.config.variables import read
 from downloader.sources.s3 import S3Source
 from downloader.wire import Web
 from downloader.wire.connection import Timeouts
@@ -43,7 +45,7 @@ def strict_s3(request: pytest.FixtureRequest) -> S3Server:
 @pytest.fixture(scope="session")
 def plain_web() -> Iterator[Web]:
     """The HTTP plane that sources share: reading the trusted certificates takes longer than most tests."""
-    web = Web(Trust(), Proxies({}), user_agent="tests", timeouts=TIMEOUTS)
+    web = Web(Trust(), Proxies(), user_agent="tests", timeouts=TIMEOUTS)
     yield web
     web.close()
 
@@ -66,7 +68,7 @@ def s3_source(
         if settings.verify and not settings.trusted and "HTTP_PROXY" not in environ:
             return S3Source(uri, settings, plain_web)
         tls = Trust(settings.trusted, verify=settings.verify)
-        webs.append(Web(tls, Proxies(environ), user_agent="tests", timeouts=TIMEOUTS))
+        webs.append(Web(tls, Proxies(read(ProxySettings, environ, problems)), user_agent="tests", timeouts=TIMEOUTS))
         return S3Source(uri, settings, webs[-1])
 
     yield make

@@ -79,7 +79,7 @@ def fragile(request: pytest.FixtureRequest, servers: Servers) -> Iterator[Place]
 @pytest.fixture
 def plane(tls: Trust) -> Iterator[Web]:
     """A plane without any connection yet."""
-    web = Web(tls, Proxies({}), user_agent="tests", timeouts=Timeouts(AT_LAST, read=2 * AT_LAST))
+    web = Web(tls, Proxies(), user_agent="tests", timeouts=Timeouts(AT_LAST, read=2 * AT_LAST))
     yield web
     web.close()
 

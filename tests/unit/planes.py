@@ -29,7 +29,7 @@ def answer(*headers: bytes, body: bytes = CONTENT, status: bytes = b"200 OK") ->
 @contextmanager
 def plane_of(tls: Trust, *, connect: float = AT_LAST, read: float = AT_LAST) -> Iterator[Web]:
     """Make an HTTP plane with these timeouts, in seconds."""
-    web = Web(tls, Proxies({}), user_agent="tests", timeouts=Timeouts(connect, read))
+    web = Web(tls, Proxies(), user_agent="tests", timeouts=Timeouts(connect, read))
     yield web
     web.close()
 

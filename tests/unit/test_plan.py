@@ -12,7 +12,7 @@ from downloader.config import Settings
 from downloader.engine.plan import in_force
 from downloader.errors import UsageError
 from downloader.meter import Meter
-from downloader.sources.catalog import SCHEMES, scheme_of
+from downloader.sources.catalog import SCHEMES, canonical, scheme_of
 from downloader.sources.simulated import SimulatedSource
 from downloader.transports.catalog import TRANSPORTS, Workshop
 from downloader.transports.shape import Shape
@@ -75,30 +75,51 @@ def test_each_transport_can_be_made(protocol: Protocol, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", SCHEMES)
 def test_each_scheme_makes_a_source(name: str) -> None:
-    web = Web(Trust(verify=False), Proxies({}), user_agent="tests")
+    web = Web(Trust(verify=False), Proxies(), user_agent="tests")
     source = scheme_of(EXAMPLES[name]).make(EXAMPLES[name], Settings(), web)
     assert callable(source.manifest)
     source.close()
     web.close()
 
 
-@pytest.mark.parametrize("uri", ["", "hf:", "model", "://x", "gs://bucket/x", "HF://a/b"])
+@pytest.mark.parametrize("uri", ["", "hf:", "model", "://x", "gs://bucket/x"])
 def test_anything_else_is_no_artifact(uri: str) -> None:
     with pytest.raises(UsageError) as caught:
         scheme_of(uri)
     assert "hf://" in caught.value.hint
 
 
-@pytest.mark.parametrize("uri", ["hf://a b", "hf://a\nb", "s3://bucket/\x1b[31m"])
-def test_a_uri_with_spaces_or_worse_is_told_so(uri: str) -> None:
+@pytest.mark.parametrize(
+    ("uri", "hint"),
+    [
+        ("hf://a/b\nc", "a character that cannot be shown"),
+        ("s3://bucket/\x1b[31m", "a character that cannot be shown"),
+        ("hf://a/b\u200b", "a character that cannot be shown"),
+        (" hf://a/b", "begins or ends with a space"),
+        ("hf://a/b ", "begins or ends with a space"),
+    ],
+)
+def test_a_uri_with_what_is_no_part_of_any_name_is_told_so(uri: str, hint: str) -> None:
     with pytest.raises(UsageError) as caught:
         scheme_of(uri)
-    assert "a space or a character" in caught.value.hint
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize("uri", ["hf://org/model/Text Encoder", "s3://bucket/a b", "http://host/\u6a21\u578b\u3000A"])
+def test_a_name_may_have_spaces_of_any_width(uri: str) -> None:
+    assert scheme_of(uri)
+
+
+@pytest.mark.parametrize("uri", ["HF://Org/Model", "S3://Bucket/Key", "HTTPS://Host/File"])
+def test_a_scheme_means_the_same_in_any_case_and_nothing_else_does(uri: str) -> None:
+    scheme, _, rest = uri.partition("://")
+    assert canonical(uri) == f"{scheme.lower()}://{rest}"
+    assert scheme_of(canonical(uri))
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_scheme_with_nothing_behind_it_is_told_what_is_missing(scheme: str) -> None:
-    uri, web = f"{scheme}://", Web(Trust(), Proxies({}), user_agent="tests")
+    uri, web = f"{scheme}://", Web(Trust(), Proxies(), user_agent="tests")
     with pytest.raises(UsageError, match=r"names? (no|a)") as caught:
         scheme_of(uri).make(uri, Settings(), web)
     assert "write " in caught.value.hint

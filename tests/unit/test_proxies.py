@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from downloader.artifact import Span
+from downloader.config.addresses import proxy_endpoint
+from downloader.config.proxies import ProxySettings
+from downloader.config.variables import Malformed, read
 from downloader.errors import ConfigurationError, SourceUnavailable
 from downloader.wire import RangeRequest, Refusal, Web
 from downloader.wire.connection import Timeouts
@@ -44,6 +47,10 @@ EXCEPTIONS = [
     ("example.com:8443", "example.com", 8443, True),
     ("example.com:8443", "example.com", 443, False),
     (" a.test , b.test,, ", "b.test", 443, True),
+    ("10.0.0.0/8 .svc minio.local", "minio.local", 9000, True),
+    ("10.0.0.0/8 .svc minio.local", "store.svc", 9000, True),
+    ("a.test\tb.test\nc.test", "c.test", 443, True),
+    ("a.test b.test", "test", 443, False),
     ("", "a.test", 443, False),
     (",", "a.test", 443, False),
     (".", "a.test.", 443, False),
@@ -68,17 +75,25 @@ EXCEPTIONS = [
 ]
 
 
+def proxies_of(environ: Mapping[str, str]) -> Proxies:
+    """Return the proxies of an environment that is in order."""
+    problems: list[str] = []
+    settings = read(ProxySettings, environ, problems)
+    assert problems == []
+    return Proxies(settings)
+
+
 @pytest.mark.parametrize(("exceptions", "host", "port", "direct"), EXCEPTIONS)
 def test_no_proxy_names_hosts_domains_ports_and_networks(
     exceptions: str, host: str, port: int, *, direct: bool
 ) -> None:
-    proxies = Proxies({"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": exceptions})
+    proxies = proxies_of({"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": exceptions})
     assert (proxies.choose("https", host, port) is None) is direct
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.9.10", "::1", "[::1]"])
 def test_loopback_is_always_direct(host: str) -> None:
-    assert Proxies({"ALL_PROXY": "proxy:3128"}).choose("http", host, 80) is None
+    assert proxies_of({"ALL_PROXY": "proxy:3128"}).choose("http", host, 80) is None
 
 
 @pytest.mark.parametrize(
@@ -96,7 +111,7 @@ def test_loopback_is_always_direct(host: str) -> None:
 def test_each_scheme_has_its_variable_and_a_common_one(
     environ: Mapping[str, str], http: str | None, https: str | None
 ) -> None:
-    chosen = [Proxies(environ).choose(scheme, "host.test", 1) for scheme in ("http", "https")]
+    chosen = [proxies_of(environ).choose(scheme, "host.test", 1) for scheme in ("http", "https")]
     assert [proxy and proxy.host for proxy in chosen] == [http, https]
 
 
@@ -112,21 +127,37 @@ def test_each_scheme_has_its_variable_and_a_common_one(
     ],
 )
 def test_a_proxy_is_an_address_with_or_without_a_password(text: str, proxy: Proxy) -> None:
-    assert Proxy.parse(text) == proxy
+    assert proxies_of({"HTTPS_PROXY": text}).choose("https", "host.test", 1) == proxy
+
+
+@pytest.mark.parametrize("text", ["http://", "http://proxy:port", "http://proxy:99999", "http://[fd00", "http://a b"])
+def test_what_is_no_address_is_no_proxy_and_shows_no_password(text: str) -> None:
+    problems: list[str] = []
+    read(ProxySettings, {"HTTPS_PROXY": text.replace("://", "://me:sesame@", 1)}, problems)
+    assert "HTTPS_PROXY" in problems[0]
+    assert "sesame" not in problems[0]
+    with pytest.raises(Malformed):
+        proxy_endpoint(text)
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["https://proxy:1", "socks5://proxy:1", "http://", "http://proxy:port", "http://proxy:99999", "http://[fd00"],
+    ("name", "kind"), [("HTTPS_PROXY", "https"), ("all_proxy", "socks5h"), ("ALL_PROXY", "socks5")]
 )
-def test_other_proxies_are_refused_without_showing_a_password(text: str) -> None:
-    with pytest.raises(ConfigurationError, match="check HTTP_PROXY") as caught:
-        Proxies({"HTTPS_PROXY": text.replace("://", "://me:sesame@", 1)})
+def test_a_proxy_of_another_kind_is_refused_where_one_is_needed_and_nowhere_else(name: str, kind: str) -> None:
+    proxies = proxies_of({name: f"{kind}://me:sesame@proxy:1", "NO_PROXY": "near.test"})
+    assert proxies.choose("https", "near.test", 443) is None
+    assert proxies.choose("http", "127.0.0.1", 80) is None
+    with pytest.raises(ConfigurationError, match=rf"{name.upper()} .*{kind}://") as caught:
+        proxies.choose("https", "far.test", 443)
     assert "sesame" not in str(caught.value)
 
 
 def test_a_password_does_not_show_when_a_proxy_is_printed() -> None:
-    assert "bWU6" not in repr(Proxy.parse("http://me:word@proxy:1"))
+    endpoint = proxy_endpoint("http://me:word@proxy:1")
+    assert endpoint.secrets == ("word", "Basic bWU6d29yZA==")
+    for printed in (repr(endpoint), str(endpoint), repr(Proxy.of("HTTP_PROXY", endpoint))):
+        assert "word" not in printed
+        assert "bWU6" not in printed
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +171,7 @@ def through(tls: Trust) -> Iterator[Callable[..., Web]]:
     webs: list[Web] = []
 
     def make(url: str, **more: str) -> Web:
-        proxies = Proxies({"HTTP_PROXY": url, "HTTPS_PROXY": url, **more})
+        proxies = proxies_of({"HTTP_PROXY": url, "HTTPS_PROXY": url, **more})
         webs.append(Web(tls, proxies, user_agent="tests", timeouts=Timeouts(AT_LAST, AT_LAST)))
         return webs[-1]
 

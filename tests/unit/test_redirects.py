@@ -34,7 +34,7 @@ def tls(authority: Authority) -> Trust:
 
 @pytest.fixture
 def plane(tls: Trust) -> Iterator[Web]:
-    web = Web(tls, Proxies({}), user_agent="tests", timeouts=Timeouts(AT_LAST, AT_LAST))
+    web = Web(tls, Proxies(), user_agent="tests", timeouts=Timeouts(AT_LAST, AT_LAST))
     yield web
     web.close()
 
@@ -304,7 +304,7 @@ def test_only_passing_trouble_of_small_answers_is_raised(
 
 def test_an_answer_that_does_not_come_is_silence(tls: Trust, home: BrokenWeb) -> None:
     home.faults.add(Silence())
-    web = Web(tls, Proxies({}), user_agent="tests", timeouts=Timeouts(AT_LAST, read=0.1))
+    web = Web(tls, Proxies(), user_agent="tests", timeouts=Timeouts(AT_LAST, read=0.1))
     with pytest.raises(SourceUnavailable, match="silent"):
         web.fetch(home.url("file.bin"))
     web.close()

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from downloader.artifact import Protocol
 from downloader.config import Settings
 from downloader.config.adapters import rank
+from downloader.config.hub import hide_from_library
 from downloader.config.job import bandwidth, patience, protocols
-from downloader.config.page import SECTIONS, page
+from downloader.config.oddities import SECTIONS, known_names, oddities
+from downloader.config.page import page
 from downloader.config.variables import (
     Malformed,
     count,
@@ -23,7 +25,6 @@ from downloader.config.variables import (
     duration,
     flag,
     header_map,
-    header_value,
     items,
     path,
     present,
@@ -31,6 +32,7 @@ from downloader.config.variables import (
     seconds,
     string_list,
     string_map,
+    token,
     variable,
 )
 from downloader.errors import ConfigurationError
@@ -74,7 +76,10 @@ XET, HF_TRANSFER, HTTP = Protocol.XET, Protocol.HF_TRANSFER, Protocol.HTTP
         (string_map, "{}", {}),
         (string_list, '["a", "b"]', ("a", "b")),
         (header_map, '{"X-Api-Key": "a b", "x_y.z": ""}', {"X-Api-Key": "a b", "x_y.z": ""}),
-        (header_value, "hf_Abc123", "hf_Abc123"),
+        *(
+            (token, text, "hf_Abc123")
+            for text in ("hf_Abc123", '"hf_Abc123"', "'hf_Abc123'\n", "Bearer hf_Abc123", '"bearer  hf_Abc123"')
+        ),
     ],
 )
 def test_a_value_means(parse: Callable[[str], Any], text: str, value: object) -> None:
@@ -96,7 +101,7 @@ def test_a_value_means(parse: Callable[[str], Any], text: str, value: object) ->
             (header_map, text)
             for text in ("[]", '{"a b": "c"}', '{"": "c"}', '{"a": "b\\nc"}', '{"a": "ü"}', '{"ä": "b"}')
         ),
-        *((header_value, text) for text in ("two\nlines", "smart “quotes”", "null\0")),
+        *((token, text) for text in ("two\nlines", "“smart”", "null\0", "two words", '""', "Bearer ")),
         (path, "a\0b"),
     ],
 )
@@ -185,6 +190,7 @@ def test_every_problem_is_told_at_once() -> None:
         ("hf_of_the_file", {"HF_TOKEN": " "}, "hf_of_the_file"),
         ("\n", {}, ""),
         (None, {}, ""),
+        ('"hf_quoted"', {}, "hf_quoted"),
     ],
 )
 def test_the_hubs_token_may_be_in_a_file(
@@ -202,6 +208,127 @@ def test_a_file_that_holds_no_token_is_a_problem_that_does_not_show_it(tmp_path:
     with pytest.raises(ConfigurationError, match="HF_TOKEN_PATH") as caught:
         Settings.from_environment({"HF_TOKEN_PATH": str(tmp_path / "token")}, with_s3=False)
     assert "lines" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("places", "environ"),
+    [
+        ("hf/token", {"HF_HOME": "{}/hf"}),
+        ("cache/huggingface/token", {"XDG_CACHE_HOME": "{}/cache", "HOME": "{}"}),
+        (".cache/huggingface/token", {"HOME": "{}"}),
+    ],
+)
+def test_the_token_that_a_login_has_left_is_found(tmp_path: Path, places: str, environ: dict[str, str]) -> None:
+    place = tmp_path / places
+    environ = {name: text.format(tmp_path) for name, text in environ.items()}
+    lacking = Settings.from_environment(environ, with_s3=False).hub
+    assert (lacking.token, lacking.token_places, lacking.warnings) == ("", ("HF_TOKEN", str(place)), ())
+    place.parent.mkdir(parents=True)
+    place.write_text("hf_of_the_login\n")
+    assert Settings.from_environment(environ, with_s3=False).hub.token == "hf_of_the_login"
+    given = Settings.from_environment({**environ, "HF_TOKEN": "hf_given"}, with_s3=False).hub
+    assert given.token == "hf_given"
+
+
+def test_a_token_file_that_is_named_but_missing_is_told(tmp_path: Path) -> None:
+    place = tmp_path / "token"
+    hub = Settings.from_environment({"HF_TOKEN_PATH": str(place)}, with_s3=False).hub
+    assert hub.warnings == (f"HF_TOKEN_PATH names {place}, which is missing, so there is no token",)
+    assert hub.token_places == ("HF_TOKEN", str(place))
+
+
+@pytest.mark.parametrize("left", [b"two words", b"\xff", None])
+def test_what_a_login_has_left_is_no_reason_to_fail(tmp_path: Path, left: bytes | None) -> None:
+    place = tmp_path / "token"
+    place.mkdir() if left is None else place.write_bytes(left)
+    hub = Settings.from_environment({"HF_HOME": str(tmp_path)}, with_s3=False).hub
+    assert hub.token == ""
+    assert [str(place) in warning for warning in hub.warnings] == [True]
+
+
+@pytest.mark.parametrize(
+    ("environ", "offline", "without_xet"),
+    [
+        ({}, False, False),
+        ({"HF_HUB_OFFLINE": "1"}, True, False),
+        ({"TRANSFORMERS_OFFLINE": "yes"}, True, False),
+        ({"HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "ON"}, False, True),
+    ],
+)
+def test_the_hubs_own_switches_are_read(environ: dict[str, str], *, offline: bool, without_xet: bool) -> None:
+    hub = Settings.from_environment(environ, with_s3=False).hub
+    assert (hub.offline, hub.disable_xet) == (offline, without_xet)
+
+
+@pytest.mark.parametrize(
+    ("text", "url", "authorization"),
+    [
+        ("https://hub.test", "https://hub.test", ""),
+        (" HTTPS://Hub.test:8443/repository/hf/ ", "https://hub.test:8443/repository/hf", ""),
+        ("http://[fd00::1]:80", "http://[fd00::1]:80", ""),
+        ("http://key:s%40me@hub.test/hf", "http://hub.test/hf", "Basic a2V5OnNAbWU="),
+        ("http://key@hub.test", "http://hub.test", "Basic a2V5Og=="),
+    ],
+)
+def test_the_hubs_address_is_parsed_with_its_login_apart(text: str, url: str, authorization: str) -> None:
+    endpoint = Settings.from_environment({"HF_ENDPOINT": text}, with_s3=False).hub.endpoint
+    assert (endpoint.url, endpoint.authorization) == (url, authorization)
+
+
+MISSPELT = [
+    "key:sesame@hub.test",
+    "https:/key:sesame@hub.test",
+    "http//key:sesame@hub.test",
+    "http://key:ses/sesame@hub.test",
+    "http://key:sesame@hub.test:port",
+    "http://key:sesame@hub test",
+    "http://key:sesame@",
+    "ftp://key:sesame@hub.test",
+    "http://key:sesame@hub.test?a=b",
+]
+
+
+@pytest.mark.parametrize("name", ["HF_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_STS", "S3_ENDPOINT"])
+@pytest.mark.parametrize("text", MISSPELT)
+def test_an_address_that_is_misspelt_is_refused_at_the_start_without_its_password(name: str, text: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"^{name}: its value is not an address such as") as caught:
+        Settings.from_environment({name: text}, with_s3=True)
+    assert "sesame" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["HF_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_STS"])
+@pytest.mark.parametrize("text", ["http://", "http://a:0", "http://a\\b", "http://a#b", "gopher://a"])
+def test_what_is_no_address_is_quoted_where_it_can_hold_no_password(name: str, text: str) -> None:
+    with pytest.raises(ConfigurationError, match=name) as caught:
+        Settings.from_environment({name: text}, with_s3=True)
+    assert repr(text) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        ({"AIM_BANDWITH": "1M"}, "AIM_BANDWITH is not known here: is AIM_BANDWIDTH meant?"),
+        ({"AIM_S3_MAX_WORKER": "4"}, "is AIM_S3_MAX_WORKERS meant?"),
+        ({"AIM_S3_ADDRESSING_STYLE_FILES": "/x"}, "is AIM_S3_ADDRESSING_STYLE_FILE meant?"),
+        ({"AIM_PROFILE_ID": "x"}, "AIM_PROFILE_ID is not known here: it is for another program, or misspelt"),
+        ({"AIM_LOG_LEVEL": "verbose"}, "AIM_LOG_LEVEL: 'verbose' is none of debug, info, warning, error"),
+    ],
+)
+def test_a_setting_that_does_nothing_is_told(environ: dict[str, str], words: str) -> None:
+    (warning,) = Settings.from_environment(environ, with_s3=False).warnings
+    assert words in warning
+
+
+def test_no_name_that_the_operator_or_this_page_knows_is_odd() -> None:
+    environ = {name: "1" for name in known_names() if name.startswith("AIM_")}
+    assert len(environ) > 40
+    assert list(oddities({**environ, "AIM_LOG_LEVEL": "Debug", "AIM_TYPO": " ", "MY_AIM": "x"})) == []
+
+
+def test_the_library_of_the_hub_is_shown_none_of_its_variables() -> None:
+    environ = {"HF_ENDPOINT": "x", "HUGGING_FACE_HUB_TOKEN": "x", "TRANSFORMERS_OFFLINE": "1", "HOME": "/"}
+    hide_from_library(environ)
+    assert environ == {"HOME": "/"}
 
 
 def test_an_empty_environment_is_a_good_one() -> None:

@@ -42,7 +42,7 @@ def servers(authority: Authority, other: Authority) -> Iterator[list[BrokenWeb]]
 
 
 def answer(tls: Trust, url: str) -> bytes:
-    web = Web(tls, Proxies({}), user_agent="tests", timeouts=Timeouts(AT_LAST, AT_LAST))
+    web = Web(tls, Proxies(), user_agent="tests", timeouts=Timeouts(AT_LAST, AT_LAST))
     try:
         return web.fetch(url).body
     finally:

@@ -1,0 +1,97 @@
+"""How the Hugging Face Hub is reached: its address, the switches of its own tools, and where they keep the token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from downloader.config.addresses import Endpoint, web_endpoint
+from downloader.config.variables import flag, path, read, token, variable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, MutableMapping
+    from typing import Self
+
+HUB = "https://huggingface.co"
+TOKENS = "HF_TOKEN HUGGING_FACE_HUB_TOKEN"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubSettings:
+    """The Hugging Face Hub."""
+
+    endpoint: Endpoint = variable(
+        "HF_ENDPOINT",
+        "address of the Hub, a mirror or a repository manager; `user:password@` in it is sent in place of the token",
+        parse=web_endpoint,
+        default=Endpoint.parse(HUB),
+    )
+    token: str = variable(TOKENS, "token for private and gated repositories", parse=token, default="", secret=True)
+    token_path: Path | None = variable(
+        "HF_TOKEN_PATH",
+        "file with the token, where HF_TOKEN is unset",
+        parse=path,
+        default_text="`$HF_HOME/token`, which `hf auth login` writes; without HF_HOME `~/.cache/huggingface/token`",
+    )
+    home: Path = variable("HF_HOME", "scratch folder of the Xet client", parse=path, default=Path("/tmp/.hf"))  # noqa: S108
+    offline: bool = variable(
+        "HF_HUB_OFFLINE TRANSFORMERS_OFFLINE",
+        "true: nothing is asked; a volume that is finished already is a success, anything else a failure",
+        parse=flag,
+        default=False,
+    )
+    disable_xet: bool = variable(
+        "HF_HUB_DISABLE_XET", "true: XET is left out of the protocols", parse=flag, default=False
+    )
+    token_places: tuple[str, ...] = ("HF_TOKEN",)
+    """Where a token was looked for, for whoever lacks one: variables and files."""
+    warnings: tuple[str, ...] = field(default=())
+    """What the environment says that is odd but no obstacle, for the log."""
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str], problems: list[str]) -> Self:
+        """Read an environment, and the file with the token where that is how it is given."""
+        settings = read(cls, environ, problems)
+        warnings: list[str] = []
+        if not settings.token:
+            place = settings.token_path or _login_file(environ)
+            if place is not None:
+                found = _token_of(place, problems if settings.token_path else warnings)
+                settings = replace(settings, token=found or "", token_places=("HF_TOKEN", str(place)))
+                if found is None and settings.token_path:
+                    warnings.append(f"HF_TOKEN_PATH names {place}, which is missing, so there is no token")
+        if settings.token and settings.endpoint.authorization:
+            warnings.append("HF_ENDPOINT has a login in it, which is sent in place of the token")
+        return replace(settings, warnings=tuple(warnings))
+
+
+def _login_file(environ: Mapping[str, str]) -> Path | None:
+    """Return where the Hub's own command keeps the token of whoever has logged in; None without a home."""
+    for name, below in (("HF_HOME", ""), ("XDG_CACHE_HOME", "huggingface"), ("HOME", ".cache/huggingface")):
+        base = environ.get(name, "").strip()
+        if base and "\0" not in base:
+            return Path(base, below, "token")
+    return None
+
+
+def _token_of(place: Path, problems: list[str]) -> str | None:
+    """Return the token in a file, "" if it holds none, None if there is no file; other trouble adds to `problems`."""
+    try:
+        text = place.read_text(encoding="utf-8").strip()
+        return token(text) if text else ""
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        why = (error.strerror or "it is out of order") if isinstance(error, OSError) else "it holds no token"
+        problems.append(f"{place}, where HF_TOKEN_PATH or a login keeps the token, cannot be read: {why}")
+        return ""
+
+
+def hide_from_library(environ: MutableMapping[str, str]) -> None:
+    """Remove the Hub's variables: its library reads them at import, unparsed, and does not start with odd numbers.
+
+    For the environment of the process, after the settings have been read.
+    """
+    for name in [name for name in environ if name.startswith(("HF_", "HUGGING", "TRANSFORMERS_"))]:
+        del environ[name]

@@ -1,0 +1,49 @@
+"""The proxies of the environment, by the names that every tool reads."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from downloader.config.addresses import Endpoint, proxy_endpoint
+from downloader.config.variables import variable
+
+BETWEEN = re.compile(r"[\s,]+")
+
+
+def exceptions(text: str) -> tuple[str, ...]:
+    """Parse NO_PROXY: commas or blanks between the names, as curl takes it."""
+    return tuple(item.lower() for item in BETWEEN.split(text) if item)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxySettings:
+    """Proxies, upper or lower case. The Kubernetes API is never asked through one."""
+
+    http: Endpoint | None = variable(
+        "http_proxy HTTP_PROXY", "proxy for http:// addresses", parse=proxy_endpoint, secret=True
+    )
+    https: Endpoint | None = variable(
+        "https_proxy HTTPS_PROXY", "proxy for https:// addresses", parse=proxy_endpoint, secret=True
+    )
+    fallback: Endpoint | None = variable(
+        "all_proxy ALL_PROXY", "proxy for those that have none of their own", parse=proxy_endpoint, secret=True
+    )
+    exceptions: tuple[str, ...] = variable(
+        "no_proxy NO_PROXY",
+        "hosts, domains and networks (`10.0.0.0/8`) that need none, with commas or blanks between them",
+        parse=exceptions,
+        default=(),
+    )
+
+    def named_for(self, scheme: str) -> tuple[str, Endpoint] | None:
+        """Return the proxy for a scheme, and the variable that names it; None for a direct connection."""
+        own = {"http": self.http, "https": self.https}.get(scheme)
+        if own is not None:
+            return f"{scheme.upper()}_PROXY", own
+        return ("ALL_PROXY", self.fallback) if self.fallback is not None and scheme in ("http", "https") else None
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What the redactor has to know."""
+        return tuple(secret for one in (self.http, self.https, self.fallback) if one for secret in one.secrets)
