@@ -13,13 +13,21 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile, Span, shown_url
-from downloader.errors import ConfigurationError, ConnectionBroken, ProtocolFailed, SourceNotFound, UsageError
+from downloader.errors import (
+    ConfigurationError,
+    ConnectionBroken,
+    ProtocolFailed,
+    SourceChanged,
+    SourceNotFound,
+    UsageError,
+)
 from downloader.sources.answers import meaning
 from downloader.sources.digest_fields import LENGTHS, published
 from downloader.sources.names import check_names
 from downloader.sources.versions import version_of
+from downloader.sources.web_probe import HINT, OK, WebProbe
 from downloader.volume.checksums import MARKER, parse
-from downloader.wire import RangeRequest, Refusal, content_length, total_length
+from downloader.wire import RangeRequest, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,10 +41,8 @@ FRAGMENT = re.compile(r"(sha256|sha512|sha1|md5)[=:]([0-9a-fA-F]+)")
 HEAD_WORKERS = 2
 PORTION = 256
 """Files whose sizes one of them asks for, many ahead: that is quicker than more threads. Trouble ends it."""
-HINT = "give credentials with AIM_HTTP_TOKEN, AIM_HTTP_HEADERS or ~/.netrc"
 MAX_CHECKSUMS = 64 << 20
 """Bytes of a list: each of its files takes a request of its own, so that a longer one leads nowhere."""
-OK, PARTIAL, UNSATISFIABLE = 200, 206, 416
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +109,7 @@ class HttpSource:
         self._address = HttpAddress.parse(uri)
         self._web = web
         self._headers = _credentials(self._address, headers, netrc_file)
+        self._probe = WebProbe(web, self._headers)
         self._probed: dict[tuple[str, str], RemoteFile] = {}
         """What was learned of a folder's files, by path and digest, before passing trouble made us list it again."""
         self._listed: tuple[str, bytes] | None = None
@@ -121,8 +128,8 @@ class HttpSource:
             manifest = self._folder()
             self._probed.clear()
             return manifest
-        reply = self._web.fetch(self._address.url, method="HEAD", headers=self._headers, limit=0)
-        file = self._read(reply, self._address.url, self._address.name, self._address.digest)
+        reply, size = self._probe.describe(self._address.url, self._address.digest)
+        file = self._read(reply, size, self._address.url, self._address.name, self._address.digest)
         check_names([file.path], self._uri)
         return Manifest(self._uri, (file,), single=True)
 
@@ -130,6 +137,9 @@ class HttpSource:
         """Start reading a span."""
         try:
             return self._web.open(self._request(file, span))
+        except SourceChanged:
+            self._probe.doubt(file.locator)
+            raise
         except Refusal as refusal:
             raise meaning(refusal, shown_url(file.locator), hint=HINT) from refusal
 
@@ -176,19 +186,13 @@ class HttpSource:
 
     def _probe_all(self, listed: Sequence[tuple[str, str]]) -> None:
         urls = [self._address.below(path) for path, _ in listed]
-        for (path, sha256), url, reply in zip(listed, urls, self._web.heads(urls, self._headers), strict=True):
-            self._probed[path, sha256] = self._read(reply, url, path, Digest(Algorithm.SHA256, sha256))
+        digests = [Digest(Algorithm.SHA256, sha256) for _, sha256 in listed]
+        described = self._probe.describe_all(urls, digests)
+        for (path, sha256), url, digest, (reply, size) in zip(listed, urls, digests, described, strict=True):
+            self._probed[path, sha256] = self._read(reply, size, url, path, digest)
 
-    def _read(self, reply: Reply, url: str, path: str, digest: Digest | None) -> RemoteFile:
-        """Return what the answer to a HEAD, or to a GET for the first byte, tells; of digests only if none is known."""
-        size = _length(reply)
-        if size is None:
-            reply = self._web.fetch(url, headers=self._headers, public_headers={"range": "bytes=0-0"}, limit=0)
-            size = _length(reply)
-        if reply.status not in (OK, PARTIAL) and size is None:
-            raise meaning(Refusal(reply.status, reply.url, reply.headers, b""), shown_url(url), hint=HINT)
-        if size is None:
-            raise ProtocolFailed(f"{shown_url(url)} does not tell how many bytes the file has")
+    def _read(self, reply: Reply, size: int, url: str, path: str, digest: Digest | None) -> RemoteFile:
+        """Return what an answer tells of a file; of digests only if none is known."""
         tag, modified = reply.headers.get("etag"), reply.headers.get("last-modified")
         validator = tag or (f"modified:{modified}" if modified else None)
         if not self._address.folder:
@@ -208,18 +212,6 @@ def _require_end(reply: Reply) -> None:
         f"{where} is sent without its length, so nobody can tell whether it is complete",
         hint="let the server send Content-Length, or chunks",
     )
-
-
-def _length(reply: Reply) -> int | None:
-    """Return the size of the file that an answer speaks of; None if it does not tell."""
-    if reply.status == PARTIAL:
-        return total_length(reply.headers)
-    if reply.status == UNSATISFIABLE:
-        # What has no bytes has no first one.
-        return 0 if total_length(reply.headers) == 0 else None
-    if reply.status != OK or reply.headers.get("content-encoding", "identity") not in ("", "identity"):
-        return None
-    return content_length(reply.headers)
 
 
 def proposed_name(reply: Reply) -> str | None:

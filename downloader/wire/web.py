@@ -83,8 +83,11 @@ class Web:
         self._announced = Announced()
         self._lock = threading.Lock()
 
-    def heads(self, urls: Sequence[str], headers: Mapping[str, str]) -> Iterator[Reply]:
-        """Ask for the heads of these answers, for many of them ahead. Yields and raises what `fetch` does, in order."""
+    def heads(self, urls: Sequence[str], headers: Mapping[str, str]) -> Iterator[Reply | SourceUnavailable]:
+        """Ask for the heads of these answers, for many of them ahead. Yields what `fetch` returns, or passing trouble.
+
+        Raises what else `fetch` raises.
+        """
         requests = self._requests("HEAD", map(address, urls), {**headers, **UNPACKED})
         waiting: deque[Request] = deque()
         try:
@@ -94,7 +97,13 @@ class Web:
                         waiting.extend(islice(requests, HEADS_AHEAD - len(waiting)))
                     self.transport.announce(list(waiting))
                 ready = waiting.popleft() if waiting else None
-                yield self.fetch(url, method="HEAD", headers=headers, limit=0, ready=ready)
+                try:
+                    found: Reply | SourceUnavailable = self.fetch(
+                        url, method="HEAD", headers=headers, limit=0, ready=ready
+                    )
+                except SourceUnavailable as error:
+                    found = error
+                yield found
         finally:
             self.transport.announce([])
 

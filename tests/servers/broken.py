@@ -121,6 +121,16 @@ class NoLength(Fault):
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimLength(Fault):
+    """Content-Length tells so many bytes, None for none at all: for HEAD, where no body shows the truth."""
+
+    claimed: int | None
+
+    def prepare(self, exchange: Exchange) -> None:
+        exchange.declared = self.claimed
+
+
+@dataclass(frozen=True, slots=True)
 class Endless(Fault):
     """After the body come zeros, until the client has had enough."""
 

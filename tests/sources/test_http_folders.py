@@ -97,7 +97,7 @@ def test_a_long_list_is_given_up_at_the_first_trouble_and_not_begun_anew(own_web
     for path, content in files.items():
         own_web.put(f"m/{path}", content)
     own_web.put("m/SHA256SUMS", sums(files))
-    own_web.faults.add(Answer(500), path="/m/0100")
+    own_web.faults.add(Answer(500), path="/m/0100", times=2)  # HEAD, and the GET that is asked then
     source = HttpSource(own_web.url("m/"), plain_web, {})
     with pytest.raises(SourceUnavailable):
         source.manifest()

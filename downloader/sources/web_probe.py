@@ -1,0 +1,95 @@
+"""What a web server says of a file before it is read: by HEAD where that will do, else by GET, whose word counts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from downloader.artifact import shown_url
+from downloader.errors import ProtocolFailed, SourceUnavailable, Throttled
+from downloader.integrity import Hasher
+from downloader.sources.answers import meaning
+from downloader.wire import Refusal, content_length, total_length
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from downloader.artifact import Digest
+    from downloader.wire import Reply, Web
+
+OK, PARTIAL, UNSATISFIABLE = 200, 206, 416
+FIRST_BYTE = {"range": "bytes=0-0"}
+HINT = "give credentials with AIM_HTTP_TOKEN, AIM_HTTP_HEADERS or ~/.netrc"
+
+
+class WebProbe:
+    """Asks for sizes and validators. For many threads.
+
+    Many servers answer HEAD by other code than GET: they refuse it, fail, or say that a file is empty.
+    """
+
+    def __init__(self, web: Web, headers: Mapping[str, str]) -> None:
+        self._web = web
+        self._headers = headers
+        self._doubted: set[str] = set()
+
+    def doubt(self, url: str) -> None:
+        """Ask with GET from now on: what was said of this file did not agree with what came."""
+        self._doubted.add(url)
+
+    def is_doubted(self, url: str) -> bool:
+        """Tell whether what the server said of this file was wrong before."""
+        return url in self._doubted
+
+    def describe(self, url: str, digest: Digest | None) -> tuple[Reply, int]:
+        """Return the answer that tells the most of a file, without its body, and the file's size in bytes."""
+        head: Reply | SourceUnavailable | None = None
+        if url not in self._doubted:
+            try:
+                head = self._web.fetch(url, method="HEAD", headers=self._headers, limit=0)
+            except SourceUnavailable as error:
+                head = error
+        return self._judge(url, digest, head)
+
+    def describe_all(self, urls: Sequence[str], digests: Sequence[Digest]) -> Iterator[tuple[Reply, int]]:
+        """Do that for many files, asking for many of them ahead."""
+        heads = self._web.heads(urls, self._headers)
+        for url, digest, head in zip(urls, digests, heads, strict=True):
+            yield self._judge(url, digest, head)
+
+    def _judge(self, url: str, digest: Digest | None, head: Reply | SourceUnavailable | None) -> tuple[Reply, int]:
+        if isinstance(head, Throttled) and head.retry_after is not None:
+            raise head
+        if head is not None and not isinstance(head, SourceUnavailable) and url not in self._doubted:
+            size = _told_size(head)
+            # Nothing is read of an empty file, so a wrong zero would never be noticed.
+            if size or (size == 0 and digest is not None and _is_of_nothing(digest)):
+                return head, size
+        return self._ask_for_a_byte(url)
+
+    def _ask_for_a_byte(self, url: str) -> tuple[Reply, int]:
+        reply = self._web.fetch(url, headers=self._headers, public_headers=FIRST_BYTE, limit=0)
+        size = _told_size(reply)
+        if reply.status == UNSATISFIABLE and size is None:
+            reply = self._web.fetch(url, headers=self._headers, limit=0)
+            size = _told_size(reply)
+        if reply.status not in (OK, PARTIAL) and size is None:
+            raise meaning(Refusal(reply.status, reply.url, reply.headers, b""), shown_url(url), hint=HINT)
+        if size is None:
+            raise ProtocolFailed(f"{shown_url(url)} does not tell how many bytes the file has")
+        return reply, size
+
+
+def _told_size(reply: Reply) -> int | None:
+    """Return the size of the file that an answer speaks of; None if it does not tell."""
+    if reply.status == PARTIAL:
+        return total_length(reply.headers)
+    if reply.status == UNSATISFIABLE:
+        # What has no bytes has no first one.
+        return 0 if total_length(reply.headers) == 0 else None
+    if reply.status != OK or reply.headers.get("content-encoding", "identity") not in ("", "identity"):
+        return None
+    return content_length(reply.headers)
+
+
+def _is_of_nothing(digest: Digest) -> bool:
+    return Hasher(0, (digest,)).results().get(digest.algorithm) == digest.value

@@ -1,0 +1,112 @@
+"""HEAD and GET that contradict each other: what GET says counts, and HEAD alone makes no file empty."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from downloader.errors import SourceNotFound, SourceUnavailable, Throttled
+from downloader.sources.http import HttpSource
+from tests.command import model, run
+from tests.servers.broken import ClaimLength
+from tests.servers.faults import FOREVER, Answer, HangUp, too_many_requests
+from tests.sources.reading import read, whole
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from downloader.wire import Web
+    from tests.servers.broken import BrokenWeb
+    from tests.servers.faults import Fault
+
+CONTENT = b"0123456789" * 1000
+NOTHING = hashlib.sha256(b"").hexdigest()
+LYING = {
+    "that the file is empty": ClaimLength(0),
+    "no length": ClaimLength(None),
+    "another length": ClaimLength(len(CONTENT) + 7),
+    "that the server has an inner error": Answer(500),
+    "that a gateway is wrong": Answer(502),
+    "that the server is overloaded": Answer(503),
+    "nothing and hangs up": HangUp(),
+    "nothing and resets the connection": HangUp(reset=True),
+}
+
+
+@pytest.mark.parametrize("digest", [False, True], ids=["", "with a digest"])
+@pytest.mark.parametrize("sentence", LYING)
+def test_a_file_comes_whole_though_head_says(
+    own_web: BrokenWeb, tmp_path: Path, sentence: str, *, digest: bool
+) -> None:
+    url = own_web.put("model.bin", CONTENT)
+    own_web.faults.add(LYING[sentence], method="HEAD", times=FOREVER)
+    uri = f"{url}#sha256={hashlib.sha256(CONTENT).hexdigest()}" if digest else url
+    result = run("download", uri, tmp_path)
+    assert result.status == 0, result.stderr
+    assert model(tmp_path) == {"model.bin": CONTENT}
+
+
+@pytest.mark.parametrize("sentence", LYING)
+def test_a_folder_comes_whole_though_head_says_of_a_file(own_web: BrokenWeb, tmp_path: Path, sentence: str) -> None:
+    files = {"a.bin": CONTENT, "b.bin": CONTENT[:7], "empty": b""}
+    for path, content in files.items():
+        own_web.put(f"m/{path}", content)
+    sums = "".join(f"{hashlib.sha256(content).hexdigest()}  {path}\n" for path, content in files.items())
+    own_web.put("m/SHA256SUMS", sums.encode())
+    own_web.faults.add(LYING[sentence], method="HEAD", path="/m/a.bin", times=FOREVER)
+    result = run("download", own_web.url("m/"), tmp_path)
+    assert result.status == 0, result.stderr
+    assert model(tmp_path) == files
+
+
+def test_an_empty_file_costs_a_get_and_one_whose_digest_is_that_of_nothing_does_not(
+    own_web: BrokenWeb, plain_web: Web
+) -> None:
+    url = own_web.put("empty", b"")
+    own_web.put("m/empty", b"")
+    own_web.put("m/.artifact.sha256", f"{NOTHING}  empty\n".encode())
+    assert whole(HttpSource(url, plain_web, {})) == {"empty": b""}
+    assert len(own_web.log.records(method="GET")) >= 1
+    own_web.log.clear()
+    assert whole(HttpSource(f"{url}#sha256={NOTHING}", plain_web, {})) == {"empty": b""}
+    assert whole(HttpSource(own_web.url("m/"), plain_web, {})) == {"empty": b""}
+    assert [record.request.path for record in own_web.log.records(method="GET")] == ["/m/.artifact.sha256"]
+
+
+def test_a_file_with_bytes_costs_one_head(own_web: BrokenWeb, plain_web: Web) -> None:
+    url = own_web.put("model.bin", CONTENT)
+    HttpSource(url, plain_web, {}).manifest()
+    assert [record.request.method for record in own_web.log.records()] == ["HEAD"]
+
+
+def test_where_get_fails_too_its_reason_counts(own_web: BrokenWeb, plain_web: Web) -> None:
+    url = own_web.put("model.bin", CONTENT)
+    own_web.faults.add(Answer(500), method="HEAD", times=FOREVER)
+    own_web.faults.add(Answer(404), method="GET")
+    with pytest.raises(SourceNotFound):
+        HttpSource(url, plain_web, {}).manifest()
+    own_web.faults.add(Answer(502), method="GET", times=FOREVER)
+    with pytest.raises(SourceUnavailable, match="502"):
+        HttpSource(url, plain_web, {}).manifest()
+
+
+def test_a_pause_that_is_asked_for_is_not_passed_over(own_web: BrokenWeb, plain_web: Web) -> None:
+    url = own_web.put("model.bin", CONTENT)
+    own_web.faults.add(too_many_requests("7"), method="HEAD", times=FOREVER)
+    with pytest.raises(Throttled):
+        HttpSource(url, plain_web, {}).manifest()
+    assert own_web.log.records(method="GET") == []
+
+
+def test_an_empty_file_whose_first_byte_is_refused_without_a_word_is_asked_for_whole(
+    own_web: BrokenWeb, plain_web: Web
+) -> None:
+    fault: Fault = Answer(416)
+    url = own_web.put("empty", b"")
+    own_web.faults.add(fault, method="GET")
+    source = HttpSource(url, plain_web, {})
+    (file,) = source.manifest().files
+    assert file.size == 0
+    assert not read(source, file)
