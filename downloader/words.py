@@ -42,6 +42,8 @@ def one_line(text: str, limit: int | None = None) -> str:
     At most `limit` characters, an ellipsis being the last one where something was cut off.
     """
     text = text.strip()
+    if limit is not None:
+        text = text[: limit + 1]  # an escape takes ten times the room of what it stands for
     if not text.isprintable():
         text = "".join(_visible(character) for character in text)
     if limit is not None and len(text) > limit:

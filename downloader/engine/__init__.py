@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
 from downloader.artifact import Phase
@@ -11,11 +12,12 @@ from downloader.engine.landing import VolumeLanding
 from downloader.engine.plan import Outcome, Plan
 from downloader.errors import DownloadError, SourceChanged, Verdict, VolumeError
 from downloader.integrity import SIZE_ONLY, Judge
+from downloader.limits import processors
 from downloader.volume import State
 from downloader.words import bytes_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from downloader.artifact import Manifest, Protocol, RemoteFile
@@ -29,6 +31,8 @@ __all__ = ["Engine", "Outcome", "Plan"]
 T = TypeVar("T")
 MAX_RELISTINGS = 2
 """How often a source may change under us before that is the user's problem."""
+MOST_HASHED_AT_ONCE = 8
+"""Files on the volume: more than that, and a disk that turns has to look for each."""
 
 log = logging.getLogger(__name__)
 
@@ -156,8 +160,7 @@ class Engine:
             self._meter.enter(Phase.CHECKING, f"checking {len(unproved)} files that are on the volume already")
         missing = survey.having(State.PARTIAL, State.MISSING)
         needed = survey.needed_bytes
-        for holding in unproved:
-            proved = self._volume.check(holding, lambda _: self._cancellation.check())
+        for holding, proved in zip(unproved, self._check(unproved), strict=True):
             if proved is None:
                 missing.append(holding)
                 needed += holding.file.size
@@ -167,6 +170,15 @@ class Engine:
         if missing:
             self._volume.require_space(needed, len(missing))
         return outcome, [holding.file for holding in missing]
+
+    def _check(self, unproved: Sequence[Holding]) -> Iterator[Holding | None]:
+        """Hash what is on the volume, several files at once: after a kill that may be most of the artifact."""
+
+        def check(holding: Holding) -> Holding | None:
+            return self._volume.check(holding, lambda _: self._cancellation.check())
+
+        with ThreadPoolExecutor(min(processors(), MOST_HASHED_AT_ONCE), thread_name_prefix="check") as pool:
+            yield from pool.map(check, unproved)
 
     def _keep(self, holding: Holding, outcome: Outcome) -> None:
         self._plan.demand_proof(holding.file, holding.proof)

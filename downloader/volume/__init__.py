@@ -20,7 +20,7 @@ from downloader.volume.batch import Batch
 from downloader.volume.commit import Committer
 from downloader.volume.disk import Disk
 from downloader.volume.lease import WORK, boot_clock
-from downloader.volume.ledger import Ledger
+from downloader.volume.ledger import Entry, Ledger
 from downloader.volume.partial import Partial
 from downloader.volume.seal import Sealed, find_sealed
 from downloader.volume.space import require_space
@@ -173,12 +173,13 @@ class Volume:
         """
         session = self._held()
         try:
-            entry = adopt(self._files, holding.file, holding.sha256, progress)
+            sha256, proof = adopt(self._files, holding.file, holding.sha256, progress)
         except (VolumeError, IntegrityError) as error:
             _log.info("%s is there but will be fetched again: %s", holding.file.path, error)
             return None
-        session.ledger.add([entry])
-        return replace(holding, state=State.PROVED, sha256=entry.sha256, proof=entry.proof)
+        file = holding.file
+        session.ledger.add([(Entry(file.path, file.size, sha256, file.identity), proof)])
+        return replace(holding, state=State.PROVED, sha256=sha256, proof=proof)
 
     def partial(self, file: RemoteFile) -> Partial:
         """Return the file's partial, with whatever an earlier run left of it. The caller commits or closes it."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Self
 from downloader.artifact import Algorithm
 from downloader.errors import IntegrityError
 from downloader.integrity import SIZE_ONLY, hash_file, judge
-from downloader.volume.ledger import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,8 +54,10 @@ class Reading:
         self._files.sync(self._handle)
 
 
-def adopt(files: FileOperations, file: RemoteFile, expected: str | None, progress: Callable[[int], None]) -> Entry:
-    """Hash a file and return its entry for the ledger; `expected` is its sha256 if that is known.
+def adopt(
+    files: FileOperations, file: RemoteFile, expected: str | None, progress: Callable[[int], None]
+) -> tuple[str, str]:
+    """Hash a file and return its sha256 and what proved it; `expected` is its sha256 if that is known.
 
     Raises IntegrityError if it is another file or nothing can prove it, VolumeError if it cannot be read.
     """
@@ -72,5 +73,4 @@ def adopt(files: FileOperations, file: RemoteFile, expected: str | None, progres
         if not reading.is_unchanged() or reading.found.size != file.size:
             raise IntegrityError(f"{file.path} was written to while it was read")
         files.sync_folder(file.path.rpartition("/")[0])
-        found = reading.found
-        return Entry(file.path, found.size, sha256, file.identity, found.mtime_ns, found.inode, proof)
+        return sha256, proof

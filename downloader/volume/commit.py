@@ -34,11 +34,12 @@ class _Ticket:
         self.sha256 = sha256
         self.proof = proof
         self.error: DownloadError | None = None
-        self.entry: Entry | None = None
 
-    def seal(self) -> None:
-        file, found = self.partial.file, self.partial.seal()
-        self.entry = Entry(file.path, found.size, self.sha256, file.identity, found.mtime_ns, found.inode, self.proof)
+    @property
+    def entry(self) -> Entry:
+        """What the ledger is to say of it."""
+        file = self.partial.file
+        return Entry(file.path, file.size, self.sha256, file.identity)
 
 
 class Committer:
@@ -82,14 +83,14 @@ class Committer:
     def _work(self, batch: list[_Ticket]) -> None:
         """Do what can be done: what one ticket fails of stays with it, what goes wrong for all of them is raised."""
         self._sync_together([ticket.partial for ticket in batch])
-        _each(batch, _Ticket.seal)
+        _each(batch, lambda ticket: ticket.partial.seal())
         self._prepare()
         changed: set[str] = set()
         _each(batch, lambda ticket: self._rename(ticket.partial, changed))
         for folder in sorted(changed, reverse=True):  # what is inside before what it is in
             self._files.sync_folder(folder)
         finished = [ticket for ticket in batch if ticket.error is None]
-        self._ledger.add(ticket.entry for ticket in finished if ticket.entry is not None)
+        self._ledger.add((ticket.entry, ticket.proof) for ticket in finished)
         _each(finished, lambda ticket: ticket.partial.committed())
 
     def _sync_together(self, partials: list[Partial]) -> None:

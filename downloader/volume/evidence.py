@@ -1,4 +1,8 @@
-"""What the volume itself knows of its files: the checksums of a finished run and the ledger of an unfinished one."""
+"""What the volume itself knows of its files: the checksums of a finished run and the ledger of an unfinished one.
+
+Only the checksums of a finished artifact spare a run the hashing: a rerun is a look. All that lies in `.downloading` is
+work under way, which anybody who shares the volume may have put there; it spares fetching, and what it says is hashed.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,6 @@ import logging
 from typing import TYPE_CHECKING
 
 from downloader.errors import IntegrityError
-from downloader.integrity import UNKNOWN
 from downloader.volume.checksums import LARGEST, MARKER, Checksums, fingerprint, parse, sha256_of
 from downloader.volume.files import InTheWay, Kind, NotThere
 from downloader.volume.lease import WORK
@@ -25,15 +28,18 @@ _log = logging.getLogger(__name__)
 class Evidence:
     """Believes a file by its metadata, or names the digest that hashing it must give.
 
-    A file that the checksums list counts as unchanged if it was last changed no later than they were written.
+    A file that the checksums of a finished run list counts as unchanged if it was last changed no later than they were
+    written.
     """
 
     def __init__(self, files: FileOperations, manifest: Manifest) -> None:
-        self._ledger = read_ledger(files)
+        self._ledger = read_ledger(files, (file.path for file in manifest.files))
         self.marker = read_checksums(files, MARKER)
         """The checksum file of a finished run, with its time; None while there is none that can be read."""
-        previous = self.marker or read_checksums(files, PREVIOUS)
-        self._checksums, self._written = previous or (Checksums({}), 0)
+        listed = self.marker or read_checksums(files, PREVIOUS)
+        self._checksums = listed[0] if listed else Checksums({})
+        self._written = self.marker[1] if self.marker else None
+        """When the checksums were written, if they are those of a finished run."""
         self.same_artifact = self._checksums.covers(manifest) and (
             self._checksums.fingerprint == fingerprint(manifest, self._checksums.files)
         )
@@ -47,21 +53,16 @@ class Evidence:
 
     def known(self, file: RemoteFile, found: Stat) -> tuple[str, str] | None:
         """Return sha256 and proof of a file that need not be hashed; None if nothing vouches for it."""
-        if found.kind is not Kind.FILE or found.size != file.size:
+        if self._written is None or found.kind is not Kind.FILE or found.size != file.size:
             return None
         listed = self._listed(file)
-        if listed and found.mtime_ns <= self._written:
-            return listed, self._checksums.proof_of(file.path)
-        entry = self._ledger.get(file.path)
-        if entry is None or not entry.fits(found):
+        if listed is None or found.mtime_ns > self._written:
             return None
-        if entry.identity != file.identity and entry.sha256 != self._wanted(file):
-            return None
-        return entry.sha256, entry.proof or UNKNOWN
+        return listed, self._checksums.proof_of(file.path)
 
     def expected(self, file: RemoteFile) -> str | None:
         """Return the sha256 that the file has if it is right; None if only its other digests can tell."""
-        return self._wanted(file) or self._listed(file)
+        return self._wanted(file) or self._listed(file) or self._committed(file)
 
     def _wanted(self, file: RemoteFile) -> str | None:
         return sha256_of(file) or self._published.get(file.path)
@@ -70,6 +71,11 @@ class Evidence:
         """Return what the checksums say of the very content that the manifest has under this path."""
         listed, wanted = self._checksums.files.get(file.path), self._wanted(file)
         return listed if (listed == wanted if wanted else self.same_artifact) else None
+
+    def _committed(self, file: RemoteFile) -> str | None:
+        """Return the sha256 with which a file came of which its source publishes nothing at all."""
+        entry = self._ledger.get(file.path)
+        return entry.sha256 if entry and entry.identity == file.identity and not file.digests else None
 
 
 def parse_own(manifest: Manifest) -> Checksums | None:

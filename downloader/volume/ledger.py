@@ -1,7 +1,8 @@
-"""The ledger: files that a run has given their final names to, so that the next run need not hash them again.
+"""The ledger: files that a run has given their final names to, for the run that follows a killed one.
 
-A line is believed only while the file is the very same one: same size, time of change and inode. It is written after
-the name is durable, and not synced itself: losing lines costs hashing, nothing else.
+Whoever can write to the volume can write it, so it spares that run fetching and never hashing. What it is needed for
+are files of which the source publishes no digest: their bytes are known again by the sha256 that they had when they
+came. It is written after a name is durable, and not synced itself: losing lines costs bytes that are fetched again.
 """
 
 from __future__ import annotations
@@ -9,14 +10,14 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
-from downloader.volume.files import InTheWay, Kind, NotThere
+from downloader.volume.files import InTheWay, NotThere
 from downloader.volume.lease import WORK
 from downloader.volume.lines import Appender, encode, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from downloader.volume.files import FileOperations, Stat
+    from downloader.volume.files import FileOperations
 
 LEDGER = f"{WORK}/ledger"
 _LARGEST = 1 << 30
@@ -30,34 +31,34 @@ class Entry(NamedTuple):
     sha256: str
     identity: str
     """The content name of the `RemoteFile` that it is."""
-    mtime_ns: int
-    inode: int
-    proof: str = ""
-    """What its source had published that its bytes agreed with; empty if nobody said."""
-
-    def fits(self, found: Stat) -> bool:
-        """Tell whether what is there is still that file."""
-        facts = (Kind.FILE, self.size, self.mtime_ns, self.inode)
-        return facts == (found.kind, found.size, found.mtime_ns, found.inode)
 
 
-def read_ledger(files: FileOperations) -> dict[str, Entry]:
-    """Return the newest entry of each path."""
+def read_ledger(files: FileOperations, paths: Iterable[str]) -> dict[str, Entry]:
+    """Return the newest entry of each of these paths and of the folders above them, however many others there are."""
     try:
         handle = files.open(LEDGER)
     except (NotThere, InTheWay):
         return {}
     entries: dict[str, Entry] = {}
+    wanted = _with_folders(paths)
     try:
         if files.handle_stat(handle).size > _LARGEST:
             return {}
         for line in read(files, handle):
             match line:
-                case ["file", str(path), int(size), str(sha256), str(identity), int(mtime_ns), int(inode), str(proof)]:
-                    entries[path] = Entry(path, size, sha256, identity, mtime_ns, inode, proof)
+                case ["file", str(path), int(size), str(sha256), str(identity), *_] if path in wanted:
+                    entries[path] = Entry(path, size, sha256, identity)
     finally:
         files.close(handle)
     return entries
+
+
+def _with_folders(paths: Iterable[str]) -> set[str]:
+    found = set(paths)
+    folders = found
+    while folders := {folder for path in folders if (folder := path.rpartition("/")[0])} - found:
+        found |= folders
+    return found
 
 
 class Ledger:
@@ -70,12 +71,12 @@ class Ledger:
         self._lock = threading.Lock()
         self._appender: Appender | None = None
 
-    def add(self, entries: Iterable[Entry]) -> None:
-        """Record files whose names are durable."""
+    def add(self, entries: Iterable[tuple[Entry, str]]) -> None:
+        """Record files whose names are durable, each with its proof."""
         entries = list(entries)
-        lines = b"".join(encode("file", *entry) for entry in entries)
+        lines = b"".join(encode("file", *entry) for entry, _ in entries)
         with self._lock:
-            self.proofs.update((entry.path, entry.proof) for entry in entries)
+            self.proofs.update((entry.path, proof) for entry, proof in entries)
             if self._appender is None:
                 self._appender = Appender(self._files, LEDGER)
             self._appender.append(lines)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from downloader.artifact import RemoteFile, Span
     from downloader.volume.batch import Batch
-    from downloader.volume.files import FileOperations, Stat
+    from downloader.volume.files import FileOperations
 
 _ALIGNMENT = 4096
 _FORGET_EVERY = 32 << 20
@@ -180,8 +180,8 @@ class Partial:
         """Take note that everything was synced since `wants_sync`. For the committer."""
         self._unsynced = False
 
-    def seal(self) -> Stat:
-        """Sync everything and describe the file that is about to get its final name. For the committer."""
+    def seal(self) -> None:
+        """Sync everything: the file is about to get its final name. For the committer."""
         missing = self.missing()
         if missing:
             raise InternalError(f"{self.file.path}: {missing[0]} were never completed")
@@ -191,7 +191,6 @@ class Partial:
                 raise InternalError(f"{self.file.path}: a partial was to get its name after it was closed")
             if self._unsynced or self._broken:
                 self._sync()
-            return self._files.handle_stat(self._handle)
 
     def committed(self) -> None:
         """Close and tidy up after the file has got its final name. For the committer."""

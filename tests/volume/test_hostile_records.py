@@ -6,7 +6,9 @@ Bytes that are no record at all are tried in test_journal.py and test_checksums.
 from __future__ import annotations
 
 import json
+import os
 import tempfile
+import tracemalloc
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +19,10 @@ from hypothesis import strategies as st
 
 from downloader.artifact import Span
 from downloader.errors import DownloadError
-from downloader.volume import Volume
+from downloader.volume import State, Volume
 from downloader.volume.checksums import MARKER
 from downloader.volume.disk import Disk
+from downloader.volume.evidence import PREVIOUS
 from downloader.volume.lease import parse
 from downloader.volume.ledger import LEDGER, read_ledger
 from downloader.volume.lines import decode, encode, read
@@ -84,6 +87,57 @@ def test_no_ledger_misleads_a_run(lines: list[list[Any]]) -> None:
         (target / ".downloading").mkdir()
         (target / LEDGER).write_bytes(b"".join(map(proved, lines)))
         brought(target)
+
+
+@pytest.mark.parametrize("published", [True, False], ids=["with sha256", "without digests"])
+def test_a_ledger_does_not_vouch_for_planted_bytes(published: bool) -> None:  # noqa: FBT001
+    """Somebody else's, on a shared volume: everything that it has to say of the files can be found out."""
+    manifest = manifest_of(FILES, published=published)
+    with place() as target:
+        (target / ".downloading").mkdir()
+        (target / "folder").mkdir()
+        for file in manifest.files:
+            path = target / file.path
+            path.write_bytes(b"E" * file.size)
+            found = path.stat()
+            facts = (sha256(FILES[file.path]), file.identity, found.st_mtime_ns, found.st_ino, "sha256")
+            with (target / LEDGER).open("ab") as ledger:
+                ledger.write(proved(["file", file.path, file.size, *facts]))
+        with Volume(target) as volume:
+            assert not volume.survey(manifest).having(State.PROVED)
+            assert download(volume, FILES, manifest=manifest) == sum(map(len, FILES.values()))
+        assert model(target) == FILES
+
+
+def test_the_list_of_an_interrupted_run_does_not_vouch_for_planted_bytes() -> None:
+    with place() as target:
+        with Volume(target) as volume:
+            download(volume, FILES)
+        (target / ".downloading").mkdir()
+        (target / MARKER).rename(target / PREVIOUS)
+        for file in MANIFEST.files:
+            before = (target / file.path).stat()
+            (target / file.path).write_bytes(b"E" * file.size)
+            os.utime(target / file.path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        with Volume(target) as volume:
+            assert not volume.survey(MANIFEST).having(State.PROVED)
+            assert download(volume, FILES) == sum(map(len, FILES.values()))
+        assert model(target) == FILES
+
+
+def test_a_long_ledger_of_others_takes_no_more_memory_than_the_artifact() -> None:
+    with place() as target:
+        (target / ".downloading").mkdir()
+        lines = (proved(["file", f"p{number}", 1, "0" * 64, "1" * 32]) for number in range(100_000))
+        (target / LEDGER).write_bytes(b"".join([*lines, proved(["file", "config.json", 2, "a", "b"])]))
+        disk = Disk(target)
+        tracemalloc.start()
+        try:
+            assert list(read_ledger(disk, FILES)) == ["config.json"]
+            assert tracemalloc.get_traced_memory()[1] < 4 << 20
+        finally:
+            tracemalloc.stop()
+            disk.close_all()
 
 
 @SLOW
@@ -185,4 +239,4 @@ def test_a_ledger_without_an_end_of_a_line_is_passed_over(tmp_path: Path) -> Non
         file.truncate(300 << 20)
         file.seek(0, 2)
         file.write(b"\n" + proved(entry))
-    assert list(read_ledger(Disk(tmp_path))) == ["a"]
+    assert list(read_ledger(Disk(tmp_path), ["a"])) == ["a"]

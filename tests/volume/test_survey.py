@@ -79,14 +79,22 @@ def test_a_survey_looks_at_each_folder_and_not_at_each_file_on_its_own(target: P
     assert len(looks) < 60
 
 
-def test_committed_files_of_an_unfinished_run_are_believed(target: Path) -> None:
+@pytest.mark.parametrize("published", [True, False], ids=["with sha256", "without digests"])
+def test_what_an_unfinished_run_has_committed_is_hashed_and_not_fetched(
+    target: Path,
+    published: bool,  # noqa: FBT001
+) -> None:
+    manifest = manifest_of(FILES, published=published)
     with Volume(target) as volume:
         with volume.lease(URI):
-            fill(volume, MANIFEST.files[0], FILES["config.json"])
-        disk = Reads(target)
-        survey = Volume(target, files=disk).survey(MANIFEST)
-        assert states(survey)["config.json"] is State.PROVED
-        assert "config.json" not in disk.opened
+            fill(volume, manifest.files[0], FILES["config.json"])
+        with volume.lease(URI):
+            survey = volume.survey(manifest)
+            assert states(survey)["config.json"] is State.UNPROVED
+            found = volume.check(survey.holdings[0])
+            assert found
+            assert found.sha256 == sha256(FILES["config.json"])
+            assert found.proof == ("sha256" if published else "size only")
 
 
 @pytest.mark.parametrize("change", ["bytes", "time", "replaced"])
@@ -120,7 +128,8 @@ def test_a_listed_file_changed_after_the_list_is_hashed_again(target: Path, publ
         found = volume.check(survey.holdings[0])
         assert found
         assert (found.state, found.sha256) == (State.PROVED, sha256(FILES["config.json"]))
-        assert states(volume.survey(manifest)) == PROVED
+    assert run(target, FILES, manifest) == 0
+    assert states(Volume(target).survey(manifest)) == PROVED
 
 
 def test_a_new_revision_costs_only_what_it_changed(target: Path) -> None:
@@ -256,8 +265,9 @@ def test_the_checksum_file_is_away_while_files_it_lists_are_changed(target: Path
             fill(volume, newer.files[0], b"newer")
             assert not (target / MARKER).exists()
         survey = volume.survey(newer)
-    assert states(survey) == PROVED
+    assert states(survey) == dict.fromkeys(FILES, State.UNPROVED)
     assert not survey.published
+    assert run(target, FILES | {"config.json": b"newer"}, newer) == 0
 
 
 def test_a_run_that_changes_nothing_leaves_the_checksum_file_alone(target: Path) -> None:
@@ -280,20 +290,29 @@ def test_publish_refuses_what_is_not_there(target: Path) -> None:
             volume.publish(MANIFEST, digests)
 
 
-def test_what_proved_a_file_is_kept_through_a_crash_and_in_the_list(target: Path) -> None:
-    proofs = {"config.json": "etag", "folder/model.bin": "size only"}
-    assert proofs.keys() <= FILES.keys()
-    with Volume(target) as volume, volume.lease(URI):
-        for file in MANIFEST.files:
-            if file.path in proofs:
+def test_what_proved_a_file_stands_in_the_list(target: Path) -> None:
+    proofs = {"config.json": "etag", "empty": "etag", "folder/model.bin": "size only"}
+    with Volume(target) as volume:
+        with volume.lease(URI):
+            for file in MANIFEST.files:
                 partial = volume.partial(file)
                 partial.write(0, memoryview(FILES[file.path]))
                 partial.complete(Span(0, file.size))
                 commit(volume, partial, FILES[file.path], proofs[file.path])
+            volume.publish(MANIFEST, {path: sha256(data) for path, data in FILES.items()})
+        assert volume.verify().proofs == proofs
+        assert {holding.file.path: holding.proof for holding in volume.survey(MANIFEST).holdings} == proofs
+
+
+def test_after_a_crash_a_file_is_proved_by_what_its_source_publishes_and_not_by_what_the_volume_says(
+    target: Path,
+) -> None:
+    with Volume(target) as volume, volume.lease(URI):
+        partial = volume.partial(MANIFEST.files[0])
+        partial.write(0, memoryview(FILES["config.json"]))
+        partial.complete(Span(0, partial.file.size))
+        commit(volume, partial, FILES["config.json"], "etag")
     with Volume(target) as volume:  # the first one never came to an end
-        kept = {holding.file.path: holding.proof for holding in volume.survey(MANIFEST).having(State.PROVED)}
-        assert kept == proofs
         with volume.lease(URI):
             bring(volume, MANIFEST, FILES)
-        assert volume.verify().proofs == dict.fromkeys(FILES, "unknown") | proofs
-        assert {h.file.path: h.proof for h in volume.survey(MANIFEST).holdings if h.file.path in proofs} == proofs
+        assert volume.verify().proofs["config.json"] == "sha256"
