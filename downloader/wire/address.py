@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import httpx2
 
+HTTP_PORT, HTTPS_PORT = 80, 443
 REMEMBERED = 1024
 """Each is needed several times while its file is fetched."""
 _SIGN, _ENCODED = r"[A-Za-z0-9._~!$&'()*+,=:@-]++", r"%[0-9A-Fa-f]{2}"
@@ -24,6 +25,14 @@ class Origin(NamedTuple):
     scheme: str
     host: str
     port: int
+
+    def shares_credentials_with(self, other: Origin) -> bool:
+        """Tell whether what is secret may go there, too: to the same host when http becomes https, and to no other.
+
+        As curl and others have it: only between the usual ports, behind which there is one owner.
+        """
+        upgraded = Origin("http", self.host, HTTP_PORT), Origin("https", self.host, HTTPS_PORT)
+        return self == other or (self, other) == upgraded
 
 
 class Address(NamedTuple):
@@ -60,7 +69,7 @@ def _parsed(url: str) -> Address:
     """Let httpx2 do it, which takes longer than the file needs to come."""
     parsed = httpx2.URL(url)
     scheme, host = parsed.scheme, parsed.raw_host.decode("ascii")
-    origin = Origin(scheme, host, parsed.port or (443 if scheme == "https" else 80))
+    origin = Origin(scheme, host, parsed.port or (HTTPS_PORT if scheme == "https" else HTTP_PORT))
     return Address(str(parsed), origin, parsed.netloc.decode("ascii"), parsed.raw_path.decode("ascii"))
 
 

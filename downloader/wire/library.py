@@ -63,7 +63,7 @@ class LibraryTransport(httpx2.BaseTransport):
         """Keep what is meant for the first origin from all others: the next page of a listing may be anywhere."""
         origin = address(str(request.url)).origin
         self._home = self._home or origin
-        if origin != self._home:
+        if not self._home.shares_credentials_with(origin):
             for name in PRIVATE:
                 request.headers.pop(name, None)
             if self._home.scheme == "https" and origin.scheme != "https":

@@ -83,7 +83,9 @@ class Web:
         self._announced = Announced()
         self._lock = threading.Lock()
 
-    def heads(self, urls: Sequence[str], headers: Mapping[str, str]) -> Iterator[Reply | SourceUnavailable]:
+    def heads(
+        self, urls: Sequence[str], headers: Mapping[str, str], *, follow: bool = True
+    ) -> Iterator[Reply | SourceUnavailable]:
         """Ask for the heads of these answers, for many of them ahead. Yields what `fetch` returns, or passing trouble.
 
         Raises what else `fetch` raises.
@@ -99,7 +101,7 @@ class Web:
                 ready = waiting.popleft() if waiting else None
                 try:
                     found: Reply | SourceUnavailable = self.fetch(
-                        url, method="HEAD", headers=headers, limit=0, ready=ready
+                        url, method="HEAD", headers=headers, limit=0, follow=follow, ready=ready
                     )
                 except SourceUnavailable as error:
                     found = error
@@ -192,7 +194,7 @@ class Web:
                 if announced and where.origin != announced[0][2].address.origin:
                     break  # one connection leads to one origin, and its credentials are for nobody else
                 headers = request.range_headers()
-                if url == request.url or where.origin == address(request.url).origin:
+                if address(request.url).origin.shares_credentials_with(where.origin):
                     headers = {**request.headers, **headers}
                 announced.append((request, url, self._request("GET", where, headers)))
         self._announced.waiting = announced[::-1]
@@ -225,12 +227,12 @@ class Web:
         origin = address(home or url).origin
         current = address(url)
         for _ in range(MAX_REDIRECTS + 1):
-            at_home = current.origin == origin
+            at_home = origin.shares_credentials_with(current.origin)
             request = ready or self._request(method, current, {**private, **public} if at_home else public)
             ready = None
             answer = self.transport.send(request)
             if not follow or not answer.redirects:
-                return answer, not at_home
+                return answer, current.origin != origin
             answer.let_go(MAX_REFUSAL_BODY)
             current = _redirected(current, answer.headers["location"])
         raise ProtocolFailed(f"{shown_url(url)} redirects more than {MAX_REDIRECTS} times")

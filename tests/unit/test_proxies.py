@@ -17,7 +17,7 @@ from downloader.wire.connection import Timeouts
 from downloader.wire.proxies import Proxies, Proxy
 from downloader.wire.tls import Trust
 from tests.command import model, run
-from tests.servers.broken import BrokenWeb
+from tests.servers.broken import BrokenWeb, moved
 from tests.servers.process import free_port
 from tests.servers.proxy import Proxy as ProxyServer
 from tests.servers.raw import END, Raw
@@ -225,6 +225,36 @@ def test_a_secure_url_is_fetched_through_a_tunnel_that_is_used_again(
         assert proxy.log == [f"CONNECT {HOST}:8443"]
         assert all("proxy-authorization" not in record.request.headers for record in secure.log.records())
         web.close()
+
+
+@pytest.mark.parametrize(
+    ("location", "goes_along"),
+    [
+        (f"https://{HOST}/file.bin", True),
+        (f"https://{HOST}:443/file.bin", True),
+        (f"https://{HOST}:8443/file.bin", False),
+        (f"https://cdn.{HOST}/file.bin", False),
+    ],
+)
+def test_a_credential_stays_with_its_host_when_http_becomes_https(
+    through: Callable[..., Web], authority: Authority, location: str, *, goes_along: bool
+) -> None:
+    credential = {"authorization": "Bearer word"}
+    names = authority.server_context(authority.issue(HOST, f"cdn.{HOST}"))
+    with BrokenWeb() as plain, BrokenWeb(tls=names) as secure:
+        hosts = {HOST: secure.server.port, f"cdn.{HOST}": secure.server.port}
+        for server in (plain, secure):
+            server.put("file.bin", CONTENT)
+        with ProxyServer({HOST: plain.server.port}) as first, ProxyServer(hosts) as second:
+            web = through(first.url, HTTPS_PROXY=second.url)
+            plain.faults.add(moved(location), times=3)
+            assert fetched(web, f"http://{HOST}/file.bin") == CONTENT
+            assert web.fetch(f"http://{HOST}/file.bin", headers=credential).body == CONTENT
+            library = web.library_client().get(f"http://{HOST}/file.bin", headers=credential)
+            assert library.content == CONTENT
+        seen = [*plain.log.records(), *secure.log.records()]
+        led = [record.request.headers.get("authorization") for record in seen if record.status == 200]
+        assert led == [credential["authorization"] if goes_along else None] * 3
 
 
 def test_what_no_proxy_names_is_reached_directly(through: Callable[..., Web], plain: BrokenWeb) -> None:
