@@ -141,6 +141,8 @@ class Phase(StrEnum):
     CHECKING = "checking"
     DOWNLOADING = "downloading"
     VERIFYING = "verifying"
+    HASHING = "hashing"
+    """A volume that nothing is downloaded to is read: the command `verify`."""
     DONE = "done"
     FAILED = "failed"
 
@@ -156,6 +158,8 @@ class Snapshot:
     """Bytes on the volume that need not be fetched again. Never falls during a run, never above the total."""
     received_bytes: int = 0
     """Bytes that came over the network in this run, also those fetched twice."""
+    discarded_bytes: int = 0
+    """Bytes that were on the volume and had to be thrown away, since they were not what their digest says."""
     total_files: int = 0
     done_files: int = 0
     """Files that have their final name."""
@@ -165,11 +169,15 @@ class Snapshot:
     sequence: tuple[Protocol, ...] = ()
     """The protocols in force, in order."""
     rate: float = 0.0
-    """Bytes per second over the last seconds."""
+    """Bytes per second over the last seconds, of those that stay on the volume."""
     eta: float | None = None
     """Seconds until the last byte at this rate; None when nothing can be said."""
     message: str = ""
     """One sentence for people: why it switched, what it waits for, how it ended."""
+    waiting: str = ""
+    """What the network is waited for, while nothing comes: a pause that the server asked for, a server in trouble."""
+    wait_left: float | None = None
+    """Seconds until that is over, or given up; None while nothing is waited for."""
     stuck_volume: str = ""
     """Non-empty while a file operation on the volume does not answer; then what it was and for how long."""
 

@@ -8,6 +8,7 @@
     ├── SourceUnavailable     69  AGAIN   network, server trouble
     │   ├── ConnectionBroken  69  AGAIN   a connection ended before its time
     │   ├── SourceSilent      69  AGAIN   the server is there but says nothing
+    │   ├── UnknownHost       69  AGAIN   no host has this name
     │   └── Throttled         69  AGAIN   the server asks for a pause
     ├── ProtocolFailed        69  SWITCH  this protocol cannot bring it, another one may
     │   ├── ProtocolDown      69  SWITCH  this protocol cannot bring any file for now
@@ -105,6 +106,10 @@ class ConnectionBroken(SourceUnavailable):
 
 class SourceSilent(SourceUnavailable):
     """The server is there but says nothing; if that lasts, it is a stall."""
+
+
+class UnknownHost(SourceUnavailable):
+    """The name service knows no host of this name; a run that has heard nothing yet believes it soon."""
 
 
 class Throttled(SourceUnavailable):

@@ -50,11 +50,12 @@ log = logging.getLogger(__name__)
 class LineHandler(logging.Handler):
     """Writes each record as one line. Must not raise, whatever a record holds or the stream does."""
 
-    def __init__(self, stream: TextIO, redactor: Redactor, level: int, *, for_operator: bool) -> None:
+    def __init__(self, stream: TextIO, redactor: Redactor, level: int, *, for_operator: bool, drawing: bool) -> None:
         super().__init__()
         self._stream = stream
         self._redactor = redactor
         self._reword = innocent if for_operator else str
+        self._clear = _CLEAR_LINE if drawing else ""
         self._tracebacks = level <= logging.DEBUG
         self.foreign_level = max(level, logging.WARNING)
         self._ended = False
@@ -76,8 +77,7 @@ class LineHandler(logging.Handler):
 
     def _write(self, lines: list[str]) -> None:
         try:
-            clear = _CLEAR_LINE if self._stream.isatty() else ""
-            self._stream.write("".join(f"{clear}{line}\n" for line in lines))
+            self._stream.write("".join(f"{self._clear}{line}\n" for line in lines))
             self._stream.flush()
         except (OSError, ValueError):
             return  # the stream is closed, and there is nowhere to complain
@@ -114,14 +114,17 @@ class Log:
         self._undo.close()
 
 
-def set_up(stream: TextIO, redactor: Redactor, level: str = "info", *, for_operator: bool = False) -> Log:
+def set_up(
+    stream: TextIO, redactor: Redactor, level: str = "info", *, for_operator: bool = False, drawing: bool = False
+) -> Log:
     """Send everything that is logged to this stream. `level` holds for our own records: `debug` to `error`.
 
     Others are heard from `warning` on: below that, their records quote headers and bodies. For the operator, which
-    looks for words in the log of a failed pod, each line is reworded so that it finds none.
+    looks for words in the log of a failed pod, each line is reworded so that it finds none. While somebody is `drawing`
+    on the stream, each line takes the place of what is drawn.
     """
     ours = logging.getLevelNamesMapping()[level.upper()]
-    handler = LineHandler(stream, redactor, ours, for_operator=for_operator)
+    handler = LineHandler(stream, redactor, ours, for_operator=for_operator, drawing=drawing)
     undo = ExitStack()
     _take_over(logging.getLogger(), handler.foreign_level, undo)
     logging.getLogger().addHandler(handler)

@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections import deque
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Phase, Snapshot
@@ -24,7 +24,20 @@ RATE_WINDOW = 10.0
 FLOOR_RATE = 1024
 """Bytes per second below which a trickle is no movement."""
 
+MOVING = (Phase.DOWNLOADING, Phase.HASHING)
+"""The phases in which bytes are counted one after the other, so that there is a rate."""
+
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Wait:
+    """Something that is waited for; the times are seconds of the meter's clock."""
+
+    reason: str
+    since: float
+    until: float
+    """When it is over, or is given up."""
 
 
 class Meter:
@@ -37,13 +50,15 @@ class Meter:
         self._lock = threading.Lock()
         self._state = Snapshot()
         self._landed = 0
+        self._discarded = 0
         self._received = 0
         self._heard = 0
         self._answers = 0
         self._last_byte = clock()
         self._readers = 0
         self._network = _Counted(self._count_readers)
-        self._rests: list[str] = []
+        self._rests: list[Wait] = []
+        self._troubles: list[Wait] = []
         self._samples: deque[tuple[float, int]] = deque([(clock(), 0)])
 
     def received(self, count: int) -> None:
@@ -63,6 +78,11 @@ class Meter:
             self._answers += 1
 
     @property
+    def has_heard(self) -> bool:
+        """Somebody has answered in this run."""
+        return bool(self._received or self._heard or self._answers)
+
+    @property
     def received_bytes(self) -> int:
         """Bytes that came over the network so far."""
         return self._received
@@ -77,6 +97,7 @@ class Meter:
         """Count bytes that are on the volume; a negative count takes discarded ones back."""
         with self._lock:
             self._landed += count
+            self._discarded -= min(0, count)
 
     def files_done(self, count: int) -> None:
         """Count files that got their final names."""
@@ -98,17 +119,21 @@ class Meter:
         with self._lock:
             self._landed = 0
             self._state = replace(self._state, done_bytes=0, done_files=0)
+            self._forget_pace()
 
     def enter(self, phase: Phase, message: str = "") -> None:
         """Begin a phase."""
         with self._lock:
+            if phase is not self._state.phase:
+                self._forget_pace()
             self._state = replace(self._state, phase=phase, message=message)
             self._last_byte = self.clock()
         self.changed.set()
 
     def begin_attempt(self, protocol: Protocol, attempt: int, sequence: tuple[Protocol, ...], message: str) -> None:
-        """Begin an attempt: the watchdog's clock starts anew."""
+        """Begin an attempt: the watchdog's clock starts anew, and so does the rate."""
         with self._lock:
+            self._forget_pace()
             self._state = replace(
                 self._state,
                 phase=Phase.DOWNLOADING,
@@ -129,18 +154,29 @@ class Meter:
             self._readers += count
 
     @contextlib.contextmanager
-    def resting(self, reason: str) -> Iterator[None]:
-        """Wait for a stated reason: silence is no stall meanwhile."""
+    def resting(self, reason: str, seconds: float) -> Iterator[None]:
+        """Wait so many seconds for a stated reason: silence is no stall meanwhile."""
+        rest = Wait(reason, self.clock(), self.clock() + seconds)
         with self._lock:
-            self._rests.append(reason)
+            self._rests.append(rest)
         self.changed.set()
         try:
             yield
         finally:
             with self._lock:
-                self._rests.remove(reason)
+                self._rests.remove(rest)
                 self._last_byte = self.clock()
             self.changed.set()
+
+    def troubled(self, trouble: Wait) -> None:
+        """Show what keeps somebody from getting on, for as long as nobody else gets a byte, until `relieved`."""
+        with self._lock:
+            self._troubles.append(trouble)
+
+    def relieved(self, trouble: Wait) -> None:
+        """Take note that this trouble is over."""
+        with self._lock:
+            self._troubles.remove(trouble)
 
     @property
     def suspicious(self) -> bool:
@@ -154,28 +190,40 @@ class Meter:
         with self._lock:
             now = self.clock()
             state = self._state
-            done = max(state.done_bytes, min(self._landed, state.total_bytes))
+            landed = min(self._landed, state.total_bytes)
+            done = max(state.done_bytes, landed)
             self._state = state = replace(state, done_bytes=done)
-            rate = self._rate(now)
-            left = state.total_bytes - done
-            moving = state.phase is Phase.DOWNLOADING and rate > 0
+            rate = self._rate(now) if state.phase in MOVING else 0.0
+            wait = self._wait()
             return replace(
                 state,
                 received_bytes=self._received,
-                rate=rate if moving else 0.0,
-                eta=left / rate if moving else None,
-                message=self._rests[-1] if self._rests else state.message,
+                discarded_bytes=self._discarded,
+                rate=rate,
+                eta=(state.total_bytes - landed) / rate if rate else None,
+                waiting=wait.reason if wait else "",
+                wait_left=max(0.0, wait.until - now) if wait else None,
                 stuck_volume=stuck_volume,
             )
+
+    def _wait(self) -> Wait | None:
+        if self._rests:
+            return self._rests[-1]
+        standing = (trouble for trouble in self._troubles if trouble.since >= self._last_byte)
+        return min(standing, key=lambda trouble: trouble.since, default=None)
+
+    def _forget_pace(self) -> None:
+        self._samples.clear()
+        self._samples.append((self.clock(), self._landed))
 
     def _rate(self, now: float) -> float:
         samples = self._samples
         if now - samples[-1][0] >= RATE_WINDOW / 20:
-            samples.append((now, self._received))
+            samples.append((now, self._landed))
         while len(samples) > 1 and now - samples[1][0] >= RATE_WINDOW:
             samples.popleft()
         since, before = samples[0]
-        return (self._received - before) / (now - since) if now > since else 0.0
+        return max(0.0, (self._landed - before) / (now - since)) if now > since else 0.0
 
 
 class _Counted:

@@ -25,6 +25,8 @@ from downloader.words import bytes_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from downloader.reporters import Reporter
+
 log = logging.getLogger(__name__)
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -40,6 +42,8 @@ class Invocation:
     redactor: Redactor
     logs: Log
     quiet: bool = False
+    drawing: bool = False
+    """What is shown on stderr may be drawn over: it is a terminal that can move its cursor."""
     abandoned: bool = False
     told: bool = False
     """A run has shown how it ended: in the status and in the termination message."""
@@ -53,6 +57,12 @@ class Invocation:
         for warning in (*settings.warnings, *settings.hub.warnings):
             log.warning("%s", warning)
         return settings
+
+    def watchers(self, settings: Settings) -> list[Reporter]:
+        """Return whoever is shown a run with these settings."""
+        from downloader.cli.watchers import watchers
+
+        return watchers(settings, self.stderr, self.redactor, quiet=self.quiet, drawing=self.drawing)
 
 
 class Parsed(click.ParamType[Any]):
@@ -127,11 +137,10 @@ def download(invocation: Invocation, /, uri: str, target: Path | None, **options
     gets its name when its digest is right and it is on the disk; the list of checksums, .artifact.sha256, comes last.
     """
     from downloader.cli.download import Download
-    from downloader.cli.watchers import watchers
 
     _check_protocols(uri, options["sequence"])
     settings = _with_options(invocation.settings(uri), target=target, **options)
-    reporters = watchers(settings, invocation.stderr, invocation.redactor, quiet=invocation.quiet)
+    reporters = invocation.watchers(settings)
     run = Download(uri, settings, invocation.environ, reporters, invocation.redactor)
     try:
         run.run()
@@ -246,9 +255,11 @@ def main(arguments: list[str], environ: Mapping[str, str], stdout: TextIO, stder
     """Run one command; return its exit status, and whether a thread hangs so that the process must just be left."""
     redactor = Redactor()
     audience = Audience.of(arguments, environ)
+    drawing = stderr.isatty() and environ.get("TERM") != "dumb"
     # Never restored: whatever other threads still say must not follow the last line.
-    logs = set_up(stderr, redactor, _level(arguments, environ), for_operator=audience.for_operator)
-    invocation = Invocation(environ, stdout, stderr, redactor, logs)
+    level = _level(arguments, environ)
+    logs = set_up(stderr, redactor, level, for_operator=audience.for_operator, drawing=drawing)
+    invocation = Invocation(environ, stdout, stderr, redactor, logs, drawing=drawing)
     try:
         _invoke(arguments, invocation)
     except DownloadError as error:

@@ -10,7 +10,6 @@ from downloader.archives.volume import UnpackingVolume
 from downloader.artifact import shown_url
 from downloader.cli.assembly import make_disk
 from downloader.cli.download import Download
-from downloader.cli.watchers import watchers
 from downloader.sources.catalog import canonical, scheme_of
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ class KServeDownload(Download):
     """A download whose only file is unpacked if it is an archive."""
 
     def __init__(self, uri: str, settings: Settings, invocation: Invocation) -> None:
-        reporters = watchers(settings, invocation.stderr, invocation.redactor, quiet=invocation.quiet)
+        reporters = invocation.watchers(settings)
         super().__init__(uri, settings, invocation.environ, reporters, invocation.redactor)
 
     def _make_volume(self, *, simulated: bool) -> Volume:

@@ -12,7 +12,6 @@ from downloader.adapters.simulation import simulate
 from downloader.adapters.stage import Staging
 from downloader.artifact import Phase, shown_url
 from downloader.cli.download import Download
-from downloader.cli.watchers import watchers
 from downloader.config import ClusterSettings
 from downloader.config.adapters import AdapterStageSettings
 from downloader.engine import Outcome
@@ -39,7 +38,7 @@ class AdapterDownload(Download):
             exclude=(*settings.job.exclude, HUB_CACHE),
         )
         settings = replace(settings, job=job, cluster=ClusterSettings())  # an adapter has no status
-        reporters = watchers(settings, invocation.stderr, invocation.redactor, quiet=invocation.quiet)
+        reporters = invocation.watchers(settings)
         super().__init__(uri, settings, invocation.environ, reporters, invocation.redactor)
 
     def _bring(self, watchdog: Watchdog) -> Outcome:

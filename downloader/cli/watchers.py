@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from downloader.reporters import Reporter
 
 
-def watchers(settings: Settings, stream: TextIO, redactor: Redactor, *, quiet: bool) -> list[Reporter]:
+def watchers(settings: Settings, stream: TextIO, redactor: Redactor, *, quiet: bool, drawing: bool) -> list[Reporter]:
     """Return the reporters of a run."""
     from downloader.reporters.console import Console
 
     interval = settings.job.progress_interval
     status = status_reporter(settings.cluster, redactor, interval)
-    return [Console(stream, interval=interval, quiet=quiet), *([status] if status is not None else [])]
+    return [Console(stream, interval=interval, quiet=quiet, drawing=drawing), *([status] if status is not None else [])]
 
 
 def status_reporter(cluster: ClusterSettings, redactor: Redactor, interval: float) -> Reporter | None:

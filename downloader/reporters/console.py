@@ -23,6 +23,10 @@ log = logging.getLogger(__name__)
 
 INTERVAL: Final = 10.0
 """Seconds between two plain lines when nothing but numbers has changed."""
+BAR: Final = 14
+"""Columns that a bar takes at least, with the marks around it."""
+GAP: Final = "  "
+"""What stands in its place where there is none."""
 
 
 class Console:
@@ -34,11 +38,12 @@ class Console:
         *,
         interval: float = INTERVAL,
         quiet: bool = False,
+        drawing: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Draw a bar if `stream` is a terminal; `quiet` shows nothing at all."""
+        """Draw a bar if `drawing`, on a terminal that can move its cursor; `quiet` shows nothing at all."""
         self._quiet = quiet
-        self._bar = _Bar(stream) if stream.isatty() and not quiet else None
+        self._bar = _Bar(stream) if drawing and not quiet else None
         self._interval = interval
         self._clock = clock
         self._started = self._spoken = clock()
@@ -70,9 +75,11 @@ def progress_text(snapshot: Snapshot) -> str:
     text = str(snapshot.phase)
     if snapshot.total_bytes:
         text += f": {snapshot.percentage} %, {_amount(snapshot)}, {_pace(snapshot)}".removesuffix(", ")
+    if snapshot.discarded_bytes:
+        text += f", {bytes_text(snapshot.discarded_bytes)} discarded"
     if snapshot.phase is Phase.DOWNLOADING and snapshot.protocol:
         text += f" ({snapshot.protocol}, attempt {snapshot.attempt} of {len(snapshot.sequence)})"
-    for remark in (snapshot.message, snapshot.stuck_volume):
+    for remark in (snapshot.message, _waiting(snapshot), snapshot.stuck_volume):
         if remark:
             text += f"; {remark}"
     return text
@@ -81,13 +88,25 @@ def progress_text(snapshot: Snapshot) -> str:
 def summary_text(final: Snapshot, seconds: float) -> str:
     """Tell how a run of so many seconds ended."""
     took = seconds_text(seconds)
+    discarded = f", {bytes_text(final.discarded_bytes)} of it discarded" if final.discarded_bytes else ""
     if final.phase is not Phase.DONE:
-        return f"{final.phase} after {took}" + (f": {_amount(final)} on the volume" if final.total_bytes else "")
+        return _failure_text(final, took) + discarded.replace(" of it", "")
     came = "nothing had to be fetched"
     if final.received_bytes:
-        pace = bytes_text(final.received_bytes / max(seconds, 0.001))
-        came = f"{bytes_text(final.received_bytes)} received, {pace}/s"
+        pace = bytes_text((final.received_bytes - final.discarded_bytes) / max(seconds, 0.001))
+        came = f"{bytes_text(final.received_bytes)} received{discarded}, {pace}/s"
     return f"done after {took}: {final.total_files} files, {bytes_text(final.total_bytes)}; {came}"
+
+
+def _failure_text(final: Snapshot, took: str) -> str:
+    if not final.total_bytes:
+        return f"{final.phase} after {took}, before the source was listed"
+    text = f"{final.phase} after {took}: {_amount(final)} on the volume"
+    if final.total_files:
+        text += f", {final.done_files} of {final.total_files} files"
+    if final.protocol:
+        text += f", attempt {final.attempt} of {len(final.sequence)} ({final.protocol})"
+    return text
 
 
 def _amount(snapshot: Snapshot) -> str:
@@ -101,9 +120,33 @@ def _pace(snapshot: Snapshot) -> str:
     return ", ".join(parts)
 
 
+def _waiting(snapshot: Snapshot) -> str:
+    return "" if snapshot.wait_left is None else f"{snapshot.waiting} ({seconds_text(snapshot.wait_left)} to go)"
+
+
 def _news(snapshot: Snapshot) -> tuple[object, ...]:
-    stuck = bool(snapshot.stuck_volume)  # its text tells the time, so it always changes
-    return (snapshot.phase, snapshot.protocol, snapshot.attempt, snapshot.message, stuck)
+    """Return what is worth a line at once. Who waits has said so, and the text of a stuck volume tells the time."""
+    return (snapshot.phase, snapshot.protocol, snapshot.attempt, snapshot.message, bool(snapshot.stuck_volume))
+
+
+def _layout(snapshot: Snapshot, columns: int) -> tuple[str, str]:
+    """Return the words before the bar and those after it, without a bar where it has no room.
+
+    Rate and time left are worth most: where the line gets narrow they stay, and bar, amounts and protocol go.
+    """
+    percentage = [f"{snapshot.percentage:3} %"] if snapshot.total_bytes else []
+    protocol = []
+    if snapshot.phase is Phase.DOWNLOADING and snapshot.protocol:
+        protocol = [f"{snapshot.protocol} {snapshot.attempt}/{len(snapshot.sequence)}"]
+    head, short_head = [str(snapshot.phase), *protocol, *percentage], percentage or [str(snapshot.phase)]
+    pace = _waiting(snapshot) or _pace(snapshot)
+    facts = f"{_amount(snapshot)}, {pace}".removesuffix(", ") if snapshot.total_bytes else pace
+    if snapshot.total_bytes and len(" ".join(head)) + BAR + len(facts) <= columns:
+        return " ".join(head), facts
+    shortest = _pace(snapshot) if snapshot.wait_left is None else f"{seconds_text(snapshot.wait_left)} to go"
+    layouts = ((head, facts), (head, pace), (short_head, facts), (short_head, pace), (short_head, shortest))
+    lines = [GAP.join(filter(None, (" ".join(words), tail))) for words, tail in layouts]
+    return next((line for line in lines if len(line) <= columns), lines[-1][:columns]), ""
 
 
 class _Bar(tqdm):  # type: ignore[type-arg] # it iterates over nothing
@@ -124,16 +167,9 @@ class _Bar(tqdm):  # type: ignore[type-arg] # it iterates over nothing
 
     def show(self, snapshot: Snapshot) -> None:
         """Draw the bar as it is at this moment."""
-        words = [str(snapshot.phase)]
-        if snapshot.phase is Phase.DOWNLOADING and snapshot.protocol:
-            words.append(f"{snapshot.protocol} {snapshot.attempt}/{len(snapshot.sequence)}")
-        self.bar_format = "{desc}"
-        if snapshot.total_bytes:
-            words.append(f"{snapshot.percentage:3} %")
-            self.bar_format = "{desc} |{bar}| {facts}"
-        self.desc = " ".join(words)
-        self.facts = f"{_amount(snapshot)}, {_pace(snapshot)}".removesuffix(", ")
-        self.n, self.total = snapshot.done_bytes, snapshot.total_bytes
         # Some terminals say that they have no rows and columns, and tqdm believes it.
         self.ncols = (os.get_terminal_size(self._stream.fileno()).columns or 80) - 1
+        self.desc, self.facts = _layout(snapshot, self.ncols)
+        self.bar_format = "{desc} |{bar}| {facts}" if self.facts else "{desc}"
+        self.n, self.total = snapshot.done_bytes, snapshot.total_bytes
         self.refresh()

@@ -7,6 +7,7 @@ time since bytes last arrived, not the number of tries. A server's `Retry-After`
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
@@ -14,8 +15,10 @@ from typing import TYPE_CHECKING, TypeVar
 import tenacity
 
 from downloader.artifact import Span
-from downloader.errors import DownloadError, ProtocolFailed, SourceSilent, Stalled, Throttled, Verdict
+from downloader.errors import DownloadError, ProtocolFailed, SourceSilent, Stalled, Throttled, UnknownHost, Verdict
+from downloader.meter import Wait
 from downloader.sources.around import Around
+from downloader.words import seconds_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +35,12 @@ LONGEST_RETRY_AFTER = 600.0
 THROTTLED_PATIENCE = 900.0
 REAL_PROGRESS = 1 << 16
 """Bytes after which a connection counts as having worked; fewer do not reset the clock of silence."""
+
+UNKNOWN_HOST_PATIENCE = 3.0
+"""Seconds for which a name that nobody knows is tried before anything was heard: a pod's DNS may be late by that."""
+WORTH_TELLING = 5.0
+"""Seconds of trouble after which its end is told, too."""
+NUMBERS = re.compile(r"\d+")
 
 _BACKOFF = tenacity.wait_random_exponential(FIRST_PAUSE, LONGEST_PAUSE)
 
@@ -51,6 +60,9 @@ class Patience:
     cancellation: Cancellation
     _pause_until: float = field(default=0.0, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _troubles: dict[Effort, Wait] = field(default_factory=dict, init=False)
+    _told: set[str] = field(default_factory=set, init=False)
+    _troubled_since: float = field(default=0.0, init=False)
 
     def obey(self, error: Throttled) -> None:
         """Take note of a pause that a server asks for. Raises the error if it is too long to be waited for."""
@@ -59,8 +71,12 @@ class Patience:
         if error.retry_after > LONGEST_RETRY_AFTER:
             hint = f"more than the {LONGEST_RETRY_AFTER:.0f} s that are waited; try again later"
             raise ProtocolFailed(f"{error.message} of {error.retry_after:.0f} s", hint=hint) from error
+        now = self.meter.clock()
         with self._lock:
-            self._pause_until = max(self._pause_until, self.meter.clock() + error.retry_after)
+            new = self._pause_until <= now
+            self._pause_until = max(self._pause_until, now + error.retry_after)
+        if new:
+            log.info("%s of %s: nothing is asked for meanwhile", error.message, seconds_text(error.retry_after))
 
     def pause(self) -> float:
         """Sit the common pause out; returns the seconds that it took."""
@@ -68,9 +84,41 @@ class Patience:
             left = self._pause_until - self.meter.clock()
         if left <= 0:
             return 0.0
-        with self.meter.resting(f"the server asked for a pause of {left:.0f} s"):
+        with self.meter.resting(f"the server asked for a pause of {left:.0f} s", left):
             self.cancellation.sleep(left)
         return left
+
+    def endure(self, effort: Effort, what: str, error: DownloadError, left: float) -> None:
+        """Take note of trouble that is borne for `left` more seconds; the same of many threads is told once."""
+        now = self.meter.clock()
+        trouble = Wait(f"{error.message}; trying again", now, now + left)
+        kind = NUMBERS.sub("#", error.message)
+        with self._lock:
+            if not self._troubles:
+                self._troubled_since = now
+            before = self._troubles.get(effort)
+            self._troubles[effort] = trouble
+            told = kind in self._told or (isinstance(error, Throttled) and error.retry_after is not None)
+            self._told.add(kind)
+        if before is not None:
+            self.meter.relieved(before)
+        self.meter.troubled(trouble)
+        if not told:
+            log.info("%s: %s; trying again for %s at most", what, error, seconds_text(left))
+
+    def relieve(self, effort: Effort, *, worked: bool) -> None:
+        """Take note that this effort's trouble is over, if it had any, and whether it worked in the end."""
+        with self._lock:
+            trouble = self._troubles.pop(effort, None)
+            over = trouble is not None and not self._troubles
+            if over:
+                self._told.clear()
+        if trouble is None:
+            return
+        self.meter.relieved(trouble)
+        lasted = self.meter.clock() - self._troubled_since
+        if over and worked and lasted >= WORTH_TELLING:
+            log.info("that trouble is over after %s", seconds_text(lasted))
 
 
 class Effort:
@@ -134,23 +182,39 @@ class Effort:
             before_sleep=self._tell,
             reraise=True,
         )
+        worked = False
         try:
-            return retrying(once)
+            result = retrying(once)
+            worked = True
         except SourceSilent as error:
             raise Stalled(f"{error.message}: nothing came for {self._patience.silence:.0f} s") from error
+        finally:
+            self._patience.relieve(self, worked=worked)
+        return result
 
     def _pause(self, state: tenacity.RetryCallState) -> float:
         """Wait longer each time, but never beyond the end of patience."""
-        left = self._patience.silence - (self._clock() - self._alive - self._paused)
-        return min(_BACKOFF(state), max(0.0, left))
+        return min(_BACKOFF(state), self._left(state))
 
-    def _too_long(self, _state: tenacity.RetryCallState) -> bool:
+    def _left(self, state: tenacity.RetryCallState) -> float:
+        """Return the seconds for which this trouble will be borne."""
+        return max(0.0, self._silence(state) - (self._clock() - self._alive - self._paused))
+
+    def _too_long(self, state: tenacity.RetryCallState) -> bool:
         elapsed = self._clock() - self._alive
-        return elapsed - self._paused >= self._patience.silence or elapsed >= THROTTLED_PATIENCE
+        return elapsed - self._paused >= self._silence(state) or elapsed >= THROTTLED_PATIENCE
+
+    def _silence(self, state: tenacity.RetryCallState) -> float:
+        """Return how long this trouble is borne: a wrong address is the likeliest reason why nothing ever came."""
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, UnknownHost) and not self._patience.meter.has_heard:
+            return min(UNKNOWN_HOST_PATIENCE, self._patience.silence)
+        return self._patience.silence
 
     def _tell(self, state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        log.info("%s: %s; trying again", self._what, error)
+        if isinstance(error, DownloadError):
+            self._patience.endure(self, self._what, error, self._left(state))
 
 
 def _passing(error: BaseException) -> bool:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import email.utils
 import re
+import socket
 import ssl
 import time
 from typing import TYPE_CHECKING, ClassVar
+from urllib.parse import urlsplit
 
 import httpx2
 
@@ -20,15 +22,18 @@ from downloader.errors import (
     SourceSilent,
     SourceUnavailable,
     Throttled,
+    UnknownHost,
     UntrustedServer,
     Verdict,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 BUSY = frozenset({429, 503})
 SECONDS = re.compile(r"[0-9]{1,19}")
+UNKNOWN_NAME = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
+"""How the resolver says that there is no such name, and not that it cannot tell for now."""
 PASSING = frozenset({408, 425, 500, 502, 504})
 
 SENTENCES: tuple[tuple[tuple[type[Exception], ...], type[DownloadError], str, str], ...] = (
@@ -106,6 +111,10 @@ def translate(error: Exception, url: str) -> DownloadError:
         return UntrustedServer(
             f"the certificate of {where} cannot be verified: {certificate.verify_message}", hint=hint
         )
+    if _is_unknown_name(error):
+        return UnknownHost(
+            f"there is no host of the name {urlsplit(url).hostname}", hint="check the address, the network and its DNS"
+        )
     for kinds, ours, sentence, hint in SENTENCES:
         if isinstance(error, kinds):
             return ours(sentence.format(where=where, why=str(error) or type(error).__name__), hint=hint)
@@ -113,8 +122,18 @@ def translate(error: Exception, url: str) -> DownloadError:
 
 
 def _certificate_problem(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
+    return next((link for link in _chain(error) if isinstance(link, ssl.SSLCertVerificationError)), None)
+
+
+def _is_unknown_name(error: Exception) -> bool:
+    """Tell whether the name service knows the server's name not; a proxy's name would be another matter."""
+    return not isinstance(error, httpx2.ProxyError) and any(
+        isinstance(link, socket.gaierror) and link.errno in UNKNOWN_NAME for link in _chain(error)
+    )
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what it came from."""
     while error is not None:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return error
+        yield error
         error = error.__cause__ or error.__context__
-    return None

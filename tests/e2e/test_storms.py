@@ -151,6 +151,26 @@ def test_a_server_that_goes_away_half_way_costs_nothing_but_time(stocked: Hub, t
     assert model(tmp_path / "t") == FILES
 
 
+UNKNOWING_RESOLVER = """
+import socket
+def getaddrinfo(*args, **kwargs):
+    raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+socket.getaddrinfo = getaddrinfo
+"""
+
+
+@pytest.mark.parametrize("uri", ["hf://org/model", "s3://bucket/model", "https://hub.test/model.bin"])
+def test_a_name_that_nobody_knows_is_told_soon(uri: str, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(UNKNOWING_RESOLVER)
+    extra = {"HF_ENDPOINT": "https://hub.test", "AWS_ENDPOINT_URL": "https://hub.test", "STALL_TIMEOUT": "600"}
+    extra["PROGRESS_INTERVAL"] = "60"
+    keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "canary-key"}
+    result = run("download", uri, tmp_path / "t", extra={**extra, **keys, "PYTHONPATH": str(tmp_path)})
+    assert result.status == 69, result.stderr
+    assert result.last_line.startswith("failed: there is no host of the name hub.test (check the address")
+    assert result.stderr.count("there is no host of the name") == 2
+
+
 BROKEN_RESOLVER = """
 import socket, time
 began, real = time.monotonic(), socket.getaddrinfo

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from downloader.artifact import Phase, Protocol, Snapshot
 from downloader.cancellation import Cancellation
 from downloader.errors import Stalled, VolumeError
-from downloader.meter import FLOOR_RATE, RATE_WINDOW, Meter, Ticker, Watchdog
+from downloader.meter import FLOOR_RATE, RATE_WINDOW, Meter, Ticker, Wait, Watchdog
 from tests.unit.clocks import Clock
 from tests.waiting import eventually
 
@@ -53,6 +53,7 @@ class Run:
             self.clock.pass_by(STEP)
             due += per_second * STEP
             self.meter.received(int(due))
+            self.meter.landed(int(due))
             due -= int(due)
             self.watchdog.look(self.meter.snapshot(stuck))
 
@@ -112,11 +113,63 @@ def test_rate_and_remaining_time_follow_the_last_seconds() -> None:
     run.meter.expect(1_000_000, 1)
     run.let(60, per_second=10_000)
     assert run.meter.snapshot().rate == pytest.approx(10_000, rel=0.01)
-    run.meter.landed(600_000)
     assert run.meter.snapshot().eta == pytest.approx(40, rel=0.01)
     run.let(RATE_WINDOW + 1, per_second=2000)
     assert run.meter.snapshot().rate == pytest.approx(2000, rel=0.01)
-    assert run.meter.snapshot().eta == pytest.approx(200, rel=0.01)
+    assert run.meter.snapshot().eta == pytest.approx(189, rel=0.01)
+
+
+def test_rate_and_remaining_time_are_of_bytes_that_stay() -> None:
+    run = Run()
+    run.meter.expect(1_000_000, 2)
+    run.let(60, per_second=10_000)
+    for _ in range(20):
+        run.meter.received(50_000)  # what comes and is thrown away again
+        run.meter.landed(50_000)
+        run.let(STEP)
+        run.meter.landed(-50_000)
+    assert (run.meter.snapshot().rate, run.meter.snapshot().eta) == (0, None)
+    assert run.meter.snapshot().discarded_bytes == 1_000_000
+    run.meter.landed(-200_000)
+    run.let(RATE_WINDOW + 1, per_second=1000)
+    snapshot = run.meter.snapshot()
+    assert snapshot.done_bytes == 650_000, "what is shown never falls"
+    assert snapshot.rate == pytest.approx(1000, rel=0.01)
+    assert snapshot.eta == pytest.approx(589, rel=0.01), "what was thrown away has to come again"
+
+
+def test_after_a_switch_the_rate_starts_anew() -> None:
+    run = Run()
+    run.meter.expect(1_000_000, 1)
+    run.let(9, per_second=50_000)
+    run.begin()
+    assert (run.meter.snapshot().rate, run.meter.snapshot().eta) == (0, None)
+    run.let(2, per_second=1000)
+    assert run.meter.snapshot().rate == pytest.approx(1000, rel=0.01)
+
+
+def test_what_a_resumed_run_finds_on_the_volume_is_no_rate() -> None:
+    clock = Clock()
+    meter = Meter(clock)
+    meter.expect(1_000_000, 1)
+    clock.pass_by(5)
+    meter.landed(900_000)
+    meter.begin_attempt(Protocol.XET, 1, SEQUENCE, "")
+    clock.pass_by(1)
+    meter.landed(1000)
+    assert meter.snapshot().rate == pytest.approx(1000, rel=0.01)
+
+
+def test_trouble_is_shown_with_the_time_until_it_is_given_up_while_nobody_gets_a_byte() -> None:
+    run = Run()
+    trouble = Wait("refused; trying again", run.clock(), run.clock() + 60)
+    run.meter.troubled(trouble)
+    run.clock.pass_by(20)
+    assert (run.meter.snapshot().waiting, run.meter.snapshot().wait_left) == ("refused; trying again", 40)
+    run.meter.received(1)
+    assert (run.meter.snapshot().waiting, run.meter.snapshot().wait_left) == ("", None)
+    run.meter.relieved(trouble)
+    assert run.meter.snapshot().wait_left is None
 
 
 def test_without_bytes_there_is_no_rate_and_no_remaining_time() -> None:
@@ -137,7 +190,7 @@ def test_a_long_listing_does_not_spoil_the_rate() -> None:
     meter.begin_attempt(Protocol.XET, 1, SEQUENCE, "")
     for _ in range(30):
         clock.pass_by(STEP)
-        meter.received(500)
+        meter.landed(500)
         meter.snapshot()
     assert meter.snapshot().rate == pytest.approx(1000, rel=0.01)
 
@@ -182,10 +235,12 @@ def test_bytes_now_and_then_are_movement(run: Run) -> None:
 
 def test_a_rest_stops_the_clock(run: Run) -> None:
     run.let(TIMEOUT - 1)
-    with run.meter.resting("the server asked for a pause of 300 s"):
-        assert run.meter.snapshot().message == "the server asked for a pause of 300 s"
-        run.let(300)
-    assert run.meter.snapshot().message == "why"
+    with run.meter.resting("the server asked for a pause", 300):
+        assert (run.meter.snapshot().waiting, run.meter.snapshot().wait_left) == ("the server asked for a pause", 300)
+        run.let(100)
+        assert run.meter.snapshot().wait_left == 200
+        run.let(200)
+    assert (run.meter.snapshot().waiting, run.meter.snapshot().wait_left) == ("", None)
     run.let(TIMEOUT - 1)
     assert run.reason() is None
     run.let(2)
@@ -193,10 +248,10 @@ def test_a_rest_stops_the_clock(run: Run) -> None:
 
 
 def test_of_several_rests_the_last_is_shown_and_each_stops_the_clock(run: Run) -> None:
-    with run.meter.resting("first"):
-        with run.meter.resting("second"):
-            assert run.meter.snapshot().message == "second"
-        assert run.meter.snapshot().message == "first"
+    with run.meter.resting("first", 60):
+        with run.meter.resting("second", 60):
+            assert run.meter.snapshot().waiting == "second"
+        assert run.meter.snapshot().waiting == "first"
         assert not run.meter.suspicious
     assert run.meter.suspicious
 

@@ -23,6 +23,7 @@ from downloader.errors import (
     SourceSilent,
     SourceUnavailable,
     Throttled,
+    UnknownHost,
     UntrustedServer,
     Verdict,
 )
@@ -98,6 +99,18 @@ def test_every_error_of_httpx2_becomes_one_of_ours(kind: type[Exception]) -> Non
 @pytest.mark.parametrize("error", [OSError(5, "Input/output error"), ConnectionResetError(), socket.gaierror(-2, "no")])
 def test_errors_of_sockets_are_passing_trouble(error: OSError) -> None:
     assert translate(error, URL).verdict is Verdict.AGAIN
+
+
+def test_a_name_that_nobody_knows_is_told_from_one_that_cannot_be_looked_up_for_now() -> None:
+    def meaning(number: int, kind: type[Exception] = httpx2.ConnectError) -> DownloadError:
+        error = kind("why")
+        error.__cause__ = socket.gaierror(number, "why")
+        return translate(error, URL)
+
+    assert isinstance(meaning(socket.EAI_NONAME), UnknownHost)
+    assert "no host of the name host" in meaning(socket.EAI_NONAME).message
+    assert not isinstance(meaning(socket.EAI_AGAIN), UnknownHost)
+    assert not isinstance(meaning(socket.EAI_NONAME, httpx2.ProxyError), UnknownHost)
 
 
 @pytest.mark.parametrize("chain", ["cause", "context", "itself", "deep"])

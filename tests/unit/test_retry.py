@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ from downloader.errors import (
     SourceUnavailable,
     Stalled,
     Throttled,
+    UnknownHost,
 )
 from downloader.meter import Meter
 from downloader.sources.retry import (
@@ -31,6 +33,8 @@ from downloader.sources.retry import (
     LONGEST_RETRY_AFTER,
     REAL_PROGRESS,
     THROTTLED_PATIENCE,
+    UNKNOWN_HOST_PATIENCE,
+    Effort,
     Patience,
     PersistentSource,
 )
@@ -183,6 +187,61 @@ def test_trouble_is_borne_for_a_time_and_not_for_a_number_of_tries() -> None:
     assert len(slow.flaky.positions) < len(run.flaky.positions)
 
 
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.INFO]
+
+
+def test_trouble_of_a_kind_is_told_once_and_shown_with_the_time_that_is_left(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    run = Run(*[(0, SourceUnavailable(f"broke after {number} bytes")) for number in range(9)])
+    seen: list[tuple[str, float | None]] = []
+    sleep = run.cancellation.sleep
+
+    def look(seconds: float) -> None:
+        shown = run.meter.snapshot()
+        seen.append((shown.waiting, shown.wait_left))
+        sleep(seconds)
+
+    run.cancellation.sleep = look  # type: ignore[method-assign]
+    assert run.read() == CONTENT
+    first, last = told(caplog)
+    assert first == "model.bin: broke after 0 bytes; trying again for 1 min 0 s at most"
+    assert last.startswith("that trouble is over after ")
+    assert seen[0] == ("broke after 0 bytes; trying again", SILENCE)
+    left = [seconds for _, seconds in seen if seconds is not None]
+    assert len(left) == 9
+    assert left == sorted(left, reverse=True)
+    assert run.meter.snapshot().wait_left is None
+
+
+def test_the_same_trouble_of_several_threads_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    run = Run()
+    efforts = [Effort(run.patience, name) for name in ("a", "b", "c")]
+    for effort in efforts:
+        run.patience.endure(effort, "a file", SourceUnavailable("refused"), 60)
+    assert len(told(caplog)) == 1
+    run.patience.endure(efforts[0], "a file", SourceUnavailable("another trouble"), 50)
+    assert len(told(caplog)) == 2
+    for effort in efforts:
+        run.patience.relieve(effort, worked=True)
+    run.patience.endure(efforts[0], "a file", SourceUnavailable("refused"), 60)
+    assert len(told(caplog)) == 3
+
+
+def test_a_name_that_nobody_knows_is_believed_before_anything_was_heard_and_not_afterwards() -> None:
+    unknown = 0, UnknownHost("there is no host of the name hub.test")
+    run = Run(unknown, forever=True)
+    with pytest.raises(UnknownHost):
+        run.source.manifest()
+    assert run.elapsed <= UNKNOWN_HOST_PATIENCE
+    later = Run(unknown, forever=True)
+    later.meter.answered()
+    with pytest.raises(UnknownHost):
+        later.source.manifest()
+    assert later.elapsed == pytest.approx(SILENCE)
+
+
 def test_pauses_grow_are_jittered_and_bounded() -> None:
     runs = [Run(broken(), forever=True) for _ in range(30)]
     for run in runs:
@@ -260,7 +319,7 @@ def test_a_pause_is_kept_shown_and_no_silence() -> None:
 
     def look(seconds: float) -> None:
         with run.meter.waiting_for_network():
-            seen.append((seconds, run.meter.snapshot().message, run.meter.suspicious))
+            seen.append((seconds, run.meter.snapshot().waiting, run.meter.suspicious))
         sleep(seconds)
 
     run.cancellation.sleep = look  # type: ignore[method-assign]

@@ -22,6 +22,7 @@ _WHILE: Final = {
     Phase.CHECKING: "checking what is on the volume",
     Phase.DOWNLOADING: "downloading",
     Phase.VERIFYING: "verifying",
+    Phase.HASHING: "verifying",
     Phase.DONE: "complete",
     Phase.FAILED: "failed",
 }
@@ -63,7 +64,7 @@ def status_of(
         complete = snapshot.complete
     percentage = 100 if complete else snapshot.percentage
     stuck_volume = one_line(redact(_stuck_volume(snapshot, before, complete=complete)), MESSAGE_LIMIT)
-    message = redact(snapshot.message) or _WHILE[snapshot.phase]
+    message = redact(snapshot.waiting or snapshot.message) or _WHILE[snapshot.phase]
     progress: dict[str, Any] = {
         "downloadedBytes": snapshot.done_bytes,
         "percentage": percentage,
@@ -96,6 +97,9 @@ def _stuck_volume(snapshot: Snapshot, before: Status | None, *, complete: bool) 
 
 
 def _pace(snapshot: Snapshot) -> str:
+    """Return the numbers that are told with the message: they are no reason to write it anew."""
+    if snapshot.wait_left is not None:
+        return f" ({seconds_text(snapshot.wait_left)} to go)"
     if snapshot.phase is not Phase.DOWNLOADING or snapshot.rate <= 0:
         return ""
     left = "" if snapshot.eta is None else f", {seconds_text(snapshot.eta)} left"
