@@ -95,6 +95,14 @@ def _filters(command: Callable[..., Any]) -> Callable[..., Any]:
     return include(exclude(command))
 
 
+_accept_any = click.option(
+    "--accept-any",
+    is_flag=True,
+    default=None,
+    help="Take what is not what its name says, such as a web page. [AIM_ACCEPT_ANY]",
+)
+
+
 @click.group(context_settings=CONTEXT)
 @click.option("-q", "--quiet", is_flag=True, help="Only warnings, and the last line.")
 @click.option(
@@ -129,6 +137,7 @@ def cli(invocation: Invocation, /, *, quiet: bool, **_: Any) -> None:  # noqa: A
 @click.option("--stall-timeout", type=Parsed("seconds", seconds), help="Patience with silence. [STALL_TIMEOUT]")
 @click.option("--deadline", type=Parsed("seconds", seconds), help="Longest duration of the run. [AIM_DEADLINE]")
 @click.option("--require-digest", is_flag=True, default=None, help="Size alone proves nothing. [AIM_REQUIRE_DIGEST]")
+@_accept_any
 @click.pass_obj
 def download(invocation: Invocation, /, uri: str, target: Path | None, **options: Any) -> None:  # noqa: ANN401
     """Download URI into TARGET [TARGET_DIR].
@@ -151,6 +160,7 @@ def download(invocation: Invocation, /, uri: str, target: Path | None, **options
 @cli.command(context_settings=CONTEXT)
 @click.argument("uri", type=URI)
 @_filters
+@_accept_any
 @click.pass_obj
 def size(invocation: Invocation, /, uri: str, **options: Any) -> None:  # noqa: ANN401
     """Tell how many bytes a download of URI with these filters brings.
@@ -180,6 +190,7 @@ def check_size(context: click.Context, /, uri: str, **options: Any) -> None:  # 
 @cli.command(context_settings=CONTEXT)
 @click.argument("target", required=False, type=click.Path(path_type=Path))
 @_filters
+@_accept_any
 @click.pass_obj
 def verify(invocation: Invocation, /, target: Path | None, **options: Any) -> None:  # noqa: ANN401
     """Check what is in TARGET [TARGET_DIR] against its .artifact.sha256, without network.

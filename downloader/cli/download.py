@@ -22,12 +22,13 @@ from downloader.cli.session import Session
 from downloader.cli.simulation import simulation_of, slow_looks_of
 from downloader.engine import Engine, Outcome, Plan
 from downloader.errors import DownloadError
-from downloader.integrity import proofs_text
+from downloader.integrity import ContentCheck, proofs_text
 from downloader.limits import memory_limit
 from downloader.meter import Ticker, Watchdog
 from downloader.reporters.fanout import FanOut
 from downloader.reporters.termination import TerminationMessage, sentence
 from downloader.selection import Selection
+from downloader.sources.catalog import scheme_of
 from downloader.sources.limit import Bandwidth
 from downloader.sources.retry import Patience, PersistentSource
 from downloader.transports.catalog import Workshop
@@ -126,6 +127,7 @@ class Download:
             sequence,
             silence(settings) * 0.9,
             require_digest=settings.job.require_digest,
+            content=ContentCheck(settings.job.accept_any, scheme_of(self._uri).lists),
             keep_corrupt=settings.job.keep_metadata_on_failure,
         )
 
@@ -175,8 +177,8 @@ class Download:
         return f"the volume has not answered for {seconds_text(seconds)}: {doing}"
 
     def _tell(self, outcome: Outcome) -> None:
-        """Say by what the files were proved to be right."""
-        log.info("verified %s: %s", shown_url(self._uri), proofs_text(outcome.proofs))
+        """Say by what the files were proved to be right, and of which that cannot be said."""
+        log.info("%s: %s", shown_url(self._uri), proofs_text(outcome.proofs))
 
     def _finish(self, error: DownloadError | None) -> None:
         """Tell the reporters and Kubernetes how it ended."""

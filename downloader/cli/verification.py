@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 from downloader.cli.assembly import selection_of
 from downloader.cli.session import Session
 from downloader.errors import IntegrityError
-from downloader.integrity import proofs_text
+from downloader.integrity import ContentCheck, proofs_text
 from downloader.volume import Volume
 from downloader.words import one_line
 
@@ -33,7 +33,8 @@ def verify_target(settings: Settings, stdout: TextIO) -> None:
 
     def work() -> Verification:
         with Volume(target, create=False) as volume:
-            return volume.verify(progress=progress, selected=selection_of(settings).wants)
+            content = ContentCheck(settings.job.accept_any, listed=True)
+            return volume.verify(progress=progress, selected=selection_of(settings).wants, content=content)
 
     found = session.run(work)
     stdout.writelines(one_line(f"damaged {damage}") + "\n" for damage in found.damaged)
@@ -48,6 +49,6 @@ def verify_target(settings: Settings, stdout: TextIO) -> None:
         )
     revision = f" at {found.revision}" if found.revision else ""
     log.info("%s is right: %d files of %s%s", target, found.checked, found.source or "an unnamed source", revision)
-    log.info("when they were downloaded they were proved: %s", proofs_text(found.proofs))
+    log.info("when they were downloaded: %s", proofs_text(found.proofs))
     for path, proof in found.proofs.items():
         log.debug("%s: %s", path, proof)

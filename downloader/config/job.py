@@ -114,6 +114,12 @@ class JobSettings:
     require_digest: bool = variable(
         "AIM_REQUIRE_DIGEST", "fail when a file can only be judged by its size", parse=flag, default=False
     )
+    accept_any: bool = variable(
+        "AIM_ACCEPT_ANY",
+        "take files that are something else than their names say, such as a web page or a Git LFS pointer",
+        parse=flag,
+        default=False,
+    )
     lease_ttl: float = variable(
         "AIM_LEASE_TTL",
         "seconds of silence after which another pod's hold on the volume ends",

@@ -175,7 +175,7 @@ class Engine:
         """Hash what is on the volume, several files at once: after a kill that may be most of the artifact."""
 
         def check(holding: Holding) -> Holding | None:
-            return self._volume.check(holding, lambda _: self._cancellation.check())
+            return self._volume.check(holding, lambda _: self._cancellation.check(), self._plan.content)
 
         with ThreadPoolExecutor(min(processors(), MOST_HASHED_AT_ONCE), thread_name_prefix="check") as pool:
             yield from pool.map(check, unproved)

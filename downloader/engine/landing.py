@@ -17,6 +17,7 @@ from downloader.errors import (
     Stalled,
     Verdict,
 )
+from downloader.integrity import UNPROVED, instead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -96,18 +97,18 @@ class VolumeLanding:
         with self._entered():
             refused = self._deliver(arrivals)
             with self._lock:
-                for partial, _ in arrivals:
-                    self._begun.pop(partial.file.path, None)
+                for arrival in arrivals:
+                    self._begun.pop(arrival.partial.file.path, None)
             return refused
 
     def _deliver(self, arrivals: Sequence[Arrival]) -> Mapping[str, IntegrityError]:
         proved: list[tuple[Partial, str, str]] = []
         refused: dict[str, IntegrityError] = {}
-        for partial, results in arrivals:
+        for arrival in arrivals:
+            partial, results = arrival.partial, arrival.results
             file = partial.file
             try:
-                proof = self._judge.proof(file, results)
-                self._plan.demand_proof(file, proof)
+                proof = self._prove(arrival)
             except IntegrityError as error:
                 refused[file.path] = error
                 self._meter.landed(-file.size)
@@ -123,6 +124,20 @@ class VolumeLanding:
             self._outcome.proofs.update((partial.file.path, proof) for partial, _, proof in proved)
         self._meter.files_done(len(proved))
         return refused
+
+    def _prove(self, arrival: Arrival) -> str:
+        """Return what proves a file. Raises IntegrityError if its bytes are wrong, or what they are is."""
+        file = arrival.partial.file
+        try:
+            proof = self._judge.proof(file, arrival.results)
+        except IntegrityError as error:
+            found = instead(file.path, file.size, arrival.head, vouched=False)
+            if not found:
+                raise
+            raise IntegrityError(f"{error.message}; what came {found}", hint=error.hint) from error
+        self._plan.demand_proof(file, proof)
+        self._plan.content.require(file.path, file.size, arrival.head, proved=proof not in UNPROVED)
+        return proof
 
     def fail(self, file: RemoteFile, error: DownloadError) -> None:
         """Leave the file to the next attempt; end this one where the error is everybody's."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from downloader.errors import IntegrityError
-from downloader.integrity import SIZE_ONLY, UNKNOWN, UNVERIFIABLE
+from downloader.integrity import UNKNOWN, UNPROVED, ContentCheck
 
 if TYPE_CHECKING:
     from downloader.artifact import Manifest, Protocol, RemoteFile
@@ -22,18 +22,19 @@ class Plan:
     silence: float
     """Seconds without a byte from anybody after which one file's passing trouble ends the whole attempt."""
     require_digest: bool = False
+    content: ContentCheck = field(default_factory=ContentCheck)
     keep_corrupt: bool = False
     """Keep what failed its verification under `.downloading/` until the artifact is complete."""
 
     def demand_proof(self, file: RemoteFile, proof: str) -> None:
         """Raise IntegrityError if a digest is required and none proves the file. An empty one is proved by its size."""
-        if self.require_digest and file.size and proof in (SIZE_ONLY, UNVERIFIABLE):
+        if self.require_digest and file.size and proof in UNPROVED:
             hint = "the source publishes none that can be checked; without --require-digest the size would do"
             raise IntegrityError(f"{file.path} is not proved by a digest ({proof})", hint=hint)
 
     def is_proved(self, file: RemoteFile, proof: str) -> bool:
         """Tell whether a proof that is on record is all that `demand_proof` could ask for."""
-        return not (self.require_digest and file.size and proof in (SIZE_ONLY, UNVERIFIABLE, UNKNOWN))
+        return not (self.require_digest and file.size and proof in UNPROVED | {UNKNOWN})
 
 
 @dataclass(slots=True)

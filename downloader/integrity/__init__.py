@@ -9,11 +9,13 @@ CRC32C and CRC64NVME come from the `awscrt` wheel, which not every platform has;
 file that has nothing else is proved by nothing.
 """
 
+from downloader.integrity.content import ContentCheck, instead
 from downloader.integrity.hashing import OF_PARTS, Digests, Hasher, computable, hash_file
 from downloader.integrity.judgement import (
     SIZE_ONLY,
     STRENGTH,
     UNKNOWN,
+    UNPROVED,
     UNVERIFIABLE,
     Judge,
     Judgement,
@@ -26,13 +28,16 @@ __all__ = [
     "SIZE_ONLY",
     "STRENGTH",
     "UNKNOWN",
+    "UNPROVED",
     "UNVERIFIABLE",
+    "ContentCheck",
     "Digests",
     "Hasher",
     "Judge",
     "Judgement",
     "computable",
     "hash_file",
+    "instead",
     "judge",
     "proofs_text",
 ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from downloader.artifact import Algorithm
 from downloader.errors import IntegrityError
+from downloader.integrity.content import HEAD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -116,12 +117,16 @@ class Hasher:
         self._running: dict[Algorithm, _Running] = {Algorithm.SHA256: hashlib.sha256()}
         self.position = 0
         """Bytes taken so far."""
+        self.head = b""
+        """The first bytes, as many as tell what kind of file it is."""
         for digest in wanted:
             if digest.algorithm not in self._running and (running := _running(digest, size)) is not None:
                 self._running[digest.algorithm] = running
 
     def update(self, data: memoryview) -> None:
         """Take the next bytes."""
+        if self.position < HEAD:
+            self.head += bytes(data[: HEAD - self.position])
         for running in self._running.values():
             running.update(data)
         self.position += len(data)
@@ -136,8 +141,8 @@ def hash_file(
     size: int,
     wanted: Iterable[Digest] = (),
     progress: Callable[[int], None] = lambda _: None,
-) -> Digests:
-    """Return the digests of a file of `size` bytes.
+) -> Hasher:
+    """Return a hasher that has taken a file of `size` bytes.
 
     `readinto(offset, view)` must fill the view from there and return how many bytes it put, 0 only at the end.
     `progress` hears the size of each piece. Raises IntegrityError if the file ends early.
@@ -150,7 +155,7 @@ def hash_file(
             raise IntegrityError(f"a file of {size} bytes ends after {hasher.position}")
         hasher.update(buffer[:count])
         progress(count)
-    return hasher.results()
+    return hasher
 
 
 def computable(algorithm: Algorithm) -> bool:

@@ -35,6 +35,8 @@ SIZE_ONLY = "size only"
 """The proof of a file that has no digest to be judged by."""
 UNVERIFIABLE = "etag unverifiable"
 """The proof of a file whose digest is not right but whose bytes came twice the same."""
+UNPROVED = frozenset({SIZE_ONLY, UNVERIFIABLE})
+"""What no digest stands for."""
 UNKNOWN = "unknown"
 """The proof of a file that was proved by an earlier run, which did not write down how."""
 
@@ -101,6 +103,15 @@ class Judge:
         )
 
 
+_SENTENCES = {
+    SIZE_ONLY: "downloaded, not verified (the server publishes no checksum)",
+    UNVERIFIABLE: "downloaded, not verified (the server's ETag is no checksum of the content)",
+    UNKNOWN: "verified by an earlier run",
+}
+
+
 def proofs_text(proofs: Mapping[str, str]) -> str:
-    """Say how many files were proved by what: `3 by sha256, 1 by size only`."""
-    return ", ".join(f"{count} by {proof}" for proof, count in Counter(proofs.values()).most_common()) or "no files"
+    """Say what is known of how many files: `3 verified by sha256; 1 downloaded, not verified (…)`."""
+    counted = Counter(proofs.values()).most_common()
+    told = (f"{count} {_SENTENCES.get(proof, f'verified by {proof}')}" for proof, count in counted)
+    return "; ".join(told) or "no files"

@@ -29,6 +29,8 @@ class Scheme:
     """The protocols in force when the environment names none that fits."""
     fitting: frozenset[Protocol]
     make: Callable[[str, Settings, Web], Source]
+    lists: bool = True
+    """It lists what it holds: a web server may answer for any address with anything."""
 
 
 def _hub(uri: str, settings: Settings, web: Web) -> Source:
@@ -45,6 +47,7 @@ def _s3(uri: str, settings: Settings, web: Web) -> Source:
 
 
 def _http(uri: str, settings: Settings, web: Web) -> Source:
+    from downloader.integrity import ContentCheck
     from downloader.sources.http import HttpAddress, HttpSource
 
     host = urlsplit(HttpAddress.parse(uri).url).hostname or ""
@@ -52,10 +55,10 @@ def _http(uri: str, settings: Settings, web: Web) -> Source:
     headers |= settings.kserve.headers_for(host)
     if settings.web.token:
         headers.setdefault("authorization", f"Bearer {settings.web.token}")
-    return HttpSource(uri, web, headers, settings.web.netrc)
+    return HttpSource(uri, web, headers, settings.web.netrc, ContentCheck(settings.job.accept_any))
 
 
-_WEB = Scheme((Protocol.RANGES, Protocol.HTTP), frozenset({Protocol.RANGES, Protocol.HTTP}), _http)
+_WEB = Scheme((Protocol.RANGES, Protocol.HTTP), frozenset({Protocol.RANGES, Protocol.HTTP}), _http, lists=False)
 
 SCHEMES = {
     "hf": Scheme(

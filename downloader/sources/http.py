@@ -8,6 +8,7 @@ import logging
 import netrc
 import re
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
@@ -16,11 +17,14 @@ from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile, Span, s
 from downloader.errors import (
     ConfigurationError,
     ConnectionBroken,
+    IntegrityError,
     ProtocolFailed,
     SourceChanged,
     SourceNotFound,
     UsageError,
 )
+from downloader.integrity.content import HEAD, ContentCheck, is_suspicious
+from downloader.integrity.content import HINT as ACCEPT_ANY
 from downloader.sources.answers import meaning
 from downloader.sources.digest_fields import LENGTHS, published
 from downloader.sources.names import check_names
@@ -38,6 +42,8 @@ if TYPE_CHECKING:
 
 CHECKSUM_FILES = (MARKER, "SHA256SUMS")
 FRAGMENT = re.compile(r"(sha256|sha512|sha1|md5)[=:]([0-9a-fA-F]+)")
+HUB_PAGE = re.compile(r"/(datasets/|spaces/)?([\w.-]+/[\w.-]+)(?:/(?:blob|tree|resolve|raw)/([^/]+)(/.*)?)?/?")
+"""The path of a page about a repository or a file on the Hub."""
 HEAD_WORKERS = 2
 PORTION = 256
 """Files whose sizes one of them asks for, many ahead: that is quicker than more threads. Trouble ends it."""
@@ -104,12 +110,20 @@ def _fragment(fragment: str) -> Digest | None:
 class HttpSource:
     """Lists and reads one file, or a folder with `.artifact.sha256` or `SHA256SUMS` in it."""
 
-    def __init__(self, uri: str, web: Web, headers: Mapping[str, str], netrc_file: Path | None = None) -> None:
+    def __init__(
+        self,
+        uri: str,
+        web: Web,
+        headers: Mapping[str, str],
+        netrc_file: Path | None = None,
+        content: ContentCheck | None = None,
+    ) -> None:
         self._uri = shown_url(uri)
         self._address = HttpAddress.parse(uri)
         self._web = web
         self._headers = _credentials(self._address, headers, netrc_file)
         self._probe = WebProbe(web, self._headers)
+        self._content = content or ContentCheck()
         self._probed: dict[tuple[str, str], RemoteFile] = {}
         """What was learned of a folder's files, by path and digest, before passing trouble made us list it again."""
         self._listed: tuple[str, bytes] | None = None
@@ -131,7 +145,23 @@ class HttpSource:
         reply, size = self._probe.describe(self._address.url, self._address.digest)
         file = self._read(reply, size, self._address.url, self._address.name, self._address.digest)
         check_names([file.path], self._uri)
+        self._refuse_page(file, reply.headers.get("content-type", ""))
         return Manifest(self._uri, (file,), single=True)
+
+    def _refuse_page(self, file: RemoteFile, media_type: str) -> None:
+        """Raise IntegrityError for a web page that is not called one, judged by its first bytes too."""
+        if file.digests or not file.size or not is_suspicious(file.path, media_type):
+            return
+        head = bytearray(min(HEAD, file.size))
+        with closing(self.open(file, Span(0, file.size))) as body:
+            filled = 0
+            while filled < len(head):
+                filled += body.readinto(memoryview(head)[filled:])
+        found = self._content.instead(file.path, file.size, bytes(head), proved=False, media_type=media_type)
+        if found:
+            page = HUB_PAGE.fullmatch(urlsplit(self._address.url).path)
+            hint = f"for a repository on the Hub write {_hub_uri(page)}" if page else ACCEPT_ANY
+            raise IntegrityError(f"{self._uri}: {file.path} {found}", hint=hint)
 
     def open(self, file: RemoteFile, span: Span) -> Body:
         """Start reading a span."""
@@ -212,6 +242,12 @@ def _require_end(reply: Reply) -> None:
         f"{where} is sent without its length, so nobody can tell whether it is complete",
         hint="let the server send Content-Length, or chunks",
     )
+
+
+def _hub_uri(page: re.Match[str]) -> str:
+    """Return the hf:// URI of what a page of the Hub shows."""
+    kind, repository, revision, path = page.groups(default="")
+    return f"hf://{kind}{repository}" + (f"@{revision}" if revision not in ("", "main") else "") + path.rstrip("/")
 
 
 def proposed_name(reply: Reply) -> str | None:

@@ -17,6 +17,8 @@ class Arrival(NamedTuple):
 
     partial: Partial
     results: Mapping[Algorithm, str]
+    head: bytes
+    """Its first bytes: they say whether it is the kind of file that its name says."""
 
 
 class Landing(Protocol):

@@ -196,7 +196,7 @@ class Ranged:
         guarded(lambda: self._deliver(works, landing), self._cancellation)
 
     def _deliver(self, works: Sequence[Work], landing: Landing) -> None:
-        refused = landing.deliver([Arrival(work.partial, work.results()) for work in works])
+        refused = landing.deliver([Arrival(work.partial, work.results(), work.head) for work in works])
         damaged = [work for work in works if work.file.path in refused]
         again = [work.file for work in damaged if self._schedule.may_come_again(work.file)]
         for work in damaged:

@@ -15,9 +15,9 @@ from downloader.integrity import Hasher
 from downloader.transports import Arrival
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from downloader.artifact import Algorithm, RemoteFile
+    from downloader.artifact import RemoteFile
     from downloader.cancellation import Cancellation
     from downloader.meter import Meter
     from downloader.sources import Source
@@ -63,7 +63,7 @@ class SimulatedTransport:
                 continue
             with closing(landing.begin(file)) as partial:
                 self._bring(partial)
-                self._deliver(Arrival(partial, self._digests(file)), landing)
+                self._deliver(self._arrival(partial), landing)
 
     def _deliver(self, arrival: Arrival, landing: Landing) -> None:
         for error in landing.deliver([arrival]).values():
@@ -88,15 +88,16 @@ class SimulatedTransport:
                 filled += body.readinto(buffer[filled:])
         partial.write(span.start, buffer)
 
-    def _digests(self, file: RemoteFile) -> Mapping[Algorithm, str]:
+    def _arrival(self, partial: Partial) -> Arrival:
         """Hash the file as its source has it: what lies between the ends is a hole, which reads as the same zeros."""
+        file = partial.file
         hasher = Hasher(file.size, file.digests)
         buffer = memoryview(bytearray(PIECE))
         with closing(self._source.open(file, Span(0, file.size))) as body:
             while hasher.position < file.size:
                 self._attempt.check()
                 hasher.update(buffer[: body.readinto(buffer)])
-        return hasher.results()
+        return Arrival(partial, hasher.results(), hasher.head)
 
 
 def _halves(gaps: list[Span], half: int) -> Iterator[Span]:

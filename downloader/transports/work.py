@@ -183,6 +183,11 @@ class Work:
         """Return the digests of the whole file."""
         return self._hasher.results()
 
+    @property
+    def head(self) -> bytes:
+        """The first bytes of the file."""
+        return self._hasher.head
+
     def drop(self, release: Callable[[memoryview], None]) -> None:
         """Give all waiting buffers back; nothing will be hashed any more."""
         with self._lock:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
 from downloader.errors import IntegrityError, InternalError, VolumeError
+from downloader.integrity import ContentCheck
 from downloader.volume import leftovers, publication, verification
 from downloader.volume.adoption import adopt
 from downloader.volume.batch import Batch
@@ -165,15 +166,18 @@ class Volume:
         """Raise NoSpace unless there is room for that much more."""
         require_space(self._files, needed_bytes, needed_files)
 
-    def check(self, holding: Holding, progress: Callable[[int], None] = lambda _: None) -> Holding | None:
+    def check(
+        self, holding: Holding, progress: Callable[[int], None] = lambda _: None, content: ContentCheck | None = None
+    ) -> Holding | None:
         """Hash an unproved file; return the holding as it is proved now, None if the file has to be fetched.
 
-        `progress` hears the size of each piece. A right file is synced and believed from now on. One that cannot be
-        read, whatever the reason, is as good as missing: fetching it again mends it or finds out what is wrong.
+        `progress` hears the size of each piece, `content` judges what kind of file it is. A right file is synced and
+        believed from now on. One that cannot be read, whatever the reason, is as good as missing: fetching it again
+        mends it or finds out what is wrong.
         """
         session = self._held()
         try:
-            sha256, proof = adopt(self._files, holding.file, holding.sha256, progress)
+            sha256, proof = adopt(self._files, holding.file, holding.sha256, content or ContentCheck(), progress)
         except (VolumeError, IntegrityError) as error:
             _log.info("%s is there but will be fetched again: %s", holding.file.path, error)
             return None
@@ -226,13 +230,14 @@ class Volume:
         *,
         progress: Callable[[int], None] = lambda _: None,
         selected: Callable[[str], bool] = lambda _: True,
+        content: ContentCheck | None = None,
     ) -> Verification:
         """Hash every selected file that the checksum file lists. Needs no lease, no network and no right to write.
 
         Damaged files are dated anew where that is allowed, so that the next run believes none of them. `progress`
         hears of bytes, from several threads. Raises IntegrityError if there is no readable checksum file.
         """
-        return verification.verify(self._files, progress=progress, selected=selected)
+        return verification.verify(self._files, progress=progress, selected=selected, content=content or ContentCheck())
 
     def _held(self) -> _Session:
         if self._session is None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 from downloader.artifact import Algorithm
 from downloader.errors import IntegrityError
-from downloader.integrity import SIZE_ONLY, hash_file, judge
+from downloader.integrity import SIZE_ONLY, ContentCheck, hash_file, judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,20 +55,26 @@ class Reading:
 
 
 def adopt(
-    files: FileOperations, file: RemoteFile, expected: str | None, progress: Callable[[int], None]
+    files: FileOperations,
+    file: RemoteFile,
+    expected: str | None,
+    content: ContentCheck,
+    progress: Callable[[int], None],
 ) -> tuple[str, str]:
     """Hash a file and return its sha256 and what proved it; `expected` is its sha256 if that is known.
 
     Raises IntegrityError if it is another file or nothing can prove it, VolumeError if it cannot be read.
     """
     with Reading(files, file.path) as reading:
-        results = hash_file(reading.readinto, file.size, file.digests, progress)
+        hasher = hash_file(reading.readinto, file.size, file.digests, progress)
+        results = hasher.results()
         sha256 = results[Algorithm.SHA256]
         if expected not in (None, sha256):
             raise IntegrityError(f"{file.path} has sha256 {sha256} and should have {expected}")
         proof = judge(file, results).proof
         if proof == SIZE_ONLY and expected is None:
             raise IntegrityError(f"nothing that the source publishes can prove {file.path}")
+        content.require(file.path, file.size, hasher.head, proved=True)
         reading.sync()
         if not reading.is_unchanged() or reading.found.size != file.size:
             raise IntegrityError(f"{file.path} was written to while it was read")

@@ -23,6 +23,8 @@ from downloader.volume.lease import WORK
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from downloader.integrity import ContentCheck
+    from downloader.volume.checksums import Checksums
     from downloader.volume.files import FileOperations
 
 _WORKERS = 2
@@ -65,8 +67,11 @@ def verify(
     *,
     progress: Callable[[int], None],
     selected: Callable[[str], bool],
+    content: ContentCheck,
 ) -> Verification:
-    """Hash every selected file that `.artifact.sha256` lists. `progress` hears of bytes, from several threads.
+    """Hash every selected file that `.artifact.sha256` lists, and judge by `content` what kind of file each is.
+
+    `progress` hears of bytes, from several threads.
 
     Raises IntegrityError if there is no checksum file that can be read.
     """
@@ -80,7 +85,7 @@ def verify(
     # Filters choose from a folder: where there is but one file, they had no say in what was downloaded.
     paths = [path for path in checksums.files if selected(path) or len(checksums.files) == 1]
     with ThreadPoolExecutor(_WORKERS, thread_name_prefix="verify") as pool:
-        found_damage = pool.map(lambda path: _examine(files, path, checksums.files[path], written_ns, progress), paths)
+        found_damage = pool.map(_Examination(files, checksums, written_ns, content, progress).damage, paths)
         damaged = tuple(filter(None, found_damage))
     broken = {damage.path for damage in damaged}
     unlisted = tuple(sorted(path for path in _walk(files, "") if path not in checksums.files and path != MARKER))
@@ -88,30 +93,41 @@ def verify(
     return Verification(checksums.source, checksums.revision, len(proofs), proofs, damaged, unlisted)
 
 
-def _examine(
-    files: FileOperations, path: str, expected: str, written_ns: int, progress: Callable[[int], None]
-) -> Damage | None:
-    """Return what is wrong with a file, dated so that runs do not believe it; None if it is right."""
-    found = files.stat(path)
-    if found is None:
-        return Damage(path, "is missing")
-    if found.kind is not Kind.FILE:
-        return Damage(path, f"is a {found.kind.value} instead of a file")
-    try:
-        reading = Reading(files, path)
-    except VolumeError as error:
-        return Damage(path, f"cannot be read: {error}", believed=True)
-    with reading:
-        reason = _compare(reading, expected, progress)
-        return Damage(path, reason, believed=not _doubt(reading, written_ns)) if reason else None
+@dataclass(frozen=True, slots=True)
+class _Examination:
+    """Reads files and compares them with the checksums. For several threads."""
 
+    files: FileOperations
+    checksums: Checksums
+    written_ns: int
+    content: ContentCheck
+    progress: Callable[[int], None]
 
-def _compare(reading: Reading, expected: str, progress: Callable[[int], None]) -> str:
-    try:
-        actual = hash_file(reading.readinto, reading.found.size, progress=progress)[Algorithm.SHA256]
-    except (VolumeError, IntegrityError) as error:
-        return f"cannot be read: {error}"
-    return "" if actual == expected else f"has sha256 {actual}, not {expected}"
+    def damage(self, path: str) -> Damage | None:
+        """Return what is wrong with a file, dated so that runs do not believe it; None if it is right."""
+        found = self.files.stat(path)
+        if found is None:
+            return Damage(path, "is missing")
+        if found.kind is not Kind.FILE:
+            return Damage(path, f"is a {found.kind.value} instead of a file")
+        try:
+            reading = Reading(self.files, path)
+        except VolumeError as error:
+            return Damage(path, f"cannot be read: {error}", believed=True)
+        with reading:
+            reason = self._compare(path, reading)
+            return Damage(path, reason, believed=not _doubt(reading, self.written_ns)) if reason else None
+
+    def _compare(self, path: str, reading: Reading) -> str:
+        size, expected = reading.found.size, self.checksums.files[path]
+        try:
+            hasher = hash_file(reading.readinto, size, progress=self.progress)
+        except (VolumeError, IntegrityError) as error:
+            return f"cannot be read: {error}"
+        actual = hasher.results()[Algorithm.SHA256]
+        if actual != expected:
+            return f"has sha256 {actual}, not {expected}"
+        return self.content.instead(path, size, hasher.head, proved=True)
 
 
 def _doubt(reading: Reading, written_ns: int) -> bool:

@@ -10,6 +10,7 @@ import httpx2
 
 from downloader.artifact import shown_url
 from downloader.errors import DownloadError, ProtocolFailed, RangeIgnored, SourceChanged, SourceUnavailable
+from downloader.integrity.content import is_suspicious
 from downloader.wire.refusal import translate
 
 if TYPE_CHECKING:
@@ -129,6 +130,9 @@ def total_length(headers: Mapping[str, str]) -> int | None:
 def checked_body(request: RangeRequest, answer: Answer) -> SpanBody:
     """Return the body of a 200 or 206 answer if it is what was asked for; raise one of our errors otherwise."""
     headers = answer.headers
+    if _is_page(request, headers):
+        hint = "is there a page to log in, or a proxy in between?"
+        raise ProtocolFailed(f"{request.where} answers with a web page in the place of the file", hint=hint)
     if _compressed(request, headers):
         raise ProtocolFailed(f"{request.where} compresses the file although it was asked not to")
     if _another_version(request.validator, headers):
@@ -148,6 +152,13 @@ def checked_body(request: RangeRequest, answer: Answer) -> SpanBody:
     if announced is not None and announced != expected:
         raise _wrong_length(request, announced, expected)
     return SpanBody(answer, request.url, length=length, skip=skip, announced=announced is not None)
+
+
+def _is_page(request: RangeRequest, headers: Mapping[str, str]) -> bool:
+    """Tell whether the answer is a page, of another length than the file, that everybody gets who asks for anything."""
+    if "content-range" in headers or content_length(headers) in (None, request.size):
+        return False
+    return is_suspicious(request.where, headers.get("content-type", ""))
 
 
 def _compressed(request: RangeRequest, headers: Mapping[str, str]) -> bool:

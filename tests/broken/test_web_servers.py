@@ -115,7 +115,7 @@ BROKEN = {
     "the server has an inner error twice": Broken(Answer(500), times=2),
     "the body is compressed although it must not be": Broken(compressed(FILE), ranges=69, stream=69, times=EVER),
     "a web page comes instead of the file": Broken(
-        Answer(200, {"Content-Type": "text/html"}, b"<p>log in"), ranges=69, stream=65, times=EVER
+        Answer(200, {"Content-Type": "text/html"}, b"<p>log in"), ranges=69, stream=69, times=EVER
     ),
     "access ends half-way": Broken(Answer(403), ranges=77, stream=77, times=EVER, skip=1),
     "the file disappears half-way": Broken(Answer(404), ranges=66, stream=66, times=EVER),

@@ -94,7 +94,7 @@ def test_a_volume_that_came_from_the_hub_comes_back_identical_from_a_bucket(
     assert content(second) == content(first)
     assert "# source: hf://org/model" in (second / ".artifact.sha256").read_text()
     assert _apparent_size(second) == _apparent_size(first)
-    assert f"{len(FILES)} by sha256" in result.stderr
+    assert f"{len(FILES)} verified by sha256" in result.stderr
     verified = run("verify", second)
     assert verified.status == 0
     assert "hf://org/model" in verified.stderr
@@ -111,13 +111,14 @@ def test_what_could_be_proved_is_said_at_the_end_and_by_verify(bucket: Bucket, t
     bucket.remove("m/model.safetensors")
     result = run("download", "s3://bucket/m", tmp_path, extra=bucket.environment)
     assert result.status == 0, result.stderr
-    for how in ("1 by md5", "1 by etag", "1 by size only"):
+    unverified = "1 downloaded, not verified (the server publishes no checksum)"
+    for how in ("1 verified by md5", "1 verified by etag", unverified):
         assert how in result.stderr
         assert how in run("verify", tmp_path).stderr
     assert "kms: size only" in run("--log-level", "debug", "verify", tmp_path).stderr
     subprocess.run(["sha256sum", "-c", "--quiet", ".artifact.sha256"], cwd=tmp_path, check=True)
     again = run("download", "s3://bucket/m", tmp_path, extra=bucket.environment)
-    assert "1 by size only" in again.stderr
+    assert unverified in again.stderr
 
 
 @pytest.mark.parametrize(
@@ -159,11 +160,11 @@ def test_tags_that_mean_something_else_cost_one_more_look_and_no_more(bucket: Bu
     result = run("download", "s3://bucket/m", tmp_path, extra={**bucket.environment, "AIM_CONNECTIONS": "1"})
     assert result.status == 0, result.stderr
     assert model(tmp_path) == {"a": b"small", "b": MODEL, "c": MODEL}
-    assert "3 by etag unverifiable" in result.stderr
+    assert "3 downloaded, not verified (the server's ETag is no checksum of the content)" in result.stderr
     # What a tag is worth is known once something came twice; until then another object may be on its way.
     assert bucket.log.sent("object", path="*/a") + bucket.log.sent("object", path="*/b") <= 2 * (5 + len(MODEL))
     assert bucket.log.sent("object", path="*/c") == len(MODEL)
-    assert "3 by etag unverifiable" in run("verify", tmp_path).stderr
+    assert "3 downloaded, not verified" in run("verify", tmp_path).stderr
 
 
 def test_filters_choose_from_folders_and_not_a_single_object(s3: S3Server, tmp_path: Path) -> None:

@@ -168,7 +168,7 @@ class Landing:
         return self._volume.partial(file)
 
     def deliver(self, arrivals: Sequence[Arrival]) -> Mapping[str, IntegrityError]:
-        self._volume.commit_many((partial, results[Algorithm.SHA256], "") for partial, results in arrivals)
+        self._volume.commit_many((partial, results[Algorithm.SHA256], "") for partial, results, _head in arrivals)
         return {}
 
     def fail(self, file: RemoteFile, error: DownloadError) -> None:

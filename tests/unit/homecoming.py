@@ -103,7 +103,7 @@ class Land:
 
     def deliver(self, arrivals: Sequence[Arrival]) -> Mapping[str, IntegrityError]:
         refused = {}
-        for partial, results in arrivals:
+        for partial, results, _head in arrivals:
             self.deliver_fault(partial.file.path)
             if results[Algorithm.SHA256] != partial.file.digests[0].value:
                 partial.discard()
