@@ -99,6 +99,11 @@ class RemoteFile:
     _identity: str = field(default="", init=False, compare=False, repr=False)
 
     @property
+    def is_certain(self) -> bool:
+        """A digest is published that wrong bytes cannot have."""
+        return any(digest.mismatch is Mismatch.DAMAGE for digest in self.digests)
+
+    @property
     def identity(self) -> str:
         """Names the content: equal for equal bytes, and safe as a file name (32 hex digits). Computed once."""
         if self._identity:

@@ -178,7 +178,7 @@ class HttpSource:
         self._web.announce([self._request(file, span) for file, span in pieces])
 
     def _request(self, file: RemoteFile, span: Span) -> RangeRequest:
-        return RangeRequest(file.locator, span, file.size, file.validator, self._headers)
+        return RangeRequest(file.locator, span, file.size, file.validator, self._headers, file.is_certain)
 
     def close(self) -> None:
         """Nothing to release: connections belong to the run."""

@@ -146,7 +146,7 @@ class HubSource:
         self._web.announce([self._request(file, span) for file, span in pieces])
 
     def _request(self, file: RemoteFile, span: Span) -> RangeRequest:
-        return RangeRequest(self._url(file.path), span, file.size, None, self._headers)
+        return RangeRequest(self._url(file.path), span, file.size, None, self._headers, file.is_certain)
 
     def xet_access(self) -> XetAccess:
         """Ask for a Xet token for the commit. Raises ProtocolDown where the Hub, or its mirror, has none to give."""

@@ -11,6 +11,7 @@ import httpx2
 from downloader.artifact import shown_url
 from downloader.errors import DownloadError, ProtocolFailed, RangeIgnored, SourceChanged, SourceUnavailable
 from downloader.integrity.content import is_suspicious
+from downloader.wire.packed import Unpacked, can_unpack
 from downloader.wire.refusal import translate
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class RangeRequest:
     validator: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Credentials and the like: sent to the URL's own origin and to no other."""
+    proved: bool = False
+    """A digest will tell whether these are the right bytes, so that they may also come packed."""
 
     @property
     def where(self) -> str:
@@ -63,7 +66,7 @@ class RangeRequest:
 class SpanBody:
     """The checked body of one answer: exactly the bytes of the span, or one of our errors."""
 
-    def __init__(self, answer: Answer, url: str, *, length: int, skip: int, announced: bool) -> None:
+    def __init__(self, answer: Answer | Unpacked, url: str, *, length: int, skip: int, announced: bool) -> None:
         self._answer = answer
         self._url = url
         self._left = length
@@ -134,7 +137,7 @@ def checked_body(request: RangeRequest, answer: Answer) -> SpanBody:
         hint = "is there a page to log in, or a proxy in between?"
         raise ProtocolFailed(f"{request.where} answers with a web page in the place of the file", hint=hint)
     if _compressed(request, headers):
-        raise ProtocolFailed(f"{request.where} compresses the file although it was asked not to")
+        return _unpacked_body(request, answer)
     if _another_version(request.validator, headers):
         raise SourceChanged(f"{request.where} changed: it is no longer the version that was listed")
     length = len(request.span)
@@ -159,6 +162,17 @@ def _is_page(request: RangeRequest, headers: Mapping[str, str]) -> bool:
     if "content-range" in headers or content_length(headers) in (None, request.size):
         return False
     return is_suspicious(request.where, headers.get("content-type", ""))
+
+
+def _unpacked_body(request: RangeRequest, answer: Answer) -> SpanBody:
+    """Return the body of an answer that is packed, unpacked, where there is a digest that proves it."""
+    if not request.proved or not can_unpack(answer.headers):
+        raise ProtocolFailed(f"{request.where} compresses the file although it was asked not to")
+    if answer.status == httpx2.codes.PARTIAL_CONTENT or request.span.stop != request.size:
+        hint = "HTTP reads it in one stream"
+        raise RangeIgnored(f"{request.where} compresses the file, so that no range of it can be read", hint=hint)
+    body = Unpacked(answer, request.where)
+    return SpanBody(body, request.url, length=len(request.span), skip=request.span.start, announced=False)
 
 
 def _compressed(request: RangeRequest, headers: Mapping[str, str]) -> bool:
