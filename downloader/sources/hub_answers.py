@@ -1,59 +1,160 @@
-"""What the Hub's refusals mean, as far as it lets us tell them apart."""
+"""Who refused, and what it means: the Hub's own verdict on a repository, or somebody on the way.
+
+A verdict is the endpoint's own if it comes from the endpoint's address and explains itself as the Hub does, with an
+error code or a message. The same status from a content network, a proxy or a gateway says nothing about repository or
+token: it is passing trouble, which a new address, another try or the next protocol may get around.
+"""
 
 from __future__ import annotations
 
-from downloader.errors import AccessDenied, DownloadError, SourceNotFound
+import re
+from typing import TYPE_CHECKING
+
+from downloader.errors import AccessDenied, DownloadError, SourceNotFound, SourceUnavailable
+from downloader.wire.address import address
+from downloader.wire.refusal import host_of
+from downloader.wire.server_message import json_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from downloader.wire import Refusal
+    from downloader.wire.address import Origin
 
 TOKEN_HINT = "set HF_TOKEN to a token with access"  # noqa: S105 - a hint, no secret
-BAD_TOKEN = "invalid credentials"  # noqa: S105 - what the Hub says, no secret
-UNAUTHORIZED, FORBIDDEN, MISSING = 401, 403, 404
+ENDPOINT_HINT = "something on the way may have answered for it; check network, proxy and HF_ENDPOINT"
+UNAUTHORIZED, PAYMENT_REQUIRED, FORBIDDEN, MISSING, UNLAWFUL = 401, 402, 403, 404, 451
+ABOUT_ACCESS = frozenset({400, UNAUTHORIZED, FORBIDDEN, MISSING, 410})
+"""What a stranger answers where an address has run out, is blocked, or is not known to it."""
+USUAL_PORTS = {"http": 80, "https": 443}
+SAYS_NOTHING = re.compile(
+    r"(repository|entry|revision|page)? ?not found|invalid rev id: \S*|invalid username or password"
+    r"|access to this resource is disabled|\S* does not exist on this revision",
+    re.IGNORECASE,
+)
+"""What the Hub says of the usual cases, which is no more than what we say."""
+
+GATED = (
+    (re.compile(r"awaiting|pending", re.IGNORECASE), "wait until its owners grant the request, then start again"),
+    (re.compile(r"rejected|denied", re.IGNORECASE), "only its owners can change that; another account may have access"),
+    (re.compile(r"fine-grained", re.IGNORECASE), "change the token's permissions, or use a token of the kind read"),
+)
+"""What can be done about a gate, by what the Hub says of it."""
+TOKEN_TROUBLE = re.compile(r"invalid credentials|token\b.*\b(expired|revoked|invalid)", re.IGNORECASE)
 
 
 class HubAnswers:
     """The refusals for one repository. A missing one and one that is hidden from us are answered alike."""
 
-    def __init__(self, repository: str, revision: str, *, with_token: bool) -> None:
+    def __init__(self, repository: str, revision: str, endpoint: str, *, with_token: bool) -> None:
         self._repository = repository
         self._revision = revision
+        self._endpoint = endpoint
         self._with_token = with_token
+        self.listed = False
+        """The repository was listed, so what is refused from then on is not for want of it."""
 
-    def meaning(self, status: int, code: str, text: str) -> DownloadError | None:
-        """Return the error for `X-Error-Code` and the message; None for what says nothing about the repository."""
-        lowered = text.lower()
-        if "disabled" in lowered:
-            return AccessDenied(f"the repository {self._repository} is disabled by the Hub", hint="ask its owner")
-        if BAD_TOKEN in lowered:
-            return AccessDenied("the Hub does not accept the token in HF_TOKEN", hint="make a new one")
-        by_code = {
-            "GatedRepo": self.gated,
+    def meaning(self, refusal: Refusal, what: str = "") -> DownloadError:
+        """Return the error for a refused request; `what` names the file, if it was for one."""
+        if not self.is_verdict(refusal):
+            return self._somebody_elses(refusal, what)
+        if refusal.status == FORBIDDEN and "disabled" in refusal.server_message.lower():
+            return AccessDenied(f"{refusal.host} has disabled the repository {self._repository}", hint="ask its owner")
+        if self._with_token and TOKEN_TROUBLE.search(refusal.server_message):
+            return self._bad_token(refusal)
+        by_code: dict[str, Callable[[Refusal, str], DownloadError]] = {
+            "GatedRepo": self._gated,
             "RevisionNotFound": self._no_revision,
             "EntryNotFound": self._no_entry,
             "RepoNotFound": self._no_repository,
         }
-        by_status = {UNAUTHORIZED: self._no_token, FORBIDDEN: self._not_allowed, MISSING: self._no_repository}
-        tell = by_code.get(code) or by_status.get(status)
-        return tell() if tell else None
+        by_status = {
+            UNAUTHORIZED: self._not_allowed,
+            PAYMENT_REQUIRED: self._not_allowed,
+            FORBIDDEN: self._not_allowed,
+            UNLAWFUL: self._not_allowed,
+            MISSING: self._no_repository,
+        }
+        tell = by_code.get(error_code(refusal)) or by_status.get(refusal.status)
+        return tell(refusal, what) if tell else refusal
 
-    def gated(self) -> AccessDenied:
-        """Return the error for a repository whose owner wants to approve each reader."""
-        hint = "ask for access on its page, with the account of HF_TOKEN" if self._with_token else TOKEN_HINT
-        return AccessDenied(f"{self._repository} is a gated repository that asks for approval", hint=hint)
+    def is_verdict(self, refusal: Refusal) -> bool:
+        """Tell whether it was the Hub that refused, and not somebody on the way to it or behind it."""
+        if not _same_host(address(refusal.url).origin, address(self._endpoint).origin):
+            return False
+        told = error_code(refusal) or refusal.headers.get("x-error-message") or json_error(refusal.body)
+        return bool(told) or (refusal.status == UNAUTHORIZED and "www-authenticate" in refusal.headers)
 
-    def _no_revision(self) -> SourceNotFound:
-        what = f"revision {self._revision!r} of {self._repository} does not exist"
+    def masked(self) -> AccessDenied:
+        """Return the error for a gated repository whose digests are masked for those who may not read it."""
+        return AccessDenied(f"{self._repository} is a gated repository", hint=self._gate_hint(""))
+
+    def _somebody_elses(self, refusal: Refusal, what: str) -> DownloadError:
+        if refusal.status not in ABOUT_ACCESS:
+            return refusal
+        told = _told(refusal)
+        sentence = f"{refusal.host} refused {what or self._repository} (HTTP {refusal.status}){told}"
+        own = refusal.host == host_of(self._endpoint)
+        return SourceUnavailable(sentence, hint=ENDPOINT_HINT if own else "")
+
+    def _bad_token(self, refusal: Refusal, _: str = "") -> AccessDenied:
+        sentence = f"{refusal.host} does not accept the token in HF_TOKEN{_told(refusal)}"
+        return AccessDenied(sentence, hint="make a new one in the account's settings")
+
+    def _gated(self, refusal: Refusal, _: str) -> AccessDenied:
+        hint = self._gate_hint(refusal.server_message)
+        return AccessDenied(f"{self._repository} is a gated repository{_told(refusal, by=refusal.host)}", hint=hint)
+
+    def _gate_hint(self, told: str) -> str:
+        if not self._with_token:
+            return f"ask for access on its page, then {TOKEN_HINT}"
+        usual = "ask for access on its page, with the account of HF_TOKEN"
+        return next((hint for pattern, hint in GATED if pattern.search(told)), usual)
+
+    def _no_revision(self, refusal: Refusal, _: str) -> SourceNotFound:
+        what = f"revision {self._revision!r} of {self._repository} does not exist on {refusal.host}"
         return SourceNotFound(what, hint="check the revision")
 
-    def _no_entry(self) -> SourceNotFound:
-        return SourceNotFound(f"{self._repository} lacks that file", hint="check the path and the revision")
+    def _no_entry(self, refusal: Refusal, what: str) -> SourceNotFound:
+        sentence = f"{self._repository} at {self._revision!r} lacks {what or 'that path'}, says {refusal.host}"
+        return SourceNotFound(sentence, hint="check the path and the revision")
 
-    def _no_repository(self) -> SourceNotFound:
+    def _no_repository(self, refusal: Refusal, what: str) -> DownloadError:
+        if self.listed:
+            return SourceUnavailable(
+                f"{refusal.host} does not know {what or self._repository} although it has listed it"
+                f" (HTTP {refusal.status}){_told(refusal)}"
+            )
         hint = (
             "check the name, and that the token may see it" if self._with_token else f"if it is private, {TOKEN_HINT}"
         )
-        return SourceNotFound(f"the Hub has no repository {self._repository} that we may see", hint=hint)
+        sentence = f"{refusal.host} has no repository {self._repository} that we may see{_told(refusal)}"
+        return SourceNotFound(sentence, hint=hint)
 
-    def _no_token(self) -> AccessDenied:
-        return AccessDenied(f"the Hub wants a valid token for {self._repository}", hint=TOKEN_HINT)
+    def _not_allowed(self, refusal: Refusal, what: str) -> AccessDenied:
+        hint = "" if self._with_token and _told(refusal) else TOKEN_HINT
+        if refusal.status in (PAYMENT_REQUIRED, UNLAWFUL):
+            hint = ""
+        sentence = f"{refusal.host} refuses to hand out {what or self._repository} (HTTP {refusal.status})"
+        return AccessDenied(sentence + _told(refusal), hint=hint)
 
-    def _not_allowed(self) -> AccessDenied:
-        return AccessDenied(f"the token in HF_TOKEN may not read {self._repository}", hint=TOKEN_HINT)
+
+def error_code(refusal: Refusal) -> str:
+    """Return the Hub's word for the kind of refusal; empty where it gives none."""
+    return refusal.headers.get("x-error-code", "")
+
+
+def _told(refusal: Refusal, by: str = "") -> str:
+    """Return what the server says beyond what we say ourselves, as the end of a sentence."""
+    told = refusal.server_message
+    if not told or SAYS_NOTHING.fullmatch(told):
+        return ""
+    return f", says {by}: {told}" if by else f": {told}"
+
+
+def _same_host(one: Origin, other: Origin) -> bool:
+    """Tell whether two origins are one server, to which some lead from http to https."""
+    if one == other:
+        return True
+    usual = all(origin.port == USUAL_PORTS.get(origin.scheme) for origin in (one, other))
+    return usual and one.host == other.host

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from dataclasses import dataclass
 from itertools import islice
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 from huggingface_hub import HfApi, constants, hf_hub_url, set_client_factory
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+from huggingface_hub.errors import HFValidationError, OfflineModeIsEnabled
 from huggingface_hub.hf_api import RepoFile
 
 from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile, Span
@@ -19,14 +20,17 @@ from downloader.errors import (
     DownloadError,
     ProtocolDown,
     ProtocolFailed,
+    SourceChanged,
     SourceNotFound,
+    SourceUnavailable,
     UsageError,
 )
 from downloader.sources import XetAccess
-from downloader.sources.hub_answers import HubAnswers
+from downloader.sources.hub_answers import HubAnswers, error_code
 from downloader.sources.names import CONTROL, NOT_NAMES, Names
 from downloader.sources.versions import version_of
 from downloader.wire import RangeRequest, Refusal
+from downloader.wire.refusal import host_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,6 +46,7 @@ GRAMMAR = re.compile(
 )
 PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,95}")
 DIGITS = {Algorithm.GIT_SHA1: re.compile(r"[0-9a-f]{40}"), Algorithm.SHA256: re.compile(r"[0-9a-f]{64}")}
+COMMIT = DIGITS[Algorithm.GIT_SHA1]
 XET_HASH = DIGITS[Algorithm.SHA256]
 MAX_FILES = 1_000_000
 MAX_PAGES = 10_000
@@ -52,6 +57,8 @@ MAX_LISTING = 512 << 20
 LIBRARY = "artifact-downloader"
 MAX_TOKEN = 1 << 16
 OK = 200
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +111,17 @@ class HubSource:
         self._endpoint = endpoint.rstrip("/")
         authorization = login or (f"Bearer {token}" if token else "")
         self._headers = {"authorization": authorization} if authorization else {}
-        self._answers = HubAnswers(self._address.repository, self._address.revision, with_token=bool(token))
+        self._answers = HubAnswers(
+            self._address.repository, self._address.revision, self._endpoint, with_token=bool(token)
+        )
         self._commit = ""
+        """What the revision stands for; empty until it is asked for, and again once that commit is gone."""
+        self._listed = ""
+        """The commit of the last manifest."""
+        self._gone: set[str] = set()
+        """Commits that had vanished when their files were asked for."""
+        self._named_again = False
+        """The last manifest is of a commit that had vanished before: listing it again does not help."""
         self._root = ""
         """What the addresses of the commit's files begin with."""
 
@@ -125,6 +141,8 @@ class HubSource:
             if self._wants(entry.path):
                 names.add(entry.path)
                 files.append(self._file(entry))
+        self._answers.listed = True
+        self._listed, self._named_again = commit, commit in self._gone
         if not files:
             prefix = self._address.folder
             where = f"{prefix!r} in {self._uri}" if prefix else self._uri
@@ -138,8 +156,7 @@ class HubSource:
         try:
             return self._web.open(self._request(file, span))
         except Refusal as refusal:
-            code, text = refusal.headers.get("x-error-code", ""), refusal.headers.get("x-error-message", "")
-            raise self._answers.meaning(refusal.status, code, text) or refusal from refusal
+            raise self._refused(refusal, file.path) from refusal
 
     def announce(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
         """Ask for all that will be opened next."""
@@ -150,12 +167,10 @@ class HubSource:
 
     def xet_access(self) -> XetAccess:
         """Ask for a Xet token for the commit. Raises ProtocolDown where the Hub, or its mirror, has none to give."""
-        url = f"{self._endpoint}/api/{self._address.kind}s/{self._address.repository}/xet-read-token/{self._commit}"
+        url = f"{self._endpoint}/api/{self._address.kind}s/{self._address.repository}/xet-read-token/{self._listed}"
         reply = self._web.fetch(url, headers=self._headers, limit=MAX_TOKEN)
         if reply.status != OK:
-            code, text = reply.headers.get("x-error-code", ""), reply.headers.get("x-error-message", "")
-            known = self._answers.meaning(reply.status, code, text) if code else None
-            raise known or ProtocolDown(f"{self._endpoint} gives no Xet token (HTTP {reply.status})")
+            raise self._no_xet_token(Refusal(reply.status, reply.url, reply.headers, reply.body))
         try:
             answer = json.loads(reply.body)
             return XetAccess(
@@ -163,6 +178,30 @@ class HubSource:
             )
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise ProtocolDown(f"{self._endpoint} gives a Xet token that makes no sense") from error
+
+    def _no_xet_token(self, refusal: Refusal) -> DownloadError:
+        """Return why there is no Xet token. What else it may say of the repository, plain HTTP will show."""
+        error = self._refused(refusal, "a Xet token")
+        if isinstance(error, SourceChanged) or error_code(refusal) == "GatedRepo":
+            return error
+        return ProtocolDown(f"{refusal.host} gives no Xet token (HTTP {refusal.status})")
+
+    def _refused(self, refusal: Refusal, what: str) -> DownloadError:
+        """Return the error for what was refused after the listing: a file, or a token for all of them."""
+        lost = error_code(refusal) in ("RevisionNotFound", "EntryNotFound") and self._answers.is_verdict(refusal)
+        if not lost:
+            return self._answers.meaning(refusal, what)
+        sentence = f"{refusal.host} lacks {what} at commit {self._listed} of {self._uri}, which it has listed"
+        if self._named_again or self._is_pinned:
+            return ProtocolFailed(sentence, hint="its copies may differ for now; try again later")
+        self._gone.add(self._listed)
+        self._commit = ""
+        return SourceChanged(sentence, hint="start again to fetch what the revision stands for now")
+
+    @property
+    def _is_pinned(self) -> bool:
+        """The URI names a commit in full: that cannot stand for another one later."""
+        return COMMIT.fullmatch(self._address.revision) is not None
 
     def close(self) -> None:
         """Nothing to release: connections belong to the run."""
@@ -179,6 +218,8 @@ class HubSource:
 
     def _resolve(self, api: HfApi) -> str:
         address = self._address
+        if self._is_pinned:
+            return address.revision
         try:
             # Without `expand` the answer would name every file as well.
             info = api.repo_info(address.repository, revision=address.revision, repo_type=address.kind, expand="sha")
@@ -200,10 +241,21 @@ class HubSource:
                 if isinstance(entry, RepoFile):
                     yield entry
             more = next(iter(entries), None) is not None
+        except Refusal as refusal:
+            raise self._not_listed(refusal, commit) from refusal
         except Exception as error:
             raise self._translate(error) from error
         if more:
             raise ProtocolFailed(f"the listing of {self._uri} has more than {MAX_FILES} entries")
+
+    def _not_listed(self, refusal: Refusal, commit: str) -> DownloadError:
+        """Return the error for a refused page; a commit that vanished meanwhile is resolved again by the next try."""
+        vanished = error_code(refusal) == "RevisionNotFound" and self._answers.is_verdict(refusal)
+        if not vanished or self._is_pinned:
+            return self._answers.meaning(refusal)
+        self._commit = ""
+        revision = self._address.revision
+        return SourceUnavailable(f"{refusal.host} names commit {commit} for {revision!r} of {self._uri}, and lacks it")
 
     def _file(self, entry: RepoFile) -> RemoteFile:
         if not isinstance(entry.size, int) or entry.size < 0:
@@ -228,20 +280,27 @@ class HubSource:
             return Digest(algorithm, value)
         if isinstance(value, str) and set(value) == {"*"}:
             # The Hub masks the digests of gated files with asterisks for those who may not read them.
-            raise self._answers.gated()
+            raise self._answers.masked()
         raise ProtocolFailed(f"the Hub does not tell a digest of {entry.path[:80]!r} in {self._uri}")
 
     def _translate(self, error: Exception) -> DownloadError:
-        """Map what huggingface_hub raises. Its classes are read from the answer's headers, as are ours."""
+        """Map what huggingface_hub raises, beside the errors that are ours already."""
+        if isinstance(error, Refusal):
+            return self._answers.meaning(error)
         if isinstance(error, DownloadError):
             return error
         if isinstance(error, OfflineModeIsEnabled):
             return ConfigurationError("HF_HUB_OFFLINE forbids to ask the Hub", hint="unset it")
         if isinstance(error, HFValidationError):
             return UsageError(f"{self._uri} does not name a repository on the Hub: {error}")
-        if isinstance(error, HfHubHTTPError):
-            headers = error.response.headers
-            text = headers.get("x-error-message", "") or (error.server_message or "")
-            known = self._answers.meaning(error.response.status_code, headers.get("x-error-code", ""), text)
-            return known or ProtocolFailed(f"the Hub answered HTTP {error.response.status_code} for {self._uri}")
-        return ProtocolFailed(f"the Hub's answer for {self._uri} makes no sense: {type(error).__name__}: {error}")
+        log.debug("the library stumbled over an answer", exc_info=error)
+        return ProtocolFailed(f"{host_of(self._endpoint)} answers for {self._uri} {_what_it_is(error)}")
+
+
+def _what_it_is(error: Exception) -> str:
+    """Return what is wrong with an answer over which the library stumbled, in words that are not Python's."""
+    if isinstance(error, json.JSONDecodeError):
+        return "with a web page" if error.doc.lstrip().startswith("<") else "with what is no JSON"
+    if isinstance(error, KeyError):
+        return f"without the field {str(error.args[0])[:80]!r}" if error.args else "without a field"
+    return "in a form that the Hub's API does not have"

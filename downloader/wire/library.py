@@ -1,4 +1,4 @@
-"""The same plane for other people's code: answers come whole and bounded, and passing trouble as our errors."""
+"""The same plane for other people's code: answers come whole and bounded, and refusals as our errors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import httpx2
 
 from downloader.artifact import shown_url
-from downloader.errors import ProtocolFailed, SourceUnavailable
+from downloader.errors import ProtocolFailed
 from downloader.wire.address import address
 from downloader.wire.answers import read_whole, unpacked
 from downloader.wire.exchange import Request, lines
@@ -34,7 +34,7 @@ class LibraryTransport(httpx2.BaseTransport):
         self._home: Origin | None = None
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send a request; passing trouble is raised as our error."""
+        """Send a request; whatever is no answer to it is raised as our error, before the library can interpret it."""
         url = str(request.url)
         self._answers_left -= 1
         if self._answers_left < 0 or self._bytes_left < 0:
@@ -51,9 +51,7 @@ class LibraryTransport(httpx2.BaseTransport):
         except httpx2.HTTPError as error:
             raise translate(error, url) from error
         if answer.status >= httpx2.codes.BAD_REQUEST:
-            trouble = refuse(answer.status, url, answer.headers, body)
-            if isinstance(trouble, SourceUnavailable):
-                raise trouble
+            raise refuse(answer.status, url, answer.headers, body)
         body = unpacked(body, answer.headers, self._limit, shown_url(url))
         self._bytes_left -= len(body)
         headers = [(name, value) for name, value in answer.headers.items() if name not in ABOUT_CODING]

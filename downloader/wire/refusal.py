@@ -26,10 +26,13 @@ from downloader.errors import (
     UntrustedServer,
     Verdict,
 )
+from downloader.wire.server_message import server_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+MAX_BODY = 4096
+"""Bytes of an explanation that are looked at."""
 BUSY = frozenset({429, 503})
 SECONDS = re.compile(r"[0-9]{1,19}")
 UNKNOWN_NAME = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
@@ -65,17 +68,31 @@ SENTENCES: tuple[tuple[tuple[type[Exception], ...], type[DownloadError], str, st
 
 
 class Refusal(DownloadError):
-    """A server answered with a status that only the source can interpret. `body` is cut at 4 KiB."""
+    """A server answered with a status that only the source can interpret."""
 
     verdict: ClassVar[Verdict] = Verdict.SWITCH
     exit_status = 69
 
     def __init__(self, status: int, url: str, headers: Mapping[str, str], body: bytes) -> None:
-        super().__init__(f"the server answered HTTP {status} for {shown_url(url)}")
+        """`url` is where the answer came from, after all redirects; of `body` a part is kept."""
         self.status = status
         self.url = url
         self.headers = headers
-        self.body = body
+        self.body = body[:MAX_BODY]
+        self.server_message = server_message(headers, self.body)
+        """The server's own explanation, as one short line; empty where it gives none."""
+        told = f": {self.server_message}" if self.server_message else ""
+        super().__init__(f"{shown_url(url)} answered HTTP {status}{told}")
+
+    @property
+    def host(self) -> str:
+        """Who answered: the host, with its port where that is not the usual one."""
+        return host_of(self.url)
+
+
+def host_of(url: str) -> str:
+    """Return the host that an address names, with its port where that is not the usual one."""
+    return shown_url(url).partition("://")[2].partition("/")[0]
 
 
 def refuse(status: int, url: str, headers: Mapping[str, str], body: bytes) -> DownloadError:

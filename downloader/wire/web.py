@@ -252,9 +252,9 @@ class Web:
     ) -> httpx2.Client:
         """Return a client for a library that brings httpx2 code of its own: our connections, our errors, our limits.
 
-        What the retry policy handles is raised as our error, so that no library retries by itself. So are answers of
-        more than `limit` bytes, of more than `total` together, and more `answers` than that: listings may go on
-        without end.
+        Error statuses and broken connections are raised as our errors, so that no library retries by itself and
+        each source judges its refusals in one place. So are answers of more than `limit` bytes, of more than `total`
+        together, and more `answers` than that: listings may go on without end.
         """
         return httpx2.Client(
             transport=LibraryTransport(self.transport, self._meter, limit=limit, total=total, answers=answers),

@@ -72,7 +72,7 @@ HUB = {
     "where Xet's storage refuses": OnHub(0, "cas", Answer(401)),
     "where Xet's storage hangs up": OnHub(0, "cas", HangUp()),
     "where signed addresses are refused": OnHub(
-        77, "cdn", Answer(403), extra={"AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER,HTTP"}
+        69, "cdn", Answer(403), extra={"AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER,HTTP"}
     ),
     "with bodies that break": OnHub(0, "cdn", Cut(after=MIB), 2, extra={"AIM_DOWNLOADER_PROTOCOL": "HTTP"}),
     "with a wrong byte for ever": OnHub(

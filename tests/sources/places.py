@@ -15,6 +15,7 @@ from urllib.parse import quote, urlsplit
 
 from downloader.cancellation import Cancellation
 from downloader.config.s3 import S3Settings
+from downloader.errors import SourceChanged, SourceNotFound
 from downloader.meter import Meter
 from downloader.sources.http import HttpSource
 from downloader.sources.huggingface import HubSource
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from downloader.artifact import RemoteFile
+    from downloader.errors import DownloadError
     from downloader.sources import Source
     from downloader.wire import Web
     from tests.servers.repository import StoredFile
@@ -80,6 +82,8 @@ class Place:
     pinned_forever: bool = False
     """What was listed stays readable, whatever comes later."""
     keeps_connections: bool = True
+    missing: type[DownloadError] = SourceNotFound
+    """What reading a file raises that was listed and is not there."""
     wrapped: Callable[[Source, Cancellation], Source] = field(default=lambda source, _: source)
     cancellation: Cancellation = field(default_factory=Cancellation)
 
@@ -136,7 +140,7 @@ def hub(_: Servers, *, storage: Storage) -> Iterator[Place]:
 
         def put(path: str, content: bytes | None) -> None:
             if content is None:
-                server.repositories.clear()  # a commit never loses a single file
+                repository.commits.clear()  # a commit never loses a single file
             else:
                 repository.commit({path: content}, storage=storage)
 
@@ -146,6 +150,7 @@ def hub(_: Servers, *, storage: Storage) -> Iterator[Place]:
             put,
             lambda changes: repository.commit(changes, storage=storage),
             pinned_forever=True,
+            missing=SourceChanged,
         )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from downloader.artifact import Algorithm, Span
-from downloader.errors import Cancelled, DownloadError, SourceChanged, SourceNotFound, SourceUnavailable, Verdict
+from downloader.errors import Cancelled, DownloadError, SourceChanged, SourceUnavailable, Verdict
 from downloader.wire import Web
 from downloader.wire.connection import Timeouts
 from downloader.wire.proxies import Proxies
@@ -218,10 +218,10 @@ def test_many_threads_read_at_once(place: Place, plane: Web) -> None:
         assert place.connections - before <= 12 * len(place.gates)
 
 
-def test_a_file_that_nobody_has_is_not_found(place: Place, plane: Web) -> None:
+def test_a_file_that_nobody_has_is_missing(place: Place, plane: Web) -> None:
     source, file = place.file(plane)
     unknown = replace(file, path="nobody", locator=f"{file.locator}.nobody")
-    with pytest.raises(SourceNotFound):
+    with pytest.raises(place.missing):
         read(source, unknown, Span(0, 10))
 
 
@@ -247,10 +247,10 @@ def test_what_was_listed_is_never_mixed_with_what_came_later(fragile: Place, pla
         read(source, file, Span(100, 200))
 
 
-def test_a_file_that_has_vanished_is_not_found(fragile: Place, plane: Web) -> None:
+def test_a_file_that_has_vanished_is_missing(fragile: Place, plane: Web) -> None:
     source, file = fragile.file(plane)
     fragile.put(LARGE, None)
-    with pytest.raises(SourceNotFound):
+    with pytest.raises(fragile.missing):
         read(source, file)
 
 

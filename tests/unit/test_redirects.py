@@ -158,7 +158,7 @@ def test_a_library_that_goes_on_elsewhere_takes_no_credentials_along(
     assert len(away.log.records()) == 1
 
 
-def test_a_library_hears_our_errors_for_passing_trouble_and_reads_no_more_than_its_limit(
+def test_a_library_hears_our_errors_for_each_refusal_and_reads_no_more_than_its_limit(
     plane: Web, home: BrokenWeb
 ) -> None:
     url = home.put("open.json", CONTENT)
@@ -168,7 +168,8 @@ def test_a_library_hears_our_errors_for_passing_trouble_and_reads_no_more_than_i
         with pytest.raises(Throttled) as caught:
             library.get(url)
         assert caught.value.retry_after == 3
-        assert library.get(url).status_code == 404
+        with pytest.raises(Refusal, match="answered HTTP 404"):
+            library.get(url)
         with pytest.raises(ProtocolFailed, match="more than 1000 bytes"):
             library.get(url)
         home.server.refuse()
