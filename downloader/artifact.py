@@ -131,6 +131,13 @@ class Manifest:
     """The source's own `.artifact.sha256`, kept verbatim where it covers exactly these files."""
     single: bool = False
     """The URI names this one file and not a folder with a file in it: filters, which choose from a folder, are moot."""
+    whole: str = ""
+    """The repository or folder that the files are chosen from, whatever its revision; empty: the URI says it."""
+
+    @property
+    def origin(self) -> str:
+        """Names what may share a target: two selections of one repository or folder do, two models do not."""
+        return self.whole or self.uri
 
     @property
     def size(self) -> int:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
 _KIB = 1024
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 _THREE_DIGITS, _NEXT_UNIT = 99.95, 1023.5
@@ -49,6 +54,12 @@ def one_line(text: str, limit: int | None = None) -> str:
     if limit is not None and len(text) > limit:
         text = text[: limit - 1] + "…"
     return text
+
+
+def names_text(names: Collection[str], shown: int = 5) -> str:
+    """List names for people: the first few of them, in order, each on one line, and how many more there are."""
+    listed = ", ".join(one_line(name, 100) for name in sorted(names)[:shown])
+    return f"{listed} and {len(names) - shown} more" if len(names) > shown else listed
 
 
 def _visible(character: str) -> str:

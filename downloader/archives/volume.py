@@ -2,8 +2,8 @@
 
 The contents become files of the target by the same way as downloaded ones: partials, digests, commits. An unpacking
 that was interrupted begins again, from the archive that is there. `.artifact.sha256` then lists the contents, and its
-fingerprint says which archive they are of, so that the next run knows that nothing is left to do although the archive
-is gone.
+version says which archive they are of, so that the next run knows that nothing is left to do although the archive is
+gone.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from downloader.archives.judgement import judge
 from downloader.archives.reading import Archive, StoredFile, damaged
 from downloader.artifact import Algorithm, Manifest, RemoteFile, Span
 from downloader.errors import IntegrityError
-from downloader.integrity import Hasher
+from downloader.integrity import UNKNOWN, Hasher
 from downloader.volume import Holding, Sealed, State, Survey, Volume
-from downloader.volume.checksums import MARKER, fingerprint
+from downloader.volume.checksums import MARKER
 from downloader.volume.evidence import read_checksums
+from downloader.volume.files import stats_of
 from downloader.volume.removal import discard
+from downloader.volume.seal import hash_of, latest
 from downloader.words import bytes_text
 
 if TYPE_CHECKING:
@@ -68,7 +70,7 @@ class UnpackingVolume(Volume):
         tidied = archive.path in found.digests or self._files.stat(archive.path) is None
         return replace(
             found,
-            holdings=(Holding(archive, State.PROVED, archive.size),),
+            holdings=(Holding(archive, State.PROVED, archive.size, proof=_proof_of(found)),),
             published=found.published and tidied,
         )
 
@@ -93,16 +95,14 @@ class UnpackingVolume(Volume):
 
     def _unpacked(self, manifest: Manifest, archive: RemoteFile) -> Manifest | None:
         """Return the contents of the archive if they were unpacked here and nobody has changed them."""
-        read = read_checksums(self._files, MARKER)
-        if read is None:
+        checksums = read_checksums(self._files, MARKER)
+        if checksums is None or checksums.version != hash_of(_version_of(archive)):
             return None
-        checksums = read[0]
-        sizes = {path: found.size for path in checksums.files if (found := self._files.stat(path)) is not None}
-        if sizes.keys() != checksums.files.keys():
+        found = stats_of(self._files, latest(checksums))
+        if len(found) < len(latest(checksums)):
             return None
-        contents = _contents(manifest, archive, sizes)
-        if checksums.fingerprint != fingerprint(contents, checksums.files):
-            return None
+        sizes = {path: details.size for path, details in found.items()}
+        contents = contents_of(manifest, archive, sizes)
         proved = super().survey(contents).having(State.PROVED)
         return contents if len(proved) == len(contents.files) else None
 
@@ -121,7 +121,7 @@ class UnpackingVolume(Volume):
         self, manifest: Manifest, archive: RemoteFile, opened: Archive
     ) -> tuple[Manifest, Mapping[str, str]]:
         judged = judge((entry for entry, _ in opened.entries()), opened.size, archive.path)
-        contents = _contents(manifest, archive, judged.files)
+        contents = contents_of(manifest, archive, judged.files)
         survey = super().survey(contents)
         missing = {holding.file.path: holding.file for holding in survey.holdings if holding.state is not State.PROVED}
         for holding in survey.having(State.UNPROVED):
@@ -129,7 +129,7 @@ class UnpackingVolume(Volume):
             discard(self._files, holding.file.path)
         self.require_space(sum(file.size for file in missing.values()), len(missing))
         log.info("unpacking %s: %d files, %s", archive.path, len(contents.files), bytes_text(contents.size))
-        with _Unpacker(self, archive.path, self._check) as unpacker:
+        with _Unpacker(self, archive.path, self.proof_of(archive.path), self._check) as unpacker:
             for entry, content in opened.entries():
                 if entry.path in missing and entry.path not in judged.links:
                     unpacker.add(missing[entry.path], content.readinto)
@@ -145,14 +145,15 @@ class UnpackingVolume(Volume):
 class _Unpacker:
     """Makes files of the target, many with one round of syncs. A context that leaves none of them open.
 
-    `name` is that of the archive, for people.
+    `name` is that of the archive, for people; `proof` is what had proved it.
     """
 
-    def __init__(self, volume: Volume, name: str, check: Callable[[], None]) -> None:
+    def __init__(self, volume: Volume, name: str, proof: str, check: Callable[[], None]) -> None:
         self.digests: dict[str, str] = {}
         """The sha256 of each file that has its final name."""
         self._volume = volume
         self._name = name
+        self._proof = proof
         self._check = check
         self._partials: list[Partial] = []
         self._sha256: list[str] = []
@@ -188,13 +189,23 @@ class _Unpacker:
     def commit(self) -> None:
         """Give everything that was added its final name."""
         files = zip(self._partials, self._sha256, strict=True)
-        self._volume.commit_many((partial, sha256, "") for partial, sha256 in files)
+        self._volume.commit_many((partial, sha256, self._proof) for partial, sha256 in files)
         for partial, sha256 in zip(self._partials, self._sha256, strict=True):
             self.digests[partial.file.path] = sha256
         self._partials, self._sha256, self._size = [], [], 0
 
 
-def _contents(manifest: Manifest, archive: RemoteFile, sizes: Mapping[str, int]) -> Manifest:
-    """Return the contents as an artifact. Each file's identity says which archive it is of."""
+def _proof_of(contents: Survey) -> str:
+    """Return what had proved the archive: it is written down for each of its files."""
+    return contents.holdings[0].proof if contents.holdings else UNKNOWN
+
+
+def contents_of(manifest: Manifest, archive: RemoteFile, sizes: Mapping[str, int]) -> Manifest:
+    """Return the contents as an artifact. Its version, and each file's identity, say which archive it is of."""
     files = tuple(RemoteFile(path, size, locator=archive.identity) for path, size in sorted(sizes.items()))
-    return Manifest(manifest.uri, files, manifest.revision)
+    return Manifest(manifest.uri, files, manifest.revision, version=_version_of(archive))
+
+
+def _version_of(archive: RemoteFile) -> str:
+    """Name the contents of the archive, all of them and nothing else."""
+    return f"unpacked from {archive.identity}"

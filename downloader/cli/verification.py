@@ -47,8 +47,11 @@ def verify_target(settings: Settings, stdout: TextIO) -> None:
         raise IntegrityError(
             f"{len(found.damaged)} of {found.checked + len(found.damaged)} files in {target} are damaged", hint=hint
         )
-    revision = f" at {found.revision}" if found.revision else ""
-    log.info("%s is right: %d files of %s%s", target, found.checked, found.source or "an unnamed source", revision)
+    where, revision = (found.checked, target), f" at {found.revision}" if found.revision else ""
+    if not found.source:
+        log.info("verified %d files in %s by a list that was not written here: their source is unknown", *where)
+        return
+    log.info("verified %d files in %s (source %s%s)", *where, found.source, revision)
     log.info("when they were downloaded: %s", proofs_text(found.proofs))
     for path, proof in found.proofs.items():
         log.debug("%s: %s", path, proof)

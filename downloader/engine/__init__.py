@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from downloader.meter import Meter, Watchdog
     from downloader.sources import Source
     from downloader.transports import Transport
-    from downloader.volume import Holding, Survey, Volume
+    from downloader.volume import Holding, Volume
 
 __all__ = ["Engine", "Outcome", "Plan"]
 
@@ -103,7 +103,7 @@ class Engine:
         self._meter.expect(manifest.size, len(manifest.files))
         self._meter.landed(manifest.size)
         self._meter.files_done(len(manifest.files))
-        return Outcome(manifest, dict(sealed.checksums.files), proofs)
+        return Outcome(manifest, sealed.digests, proofs)
 
     def _ask(self, question: Callable[[], T]) -> T:
         """Ask the source something about the artifact as a whole."""
@@ -128,7 +128,13 @@ class Engine:
     def _published(self, manifest: Manifest) -> Outcome | None:
         """Return what is finished here; None if something is lacking."""
         survey = self._volume.survey(manifest)
-        return self._proved(manifest, survey) if survey.published else None
+        proved = survey.having(State.PROVED)
+        if not survey.published or not all(self._plan.is_proved(holding.file, holding.proof) for holding in proved):
+            return None
+        outcome = Outcome(manifest)
+        for holding in proved:
+            self._keep(holding, outcome)
+        return outcome
 
     def _bring(self, manifest: Manifest) -> Outcome:
         """Make one listing true."""
@@ -143,19 +149,18 @@ class Engine:
         self._meter.enter(Phase.DONE)
         return outcome
 
-    def _proved(self, manifest: Manifest, survey: Survey) -> Outcome:
-        outcome = Outcome(manifest)
-        for holding in survey.having(State.PROVED):
-            self._keep(holding, outcome)
-        return outcome
-
     def _take_stock(self, manifest: Manifest) -> tuple[Outcome, list[RemoteFile]]:
         """Prove what is on the volume, and check that the rest has room; return both."""
         survey = self._volume.survey(manifest)
         if survey.leftovers:
             log.info("reclaimed %s of leftovers", bytes_text(self._volume.reclaim(survey)))
-        outcome = self._proved(manifest, survey)
+        outcome = Outcome(manifest)
         unproved = survey.having(State.UNPROVED)
+        for holding in survey.having(State.PROVED):
+            if self._plan.is_proved(holding.file, holding.proof):
+                self._keep(holding, outcome)
+            else:  # by an earlier run, of which nobody knows what it asked for
+                unproved.append(holding)
         if unproved:
             self._meter.enter(Phase.CHECKING, f"checking {len(unproved)} files that are on the volume already")
         missing = survey.having(State.PARTIAL, State.MISSING)

@@ -28,7 +28,7 @@ from downloader.integrity.content import HINT as ACCEPT_ANY
 from downloader.sources.answers import meaning
 from downloader.sources.digest_fields import LENGTHS, published
 from downloader.sources.names import check_names
-from downloader.sources.versions import version_of
+from downloader.sources.versions import folder_of, version_of
 from downloader.sources.web_probe import HINT, OK, WebProbe
 from downloader.volume.checksums import MARKER, parse
 from downloader.wire import RangeRequest, Refusal
@@ -146,7 +146,7 @@ class HttpSource:
         file = self._read(reply, size, self._address.url, self._address.name, self._address.digest)
         check_names([file.path], self._uri)
         self._refuse_page(file, reply.headers.get("content-type", ""))
-        return Manifest(self._uri, (file,), single=True)
+        return Manifest(self._uri, (file,), single=True, whole=folder_of(self._uri))
 
     def _refuse_page(self, file: RemoteFile, media_type: str) -> None:
         """Raise IntegrityError for a web page that is not called one, judged by its first bytes too."""
@@ -185,7 +185,7 @@ class HttpSource:
 
     def _folder(self) -> Manifest:
         (name, content), self._listed = self._listed or self._checksums(), None
-        digests = {path: digest for path, digest in parse(content).files.items() if path not in (name, MARKER)}
+        digests = {path: digest for path, digest in parse(content, f"{self._uri}{name}").files.items() if path not in (name, MARKER)}
         check_names(digests, self._uri)
         unknown = [listed for listed in digests.items() if listed not in self._probed]
         with ThreadPoolExecutor(HEAD_WORKERS, thread_name_prefix="head") as pool:

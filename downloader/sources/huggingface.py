@@ -99,6 +99,11 @@ def _decoded(text: str) -> str | None:
 def _is_hostile(path: str | None) -> bool:
     return path is None or not NOT_NAMES.isdisjoint(path.split("/")) or CONTROL.search(path) is not None
 
+    @property
+    def whole(self) -> str:
+        """The URI of the repository, at any revision."""
+        return f"hf://{self.repository}" if self.kind == "model" else f"hf://{self.kind}s/{self.repository}"
+
 
 class HubSource:
     """A repository at one commit."""
@@ -149,7 +154,8 @@ class HubSource:
             raise SourceNotFound(f"there are no files at {where}", hint="check the path and the revision")
         names.finish()
         files.sort(key=lambda file: file.path)
-        return Manifest(self._uri, tuple(files), revision=commit, version=version_of(self._uri, [commit]))
+        version = version_of(self._uri, [commit])
+        return Manifest(self._uri, tuple(files), revision=commit, version=version, whole=self._address.whole)
 
     def open(self, file: RemoteFile, span: Span) -> Body:
         """Start reading a span."""

@@ -9,6 +9,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+def folder_of(uri: str) -> str:
+    """Return the URI of the folder that a URI's file lies in."""
+    return uri.rpartition("/")[0] + "/"
+
+
 def version_of(uri: str, facts: Iterable[str | bytes]) -> str:
     """Return one name for what these facts, in this order, say of the artifact that a URI names."""
     name = hashlib.sha256()

@@ -18,8 +18,10 @@ from downloader.integrity import ContentCheck
 from downloader.volume import leftovers, publication, verification
 from downloader.volume.adoption import adopt
 from downloader.volume.batch import Batch
+from downloader.volume.checksums import MARKER
 from downloader.volume.commit import Committer
 from downloader.volume.disk import Disk
+from downloader.volume.evidence import read_checksums
 from downloader.volume.lease import WORK, boot_clock
 from downloader.volume.ledger import Entry, Ledger
 from downloader.volume.partial import Partial
@@ -80,6 +82,7 @@ class Volume:
         self._batch = Batch(batch, self._files.sync_everything)
         self._ours: frozenset[str] = frozenset()
         self._proofs: dict[str, str] = {}
+        self._obsolete: frozenset[str] = frozenset()
         self._session: _Session | None = None
 
     def __enter__(self) -> Self:
@@ -136,7 +139,7 @@ class Volume:
         None if a survey must tell: also where something cannot be looked at, of which it will say why.
         """
         with suppress(VolumeError):
-            return find_sealed(self._files)
+            return find_sealed(self._files, read_checksums(self._files, MARKER))
         return None
 
     def survey(self, manifest: Manifest) -> Survey:
@@ -153,6 +156,14 @@ class Volume:
         """Remove the leftovers that the survey found and return the bytes freed."""
         self._held().lease.confirm()
         return leftovers.reclaim(self._files, survey.leftovers)
+
+    def proof_of(self, path: str) -> str:
+        """Return what proved a file of this run; empty if nobody said. Needs the lease."""
+        return (self._proofs | self._held().ledger.proofs).get(path, "")
+
+    def remove_when_published(self, paths: Iterable[str]) -> None:
+        """Have files of earlier runs removed once the artifact that replaces them is complete."""
+        self._obsolete = frozenset(paths)
 
     def tidy(self) -> None:
         """Remove the working folder if it is empty, as a kill in the last moment of a run leaves it. Needs no lease.
@@ -221,6 +232,7 @@ class Volume:
             digests,
             date=date,
             proofs=self._proofs | session.ledger.proofs,
+            obsolete=self._obsolete,
             confirm=session.lease.confirm,
         )
         publication.clear_work(self._files, session.lease.folder)

@@ -1,21 +1,20 @@
 r"""`.artifact.sha256`: the checksums of a complete artifact, and so the sign that it is complete.
 
-The format is that of sha256sum(1), with its escapes (`\` before the line, `\\`, `\n` and `\r` in the name), and comment
-lines that say where the files come from and what their source had published that proved them: a `proof` for all, and
-one for each file that has another. A `fingerprint` covers the checksums and what the source published of each
-file, so that a later run knows by one comparison that the list is whole and about the same files, whatever kind of
-digests that source has. A `seal` (`seal.py`) spares that run the source's listing.
+The format is that of sha256sum(1), with its escapes (`\` before the line, `\\`, `\n` and `\r` in the name). Comments
+before the first checksum say where the files come from, how many there are, what had proved them, and how each of them
+looked when it was verified. Anybody can write such comments, so nothing here is believed before `seal.py` has judged
+that a run of ours wrote the file for this very volume. Lists of others are read as `sha256sum -c` reads them.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
+import json
 import re
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from downloader.artifact import Algorithm, Mismatch
 from downloader.errors import IntegrityError
@@ -23,7 +22,7 @@ from downloader.integrity import UNKNOWN
 from downloader.words import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
 
     from downloader.artifact import Manifest, RemoteFile
@@ -34,31 +33,58 @@ LARGEST = 256 << 20
 """Bytes of a checksum file that is read: about a million long names."""
 MOST_FILES = 1_000_000
 """Files that are taken from one: as many as any source may list."""
+MOST_ORIGINS = 255
+"""Artifacts that one list can speak of."""
+RECORD = 32
+"""Characters of the record of one file, see `seal.py`."""
 
-_LINE = re.compile(r"(\\?)([0-9a-f]{64}) [ *](.+)")
-_COMMENT = re.compile(r"# (source|revision|fingerprint|seal): (.+)")
+_LINE = re.compile(r"(\\?)([0-9a-fA-F]{64})(?: [ *]|[ \t](?=[^ *]))(.+)")
+_TAGGED = re.compile(r"(\\?)SHA(?:2-)?256 ?\((.+)\) ?= ?([0-9a-fA-F]{64})")
+_OTHER_ALGORITHM = re.compile(
+    r"\\?(?:([A-Za-z][A-Za-z0-9/-]{1,20}) ?\(.+\) ?= ?[0-9a-fA-F]+|([0-9a-fA-F]{32,128})[ \t].+)"
+)
+_COMMENT = re.compile(r"# (source|revision|version|files|records|seal): (.+)")
+_ORIGIN = re.compile(r"# origin: (\[.{1,5000}\])")
 _PROOF = re.compile(r"# proof: ([a-z0-9-]{1,30}(?: [a-z0-9-]{1,30})?)(?:  (.+))?")
+_RECORDS = re.compile(r"[A-Za-z0-9_-]+")
+_COUNT = re.compile(r"[0-9]{1,7}")
 _ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r"}
 _ESCAPED = re.compile(r"\\(.?)", re.DOTALL)
 _CONTROL = re.compile(r"[\0-\x1f\x7f]")
 _LONGEST_PATH = 4096
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_DIGITS_OF = {32: "MD5", 40: "SHA-1", 56: "SHA-224", 96: "SHA-384", 128: "SHA-512"}
+
+
+class Origin(NamedTuple):
+    """An artifact at one revision, whatever filters chose of it."""
+
+    uri: str
+    """See `Manifest.origin`."""
+    revision: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Checksums:
-    """What a checksum file says."""
+    """What a list of checksums says."""
 
     files: Mapping[str, str]
     """The sha256 of each path."""
     source: str = ""
-    """The artifact's URI; empty if the file does not say."""
+    """The URI of the artifact that was downloaded last; empty if the list does not say."""
     revision: str = ""
-    fingerprint: str = ""
-    """What `fingerprint` returned for the manifest; empty in files that others wrote."""
-    seal: str = ""
-    """What `seal_of` returned; empty where the source had no version, and in files that others wrote."""
+    version: str = ""
+    """The hash of the `Manifest.version` of the artifact that was downloaded last."""
     proofs: Mapping[str, str] = field(default_factory=dict)
     """What proved each path when it was downloaded; under the empty path, what proved those that are not named."""
+    origins: tuple[Origin, ...] = ()
+    """The artifacts that the files are of, that which was downloaded last being the first."""
+    records: Mapping[str, str] = field(default_factory=dict)
+    """For each path, how the file looked when it was verified and what it is: see `seal.py`."""
+    seal: str = ""
+    counted: bool = False
+    """The list says how many files it has, and has them."""
     raw: bytes = field(default=b"", repr=False, compare=False)
     """The file as it is."""
 
@@ -72,6 +98,10 @@ class Checksums:
             return False
         return all(sha256_of(file) in (None, self.files[file.path]) for file in manifest.files)
 
+    def without_claims(self) -> Checksums:
+        """Return the checksums alone: what else a list says is worth nothing unless we wrote it."""
+        return Checksums(self.files, counted=self.counted, raw=self.raw)
+
 
 def sha256_of(file: RemoteFile) -> str | None:
     """Return the sha256 that the source publishes of a file; None if it publishes none, or none that is certain."""
@@ -79,44 +109,39 @@ def sha256_of(file: RemoteFile) -> str | None:
     return next((digest.value for digest in certain if digest.algorithm is Algorithm.SHA256), None)
 
 
-def fingerprint(manifest: Manifest, digests: Mapping[str, str]) -> str:
-    """Return one name for all that the source published of its files and for the sha256 of each.
-
-    Raises KeyError if a file has none.
-    """
-    return hash_of_lines(f"{file.identity} {digests[file.path]} {file.path}" for file in manifest.files)
-
-
-def hash_of_lines(lines: Iterable[str]) -> str:
-    """Return the sha256 of lines, a newline between them. They may be too many to be in memory together."""
-    running, between = hashlib.sha256(), b""
-    for line in lines:
-        running.update(between + line.encode())
-        between = b"\n"
-    return running.hexdigest()
-
-
-def render(
-    manifest: Manifest,
-    digests: Mapping[str, str],
-    date: datetime,
-    proofs: Mapping[str, str],
-    *,
-    seal: str = "",
-) -> bytes:
-    """Return the checksum file of a manifest, sorted by path. Raises KeyError if a file has no digest."""
-    lines = [f"# source: {one_line(manifest.uri)}"]
-    if manifest.revision:
-        lines.append(f"# revision: {one_line(manifest.revision)}")
-    lines += [f"# date: {date:%Y-%m-%dT%H:%M:%SZ}", f"# fingerprint: {fingerprint(manifest, digests)}"]
-    if seal:
-        lines.append(f"# seal: {seal}")
-    paths = sorted(file.path for file in manifest.files)
-    lines += _proof_lines({path: proofs.get(path) or UNKNOWN for path in paths})
-    content = bytearray("\n".join([*lines, ""]).encode())
+def render(checksums: Checksums, date: datetime | None = None) -> bytes:
+    """Return the list as a file, sorted by path; with its `seal`, if it has one, as the last comment."""
+    paths = sorted(checksums.files)
+    content = bytearray("".join(f"{line}\n" for line in header(checksums, date)).encode())
+    if checksums.records:
+        content += f"# records: {''.join(checksums.records[path] for path in paths)}\n".encode()
+    for line in _proof_lines({path: checksums.proof_of(path) for path in paths}):
+        content += f"{line}\n".encode()
+    if checksums.seal:
+        content += seal_line(checksums.seal)
     for path in paths:
-        content += _line(digests[path], path).encode()
+        content += _line(checksums.files[path], path).encode()
     return bytes(content)
+
+
+def header(checksums: Checksums, date: datetime | None = None) -> Iterator[str]:
+    """Yield the comments that speak of all files together."""
+    if checksums.source:
+        yield f"# source: {one_line(checksums.source)}"
+    if checksums.revision:
+        yield f"# revision: {one_line(checksums.revision)}"
+    if date is not None:
+        yield f"# date: {date:%Y-%m-%dT%H:%M:%SZ}"
+    yield f"# files: {len(checksums.files)}"
+    for origin in checksums.origins:
+        yield f"# origin: {json.dumps(origin)}"
+    if checksums.version:
+        yield f"# version: {checksums.version}"
+
+
+def seal_line(seal: str) -> bytes:
+    """Return the comment with the seal."""
+    return f"# seal: {seal}\n".encode()
 
 
 def _proof_lines(proofs: Mapping[str, str]) -> Iterator[str]:
@@ -126,61 +151,125 @@ def _proof_lines(proofs: Mapping[str, str]) -> Iterator[str]:
     yield from (f"# proof: {proof}  {_escape(path)}" for path, proof in proofs.items() if proof != usual)
 
 
-def parse(raw: bytes) -> Checksums:
-    """Read a checksum file that anybody may have written.
+def parse(raw: bytes, name: str = "the checksum file") -> Checksums:
+    """Read a checksum file that anybody may have written; `name` is what errors call it.
 
-    Raises IntegrityError, naming the line, for anything but comments and checksums of distinct paths inside a folder.
+    Raises IntegrityError, naming the line, for anything but comments and checksums of distinct paths inside a folder,
+    and for a list that has been cut off.
     """
     if len(raw) > LARGEST:
-        raise IntegrityError(f"a checksum file of {len(raw)} bytes is too long")
-    files: dict[str, str] = {}
-    comments: dict[str, str] = {}
-    proofs: dict[str, str] = {}
-    for number, line in _lines(raw):
+        raise IntegrityError(f"{name} has {len(raw)} bytes, which is too long")
+    reader = _Reader(name)
+    for number, line in _lines(raw, name):
         if line.startswith("#"):
-            if (comment := _COMMENT.fullmatch(line)) and not files:
-                comments[comment[1]] = comment[2]
-            elif (proof := _PROOF.fullmatch(line)) and not files and len(proofs) < MOST_FILES:
-                with suppress(IntegrityError):  # nothing depends on a comment
-                    proofs[_unescape(proof[2] or "", number)] = proof[1]
-        elif line:
-            path, digest = _parse_line(line, number)
-            if path in files:
-                raise IntegrityError(f"line {number} of the checksum file lists a path again: {one_line(path, 200)}")
-            if len(files) == MOST_FILES:
-                raise IntegrityError(f"the checksum file lists more than {MOST_FILES} files")
-            files[path] = digest
-    _refuse_files_as_folders(files)
-    return Checksums(files, **comments, proofs=proofs, raw=raw)
+            reader.comment(line, number)
+        else:
+            reader.checksum(line, number)
+    return replace(reader.checksums(), raw=raw)
 
 
-def _lines(raw: bytes) -> Iterator[tuple[int, str]]:
+class _Reader:
+    """What has been read of one list."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._files: dict[str, str] = {}
+        self._comments: dict[str, str] = {}
+        self._proofs: dict[str, str] = {}
+        self._origins: list[Origin] = []
+
+    def comment(self, line: str, number: int) -> None:
+        """Take a comment in, unless it comes after the first checksum."""
+        if self._files:
+            return
+        if comment := _COMMENT.fullmatch(line):
+            self._comments[comment[1]] = comment[2]
+        elif proof := _PROOF.fullmatch(line):
+            if len(self._proofs) < MOST_FILES:
+                with suppress(IntegrityError):  # comments of others are no reason to refuse a list
+                    self._proofs[_unescape(proof[2] or "", number, self._name)] = proof[1]
+        elif (origin := _ORIGIN.fullmatch(line)) and len(self._origins) < MOST_ORIGINS:
+            with suppress(ValueError, RecursionError):
+                match json.loads(origin[1]):
+                    case [str(uri), str(revision)]:
+                        self._origins.append(Origin(uri, revision))
+
+    def checksum(self, line: str, number: int) -> None:
+        """Take a checksum in. Raises IntegrityError if it is none."""
+        path, digest = _parse_line(line, number, self._name)
+        if path in self._files:
+            raise IntegrityError(f"line {number} of {self._name} lists a path again: {one_line(path, 200)}")
+        if len(self._files) == MOST_FILES:
+            raise IntegrityError(f"{self._name} lists more than {MOST_FILES} files")
+        self._files[path] = digest
+
+    def checksums(self) -> Checksums:
+        """Return all of it. Raises IntegrityError if that is not the whole list, or not a list of files."""
+        _refuse_files_as_folders(self._files, self._name)
+        count, joined = self._comments.pop("files", ""), self._comments.pop("records", "")
+        counted = _COUNT.fullmatch(count) is not None
+        if counted and int(count) != len(self._files):
+            raise IntegrityError(f"{self._name} lists {len(self._files)} files and says that it has {int(count)}")
+        records: dict[str, str] = {}
+        if len(joined) == RECORD * len(self._files) and _RECORDS.fullmatch(joined):
+            starts = range(0, len(joined), RECORD)
+            records = {path: joined[at : at + RECORD] for at, path in zip(starts, self._files, strict=True)}
+        said = self._comments
+        return Checksums(
+            self._files,
+            source=said.get("source", ""),
+            revision=said.get("revision", ""),
+            version=said.get("version", ""),
+            proofs=self._proofs,
+            origins=tuple(self._origins),
+            records=records,
+            seal=said.get("seal", ""),
+            counted=counted,
+        )
+
+
+def _lines(raw: bytes, name: str) -> Iterator[tuple[int, str]]:
     """Yield each line that is not empty, and its number. A list of empty lines takes many times the room of a file."""
-    for number, line in enumerate(io.BytesIO(raw), 1):
-        if line != b"\n":
+    for number, line in enumerate(io.BytesIO(raw.removeprefix(_BYTE_ORDER_MARK)), 1):
+        plain = line.removesuffix(b"\n").removesuffix(b"\r")
+        if plain:
             try:
-                yield number, line.removesuffix(b"\n").decode()
+                yield number, plain.decode()
             except UnicodeDecodeError as error:
-                raise IntegrityError("the checksum file is not UTF-8") from error
+                encoding = " but UTF-16" if raw.startswith(_UTF_16) else ""
+                raise IntegrityError(f"{name} is not UTF-8{encoding}") from error
 
 
-def _parse_line(line: str, number: int) -> tuple[str, str]:
-    found = _LINE.fullmatch(line)
-    if found is None:
-        raise IntegrityError(f"line {number} of the checksum file is no checksum: {one_line(line, 200)}")
-    path = _unescape(found[3], number) if found[1] else found[3]
+def _parse_line(line: str, number: int, name: str) -> tuple[str, str]:
+    bare = line.lstrip(" \t")
+    if found := _LINE.fullmatch(bare):
+        escaped, digest, path = found.groups()
+    elif found := _TAGGED.fullmatch(bare):
+        escaped, path, digest = found.groups()
+    else:
+        raise IntegrityError(f"line {number} of {name} {_what_it_is(bare)}")
+    if escaped:
+        path = _unescape(path, number, name)
     path = path.removeprefix("./")
     too_long = len(path.encode()) > _LONGEST_PATH
     if too_long or _CONTROL.search(path) or any(part in ("", ".", "..") for part in path.split("/")):
-        raise IntegrityError(f"line {number} of the checksum file has an impossible path: {one_line(path, 200)}")
-    return path, found[2]
+        raise IntegrityError(f"line {number} of {name} has an impossible path: {one_line(path, 200)}")
+    return path, digest.lower()
 
 
-def _refuse_files_as_folders(files: Mapping[str, str]) -> None:
+def _what_it_is(line: str) -> str:
+    other = _OTHER_ALGORITHM.fullmatch(line)
+    algorithm = (other[1] or _DIGITS_OF.get(len(other[2]), "")) if other else ""
+    if algorithm:
+        return f"has a checksum by {algorithm}, and only SHA-256 is read: {one_line(line, 200)}"
+    return f"is no checksum: {one_line(line, 200)}"
+
+
+def _refuse_files_as_folders(files: Mapping[str, str], name: str) -> None:
     folders = {path.rpartition("/")[0] for path in files}
     while folders := folders - {""}:
         if both := folders & files.keys():
-            raise IntegrityError(f"the checksum file has {one_line(min(both), 200)} as a file and as a folder")
+            raise IntegrityError(f"{name} has {one_line(min(both), 200)} as a file and as a folder")
         folders = {folder.rpartition("/")[0] for folder in folders}
 
 
@@ -194,9 +283,9 @@ def _escape(path: str) -> str:
     return "".join(_ESCAPES.get(character, character) for character in path)
 
 
-def _unescape(path: str, number: int) -> str:
+def _unescape(path: str, number: int, name: str) -> str:
     plain = {escape[1]: character for character, escape in _ESCAPES.items()}
     try:
         return _ESCAPED.sub(lambda found: plain[found[1]], path)
     except KeyError as error:
-        raise IntegrityError(f"line {number} of the checksum file has an unknown escape") from error
+        raise IntegrityError(f"line {number} of {name} has an unknown escape") from error

@@ -10,10 +10,11 @@ import logging
 from typing import TYPE_CHECKING
 
 from downloader.errors import IntegrityError
-from downloader.volume.checksums import LARGEST, MARKER, Checksums, fingerprint, parse, sha256_of
+from downloader.volume.checksums import LARGEST, MARKER, Checksums, Origin, parse, sha256_of
 from downloader.volume.files import InTheWay, Kind, NotThere
 from downloader.volume.lease import WORK
 from downloader.volume.ledger import read_ledger
+from downloader.volume.seal import identity_of, is_ours, is_unchanged, origin_of
 
 if TYPE_CHECKING:
     from downloader.artifact import Manifest, RemoteFile
@@ -26,39 +27,54 @@ _log = logging.getLogger(__name__)
 
 
 class Evidence:
-    """Believes a file by its metadata, or names the digest that hashing it must give.
-
-    A file that the checksums of a finished run list counts as unchanged if it was last changed no later than they were
-    written.
-    """
+    """Believes a file by its metadata, or names the digest that hashing it must give."""
 
     def __init__(self, files: FileOperations, manifest: Manifest) -> None:
         self._ledger = read_ledger(files, (file.path for file in manifest.files))
-        self.marker = read_checksums(files, MARKER)
-        """The checksum file of a finished run, with its time; None while there is none that can be read."""
-        listed = self.marker or read_checksums(files, PREVIOUS)
-        self._checksums = listed[0] if listed else Checksums({})
-        self._written = self.marker[1] if self.marker else None
-        """When the checksums were written, if they are those of a finished run."""
-        self.same_artifact = self._checksums.covers(manifest) and (
-            self._checksums.fingerprint == fingerprint(manifest, self._checksums.files)
-        )
-        """The checksums were made of a manifest with exactly these files, and nobody has touched them."""
+        self._manifest = manifest
+        self._mark = read_checksums(files, MARKER)
+        self.known_before = last_checksums(files) or Checksums({})
+        """What the last finished run knew, even if another one has begun to change it."""
         own = parse_own(manifest)
+        self._own = own
         self._published = own.files if own else {}
-        self.is_published = self.marker is not None and (self.marker[0].raw == own.raw if own else self.same_artifact)
-        """The checksum file of a finished run is the one that this artifact gets."""
-        self.ours = self._checksums.files.keys() | self._ledger.keys()
+        self.ours = self.known_before.records.keys() | self._ledger.keys()
         """Paths that this project has put on the volume."""
+
+    @property
+    def others(self) -> dict[str, Origin]:
+        """The paths that finished runs have listed for another artifact, or for another revision of this one."""
+        wanted = Origin(self._manifest.origin, self._manifest.revision or "")
+        origins = ((path, origin_of(self.known_before, path)) for path in self.known_before.records)
+        return {path: origin for path, origin in origins if origin is not None and origin != wanted}
+
+    @property
+    def is_published(self) -> bool:
+        """Whether a list stands that this artifact was published in, provided that all files are known by it."""
+        if self._mark is None or not self._mark.records:
+            return False
+        if self._own is not None and self._mark.raw != self._own.raw:
+            return False
+        wanted = Origin(self._manifest.origin, self._manifest.revision or "")
+        paths = {file.path for file in self._manifest.files}
+        if all(origin_of(self._mark, path) == wanted for path in paths):
+            return True
+        # Published at another revision: that is the same only if that one had nothing else.
+        of_this = {path for path in self._mark.files if self._uri_of(path) == wanted.uri}
+        return bool(of_this) and of_this <= paths
+
+    def _uri_of(self, path: str) -> str:
+        origin = origin_of(self.known_before, path)
+        return origin.uri if origin else ""
 
     def known(self, file: RemoteFile, found: Stat) -> tuple[str, str] | None:
         """Return sha256 and proof of a file that need not be hashed; None if nothing vouches for it."""
-        if self._written is None or found.kind is not Kind.FILE or found.size != file.size:
+        if self._mark is None or found.kind is not Kind.FILE or found.size != file.size:
             return None
         listed = self._listed(file)
-        if listed is None or found.mtime_ns > self._written:
+        if listed is None or not is_unchanged(self._mark, file.path, found):
             return None
-        return listed, self._checksums.proof_of(file.path)
+        return listed, self._mark.proof_of(file.path)
 
     def expected(self, file: RemoteFile) -> str | None:
         """Return the sha256 that the file has if it is right; None if only its other digests can tell."""
@@ -69,8 +85,11 @@ class Evidence:
 
     def _listed(self, file: RemoteFile) -> str | None:
         """Return what the checksums say of the very content that the manifest has under this path."""
-        listed, wanted = self._checksums.files.get(file.path), self._wanted(file)
-        return listed if (listed == wanted if wanted else self.same_artifact) else None
+        listed, wanted = self.known_before.files.get(file.path), self._wanted(file)
+        if listed is None or file.path not in self.known_before.records:
+            return None
+        same = listed == wanted if wanted else identity_of(self.known_before, file.path) == file.identity
+        return listed if same else None
 
     def _committed(self, file: RemoteFile) -> str | None:
         """Return the sha256 with which a file came of which its source publishes nothing at all."""
@@ -90,8 +109,39 @@ def parse_own(manifest: Manifest) -> Checksums | None:
     return own if own.covers(manifest) else None
 
 
-def read_checksums(files: FileOperations, path: str) -> tuple[Checksums, int] | None:
-    """Return a checksum file of the volume and the time of its last change in ns; None if it cannot be believed."""
+def last_checksums(files: FileOperations) -> Checksums | None:
+    """Return what the last finished run wrote, or at least the list that stands here; None without either."""
+    standing = read_checksums(files, MARKER)
+    if standing is not None and standing.records:
+        return standing
+    return read_checksums(files, PREVIOUS) or standing
+
+
+def read_checksums(files: FileOperations, path: str) -> Checksums | None:
+    """Return a checksum file of the volume; None if there is none that can be read.
+
+    What it says beside the checksums is left out unless a run of ours has written the file.
+    """
+    try:
+        return _read(files, path)
+    except IntegrityError as error:
+        _log.debug("%s is passed over: %s", path, error)
+        return None
+
+
+def require_checksums(files: FileOperations) -> Checksums:
+    """Return the checksum file that stands here, as `read_checksums` does. Raises IntegrityError if there is none."""
+    hint = "download the artifact again; what is right is kept"
+    try:
+        checksums = _read(files, MARKER)
+    except IntegrityError as error:
+        raise IntegrityError(error.message, hint=hint) from error
+    if checksums is None:
+        raise IntegrityError(f"{files.name} has no {MARKER}: no download was finished here", hint=hint)
+    return checksums
+
+
+def _read(files: FileOperations, path: str) -> Checksums | None:
     try:
         handle = files.open(path)
     except (NotThere, InTheWay):
@@ -99,9 +149,7 @@ def read_checksums(files: FileOperations, path: str) -> tuple[Checksums, int] | 
     try:
         found = files.handle_stat(handle)
         buffer = memoryview(bytearray(min(found.size, LARGEST + 1)))
-        return parse(bytes(buffer[: files.read(handle, 0, buffer)])), found.mtime_ns
-    except IntegrityError as error:
-        _log.debug("%s/%s is passed over: %s", files.name, path, error)
-        return None
+        checksums = parse(bytes(buffer[: files.read(handle, 0, buffer)]), f"{files.name}/{path}")
     finally:
         files.close(handle)
+    return checksums if is_ours(checksums, found.inode) else checksums.without_claims()

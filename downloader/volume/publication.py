@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from downloader.errors import InternalError, VolumeError
-from downloader.volume.checksums import MARKER, Checksums, render
-from downloader.volume.evidence import PREVIOUS, parse_own
+from downloader.integrity import UNKNOWN
+from downloader.volume.checksums import MARKER, MOST_ORIGINS, Checksums, Origin, render
+from downloader.volume.evidence import PREVIOUS, last_checksums, parse_own
 from downloader.volume.files import Kind, NotThere, stats_of
 from downloader.volume.lease import PARTS, WORK, is_lease
-from downloader.volume.removal import clear, remove
-from downloader.volume.seal import seal_of
+from downloader.volume.removal import clear, discard, remove
+from downloader.volume.seal import hash_of, is_ours, is_unchanged, origin_of, record_of, seal_of, with_origin
+from downloader.words import names_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from datetime import datetime
 
     from downloader.artifact import Manifest
     from downloader.volume.files import FileOperations, Stat
+
+_log = logging.getLogger(__name__)
 
 
 def publish(
@@ -28,26 +34,27 @@ def publish(
     *,
     date: datetime,
     proofs: Mapping[str, str],
+    obsolete: Collection[str],
     confirm: Callable[[], None],
 ) -> None:
     """Write `.artifact.sha256` durably and at once. `folder` is the lease holder's, so it fences this rename too.
 
-    Its time of change is never before that of a file it lists, even if another machine with a fast clock wrote the
-    file: that comparison is how later runs know that nothing was changed since.
+    What earlier runs have listed stays listed if nobody has changed it, but for the `obsolete` paths: these files are
+    removed after that.
     """
     confirm()
     lacking = [file.path for file in manifest.files if file.path not in digests]
     if lacking:
         raise InternalError(f"{lacking[0]} was never verified, and so are {len(lacking) - 1} others")
-    found = _final_files(files, manifest)
-    newest = max((details.mtime_ns for details in found.values()), default=0)
+    checksums = _listed_now(files, manifest, digests, proofs)
+    outdated: list[str] = []
+    checksums = _with_earlier(files, checksums, obsolete, outdated)
     temporary = f"{folder}/checksums"
     clear(files, temporary)
     handle = files.create(temporary)
     try:
-        files.write(handle, 0, _content(manifest, digests, date, proofs, found))
-        if files.handle_stat(handle).mtime_ns < newest:
-            files.touch(handle, newest)
+        inode = files.handle_stat(handle).inode
+        files.write(handle, 0, _own(manifest, digests, inode) or _sealed(checksums, date, inode))
         files.sync(handle)
     finally:
         files.close(handle)
@@ -58,6 +65,8 @@ def publish(
         confirm()
         raise
     files.sync_folder("")
+    for path in outdated:
+        discard(files, path)
 
 
 def retire(files: FileOperations) -> None:
@@ -80,21 +89,69 @@ def clear_work(files: FileOperations, folder: str) -> None:
             remove(files, path, kind)
 
 
-def _content(
-    manifest: Manifest,
-    digests: Mapping[str, str],
-    date: datetime,
-    proofs: Mapping[str, str],
-    found: Mapping[str, Stat],
-) -> bytes:
+def _own(manifest: Manifest, digests: Mapping[str, str], inode: int) -> bytes | None:
+    """Return the source's own list if it is right, and cannot be mistaken for one that we wrote."""
     own = parse_own(manifest)
-    if own is not None and all(own.files[file.path] == digests[file.path] for file in manifest.files):
-        return own.raw
-    seal = ""
-    if manifest.version:
-        listed = Checksums({file.path: digests[file.path] for file in manifest.files}, proofs=proofs)
-        seal = seal_of(manifest.version, listed, found)
-    return render(manifest, digests, date, proofs, seal=seal)
+    if own is None or is_ours(own, inode) or any(own.files[file.path] != digests[file.path] for file in manifest.files):
+        return None
+    return own.raw
+
+
+def _sealed(checksums: Checksums, date: datetime, inode: int) -> bytes:
+    seal = seal_of(render(checksums, date), inode)
+    return render(replace(checksums, seal=seal), date)
+
+
+def _listed_now(
+    files: FileOperations, manifest: Manifest, digests: Mapping[str, str], proofs: Mapping[str, str]
+) -> Checksums:
+    """Return what there is to say of the manifest's files."""
+    found = _final_files(files, manifest)
+    sha256 = {file.path: digests[file.path] for file in manifest.files}
+    proved_by = {file.path: proofs.get(file.path) or UNKNOWN for file in manifest.files}
+    return Checksums(
+        sha256,
+        source=manifest.uri,
+        revision=manifest.revision or "",
+        version=hash_of(manifest.version),
+        proofs=proved_by,
+        origins=(Origin(manifest.origin, manifest.revision or ""),),
+        records={
+            file.path: record_of(file, sha256[file.path], proved_by[file.path], found[file.path])
+            for file in manifest.files
+        },
+    )
+
+
+def _with_earlier(files: FileOperations, now: Checksums, obsolete: Collection[str], outdated: list[str]) -> Checksums:
+    """Add what earlier runs have listed and nobody has changed; of that, the `obsolete` paths go to `outdated`."""
+    before = last_checksums(files) or Checksums({})
+    earlier = [path for path in before.records if path not in now.files]
+    if not earlier:
+        return now
+    found = stats_of(files, earlier)
+    origins = list(now.origins)
+    sha256, proofs, records = dict(now.files), dict(now.proofs), dict(now.records)
+    lost = []
+    for path in earlier:
+        origin = origin_of(before, path)
+        known = origin in origins[1:] or len(origins) < MOST_ORIGINS
+        if origin is None or not known or path not in found or not is_unchanged(before, path, found[path]):
+            lost.append(path)
+        elif path in obsolete:
+            outdated.append(path)
+        else:
+            if origin not in origins[1:]:
+                origins.append(origin)
+            sha256[path], proofs[path] = before.files[path], before.proof_of(path)
+            records[path] = with_origin(before.records[path], origins.index(origin, 1))
+    if lost:
+        _log.warning(
+            "%d files of earlier runs were changed or removed since, and are not listed any more: %s",
+            len(lost),
+            names_text(lost),
+        )
+    return replace(now, files=sha256, proofs=proofs, origins=tuple(origins), records=records)
 
 
 def _final_files(files: FileOperations, manifest: Manifest) -> dict[str, Stat]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,10 @@ from downloader.volume.files import Kind, stats_of
 from downloader.volume.lease import PARTS, WORK
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from downloader.artifact import Manifest, RemoteFile
+    from downloader.volume.checksums import Origin
     from downloader.volume.files import FileOperations, Stat
 
 
@@ -45,6 +48,8 @@ class Holding:
     """Room that it still takes."""
     proof: str = UNKNOWN
     """Of a proved file: what its source had published that its bytes agreed with when they came."""
+    replaces: bool = False
+    """Of one that has to be fetched: another file of this name is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,9 @@ class Survey:
     """What `Volume.reclaim` would remove."""
     ours: frozenset[str] = field(default=frozenset(), repr=False)
     """Paths of files that this project has put on the volume at some time."""
+    listed: Mapping[str, Origin] = field(default_factory=dict, repr=False)
+    """Paths that finished runs have brought, and the artifact that each is of; only those of another artifact than the
+    manifest's, or of another revision of it."""
 
     def having(self, *states: State) -> list[Holding]:
         """Return the holdings in one of these states."""
@@ -113,6 +121,7 @@ class Surveyor:
             published=proved and self._evidence.is_published and not self._work,
             leftovers=(*self._stale_parts(holdings), *leftovers.others(self._files, folders, now_ns)),
             ours=frozenset(self._evidence.ours),
+            listed=self._evidence.others,
         )
 
     def _hold(self, file: RemoteFile, found: Stat | None) -> Holding:
@@ -126,7 +135,8 @@ class Surveyor:
                 return Holding(file, State.UNPROVED, file.size, expected)
             if found.kind is Kind.FOLDER and self._files.scan(file.path):
                 raise occupied(self._files.name, file.path)
-        return self._hold_partial(file)
+        holding = self._hold_partial(file)
+        return replace(holding, replaces=True) if found is not None and found.kind is Kind.FILE else holding
 
     def _hold_partial(self, file: RemoteFile) -> Holding:
         """Count what the journal says; bytes that only lie in the partial take no more room, but are fetched again."""

@@ -1,7 +1,7 @@
 """`verify`: every byte of a finished volume against its checksum file, offline.
 
-What rotted in silence has the size and the time that it always had, and runs believe these. So `verify` dates a damaged
-file later than the checksum file: the next run reads it, and fetches it again.
+What rotted in silence has the size and the time that it always had, and runs believe these. So `verify` gives a damaged
+file another time: the next run reads it, and fetches it again.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from downloader.errors import IntegrityError, VolumeError
 from downloader.integrity import hash_file
 from downloader.volume.adoption import Reading
 from downloader.volume.checksums import MARKER
-from downloader.volume.evidence import read_checksums
+from downloader.volume.evidence import require_checksums
 from downloader.volume.files import Kind
 from downloader.volume.lease import WORK
+from downloader.words import names_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -31,7 +32,7 @@ _WORKERS = 2
 _LOST = "lost+found"
 """What the root of an ext4 file system always has."""
 _SECOND_NS = 1_000_000_000
-"""No file system counts more coarsely, but FAT."""
+"""No file system counts more coarsely than twice that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class Verification:
     """What `verify` found."""
 
     source: str
+    """The URI of the artifact; empty where the list does not say, or somebody else wrote it."""
     revision: str
     checked: int
     """Files that are right, every byte of them."""
@@ -73,24 +75,39 @@ def verify(
 
     `progress` hears of bytes, from several threads.
 
-    Raises IntegrityError if there is no checksum file that can be read.
+    Raises IntegrityError if there is no checksum file that can be read, if it may have been cut off, or if there is
+    nothing to verify: what nobody has looked at is not right.
     """
-    found = read_checksums(files, MARKER)
-    if found is None:
-        raise IntegrityError(
-            f"{files.name} has no {MARKER} that can be read: no download was finished here, or the file was damaged",
-            hint="download the artifact again; what is right is kept",
-        )
-    checksums, written_ns = found
+    checksums = _whole_list(files)
     # Filters choose from a folder: where there is but one file, they had no say in what was downloaded.
     paths = [path for path in checksums.files if selected(path) or len(checksums.files) == 1]
+    if not paths:
+        raise IntegrityError(
+            f"none of the {len(checksums.files)} files in {files.name} passes the filters, so nothing was verified",
+            hint="check AIM_HF_INCLUDE and AIM_HF_EXCLUDE, or --include and --exclude",
+        )
     with ThreadPoolExecutor(_WORKERS, thread_name_prefix="verify") as pool:
-        found_damage = pool.map(_Examination(files, checksums, written_ns, content, progress).damage, paths)
+        found_damage = pool.map(_Examination(files, checksums, content, progress).damage, paths)
         damaged = tuple(filter(None, found_damage))
     broken = {damage.path for damage in damaged}
     unlisted = tuple(sorted(path for path in _walk(files, "") if path not in checksums.files and path != MARKER))
+    if unlisted and not checksums.counted:
+        raise IntegrityError(
+            f"{files.name}/{MARKER} does not say how many files it has, and {len(unlisted)} files are not in it: it may"
+            f" have been cut off ({names_text(unlisted)})",
+            hint="download the artifact again, or move these files away",
+        )
     proofs = {path: checksums.proof_of(path) for path in paths if path not in broken}
     return Verification(checksums.source, checksums.revision, len(proofs), proofs, damaged, unlisted)
+
+
+def _whole_list(files: FileOperations) -> Checksums:
+    checksums = require_checksums(files)
+    if not checksums.files:
+        raise IntegrityError(
+            f"{files.name}/{MARKER} lists no files, so nothing was verified", hint="download the artifact again"
+        )
+    return checksums
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +116,6 @@ class _Examination:
 
     files: FileOperations
     checksums: Checksums
-    written_ns: int
     content: ContentCheck
     progress: Callable[[int], None]
 
@@ -116,7 +132,7 @@ class _Examination:
             return Damage(path, f"cannot be read: {error}", believed=True)
         with reading:
             reason = self._compare(path, reading)
-            return Damage(path, reason, believed=not _doubt(reading, self.written_ns)) if reason else None
+            return Damage(path, reason, believed=not _doubt(reading)) if reason else None
 
     def _compare(self, path: str, reading: Reading) -> str:
         size, expected = reading.found.size, self.checksums.files[path]
@@ -130,12 +146,10 @@ class _Examination:
         return self.content.instead(path, size, hasher.head, proved=True)
 
 
-def _doubt(reading: Reading, written_ns: int) -> bool:
+def _doubt(reading: Reading) -> bool:
     """See to it that the next run reads the file; tell whether it will."""
-    if reading.found.mtime_ns > written_ns:
-        return True
     with suppress(VolumeError):
-        reading.redate(written_ns + _SECOND_NS)
+        reading.redate(reading.found.mtime_ns + 2 * _SECOND_NS)
         return True
     return False
 

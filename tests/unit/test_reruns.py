@@ -19,7 +19,7 @@ from downloader.volume import Volume
 from downloader.volume.checksums import MARKER
 from tests.command import model
 from tests.unit.homecoming import SHAPE, Memory
-from tests.volume.artifacts import noise
+from tests.volume.artifacts import bring, noise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -163,6 +163,18 @@ def test_a_new_version_costs_what_it_changed_and_is_known_from_then_on(finished:
     assert run.source.served == len(newer["config.json"] + newer["more"])
     assert model(finished) == newer
     assert Run(finished, Versioned(newer, "v2")).source.asked == ["version"]
+
+
+def test_what_nobody_knows_the_proof_of_is_hashed_where_a_digest_is_required(tmp_path: Path) -> None:
+    """A run that was killed or an older program brought the files, and has not written down what proved them."""
+    manifest = Versioned().manifest()
+    with Volume(tmp_path) as volume, volume.lease(manifest.uri):
+        bring(volume, manifest, FILES)
+        assert {holding.proof for holding in volume.survey(manifest).holdings} == {"unknown"}
+    run = Run(tmp_path, Versioned(), require_digest=True)
+    assert run.outcome.proofs == dict.fromkeys(FILES, "sha256") | {"empty": "unknown"}
+    assert run.source.served == 0
+    assert Run(tmp_path, Versioned(), require_digest=True).source.asked == ["version"]
 
 
 def test_what_the_source_says_instead_of_a_version_ends_the_run(finished: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from downloader.artifact import Manifest, RemoteFile
 from downloader.errors import IntegrityError, VolumeError
 from downloader.volume import Volume, checksums
-from downloader.volume.checksums import MARKER, fingerprint, parse, render
+from downloader.volume.checksums import MARKER, Checksums, Origin, parse, render
 from tests.volume.artifacts import bring, download, manifest_of, remote, sha256
 
 if TYPE_CHECKING:
@@ -29,14 +29,13 @@ STRANGE = ["a b", " leading", "trailing ", "back\\slash", "ünï", "*star", "-da
 
 def test_it_says_where_the_files_come_from_and_lists_them_sorted() -> None:
     files = {"b": b"b", "a/x": b"x", "a.txt": b"t"}
-    manifest = manifest_of(files)
-    digests = digests_of(files)
-    text = render(manifest, digests, DATE, {}).decode()
-    assert text.splitlines() == [
-        "# source: hf://org/model",
+    whole = Checksums(digests_of(files), "hf://org/model@main", "c0ffee", origins=(Origin("hf://org/model", "c0ffee"),))
+    assert render(whole, DATE).decode().splitlines() == [
+        "# source: hf://org/model@main",
         "# revision: c0ffee",
         "# date: 2026-02-03T04:05:06Z",
-        f"# fingerprint: {fingerprint(manifest, digests)}",
+        "# files: 3",
+        '# origin: ["hf://org/model", "c0ffee"]',
         f"{sha256(b't')}  a.txt",
         f"{sha256(b'x')}  a/x",
         f"{sha256(b'b')}  b",
@@ -55,13 +54,13 @@ def test_sha256sum_checks_every_name_that_a_file_can_have(tmp_path: Path) -> Non
 def test_what_is_written_is_read(files: dict[str, bytes]) -> None:
     folders = {path[:place] for path in files for place, letter in enumerate(path) if letter == "/"}
     files = {path: data for path, data in files.items() if path not in folders}
-    manifest = manifest_of(files, uri="s3://bucket/key\nwith a line")
-    digests = digests_of(files)
-    found = parse(render(manifest, digests, DATE, {}))
-    assert found.files == digests
-    assert (found.source, found.revision) == (r"s3://bucket/key\nwith a line", "c0ffee")
-    assert found.fingerprint == fingerprint(manifest, digests)
-    assert found.covers(manifest)
+    origins = (Origin("s3://bucket/key\nwith a line"), Origin("hf://a", "b"))
+    whole = Checksums(digests_of(files), "s3://bucket/key\nwith a line", "c0ffee", origins=origins, version="v")
+    found = parse(render(whole, DATE))
+    assert found.files == whole.files
+    assert (found.source, found.revision, found.version) == (r"s3://bucket/key\nwith a line", "c0ffee", "v")
+    assert (found.origins, found.counted) == (origins, True)
+    assert found.covers(manifest_of(files))
 
 
 PROOFS = ["sha256", "crc64nvme", "etag", "size only", "etag unverifiable", ""]
@@ -70,7 +69,7 @@ PROOFS = ["sha256", "crc64nvme", "etag", "size only", "etag unverifiable", ""]
 @given(st.dictionaries(NAMES, st.sampled_from(PROOFS), min_size=1, max_size=8))
 def test_what_proved_each_file_is_written_and_read(proofs: dict[str, str]) -> None:
     files = dict.fromkeys(proofs, b"")
-    found = parse(render(manifest_of(files), digests_of(files), DATE, proofs))
+    found = parse(render(Checksums(digests_of(files), proofs=proofs), DATE))
     assert found.files == digests_of(files)
     assert {path: found.proof_of(path) for path in files} == {
         path: proof or "unknown" for path, proof in proofs.items()
@@ -80,7 +79,7 @@ def test_what_proved_each_file_is_written_and_read(proofs: dict[str, str]) -> No
 def test_what_proves_most_files_is_written_once(tmp_path: Path) -> None:
     files = {f"{number}": b"" for number in range(10)} | {"back\\slash": b"", "odd": b""}
     proofs = dict.fromkeys(files, "sha256") | {"back\\slash": "etag", "odd": "size only"}
-    text = render(manifest_of(files), digests_of(files), DATE, proofs).decode()
+    text = render(Checksums(digests_of(files), proofs=proofs), DATE).decode()
     assert [line for line in text.splitlines() if line.startswith("# proof")] == [
         "# proof: sha256",
         "# proof: etag  back\\\\slash",
@@ -131,8 +130,9 @@ def test_paths_that_no_file_of_ours_can_have_are_refused(path: str) -> None:
         f"{DIGEST}  a\n{DIGEST}  a/b\n",
         f"{DIGEST}  a/b/c\n{DIGEST}  a\n",
         f"{DIGEST[1:]}  a\n",
-        f"{DIGEST.upper()}  a\n",
-        f"{DIGEST} a\n",
+        f"{DIGEST}a\n",
+        f"# files: 2\n{DIGEST}  a\n",
+        "# files: 1\n",
         f"{DIGEST}  \n",
         f"\\{DIGEST}  a\\tb\n",
         f"\\{DIGEST}  a\\nb\n",
@@ -173,17 +173,64 @@ def test_comments_after_the_first_checksum_say_nothing() -> None:
     assert parse(f"{DIGEST}  a\n# source: s3://evil/\n".encode()).source == ""
 
 
-def test_the_fingerprint_changes_with_whatever_the_source_says_of_the_content() -> None:
-    contents = [{"a": b"1"}, {"a": b"2"}, {"b": b"1"}, {"a": b"1", "b": b"1"}]
-    prints = {
-        fingerprint(manifest_of(files, published=published), dict.fromkeys(files, DIGEST))
-        for files in contents
-        for published in (True, False)
-    }
-    assert len(prints) == 2 * len(contents)
-    moved = manifest_of({"a": b"1"}, uri="s3://elsewhere/")
-    assert fingerprint(moved, {"a": DIGEST}) in prints
-    assert fingerprint(moved, {"a": DIGEST[::-1]}) not in prints
+SPELLINGS = {
+    "as sha256sum writes it": "{h}  a.bin\n",
+    "binary": "{h} *a.bin\n",
+    "lines of DOS": "{h}  a.bin\r\n",
+    "capitals": "{H}  a.bin\n",
+    "one space": "{h} a.bin\n",
+    "a tab": "{h}\ta.bin\n",
+    "space before": "  {h}  a.bin\n",
+    "no end": "{h}  a.bin",
+    "BSD's tags": "SHA256 (a.bin) = {h}\n",
+    "BSD's tags, lines of DOS": "SHA256 (a.bin) = {H}\r\n",
+    "openssl": "SHA256(a.bin)= {h}\n",
+    "comments and empty lines": "# a\n\n{h}  a.bin\n\n",
+    "an escape": "\\{h}  a\\\\b\n",
+    "an escape with a tag": "\\SHA256 (a\\\\b) = {h}\n",
+    "parentheses": "SHA256 (a) = (b) = {h}\n",
+}
+
+
+@pytest.mark.parametrize("text", SPELLINGS.values(), ids=SPELLINGS)
+def test_a_list_is_read_as_sha256sum_reads_it(text: str, tmp_path: Path) -> None:
+    digest = sha256(b"content")
+    (tmp_path / "list").write_bytes(text.format(h=digest, H=digest.upper()).encode())
+    found = parse((tmp_path / "list").read_bytes()).files
+    assert list(found.values()) == [digest]
+    for path in found:
+        (tmp_path / path).write_bytes(b"content")
+    command = ["sha256sum", "--check", "list"]
+    assert subprocess.run(command, cwd=tmp_path, check=False, capture_output=True).stdout.endswith(b": OK\n")
+
+
+def test_a_byte_order_mark_is_passed_over() -> None:
+    assert parse(f"\ufeff{DIGEST}  a\n".encode()).files == {"a": DIGEST}
+    assert parse(f"\ufeff# source: s3://a/\n{DIGEST}  a\n".encode()).source == "s3://a/"
+
+
+REASONS = {
+    f"SHA512 (a) = {DIGEST}{DIGEST}": "has a checksum by SHA512, and only SHA-256 is read",
+    f"{DIGEST[:32]}  a": "has a checksum by MD5",
+    f"{DIGEST[:40]} *a": "has a checksum by SHA-1",
+    f"{DIGEST}{DIGEST}  a": "has a checksum by SHA-512",
+    "<html>": "is no checksum",
+}
+
+
+@pytest.mark.parametrize(("line", "reason"), REASONS.items())
+def test_what_is_wrong_with_a_list_is_said_with_its_name(line: str, reason: str) -> None:
+    with pytest.raises(IntegrityError, match=f"line 2 of https://host/SUMS {reason}"):
+        parse(f"{DIGEST}  x\n{line}\n".encode(), "https://host/SUMS")
+    with pytest.raises(IntegrityError, match="https://host/SUMS is not UTF-8 but UTF-16"):
+        parse(f"\ufeff{DIGEST}  ä\n".encode("utf-16-le"), "https://host/SUMS")
+
+
+def test_a_list_that_was_cut_off_between_two_lines_is_refused(volume: Volume, target: Path) -> None:
+    bring(volume, manifest_of(FILES), FILES)
+    lines = (target / MARKER).read_bytes().splitlines(keepends=True)
+    with pytest.raises(IntegrityError, match="lists 1 files and says that it has 2"):
+        parse(b"".join(lines[:-1]))
 
 
 # A source with a checksum file of its own

@@ -196,7 +196,11 @@ def test_a_holder_is_read_or_not(fields: dict[str, Any]) -> None:
 
 LINES = st.one_of(
     st.builds("{}  {}".format, st.sampled_from([sha256(data) for data in FILES.values()]), TEXT),
-    st.builds("# {}: {}".format, st.sampled_from(["source", "revision", "fingerprint", "seal", "proof", "date"]), TEXT),
+    st.builds(
+        "# {}: {}".format,
+        st.sampled_from(["source", "revision", "origin", "version", "files", "records", "seal", "proof"]),
+        TEXT,
+    ),
     TEXT,
 )
 

@@ -146,7 +146,7 @@ def test_a_new_revision_costs_only_what_it_changed(target: Path) -> None:
     with Volume(target) as volume:
         survey = volume.survey(listed(second, "c1"))
     assert not survey.published
-    assert states(survey) == {"config.json": State.UNPROVED, "empty": State.UNPROVED, "folder/model.bin": State.PROVED}
+    assert states(survey) == {"config.json": State.UNPROVED, "empty": State.PROVED, "folder/model.bin": State.PROVED}
     assert run(target, second, listed(second, "c1")) == len(second["config.json"])
     assert Volume(target).survey(listed(second, "c1")).published
 
@@ -235,6 +235,22 @@ def test_the_same_bytes_under_another_path_are_another_file(target: Path) -> Non
     run(target, FILES)
     moved = {"moved.json": FILES["config.json"]}
     assert states(Volume(target).survey(manifest_of(moved))) == {"moved.json": State.MISSING}
+
+
+@pytest.mark.parametrize("date", [1, 2**62], ids=["long ago", "in the future"])
+def test_whatever_the_dates_of_files_are_a_later_change_is_noticed(target: Path, date: int) -> None:
+    """A node with a wrong clock wrote one of them, or somebody unpacked it from an archive."""
+    for path, data in FILES.items():
+        (target / path).parent.mkdir(exist_ok=True)
+        (target / path).write_bytes(data)
+        os.utime(target / path, ns=(date, date))
+    assert run(target, FILES) == 0
+    assert Volume(target).survey(MANIFEST).published
+    (target / "config.json").write_bytes(b'{"b": 1}')
+    assert states(Volume(target).survey(MANIFEST)) == PROVED | {"config.json": State.UNPROVED}
+    os.utime(target / "config.json", ns=(date - 1, date - 1))
+    assert states(Volume(target).survey(MANIFEST)) == PROVED | {"config.json": State.UNPROVED}
+    assert run(target, FILES) == len(FILES["config.json"])
 
 
 def test_a_clock_that_was_ahead_when_the_files_were_written_costs_no_hashing(target: Path) -> None:

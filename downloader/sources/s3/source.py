@@ -18,7 +18,7 @@ from downloader.sources.s3.facts import tag_digests
 from downloader.sources.s3.listing import Entry, entries
 from downloader.sources.s3.parts import with_layouts
 from downloader.sources.s3.presigned import PresignedSource
-from downloader.sources.versions import version_of
+from downloader.sources.versions import folder_of, version_of
 from downloader.volume.checksums import LARGEST, MARKER, parse
 from downloader.wire import RangeRequest, Refusal
 
@@ -76,7 +76,7 @@ class S3Source:
             file = self._readable_single()
             if file is None:
                 raise
-            return Manifest(self._uri, (file,), single=True)
+            return Manifest(self._uri, (file,), single=True, whole=folder_of(self._uri))
         if listed:
             self._warn_of_namesake()
             return self._folder(listed)
@@ -86,7 +86,7 @@ class S3Source:
                 f"S3 404: no objects found: nothing is there under {self._uri}",
                 hint="check bucket, path and endpoint; upper and lower case matter",
             )
-        return Manifest(self._uri, (file,), single=True)
+        return Manifest(self._uri, (file,), single=True, whole=folder_of(self._uri))
 
     def open(self, file: RemoteFile, span: Span) -> Body:
         """Start reading a span with a request that was signed just now, so that nothing can have expired."""
@@ -176,7 +176,7 @@ class S3Source:
         return RemoteFile(path, facts.size, facts.digests, facts.tag, key, facts.version)
 
     def _folder(self, listed: Sequence[Entry]) -> Manifest:
-        version = self._version_of(listed)
+        version, whole = self._version_of(listed), self._address.uri_of(self._address.prefix)
         marker = next((entry for entry in listed if entry.path == MARKER), None)
         listed = sorted((entry for entry in listed if entry is not marker), key=lambda entry: entry.path)
         if not listed:
@@ -192,14 +192,14 @@ class S3Source:
                 )
                 for entry in listed
             ]
-            return Manifest(self._uri, tuple(files), version=version, checksums=checksums)
+            return Manifest(self._uri, tuple(files), version=version, checksums=checksums, whole=whole)
         largest = sorted(listed, key=lambda entry: entry.size, reverse=True)
         facts = self._ask_for([*largest[:MOST_HEADS], *(entry for entry in largest[MOST_HEADS:] if entry.archive)])
         if len(facts) < len(listed):
             log.info("%d objects: only the largest %d are asked for their checksums", len(listed), MOST_HEADS)
         plain_tags = all(fact.plain_tag for fact in facts.values())
         files = [_file(entry, facts.get(entry.key), plain_tags=plain_tags) for entry in listed]
-        return Manifest(self._uri, tuple(files), version=version)
+        return Manifest(self._uri, tuple(files), version=version, whole=whole)
 
     def _checksums(self, marker: Entry, listed: Sequence[Entry]) -> bytes | None:
         """Return the bucket's own checksum list if it covers exactly the objects beside it."""
@@ -212,7 +212,7 @@ class S3Source:
             log.warning("%s is of no use: %s", what, error)
             return None
         try:
-            covered = parse(reply.body).files.keys()
+            covered = parse(reply.body, what).files.keys()
         except IntegrityError as error:
             log.warning("%s is of no use: %s", what, error)
             return None
