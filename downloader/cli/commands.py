@@ -138,6 +138,12 @@ def cli(invocation: Invocation, /, *, quiet: bool, **_: Any) -> None:  # noqa: A
 @click.option("--deadline", type=Parsed("seconds", seconds), help="Longest duration of the run. [AIM_DEADLINE]")
 @click.option("--require-digest", is_flag=True, default=None, help="Size alone proves nothing. [AIM_REQUIRE_DIGEST]")
 @_accept_any
+@click.option(
+    "--replace",
+    is_flag=True,
+    default=None,
+    help="Let it replace files of another artifact in TARGET, and remove those of its older revision. [AIM_REPLACE]",
+)
 @click.pass_obj
 def download(invocation: Invocation, /, uri: str, target: Path | None, **options: Any) -> None:  # noqa: ANN401
     """Download URI into TARGET [TARGET_DIR].

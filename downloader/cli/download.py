@@ -128,6 +128,7 @@ class Download:
             silence(settings) * 0.9,
             require_digest=settings.job.require_digest,
             content=ContentCheck(settings.job.accept_any, scheme_of(self._uri).lists),
+            replace=settings.job.replace,
             keep_corrupt=settings.job.keep_metadata_on_failure,
         )
 

@@ -120,6 +120,12 @@ class JobSettings:
         parse=flag,
         default=False,
     )
+    replace: bool = variable(
+        "AIM_REPLACE",
+        "let an artifact replace files of another one in its target, and remove files that only its older revision had",
+        parse=flag,
+        default=False,
+    )
     lease_ttl: float = variable(
         "AIM_LEASE_TTL",
         "seconds of silence after which another pod's hold on the volume ends",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from downloader.artifact import Phase
 from downloader.cancellation import Cancellation
 from downloader.engine.landing import VolumeLanding
+from downloader.engine.neighbours import settle_neighbours
 from downloader.engine.plan import Outcome, Plan
 from downloader.errors import DownloadError, SourceChanged, Verdict, VolumeError
 from downloader.integrity import SIZE_ONLY, Judge
@@ -171,6 +172,7 @@ class Engine:
                 needed += holding.file.size
             else:
                 self._keep(proved, outcome)
+        settle_neighbours(self._volume, manifest, survey, missing, replace=self._plan.replace)
         self._meter.landed(sum(holding.done_bytes for holding in missing if holding.state is State.PARTIAL))
         if missing:
             self._volume.require_space(needed, len(missing))

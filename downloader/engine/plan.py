@@ -23,6 +23,8 @@ class Plan:
     """Seconds without a byte from anybody after which one file's passing trouble ends the whole attempt."""
     require_digest: bool = False
     content: ContentCheck = field(default_factory=ContentCheck)
+    replace: bool = False
+    """Files of another artifact, and of an older revision of this one, may go."""
     keep_corrupt: bool = False
     """Keep what failed its verification under `.downloading/` until the artifact is complete."""
 

@@ -185,7 +185,11 @@ class HttpSource:
 
     def _folder(self) -> Manifest:
         (name, content), self._listed = self._listed or self._checksums(), None
-        digests = {path: digest for path, digest in parse(content, f"{self._uri}{name}").files.items() if path not in (name, MARKER)}
+        digests = {
+            path: digest
+            for path, digest in parse(content, f"{self._uri}{name}").files.items()
+            if path not in (name, MARKER)
+        }
         check_names(digests, self._uri)
         unknown = [listed for listed in digests.items() if listed not in self._probed]
         with ThreadPoolExecutor(HEAD_WORKERS, thread_name_prefix="head") as pool:

@@ -1,0 +1,159 @@
+"""What else is in the target is never replaced in silence, and another artifact's files not without the user's word."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+
+from downloader.artifact import Manifest, Protocol
+from downloader.cancellation import Cancellation
+from downloader.engine import Engine, Outcome, Plan
+from downloader.errors import VolumeError
+from downloader.meter import Meter, Watchdog
+from downloader.selection import Selection
+from downloader.transports.ranged import Ranged
+from downloader.volume import Volume
+from tests.command import model
+from tests.unit.homecoming import SHAPE, Memory
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+FILES = {"config.json": b"{}", "q4.gguf": b"4" * 4000, "q8.gguf": b"8" * 8000}
+NEWER = {"config.json": b'{"a": 1}', "q4.gguf": FILES["q4.gguf"], "q8-00001-of-00001.gguf": b"9" * 9000}
+OTHER = {"config.json": b"[]", "other.gguf": b"o" * 1000, "q4.gguf": FILES["q4.gguf"]}
+
+
+class Repository(Memory):
+    """A repository in memory, at a revision."""
+
+    def __init__(self, files: Mapping[str, bytes], revision: str = "c1", whole: str = "hf://org/model") -> None:
+        super().__init__(files)
+        self.whole, self.revision = whole, revision
+
+    def manifest(self) -> Manifest:
+        uri = f"{self.whole}@{self.revision}"
+        return Manifest(uri, tuple(self.files), self.revision, version=self.revision, whole=self.whole)
+
+
+def run(target: Path, source: Repository, *globs: str, replace: bool = False) -> Outcome:
+    meter = Meter()
+    with Volume(target) as volume:
+        engine = Engine(
+            source,
+            volume,
+            lambda _, attempt: Ranged(source, meter, attempt, SHAPE),
+            Plan(Selection(globs), (Protocol.HTTP,), 5, replace=replace),
+            meter=meter,
+            watchdog=Watchdog(meter, 5),
+            cancellation=Cancellation(),
+            lease=lambda: volume.lease("hf://org/model"),
+        )
+        return engine.run()
+
+
+def listed(target: Path) -> set[str]:
+    """Return the files that `verify` finds right."""
+    with Volume(target) as volume:
+        found = volume.verify()
+    assert (found.damaged, found.unlisted) == ((), ())
+    return set(found.proofs)
+
+
+def said(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
+    texts = [record.getMessage() for record in caplog.records if record.levelno == level]
+    caplog.clear()
+    return texts
+
+
+def test_another_quantisation_is_added_to_the_list(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run(tmp_path, Repository(FILES), "q4*")
+    run(tmp_path, Repository(FILES), "q8*")
+    assert listed(tmp_path) == {"q4.gguf", "q8.gguf"}
+    again = Repository(FILES)
+    assert run(tmp_path, again, "q4*").checksums.keys() == {"q4.gguf"}
+    assert again.served == 0
+    assert listed(tmp_path) == {"q4.gguf", "q8.gguf"}
+    assert said(caplog, logging.WARNING) == []
+
+
+def test_a_newer_revision_replaces_what_it_changed_and_names_what_stays(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    run(tmp_path, Repository(FILES))
+    caplog.clear()
+    run(tmp_path, Repository(NEWER, "c2"))
+    assert model(tmp_path) == FILES | NEWER
+    assert listed(tmp_path) == {*FILES, *NEWER}
+    texts = [record.getMessage() for record in caplog.records]
+    assert "replacing 1 file of revision c1: config.json" in texts
+    assert said(caplog, logging.WARNING) == [
+        "1 file of hf://org/model at revision c1 stay beside those at c2 (--replace removes them): q8.gguf"
+    ]
+    again = Repository(NEWER, "c2")
+    run(tmp_path, again)
+    assert again.served == 0
+
+
+def test_what_only_an_older_revision_had_is_removed_once_the_newer_one_is_complete(tmp_path: Path) -> None:
+    run(tmp_path, Repository(FILES))
+    (tmp_path / "notes.txt").write_text("mine")
+    run(tmp_path, Repository(NEWER, "c2"), replace=True)
+    assert model(tmp_path) == NEWER | {"notes.txt": b"mine"}
+
+
+def test_what_the_user_has_changed_since_is_not_removed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run(tmp_path, Repository(FILES))
+    (tmp_path / "q8.gguf").write_bytes(b"mine now")
+    run(tmp_path, Repository(NEWER, "c2"), replace=True)
+    assert model(tmp_path) == NEWER | {"q8.gguf": b"mine now"}
+    assert any("q8.gguf" in text for text in said(caplog, logging.WARNING))
+
+
+def test_another_artifact_that_would_break_the_first_is_refused_before_the_first_byte(tmp_path: Path) -> None:
+    run(tmp_path, Repository(FILES))
+    other = Repository(OTHER, "d1", "hf://org/other")
+    with pytest.raises(
+        VolumeError, match=r"holds hf://org/model, and .* would replace 1 file of it: config\.json"
+    ) as e:
+        run(tmp_path, other)
+    assert "--replace" in e.value.hint
+    assert other.served == 0
+    assert model(tmp_path) == FILES
+    assert listed(tmp_path) == set(FILES)
+    run(tmp_path, other, replace=True)
+    assert model(tmp_path) == FILES | OTHER
+    assert listed(tmp_path) == {*FILES, *OTHER}
+
+
+def test_another_artifact_that_shares_no_name_is_added_to_the_list(tmp_path: Path) -> None:
+    run(tmp_path, Repository(FILES))
+    run(tmp_path, Repository({"more.bin": b"more"}, "d1", "hf://org/other"))
+    assert listed(tmp_path) == {*FILES, "more.bin"}
+    for source in (Repository(FILES), Repository({"more.bin": b"more"}, "d1", "hf://org/other")):
+        run(tmp_path, source)
+        assert source.served == 0
+
+
+def test_files_that_other_programs_put_there_are_named_before_they_are_replaced(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "config.json").write_bytes(b'{"torch_dtype": "mine"}')
+    (tmp_path / "q4.gguf").write_bytes(FILES["q4.gguf"])
+    run(tmp_path, Repository(FILES))
+    assert said(caplog, logging.WARNING) == ["replacing 1 file that other programs have put here: config.json"]
+
+
+def test_earlier_files_that_were_changed_are_listed_no_more_and_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(tmp_path, Repository(FILES), "q4*")
+    (tmp_path / "q4.gguf").write_bytes(b"mine now")
+    run(tmp_path, Repository(FILES), "q8*")
+    assert any("q4.gguf" in text for text in said(caplog, logging.WARNING))
+    with Volume(tmp_path) as volume:
+        assert volume.verify().unlisted == ("q4.gguf",)
