@@ -87,6 +87,11 @@ class HubAddress:
         kind = (match.group("kind") or "models").removesuffix("s")
         return cls(kind, match.group("repository"), revision or "", folder or "")
 
+    @property
+    def whole(self) -> str:
+        """The URI of the repository, at any revision."""
+        return f"hf://{self.repository}" if self.kind == "model" else f"hf://{self.kind}s/{self.repository}"
+
 
 def _decoded(text: str) -> str | None:
     """Return a part of a URI without its percent-encoding, as in any URI; None for what is no text then."""
@@ -98,11 +103,6 @@ def _decoded(text: str) -> str | None:
 
 def _is_hostile(path: str | None) -> bool:
     return path is None or not NOT_NAMES.isdisjoint(path.split("/")) or CONTROL.search(path) is not None
-
-    @property
-    def whole(self) -> str:
-        """The URI of the repository, at any revision."""
-        return f"hf://{self.repository}" if self.kind == "model" else f"hf://{self.kind}s/{self.repository}"
 
 
 class HubSource:
