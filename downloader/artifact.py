@@ -89,7 +89,7 @@ class RemoteFile:
     digests: tuple[Digest, ...] = ()
     """What the source publishes of the content, the strongest first."""
     validator: str | None = None
-    """The ETag that must not change while spans are read; None where the locator itself is immutable."""
+    """The ETag that must not change while spans are read; None where there is none that each answer repeats."""
     locator: str = ""
     """Where its source finds it: a URL, a key. Only that source reads it."""
     version: str | None = None
@@ -97,11 +97,6 @@ class RemoteFile:
     xet_hash: str | None = None
     """The Xet file hash, where the Hub stores the file in Xet."""
     _identity: str = field(default="", init=False, compare=False, repr=False)
-
-    @property
-    def is_certain(self) -> bool:
-        """A digest is published that wrong bytes cannot have."""
-        return any(digest.mismatch is Mismatch.DAMAGE for digest in self.digests)
 
     @property
     def identity(self) -> str:

@@ -20,7 +20,9 @@ from downloader.integrity.judgement import (
     Judge,
     Judgement,
     judge,
+    may_combine,
     proofs_text,
+    proves_itself,
 )
 
 __all__ = [
@@ -39,5 +41,7 @@ __all__ = [
     "hash_file",
     "instead",
     "judge",
+    "may_combine",
     "proofs_text",
+    "proves_itself",
 ]

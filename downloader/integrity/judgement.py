@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from downloader.artifact import Algorithm, Mismatch
 from downloader.errors import IntegrityError
+from downloader.integrity.hashing import computable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,6 +72,20 @@ def judge(file: RemoteFile, results: Mapping[Algorithm, str]) -> Judgement:
     if right:
         return Judgement(min(right, key=STRENGTH.index))
     return Judgement(SIZE_ONLY, doubted)
+
+
+def proves_itself(file: RemoteFile) -> bool:
+    """Tell whether a published digest can only mean the bytes of the whole file, and can be computed here."""
+    return any(digest.mismatch is Mismatch.DAMAGE and computable(digest.algorithm) for digest in file.digests)
+
+
+def may_combine(file: RemoteFile) -> bool:
+    """Tell whether bytes of several answers may be put together.
+
+    A digest proves the whole, or each answer says which version it is of. Else the file may be replaced between two
+    answers and nobody would notice.
+    """
+    return file.validator is not None or file.version is not None or proves_itself(file)
 
 
 class Judge:

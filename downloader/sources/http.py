@@ -23,13 +23,14 @@ from downloader.errors import (
     SourceNotFound,
     UsageError,
 )
+from downloader.integrity import proves_itself
 from downloader.integrity.content import HEAD, ContentCheck, is_suspicious
 from downloader.integrity.content import HINT as ACCEPT_ANY
 from downloader.sources.answers import meaning
 from downloader.sources.digest_fields import LENGTHS, published
 from downloader.sources.names import check_names
 from downloader.sources.versions import folder_of, version_of
-from downloader.sources.web_probe import HINT, OK, WebProbe
+from downloader.sources.web_probe import HINT, OK, WebProbe, validator_of
 from downloader.volume.checksums import MARKER, parse
 from downloader.wire import RangeRequest, Refusal
 
@@ -155,8 +156,8 @@ class HttpSource:
         head = bytearray(min(HEAD, file.size))
         with closing(self.open(file, Span(0, file.size))) as body:
             filled = 0
-            while filled < len(head):
-                filled += body.readinto(memoryview(head)[filled:])
+            while filled < len(head) and (count := body.readinto(memoryview(head)[filled:])):
+                filled += count
         found = self._content.instead(file.path, file.size, bytes(head), proved=False, media_type=media_type)
         if found:
             page = HUB_PAGE.fullmatch(urlsplit(self._address.url).path)
@@ -178,7 +179,8 @@ class HttpSource:
         self._web.announce([self._request(file, span) for file, span in pieces])
 
     def _request(self, file: RemoteFile, span: Span) -> RangeRequest:
-        return RangeRequest(file.locator, span, file.size, file.validator, self._headers, file.is_certain)
+        proved = proves_itself(file)
+        return RangeRequest(file.locator, span, file.size, file.validator, self._headers, proved)
 
     def close(self) -> None:
         """Nothing to release: connections belong to the run."""
@@ -227,11 +229,12 @@ class HttpSource:
 
     def _read(self, reply: Reply, size: int, url: str, path: str, digest: Digest | None) -> RemoteFile:
         """Return what an answer tells of a file; of digests only if none is known."""
-        tag, modified = reply.headers.get("etag"), reply.headers.get("last-modified")
-        validator = tag or (f"modified:{modified}" if modified else None)
         if not self._address.folder:
             path = proposed_name(reply) or path
         digests = (digest,) if digest is not None else published(reply.headers, whole=reply.status == OK)
+        # Nodes behind one name may differ in their validators, and a digest that the user knows is the truth.
+        known = self._address.digest is not None or self._probe.is_doubted(url)
+        validator = None if known else validator_of(reply)
         return RemoteFile(path, size, digests, validator, url)
 
 

@@ -25,6 +25,7 @@ from downloader.errors import (
     SourceUnavailable,
     UsageError,
 )
+from downloader.integrity import proves_itself
 from downloader.sources import XetAccess
 from downloader.sources.hub_answers import HubAnswers, error_code
 from downloader.sources.names import CONTROL, NOT_NAMES, Names
@@ -169,7 +170,7 @@ class HubSource:
         self._web.announce([self._request(file, span) for file, span in pieces])
 
     def _request(self, file: RemoteFile, span: Span) -> RangeRequest:
-        return RangeRequest(self._url(file.path), span, file.size, None, self._headers, file.is_certain)
+        return RangeRequest(self._url(file.path), span, file.size, None, self._headers, proves_itself(file))
 
     def xet_access(self) -> XetAccess:
         """Ask for a Xet token for the commit. Raises ProtocolDown where the Hub, or its mirror, has none to give."""

@@ -6,6 +6,7 @@ time since bytes last arrived, not the number of tries. A server's `Retry-After`
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 import threading
@@ -15,7 +16,18 @@ from typing import TYPE_CHECKING, TypeVar
 import tenacity
 
 from downloader.artifact import Span
-from downloader.errors import DownloadError, ProtocolFailed, SourceSilent, Stalled, Throttled, UnknownHost, Verdict
+from downloader.errors import (
+    DownloadError,
+    ProtocolFailed,
+    RangeIgnored,
+    SourceChanged,
+    SourceSilent,
+    Stalled,
+    Throttled,
+    UnknownHost,
+    Verdict,
+)
+from downloader.integrity import may_combine
 from downloader.meter import Wait
 from downloader.sources.around import Around
 from downloader.words import seconds_text
@@ -33,6 +45,9 @@ FIRST_PAUSE = 0.3
 LONGEST_PAUSE = 15.0
 LONGEST_RETRY_AFTER = 600.0
 THROTTLED_PATIENCE = 900.0
+MOST_REFUSALS = 3
+"""How often a server may answer with another range in a row."""
+PIECE = 1 << 18
 REAL_PROGRESS = 1 << 16
 """Bytes after which a connection counts as having worked; fewer do not reset the clock of silence."""
 
@@ -244,14 +259,24 @@ class PersistentSource(Around):
 
 
 class PersistentBody:
-    """A span that is opened when first read, and again, from the next byte on, after passing trouble."""
+    """A span that is opened when first read, and again, from the next byte on, after passing trouble.
+
+    So is it where an answer held less of the span than was asked for. Where the rest cannot be had alone, a whole file
+    is read again from its first byte: since the server answers with other ranges, or since nothing would tell whether
+    the rest is of the same version. Then what has been read before must come again.
+    """
 
     def __init__(self, source: Source, file: RemoteFile, span: Span, patience: Patience, *, counted: bool) -> None:
         self._source = source
         self._counted = counted
         self._file = file
-        self._position = span.start
+        self._start = self._position = span.start
         self._stop = span.stop
+        self._is_whole = span.start == 0 and span.stop == file.size
+        self._from_start = self._is_whole and not may_combine(file)
+        self._so_far = hashlib.sha256() if self._from_start else None
+        """Of all that was read, where it may be needed."""
+        self._refusals = 0
         self._meter = patience.meter
         self._effort = Effort(patience, file.path)
         self._body: Body | None = None
@@ -271,6 +296,8 @@ class PersistentBody:
         finally:
             self._effort.rest()
         self._position += count
+        if self._so_far is not None:
+            self._so_far.update(view[:count])
         self._effort.received(count)
         if self._counted:
             self._meter.received(count)
@@ -287,10 +314,47 @@ class PersistentBody:
             return 0
 
     def _read(self, view: memoryview) -> int:
-        body = self._body
-        if body is None:
-            self._body = body = self._source.open(self._file, Span(self._position, self._stop))
-        return body.readinto(view)
+        while True:
+            body = self._body = self._body or self._opened()
+            count = body.readinto(view)
+            if count:
+                return count
+            self._drop()  # it held the first bytes of the span, and there is nothing wrong with that
+
+    def _opened(self) -> Body:
+        """Ask for what is missing. Other nodes of a server may know ranges where one does not."""
+        while True:
+            again = self._from_start and self._position > self._start
+            try:
+                body = self._source.open(self._file, Span(self._start if again else self._position, self._stop))
+            except RangeIgnored:
+                self._refusals += 1
+                if self._refusals >= MOST_REFUSALS:
+                    if self._from_start or not self._is_whole:
+                        raise
+                    self._from_start = True
+                continue
+            self._refusals = 0
+            if again:
+                self._body = body  # so that it can be interrupted, and is closed whatever happens
+                self._pass_over(body)
+            return body
+
+    def _pass_over(self, body: Body) -> None:
+        """Read again what was read before. Raises SourceChanged where that is known to be something else now."""
+        left, again = self._position - self._start, hashlib.sha256()
+        view = memoryview(bytearray(min(PIECE, left)))
+        while left:
+            count = body.readinto(view[:left])
+            if not count:
+                raise ProtocolFailed(f"{self._file.path}: an answer ended before it came to what is missing")
+            left -= count
+            again.update(view[:count])
+            self._effort.received(count)
+            if self._counted:
+                self._meter.received(count)
+        if self._so_far is not None and self._so_far.digest() != again.digest():
+            raise SourceChanged(f"{self._file.path} changed while it was being read")
 
     def _rereader(self, view: memoryview, error: DownloadError) -> Callable[[], int]:
         """Return an action that first raises what has happened already, so that the policy counts and waits for it."""

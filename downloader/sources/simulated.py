@@ -27,7 +27,7 @@ class SimulatedSource:
 
     def manifest(self) -> Manifest:
         """Return the manifest of the one file."""
-        return Manifest(self._uri, (RemoteFile(PATH, self._size, locator="zeros"),))
+        return Manifest(self._uri, (RemoteFile(PATH, self._size, locator="zeros", version="the only one"),))
 
     def open(self, _file: RemoteFile, span: Span) -> Zeros:
         """Start reading a span."""

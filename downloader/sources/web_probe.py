@@ -31,19 +31,23 @@ class WebProbe:
         self._web = web
         self._headers = headers
         self._doubted: set[str] = set()
+        """Of these files something else came than had been told."""
 
     def doubt(self, url: str) -> None:
-        """Ask with GET from now on: what was said of this file did not agree with what came."""
+        """Ask with GET from now on: what was said of this file did not agree with what came.
+
+        It was replaced, or the server says one thing with HEAD and another with GET, or on one node and the next.
+        """
         self._doubted.add(url)
 
     def is_doubted(self, url: str) -> bool:
-        """Tell whether what the server said of this file was wrong before."""
-        return url in self._doubted
+        """Tell whether another answer of the server may say something else of this file; after two files of any."""
+        return url in self._doubted or len(self._doubted) > 1
 
     def describe(self, url: str, digest: Digest | None) -> tuple[Reply, int]:
         """Return the answer that tells the most of a file, without its body, and the file's size in bytes."""
         head: Reply | SourceUnavailable | None = None
-        if url not in self._doubted:
+        if not self.is_doubted(url):
             try:
                 head = self._web.fetch(url, method="HEAD", headers=self._headers, limit=0)
             except SourceUnavailable as error:
@@ -59,7 +63,7 @@ class WebProbe:
     def _judge(self, url: str, digest: Digest | None, head: Reply | SourceUnavailable | None) -> tuple[Reply, int]:
         if isinstance(head, Throttled) and head.retry_after is not None:
             raise head
-        if head is not None and not isinstance(head, SourceUnavailable) and url not in self._doubted:
+        if head is not None and not isinstance(head, SourceUnavailable) and not self.is_doubted(url):
             size = _told_size(head)
             # Nothing is read of an empty file, so a wrong zero would never be noticed.
             if size or (size == 0 and digest is not None and _is_of_nothing(digest)):
@@ -77,6 +81,17 @@ class WebProbe:
         if size is None:
             raise ProtocolFailed(f"{shown_url(url)} does not tell how many bytes the file has")
         return reply, size
+
+
+def validator_of(reply: Reply) -> str | None:
+    """Return what tells one version of a file from the next: its entity tag, or `modified:` and a date.
+
+    A date is of whole seconds, so one of the very second of the answer may be that of two versions.
+    """
+    tag, modified = reply.headers.get("etag"), reply.headers.get("last-modified")
+    if tag or not modified or modified == reply.headers.get("date"):
+        return tag or None
+    return f"modified:{modified}"
 
 
 def _told_size(reply: Reply) -> int | None:

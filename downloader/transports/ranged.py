@@ -12,7 +12,8 @@ from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Span
-from downloader.errors import DownloadError, Verdict
+from downloader.errors import DownloadError, RangeIgnored, Verdict
+from downloader.integrity import may_combine
 from downloader.transports import Arrival
 from downloader.transports.affinity import Affinity
 from downloader.transports.buffers import Buffers
@@ -208,6 +209,14 @@ class Ranged:
 
     def _leave(self, work: Work, error: DownloadError, landing: Landing) -> None:
         work.drop(self._buffers.release)
+        held = work.held
+        if isinstance(error, RangeIgnored) and held and not work.whole and self._schedule.restart(work.file):
+            log.info("%s; it is read from its first byte, in one stream", error.message)
+            work.partial.discard()
+            self._meter.landed(-held)
+            return
+        if work.error is not None and not may_combine(work.file):
+            self._meter.landed(-held)  # whoever goes on begins at the first byte
         work.partial.close()
         landing.fail(work.file, error)
         self._schedule.wake()

@@ -11,6 +11,7 @@ from collections import deque
 from sys import maxsize
 from typing import TYPE_CHECKING, NamedTuple
 
+from downloader.integrity import may_combine
 from downloader.transports.shape import SMALL
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class Schedule:
     def ahead_of(self, task: Task) -> Task | None:
         """Return a task to be asked for before this one has come, where there are plenty; None where there are not."""
         work, stretch = task
-        length = self._shape.request(work.file)
+        length = self._request(work.file)
         if stretch is None or length is None or len(stretch.span) > length:
             return None
         if not self._shape.ahead or not work.file.digests:
@@ -142,6 +143,15 @@ class Schedule:
             self._delivering -= count
             self._changed.notify_all()
 
+    def restart(self, file: RemoteFile) -> bool:
+        """Let a file wait again that shall come in one stream from its first byte; False where it comes in parts."""
+        with self._lock:
+            if self._request(file) is not None:
+                return False
+            self._waiting.append(file)
+            self._changed.notify_all()
+            return True
+
     def wake(self) -> None:
         """Let everybody look anew."""
         with self._lock:
@@ -174,7 +184,7 @@ class Schedule:
         """Return a part of what somebody else was to fetch: there is nothing else to do."""
         works = [work for work in self._works if self._has_room(work)]
         work = max(works, key=lambda work: work.longest, default=None)
-        length = self._shape.request(work.file) if work is not None else None
+        length = self._request(work.file) if work is not None else None
         if work is None or length is None or not work.share(WORTH_SHARING * length):
             return None
         return self._take_stretch()
@@ -184,7 +194,7 @@ class Schedule:
 
         In one stream bytes come in the order in which they are hashed, with less ado than in many requests.
         """
-        length = self._shape.request(file)
+        length = self._request(file)
         if length is None:
             return None
         files = len(self._waiting) + self._beginning + len(self._works)
@@ -227,7 +237,11 @@ class Schedule:
     def _has_room(self, work: Work) -> bool:
         return work.in_flight < (self._shape.per_file or maxsize)
 
+    def _request(self, file: RemoteFile) -> int | None:
+        """Return how many bytes to ask for at once; None for one stream, also where parts may be of two versions."""
+        return self._shape.request(file) if may_combine(file) else None
+
     def _requests(self, file: RemoteFile) -> int:
         """Return how many workers the file can keep busy."""
-        length = self._shape.request(file)
+        length = self._request(file)
         return 1 if length is None else max(1, -(-file.size // length))

@@ -54,6 +54,8 @@ class Work:
         self.in_flight = 0
         self._gaps = partial.missing()
         self._gaps.reverse()
+        self.whole = self._gaps == [Span(0, file.size)]
+        """Nothing of the file was there when it was begun."""
         self._stretches: list[Stretch] = []
         self._lock = threading.Lock()
         self._hasher = Hasher(file.size, file.digests)
@@ -67,6 +69,11 @@ class Work:
     def pending(self) -> bool:
         """There are spans that nobody has taken yet."""
         return bool(self._gaps) and self.error is None
+
+    @property
+    def held(self) -> int:
+        """Bytes that are on the volume."""
+        return self.file.size - sum(len(gap) for gap in self.partial.missing())
 
     @property
     def left(self) -> int:

@@ -14,6 +14,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from downloader.errors import InternalError, VolumeError
+from downloader.integrity import may_combine
 from downloader.volume.files import AlreadyThere, InTheWay, NotThere
 from downloader.volume.gate import Gate
 from downloader.volume.journal import Journal, load
@@ -69,7 +70,8 @@ class Partial:
         self._unsynced = True
         self._read = 0
         self._gate = Gate(self._close_handles)
-        self._spans = load(files, self._journal_path, identity, file.size) if journalled else Spans()
+        resumable = journalled and may_combine(file)
+        self._spans = load(files, self._journal_path, identity, file.size) if resumable else Spans()
         self._handle = self._resume() if self._spans else self._start()
         self._direct = files.open_direct(self.path) if journalled else None
         self._use_direct = self._direct is not None

@@ -7,7 +7,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from downloader.errors import VolumeError
-from downloader.integrity import UNKNOWN
+from downloader.integrity import UNKNOWN, may_combine
 from downloader.volume import journal, leftovers
 from downloader.volume.checksums import MARKER
 from downloader.volume.commit import occupied
@@ -141,7 +141,7 @@ class Surveyor:
     def _hold_partial(self, file: RemoteFile) -> Holding:
         """Count what the journal says; bytes that only lie in the partial take no more room, but are fetched again."""
         part, lines = f"{file.identity}.part", f"{file.identity}.journal"
-        if part not in self._parts or lines not in self._parts or file.size <= self._journal_above:
+        if part not in self._parts or lines not in self._parts or not self._is_resumable(file):
             return Holding(file, State.MISSING, needed_bytes=file.size)
         found = self._files.stat(f"{self._parts[part]}/{part}")
         if found is None or found.kind is not Kind.FILE or found.size != file.size:
@@ -151,6 +151,9 @@ class Surveyor:
             return Holding(file, State.MISSING, needed_bytes=file.size)
         needed = file.size - max(done, min(found.allocated, file.size))
         return Holding(file, State.PARTIAL, done, needed_bytes=needed)
+
+    def _is_resumable(self, file: RemoteFile) -> bool:
+        return file.size > self._journal_above and may_combine(file)
 
     def _stale_parts(self, holdings: list[Holding]) -> list[leftovers.Leftover]:
         identities = {holding.file.identity for holding in holdings if holding.state is not State.PROVED}

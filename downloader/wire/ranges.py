@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import httpx2
 
-from downloader.artifact import shown_url
+from downloader.artifact import Span, shown_url
 from downloader.errors import DownloadError, ProtocolFailed, RangeIgnored, SourceChanged, SourceUnavailable
 from downloader.integrity.content import is_suspicious
 from downloader.wire.packed import Unpacked, can_unpack
@@ -17,7 +17,6 @@ from downloader.wire.refusal import translate
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from downloader.artifact import Span
     from downloader.wire.exchange import Answer
 
 NUMBER = "[0-9]{1,19}"
@@ -41,7 +40,10 @@ class RangeRequest:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Credentials and the like: sent to the URL's own origin and to no other."""
     proved: bool = False
-    """A digest will tell whether these are the right bytes, so that they may also come packed."""
+    """A digest will tell whether these are the right bytes: they may also come packed, or without the validator.
+
+    Else the answer must repeat the validator, since nothing else would show that it is of another version.
+    """
 
     @property
     def where(self) -> str:
@@ -64,7 +66,7 @@ class RangeRequest:
 
 
 class SpanBody:
-    """The checked body of one answer: exactly the bytes of the span, or one of our errors."""
+    """The checked body of one answer: the bytes of the span, or the first of them where the server sends fewer."""
 
     def __init__(self, answer: Answer | Unpacked, url: str, *, length: int, skip: int, announced: bool) -> None:
         self._answer = answer
@@ -75,7 +77,7 @@ class SpanBody:
         """The server named the body's length and it is the right one; else its end must be seen."""
 
     def readinto(self, view: memoryview, /) -> int:
-        """Put the next bytes into `view`; 0 after the span's last byte."""
+        """Put the next bytes into `view`; 0 after the answer's last byte that belongs to the span."""
         if self._skip:
             self._pass_over()
         if self._left == 0:
@@ -138,20 +140,17 @@ def checked_body(request: RangeRequest, answer: Answer) -> SpanBody:
         raise ProtocolFailed(f"{request.where} answers with a web page in the place of the file", hint=hint)
     if _compressed(request, headers):
         return _unpacked_body(request, answer)
-    if _another_version(request.validator, headers):
-        raise SourceChanged(f"{request.where} changed: it is no longer the version that was listed")
-    length = len(request.span)
+    _check_version(request, headers)
     announced = content_length(headers)
-    skip = 0
     content_range = headers.get("content-range")
     if content_range is not None:
         # Judged by Content-Range, not by the status: some servers send a right range with status 200.
-        _check_range(content_range, request)
+        skip, length, expected = _checked_range(content_range, request)
     elif answer.status == httpx2.codes.PARTIAL_CONTENT:
         raise RangeIgnored(f"{request.where} sends a part without saying which")
     else:
         skip, length = _whole_body(request, announced)
-    expected = length + skip
+        expected = length + skip
     if announced is not None and announced != expected:
         raise _wrong_length(request, announced, expected)
     return SpanBody(answer, request.url, length=length, skip=skip, announced=announced is not None)
@@ -194,15 +193,22 @@ def _whole_body(request: RangeRequest, announced: int | None) -> tuple[int, int]
     return request.span.start, len(request.span)
 
 
-def _check_range(value: str, request: RangeRequest) -> None:
+def _checked_range(value: str, request: RangeRequest) -> tuple[int, int, int]:
+    """Return what to pass over and what to read of an answer with some range, and the answer's length.
+
+    It may begin earlier, and end earlier or later than what was asked for: what is right of it is taken.
+    """
     match = CONTENT_RANGE.fullmatch(value.strip())
     if match is None:
         raise RangeIgnored(f"{request.where} names its range in a way that cannot be read: {value[:60]!r}")
     first, last, total = match.groups()
     if total != "*" and int(total) != request.size:
         raise SourceChanged(f"{request.where} has {total} bytes now, it was listed with {request.size}")
-    if int(first) != request.span.start or int(last) != request.span.stop - 1:
+    answered = Span(int(first), int(last) + 1)
+    skip = request.span.start - answered.start
+    if not 0 <= skip < len(answered) or skip > len(request.span):
         raise RangeIgnored(f"{request.where} was asked for {request.span} and answers bytes {first}-{last}")
+    return skip, min(answered.stop, request.span.stop) - request.span.start, len(answered)
 
 
 def _wrong_length(request: RangeRequest, announced: int, expected: int) -> DownloadError:
@@ -211,13 +217,19 @@ def _wrong_length(request: RangeRequest, announced: int, expected: int) -> Downl
     return RangeIgnored(f"{request.where} announces {announced} bytes for {request.span}")
 
 
-def _another_version(validator: str | None, headers: Mapping[str, str]) -> bool:
+def _check_version(request: RangeRequest, headers: Mapping[str, str]) -> None:
     """Judge by what the answer says: a server may ignore If-Match, and not every answer repeats the validator."""
-    if validator is None:
-        return False
-    if validator.startswith(MODIFIED):
-        return headers.get("last-modified", validator.removeprefix(MODIFIED)) != validator.removeprefix(MODIFIED)
-    return "etag" in headers and _opaque(headers["etag"]) != _opaque(validator)
+    if request.validator is None:
+        return
+    date = request.validator.startswith(MODIFIED)
+    name = "last-modified" if date else "etag"
+    if name not in headers:
+        if not request.proved:
+            raise SourceChanged(f"{request.where} does not say with its bytes of which version they are")
+        return
+    listed = request.validator.removeprefix(MODIFIED) if date else _opaque(request.validator)
+    if listed != (headers[name] if date else _opaque(headers[name])):
+        raise SourceChanged(f"{request.where} changed: it is no longer the version that was listed")
 
 
 def _opaque(tag: str) -> str:

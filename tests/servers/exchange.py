@@ -80,6 +80,10 @@ class Exchange:
         self.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{self._size}"
         self._bound(start, stop)
 
+    @property
+    def conditional(self) -> bool:
+        return "if-match" in self._request.headers
+
     def replace(self, status: int, headers: Mapping[str, str], content: bytes) -> None:
         self._take(Reply(self._reply.route, status, dict(headers), content))
 
@@ -93,6 +97,10 @@ class Exchange:
 
     def shift_range(self, by: int) -> None:
         self._part(min(self.start + by, self._size - 1), min(self.stop + by, self._size))
+
+    def shorten_range(self, to: int) -> None:
+        if self.status == HTTPStatus.PARTIAL_CONTENT:
+            self._part(self.start, min(self.start + to, self.stop))
 
     def head(self) -> None:
         self.record.status = self.status

@@ -9,6 +9,7 @@ A fault is played on an exchange and knows nothing of the server: whoever offers
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 FOREVER = math.inf
 
@@ -35,6 +36,10 @@ class Exchange(Protocol):
     sent: int
     """Bytes of the body that are on their way."""
 
+    @property
+    def conditional(self) -> bool:
+        """The request is for one version only."""
+
     def replace(self, status: int, headers: Mapping[str, str], content: bytes) -> None:
         """Forget the reply and take this one instead."""
 
@@ -46,6 +51,9 @@ class Exchange(Protocol):
 
     def shift_range(self, by: int) -> None:
         """Answer the part that lies this many bytes further on."""
+
+    def shorten_range(self, to: int) -> None:
+        """Answer at most so many bytes of the part that was asked for."""
 
     def head(self) -> None:
         """Send the status line and the headers."""
@@ -164,6 +172,30 @@ class ShiftRange(Fault):
 
     def prepare(self, exchange: Exchange) -> None:
         exchange.shift_range(self.by)
+
+
+@dataclass(frozen=True, slots=True)
+class ShortenRange(Fault):
+    """No more than so many bytes of the part that was asked for, and Content-Range admits it."""
+
+    spoils_body: ClassVar[bool] = True
+    to: int
+
+    def prepare(self, exchange: Exchange) -> None:
+        exchange.shorten_range(self.to)
+
+
+@dataclass(frozen=True, slots=True)
+class EveryNth(Fault):
+    """Another fault on each nth reply: one node of several behind one name."""
+
+    fault: Fault
+    n: int
+    _turns: Iterator[int] = field(default_factory=itertools.count)
+
+    def play(self, exchange: Exchange, after: int) -> None:
+        broken = next(self._turns) % self.n == self.n - 1
+        (self.fault if broken else Fault()).play(exchange, after)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 SILENCE = 60.0
 CONTENT = bytes(range(256)) * 4096
-FILE = RemoteFile("model.bin", len(CONTENT))
+FILE = RemoteFile("model.bin", len(CONTENT), validator='"one"')
 
 
 @dataclass

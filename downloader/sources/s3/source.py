@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile
 from downloader.errors import AccessDenied, DownloadError, IntegrityError, SourceNotFound
+from downloader.integrity import proves_itself
 from downloader.sources.names import check_names
 from downloader.sources.s3.address import S3Address
 from downloader.sources.s3.connection import OK, Connection
@@ -131,7 +132,7 @@ class S3Source:
     def _request(self, file: RemoteFile, span: Span, version: str | None, sign: Signer | None = None) -> RangeRequest:
         with self._translated(self._address.uri_of(file.locator)):
             request = (sign or self._connection.sign)(self._address.bucket, file.locator, version)
-        return RangeRequest(request.url, span, file.size, file.validator, request.headers)
+        return RangeRequest(request.url, span, file.size, file.validator, request.headers, proves_itself(file))
 
     @contextlib.contextmanager
     def _translated(self, what: str) -> Iterator[None]:
