@@ -175,6 +175,7 @@ class Engine:
         settle_neighbours(self._volume, manifest, survey, missing, replace=self._plan.replace)
         self._meter.landed(sum(holding.done_bytes for holding in missing if holding.state is State.PARTIAL))
         if missing:
+            self._volume.require_names(manifest)
             self._volume.require_space(needed, len(missing))
         return outcome, [holding.file for holding in missing]
 

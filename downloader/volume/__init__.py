@@ -24,6 +24,7 @@ from downloader.volume.disk import Disk
 from downloader.volume.evidence import read_checksums
 from downloader.volume.lease import WORK, boot_clock
 from downloader.volume.ledger import Entry, Ledger
+from downloader.volume.names import require_names
 from downloader.volume.partial import Partial
 from downloader.volume.seal import Sealed, find_sealed
 from downloader.volume.space import require_space
@@ -83,6 +84,7 @@ class Volume:
         self._ours: frozenset[str] = frozenset()
         self._proofs: dict[str, str] = {}
         self._obsolete: frozenset[str] = frozenset()
+        self._outdated: frozenset[str] = frozenset()
         self._session: _Session | None = None
 
     def __enter__(self) -> Self:
@@ -124,7 +126,7 @@ class Volume:
         lease = contender.acquire()
         with ExitStack() as last:
             last.callback(lease.release)
-            session = self._session = _Session(self._files, lease, lambda path: path in self._ours)
+            session = self._session = _Session(self._files, lease, lambda path: path in self._ours, self._below)
             last.callback(session.ledger.close)
             last.callback(setattr, self, "_session", None)
             yield
@@ -148,7 +150,7 @@ class Volume:
         Raises VolumeError where something that is not ours to remove stands in a file's place.
         """
         survey = Surveyor(self._files, manifest, self._journal_above).survey(self._now())
-        self._ours = survey.ours
+        self._ours, self._outdated = survey.ours, survey.outdated
         self._proofs = {holding.file.path: holding.proof for holding in survey.having(State.PROVED)}
         return survey
 
@@ -172,6 +174,10 @@ class Volume:
         """
         with suppress(VolumeError):
             self._files.remove_folder(WORK)
+
+    def require_names(self, manifest: Manifest) -> None:
+        """Raise VolumeError if the volume takes two of the files for one, or refuses a name. Needs the lease."""
+        require_names(self._files, self._held().lease.folder, (file.path for file in manifest.files))
 
     def require_space(self, needed_bytes: int, needed_files: int) -> None:
         """Raise NoSpace unless there is room for that much more."""
@@ -251,6 +257,9 @@ class Volume:
         """
         return verification.verify(self._files, progress=progress, selected=selected, content=content or ContentCheck())
 
+    def _below(self, folder: str) -> list[str]:
+        return [path for path in self._outdated if path.startswith(f"{folder}/")]
+
     def _held(self) -> _Session:
         if self._session is None:
             raise InternalError("the volume was to be changed without a lease")
@@ -263,7 +272,9 @@ class Volume:
 class _Session:
     """What lasts as long as the lease."""
 
-    def __init__(self, files: FileOperations, lease: Lease, is_ours: Callable[[str], bool]) -> None:
+    def __init__(
+        self, files: FileOperations, lease: Lease, is_ours: Callable[[str], bool], below: Callable[[str], list[str]]
+    ) -> None:
         self.lease = lease
         self.ledger = Ledger(files)
         self.committer = Committer(
@@ -273,4 +284,5 @@ class _Session:
             confirm=lease.confirm,
             before_first=lambda: publication.retire(files),
             is_ours=is_ours,
+            below=below,
         )

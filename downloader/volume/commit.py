@@ -8,11 +8,13 @@ ext4.
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from downloader.errors import DownloadError, VolumeError
 from downloader.volume.files import AlreadyThere, InTheWay, Kind, NotThere
 from downloader.volume.ledger import Entry
+from downloader.volume.removal import discard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -47,7 +49,7 @@ class Committer:
 
     `alive` raises LeaseLost if it is known that the volume belongs to somebody else, `confirm` looks for certain.
     `before_first` runs once, before anything under a final name is changed. `is_ours` tells whether a path is a file
-    that we put there.
+    that we put there, `below` which files of a folder go where the artifact has a file in its place.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Committer:
         confirm: Callable[[], None],
         before_first: Callable[[], None],
         is_ours: Callable[[str], bool],
+        below: Callable[[str], list[str]],
     ) -> None:
         self._files = files
         self._ledger = ledger
@@ -66,6 +69,7 @@ class Committer:
         self._confirm = confirm
         self._before_first: Callable[[], None] | None = before_first
         self._is_ours = is_ours
+        self._below = below
         self._folders: set[str] = set()
         self._working = threading.Lock()
 
@@ -147,6 +151,15 @@ class Committer:
         self._files.unlink(folder)
 
     def _remove_empty(self, path: str) -> None:
+        """Remove a folder that is in the place of a file: what we put there ourselves, and then the empty folders."""
+        below = self._below(path)
+        for inner in below:
+            discard(self._files, inner)
+        for folder in sorted({inner.rpartition("/")[0] for inner in below} - {path}, key=len, reverse=True):
+            while folder != path:
+                with suppress(NotThere, AlreadyThere):
+                    self._files.remove_folder(folder)
+                folder = folder.rpartition("/")[0]
         try:
             self._files.remove_folder(path)
         except (NotThere, InTheWay):
@@ -155,10 +168,11 @@ class Committer:
             raise occupied(self._files.name, path) from error
 
 
-def occupied(target: str, path: str) -> VolumeError:
+def occupied(target: str, path: str, inner: str = "") -> VolumeError:
     """Return the error for a folder that is in the place of a file, with things in it that are not ours to remove."""
     return VolumeError(
-        f"{target}/{path} is a folder with something in it, but the artifact has a file of this name",
+        f"{target}/{path} is a folder with something in it{f' ({inner})' if inner else ''}, but the artifact has a file"
+        " of this name",
         hint="move it away, or use another target folder",
     )
 

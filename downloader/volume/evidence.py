@@ -76,6 +76,10 @@ class Evidence:
             return None
         return listed, self._mark.proof_of(file.path)
 
+    def is_unchanged(self, path: str, found: Stat | None) -> bool:
+        """Tell whether a finished run has brought a file, and nobody has changed it since."""
+        return found is not None and is_unchanged(self.known_before, path, found)
+
     def expected(self, file: RemoteFile) -> str | None:
         """Return the sha256 that the file has if it is right; None if only its other digests can tell."""
         return self._wanted(file) or self._listed(file) or self._committed(file)

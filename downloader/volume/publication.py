@@ -12,6 +12,7 @@ from downloader.volume.checksums import MARKER, MOST_ORIGINS, Checksums, Origin,
 from downloader.volume.evidence import PREVIOUS, last_checksums, parse_own
 from downloader.volume.files import Kind, NotThere, stats_of
 from downloader.volume.lease import PARTS, WORK, is_lease
+from downloader.volume.names import require_two_files
 from downloader.volume.removal import clear, discard, remove
 from downloader.volume.seal import hash_of, is_ours, is_unchanged, origin_of, record_of, seal_of, with_origin
 from downloader.words import names_text
@@ -161,4 +162,5 @@ def _final_files(files: FileOperations, manifest: Manifest) -> dict[str, Stat]:
         details = found.get(file.path)
         if details is None or details.kind is not Kind.FILE or details.size != file.size:
             raise VolumeError(f"{file.path} was changed by somebody else during the run", hint="run again to mend it")
+    require_two_files(files, found)
     return found

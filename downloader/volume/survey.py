@@ -64,6 +64,8 @@ class Survey:
     """What `Volume.reclaim` would remove."""
     ours: frozenset[str] = field(default=frozenset(), repr=False)
     """Paths of files that this project has put on the volume at some time."""
+    outdated: frozenset[str] = field(default=frozenset(), repr=False)
+    """Files that an earlier run has brought, in folders in whose place the artifact has files."""
     listed: Mapping[str, Origin] = field(default_factory=dict, repr=False)
     """Paths that finished runs have brought, and the artifact that each is of; only those of another artifact than the
     manifest's, or of another revision of it."""
@@ -102,6 +104,7 @@ class Surveyor:
         self._manifest = manifest
         self._journal_above = journal_above
         self._evidence = Evidence(files, manifest)
+        self._outdated: set[str] = set()
         self._work = files.scan(WORK)
         self._parts = {
             name: f"{WORK}/{folder}"
@@ -122,6 +125,7 @@ class Surveyor:
             leftovers=(*self._stale_parts(holdings), *leftovers.others(self._files, folders, now_ns)),
             ours=frozenset(self._evidence.ours),
             listed=self._evidence.others,
+            outdated=frozenset(self._outdated),
         )
 
     def _hold(self, file: RemoteFile, found: Stat | None) -> Holding:
@@ -133,10 +137,23 @@ class Surveyor:
             expected = self._evidence.expected(file)
             if found.kind is Kind.FILE and found.size == file.size and (expected or file.digests):
                 return Holding(file, State.UNPROVED, file.size, expected)
-            if found.kind is Kind.FOLDER and self._files.scan(file.path):
-                raise occupied(self._files.name, file.path)
+            if found.kind is Kind.FOLDER:
+                self._outdated |= self._only_ours(file.path)
         holding = self._hold_partial(file)
         return replace(holding, replaces=True) if found is not None and found.kind is Kind.FILE else holding
+
+    def _only_ours(self, folder: str) -> set[str]:
+        """Return the files of a folder, all of which an earlier run has brought. Raises VolumeError for any other."""
+        inside: set[str] = set()
+        for name, kind in self._files.scan(folder).items():
+            path = f"{folder}/{name}"
+            if kind is Kind.FOLDER:
+                inside |= self._only_ours(path)
+            elif self._evidence.is_unchanged(path, self._files.stat(path)):
+                inside.add(path)
+            else:
+                raise occupied(self._files.name, folder, path)
+        return inside
 
     def _hold_partial(self, file: RemoteFile) -> Holding:
         """Count what the journal says; bytes that only lie in the partial take no more room, but are fetched again."""
