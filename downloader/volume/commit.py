@@ -155,17 +155,26 @@ class Committer:
         below = self._below(path)
         for inner in below:
             discard(self._files, inner)
-        for folder in sorted({inner.rpartition("/")[0] for inner in below} - {path}, key=len, reverse=True):
-            while folder != path:
-                with suppress(NotThere, AlreadyThere):
-                    self._files.remove_folder(folder)
-                folder = folder.rpartition("/")[0]
+        for folder in sorted(_folders_between(path, below), key=len, reverse=True):
+            with suppress(NotThere, AlreadyThere):
+                self._files.remove_folder(folder)
         try:
             self._files.remove_folder(path)
         except (NotThere, InTheWay):
             return
         except AlreadyThere as error:
             raise occupied(self._files.name, path) from error
+
+
+def _folders_between(path: str, files: Iterable[str]) -> set[str]:
+    """Return the folders below `path` in which the files are, and those in between."""
+    folders: set[str] = set()
+    for file in files:
+        folder = file.rpartition("/")[0]
+        while folder != path and folder not in folders:
+            folders.add(folder)
+            folder = folder.rpartition("/")[0]
+    return folders
 
 
 def occupied(target: str, path: str, inner: str = "") -> VolumeError:

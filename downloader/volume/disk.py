@@ -30,6 +30,8 @@ _SHARED_FOLDER_BITS = 0o070
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _STAT_BLOCK = 512
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG)
+"""What a look at a path says that is not there; the last three where no file can have such a name."""
 
 
 class Disk:
@@ -147,8 +149,10 @@ class Disk:
             try:
                 with Folder(self._root, folder) as opened:
                     return _stat(os.stat(name, dir_fd=opened, follow_symlinks=False))
-            except (FileNotFoundError, NotADirectoryError):
-                return None
+            except OSError as error:
+                if error.errno in _NOT_THERE:
+                    return None
+                raise
 
     def stats(self, folder: str, names: list[str]) -> dict[str, Stat]:
         found = {}
@@ -158,9 +162,12 @@ class Disk:
                     for name in names:
                         try:
                             found[name] = _stat(os.stat(name, dir_fd=opened, follow_symlinks=False))
-                        except FileNotFoundError:
-                            continue
-            except (FileNotFoundError, NotADirectoryError):
+                        except OSError as error:
+                            if error.errno not in _NOT_THERE:
+                                raise
+            except OSError as error:
+                if error.errno not in _NOT_THERE:
+                    raise
                 return {}
         return found
 

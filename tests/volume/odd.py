@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 from unicodedata import normalize
 
+from downloader.errors import VolumeError
 from downloader.volume.disk import Disk
 from downloader.volume.trouble import translate
 
@@ -44,7 +45,10 @@ class SpellingDisk(Disk):
         return super().open(self._there(path), write=write)
 
     def stat(self, path: str) -> Stat | None:
-        return super().stat(self._there(path))
+        try:
+            return super().stat(self._there(path))
+        except VolumeError:
+            return None  # no file can have such a name
 
     def stats(self, folder: str, names: list[str]) -> dict[str, Stat]:
         found = {name: self.stat(f"{folder}/{name}".lstrip("/")) for name in names}

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -205,3 +205,21 @@ def test_a_volume_that_is_mounted_read_only_says_so(mounted: Mounts) -> None:
     target = mounted(1, options="ro")
     with pytest.raises(VolumeError, match="mounted read-only"), Volume(target) as volume:
         download(volume, {"x": b"x"})
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG])
+def test_a_name_that_no_file_can_have_is_not_there(
+    tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SMB refuses such names even when they are only looked at."""
+    disk, real = Disk(tmp_path), os.stat
+    (tmp_path / "b").touch()
+
+    def stat(name: str, **options: Any) -> os.stat_result:
+        if name == "v1:0":
+            raise OSError(number, os.strerror(number))
+        return real(name, **options)
+
+    monkeypatch.setattr(os, "stat", stat)
+    assert disk.stat("v1:0") is None
+    assert list(disk.stats("", ["v1:0", "b"])) == ["b"]
