@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 
@@ -105,7 +106,7 @@ class RemoteFile:
             return self._identity
         facts = (self.path, str(self.size), *map(str, self.digests))
         if not self.digests:
-            facts += (self.locator, self.validator or "", self.version or "")
+            facts += (unsigned_url(self.locator), self.validator or "", self.version or "")
         identity = hashlib.sha256("\0".join(facts).encode()).hexdigest()[:32]
         object.__setattr__(self, "_identity", identity)
         return identity
@@ -201,6 +202,30 @@ class Snapshot:
         if self.total_bytes <= 0:
             return 0
         return min(99, self.done_bytes * 100 // self.total_bytes)
+
+
+SIGNATURES = (
+    ("x-amz-signature", re.compile(r"x-amz-.+")),
+    ("x-goog-signature", re.compile(r"x-goog-.+")),
+    ("x-oss-signature", re.compile(r"x-oss-.+")),
+    ("q-signature", re.compile(r"q-.+|x-cos-security-token")),
+    ("signature", re.compile(r"signature|expires|policy|key-pair-id|awsaccesskeyid|googleaccessid|ossaccesskeyid")),
+    ("signature", re.compile(r"security-token|x-amz-security-token")),
+    ("sig", re.compile(r"sig|s[eiprtv]|spr|sip|sk(?:oid|tid|t|e|s|v)")),
+)
+"""What holds a signature, and the names of what belongs to it: AWS, GCS, OSS, COS, CloudFront and the like, Azure."""
+
+
+def unsigned_url(url: str) -> str:
+    """Return a URL without the signature that lets it be read for a while: what is left names the same object."""
+    address, mark, query = url.partition("?")
+    if not mark or "://" not in address:
+        return url
+    parameters = [(part, part.partition("=")[0].lower()) for part in query.split("&")]
+    names = {name for _, name in parameters}
+    signed = [belongs for signature, belongs in SIGNATURES if signature in names]
+    kept = [part for part, name in parameters if not any(belongs.fullmatch(name) for belongs in signed)]
+    return address + mark * bool(kept) + "&".join(kept)
 
 
 def shown_url(url: str) -> str:
