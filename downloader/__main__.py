@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import threading
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -43,9 +42,11 @@ def main() -> None:
     if abandoned or threading.active_count() > 1:
         # A thread that still runs, and be it a daemon, can abort the interpreter while it shuts down.
         leave(status)
-    with suppress(OSError, ValueError):  # ended streams; Python's own end will say so
+    try:
         sys.stdout.flush()
         sys.stderr.flush()
+    except (OSError, ValueError):
+        leave(status)  # Python's own end would try again, and make another status of it
     gc.freeze()  # or Python would look through everything once more before it ends
     # Python's own end takes the handlers away: a late signal would make a failure of a run that has been told as done.
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))

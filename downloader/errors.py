@@ -16,6 +16,7 @@
     ├── InternalError         70  STOP    a bug of ours
     ├── NoSpace               73  STOP    the volume is full
     ├── VolumeError           74  STOP    the volume does not do what it must
+    ├── OutputError           74  STOP    the result cannot be written to standard output
     ├── Stalled               75  SWITCH  no byte for too long
     ├── LeaseLost             75  STOP    another process has taken the volume over
     ├── AccessDenied          77  STOP    credentials are missing, wrong or not enough
@@ -154,6 +155,12 @@ class VolumeError(DownloadError):
     exit_status = 74
 
 
+class OutputError(DownloadError):
+    """What a command was asked for cannot be written to standard output."""
+
+    exit_status = 74
+
+
 class Stalled(DownloadError):
     """No byte arrived for STALL_TIMEOUT; not to be confused with Cancelled."""
 
@@ -189,6 +196,7 @@ class UntrustedServer(DownloadError):
 class Cancelled(DownloadError):
     """SIGINT or SIGTERM ended the run; the volume can be resumed."""
 
-    def __init__(self, signum: int = signal.SIGTERM) -> None:
-        super().__init__(f"ended by {signal.Signals(signum).name}", hint="run the same command again to resume")
+    def __init__(self, signum: int = signal.SIGTERM, *, again: bool = False) -> None:
+        how = "ended at once by a second" if again else "ended by"
+        super().__init__(f"{how} {signal.Signals(signum).name}", hint="run the same command again to resume")
         self.exit_status = 128 + signum

@@ -58,20 +58,22 @@ class LineHandler(logging.Handler):
         self._clear = _CLEAR_LINE if drawing else ""
         self._tracebacks = level <= logging.DEBUG
         self.foreign_level = max(level, logging.WARNING)
+        self._silent = False
         self._ended = False
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record; called under the handler's lock."""
-        if not self._ended and (_is_ours(record) or record.levelno >= self.foreign_level):
+        if not self._silent and (_is_ours(record) or record.levelno >= self.foreign_level):
             self._write([self._reword(line) for line in self._lines(record)])
 
     def end(self, last_line: str) -> None:
-        """Write this line as it is, if it is not empty, and nothing ever after it."""
+        """Write this line as it is, if it is not empty, and no record ever after it; only the first such line."""
         self.acquire()
         try:
+            self._silent = True
             if last_line and not self._ended:
+                self._ended = True
                 self._write([last_line])
-            self._ended = True
         finally:
             self.release()
 

@@ -1,5 +1,7 @@
 """`make demo`: the main job against local servers, or `make demo URI=hf://org/model` for a real artifact.
 
+A real one goes to a folder below `demo/`, and stays there.
+
 `FAULT=cas-stall` lets Xet freeze half-way, so that the switch to the next protocol can be watched.
 """
 
@@ -7,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from downloader.artifact import shown_url
 from tests.servers.blobs import Noise
 from tests.servers.certificates import Authority
 from tests.servers.faults import Answer, Flip, HangUp, Stall
@@ -26,6 +30,7 @@ from tests.servers.web import WebServer
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+ENTRYPOINT = Path(__file__).parents[1] / "entrypoint.sh"
 MODEL = "demo/small-model"
 NAMESPACE = "models"
 FAULTS = {
@@ -39,10 +44,19 @@ FAULTS = {
 
 def main(arguments: list[str]) -> int:
     """Run the demo; return the exit status."""
+    if arguments:
+        return _real(arguments[0])
     with tempfile.TemporaryDirectory(prefix="demo-") as folder:
-        if arguments:
-            return _download(arguments[0], Path(folder) / "model", {}, inherit=True)
         return _local(Path(folder))
+
+
+def _real(uri: str) -> int:
+    """Download a real artifact into a folder that stays: the same command again goes on there."""
+    name = re.sub(r"[^A-Za-z0-9.-]+", "-", shown_url(uri).partition("://")[2]).strip("-.") or "model"
+    target = Path(os.environ.get("TARGET_DIR") or Path("demo") / name)
+    status = _download(uri, target, {}, inherit=True)
+    print(f"\n{'it is' if not status else 'what has come is'} in {target.resolve()}", flush=True)
+    return status
 
 
 def _local(folder: Path) -> int:
@@ -105,7 +119,7 @@ def _download(uri: str, target: Path, extra: Mapping[str, str], *, inherit: bool
     )
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = {**kept, "PATH": path, "TARGET_DIR": str(target), **extra}
-    return subprocess.run(["./entrypoint.sh", uri], env=environment, check=False).returncode
+    return subprocess.run([ENTRYPOINT, uri], env=environment, check=False).returncode
 
 
 def _read(path: Path) -> str:

@@ -15,7 +15,7 @@ from downloader.config.adapters import AdapterReapSettings, AdapterSyncSettings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from downloader.cli.commands import Invocation
+    from downloader.cli.context import Invocation
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -12,140 +12,67 @@ import click
 
 from downloader import __version__
 from downloader.artifact import Protocol, shown_url
+from downloader.cli import options
+from downloader.cli.context import Invocation, output_error
 from downloader.cli.failure import Audience, final_line, tell_of_early_end, unexpected
-from downloader.config import Settings
 from downloader.config.job import LOG_LEVELS, bandwidth, protocols
-from downloader.config.variables import Malformed, seconds
+from downloader.config.variables import seconds
 from downloader.errors import DownloadError, UsageError
-from downloader.log import Log, set_up
+from downloader.log import set_up
 from downloader.redaction import Redactor
 from downloader.sources.catalog import canonical, scheme_of
 from downloader.words import bytes_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from downloader.reporters import Reporter
+    from downloader.config import Settings
+
 
 log = logging.getLogger(__name__)
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
-@dataclass
-class Invocation:
-    """What every command is given: the environment, where to write, and what the group's options said."""
-
-    environ: Mapping[str, str]
-    stdout: TextIO
-    stderr: TextIO
-    redactor: Redactor
-    logs: Log
-    quiet: bool = False
-    drawing: bool = False
-    """What is shown on stderr may be drawn over: it is a terminal that can move its cursor."""
-    abandoned: bool = False
-    told: bool = False
-    """A run has shown how it ended: in the status and in the termination message."""
-
-    def settings(self, uri: str) -> Settings:
-        """Read the environment for a run with this URI."""
-        from downloader.cli.assembly import learn_secrets
-
-        settings = Settings.from_environment(self.environ, with_s3=uri.startswith("s3://"))
-        learn_secrets(settings, self.redactor)
-        for warning in (*settings.warnings, *settings.hub.warnings):
-            log.warning("%s", warning)
-        return settings
-
-    def watchers(self, settings: Settings) -> list[Reporter]:
-        """Return whoever is shown a run with these settings."""
-        from downloader.cli.watchers import watchers
-
-        return watchers(settings, self.stderr, self.redactor, quiet=self.quiet, drawing=self.drawing)
-
-
-class Parsed(click.ParamType[Any]):
-    """An option that is read by the parser of its environment variable, so that both mean the same."""
-
-    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
-        self.name = name
-        self._parse = parse
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
-        """Parse the text of an option."""
-        if not isinstance(value, str):
-            return value
-        try:
-            return self._parse(value)
-        except Malformed as error:
-            self.fail(f"{value!r} is not {error}", param, ctx)
-
-
-URI: Parsed = Parsed("uri", canonical)
-
-
-def _filters(command: Callable[..., Any]) -> Callable[..., Any]:
-    exclude = click.option(
-        "--exclude", "exclude", multiple=True, metavar="GLOB", help="Then leave these out. [AIM_HF_EXCLUDE]"
-    )
-    include = click.option(
-        "--include", "include", multiple=True, metavar="GLOB", help="Keep only these files. [AIM_HF_INCLUDE]"
-    )
-    return include(exclude(command))
-
-
-_accept_any = click.option(
-    "--accept-any",
-    is_flag=True,
-    default=None,
-    help="Take what is not what its name says, such as a web page. [AIM_ACCEPT_ANY]",
-)
-
-
 @click.group(context_settings=CONTEXT)
-@click.option("-q", "--quiet", is_flag=True, help="Only warnings, and the last line.")
-@click.option(
-    "--log-level",
-    type=click.Choice(LOG_LEVELS),
-    help="How much is said on stderr. [AIM_LOG_LEVEL]",
-)
+@options.verbosity
 @click.version_option(__version__, prog_name="artifact-downloader")
-@click.pass_obj
-def cli(invocation: Invocation, /, *, quiet: bool, **_: Any) -> None:  # noqa: ANN401 - the log level was read before
+def cli() -> None:
     """Bring an AI model artifact onto a volume, verified byte by byte.
 
     An artifact is named by a URI: hf://org/name[@revision][/path], s3://bucket/prefix-or-key, or http(s)://host/file.
     A run that was interrupted goes on where it stopped when the same command is given again.
     Results go to stdout, everything else to stderr. Names in brackets are environment variables.
     """
-    invocation.quiet = quiet
 
 
 @cli.command(context_settings=CONTEXT)
-@click.argument("uri", type=URI)
-@click.argument("target", required=False, type=click.Path(path_type=Path))
-@_filters
+@click.argument("uri", type=options.URI)
+@options.target
+@options.filters
 @click.option(
     "--protocol",
     "sequence",
-    type=Parsed("list", protocols),
+    type=options.Parsed("list", protocols),
     help=f"Protocols to try in order, of {', '.join(Protocol)}. [AIM_DOWNLOADER_PROTOCOL]",
 )
 @click.option("--connections", type=click.IntRange(1, 64), help="Connections at once. [AIM_CONNECTIONS]")
-@click.option("--bandwidth", type=Parsed("rate", bandwidth), help="Bytes per second, such as 200M. [AIM_BANDWIDTH]")
-@click.option("--stall-timeout", type=Parsed("seconds", seconds), help="Patience with silence. [STALL_TIMEOUT]")
-@click.option("--deadline", type=Parsed("seconds", seconds), help="Longest duration of the run. [AIM_DEADLINE]")
+@click.option(
+    "--bandwidth", type=options.Parsed("rate", bandwidth), help="Bytes per second, such as 200M. [AIM_BANDWIDTH]"
+)
+@click.option("--stall-timeout", type=options.Parsed("seconds", seconds), help="Patience with silence. [STALL_TIMEOUT]")
+@click.option("--deadline", type=options.Parsed("seconds", seconds), help="Longest duration of the run. [AIM_DEADLINE]")
 @click.option("--require-digest", is_flag=True, default=None, help="Size alone proves nothing. [AIM_REQUIRE_DIGEST]")
-@_accept_any
+@options.accept_any
 @click.option(
     "--replace",
     is_flag=True,
     default=None,
     help="Let it replace files of another artifact in TARGET, and remove those of its older revision. [AIM_REPLACE]",
 )
+@options.verbosity
 @click.pass_obj
-def download(invocation: Invocation, /, uri: str, target: Path | None, **options: Any) -> None:  # noqa: ANN401
+def download(invocation: Invocation, /, uri: str, target: Path | None, **given: Any) -> None:  # noqa: ANN401
     """Download URI into TARGET [TARGET_DIR].
 
     What is on the volume already is kept if it proves to be right; what is missing or damaged is fetched. Each file
@@ -153,8 +80,8 @@ def download(invocation: Invocation, /, uri: str, target: Path | None, **options
     """
     from downloader.cli.download import Download
 
-    _check_protocols(uri, options["sequence"])
-    settings = _with_options(invocation.settings(uri), target=target, **options)
+    _check_protocols(uri, given["sequence"])
+    settings = _with_options(invocation.settings(uri), target=target, **given)
     reporters = invocation.watchers(settings)
     run = Download(uri, settings, invocation.environ, reporters, invocation.redactor)
     try:
@@ -164,53 +91,56 @@ def download(invocation: Invocation, /, uri: str, target: Path | None, **options
 
 
 @cli.command(context_settings=CONTEXT)
-@click.argument("uri", type=URI)
-@_filters
-@_accept_any
+@click.argument("uri", type=options.URI)
+@options.filters
+@options.accept_any
+@options.verbosity
 @click.pass_obj
-def size(invocation: Invocation, /, uri: str, **options: Any) -> None:  # noqa: ANN401
+def size(invocation: Invocation, /, uri: str, **given: Any) -> None:  # noqa: ANN401
     """Tell how many bytes a download of URI with these filters brings.
 
     The last line on stdout is a JSON object with the keys url and sizeBytes.
     """
     from downloader.cli.listing import list_artifact
 
-    manifest = list_artifact(uri, _with_options(invocation.settings(uri), **options))
+    settings = _with_options(invocation.settings(uri), **given)
+    manifest = list_artifact(uri, settings, invocation.console(settings))
     log.info("%s in %d files", bytes_text(manifest.size), len(manifest.files))
     invocation.logs.end()
-    invocation.stdout.write(
-        json.dumps({"url": invocation.redactor.redact(shown_url(uri)), "sizeBytes": manifest.size}) + "\n"
-    )
-    invocation.stdout.flush()
+    invocation.write(json.dumps({"url": invocation.redactor.redact(shown_url(uri)), "sizeBytes": manifest.size}) + "\n")
 
 
 @cli.command(context_settings=CONTEXT, hidden=True)
-@click.argument("uri", type=URI)
-@_filters
+@click.argument("uri", type=options.URI)
+@options.filters
+@options.accept_any
+@options.verbosity
 @click.pass_context
-def check_size(context: click.Context, /, uri: str, **options: Any) -> None:  # noqa: ANN401
+def check_size(context: click.Context, /, uri: str, **given: Any) -> None:  # noqa: ANN401
     """Do what `size` does, with a log for the operator: the door `/check-size.sh`."""
-    context.invoke(size, uri=uri, **options)
+    context.invoke(size, uri=uri, **given)
 
 
 @cli.command(context_settings=CONTEXT)
-@click.argument("target", required=False, type=click.Path(path_type=Path))
-@_filters
-@_accept_any
+@options.target
+@options.filters
+@options.accept_any
+@options.verbosity
 @click.pass_obj
-def verify(invocation: Invocation, /, target: Path | None, **options: Any) -> None:  # noqa: ANN401
+def verify(invocation: Invocation, /, target: Path | None, **given: Any) -> None:  # noqa: ANN401
     """Check what is in TARGET [TARGET_DIR] against its .artifact.sha256, without network.
 
     Prints a line for each file that is not as it should be; the exit status is 65 if there is one.
     """
     from downloader.cli.verification import verify_target
 
-    settings = _with_options(invocation.settings(""), target=target, **options)
-    verify_target(settings, invocation.stdout)
+    settings = _with_options(invocation.settings(""), target=target, **given)
+    verify_target(settings, invocation)
 
 
 @cli.command(context_settings=CONTEXT, hidden=True)
-@click.argument("uri", type=URI)
+@click.argument("uri", type=options.URI)
+@options.verbosity
 @click.pass_obj
 def adapter_stage(invocation: Invocation, /, uri: str) -> None:
     """Download an adapter onto the adapter disk and make it live: the door `/adapter-stage.sh`."""
@@ -220,6 +150,7 @@ def adapter_stage(invocation: Invocation, /, uri: str) -> None:
 
 
 @cli.command(context_settings=CONTEXT, hidden=True)
+@options.verbosity
 @click.pass_obj
 def adapter_reap(invocation: Invocation, /) -> None:
     """Remove from the adapter disk what no service needs: the door `/adapter-reap.sh`."""
@@ -229,6 +160,7 @@ def adapter_reap(invocation: Invocation, /) -> None:
 
 
 @cli.command(context_settings=CONTEXT, hidden=True)
+@options.verbosity
 @click.pass_obj
 def adapter_sync(invocation: Invocation, /) -> None:
     """Remove the adapters that a service no longer declares: the door `/adapter-subtree-sync.sh`."""
@@ -239,6 +171,7 @@ def adapter_sync(invocation: Invocation, /) -> None:
 
 @cli.command(context_settings=CONTEXT, hidden=True)
 @click.argument("pairs", nargs=-1, required=True, metavar="SRC DEST [SRC DEST]...")
+@options.verbosity
 @click.pass_obj
 def kserve(invocation: Invocation, /, pairs: tuple[str, ...]) -> None:
     """Download each SRC into its DEST, one after the other: the door of KServe's storage initializer."""
@@ -262,9 +195,9 @@ def _check_protocols(uri: str, asked: Sequence[Protocol] | None) -> None:
         raise UsageError(f"--protocol {','.join(asked)} brings nothing of {uri.partition('://')[0]}://", hint=hint)
 
 
-def _with_options(settings: Settings, **options: Any) -> Settings:  # noqa: ANN401
+def _with_options(settings: Settings, **given: Any) -> Settings:  # noqa: ANN401
     """Return the settings with what the command line says in place of the environment."""
-    chosen = {name: value for name, value in options.items() if value not in (None, ())}
+    chosen = {name: value for name, value in given.items() if value not in (None, ())}
     return replace(settings, job=replace(settings.job, **chosen))
 
 
@@ -300,6 +233,10 @@ def _invoke(arguments: list[str], invocation: Invocation) -> None:
         cli.main(arguments, prog_name="artifact-downloader", standalone_mode=False, obj=invocation)
     except click.exceptions.Exit:
         return
+    except OSError as error:
+        if {"-h", "--help", "--version"}.isdisjoint(arguments):
+            raise
+        raise output_error(error) from error
     except click.exceptions.NoArgsIsHelpError as error:
         invocation.stderr.write(error.format_message() + "\n")
         raise UsageError("a command is missing", hint="see artifact-downloader --help") from error

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Phase, Snapshot
-from downloader.cli.watchers import status_reporter
+from downloader.cli.status import status_reporter
 from downloader.config.job import ClusterSettings, JobSettings
 from downloader.config.variables import read
 from downloader.errors import InternalError

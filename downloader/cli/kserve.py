@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from downloader.cli.commands import Invocation
+    from downloader.cli.context import Invocation
     from downloader.config import Settings
     from downloader.volume import Volume
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from downloader.cli.assembly import make_source, make_web, selection_of, silence
@@ -12,25 +13,29 @@ from downloader.sources.retry import Patience, PersistentSource
 if TYPE_CHECKING:
     from downloader.artifact import Manifest
     from downloader.config import Settings
+    from downloader.reporters.console import Console
 
 
-def list_artifact(uri: str, settings: Settings) -> Manifest:
+def list_artifact(uri: str, settings: Settings, console: Console) -> Manifest:
     """Return the manifest that a download with these settings fetches."""
     session = Session(settings.job.deadline, grace=0.0)  # a listing leaves nothing behind
     patience = Patience(silence(settings), session.meter, session.cancellation)
 
     def listing() -> Manifest:
-        web = make_web(uri, settings, session.meter)
-        source = make_source(uri, settings, web)
-        persistent = PersistentSource(source, patience)
-        with session.cancellation.waking(web.abort), session.meter.waiting_for_network():
-            return selection_of(settings).of(persistent.manifest())
+        with (
+            closing(make_web(uri, settings, session.meter)) as web,
+            closing(make_source(uri, settings, web)) as source,
+            session.cancellation.waking(web.abort),
+            session.meter.waiting_for_network(),
+        ):
+            return selection_of(settings).of(PersistentSource(source, patience).manifest())
 
     watchdog = Watchdog(session.meter, settings.job.stall_timeout)
     watchdog.guard(session.cancellation)
-    ticker = Ticker(session.meter, [watchdog.look])
+    ticker = Ticker(session.meter, [watchdog.look, console.report])
     ticker.start()
     try:
         return session.run(listing)
     finally:
         ticker.stop()
+        console.clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import select
 import signal
 import sys
 import threading
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 T = TypeVar("T")
+STDERR = 2
 GRACE = 7.0
 """Seconds that a cancelled run gets to close its journal: SIGTERM must end the process within ten."""
 
@@ -74,7 +76,7 @@ class Session:
 
         def handle(signum: int, _frame: FrameType | None) -> None:
             for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, _leave_at_once)
+                signal.signal(number, leave_at_once)
             self.cancellation.cancel(Cancelled(signum))
 
         before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -102,8 +104,12 @@ class Session:
             timer.cancel()
 
 
-def _leave_at_once(signum: int, _frame: FrameType | None) -> None:
-    # Nothing is flushed: the main thread may be in the middle of a write, or hang in it.
+def leave_at_once(signum: int, _frame: FrameType | None) -> None:
+    """End the process upon a second signal, with a last line of its own."""
+    # Nothing is flushed, and nothing is waited for: the main thread may be in the middle of a write, or hang in it.
+    with contextlib.suppress(OSError, ValueError):
+        if select.select([], [STDERR], [], 0)[1]:
+            os.write(STDERR, f"\nfailed: {Cancelled(signum, again=True)}\n".encode())
     os._exit(128 + signum)
 
 

@@ -18,7 +18,7 @@ from downloader.engine import Outcome
 from downloader.integrity import SIZE_ONLY
 
 if TYPE_CHECKING:
-    from downloader.cli.commands import Invocation
+    from downloader.cli.context import Invocation
     from downloader.meter import Watchdog
 
 HUB_CACHE = ".cache/huggingface/*"

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
+from downloader.artifact import Phase
 from downloader.cli.assembly import selection_of
 from downloader.cli.session import Session
 from downloader.errors import IntegrityError
 from downloader.integrity import ContentCheck, proofs_text
+from downloader.meter import Ticker
 from downloader.volume import Volume
 from downloader.words import one_line
 
 if TYPE_CHECKING:
+    from downloader.cli.context import Invocation
     from downloader.config import Settings
     from downloader.volume import Verification
 
 log = logging.getLogger(__name__)
 
 
-def verify_target(settings: Settings, stdout: TextIO) -> None:
+def verify_target(settings: Settings, invocation: Invocation) -> None:
     """Hash what the target's `.artifact.sha256` lists; write a line to stdout for each file that is damaged.
 
-    Raises IntegrityError if there is one, or no list.
+    Raises IntegrityError if there is one, or no list, and OutputError if nobody can be told.
     """
     session = Session(settings.job.deadline)
     meter, target = session.meter, settings.job.target
@@ -34,12 +37,22 @@ def verify_target(settings: Settings, stdout: TextIO) -> None:
     def work() -> Verification:
         with Volume(target, create=False) as volume:
             content = ContentCheck(settings.job.accept_any, listed=True)
-            return volume.verify(progress=progress, selected=selection_of(settings).wants, content=content)
+            return volume.verify(
+                expect=meter.expect, progress=progress, selected=selection_of(settings).wants, content=content
+            )
 
-    found = session.run(work)
-    stdout.writelines(one_line(f"damaged {damage}") + "\n" for damage in found.damaged)
-    stdout.writelines(one_line(f"unlisted {path}") + "\n" for path in found.unlisted)
-    stdout.flush()
+    console = invocation.console(settings)
+    meter.enter(Phase.HASHING)
+    ticker = Ticker(meter, [console.report])
+    ticker.start()
+    try:
+        found = session.run(work)
+    finally:
+        ticker.stop()
+        console.clear()
+        invocation.abandoned = session.abandoned
+    lines = [f"damaged {damage}" for damage in found.damaged] + [f"unlisted {path}" for path in found.unlisted]
+    invocation.write("".join(one_line(line) + "\n" for line in lines))
     if found.damaged:
         hint = "run the download again: it fetches only these"
         if any(damage.believed for damage in found.damaged):

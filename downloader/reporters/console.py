@@ -64,10 +64,14 @@ class Console:
 
     def close(self, final: Snapshot) -> None:
         """Take the bar away and write how the run ended."""
-        if self._bar is not None:
-            self._bar.close()
+        self.clear()
         if not self._quiet:
             log.info("%s", summary_text(final, self._clock() - self._started))
+
+    def clear(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
 
 
 def progress_text(snapshot: Snapshot) -> str:

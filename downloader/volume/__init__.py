@@ -246,16 +246,20 @@ class Volume:
     def verify(
         self,
         *,
+        expect: Callable[[int, int], None] = lambda _bytes, _files: None,
         progress: Callable[[int], None] = lambda _: None,
         selected: Callable[[str], bool] = lambda _: True,
         content: ContentCheck | None = None,
     ) -> Verification:
         """Hash every selected file that the checksum file lists. Needs no lease, no network and no right to write.
 
-        Damaged files are dated anew where that is allowed, so that the next run believes none of them. `progress`
-        hears of bytes, from several threads. Raises IntegrityError if there is no readable checksum file.
+        Damaged files are dated anew where that is allowed, so that the next run believes none of them. `expect` hears
+        how many bytes and files there are to hash, `progress` of bytes, from several threads. Raises IntegrityError if
+        there is no readable checksum file.
         """
-        return verification.verify(self._files, progress=progress, selected=selected, content=content or ContentCheck())
+        return verification.verify(
+            self._files, expect=expect, progress=progress, selected=selected, content=content or ContentCheck()
+        )
 
     def _below(self, folder: str) -> list[str]:
         return [path for path in self._outdated if path.startswith(f"{folder}/")]

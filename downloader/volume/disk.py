@@ -10,17 +10,17 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from downloader.errors import DownloadError
+from downloader.errors import DownloadError, VolumeError
 from downloader.volume import filesystem
-from downloader.volume.files import Kind, Space, Stat
+from downloader.volume.files import AlreadyThere, InTheWay, Kind, NotThere, Space, Stat
 from downloader.volume.operation import Operations
 from downloader.volume.walk import STEP_FLAGS, Folder, split
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 _FILE_MODE = 0o644
@@ -43,7 +43,7 @@ class Disk:
 
     def __init__(self, target: Path, *, create: bool = True, fault: Callable[[str], None] | None = None) -> None:
         self._operation = Operations(str(target), fault, self._lacks_inodes)
-        with self._operation("opening"):
+        with _naming_the_target(target), self._operation("opening"):
             if create:
                 _make_ancestors(target)
             self._root = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -249,6 +249,24 @@ class Disk:
     def _open_folder(self, path: str) -> int:
         with Folder(self._root, path) as opened:
             return os.open(".", _FOLDER_FLAGS, dir_fd=opened)
+
+
+@contextmanager
+def _naming_the_target(target: Path) -> Iterator[None]:
+    """Say in words why a target cannot be opened that is missing or no folder."""
+    try:
+        yield
+    except NotThere as error:
+        raise NotThere(f"there is no folder {target}", hint="name the folder of a download") from error
+    except (AlreadyThere, InTheWay) as error:
+        culprit = next((path for path in (*reversed(target.parents), target) if _is_no_folder(path)), target)
+        what = "it" if culprit == target else str(culprit)
+        kind = "a symlink that leads to no folder" if culprit.is_symlink() else "a file"
+        raise VolumeError(f"{target} cannot be the target: {what} is {kind}", hint="name a folder") from error
+
+
+def _is_no_folder(path: Path) -> bool:
+    return os.path.lexists(path) and not path.is_dir()
 
 
 def _make_ancestors(target: Path) -> None:

@@ -67,13 +67,14 @@ class Verification:
 def verify(
     files: FileOperations,
     *,
+    expect: Callable[[int, int], None],
     progress: Callable[[int], None],
     selected: Callable[[str], bool],
     content: ContentCheck,
 ) -> Verification:
     """Hash every selected file that `.artifact.sha256` lists, and judge by `content` what kind of file each is.
 
-    `progress` hears of bytes, from several threads.
+    `expect` hears how many bytes and files that will be, `progress` of bytes, from several threads.
 
     Raises IntegrityError if there is no checksum file that can be read, if it may have been cut off, or if there is
     nothing to verify: what nobody has looked at is not right.
@@ -86,6 +87,8 @@ def verify(
             f"none of the {len(checksums.files)} files in {files.name} passes the filters, so nothing was verified",
             hint="check AIM_HF_INCLUDE and AIM_HF_EXCLUDE, or --include and --exclude",
         )
+    sizes = [there.size for path in paths if (there := files.stat(path)) is not None]
+    expect(sum(sizes), len(paths))
     with ThreadPoolExecutor(_WORKERS, thread_name_prefix="verify") as pool:
         found_damage = pool.map(_Examination(files, checksums, content, progress).damage, paths)
         damaged = tuple(filter(None, found_damage))

@@ -156,4 +156,6 @@ def test_a_second_signal_ends_the_process_at_once(stocked: Hub, patient: dict[st
         return process.poll() is not None
 
     assert eventually(ended)
-    assert finish(process).status == 143
+    result = finish(process)
+    assert result.status == 143
+    assert result.last_line == "failed: ended at once by a second SIGTERM (run the same command again to resume)"

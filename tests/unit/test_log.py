@@ -143,6 +143,16 @@ def test_nothing_follows_the_last_line(logging_to: SetUp) -> None:
     assert stream.getvalue().splitlines()[1:] == ["source not found (404): x"]
 
 
+def test_a_last_line_may_come_after_silence(logging_to: SetUp) -> None:
+    start, stream = logging_to
+    started = start("info")
+    started.end()
+    logging.getLogger("downloader").info("one")
+    started.end("failed: two")
+    started.end("failed: three")
+    assert stream.getvalue() == "failed: two\n"
+
+
 def test_a_closed_stream_is_no_trouble(logging_to: SetUp) -> None:
     start, stream = logging_to
     start("info")

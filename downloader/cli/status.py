@@ -1,22 +1,13 @@
-"""Who is shown a run: the console always, the AIMArtifact where the environment names one."""
+"""Who is shown a run beside the console: the AIMArtifact, where the environment names one."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from downloader.config import ClusterSettings, Settings
+    from downloader.config import ClusterSettings
     from downloader.redaction import Redactor
     from downloader.reporters import Reporter
-
-
-def watchers(settings: Settings, stream: TextIO, redactor: Redactor, *, quiet: bool, drawing: bool) -> list[Reporter]:
-    """Return the reporters of a run."""
-    from downloader.reporters.console import Console
-
-    interval = settings.job.progress_interval
-    status = status_reporter(settings.cluster, redactor, interval)
-    return [Console(stream, interval=interval, quiet=quiet, drawing=drawing), *([status] if status is not None else [])]
 
 
 def status_reporter(cluster: ClusterSettings, redactor: Redactor, interval: float) -> Reporter | None:

@@ -1,0 +1,23 @@
+"""The command over a volume that takes its time to read: `python -m tests.slow_reads SECONDS COMMAND…`."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import time
+
+from downloader import volume
+from downloader.__main__ import main
+from downloader.volume.disk import Disk
+
+
+def wait(seconds: float, doing: str) -> None:
+    if doing.startswith("reading "):
+        time.sleep(seconds)
+
+
+if __name__ == "__main__":
+    fault = functools.partial(wait, float(sys.argv[1]))
+    vars(volume)["Disk"] = functools.partial(Disk, fault=fault)
+    del sys.argv[1]
+    main()
