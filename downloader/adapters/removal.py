@@ -11,7 +11,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from downloader.errors import DownloadError
-from downloader.volume.files import Kind, NotThere
+from downloader.volume.files import NotThere
+from downloader.volume.removal import raze
 
 if TYPE_CHECKING:
     from downloader.adapters.disk import AdapterDisk
@@ -32,11 +33,12 @@ def erase(disk: AdapterDisk, path: str) -> None:
             disk.rename(path, private)
     except NotThere:
         return
-    trouble = _raze(disk, private)
-    if trouble is not None:
+    found = disk.stat(private)
+    troubles = list(raze(disk, private, found.kind)) if found is not None else []
+    if troubles:
         with suppress(DownloadError):
             disk.rename(private, path)
-        raise trouble
+        raise troubles[0]
 
 
 def remove_empty(disk: AdapterDisk, *folders: str) -> None:
@@ -44,25 +46,3 @@ def remove_empty(disk: AdapterDisk, *folders: str) -> None:
     for folder in folders:
         with suppress(DownloadError):
             disk.remove_folder(folder)
-
-
-def _raze(disk: AdapterDisk, path: str) -> DownloadError | None:
-    """Remove a path whatever it is; return the first trouble. Not recursive: the depth may be anybody's choice."""
-    first: DownloadError | None = None
-    found = disk.stat(path)
-    todo = [(path, found.kind, False)] if found is not None else []
-    while todo:
-        path, kind, visited = todo.pop()
-        try:
-            if kind is not Kind.FOLDER:
-                disk.unlink(path)
-            elif visited:
-                disk.remove_folder(path)
-            else:
-                todo.append((path, kind, True))
-                todo.extend((f"{path}/{name}", inner, False) for name, inner in disk.scan(path).items())
-        except NotThere:
-            continue
-        except DownloadError as error:
-            first = first or error
-    return first

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 RESERVED = frozenset({".downloading", ".artifact.sha256"})
 MAX_PART_BYTES = 255
 MAX_PATH_BYTES = 3072
+MAX_FOLDERS = 128
+"""Folders on the way to a file: no model has ten, and each costs a step at each operation, ours and everybody's."""
 MAX_SHOWN = 80
 NOT_NAMES = frozenset({"", ".", ".."})
 CONTROL = re.compile(r"[\0-\x1f\x7f]")
@@ -73,6 +75,7 @@ def _problem(path: str) -> str | None:
         ("is not valid text", SURROGATE.search(path) is not None),
         ("collides with a name that this program uses itself", parts[0] in RESERVED),
         ("is too long for a file system", _too_long(path, parts)),
+        (f"is more than {MAX_FOLDERS} folders deep", len(parts) > MAX_FOLDERS + 1),
     )
     return next((problem for problem, broken in rules if broken), None)
 

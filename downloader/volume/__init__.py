@@ -21,7 +21,7 @@ from downloader.volume.batch import Batch
 from downloader.volume.checksums import MARKER
 from downloader.volume.commit import Committer
 from downloader.volume.disk import Disk
-from downloader.volume.evidence import read_checksums
+from downloader.volume.evidence import read_checksums, recorded
 from downloader.volume.lease import WORK, boot_clock
 from downloader.volume.ledger import Entry, Ledger
 from downloader.volume.names import require_names
@@ -121,7 +121,7 @@ class Volume:
             clock=self._clock,
             sleep=sleep,
             waiting=waiting,
-            make_room=lambda: bool(leftovers.reclaim(self._files, leftovers.others(self._files, [""], self._now()))),
+            make_room=self._make_room,
         )
         lease = contender.acquire()
         with ExitStack() as last:
@@ -268,6 +268,15 @@ class Volume:
         if self._session is None:
             raise InternalError("the volume was to be changed without a lease")
         return self._session
+
+    def _make_room(self) -> bool:
+        """Remove leftovers of other tools before anybody knows what the artifact is; tell whether that freed anything.
+
+        Nothing that a run may have brought is one of them.
+        """
+        found = list(leftovers.others(self._files, [""], self._now()))
+        kept = recorded(self._files, (leftover.path for leftover in found))
+        return bool(leftovers.reclaim(self._files, (leftover for leftover in found if leftover.path not in kept)))
 
     def _now(self) -> int:
         return int(self._wall_clock() * 1e9)

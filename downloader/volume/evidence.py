@@ -17,6 +17,8 @@ from downloader.volume.ledger import read_ledger
 from downloader.volume.seal import identity_of, is_ours, is_unchanged, origin_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from downloader.artifact import Manifest, RemoteFile
     from downloader.volume.files import FileOperations, Stat
 
@@ -99,6 +101,13 @@ class Evidence:
         """Return the sha256 with which a file came of which its source publishes nothing at all."""
         entry = self._ledger.get(file.path)
         return entry.sha256 if entry and entry.identity == file.identity and not file.digests else None
+
+
+def recorded(files: FileOperations, paths: Iterable[str]) -> set[str]:
+    """Return those of the paths that a run of ours may have brought, for all that the volume says of it."""
+    found = set(paths)
+    listed = [read.files.keys() for name in (MARKER, PREVIOUS) if (read := read_checksums(files, name))]
+    return found & set(read_ledger(files, found)).union(*listed)
 
 
 def parse_own(manifest: Manifest) -> Checksums | None:

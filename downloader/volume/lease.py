@@ -4,10 +4,14 @@ The lease is a file `.downloading/lease.<epoch>` that only one process can creat
 that the holder rewrites. Whoever waits judges it only by whether it was *seen to change*, on its own monotonic clock,
 so wrong clocks do no harm. Time in which the volume did not answer the watcher does not count against the holder.
 
-A lease unchanged for its time to live is taken over by creating the next epoch, which one process wins. The winner
-renames the folder of partials to its own token: a frozen holder that wakes up finds none of its paths, so it cannot
-rename anything to a final name any more. What it still can do is finish a write into a partial that it has open; those
-are bytes of the very content that the partial's name stands for, at their place, and the digest covers the rest.
+A lease unchanged for its time to live is taken over by creating the next epoch, which one process wins. It counts only
+if the dead leases are still the very ones that were judged: epochs begin at 1 again after each finished artifact, so
+the number of a dead lease may by now be that of a living one. Only then a newer lease gets its content, and one without
+content is no reason for a holder to give up.
+
+The winner renames the folder of partials to its own token: a frozen holder that wakes up finds none of its paths, so it
+cannot rename anything to a final name any more. What it still can do is finish a write into a partial that it has open;
+those are bytes of the very content that the partial's name stands for, at their place, and the digest covers the rest.
 """
 
 from __future__ import annotations
@@ -37,7 +41,9 @@ WORK = ".downloading"
 """The folder in the target under which everything of ours lives until the artifact is complete."""
 PARTS = "parts."
 LEASE = "lease."
-_LEASE = re.compile(r"lease\.(0|[1-9][0-9]*)")
+LAST_EPOCH = 10**15
+"""Beyond it nothing of ours ever comes; a name may still be longer by the next one."""
+_LEASE = re.compile(r"lease\.(0|[1-9][0-9]{0,15})")
 
 _LIMIT = 16384
 """Bytes of a lease that are read."""
@@ -119,6 +125,9 @@ class Lease:
             with self._lock:
                 if self._lost is None and (handle := self._open_own()) is not None:
                     self._files.close(handle)
+                    for epoch in epochs(self._files):
+                        if epoch > self._epoch:  # nobody holds it: its maker was killed before it stepped back
+                            discard(self._files, lease_path(epoch))
                     discard(self._files, self._path)
             self._remove_folders()
         except DownloadError as error:
@@ -153,7 +162,7 @@ class Lease:
 
     def _open_own(self) -> int | None:
         """Return a handle of the lease file if it still is ours; the caller closes it."""
-        newer = any(epoch > self._epoch for epoch in epochs(self._files))
+        newer = any(epoch > self._epoch and self._has_holder(epoch) for epoch in epochs(self._files))
         try:
             handle = self._files.open(self._path, write=True)
         except (NotThere, InTheWay):
@@ -165,6 +174,11 @@ class Lease:
             self._lost = "the lease has another holder"
             return None
         return handle
+
+    def _has_holder(self, epoch: int) -> bool:
+        """Tell whether a lease is held: who has only created it may yet find that ours is alive, and step back."""
+        content = read(self._files, lease_path(epoch))
+        return content is not None and parse(content) is not None
 
     def _error(self) -> LeaseLost:
         return LeaseLost(

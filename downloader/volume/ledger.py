@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from downloader.volume.files import FileOperations
 
 LEDGER = f"{WORK}/ledger"
-_LARGEST = 1 << 30
+_LARGEST = 64 << 20
+"""Bytes of a ledger that is read: a quarter of a million files, of which hardly any are known by nothing else."""
 
 
 class Entry(NamedTuple):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from downloader.errors import VolumeError
 from downloader.volume.files import Kind
-from downloader.volume.removal import discard
+from downloader.volume.removal import remove
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -26,39 +26,46 @@ _DEEPEST = 64
 
 
 class Leftover(NamedTuple):
-    """A file that nobody needs."""
+    """A file that nobody needs, or a folder of ours with whatever is in it."""
 
     path: str
     size: int
-    """Bytes that its removal frees."""
+    """Bytes that its removal frees, not counting what is in a folder."""
+    kind: Kind = Kind.FILE
 
 
-def others(files: FileOperations, folders: Iterable[str], now_ns: int) -> Iterator[Leftover]:
-    """Yield what `hf download` and s3cmd left unfinished in the target and the given folders of it."""
+def others(
+    files: FileOperations, folders: Iterable[str], now_ns: int, kept: AbstractSet[str] = frozenset()
+) -> Iterator[Leftover]:
+    """Yield what `hf download` and s3cmd left unfinished in the target and the given folders of it.
+
+    An artifact may have files of such names: `kept` are those that are no leftovers.
+    """
     with suppress(VolumeError):  # a cache that we may not read is none that we may tidy
         for path in _incomplete(files, _HUGGINGFACE, _DEEPEST):
-            yield from _if_quiet(files, path, now_ns)
+            if path not in kept:
+                yield from _if_quiet(files, path, now_ns)
     for folder in folders:
         for name, kind in files.scan(folder).items():
-            if kind is Kind.FILE and _S3CMD.fullmatch(name):
-                yield from _if_quiet(files, f"{folder}/{name}".lstrip("/"), now_ns)
+            path = f"{folder}/{name}".lstrip("/")
+            if kind is Kind.FILE and _S3CMD.fullmatch(name) and path not in kept:
+                yield from _if_quiet(files, path, now_ns)
 
 
 def ours(files: FileOperations, folder: str, identities: AbstractSet[str]) -> Iterator[Leftover]:
     """Yield partials of content that the artifact does not have, and whatever else lies in a folder of partials."""
     for name, kind in files.scan(folder).items():
         found = _OURS.fullmatch(name)
-        if kind is Kind.FOLDER:
-            yield from ours(files, f"{folder}/{name}", frozenset())
-        elif (found is None or found[1] not in identities) and (details := files.stat(f"{folder}/{name}")) is not None:
-            yield Leftover(f"{folder}/{name}", details.allocated)
+        foreign = kind is Kind.FOLDER or found is None or found[1] not in identities
+        if foreign and (details := files.stat(f"{folder}/{name}")) is not None:
+            yield Leftover(f"{folder}/{name}", details.allocated, kind)
 
 
 def reclaim(files: FileOperations, leftovers: Iterable[Leftover]) -> int:
     """Remove them and return the bytes freed."""
     freed = 0
     for leftover in leftovers:
-        discard(files, leftover.path)
+        remove(files, leftover.path, leftover.kind)
         freed += leftover.size
     return freed
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from downloader.errors import InternalError, VolumeError
 from downloader.integrity import UNKNOWN
 from downloader.volume.checksums import MARKER, MOST_ORIGINS, Checksums, Origin, render
 from downloader.volume.evidence import PREVIOUS, last_checksums, parse_own
-from downloader.volume.files import Kind, NotThere, stats_of
+from downloader.volume.files import InTheWay, Kind, NotThere, stats_of
 from downloader.volume.lease import PARTS, WORK, is_lease
 from downloader.volume.names import require_two_files
 from downloader.volume.removal import clear, discard, remove
@@ -60,6 +61,8 @@ def publish(
     finally:
         files.close(handle)
     confirm()
+    with suppress(NotThere, InTheWay):
+        files.remove_folder(MARKER)  # an empty one: a survey refuses any other
     try:
         files.rename(temporary, MARKER)
     except NotThere:
@@ -72,8 +75,15 @@ def publish(
 
 def retire(files: FileOperations) -> None:
     """Take the checksum file away before the first file is changed: it stands only beside a complete artifact."""
-    if files.stat(MARKER) is None:
+    found = files.stat(MARKER)
+    if found is None:
         return
+    if found.kind is Kind.FOLDER:
+        files.remove_folder(MARKER)
+        return
+    before = files.stat(PREVIOUS)
+    if before is not None and before.kind is not Kind.FILE:
+        remove(files, PREVIOUS, before.kind)
     files.rename(MARKER, PREVIOUS)
     files.sync_folder(WORK)
     files.sync_folder("")

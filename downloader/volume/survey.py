@@ -100,6 +100,11 @@ class Surveyor:
         for file in manifest.files:
             if file.path == MARKER or file.path.partition("/")[0] == WORK:
                 raise VolumeError(f"the artifact has a file {file.path}, a name that this program needs for itself")
+        if files.scan(MARKER):
+            raise VolumeError(
+                f"{files.name}/{MARKER} is a folder with something in it, and this program needs that name for itself",
+                hint="move it away, or use another target folder",
+            )
         self._files = files
         self._manifest = manifest
         self._journal_above = journal_above
@@ -122,7 +127,10 @@ class Surveyor:
         return Survey(
             tuple(holdings),
             published=proved and self._evidence.is_published and not self._work,
-            leftovers=(*self._stale_parts(holdings), *leftovers.others(self._files, folders, now_ns)),
+            leftovers=(
+                *self._stale_parts(holdings),
+                *leftovers.others(self._files, folders, now_ns, self._evidence.ours | found.keys()),
+            ),
             ours=frozenset(self._evidence.ours),
             listed=self._evidence.others,
             outdated=frozenset(self._outdated),

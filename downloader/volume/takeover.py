@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from downloader.errors import NoSpace
 from downloader.volume.files import AlreadyThere, FileOperations, InTheWay, Kind, NotThere
 from downloader.volume.lease import (
+    LAST_EPOCH,
     PARTS,
     WORK,
     Holder,
@@ -32,6 +33,8 @@ _POLLS = 12
 """Looks at somebody else's lease per time to live."""
 _LONGEST_POLL = 2.0
 _LONGEST_URI = 1000
+_MOST_LEASES = 16
+"""Leases that are looked at; a takeover that was killed leaves one beside the one that it was for."""
 
 
 class Contender:
@@ -60,8 +63,8 @@ class Contender:
         self._waiting = waiting
         self._make_room = make_room
         self._holder = Holder(new_token(), Process.current(), one_line(uri, _LONGEST_URI))
-        self._watched = b""
-        self._quiet = 0.0
+        self._watched: dict[int, tuple[bytes, float]] = {}
+        """For each lease that was seen, its content and for how many seconds that has not changed."""
         self._looked = clock()
         self._poll = min(_LONGEST_POLL, ttl / _POLLS)
 
@@ -77,44 +80,59 @@ class Contender:
     def _acquire(self) -> Lease:
         while True:
             _make_work_folder(self._files)
-            held = epochs(self._files)
-            content = read(self._files, lease_path(held[-1])) if held else None
-            holder = parse(content) if content is not None else None
-            if content is not None and not self._is_dead(held[-1], content, holder):
-                self._waiting(str(holder or "a process that has not said who it is"), self._quiet)
+            held = self._held()
+            alive = self._alive(held)
+            if alive is not None:
+                self._waiting(*alive)
                 self._sleep(self._poll)
                 continue
-            if content is not None or not held:
-                lease = self._take(held[-1] + 1 if held else 1, held)
-                if lease is not None:
-                    lease.start()
-                    return lease
+            lease = self._take(held)
+            if lease is not None:
+                lease.start()
+                return lease
             self._sleep(self._poll * random.random())  # noqa: S311 -- two contenders must not stay in step
 
-    def _is_dead(self, epoch: int, content: bytes, holder: Holder | None) -> bool:
-        now = self._clock()
-        seen = b"%d %s" % (epoch, content)
-        if seen == self._watched:
-            self._quiet += min(now - self._looked, 2 * self._poll)
-        else:
-            self._watched, self._quiet = seen, 0.0
-        self._looked = now
-        return self._quiet >= self._ttl or (holder is not None and holder.process.is_gone())
+    def _held(self, but: int = -1) -> dict[int, bytes]:
+        """Return the content of each lease but one; of the newest only, if there are more than there can be."""
+        newest = [epoch for epoch in epochs(self._files) if epoch != but][-_MOST_LEASES:]
+        found = {epoch: read(self._files, lease_path(epoch)) for epoch in newest}
+        return {epoch: content for epoch, content in found.items() if content is not None}
 
-    def _take(self, epoch: int, dead: list[int]) -> Lease | None:
-        """Create the lease of that epoch; None if somebody else was faster or the dead one was not the only one."""
+    def _alive(self, held: dict[int, bytes]) -> tuple[str, float] | None:
+        """Return who holds one of these leases and for how many seconds it has not changed; None if all are dead."""
+        now = self._clock()
+        passed = min(now - self._looked, 2 * self._poll)
+        self._looked = now
+        watched, self._watched = self._watched, {}
+        alive = None
+        for epoch, content in held.items():
+            before, quiet = watched.get(epoch, (None, 0.0))
+            quiet = quiet + passed if before == content else 0.0
+            self._watched[epoch] = content, quiet
+            holder = parse(content)
+            if quiet < self._ttl and not (holder is not None and holder.process.is_gone()):
+                alive = str(holder or "a process that has not said who it is"), quiet
+        return alive
+
+    def _take(self, dead: dict[int, bytes]) -> Lease | None:
+        """Create the next lease; None if somebody else was faster, or these are not the only ones or not dead."""
+        epoch = max(dead, default=0) + 1
+        if epoch > LAST_EPOCH:  # nobody who counts came that far
+            for other in dead:
+                discard(self._files, lease_path(other))
+            return None
         lease = Lease(self._files, epoch, self._holder, ttl=self._ttl, clock=self._clock)
         try:
             handle = self._files.create(lease_path(epoch))
         except (AlreadyThere, NotThere):
             return None
         try:
-            others = [other for other in epochs(self._files) if other != epoch]
-            if others != dead:
+            if self._held(but=epoch) != dead:
                 discard(self._files, lease_path(epoch))
                 return None
-            for other in dead:  # first, since a full volume may have no other room for ours
-                discard(self._files, lease_path(other))
+            for other in epochs(self._files):  # first, since a full volume may have no other room for ours
+                if other != epoch:
+                    discard(self._files, lease_path(other))
             self._files.write(handle, 0, render(self._holder, 0))
             self._files.sync(handle)
             _take_partials(self._files, self._holder.token)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from downloader.volume.files import FileOperations
 
 _WORKERS = 2
+_DEEPEST = 128
+"""Folders in folders that an artifact may have (`sources/names.py`)."""
 _LOST = "lost+found"
 """What the root of an ext4 file system always has."""
 _SECOND_NS = 1_000_000_000
@@ -93,7 +95,7 @@ def verify(
         found_damage = pool.map(_Examination(files, checksums, content, progress).damage, paths)
         damaged = tuple(filter(None, found_damage))
     broken = {damage.path for damage in damaged}
-    unlisted = tuple(sorted(path for path in _walk(files, "") if path not in checksums.files and path != MARKER))
+    unlisted = tuple(sorted(path for path in _walk(files) if path not in checksums.files and path != MARKER))
     if unlisted and not checksums.counted:
         raise IntegrityError(
             f"{files.name}/{MARKER} does not say how many files it has, and {len(unlisted)} files are not in it: it may"
@@ -157,15 +159,21 @@ def _doubt(reading: Reading) -> bool:
     return False
 
 
-def _walk(files: FileOperations, folder: str) -> Iterator[str]:
-    try:
-        names = files.scan(folder)
-    except VolumeError:  # private to somebody else
-        yield f"{folder}/"
-        return
-    for name, kind in names.items():
-        path = f"{folder}/{name}".lstrip("/")
-        if kind is not Kind.FOLDER:
-            yield path
-        elif path not in (WORK, _LOST):
-            yield from _walk(files, path)
+def _walk(files: FileOperations) -> Iterator[str]:
+    """Yield each file; of a folder that is private to somebody else, or too deep to be an artifact's, its own name."""
+    todo = [""]
+    while todo:
+        folder = todo.pop()
+        try:
+            names = files.scan(folder) if folder.count("/") < _DEEPEST else None
+        except VolumeError:
+            names = None
+        if names is None:
+            yield f"{folder}/"
+            continue
+        for name, kind in names.items():
+            path = f"{folder}/{name}".lstrip("/")
+            if kind is not Kind.FOLDER:
+                yield path
+            elif path not in (WORK, _LOST):
+                todo.append(path)

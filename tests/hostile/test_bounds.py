@@ -8,6 +8,7 @@ their number; decoded JSON and XML can take thirty times their bytes.
 from __future__ import annotations
 
 import gzip
+import hashlib
 import itertools
 from typing import TYPE_CHECKING
 
@@ -237,7 +238,7 @@ def test_many_files_of_a_repository_take_little_memory() -> None:
     assert peak < 80 * MIB
 
 
-def test_a_path_of_a_thousand_folders_takes_no_more_than_its_length() -> None:
+def test_paths_of_a_thousand_folders_are_refused_in_little_memory() -> None:
     def deep(_: Request) -> Reply:
         entries = [
             b'{"type":"file","size":1,"oid":"%040x","path":"%s%d"}' % (number, b"a/" * 1500, number)
@@ -247,5 +248,17 @@ def test_a_path_of_a_thousand_folders_takes_no_more_than_its_length() -> None:
 
     with VastHub(deep) as hub:
         result, peak = run_measured("size", "hf://org/model", extra={**hub.environment, "STALL_TIMEOUT": "60"})
-    assert result.status == 0, result.stderr
+    ended(result, 78)
+    assert "more than 128 folders deep" in result.last_line
     assert peak < ROOM
+
+
+def test_a_web_folder_with_a_path_of_a_thousand_folders_is_refused(tmp_path: Path) -> None:
+    path = "a/" * 1200 + "f"
+    with BrokenWeb() as web:
+        web.put("m/SHA256SUMS", f"{hashlib.sha256(b'hello').hexdigest()}  {path}\n".encode())
+        web.put(f"m/{path}", b"hello")
+        result, peak = run_measured("download", web.url("m/"), tmp_path)
+    ended(result, 78)
+    assert peak < ROOM
+    assert list(tmp_path.iterdir()) == []

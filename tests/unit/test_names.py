@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from downloader.errors import ConfigurationError
-from downloader.sources.names import MAX_PART_BYTES, MAX_PATH_BYTES, check_names
+from downloader.sources.names import MAX_FOLDERS, MAX_PART_BYTES, MAX_PATH_BYTES, check_names
 
 URI = "hf://org/model"
 
@@ -33,6 +33,7 @@ URI = "hf://org/model"
         "x" * MAX_PART_BYTES,
         "ä" * (MAX_PART_BYTES // 2),
         "/".join(["x" * 100] * 30),
+        "a/" * MAX_FOLDERS + "f",
     ],
 )
 def test_odd_names_are_names(path: str) -> None:
@@ -57,6 +58,7 @@ def test_odd_names_are_names(path: str) -> None:
         ("\x1b[2J", "control characters"),
         ("a\x7f", "control characters"),
         ("\udcff", "not valid text"),
+        ("a/" * (MAX_FOLDERS + 1) + "f", "folders deep"),
         (".downloading", "uses itself"),
         (".downloading/lease.1", "uses itself"),
         (".artifact.sha256", "uses itself"),

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from downloader.artifact import Span
-from downloader.errors import DownloadError
+from downloader.errors import DownloadError, VolumeError
 from downloader.volume import State, Volume
 from downloader.volume.checksums import MARKER
 from downloader.volume.disk import Disk
@@ -27,6 +27,7 @@ from downloader.volume.lease import parse
 from downloader.volume.ledger import LEDGER, read_ledger
 from downloader.volume.lines import decode, encode, read
 from downloader.volume.process import Process
+from downloader.volume.removal import clear
 from tests.command import content, model, run
 from tests.unit.clocks import Clock
 from tests.volume.artifacts import URI, download, fill, manifest_of, noise, remote, sha256
@@ -236,11 +237,57 @@ def test_a_line_is_read_wherever_a_piece_ends(size: int, tmp_path: Path) -> None
     disk.close(handle)
 
 
+def deep(path: Path, depth: int = 1500) -> None:
+    """Make folders in folders, deeper than a path may be long."""
+    path.mkdir(parents=True)
+    handle = os.open(path, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("d", dir_fd=handle)
+        inner = os.open("d", os.O_RDONLY, dir_fd=handle)
+        os.close(handle)
+        handle = inner
+    os.close(handle)
+
+
+@pytest.mark.parametrize("path", [".downloading/parts.x", ".downloading/parts.x/y", ".downloading/junk", "lost"])
+def test_folders_without_end_end_no_run(path: str, tmp_path: Path) -> None:
+    deep(tmp_path / path)
+    with Volume(tmp_path, ttl=1) as volume:
+        download(volume, FILES)
+        assert volume.survey(MANIFEST).published
+        assert volume.verify().damaged == ()
+    for file, data in FILES.items():
+        assert (tmp_path / file).read_bytes() == data
+    assert sorted(found.name for found in tmp_path.iterdir() if found.name != "lost") == sorted(
+        [MARKER, "config.json", "folder"]
+    )
+    clear(Disk(tmp_path), "lost")  # it is not ours, but pytest could not remove it
+
+
+def test_a_folder_in_the_place_of_the_last_list_ends_no_run() -> None:
+    with place() as target:
+        with Volume(target) as volume:
+            download(volume, FILES)
+        (target / PREVIOUS / "x").mkdir(parents=True)
+        (target / "config.json").unlink()
+        brought(target)
+
+
+def test_a_folder_of_somebody_in_the_place_of_the_list_is_kept(tmp_path: Path) -> None:
+    (tmp_path / MARKER).mkdir()
+    (tmp_path / MARKER / "notes.txt").write_bytes(PRECIOUS)
+    with Volume(tmp_path) as volume, pytest.raises(VolumeError, match="is a folder with something in it"):
+        download(volume, FILES)
+    assert content(tmp_path) == {f"{MARKER}/notes.txt": PRECIOUS}
+    (tmp_path / MARKER / "notes.txt").unlink()
+    brought(tmp_path)
+
+
 def test_a_ledger_without_an_end_of_a_line_is_passed_over(tmp_path: Path) -> None:
     entry = ["file", "a", 1, "b", "c", 2, 3, "d"]
     (tmp_path / ".downloading").mkdir()
     with (tmp_path / LEDGER).open("wb") as file:
-        file.truncate(300 << 20)
+        file.truncate(60 << 20)
         file.seek(0, 2)
         file.write(b"\n" + proved(entry))
     assert list(read_ledger(Disk(tmp_path), ["a"])) == ["a"]

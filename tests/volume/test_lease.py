@@ -16,7 +16,7 @@ from downloader.artifact import Span
 from downloader.errors import Cancelled, InternalError, LeaseLost
 from downloader.volume import Volume
 from downloader.volume.disk import Disk
-from downloader.volume.lease import Holder, render
+from downloader.volume.lease import LAST_EPOCH, Holder, render
 from downloader.volume.process import Process
 from tests.volume.artifacts import URI, commit, download, fill, manifest_of, sha256
 from tests.volume.contest import FILES, Clock, elsewhere, lease_file
@@ -108,6 +108,80 @@ def test_two_that_were_fast_at_once_do_not_both_hold_it(tmp_path: Path, found: i
     with pytest.raises(Cancelled), Volume(tmp_path, files=Disk(tmp_path, fault=fault)).lease(URI, waiting=waiting):
         pass
     assert [path.name for path in (tmp_path / ".downloading").iterdir()] == [f"lease.{raced}"]
+
+
+def test_a_living_holder_with_the_number_of_a_dead_one_is_not_replaced(tmp_path: Path) -> None:
+    """While one looked at a dead lease, others took over, finished, and somebody began anew with the same number."""
+    lease_file(tmp_path, 1, process=replace(Process.current(), started="1"), token="dead")
+    living: list[bytes] = []
+
+    def fault(doing: str) -> None:
+        if doing.startswith("creating") and doing.endswith("lease.2") and not living:
+            living.append(lease_file(tmp_path, 1, process=elsewhere()).read_bytes())
+
+    def waiting(holder: str, _: float) -> None:
+        assert "another-node" in holder
+        raise Cancelled
+
+    with pytest.raises(Cancelled), Volume(tmp_path, files=Disk(tmp_path, fault=fault)).lease(URI, waiting=waiting):
+        pass
+    assert [(tmp_path / ".downloading/lease.1").read_bytes()] == living
+    assert [path.name for path in (tmp_path / ".downloading").iterdir()] == ["lease.1"]
+
+
+def test_a_newer_lease_that_nobody_holds_ends_no_older_one(tmp_path: Path) -> None:
+    """Its maker was killed before it could step back: its lease dies, the other one does not."""
+    clock = Clock()
+    with Volume(tmp_path, ttl=60, clock=clock).lease(URI):
+        (tmp_path / ".downloading/lease.2").touch()
+
+        def meanwhile(count: int) -> None:
+            lease_file(tmp_path, 1, process=elsewhere(), beats=count)
+            if count == 200:
+                raise Cancelled
+
+        other = Clock(meanwhile)
+        said: list[str] = []
+        with (
+            pytest.raises(Cancelled),
+            Volume(tmp_path, ttl=60, clock=other).lease(
+                URI, sleep=other.sleep, waiting=lambda holder, _: said.append(holder)
+            ),
+        ):
+            pass
+        assert other.now - 1000 > 120
+        assert "another-node" in said[-1]
+
+
+def test_a_holder_goes_on_beside_a_newer_lease_that_nobody_holds_and_leaves_nothing(tmp_path: Path) -> None:
+    with Volume(tmp_path) as volume:
+        with volume.lease(URI):
+            (tmp_path / ".downloading/lease.2").touch()
+            volume.reclaim(volume.survey(manifest_of(FILES)))
+        assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["9" * 249, "8" * 200, str(LAST_EPOCH), str(10 * LAST_EPOCH - 1)], ids=len)
+@pytest.mark.parametrize("record", [b"", b"{}"], ids=["empty", "foreign"])
+def test_no_number_of_a_lease_ends_every_later_run(tmp_path: Path, name: str, record: bytes) -> None:
+    (tmp_path / ".downloading").mkdir()
+    (tmp_path / f".downloading/lease.{name}").write_bytes(record)
+    clock = Clock()
+    with Volume(tmp_path, ttl=60, clock=clock) as volume:
+        with volume.lease(URI, sleep=clock.sleep):
+            fill(volume, manifest_of(FILES).files[0], DATA)
+            volume.publish(manifest_of(FILES), {"model.bin": sha256(DATA)})
+        assert volume.survey(manifest_of(FILES)).published
+    assert clock.now < 1100
+
+
+def test_more_leases_than_there_can_be_are_waited_for_no_longer_than_one(tmp_path: Path) -> None:
+    for epoch in range(1, 100):
+        lease_file(tmp_path, epoch, process=elsewhere())
+    clock = Clock()
+    with Volume(tmp_path, ttl=60, clock=clock) as volume, volume.lease(URI, sleep=clock.sleep):
+        assert clock.now < 1100
+        assert len(list((tmp_path / ".downloading").glob("lease.*"))) == 1
 
 
 def test_a_wait_can_be_ended(tmp_path: Path) -> None:
@@ -273,7 +347,7 @@ def test_a_volume_that_answers_late_is_no_lost_lease(tmp_path: Path) -> None:
     with volume.lease(URI):
         clock.now += 100_000
         volume.check_lease()
-        (tmp_path / ".downloading/lease.2").touch()
+        lease_file(tmp_path, 2, process=elsewhere())
         volume.check_lease()
         clock.now += 100_000
         with pytest.raises(LeaseLost):

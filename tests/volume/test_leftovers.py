@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from downloader.artifact import Span
+from downloader.errors import NoSpace
 from downloader.volume import Volume
 from downloader.volume.disk import Disk
-from tests.volume.artifacts import URI, download, manifest_of, noise, remote
+from tests.volume.artifacts import URI, download, fill, manifest_of, noise, remote, sha256
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,6 +59,46 @@ def test_what_other_tools_left_unfinished_is_reclaimed(target: Path, path: str) 
         assert [leftover.path for leftover in survey.leftovers] == [path]
         assert volume.reclaim(survey) >= 5000
     assert not place.exists()
+
+
+@pytest.mark.parametrize("path", ORPHANS)
+def test_a_file_of_the_artifact_is_no_leftover_whatever_its_name(target: Path, path: str) -> None:
+    files = {path: noise(5000), "model.bin": noise(10)}
+    place = plant(target, path, 3600)
+    with volume_of(target) as volume:
+        with volume.lease(URI):
+            survey = volume.survey(manifest_of(files))
+            assert survey.leftovers == ()
+        assert download(volume, files) == 10
+        os.utime(place, (NOW - 3600, NOW - 3600))
+        (target / "model.bin").unlink()  # a run with a filter that leaves that file out
+        download(volume, {"model.bin": noise(10)})
+    assert place.read_bytes() == noise(5000)
+
+
+@pytest.mark.parametrize("path", [path for path in ORPHANS if not path.startswith("folder")])
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_full_volume_gets_no_room_from_what_a_run_has_brought(
+    target: Path,
+    path: str,
+    finished: bool,  # noqa: FBT001
+) -> None:
+    """There is no room for a lease, so nobody knows yet what the artifact is."""
+    manifest = manifest_of({path: noise(5000)})
+    with volume_of(target) as volume, volume.lease(URI):
+        fill(volume, manifest.files[0], noise(5000))
+        if finished:
+            volume.publish(manifest, {path: sha256(noise(5000))})
+    os.utime(target / path, (NOW - 3600, NOW - 3600))
+
+    def fault(doing: str) -> None:
+        if doing.startswith("creating"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    full = Volume(target, files=Disk(target, fault=fault), wall_clock=lambda: NOW)
+    with full, pytest.raises(NoSpace), full.lease(URI):
+        pass
+    assert (target / path).read_bytes() == noise(5000)
 
 
 @pytest.mark.parametrize("path", ORPHANS)
