@@ -52,7 +52,7 @@ def test_an_adapter_of_a_web_server_becomes_live(
 ) -> None:
     folder = web_root / f"lora-{os.getpid()}-{time.monotonic_ns()}"
     folder.mkdir()
-    (folder / "adapter.safetensors").write_bytes(b"weights")
+    (folder / "adapter.safetensors").write_bytes(b"\x02" + bytes(7) + b"{}")
     result = doors.stage(f"{web.secure_url}/{folder.name}/adapter.safetensors", AIM_CA_BUNDLE=str(authority.bundle))
     assert result.status == 0, result.stderr
     assert model(doors.live / "lora") == {"adapter.safetensors": b"weights"}
