@@ -60,6 +60,8 @@ class DownloadError(Exception):
     verdict: ClassVar[Verdict] = Verdict.STOP
     exit_status: int = 70
     category: ClassVar[Category] = Category.OTHER
+    lasting: ClassVar[bool] = False
+    """Another run fails the same way until somebody has changed something."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -74,6 +76,7 @@ class UsageError(DownloadError):
     """The command line cannot be understood."""
 
     exit_status = 64
+    lasting = True
 
 
 class IntegrityError(DownloadError):
@@ -91,6 +94,7 @@ class SourceNotFound(DownloadError):
     """What the URI names does not exist, or nothing is left of it."""
 
     exit_status = 66
+    lasting = True
     category = Category.NOT_FOUND
 
 
@@ -146,6 +150,7 @@ class NoSpace(DownloadError):
     """The volume has no room, or its quota is used up."""
 
     exit_status = 73
+    lasting = True
     category = Category.STORAGE_FULL
 
 
@@ -178,6 +183,7 @@ class AccessDenied(DownloadError):
     """Credentials are missing, wrong or not sufficient."""
 
     exit_status = 77
+    lasting = True
     category = Category.DENIED
 
 
@@ -185,12 +191,14 @@ class ConfigurationError(DownloadError):
     """The environment asks for something impossible; the message holds every problem found."""
 
     exit_status = 78
+    lasting = True
 
 
 class UntrustedServer(DownloadError):
     """A server's certificate cannot be verified."""
 
     exit_status = 78
+    lasting = True
 
 
 class Cancelled(DownloadError):

@@ -64,7 +64,7 @@ class Invocation:
     def watchers(self, settings: Settings) -> list[Reporter]:
         """Return whoever is shown a run with these settings."""
         status = status_reporter(settings.cluster, self.redactor, settings.job.progress_interval)
-        return [self.console(settings), *([status] if status is not None else [])]
+        return [*([status] if status is not None else []), self.console(settings)]
 
 
 def output_error(error: OSError | ValueError) -> OutputError:

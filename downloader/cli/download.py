@@ -181,6 +181,17 @@ class Download:
         """Say by what the files were proved to be right, and of which that cannot be said."""
         log.info("%s: %s", shown_url(self._uri), proofs_text(outcome.proofs))
 
+    def _advise(self, error: DownloadError, before: str) -> None:
+        """Say what else is to be known of a failure: of a log people are often shown no more than its last lines."""
+        advice = "the next run fetches only what is missing"
+        if error.lasting:
+            advice = "another run fails the same way until that is changed"
+        earlier = f"; before that, {before}" if before else ""
+        log.info(
+            "%s to %s: exit status %d, %s%s",
+            shown_url(self._uri), self._settings.job.target, error.exit_status, advice, earlier,
+        )  # fmt: skip
+
     def _finish(self, error: DownloadError | None) -> None:
         """Tell the reporters and Kubernetes how it ended."""
         last = self._session.meter.snapshot(self._stuck_volume())
@@ -189,6 +200,8 @@ class Download:
             last, phase=Phase.FAILED if error else Phase.DONE, message=str(error) if error else last.message
         )
         self._reporters.close(final)
+        if error is not None:
+            self._advise(error, last.message)
         seconds = time.monotonic() - self._started
         reason = str(error) if error else ""
         self._termination.write(

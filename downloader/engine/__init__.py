@@ -11,14 +11,14 @@ from downloader.cancellation import Cancellation
 from downloader.engine.landing import VolumeLanding
 from downloader.engine.neighbours import settle_neighbours
 from downloader.engine.plan import Outcome, Plan
-from downloader.errors import DownloadError, SourceChanged, Verdict, VolumeError
+from downloader.errors import Category, DownloadError, SourceChanged, Verdict, VolumeError
 from downloader.integrity import SIZE_ONLY, Judge
 from downloader.limits import processors
 from downloader.volume import State
 from downloader.words import bytes_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from downloader.artifact import Manifest, Protocol, RemoteFile
@@ -36,6 +36,15 @@ MOST_HASHED_AT_ONCE = 8
 """Files on the volume: more than that, and a disk that turns has to look for each."""
 
 log = logging.getLogger(__name__)
+
+
+def gravest(failures: Mapping[str, DownloadError]) -> DownloadError:
+    """Return the failure that ends an attempt, whichever of its files failed first: every pod must say the same."""
+    categories = list(Category)
+    path = min(
+        failures, key=lambda path: (-categories.index(failures[path].category), failures[path].exit_status, path)
+    )
+    return failures[path]
 
 
 class Engine:
@@ -206,7 +215,7 @@ class Engine:
             missing = [file for file in missing if file.path not in outcome.checksums]
             if not missing:
                 return
-            error = next(iter(failures.values()))
+            error = gravest(failures)
             if number == len(sequence):
                 raise error
             why = f"{protocol} left {len(missing)} files: {error.message}; switching to {sequence[number]}"

@@ -141,7 +141,7 @@ class VolumeLanding:
 
     def fail(self, file: RemoteFile, error: DownloadError) -> None:
         """Leave the file to the next attempt; end this one where the error is everybody's."""
-        log.info("left to the next attempt: %s", error)
+        log.info("not fetched: %s", error)
         with self._lock:
             self.failures[file.path] = error
             self._begun.pop(file.path, None)

@@ -71,6 +71,11 @@ def test_a_status_is_either_worth_a_retry_or_not() -> None:
         assert {row.retry for row in rows() if row.status == status} in ({"yes"}, {"no"})
 
 
+def test_the_last_lines_advise_what_the_page_says() -> None:
+    lasting = {row.kind: row.retry == "no" for row in rows()[1:] if row.kind != "Cancelled"}
+    assert {name: getattr(errors, name).lasting for name in lasting} == lasting
+
+
 def test_the_job_of_the_page_gives_up_where_a_retry_cannot_help() -> None:
     found = re.search(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     assert found

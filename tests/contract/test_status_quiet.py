@@ -37,6 +37,17 @@ def test_a_refusal_is_told_once_and_not_asked_for_again_soon(
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_refusal_is_told_in_a_run_that_is_over_before_its_first_patch(
+    api: KubernetesServer, access: ClusterAccess, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    api.answer(status)
+    report_to(access).close(DONE)
+
+    (warning,) = [record.getMessage() for record in caplog.records if record.name.startswith("downloader")]
+    assert ("there is no AIMArtifact" in warning) is (status == 404)
+
+
 def test_an_object_that_was_deleted_is_no_trouble(
     api: KubernetesServer, access: ClusterAccess, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -45,7 +56,7 @@ def test_an_object_that_was_deleted_is_no_trouble(
     wait(api, progress={"percentage": 25})
     api.delete_artifact("models", "llama")
     reporter.report(VERIFYING)
-    assert eventually(lambda: "is gone" in caplog.text)
+    assert eventually(lambda: "there is no AIMArtifact" in caplog.text)
     reporter.close(DONE)
 
     assert statuses(api) == [200, 404, 404]

@@ -86,7 +86,7 @@ class StatusClient:
         if status == HTTPStatus.FORBIDDEN:
             return Refused("this pod's account may not patch it; apply the RoleBinding that docs/kubernetes.md shows")
         if status == HTTPStatus.NOT_FOUND:
-            return Refused("the AIMArtifact that ARTIFACT_NAME and ARTIFACT_NAMESPACE name is gone")
+            return Refused("there is no AIMArtifact of the name and namespace in ARTIFACT_NAME and ARTIFACT_NAMESPACE")
         return Refused(f"the API server does not take our patch (HTTP {status}); is its AIMArtifact CRD up to date?")
 
 

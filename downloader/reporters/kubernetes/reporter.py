@@ -124,11 +124,13 @@ class KubernetesReporter:
             try:
                 client.write(status.patch, timeout=left)
             except Busy as busy:
+                self._tell(busy)
                 pause = max(pause * 2, busy.retry_after or 0.0)
                 if pause >= left:
                     return
                 time.sleep(pause)
-            except Refused:
+            except Refused as refused:
+                self._tell(refused)
                 return
             else:
                 return

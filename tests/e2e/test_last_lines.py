@@ -1,0 +1,81 @@
+"""The last three lines of a failing run: where no word of the log says more, they are all that people are shown."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import pytest
+
+from downloader.engine import gravest
+from downloader.errors import (
+    AccessDenied,
+    Category,
+    ConnectionBroken,
+    DownloadError,
+    IntegrityError,
+    ProtocolFailed,
+    SourceNotFound,
+)
+from tests.command import run
+from tests.contract.operator_log import BOTH_STATES, filed
+from tests.servers.blobs import Noise
+from tests.servers.faults import Answer, Flip, Stall
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.servers.faults import Fault
+    from tests.servers.hub import Hub
+
+FOREVER = float("inf")
+TOKEN = "hf_canarycanarycanary"
+NOT_FETCHED, FETCHED = "another run fails the same way", "the next run fetches only what is missing"
+
+FAILURES: dict[str, tuple[str, Fault | None, int, Category, str]] = {
+    "a missing repository": ("hf://org/nothing", None, 66, Category.NOT_FOUND, NOT_FETCHED),
+    "a stall": ("hf://org/model", Stall(after=1 << 20), 75, Category.OTHER, FETCHED),
+    "damaged bytes": ("hf://org/model", Flip(after=1 << 20), 65, Category.OTHER, FETCHED),
+    "a server in trouble": ("hf://org/model", Answer(500), 69, Category.OTHER, FETCHED),
+}
+
+
+@pytest.mark.parametrize("what", FAILURES)
+def test_each_of_the_last_three_lines_tells_something_of_the_one_reason(what: str, hub: Hub, tmp_path: Path) -> None:
+    uri, fault, status, category, advice = FAILURES[what]
+    hub.tokens[TOKEN] = "alice"
+    hub.create("org/model").commit({"a.bin": Noise(9 << 20, seed=8), "model-00403-of-01000.bin": b"{}"})
+    if fault is not None:
+        hub.faults.add(fault, route="cdn", times=FOREVER)
+    extra = {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": TOKEN, "STALL_TIMEOUT": "1.5", "PROGRESS_INTERVAL": "60"}
+    pods = [
+        run("download", uri, tmp_path / "t", extra={**extra, "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER,HTTP"})
+        for _ in range(2)
+    ]
+    for pod in pods:
+        assert pod.status == status, pod.stderr
+        summary, where, reason = pod.stderr.splitlines()[-3:]
+        assert "failed after" in summary
+        assert f"{uri} to {tmp_path}/t: exit status {status}, {advice}" in where.replace("·", "")
+        assert ("switching to HTTP" in where) is (fault is not None)
+        assert reason == pod.last_line
+        assert all(TOKEN not in line for line in (summary, where, reason))
+        for newest, line in itertools.product(BOTH_STATES, (summary, where)):
+            assert filed(line, newest=newest) in (Category.OTHER, category)
+        assert [filed(pod.stderr, newest=newest) for newest in BOTH_STATES] == [category] * 2
+
+
+def test_of_several_failures_the_same_one_counts_whichever_came_first() -> None:
+    failures: dict[str, DownloadError] = {
+        "a": ConnectionBroken("a"),
+        "b": AccessDenied("b"),
+        "c": ProtocolFailed("c"),
+        "d": SourceNotFound("d"),
+        "e": IntegrityError("e"),
+        "f": IntegrityError("f"),
+    }
+    for some in (failures, {path: failures[path] for path in "acef"}, {path: failures[path] for path in "ac"}):
+        found = {gravest(dict(order)).message for order in itertools.permutations(some.items())}
+        assert len(found) == 1, found
+    assert gravest(failures).category is not Category.OTHER
+    assert gravest({path: failures[path] for path in "acef"}).message == "e"
