@@ -125,6 +125,8 @@ class Manifest:
     """What `Source.version` said of exactly these files, and of the filters that chose them."""
     checksums: bytes | None = field(default=None, repr=False)
     """The source's own `.artifact.sha256`, kept verbatim where it covers exactly these files."""
+    skipped: int = 0
+    """How many more the source has whose names lead out of the folder, and which are passed over."""
     single: bool = False
     """The URI names this one file and not a folder with a file in it: filters, which choose from a folder, are moot."""
     whole: str = ""

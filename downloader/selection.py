@@ -40,10 +40,7 @@ class Selection:
         version = self.version_of(manifest.version)
         files = tuple(file for file in manifest.files if self.wants(file.path))
         if not files:
-            raise SourceNotFound(
-                f"none of the {len(manifest.files)} files of {manifest.uri} passes the filters",
-                hint="check AIM_HF_INCLUDE and AIM_HF_EXCLUDE, or --include and --exclude",
-            )
+            raise nothing_left(len(manifest.files), manifest.uri)
         checksums = manifest.checksums if len(files) == len(manifest.files) else None
         return replace(manifest, files=files, version=version, checksums=checksums)
 
@@ -56,3 +53,11 @@ class Selection:
 
 def _spelled_out(glob: str) -> str:
     return f"{glob}*" if glob.endswith("/") else glob
+
+
+def nothing_left(count: int, uri: str) -> SourceNotFound:
+    """Return the error for filters that keep none of so many files."""
+    return SourceNotFound(
+        f"none of the {count} files of {uri} passes the filters",
+        hint="check AIM_HF_INCLUDE and AIM_HF_EXCLUDE, or --include and --exclude",
+    )

@@ -74,7 +74,7 @@ def make_source(uri: str, settings: Settings, web: Web) -> Source:
     """Return the source of a URI. Raises UsageError for one that cannot be understood."""
     if settings.s3.log_level:
         logging.getLogger(S3_LOGGERS).setLevel(settings.s3.log_level)
-    return scheme_of(uri).make(uri, settings, web)
+    return scheme_of(uri).make(uri, settings, web, selection_of(settings))
 
 
 def make_shape(uri: str, settings: Settings, limit: int | None = None) -> Shape:

@@ -209,7 +209,9 @@ def main(arguments: list[str], environ: Mapping[str, str], stdout: TextIO, stder
     # Never restored: whatever other threads still say must not follow the last line.
     level = _level(arguments, environ)
     logs = set_up(stderr, redactor, level, for_operator=audience.for_operator, drawing=drawing)
-    invocation = Invocation(environ, stdout, stderr, redactor, logs, drawing=drawing)
+    invocation = Invocation(
+        environ, stdout, stderr, redactor, logs, for_operator=audience.for_operator, drawing=drawing
+    )
     try:
         _invoke(arguments, invocation)
     except DownloadError as error:

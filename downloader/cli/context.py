@@ -31,6 +31,8 @@ class Invocation:
     redactor: Redactor
     logs: Log
     quiet: bool = False
+    for_operator: bool = False
+    """The operator has started the command."""
     drawing: bool = False
     """What is shown on stderr may be drawn over: it is a terminal that can move its cursor."""
     abandoned: bool = False
@@ -41,7 +43,9 @@ class Invocation:
         """Read the environment for a run with this URI."""
         from downloader.cli.assembly import learn_secrets
 
-        settings = Settings.from_environment(self.environ, with_s3=uri.startswith("s3://"))
+        settings = Settings.from_environment(
+            self.environ, with_s3=uri.startswith("s3://"), for_operator=self.for_operator
+        )
         learn_secrets(settings, self.redactor)
         for warning in (*settings.warnings, *settings.hub.warnings):
             log.warning("%s", warning)

@@ -179,7 +179,9 @@ class Download:
 
     def _tell(self, outcome: Outcome) -> None:
         """Say by what the files were proved to be right, and of which that cannot be said."""
-        log.info("%s: %s", shown_url(self._uri), proofs_text(outcome.proofs))
+        skipped = outcome.manifest.skipped
+        also = f"; {skipped} unsafe {'name' if skipped == 1 else 'names'} passed over" if skipped else ""
+        log.info("%s: %s%s", shown_url(self._uri), proofs_text(outcome.proofs), also)
 
     def _advise(self, error: DownloadError, before: str) -> None:
         """Say what else is to be known of a failure: of a log people are often shown no more than its last lines."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from downloader.config.debug import DebugSettings
 from downloader.config.hub import HubSettings
-from downloader.config.job import ClusterSettings, JobSettings, WebSettings
+from downloader.config.job import REFUSE, SKIP, ClusterSettings, JobSettings, WebSettings
 from downloader.config.kserve import KServeSettings
 from downloader.config.oddities import oddities
 from downloader.config.proxies import ProxySettings
@@ -43,11 +43,13 @@ class Settings:
     kserve: KServeSettings = field(default_factory=KServeSettings)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
     debug: DebugSettings = field(default_factory=DebugSettings)
+    for_operator: bool = False
+    """The operator has started this run, and what it expects is the default."""
     warnings: tuple[str, ...] = ()
     """What the environment says that is odd but no obstacle, for the log."""
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str], *, with_s3: bool) -> Settings:
+    def from_environment(cls, environ: Mapping[str, str], *, with_s3: bool, for_operator: bool = False) -> Settings:
         """Raise ConfigurationError naming every malformed variable at once.
 
         Trouble with the S3 variables counts only for a run that needs them: a Job for hf:// may carry half of them.
@@ -63,7 +65,13 @@ class Settings:
             cluster=read(ClusterSettings, environ, problems),
             debug=read(DebugSettings, environ, problems),
             warnings=tuple(oddities(environ)),
+            for_operator=for_operator,
         )
         if problems:
             raise ConfigurationError("; ".join(problems), hint="correct the environment; docs/environment.md lists it")
         return settings
+
+    @property
+    def skips_unsafe_names(self) -> bool:
+        """Pass over S3 keys that lead out of the folder instead of refusing the whole artifact."""
+        return (self.job.unsafe_names or (SKIP if self.for_operator else REFUSE)) == SKIP

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 1 << 62
 CONNECTIONS, MOST_CONNECTIONS = 8, 16
 """At first, and while more of them bring more, where nobody says how many."""
+SKIP, REFUSE = "skip", "refuse"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 BANDWIDTH_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 
@@ -47,6 +48,13 @@ def patience(text: str) -> float:
         return seconds(text)
     except Malformed:
         return 300.0
+
+
+def unsafe_names(text: str) -> str:
+    """Parse AIM_UNSAFE_NAMES."""
+    if text.lower() not in (SKIP, REFUSE):
+        raise Malformed(f"{SKIP} or {REFUSE}")
+    return text.lower()
 
 
 def bandwidth(text: str) -> int:
@@ -110,6 +118,14 @@ class JobSettings:
     )
     keep_metadata_on_failure: bool = variable(
         "AIM_KEEP_METADATA_ON_FAILURE", "keep working state after a failed verification", parse=present, default=False
+    )
+    unsafe_names: str = variable(
+        "AIM_UNSAFE_NAMES",
+        "S3 keys with `.` or `..` between slashes, which would lead out of the folder: `skip` passes over them with a"
+        " warning, `refuse` ends the run",
+        parse=unsafe_names,
+        default="",
+        default_text="`skip` in the operator's Jobs, else `refuse`",
     )
     require_digest: bool = variable(
         "AIM_REQUIRE_DIGEST", "fail when a file can only be judged by its size", parse=flag, default=False

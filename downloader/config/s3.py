@@ -75,10 +75,12 @@ def addressing_style(text: str) -> AddressingStyle:
 
 
 def signature_version(text: str) -> str:
-    """Parse AIM_S3_SIGNATURE_VERSION: every store of today knows version 4, and it is the only one we sign."""
-    if text.lower() not in ("s3v4", "v4", "4"):
-        raise Malformed("s3v4, the only signature that is supported")
-    return "s3v4"
+    """Parse AIM_S3_SIGNATURE_VERSION; returned as botocore calls it."""
+    if text.lower() in ("s3v4", "v4", "4"):
+        return "s3v4"
+    if text.lower() in ("s3", "s3v2", "v2", "2"):
+        return "s3"
+    raise Malformed("s3v4 (version 4) or s3 (version 2)")
 
 
 def request_payer(text: str) -> bool:
@@ -96,7 +98,7 @@ class S3Settings:
     """How S3 is reached. The fields are what the environment says, the properties what follows from it."""
 
     endpoint: str = variable(
-        "AWS_ENDPOINT_URL_S3 AWS_ENDPOINT_URL",
+        "AWS_ENDPOINT_URL AWS_ENDPOINT_URL_S3",
         "address of the S3 service; without a scheme https, or http with S3_NO_SSL=true or S3_USE_HTTPS=0",
         default="",
         default_text="AWS",
@@ -123,13 +125,16 @@ class S3Settings:
     )
     virtual_bucket: bool | None = variable("S3_USER_VIRTUAL_BUCKET", "true: the style is `virtual`", parse=flag)
     signature: str = variable(
-        "AIM_S3_SIGNATURE_VERSION", "version of the signature", parse=signature_version, default="s3v4"
+        "AIM_S3_SIGNATURE_VERSION",
+        "`s3v4`, or `s3` (version 2) for stores that know nothing else",
+        parse=signature_version,
+        default="s3v4",
     )
     requested_authentication: Authentication | None = variable(
         "AIM_S3_AUTH_MODE",
         "`chain` (the SDK's providers), `static` (the two keys) or `anonymous` (unsigned); beats everything else",
         parse=authentication,
-        default_text="by the keys; unsigned where there are no credentials at all",
+        default_text="by the keys; never unsigned merely for want of credentials",
     )
     anonymous: bool = variable(
         "AIM_S3_ANONYMOUS awsAnonymousCredential", "true: ask unsigned", parse=flag, default=False
@@ -173,19 +178,26 @@ class S3Settings:
     )
     keys_are_empty: bool = False
     """A key is set, but to nothing."""
+    unusable_keys: str = ""
+    """Which of the files that should hold keys are of no use, and why; empty if none is."""
     warnings: tuple[str, ...] = ()
     """What the environment says that is odd but no obstacle, for the log."""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], problems: list[str]) -> S3Settings:
         """Read an environment; what cannot be used adds a line to `problems`."""
-        warnings: list[str] = []
         names = [name for _, facts in documented(cls) for name in facts.names]
-        values = with_files(environ, names, warnings)
+        values, useless = with_files(environ, names)
         empty = [key for key in KEYS if key in values and not values[key].strip()]
         settings = read(cls, values | dict.fromkeys(empty, NOBODY), problems)
+        settings = dataclasses.replace(
+            settings,
+            keys_are_empty=bool(empty),
+            unusable_keys="; ".join(useless[key] for key in KEYS if key in useless),
+            warnings=(*(f"{why}, so {name} counts as unset" for name, why in useless.items()), *_oddities(settings)),
+        )
         problems.extend(_contradictions(settings))
-        return dataclasses.replace(settings, keys_are_empty=bool(empty), warnings=(*warnings, *_oddities(settings)))
+        return settings
 
     @property
     def url(self) -> str | None:
@@ -228,11 +240,6 @@ class S3Settings:
         """The environment has both keys."""
         keys = self.access_key_id, self.secret_access_key
         return all(keys) and NOBODY not in keys
-
-    @property
-    def may_fall_back(self) -> bool:
-        """Ask unsigned when no credentials are found: only where nobody asked for credentials."""
-        return self.requested_authentication is None and not self.profile
 
     @property
     def verify(self) -> bool:
@@ -282,14 +289,15 @@ def _contradictions(settings: S3Settings) -> Iterator[str]:
     if settings.sts_endpoint and not _usable(settings.sts_endpoint):
         yield f"AWS_ENDPOINT_URL_STS: {shown_value(settings.sts_endpoint)} is not {EXAMPLE}"
     key, secret = settings.access_key_id, settings.secret_access_key
+    why = f" ({settings.unusable_keys})" if settings.unusable_keys else ""
     if settings.requested_authentication is Authentication.STATIC:
         if not key or not secret or NOBODY in (key, secret):
-            yield f"AIM_S3_AUTH_MODE is static, which needs both {KEYS[0]} and {KEYS[1]}"
+            yield f"AIM_S3_AUTH_MODE is static, which needs both {KEYS[0]} and {KEYS[1]}{why}"
     elif settings.requested_authentication is None and not settings.anonymous and bool(key or secret):
         if NOBODY in (key, secret) and {key, secret} - {NOBODY, ""}:
             yield f"{KEYS[0]} and {KEYS[1]} are contradictory: one is a key, the other asks for unsigned requests"
         elif NOBODY not in (key, secret) and not (key and secret):
-            yield f"{KEYS[1] if key else KEYS[0]} is missing: one key alone is incomplete"
+            yield f"{KEYS[1] if key else KEYS[0]} is missing: one key alone is incomplete{why}"
 
 
 def _oddities(settings: S3Settings) -> Iterator[str]:

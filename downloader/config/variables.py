@@ -77,12 +77,13 @@ def shown_value(text: str, *, secret: bool = False) -> str:
     return "its value" if secret or "@" in text else repr(text[:80])
 
 
-def with_files(environ: Mapping[str, str], names: list[str], warnings: list[str]) -> dict[str, str]:
+def with_files(environ: Mapping[str, str], names: list[str]) -> tuple[dict[str, str], dict[str, str]]:
     """Return the variables of these names, also those whose value is in the file that `NAME_FILE` names.
 
-    A file that cannot be read adds a line to `warnings`, and its variable counts as unset.
+    A variable whose file cannot be read or is empty counts as unset; the second dictionary says of each why.
     """
     values = {name: environ[name] for name in names if name in environ}
+    useless: dict[str, str] = {}
     for name in names:
         place = environ.get(f"{name}_FILE", "").strip()
         if not place or values.get(name, "").strip():
@@ -92,11 +93,13 @@ def with_files(environ: Mapping[str, str], names: list[str], warnings: list[str]
             content = Path(place).read_text(encoding="utf-8").strip()
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is no text"
-            warnings.append(f"{name}_FILE: {place} cannot be read ({why}), so {name} counts as unset")
+            useless[name] = f"{name}_FILE: {place} cannot be read ({why})"
         else:
             if content:
                 values[name] = content
-    return values
+            else:
+                useless[name] = f"{name}_FILE: {place} is empty"
+    return values, useless
 
 
 def documented(settings: type[Any]) -> Iterator[tuple[str, Variable]]:

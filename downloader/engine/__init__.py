@@ -11,7 +11,7 @@ from downloader.cancellation import Cancellation
 from downloader.engine.landing import VolumeLanding
 from downloader.engine.neighbours import settle_neighbours
 from downloader.engine.plan import Outcome, Plan
-from downloader.errors import Category, DownloadError, SourceChanged, Verdict, VolumeError
+from downloader.errors import Category, DownloadError, SourceChanged, SourceNotFound, Verdict, VolumeError
 from downloader.integrity import SIZE_ONLY, Judge
 from downloader.limits import processors
 from downloader.volume import State
@@ -86,7 +86,8 @@ class Engine:
             for relistings_left in range(MAX_RELISTINGS, -1, -1):
                 try:
                     return self._end(self._bring(manifest))
-                except SourceChanged as error:
+                except (SourceChanged, SourceNotFound) as error:
+                    # What was listed and is gone may be gone from the next listing, too.
                     if not relistings_left:
                         raise
                     log.warning("%s; listing it again", error.message)
@@ -108,7 +109,7 @@ class Engine:
         if version is None or sealed is None or not sealed.fits(version):
             return None
         manifest, proofs = sealed.manifest, sealed.proofs
-        if not all(self._plan.is_proved(file, proofs[file.path]) for file in manifest.files):
+        if not all(self._plan.is_proved(proofs[file.path]) for file in manifest.files):
             return None
         self._meter.expect(manifest.size, len(manifest.files))
         self._meter.landed(manifest.size)
@@ -139,7 +140,7 @@ class Engine:
         """Return what is finished here; None if something is lacking."""
         survey = self._volume.survey(manifest)
         proved = survey.having(State.PROVED)
-        if not survey.published or not all(self._plan.is_proved(holding.file, holding.proof) for holding in proved):
+        if not survey.published or not all(self._plan.is_proved(holding.proof) for holding in proved):
             return None
         outcome = Outcome(manifest)
         for holding in proved:
@@ -167,7 +168,7 @@ class Engine:
         outcome = Outcome(manifest)
         unproved = survey.having(State.UNPROVED)
         for holding in survey.having(State.PROVED):
-            if self._plan.is_proved(holding.file, holding.proof):
+            if self._plan.is_proved(holding.proof):
                 self._keep(holding, outcome)
             else:  # by an earlier run, of which nobody knows what it asked for
                 unproved.append(holding)

@@ -29,14 +29,14 @@ class Plan:
     """Keep what failed its verification under `.downloading/` until the artifact is complete."""
 
     def demand_proof(self, file: RemoteFile, proof: str) -> None:
-        """Raise IntegrityError if a digest is required and none proves the file. An empty one is proved by its size."""
-        if self.require_digest and file.size and proof in UNPROVED:
+        """Raise IntegrityError if a digest is required and none proves the file. Nothing, too, has a known digest."""
+        if self.require_digest and proof in UNPROVED:
             hint = "the source publishes none that can be checked; without --require-digest the size would do"
             raise IntegrityError(f"{file.path} is not proved by a digest ({proof})", hint=hint)
 
-    def is_proved(self, file: RemoteFile, proof: str) -> bool:
+    def is_proved(self, proof: str) -> bool:
         """Tell whether a proof that is on record is all that `demand_proof` could ask for."""
-        return not (self.require_digest and file.size and proof in UNPROVED | {UNKNOWN})
+        return not (self.require_digest and proof in UNPROVED | {UNKNOWN})
 
 
 @dataclass(slots=True)

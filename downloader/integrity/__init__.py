@@ -10,7 +10,7 @@ file that has nothing else is proved by nothing.
 """
 
 from downloader.integrity.content import ContentCheck, instead
-from downloader.integrity.hashing import OF_PARTS, Digests, Hasher, computable, hash_file
+from downloader.integrity.hashing import OF_PARTS, Digests, Hasher, computable, hash_file, of_nothing
 from downloader.integrity.judgement import (
     SIZE_ONLY,
     STRENGTH,
@@ -42,6 +42,7 @@ __all__ = [
     "instead",
     "judge",
     "may_combine",
+    "of_nothing",
     "proofs_text",
     "proves_itself",
 ]

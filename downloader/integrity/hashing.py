@@ -136,6 +136,13 @@ class Hasher:
         return {algorithm: running.hexdigest() for algorithm, running in self._running.items()}
 
 
+def of_nothing(digests: Iterable[Digest]) -> bool:
+    """Tell whether one of these digests is that of an empty file."""
+    digests = tuple(digests)
+    computed = Hasher(0, digests).results()
+    return any(computed.get(digest.algorithm) == digest.value for digest in digests)
+
+
 def hash_file(
     readinto: Callable[[int, memoryview], int],
     size: int,

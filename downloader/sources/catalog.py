@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from downloader.config import Settings
+    from downloader.selection import Selection
     from downloader.sources import Source
     from downloader.wire import Web
 
@@ -28,25 +29,27 @@ class Scheme:
     default: tuple[Protocol, ...]
     """The protocols in force when the environment names none that fits."""
     fitting: frozenset[Protocol]
-    make: Callable[[str, Settings, Web], Source]
+    make: Callable[[str, Settings, Web, Selection], Source]
     lists: bool = True
     """It lists what it holds: a web server may answer for any address with anything."""
 
 
-def _hub(uri: str, settings: Settings, web: Web) -> Source:
+def _hub(uri: str, settings: Settings, web: Web, selection: Selection) -> Source:
     from downloader.sources.huggingface import HubSource
 
     hub = settings.hub
-    return HubSource(uri, web, endpoint=hub.endpoint.url, token=hub.token, login=hub.endpoint.authorization)
+    login = hub.endpoint.authorization
+    return HubSource(uri, web, endpoint=hub.endpoint.url, token=hub.token, login=login, selection=selection)
 
 
-def _s3(uri: str, settings: Settings, web: Web) -> Source:
+def _s3(uri: str, settings: Settings, web: Web, selection: Selection) -> Source:
     from downloader.sources.s3 import S3Source
 
-    return S3Source(uri, settings.s3, web, [settings.web.ca_bundle] if settings.web.ca_bundle else [])
+    bundles = [settings.web.ca_bundle] if settings.web.ca_bundle else []
+    return S3Source(uri, settings.s3, web, bundles, selection, skip_unsafe=settings.skips_unsafe_names)
 
 
-def _http(uri: str, settings: Settings, web: Web) -> Source:
+def _http(uri: str, settings: Settings, web: Web, selection: Selection) -> Source:
     from downloader.integrity import ContentCheck
     from downloader.sources.http import HttpAddress, HttpSource
 
@@ -55,7 +58,8 @@ def _http(uri: str, settings: Settings, web: Web) -> Source:
     headers |= settings.kserve.headers_for(host)
     if settings.web.token:
         headers.setdefault("authorization", f"Bearer {settings.web.token}")
-    return HttpSource(uri, web, headers, settings.web.netrc, ContentCheck(settings.job.accept_any))
+    content = ContentCheck(settings.job.accept_any)
+    return HttpSource(uri, web, headers, settings.web.netrc, content, selection=selection)
 
 
 _WEB = Scheme((Protocol.RANGES, Protocol.HTTP), frozenset({Protocol.RANGES, Protocol.HTTP}), _http, lists=False)

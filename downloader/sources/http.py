@@ -26,6 +26,7 @@ from downloader.errors import (
 from downloader.integrity import proves_itself
 from downloader.integrity.content import HEAD, ContentCheck, is_suspicious
 from downloader.integrity.content import HINT as ACCEPT_ANY
+from downloader.selection import Selection, nothing_left
 from downloader.sources.answers import meaning
 from downloader.sources.digest_fields import LENGTHS, published
 from downloader.sources.names import check_names
@@ -118,10 +119,14 @@ class HttpSource:
         headers: Mapping[str, str],
         netrc_file: Path | None = None,
         content: ContentCheck | None = None,
+        *,
+        selection: Selection | None = None,
     ) -> None:
+        """Of a folder, leave out what `selection` does not keep: it is neither judged nor asked for."""
         self._uri = shown_url(uri)
         self._address = HttpAddress.parse(uri)
         self._web = web
+        self._selection = selection or Selection()
         self._headers = _credentials(self._address, headers, netrc_file)
         self._probe = WebProbe(web, self._headers)
         self._content = content or ContentCheck()
@@ -187,21 +192,25 @@ class HttpSource:
 
     def _folder(self) -> Manifest:
         (name, content), self._listed = self._listed or self._checksums(), None
-        digests = {
+        listed = {
             path: digest
             for path, digest in parse(content, f"{self._uri}{name}").files.items()
             if path not in (name, MARKER)
         }
+        digests = {path: digest for path, digest in listed.items() if self._selection.wants(path)}
+        if listed and not digests:
+            raise nothing_left(len(listed), self._uri)
         check_names(digests, self._uri)
-        unknown = [listed for listed in digests.items() if listed not in self._probed]
+        unknown = [item for item in digests.items() if item not in self._probed]
         with ThreadPoolExecutor(HEAD_WORKERS, thread_name_prefix="head") as pool:
             list(pool.map(self._probe_all, (unknown[n : n + PORTION] for n in range(0, len(unknown), PORTION))))
-        files = [self._probed[listed] for listed in digests.items()]
+        files = [self._probed[item] for item in digests.items()]
         files.sort(key=lambda file: file.path)
         if not files:
             raise SourceNotFound(f"{self._uri}{name} lists no files")
         version = version_of(self._uri, [name, content])
-        return Manifest(self._uri, tuple(files), version=version, checksums=content if name == MARKER else None)
+        whole = name == MARKER and len(digests) == len(listed)
+        return Manifest(self._uri, tuple(files), version=version, checksums=content if whole else None)
 
     def _checksums(self) -> tuple[str, bytes]:
         if self._address.digest is not None:

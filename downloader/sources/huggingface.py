@@ -26,6 +26,7 @@ from downloader.errors import (
     UsageError,
 )
 from downloader.integrity import proves_itself
+from downloader.selection import Selection
 from downloader.sources import XetAccess
 from downloader.sources.hub_answers import HubAnswers, error_code
 from downloader.sources.names import CONTROL, NOT_NAMES, Names
@@ -109,9 +110,15 @@ def _is_hostile(path: str | None) -> bool:
 class HubSource:
     """A repository at one commit."""
 
-    def __init__(self, uri: str, web: Web, *, endpoint: str, token: str, login: str = "") -> None:
-        """Ask `endpoint` with the `token`, or with a `login`, which is the value of an Authorization header."""
+    def __init__(
+        self, uri: str, web: Web, *, endpoint: str, token: str, login: str = "", selection: Selection | None = None
+    ) -> None:
+        """Ask `endpoint` with the `token`, or with a `login`, which is the value of an Authorization header.
+
+        The names of files that `selection` does not keep are not judged.
+        """
         self._uri = uri
+        self._selection = selection or Selection()
         self._address = HubAddress.parse(uri)
         self._web = web
         self._endpoint = endpoint.rstrip("/")
@@ -145,7 +152,8 @@ class HubSource:
             if not isinstance(entry.path, str):
                 raise ProtocolFailed(f"the listing of {self._uri} has a file without a name")
             if self._wants(entry.path):
-                names.add(entry.path)
+                if self._selection.wants(entry.path):
+                    names.add(entry.path)
                 files.append(self._file(entry))
         self._answers.listed = True
         self._listed, self._named_again = commit, commit in self._gone

@@ -16,7 +16,8 @@ MAX_PATH_BYTES = 3072
 MAX_FOLDERS = 128
 """Folders on the way to a file: no model has ten, and each costs a step at each operation, ours and everybody's."""
 MAX_SHOWN = 80
-NOT_NAMES = frozenset({"", ".", ".."})
+STEPS = frozenset({".", ".."})
+NOT_NAMES = STEPS | {""}
 CONTROL = re.compile(r"[\0-\x1f\x7f]")
 SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -58,6 +59,11 @@ def check_names(paths: Iterable[str], uri: str) -> None:
     for path in paths:
         names.add(path)
     names.finish()
+
+
+def is_step(path: str) -> bool:
+    """Tell whether parts of a path are steps in a folder tree and no names: such a file could end up anywhere."""
+    return not STEPS.isdisjoint(path.split("/"))
 
 
 def refused(path: str, problem: str, uri: str) -> ConfigurationError:

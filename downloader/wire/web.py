@@ -60,6 +60,8 @@ class Reply:
     body: bytes
     complete: bool = True
     """The end of the body is certain; False where the connection just ended, so that it may have been cut."""
+    cut: bool = False
+    """The body is longer: only its beginning was read."""
 
 
 class Web:
@@ -117,19 +119,21 @@ class Web:
         headers: Mapping[str, str] | None = None,
         public_headers: Mapping[str, str] | None = None,
         limit: int = MAX_REPLY,
+        cut: bool = False,
         follow: bool = True,
         ready: Request | None = None,
     ) -> Reply:
         """Return a small answer, whatever its status below 500; with `limit=0` only its head is read.
 
         `headers` go to the URL's own origin only, `public_headers` to wherever it redirects, unless `follow=False`.
-        Raises SourceUnavailable, Throttled, UntrustedServer, ConfigurationError; ProtocolFailed beyond `limit` bytes.
+        Raises SourceUnavailable, Throttled, UntrustedServer, ConfigurationError; ProtocolFailed beyond `limit` bytes
+        unless the body may be `cut` there.
         """
         try:
             public = {**UNPACKED, **(public_headers or {})}
             answer, _ = self._follow(method, url, headers or {}, public, follow=follow, ready=ready)
             try:
-                body = read_whole(answer, limit, self._meter) if limit else b""
+                body = read_whole(answer, limit + cut, self._meter, cut=cut) if limit else b""
             finally:
                 answer.let_go(MAX_REFUSAL_BODY)
             self._meter.answered()
@@ -139,7 +143,8 @@ class Web:
             trouble = refuse(answer.status, url, answer.headers, body)
             if isinstance(trouble, SourceUnavailable):
                 raise trouble
-        return Reply(answer.status, answer.address.url, answer.headers, body, complete=not limit or answer.complete)
+        complete = not limit or answer.complete
+        return Reply(answer.status, answer.address.url, answer.headers, body[:limit], complete, cut=len(body) > limit)
 
     def open(self, request: RangeRequest) -> SpanBody:
         """Start reading a span. Raises Refusal for statuses that only the source can interpret."""

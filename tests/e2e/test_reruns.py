@@ -82,7 +82,7 @@ def in_a_bucket(s3: S3Server, relay: Relay) -> Place:
 
     change(FILES)
     extra = {**s3.environment(), "AWS_ENDPOINT_URL": relay.endpoint}
-    return Place(f"s3://{bucket}/m", extra, change, routes(relay.log), ["listing"])
+    return Place(f"s3://{bucket}/m", extra, change, routes(relay.log), ["object", "listing"])
 
 
 def on_a_web_server(web: WebServer, folder: Path) -> Place:

@@ -44,6 +44,19 @@ class Bucket:
     presigned: bool = True
     """Whether addresses that carry their signature are taken."""
     knows_newer_listing: bool = True
+    ignores_list_type: bool = False
+    """Answers `list-type=2` in the form of S3's first version, as old gateways do."""
+    page_size: int = PAGE
+    names_next: bool = True
+    """A truncated page names the place where the next one begins."""
+    truncated: Mapping[bool, str] = field(default_factory=lambda: {True: "true", False: "false"})
+    """How `IsTruncated` is written; empty: the element is missing."""
+    knows_marker: bool = True
+    knows_start_after: bool = True
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    """What listings say instead of the right size."""
+    listed_twice: Mapping[str, str] = field(default_factory=dict)
+    """Keys that each page which has them names twice, and the ETag that it has the second time."""
     faults: Faults = field(default_factory=Faults)
     log: Log = field(default_factory=Log)
 
@@ -112,23 +125,32 @@ class Bucket:
         newer = query.get("list-type") == "2"
         if newer and not self.knows_newer_listing:
             return _refuse(501, "NotImplemented")
+        newer = newer and not self.ignores_list_type
         prefix = query.get("prefix", "")
-        after = query.get("continuation-token" if newer else "marker", "")
-        start = max(bisect_left(self._keys, prefix), bisect_right(self._keys, after))
-        page = list(takewhile(lambda key: key.startswith(prefix), self._keys[start : start + PAGE + 1]))
-        more = len(page) > PAGE
-        page = page[:PAGE]
-        token = f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>" if more and newer else ""
+        start = max(bisect_left(self._keys, prefix), bisect_right(self._keys, self._after(query, newer=newer)))
+        page = list(takewhile(lambda key: key.startswith(prefix), self._keys[start : start + self.page_size + 1]))
+        more = len(page) > self.page_size
+        page = page[: self.page_size]
+        name = "NextContinuationToken" if newer else "NextMarker"
+        following = f"<{name}>{escape(page[-1])}</{name}>" if more and self.names_next else ""
+        end = f"<IsTruncated>{self.truncated[more]}</IsTruncated>" if self.truncated[more] else ""
         contents = "".join(self._entry(key) for key in page)
-        body = f"<ListBucketResult><IsTruncated>{str(more).lower()}</IsTruncated>{token}{contents}</ListBucketResult>"
-        return Reply("listing", 200, {}, body.encode())
+        contents += "".join(self._entry(key, self.listed_twice[key]) for key in page if key in self.listed_twice)
+        return Reply("listing", 200, {}, f"<ListBucketResult>{end}{following}{contents}</ListBucketResult>".encode())
 
-    def _entry(self, key: str) -> str:
+    def _after(self, query: Mapping[str, str], *, newer: bool) -> str:
+        """Return the key behind which a page begins."""
+        if not newer:
+            return query.get("marker", "") if self.knows_marker else ""
+        return query.get("continuation-token") or (query.get("start-after", "") if self.knows_start_after else "")
+
+    def _entry(self, key: str, tag: str | None = None) -> str:
         found = self._objects[key]
         storage_class = found.headers.get("x-amz-storage-class", "STANDARD")
+        tag = escape(tag or found.headers["ETag"])
         return (
-            f"<Contents><Key>{escape(key)}</Key><Size>{len(found.content)}</Size>"
-            f"<ETag>{escape(found.headers['ETag'])}</ETag><StorageClass>{storage_class}</StorageClass></Contents>"
+            f"<Contents><Key>{escape(key)}</Key><Size>{self.sizes.get(key, len(found.content))}</Size>"
+            f"<ETag>{tag}</ETag><StorageClass>{storage_class}</StorageClass></Contents>"
         )
 
 

@@ -210,6 +210,16 @@ class Misdeclare(Fault):
 
 
 @dataclass(frozen=True, slots=True)
+class Length(Fault):
+    """Content-Length says something else, or nothing, while the rest of the reply stays as it is."""
+
+    length: int | None
+
+    def prepare(self, exchange: Exchange) -> None:
+        exchange.declared = self.length
+
+
+@dataclass(frozen=True, slots=True)
 class BodyFault(Fault):
     """A fault that strikes after so many bytes of the body."""
 

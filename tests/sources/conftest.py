@@ -20,6 +20,7 @@ from tests.waiting import AT_LAST
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from downloader.selection import Selection
     from tests.servers.s3 import S3Server
 
 
@@ -61,15 +62,17 @@ def s3_source(
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     webs: list[Web] = []
 
-    def make(uri: str, environ: Mapping[str, str]) -> S3Source:
+    def make(
+        uri: str, environ: Mapping[str, str], selection: Selection | None = None, *, skip_unsafe: bool = False
+    ) -> S3Source:
         problems: list[str] = []
         settings = S3Settings.from_environment(environ, problems)
         assert problems == []
         if settings.verify and not settings.trusted and "HTTP_PROXY" not in environ:
-            return S3Source(uri, settings, plain_web)
+            return S3Source(uri, settings, plain_web, (), selection, skip_unsafe=skip_unsafe)
         tls = Trust(settings.trusted, verify=settings.verify)
         webs.append(Web(tls, Proxies(read(ProxySettings, environ, problems)), user_agent="tests", timeouts=TIMEOUTS))
-        return S3Source(uri, settings, webs[-1])
+        return S3Source(uri, settings, webs[-1], (), selection, skip_unsafe=skip_unsafe)
 
     yield make
     for web in webs:

@@ -171,7 +171,7 @@ def test_keys_that_lose_their_rights_midway_are_named(strict_s3: S3Server, s3_so
         read(s3_source(f"s3://{bucket}/m", strict_s3.environment(strict_s3.stranger)), file)
 
 
-@pytest.mark.parametrize("how", [{"AIM_S3_ANONYMOUS": "true"}, {"AWS_ACCESS_KEY_ID": ""}, {}])
+@pytest.mark.parametrize("how", [{"AIM_S3_ANONYMOUS": "true"}, {"AWS_ACCESS_KEY_ID": ""}])
 def test_a_public_bucket_is_read_unsigned(ceph: S3Server, s3_source: Maker, how: dict[str, str]) -> None:
     bucket = put(ceph, "m/a")
     ceph.make_public(bucket)
@@ -183,8 +183,8 @@ def test_a_public_bucket_is_read_unsigned(ceph: S3Server, s3_source: Maker, how:
     [
         ({"AIM_S3_ANONYMOUS": "true"}, "unsigned requests were asked for"),
         ({"AWS_ACCESS_KEY_ID": ""}, "AWS_ACCESS_KEY_ID is set to nothing"),
-        ({}, "NoCredentialProviders"),
-        ({"AIM_S3_AUTH_MODE": "chain"}, "NoCredentialProviders"),
+        ({}, "Unable to locate credentials"),
+        ({"AIM_S3_AUTH_MODE": "chain"}, "Unable to locate credentials"),
     ],
 )
 def test_a_private_bucket_says_why_nobody_was_asked_for_credentials(

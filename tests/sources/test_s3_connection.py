@@ -113,13 +113,27 @@ def test_a_profile_that_does_not_exist_is_a_configuration_error(clean: Path, s3_
         s3_source("s3://bucket/m", {"AWS_PROFILE": "nobody"}).manifest()
 
 
-def test_without_any_credentials_requests_are_unsigned_unless_a_role_was_asked_for(
-    clean: Path, plain_web: Web, s3_source: Maker
+@pytest.mark.parametrize("environ", [{}, {"AIM_S3_AUTH_MODE": "chain"}, {"AIM_S3_ANONYMOUS": "false"}])
+def test_absent_credentials_never_make_requests_anonymous(
+    clean: Path, s3_source: Maker, environ: dict[str, str]
 ) -> None:
     del clean
-    assert "Authorization" not in connection(plain_web, {}).sign("bucket", "a").headers
-    with pytest.raises(AccessDenied, match="NoCredentialProviders"):
-        s3_source("s3://bucket/m", {"AIM_S3_AUTH_MODE": "chain"}).manifest()
+    with Server(lambda _: Reply("store", 200)) as store, pytest.raises(AccessDenied) as caught:
+        s3_source("s3://bucket/m", {"AWS_ENDPOINT_URL": store.origin, **environ}).manifest()
+    assert "Unable to locate credentials" in caught.value.message
+    for place in ("AWS_ACCESS_KEY_ID", "profile", "web identity", "container", "instance role"):
+        assert place in caught.value.message
+    assert "AIM_S3_ANONYMOUS=true" in caught.value.hint
+    assert not store.log.records()
+
+
+def test_a_file_of_keys_that_is_of_no_use_is_named_where_credentials_are_missing(clean: Path, s3_source: Maker) -> None:
+    (clean / "secret").write_text("\n")
+    environ = {"AWS_ACCESS_KEY_ID_FILE": f"{clean}/none", "AWS_SECRET_ACCESS_KEY_FILE": f"{clean}/secret"}
+    with pytest.raises(AccessDenied) as caught:
+        s3_source("s3://bucket/m", environ).manifest()
+    assert f"AWS_ACCESS_KEY_ID_FILE: {clean}/none cannot be read (No such file or directory)" in caught.value.message
+    assert f"AWS_SECRET_ACCESS_KEY_FILE: {clean}/secret is empty" in caught.value.message
 
 
 def test_a_web_identity_is_exchanged_at_the_token_service_and_never_at_the_store(
@@ -187,7 +201,9 @@ def test_a_wrong_region_is_put_right_and_remembered(s3_source: Maker) -> None:
 def test_requests_go_through_the_proxy_that_the_environment_names(s3_source: Maker) -> None:
     def proxy(request: Request) -> Reply:
         assert request.target.startswith("http://store.invalid/bucket")
-        return Reply("listing", 200, {}, LISTING) if "list-type" in request.target else Reply("head", 200, {}, b"data")
+        if "list-type" in request.target:
+            return Reply("listing", 200, {}, LISTING)
+        return Reply("head", 200, {}, b"data") if request.path.endswith("/m/a") else Reply("head", 404)
 
     with Server(proxy) as server:
         environ = {"AWS_ENDPOINT_URL": "http://store.invalid", "HTTP_PROXY": server.origin, **KEYS}

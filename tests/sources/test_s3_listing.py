@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from downloader.artifact import Algorithm, Mismatch
+from downloader.selection import Selection
 from downloader.sources.s3.source import MOST_HEADS
 from tests.memory import MIB, run_measured
 from tests.servers.bucket import PAGE, Bucket
@@ -99,17 +100,30 @@ def test_a_restored_object_of_a_real_server_is_readable(s3: S3Server, s3_source:
     assert [file.path for file in s3_source(f"s3://{bucket}/m", s3.environment()).manifest().files] == ["cold"]
 
 
-@pytest.mark.parametrize(("uri", "warned"), [("m/model", True), ("m/model/", False), ("m/other", False), ("", False)])
-def test_an_object_with_the_folder_s_name_is_left_out_with_a_warning(
-    strict_s3: S3Server, s3_source: Maker, caplog: pytest.LogCaptureFixture, uri: str, *, warned: bool
+@pytest.mark.parametrize(
+    ("uri", "found", "warning"),
+    [
+        ("m/model", "model", "is an object and a folder: the object is downloaded"),
+        ("m/model/", "a", ""),
+        ("m/other", "b", ""),
+        ("m/marked", "c", "is an empty object and a folder with files: the folder is downloaded"),
+        ("m/empty", "empty", ""),
+        ("", "d", ""),
+    ],
+)
+def test_an_object_beats_a_folder_of_its_name_unless_it_is_only_a_marker(
+    strict_s3: S3Server, s3_source: Maker, caplog: pytest.LogCaptureFixture, *, uri: str, found: str, warning: str
 ) -> None:
     client = strict_s3.client()
     name = new_bucket(client)
-    for key in ("m/model", "m/model/a", "m/other/b") if uri else ("c",):
-        client.put_object(Bucket=name, Key=key, Body=b"x")
-    files = s3_source(f"s3://{name}/{uri}", strict_s3.environment()).manifest().files
-    assert [file.path for file in files] == [{"m/model": "a", "m/model/": "a", "m/other": "b"}.get(uri, "c")]
-    assert ("is a folder and an object" in caplog.text) is warned
+    keys = {"m/model": b"x", "m/model/a": b"x", "m/other/b": b"x", "m/marked": b"", "m/marked/c": b"x", "m/empty": b""}
+    for key, body in (keys if uri else {"d": b"x"}).items():
+        client.put_object(Bucket=name, Key=key, Body=body)
+    manifest = s3_source(f"s3://{name}/{uri}", strict_s3.environment(), Selection(("?",))).manifest()
+    assert [file.path for file in manifest.files] == [found]
+    assert manifest.single is (found in ("model", "empty"))
+    assert warning in caplog.text
+    assert ("downloaded" in caplog.text) is bool(warning)
 
 
 def test_a_hundred_thousand_objects_take_little_memory(bucket: Bucket) -> None:
@@ -119,14 +133,6 @@ def test_a_hundred_thousand_objects_take_little_memory(bucket: Bucket) -> None:
     assert result.status == 0, result.stderr
     assert '"sizeBytes": 2000000' in result.stdout
     assert 10 * MIB < peak < 200 * MIB
-
-
-def test_an_object_of_the_folder_s_name_that_cannot_be_described_is_no_trouble(
-    bucket: Bucket, s3_source: Maker
-) -> None:
-    bucket.put("m", b"x", {"Last-Modified": "garbage"})
-    bucket.put("m/a", b"x")
-    assert [file.path for file in s3_source("s3://bucket/m", bucket.environment).manifest().files] == ["a"]
 
 
 def test_a_list_of_checksums_that_may_not_be_read_is_named_as_that(
@@ -148,7 +154,7 @@ def test_a_version_costs_the_listing_and_the_manifest_that_follows_does_not_list
         bucket.put(f"m/{number:05}", b"x")
     source = s3_source("s3://bucket/m", bucket.environment)
     version = source.version()
-    assert [record.route for record in bucket.log.records()] == ["listing", "listing"]
+    assert [record.route for record in bucket.log.records()] == ["refusal", "listing", "listing"]
     bucket.put("m/more", b"x")
     manifest = source.manifest()
     assert (manifest.version, len(manifest.files)) == (version, PAGE + 1)

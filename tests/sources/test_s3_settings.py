@@ -34,7 +34,8 @@ def problem(**environ: str) -> str:
         ({"AWS_ENDPOINT_URL": "minio:9000"}, "https://minio:9000"),
         ({"AWS_ENDPOINT_URL": "minio:9000", "S3_NO_SSL": "true"}, "http://minio:9000"),
         ({"AWS_ENDPOINT_URL": "minio:9000", "S3_USE_HTTPS": "0"}, "http://minio:9000"),
-        ({"AWS_ENDPOINT_URL": "https://a", "AWS_ENDPOINT_URL_S3": "https://b"}, "https://b"),
+        ({"AWS_ENDPOINT_URL": "https://a", "AWS_ENDPOINT_URL_S3": "https://b"}, "https://a"),
+        ({"AWS_ENDPOINT_URL": "", "AWS_ENDPOINT_URL_S3": "https://b"}, "https://b"),
         ({"AWS_ENDPOINT_URL": "https://a", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"}, "https://a"),
         ({"S3_ENDPOINT": "ceph:80", "S3_USE_HTTPS": "1"}, "https://ceph:80"),
         ({"S3_ENDPOINT": "ceph:80", "S3_USE_HTTPS": "0"}, "http://ceph:80"),
@@ -109,7 +110,7 @@ def test_credentials_come_from(environ: dict[str, str], expected: Authentication
         ({"AIM_S3_AUTH_MODE": "static", "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": SECRET}, "needs both"),
         ({"AIM_S3_AUTH_MODE": "magic"}, "chain, static or anonymous"),
         ({"AIM_S3_ADDRESSING_STYLE": "diagonal"}, "path, virtual or auto"),
-        ({"AIM_S3_SIGNATURE_VERSION": "s3"}, "s3v4"),
+        ({"AIM_S3_SIGNATURE_VERSION": "s3v5"}, "s3v4 (version 4) or s3 (version 2)"),
         ({"AIM_S3_MAX_WORKERS": "65"}, "from 1 to 64"),
         ({"AIM_S3_MAX_CONCURRENCY": "0"}, "from 1 to 64"),
         ({"AIM_S3_MULTIPART_CHUNKSIZE_MB": "4"}, "from 5 to 5120"),
@@ -201,9 +202,4 @@ def test_a_typed_connection_with_a_role_is_understood() -> None:
         "eu-north-1",
         Authentication.CHAIN,
     )
-    assert (found.style, found.trusted, found.verify, found.may_fall_back) == (
-        AddressingStyle.VIRTUAL,
-        (),
-        True,
-        False,
-    )
+    assert (found.style, found.trusted, found.verify) == (AddressingStyle.VIRTUAL, (), True)

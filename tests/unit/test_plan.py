@@ -12,6 +12,7 @@ from downloader.config import Settings
 from downloader.engine.plan import in_force
 from downloader.errors import UsageError
 from downloader.meter import Meter
+from downloader.selection import Selection
 from downloader.sources.catalog import SCHEMES, canonical, scheme_of
 from downloader.sources.simulated import SimulatedSource
 from downloader.transports.catalog import TRANSPORTS, Workshop
@@ -76,7 +77,7 @@ def test_each_transport_can_be_made(protocol: Protocol, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", SCHEMES)
 def test_each_scheme_makes_a_source(name: str) -> None:
     web = Web(Trust(verify=False), Proxies(), user_agent="tests")
-    source = scheme_of(EXAMPLES[name]).make(EXAMPLES[name], Settings(), web)
+    source = scheme_of(EXAMPLES[name]).make(EXAMPLES[name], Settings(), web, Selection())
     assert callable(source.manifest)
     source.close()
     web.close()
@@ -121,7 +122,7 @@ def test_a_scheme_means_the_same_in_any_case_and_nothing_else_does(uri: str) -> 
 def test_a_scheme_with_nothing_behind_it_is_told_what_is_missing(scheme: str) -> None:
     uri, web = f"{scheme}://", Web(Trust(), Proxies(), user_agent="tests")
     with pytest.raises(UsageError, match=r"names? (no|a)") as caught:
-        scheme_of(uri).make(uri, Settings(), web)
+        scheme_of(uri).make(uri, Settings(), web, Selection())
     assert "write " in caught.value.hint
     web.close()
 

@@ -12,10 +12,12 @@ import io
 import logging
 import tempfile
 import threading
+import time
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
 
 from botocore import UNSIGNED
 from botocore.awsrequest import AWSResponse
@@ -26,21 +28,20 @@ from botocore.session import Session
 from downloader.artifact import shown_url
 from downloader.config.s3 import Authentication
 from downloader.errors import ConfigurationError, ProtocolFailed
-from downloader.sources.s3.contents import EVENTS, read_contents
-from downloader.sources.s3.errors import BARE, NO_CREDENTIALS, Answer, meaning
-from downloader.sources.s3.facts import Facts
+from downloader.sources.s3.contents import EVENTS, read_contents, read_truncation
+from downloader.sources.s3.errors import ANSWERED_BY, Answer, Asker, host_of, no_credentials
+from downloader.sources.s3.pages import Page
 from downloader.sources.s3.signing import SignedRequest, Signer
 from downloader.wire.tls import merged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from botocore.awsrequest import AWSPreparedRequest
+    from botocore.awsrequest import AWSPreparedRequest, AWSRequest
     from types_boto3_s3.client import S3Client
-    from types_boto3_s3.type_defs import ObjectTypeDef
 
     from downloader.config.s3 import S3Settings
-    from downloader.wire import Web
+    from downloader.wire import Reply, Web
 
 DEFAULT_REGION = "us-east-1"
 NOT_OURS = frozenset({"host", "user-agent"})
@@ -55,6 +56,9 @@ REDIRECTS = frozenset({301, 302, 307})
 REGION = "x-amz-bucket-region"
 GOOD_FOR = 3600
 """Seconds within which a presigned address has to be used; what is being read then comes to its end."""
+
+RENEWAL_HOLDS = 10.0
+"""Seconds after a renewal within which an expired token is the old one, of a request that was on its way."""
 
 log = logging.getLogger(__name__)
 
@@ -96,64 +100,50 @@ class Connection:
         self._signer = Signer(self._prepare, lambda: self._session.get_credentials() if self._session else None)
         self._described: set[str] = set()
         """Buckets of which the client has described an object: others can be asked for after its pattern."""
-        self.unsigned = ""
-        """Why requests are not signed; empty if they are."""
+        self.asker = Asker()
+        """On whose behalf requests are made; known once the client is."""
+        self._worked = True
+        """Something was answered since credentials were last renewed."""
+        self._renewed = -RENEWAL_HOLDS
+        """When that was."""
 
-    def pages(self, bucket: str, prefix: str) -> Iterator[list[ObjectTypeDef]]:
-        """List the objects whose keys begin with `prefix`, up to a thousand at a time."""
-        client = self._client()
-        options: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix, **self._payer()}
-        for page in client.get_paginator("list_objects_v2").paginate(**options):
-            yield page.get("Contents", [])
+    def page(self, bucket: str, prefix: str, place: Mapping[str, str], *, newer: bool) -> Page:
+        """List objects whose keys begin with `prefix`, up to a thousand, by the newer or the older form of listings.
 
-    def old_pages(self, bucket: str, prefix: str) -> Iterator[list[ObjectTypeDef]]:
-        """List as `pages` does, in the words of S3's first years."""
-        client = self._client()
-        options: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix, **self._payer()}
-        for page in client.get_paginator("list_objects").paginate(**options):
-            yield page.get("Contents", [])
-
-    def describe(self, bucket: str, key: str) -> Facts:
-        """Ask for an object's size, tag, version and checksums.
-
-        A HEAD is refused without a word of explanation, so the reason is asked for with a GET of the first byte; where
-        that is allowed, it tells as much.
+        `place` is the parameter that says where the page begins; empty for the first one.
         """
         client = self._client()
-        facts = self._facts_after_pattern(bucket, key) if bucket in self._described else None
-        if facts is not None:
-            return facts
-        try:
-            head = client.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED", **self._payer())
-        except ClientError as error:
-            if Answer.of(error).code not in BARE:
-                raise
-        else:
-            self._described.add(bucket)
-            return Facts.of(head["ResponseMetadata"]["HTTPHeaders"], aws=self._settings.is_aws)
+        options: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix, **place, **self._payer()}
+        found: Any = client.list_objects_v2(**options) if newer else client.list_objects(**options)
+        parameter, field = ("ContinuationToken", "NextContinuationToken") if newer else ("Marker", "NextMarker")
+        following = {parameter: found[field]} if found.get(field) else {}
+        return Page(found.get("Contents", []), found.get("IsTruncated"), following)
+
+    def head(self, bucket: str, key: str) -> Mapping[str, str]:
+        """Return the headers of a HEAD that asks for checksums, too. Raises ClientError if it is refused."""
+        client = self._client()
+        if bucket in self._described:
+            # As the client asked before, which takes longer than the answer.
+            request = self._signer.sign_head(bucket, key)
+            if request is not None:
+                reply = self._web.fetch(request.url, method="HEAD", headers=request.headers, limit=0, follow=False)
+                if reply.status == OK:
+                    return reply.headers
+        found = client.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED", **self._payer())
+        self._described.add(bucket)
+        headers: Mapping[str, str] = found["ResponseMetadata"]["HTTPHeaders"]
+        return headers
+
+    def first_byte(self, bucket: str, key: str) -> Reply:
+        """Return the answer to a GET of an object's first byte, whatever its status below 500."""
         request = self.sign(bucket, key)
-        reply = self._web.fetch(
-            request.url, headers=request.headers, public_headers={"range": "bytes=0-0"}, limit=MOST_TO_EXPLAIN
+        return self._web.fetch(
+            request.url,
+            headers=request.headers,
+            public_headers={"range": "bytes=0-0"},
+            limit=MOST_TO_EXPLAIN,
+            cut=True,
         )
-        if reply.status in (OK, PARTIAL):
-            return Facts.of(reply.headers, aws=self._settings.is_aws)
-        raise meaning(Answer.read(reply.status, reply.body), f"s3://{bucket}/{key}", unsigned=self.unsigned)
-
-    def _facts_after_pattern(self, bucket: str, key: str) -> Facts | None:
-        """Ask as the client did before, which takes longer than the answer; None for all but a plain answer."""
-        request = self._signer.sign_head(bucket, key)
-        if request is None:
-            return None
-        reply = self._web.fetch(request.url, method="HEAD", headers=request.headers, limit=0, follow=False)
-        return Facts.of(reply.headers, aws=self._settings.is_aws) if reply.status == OK else None
-
-    def exists(self, bucket: str, key: str) -> bool:
-        """Tell whether there is an object with this key that may be looked at."""
-        try:
-            self._client().head_object(Bucket=bucket, Key=key, **self._payer())
-        except ClientError:
-            return False
-        return True
 
     def part(self, bucket: str, key: str, number: int, version: str | None) -> Part | None:
         """Ask for one part of an object that was uploaded in parts; None where the server does not tell.
@@ -219,13 +209,13 @@ class Connection:
         # Nobody reads the times of a listing, and parsing them takes longer than all the rest of it.
         session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=str)
         region = self._configure(session)
-        who = self._authenticate(session)
+        asker = self.asker = self._authenticate(session)
         client: Any = session.create_client(
             "s3",
             region_name=region,
             endpoint_url=settings.url,
             config=Config(
-                signature_version=UNSIGNED if self.unsigned else settings.signature,
+                signature_version=UNSIGNED if asker.unsigned else settings.signature,
                 s3={"addressing_style": settings.style.value, "use_accelerate_endpoint": settings.accelerate},
                 use_dualstack_endpoint=settings.dualstack,
                 use_fips_endpoint=settings.fips,
@@ -236,11 +226,13 @@ class Connection:
             ),
         )
         client.meta.events.register("before-send.s3", self._send)
+        client.meta.events.register("before-sign.s3", _name_resource)
         for event in EVENTS:
             client.meta.events.register(event, read_contents)
+            client.meta.events.register(event, read_truncation)
         for warning in settings.warnings:
             log.warning("%s", warning)
-        log.info("S3 at %s, region %s, %s style, %s", client.meta.endpoint_url, region, settings.style, who)
+        log.info("S3 at %s, region %s, %s style, %s", client.meta.endpoint_url, region, settings.style, _told(asker))
         return cast("S3Client", client)
 
     def _configure(self, session: Session) -> str:
@@ -255,24 +247,44 @@ class Connection:
         session.set_config_variable("region", region)
         return region
 
-    def _authenticate(self, session: Session) -> str:
-        """Give the session its credentials; return where they are from."""
+    def _authenticate(self, session: Session) -> Asker:
+        """Give the session its credentials. Raises AccessDenied if there are none, unless unsigned was asked for."""
         settings = self._settings
         if settings.authentication is Authentication.ANONYMOUS:
-            self.unsigned = "unsigned requests were asked for"
             if settings.keys_are_empty and settings.requested_authentication is None:
-                self.unsigned = "AWS_ACCESS_KEY_ID is set to nothing, which asks for unsigned requests"
-        elif settings.has_keys:
+                return Asker("AWS_ACCESS_KEY_ID is set to nothing, which asks for unsigned requests")
+            return Asker("unsigned requests were asked for")
+        if settings.has_keys:
             session.set_credentials(settings.access_key_id, settings.secret_access_key, settings.session_token or None)
-            return "with the keys of the environment"
-        else:
-            session.set_config_variable("ca_bundle", self._trust_file())
-            credentials = session.get_credentials()
-            if credentials is not None:
-                return f"with credentials from {credentials.method}"
-            if settings.may_fall_back:
-                self.unsigned = NO_CREDENTIALS
-        return f"unsigned ({self.unsigned})" if self.unsigned else "with no credentials"
+            return Asker()
+        session.set_config_variable("ca_bundle", self._trust_file())
+        credentials = session.get_credentials()
+        if credentials is None:
+            raise no_credentials(settings.unusable_keys)
+        return Asker(provider=credentials.method)
+
+    def renew(self) -> bool:
+        """Ask the provider of credentials again, since the server calls them expired; False if it has no others."""
+        with self._lock:
+            if self.asker.unsigned or self._session is None or self._settings.has_keys:
+                return False
+            if time.monotonic() - self._renewed < RENEWAL_HOLDS:
+                return True  # what is refused was signed before
+            if not self._worked:
+                return False
+            old = self._session.get_credentials()
+            self._made = self._make()
+            new = self._session.get_credentials()
+            if old is None or new is None or old.get_frozen_credentials() == new.get_frozen_credentials():
+                return False
+            self._renewed, self._worked = time.monotonic(), False
+            self.forget()
+            log.info("the session token has expired; %s gave a new one", self.asker.provider)
+            return True
+
+    def succeed(self) -> None:
+        """Remember that the credentials are good."""
+        self._worked = True
 
     def _trust_file(self) -> str:
         """Return a file with all whom we trust, for providers of credentials, which talk for themselves."""
@@ -302,5 +314,23 @@ class Connection:
             raise ProtocolFailed(f"{where} redirects without telling the bucket's region", hint="check the endpoint")
         if reply.status == OK and ".ListObjects" in event_name and LISTING not in reply.body[:MOST_TO_EXPLAIN]:
             raise ProtocolFailed(f"{shown_url(reply.url)}: the server's answer is not S3", hint="check the endpoint")
-        received: Any = dict(reply.headers)
+        received: Any = {**reply.headers, ANSWERED_BY: host_of(reply.url)}
         return AWSResponse(request.url, reply.status, received, _Content(reply.body))
+
+
+def _told(asker: Asker) -> str:
+    """Say whose credentials are used."""
+    if asker.unsigned:
+        return f"unsigned ({asker.unsigned})"
+    return f"with credentials from {asker.provider}" if asker.provider else "with the keys of the environment"
+
+
+def _name_resource(request: AWSRequest, **_: object) -> None:
+    """Let signatures of version 2 name a bucket as the address does.
+
+    What they sign is the path of the request. botocore leaves the slash away behind a bucket in the address, but signs
+    it, and servers that go by the address (Ceph's) refuse that.
+    """
+    path = urlsplit(str(request.url)).path
+    if request.auth_path == f"{path}/":
+        request.auth_path = path

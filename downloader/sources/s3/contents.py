@@ -7,6 +7,7 @@ as plain as every known server writes it, nothing is handed over and botocore re
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
@@ -19,6 +20,9 @@ OPENING, CLOSING = b"<Contents>", b"</Contents>"
 DECLARATION = b"<!"
 """Begins a comment, a DTD and raw text, of which no plain page has any."""
 FACTS = frozenset({"Key", "Size", "ETag", "StorageClass"})
+TRUNCATED = re.compile(rb"<IsTruncated>([^<]{0,40})</IsTruncated>")
+PLAIN = ([b"true"], [b"false"])
+SAYS = {b"true": True, b"1": True, b"false": False, b"0": False}
 
 
 def read_contents(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object) -> None:
@@ -37,6 +41,14 @@ def read_contents(response_dict: dict[str, Any], customized_response_dict: dict[
         return
     customized_response_dict["Contents"] = objects
     response_dict["body"] = body[:start] + body[stop:]
+
+
+def read_truncation(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object) -> None:
+    """Hand over whether more follows, where botocore would misread it: to it all but `true` means that this is all."""
+    body = response_dict["body"]
+    said = TRUNCATED.findall(body) if response_dict["status_code"] == OK and isinstance(body, bytes) else []
+    if said and said not in PLAIN:
+        customized_response_dict["IsTruncated"] = SAYS.get(said[0].strip().lower()) if len(said) == 1 else None
 
 
 def _objects(contents: ET.Element) -> Iterator[dict[str, str | int]]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import re
 from dataclasses import dataclass
+from html import unescape
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from botocore import exceptions
 from botocore.parsers import ResponseParserError
@@ -22,6 +24,7 @@ from downloader.errors import (
     Throttled,
     UntrustedServer,
 )
+from downloader.words import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,7 +32,16 @@ if TYPE_CHECKING:
     from downloader.wire import Refusal
 
 CODE = re.compile(rb"<Code>([A-Za-z0-9._-]{1,80})</Code>")
-NO_CREDENTIALS = "NoCredentialProviders: no AWS credentials in environment, profile, web identity or instance role"
+MESSAGE = re.compile(rb"<Message>([^<]{1,1000})</Message>")
+LONGEST_SENTENCE = 200
+"""Characters of a server's own words that are passed on."""
+ANSWERED_BY = "x-answered-by"
+"""A header that our client adds to each answer before botocore reads it: errors have to name the host."""
+NO_CREDENTIALS = (
+    "Unable to locate credentials: there are none in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and none from a"
+    " profile in AWS's files, a web identity, a container's agent or an instance role"
+)
+WITHOUT_CREDENTIALS = "set the two keys or a role; a public bucket needs AIM_S3_ANONYMOUS=true"
 PERMISSIONS = (
     "the credentials need s3:ListBucket and s3:GetObject; without the first S3 denies what does not exist, too"
 )
@@ -42,14 +54,13 @@ DENIED = {
     "AccessDenied": ("the credentials do not allow it", PERMISSIONS),
     "AllAccessDisabled": ("the bucket's owner has disabled all access", "ask the bucket's owner"),
     "AccountProblem": ("the account has a problem", "ask the account's owner"),
-    "ExpiredToken": ("the temporary credentials have expired", "renew AWS_SESSION_TOKEN and its keys"),
-    "TokenRefreshRequired": ("the temporary credentials have expired", "renew AWS_SESSION_TOKEN and its keys"),
     "InvalidToken": ("the session token is not valid", "check AWS_SESSION_TOKEN; it belongs to its two keys"),
     "RequestTimeTooSkewed": ("this node's clock differs from the server's", "set the node's clock"),
     "RequestExpired": ("this node's clock differs from the server's", "set the node's clock"),
     "InvalidSecurity": ("the credentials are not valid", KEYS),
     "NotSignedUp": ("the account has no S3", "ask the account's owner"),
 }
+EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
 MISSING = {
     "NoSuchBucket": "there is no such bucket",
     "NoSuchKey": "there is no such object",
@@ -81,13 +92,11 @@ MISDIRECTED = {
 }
 ARCHIVED = "InvalidObjectState"
 UNSUPPORTED = frozenset({"NotImplemented", "MethodNotAllowed", "UnsupportedOperation", "501", "405"})
-BARE = frozenset({"301", "400", "403", "404"})
-"""What botocore calls the code of a HEAD's refusal, which has no body to tell more."""
 UNAUTHORIZED, FORBIDDEN, LOST, CHANGED, BUSY, BROKEN = 401, 403, 404, 412, 429, 500
 
 
 LIBRARY: tuple[tuple[tuple[type[Exception], ...], type[DownloadError], str, str], ...] = (
-    ((exceptions.NoCredentialsError,), AccessDenied, NO_CREDENTIALS, KEYS),
+    ((exceptions.NoCredentialsError,), AccessDenied, NO_CREDENTIALS, WITHOUT_CREDENTIALS),
     ((exceptions.PartialCredentialsError,), ConfigurationError, "the S3 credentials are incomplete: {why}", KEYS),
     ((exceptions.SSLError,), UntrustedServer, "AWS's token service is not trusted: {why}", "set AWS_CA_BUNDLE"),
     (
@@ -132,33 +141,71 @@ LIBRARY: tuple[tuple[tuple[type[Exception], ...], type[DownloadError], str, str]
 """The first that fits counts."""
 
 
+class CredentialsExpired(AccessDenied):
+    """Temporary credentials have expired; their provider may have others by now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks the server: what a refusal can be blamed on."""
+
+    unsigned: str = ""
+    """Why requests are not signed; empty if they are."""
+    provider: str = ""
+    """Where the credentials come from, if not from the two variables."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A refusal by an S3 server."""
 
     status: int
     code: str
+    host: str = ""
+    sentence: str = ""
+    """The server's own words, in one line."""
 
     @classmethod
     def of(cls, error: exceptions.ClientError) -> Answer:
         """Read botocore's error."""
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return cls(status, str(error.response.get("Error", {}).get("Code") or status))
+        told = error.response.get("ResponseMetadata", {})
+        status = told.get("HTTPStatusCode", 0)
+        found = error.response.get("Error", {})
+        host = told.get("HTTPHeaders", {}).get(ANSWERED_BY, "")
+        return cls(status, str(found.get("Code") or status), host, _sentence(str(found.get("Message") or "")))
 
     @classmethod
-    def read(cls, status: int, body: bytes) -> Answer:
-        """Read an answer of the wire."""
-        code = CODE.search(body)
-        return cls(status, code.group(1).decode() if code else str(status))
+    def read(cls, status: int, body: bytes, url: str) -> Answer:
+        """Read an answer of the wire; `url` is where it came from."""
+        code, message = CODE.search(body), MESSAGE.search(body)
+        sentence = unescape(message.group(1).decode(errors="replace")) if message else ""
+        return cls(status, code.group(1).decode() if code else str(status), host_of(url), _sentence(sentence))
+
+    @property
+    def told(self) -> str:
+        """What was said, and by whom."""
+        code = "" if self.code == str(self.status) else f" {self.code}"
+        return f"S3 {self.status}{code}" + (f" from {self.host}" if self.host else "")
+
+    @property
+    def in_its_words(self) -> str:
+        """The server's own sentence, to follow ours; empty where it says nothing that the code does not say."""
+        bare = "".join(filter(str.isalnum, self.sentence)).lower()
+        return f'; it says "{self.sentence}"' if bare and bare != self.code.lower() else ""
 
 
-def meaning(answer: Answer, what: str, *, unsigned: str = "") -> DownloadError:
-    """Return the error that a refusal stands for; `what` names the bucket or the object.
+def host_of(url: str) -> str:
+    """Return the host of a URL, with its port if it has one."""
+    return urlsplit(url).netloc.rpartition("@")[2]
 
-    `unsigned` says why requests go unsigned, if they do: then a denial is for want of credentials.
-    """
-    status, code = answer.status, answer.code
-    told = f"S3 {status} {code}" if code != str(status) else f"S3 {status}"
+
+def _sentence(text: str) -> str:
+    return one_line(text, LONGEST_SENTENCE)
+
+
+def meaning(answer: Answer, what: str, asker: Asker) -> DownloadError:
+    """Return the error that a refusal stands for; `what` names the bucket or the object."""
+    status, code, told = answer.status, answer.code, answer.told
     rules: tuple[tuple[bool, Callable[[], DownloadError]], ...] = (
         (
             code in MISSING or (status == LOST and code not in DENIED),
@@ -169,33 +216,53 @@ def meaning(answer: Answer, what: str, *, unsigned: str = "") -> DownloadError:
         (code == ARCHIVED, lambda: archived(what)),
         (
             code in THROTTLED or status == BUSY,
-            lambda: Throttled(f"the S3 server asks for a pause ({code}): {what}"),
+            lambda: Throttled(f"the S3 server asks for a pause ({told}): {what}"),
         ),
         (
             code in PASSING or (status >= BROKEN and code not in UNSUPPORTED),
-            lambda: SourceUnavailable(f"the S3 server fails ({status} {code}): {what}"),
+            lambda: SourceUnavailable(f"the S3 server fails ({told}): {what}{answer.in_its_words}"),
         ),
         (
             status == CHANGED,
             lambda: SourceChanged(f"{what} changed while it was being read", hint="start again for its new version"),
         ),
-        (code in MISDIRECTED, lambda: _misdirected(f"{status} {code}", code, what)),
-        (code in DENIED or status in (UNAUTHORIZED, FORBIDDEN), lambda: _denial(told, code, what, unsigned)),
-        (True, lambda: ProtocolFailed(f"the S3 server answers {status} {code}: {what}")),
+        (code in MISDIRECTED, lambda: _misdirected(answer, what)),
+        (code in EXPIRED, lambda: _expired(told, what, asker)),
+        (code in DENIED or status in (UNAUTHORIZED, FORBIDDEN), lambda: _denial(answer, what, asker)),
+        (
+            True,
+            lambda: ProtocolFailed(
+                f"the server refuses the request ({told}): {what}{answer.in_its_words}", hint="check the endpoint"
+            ),
+        ),
     )
     return next(make() for applies, make in rules if applies)
 
 
-def _misdirected(told: str, code: str, what: str) -> ConfigurationError:
-    sentence, hint = MISDIRECTED[code]
-    return ConfigurationError(f"{sentence} ({told}): {what}", hint=hint)
+def _misdirected(answer: Answer, what: str) -> ConfigurationError:
+    sentence, hint = MISDIRECTED[answer.code]
+    return ConfigurationError(f"{sentence} ({answer.told}): {what}{answer.in_its_words}", hint=hint)
 
 
-def _denial(told: str, code: str, what: str, unsigned: str) -> AccessDenied:
-    if unsigned:
-        return AccessDenied(f"{told}: {what} may not be read without credentials: {unsigned}", hint=KEYS)
-    sentence, hint = DENIED.get(code, ("the credentials do not allow it", PERMISSIONS))
-    return AccessDenied(f"{told}: {sentence}: {what}", hint=hint)
+def _expired(told: str, what: str, asker: Asker) -> CredentialsExpired:
+    hint = f"they come from {asker.provider}" if asker.provider else "renew AWS_SESSION_TOKEN and its keys"
+    return CredentialsExpired(f"{told}: the temporary credentials have expired: {what}", hint=hint)
+
+
+def _denial(answer: Answer, what: str, asker: Asker) -> AccessDenied:
+    told, own = answer.told, answer.in_its_words
+    if asker.unsigned:
+        return AccessDenied(f"{told}: {what} may not be read without credentials: {asker.unsigned}{own}", hint=KEYS)
+    if answer.code not in DENIED and answer.code != str(answer.status):
+        return AccessDenied(f"{told}: the server refuses it: {what}{own}")  # for a reason that only it knows
+    sentence, hint = DENIED.get(answer.code, ("the credentials do not allow it", PERMISSIONS))
+    return AccessDenied(f"{told}: {sentence}: {what}{own}", hint=hint)
+
+
+def no_credentials(unusable: str) -> AccessDenied:
+    """Return the error for want of credentials; `unusable` says which keys were given, and why they are of no use."""
+    told = f"{NO_CREDENTIALS}; {unusable}" if unusable else NO_CREDENTIALS
+    return AccessDenied(told, hint=WITHOUT_CREDENTIALS)
 
 
 def archived(what: str) -> ProtocolFailed:
@@ -203,33 +270,34 @@ def archived(what: str) -> ProtocolFailed:
     return ProtocolFailed(f"{what} lies in an archive and cannot be read", hint="restore it first, then start again")
 
 
-def refused(refusal: Refusal, what: str, *, unsigned: str = "") -> DownloadError:
+def refused(refusal: Refusal, what: str, asker: Asker) -> DownloadError:
     """Return the error for a refused span."""
-    return meaning(Answer.read(refusal.status, refusal.body), what, unsigned=unsigned)
+    return meaning(Answer.read(refusal.status, refusal.body, refusal.url), what, asker)
 
 
 @contextlib.contextmanager
-def translated(what: str, unsigned: Callable[[], str]) -> Iterator[None]:
-    """Turn whatever botocore raises in the block into one of our errors; `unsigned` as for `meaning`."""
+def translated(what: str, asker: Callable[[], Asker]) -> Iterator[None]:
+    """Turn whatever botocore raises in the block into one of our errors; `what` and `asker` as for `meaning`."""
     try:
         yield
     except exceptions.ClientError as error:
-        raise _of_client(error, what, unsigned()) from error
+        raise _of_client(error, what, asker()) from error
     except (exceptions.BotoCoreError, ResponseParserError, ValueError) as error:
         # Some of botocore's checks of addresses and settings raise plain ValueError.
         raise _of_library(error, what) from error
 
 
-def _of_client(error: exceptions.ClientError, what: str, unsigned: str) -> DownloadError:
+def _of_client(error: exceptions.ClientError, what: str, asker: Asker) -> DownloadError:
     answer = Answer.of(error)
     if error.operation_name.startswith(("Assume", "GetRoleCredentials", "CreateToken")):
         if answer.code in PASSING | THROTTLED or answer.status >= BROKEN:
             return SourceUnavailable(f"AWS's token service fails ({answer.code})")
         return AccessDenied(
-            f"AWS credentials not found: the role was refused ({error.operation_name}: {answer.code})",
+            f"AWS credentials not found: the role was refused ({error.operation_name}: {answer.code})"
+            f"{answer.in_its_words}",
             hint="check the role, its trust policy and the service account's annotation",
         )
-    return meaning(answer, what, unsigned=unsigned)
+    return meaning(answer, what, asker)
 
 
 def _of_library(error: Exception, what: str) -> DownloadError:

@@ -12,7 +12,9 @@ from downloader.integrity import OF_PARTS, computable
 from downloader.sources.digest_fields import digest_from_base64
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from downloader.artifact import RemoteFile
 
 CHECKSUMS = {
     "x-amz-checksum-crc64nvme": Algorithm.CRC64NVME,
@@ -26,8 +28,10 @@ PARTS_OF = {whole: of_parts for of_parts, whole in OF_PARTS.items() if of_parts 
 MD5_TAG = re.compile(r'"?([0-9a-f]{32})"?')
 PARTS_TAG = re.compile(r'"?([0-9a-f]{32})-([0-9]{1,5})"?')
 LENGTH = re.compile(r"[0-9]{1,19}")
-TOTAL = re.compile(rf"bytes [0-9]+-[0-9]+/({LENGTH.pattern})")
+TOTAL = re.compile(rf"bytes (?:[0-9]+-[0-9]+|\*)/({LENGTH.pattern})")
 COUNT = re.compile(r"[0-9]{1,5}")
+OF_TAG = frozenset({Algorithm.MD5, Algorithm.ETAG})
+"""What an ETag may be."""
 ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 RESTORED = 'ongoing-request="false"'
 ETAG_IS_MD5 = frozenset({"", "AES256"})
@@ -50,19 +54,27 @@ class Facts:
     @classmethod
     def of(cls, headers: Mapping[str, str], *, aws: bool = False) -> Facts:
         """Read the headers (names in lower case) of a HEAD, or of a GET for the first byte. `aws`: as `published`."""
-        total = TOTAL.fullmatch(headers.get("content-range", ""))
-        length = total.group(1) if total else headers.get("content-length", "")
-        if not LENGTH.fullmatch(length):
+        size = size_of(headers)
+        if size is None:
             raise ProtocolFailed("the S3 server does not tell how many bytes an object has")
         version = headers.get("x-amz-version-id")
         return cls(
-            int(length),
+            size,
             headers.get("etag"),
             None if version == "null" else version,
             published(headers, aws=aws),
             _archived(headers),
             _has_plain_tag(headers),
         )
+
+
+def size_of(headers: Mapping[str, str]) -> int | None:
+    """Return the size of the whole object, None where the answer does not tell."""
+    if "content-range" in headers:  # then the length is that of a part
+        total = TOTAL.fullmatch(headers["content-range"])
+        return int(total.group(1)) if total else None
+    length = headers.get("content-length", "")
+    return int(length) if LENGTH.fullmatch(length) else None
 
 
 def published(headers: Mapping[str, str], *, aws: bool) -> tuple[Digest, ...]:
@@ -116,6 +128,17 @@ def tag_digests(tag: str | None) -> tuple[Digest, ...]:
     """Return what an object's ETag in a listing is worth, where others of the bucket have plain ones."""
     md5 = MD5_TAG.fullmatch(tag or "")
     return (Digest(Algorithm.MD5, md5.group(1), mismatch=Mismatch.DOUBT),) if md5 else ()
+
+
+def shared_tags(listed: Iterable[tuple[str | None, int]]) -> frozenset[str]:
+    """Return the ETags that objects of different sizes have in common: whatever those are, they are no digests."""
+    sizes: dict[str, int] = {}
+    return frozenset(tag for tag, size in listed if tag and sizes.setdefault(tag, size) != size)
+
+
+def without_tag_digests(file: RemoteFile) -> RemoteFile:
+    """Return a file without what only its ETag says of its content."""
+    return replace(file, digests=tuple(digest for digest in file.digests if digest.algorithm not in OF_TAG))
 
 
 def _archived(headers: Mapping[str, str]) -> bool:

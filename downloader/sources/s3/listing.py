@@ -1,35 +1,27 @@
-"""From keys to relative paths."""
+"""From a listing's keys to relative paths."""
 
 from __future__ import annotations
 
-import logging
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
-from downloader.errors import ProtocolFailed
-from downloader.sources.names import Names, refused
-from downloader.sources.s3.errors import UNSUPPORTED, Answer
+from downloader.errors import ProtocolFailed, SourceUnavailable
+from downloader.sources.names import Names, is_step, refused
 from downloader.sources.s3.facts import ARCHIVES
+from downloader.sources.s3.pages import Pages
 from downloader.volume.checksums import MARKER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from types_boto3_s3.type_defs import ObjectTypeDef
+    from collections.abc import Callable, Mapping
 
     from downloader.sources.s3.address import S3Address
     from downloader.sources.s3.connection import Connection
 
 MAX_OBJECTS = 1_000_000
-MAX_PAGES = 10_000
 LONGEST_KEY, LONGEST_TAG = 1024, 256
 QUOTE = '"'
 SLASHES = re.compile(r"/{2,}")
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,31 +35,83 @@ class Entry:
     tag: str | None
     archive: bool
     """Its storage class may have to be restored before it can be read."""
+    wanted: bool = True
+    """The filters keep it."""
 
 
-def entries(connection: Connection, address: S3Address) -> Iterator[Entry]:
-    """List the files of a folder. Raises ConfigurationError for an object that cannot become a file."""
-    names, has_marker = Names(address.uri_of(address.path)), False
-    for count, item in enumerate(_objects(connection, address)):
-        if count == MAX_OBJECTS:
-            raise ProtocolFailed(f"{address.uri_of(address.prefix)} holds more than {MAX_OBJECTS} objects")
-        key, size = item.get("Key", ""), item.get("Size", -1)
+class Listing:
+    """The objects of a folder, one by one as their pages come."""
+
+    def __init__(self, address: S3Address, wants: Callable[[str], bool], *, skip_unsafe: bool) -> None:
+        """`skip_unsafe`: keys that lead out of the folder are left out and kept in `skipped`, instead of refused."""
+        self._address = address
+        self._where = address.uri_of(address.path)
+        self._wants = wants
+        self._skip_unsafe = skip_unsafe
+        self._names = Names(self._where)
+        self._entries: dict[str, Entry] = {}
+        self._count = 0
+        self.skipped: list[str] = []
+        """Keys with a '.' or '..' between slashes, as they were listed."""
+
+    @property
+    def entries(self) -> list[Entry]:
+        """Every object, in the order of the listing."""
+        return list(self._entries.values())
+
+    def read(self, connection: Connection) -> None:
+        """Read all pages. Raises ConfigurationError for a wanted object that cannot become a file."""
+        for page in Pages(connection, self._address.bucket, self._address.prefix):
+            for item in page:
+                self._add(item)
+        self._names.finish()
+
+    def _add(self, item: Mapping[str, Any]) -> None:
+        self._count += 1
+        if self._count > MAX_OBJECTS:
+            raise ProtocolFailed(f"{self._where} holds more than {MAX_OBJECTS} objects")
+        key, size, tag = item.get("Key", ""), item.get("Size", -1), _quoted(item.get("ETag"))
         if not key or size < 0:
-            raise ProtocolFailed(f"the listing of {address.uri_of(address.prefix)} has an object without name or size")
-        path = relative_path(key, address.prefix)
+            raise ProtocolFailed(f"the listing of {self._where} has an object without name or size")
+        if not key.startswith(self._address.prefix):
+            raise ProtocolFailed(
+                f"the listing of {self._where} has an object of another folder: {key[:80]!r}",
+                hint="the server does not list by prefix: check the endpoint",
+            )
+        path = relative_path(key, self._address.prefix)
+        if (not path or path.endswith("/")) and not size:
+            return
+        wanted = self._wants(path)
+        if wanted and self._skip_unsafe and is_step(path):
+            self.skipped.append(key)
+            return
+        entry = Entry(path, key, size, tag, item.get("StorageClass") in ARCHIVES, wanted)
+        known = self._entries.setdefault(path, entry)
+        if known is entry:
+            self._judge(entry)
+        elif (known.key, known.size, known.tag) != (key, size, tag):
+            self._collide(known, entry)
+
+    def _judge(self, entry: Entry) -> None:
+        if not entry.wanted:
+            return
+        path = entry.path
         if not path or path.endswith("/"):
-            if size:
-                raise refused(path or key, "is a folder's name but holds data", address.uri_of(address.path))
-            continue
-        tag = _quoted(item.get("ETag"))
-        if len(key) > LONGEST_KEY or len(tag or "") > LONGEST_TAG:
-            raise refused(key, "has a key or a tag that no S3 object can have", address.uri_of(address.path))
-        if path == MARKER and not has_marker:
-            has_marker = True
-        else:
-            names.add(path)
-        yield Entry(path, key, size, tag, item.get("StorageClass") in ARCHIVES)
-    names.finish()
+            raise refused(path or entry.key, "is a folder's name but holds data", self._where)
+        if len(entry.key) > LONGEST_KEY or len(entry.tag or "") > LONGEST_TAG:
+            raise refused(entry.key, "has a key or a tag that no S3 object can have", self._where)
+        if path != MARKER:
+            self._names.add(path)
+
+    def _collide(self, known: Entry, other: Entry) -> None:
+        """Refuse two objects that would become one file, and a listing that tells two stories of one object."""
+        if known.key == other.key:
+            raise SourceUnavailable(
+                f"the listing of {self._where} names {other.path[:80]!r} twice, with different sizes or tags",
+                hint="the object was replaced meanwhile, or the server's pages contradict each other",
+            )
+        if other.wanted:
+            raise refused(other.path, "is listed twice", self._where)
 
 
 def relative_path(key: str, prefix: str) -> str:
@@ -79,23 +123,3 @@ def _quoted(tag: str | None) -> str | None:
     """Return a tag as HTTP writes it, None if there is none; some servers leave the quotes away in listings."""
     bare = (tag or "").strip(QUOTE)
     return f'"{bare}"' if bare else None
-
-
-def _objects(connection: Connection, address: S3Address) -> Iterator[ObjectTypeDef]:
-    pages = connection.pages(address.bucket, address.prefix)
-    try:
-        first = next(pages, [])
-    except ClientError as error:
-        answer = Answer.of(error)
-        if answer.code not in UNSUPPORTED and str(answer.status) not in UNSUPPORTED:
-            raise
-        log.info("the server knows only the first version of listings")
-        pages, first = connection.old_pages(address.bucket, address.prefix), []
-    yield from first
-    begins = {item.get("Key") for item in first[:1]}
-    for count, page in enumerate(pages, start=2):
-        begin = {item.get("Key") for item in page[:1]}
-        if count > MAX_PAGES or begin & begins:
-            raise ProtocolFailed(f"the S3 server's listing of {address.uri_of(address.prefix)} does not come to an end")
-        begins |= begin
-        yield from page

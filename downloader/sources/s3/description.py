@@ -1,0 +1,132 @@
+"""What an object is: asked with HEAD, and with a GET of the first byte where a HEAD does not convince.
+
+Gateways and proxies leave the length away from a HEAD, answer it with 0, refuse it or break it, while GET works. And
+nothing is ever read of an empty object, so that it is empty has to be certain before.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+from botocore.parsers import ResponseParserError
+
+from downloader.errors import ProtocolFailed, SourceNotFound, SourceUnavailable, Throttled
+from downloader.integrity import of_nothing
+from downloader.sources.s3.connection import OK, PARTIAL
+from downloader.sources.s3.errors import Answer, meaning
+from downloader.sources.s3.facts import Facts, published, size_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from downloader.sources.s3.connection import Connection
+    from downloader.wire import Reply
+
+    Headers = Mapping[str, str]
+
+UNSATISFIABLE = 416
+REFUSED = (ClientError, ResponseParserError, ValueError)
+"""What botocore raises for a HEAD that is refused, or whose headers make no sense to it."""
+LENGTHS = frozenset({"content-length", "content-range"})
+
+log = logging.getLogger(__name__)
+
+
+class Describer:
+    """Asks for the size, tag, version and checksums of objects. For many threads."""
+
+    def __init__(self, connection: Connection, bucket: str, *, aws: bool) -> None:
+        """`aws`: as for `published`."""
+        self._connection = connection
+        self._bucket = bucket
+        self._aws = aws
+        self._heads_work = True
+        self._heads_doubted = False
+
+    def find(self, key: str) -> Facts | None:
+        """Describe an object that may not exist; None if a HEAD is refused, which has no words for the reason."""
+        if not self._heads_work:
+            return self.find_by_get(key)
+        try:
+            head = self._connection.head(self._bucket, key)
+        except REFUSED:
+            return None
+        except SourceUnavailable as error:
+            reply = self._get_after(error, key)
+            return self._facts(key, None, reply, None) if reply.status in (OK, PARTIAL, UNSATISFIABLE) else None
+        return self._described(key, head, None)
+
+    def find_by_get(self, key: str) -> Facts | None:
+        """Describe an object that no HEAD describes; None if there is none. Raises AccessDenied and the like."""
+        try:
+            return self._described(key, None, None)
+        except SourceNotFound:
+            return None
+
+    def describe(self, key: str, listed: int | None = None) -> Facts:
+        """Describe an object, of which a listing says that it has `listed` bytes. Raises what refuses it."""
+        head = None
+        if self._heads_work:
+            try:
+                head = self._connection.head(self._bucket, key)
+            except REFUSED:
+                pass  # without a word of explanation: a GET is told the reason
+            except SourceUnavailable as error:
+                return self._facts(key, None, self._get_after(error, key), listed)
+        return self._described(key, head, listed)
+
+    def doubt_heads(self) -> None:
+        """Ask with GET as well from now on: an object turned out to be another than its HEAD has told."""
+        self._heads_doubted = True
+
+    def _described(self, key: str, head: Headers | None, listed: int | None) -> Facts:
+        if head is not None and self._convinces(head, listed):
+            return Facts.of(head, aws=self._aws)
+        return self._facts(key, head, self._connection.first_byte(self._bucket, key), listed)
+
+    def _convinces(self, head: Headers, listed: int | None) -> bool:
+        """Tell whether a HEAD names a size that nothing speaks against; for an empty object somebody else must too."""
+        size = size_of(head)
+        if size is None or listed not in (None, size) or self._heads_doubted:
+            return False
+        return size > 0 or of_nothing(published(head, aws=self._aws))
+
+    def _get_after(self, error: SourceUnavailable, key: str) -> Reply:
+        """Ask with GET after a HEAD failed. Raises where that fails, too, and where the server asks for a pause."""
+        if isinstance(error, Throttled) and error.retry_after is not None:
+            raise error
+        reply = self._connection.first_byte(self._bucket, key)
+        if self._heads_work:
+            self._heads_work = False
+            log.info("HEAD does not work, so objects are described with GET: %s", error.message)
+        return reply
+
+    def _facts(self, key: str, head: Headers | None, reply: Reply, listed: int | None) -> Facts:
+        """Read what a GET of the first byte says; what only the HEAD tells counts if both are of one version."""
+        what = f"s3://{self._bucket}/{key}"
+        if reply.status not in (OK, PARTIAL, UNSATISFIABLE):
+            raise meaning(Answer.read(reply.status, reply.body, reply.url), what, self._connection.asker)
+        size = _size_by_get(reply)
+        if size is None:
+            size = listed
+        if size is None:
+            raise ProtocolFailed(f"neither HEAD nor GET tells how many bytes {what} has")
+        told = {name: value for name, value in reply.headers.items() if name not in LENGTHS}
+        if reply.status == UNSATISFIABLE:
+            told = {}  # these are the headers of a refusal
+        if head is not None and told.get("etag", head.get("etag")) == head.get("etag"):
+            told = {**head, **told}
+        told.pop("content-range", None)
+        return Facts.of({**told, "content-length": str(size)}, aws=self._aws)
+
+
+def _size_by_get(reply: Reply) -> int | None:
+    """Return the size of the whole object by the answer to a GET of its first byte; None where it does not tell."""
+    size = size_of(reply.headers)
+    if reply.status == UNSATISFIABLE and "content-range" not in reply.headers:
+        return 0  # there is no first byte
+    if size is None and reply.status == OK and not reply.cut:
+        return len(reply.body)  # that was all
+    return size

@@ -1,0 +1,130 @@
+"""The pages of a listing, up to the one that says that it is the last."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from downloader.errors import ProtocolFailed
+from downloader.sources.s3.errors import UNSUPPORTED, Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from types_boto3_s3.type_defs import ObjectTypeDef
+
+    from downloader.sources.s3.connection import Connection
+
+MAX_PAGES = 10_000
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One answer to a listing request."""
+
+    objects: list[ObjectTypeDef]
+    truncated: bool | None
+    """Whether the server says that more follows; None if it says neither."""
+    following: Mapping[str, str]
+    """The parameter that asks for the next page, as the server named it; empty if it named none."""
+
+    @property
+    def is_last(self) -> bool:
+        """The listing ends here. Without `IsTruncated`, only a page without objects ends it."""
+        if self.truncated is None:
+            return not (self.objects or self.following)
+        return not (self.truncated or self.following)
+
+    @property
+    def first_key(self) -> str | None:
+        """Where the page begins."""
+        return next((item.get("Key") for item in self.objects), None)
+
+    @property
+    def last_key(self) -> str:
+        """The key behind which the listing goes on."""
+        return max((item.get("Key", "") for item in self.objects), default="")
+
+
+class Pages:
+    """The pages of one listing.
+
+    Some servers truncate a page and name no continuation token, or answer `list-type=2` in the form of S3's first
+    version. They are asked for what follows the last key, first with `marker`, then with `start-after`.
+    """
+
+    def __init__(self, connection: Connection, bucket: str, prefix: str) -> None:
+        self._connection = connection
+        self._bucket = bucket
+        self._prefix = prefix
+        self._newer = True
+        self._begun: set[str | None] = set()
+
+    def __iter__(self) -> Iterator[list[ObjectTypeDef]]:
+        """Yield the objects of each page. Raises ProtocolFailed unless the listing comes to its end."""
+        page, asked = self._first(), set[str]()
+        said_so = False
+        for _ in range(MAX_PAGES):
+            if page.first_key in self._begun:
+                if said_so:
+                    return
+                break
+            self._begun |= {page.first_key} - {None}
+            yield page.objects
+            if page.is_last:
+                return
+            # Some servers name the last key as the next place although they say that nothing follows it.
+            said_so = page.truncated is False
+            place = "".join(page.following.values())
+            if page.following and place not in asked:
+                asked.add(place)
+                page = self._ask(page.following)
+            elif said_so:
+                return
+            else:
+                page = self._after(page.last_key)
+        raise self._endless()
+
+    def _first(self) -> Page:
+        try:
+            return self._ask({})
+        except ClientError as error:
+            if not _unsupported(error):
+                raise
+        log.info("the server knows only the first version of listings")
+        self._newer = False
+        return self._ask({})
+
+    def _after(self, key: str) -> Page:
+        """Return the page behind a key, from a server that does not say how to ask for it."""
+        ways = [(False, "Marker"), (True, "StartAfter")]
+        for newer, parameter in ways if key else ():
+            self._newer = newer
+            try:
+                page = self._ask({parameter: key})
+            except ClientError as error:
+                if not _unsupported(error):
+                    raise
+                continue
+            if page.first_key not in self._begun:
+                return page
+        raise self._endless()
+
+    def _ask(self, place: Mapping[str, str]) -> Page:
+        return self._connection.page(self._bucket, self._prefix, place, newer=self._newer)
+
+    def _endless(self) -> ProtocolFailed:
+        return ProtocolFailed(
+            f"the S3 server's listing of s3://{self._bucket}/{self._prefix} does not come to an end",
+            hint="it says that more follows, and does not send it",
+        )
+
+
+def _unsupported(error: ClientError) -> bool:
+    answer = Answer.of(error)
+    return answer.code in UNSUPPORTED or str(answer.status) in UNSUPPORTED

@@ -1,0 +1,117 @@
+"""A listing is whole only when the server says so: what is missing in a page proves nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from downloader.errors import ConfigurationError, ProtocolFailed, SourceUnavailable, Verdict
+from downloader.selection import Selection
+from tests.servers.bucket import Bucket
+from tests.servers.faults import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from downloader.sources.s3 import S3Source
+
+    Maker = Callable[..., S3Source]
+
+NAMES = [f"file-{number}" for number in range(5)]
+
+
+@pytest.fixture
+def bucket() -> Iterator[Bucket]:
+    with Bucket() as bucket:
+        bucket.page_size = 2
+        for name in NAMES:
+            bucket.put(f"m/{name}", name.encode())
+        yield bucket
+
+
+def listed(bucket: Bucket, s3_source: Maker) -> list[str]:
+    return [file.path for file in s3_source("s3://bucket/m", bucket.environment).manifest().files]
+
+
+@pytest.mark.parametrize("names_next", [True, False], ids=["next place named", "next place not named"])
+@pytest.mark.parametrize("older", [True, False], ids=["older form", "newer form"])
+@pytest.mark.parametrize("known", ["marker", "start-after"])
+def test_a_truncated_page_is_followed_by_the_rest(
+    bucket: Bucket, s3_source: Maker, known: str, *, names_next: bool, older: bool
+) -> None:
+    if older and known == "start-after":
+        pytest.skip("the older form knows no start-after")
+    bucket.names_next, bucket.ignores_list_type = names_next, older
+    bucket.knows_marker, bucket.knows_start_after = known == "marker", known == "start-after"
+    assert listed(bucket, s3_source) == NAMES
+
+
+def test_a_truncated_page_whose_rest_never_comes_is_an_error(bucket: Bucket, s3_source: Maker) -> None:
+    bucket.names_next = bucket.knows_marker = bucket.knows_start_after = False
+    with pytest.raises(ProtocolFailed, match="says that more follows, and does not send it"):
+        listed(bucket, s3_source)
+
+
+@pytest.mark.parametrize(
+    ("more", "end"), [("True", "False"), ("1", "0"), (" true ", " false "), ("", ""), ("perhaps", "perhaps")]
+)
+@pytest.mark.parametrize("names_next", [True, False])
+def test_whatever_does_not_say_that_it_is_the_last_page_is_not(
+    bucket: Bucket, s3_source: Maker, more: str, end: str, *, names_next: bool
+) -> None:
+    bucket.truncated, bucket.names_next = {True: more, False: end}, names_next
+    assert listed(bucket, s3_source) == NAMES
+
+
+def test_a_last_page_that_names_a_next_place_all_the_same_ends_the_listing(bucket: Bucket, s3_source: Maker) -> None:
+    objects = "".join(
+        f"<Contents><Key>m/{name}</Key><Size>{len(name)}</Size><ETag>t</ETag></Contents>" for name in NAMES
+    )
+    page = (
+        "<ListBucketResult><IsTruncated>false</IsTruncated><NextContinuationToken>m/file-4</NextContinuationToken>"
+        f"{objects}</ListBucketResult>"
+    )
+    bucket.faults.add(Answer(200, {}, page.encode()), route="listing", times=2)
+    assert listed(bucket, s3_source) == NAMES
+
+
+def test_pages_that_overlap_name_each_object_once(bucket: Bucket, s3_source: Maker) -> None:
+    bucket.listed_twice = {"m/file-1": '"5e1b3e2a9d3ee4ce2a9ff6be5e9bb8a0"'}
+    with pytest.raises(SourceUnavailable, match="'file-1' twice, with different sizes or tags") as caught:
+        listed(bucket, s3_source)
+    assert caught.value.verdict is Verdict.AGAIN
+    bucket.listed_twice = dict.fromkeys([f"m/{name}" for name in NAMES], "")
+    assert listed(bucket, s3_source) == NAMES
+
+
+def test_an_object_of_another_folder_is_none_of_this_one_s(bucket: Bucket, s3_source: Maker) -> None:
+    page = b"<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>n/a</Key><Size>1</Size></Contents>"
+    bucket.faults.add(Answer(200, {}, page + b"</ListBucketResult>"), route="listing")
+    with pytest.raises(ProtocolFailed, match="'n/a'"):
+        listed(bucket, s3_source)
+
+
+@pytest.mark.parametrize(
+    ("key", "exclude"),
+    [
+        ("m/x/", "x/*"),
+        ("m/.downloading/old", ".downloading/*"),
+        ("m/file-0/part", "file-0/*"),
+        ("m/../b", "../*"),
+        ("m/a/./b", "a/*"),
+        ("m//file-0", "nothing"),
+        ("m/" + "x" * 256, "x*"),
+    ],
+)
+def test_filters_choose_before_names_are_judged(bucket: Bucket, s3_source: Maker, key: str, exclude: str) -> None:
+    bucket.put(key, b"data")
+    source = s3_source("s3://bucket/m", bucket.environment)
+    with pytest.raises(ConfigurationError):
+        source.manifest()
+    selection = Selection(exclude=(exclude if exclude != "nothing" else "file-0",))
+    source = s3_source("s3://bucket/m", bucket.environment, selection)
+    left = [name for name in NAMES if selection.wants(name)]
+    assert [file.path for file in source.manifest().files] == left
+    asked = {record.request.path for record in bucket.log.records("object")}
+    assert "/bucket/" + key not in asked - {f"/bucket/m/{name}" for name in NAMES}
