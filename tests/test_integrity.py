@@ -23,6 +23,7 @@ from downloader.integrity import (
     computable,
     hash_file,
     judge,
+    of_nothing,
     proofs_text,
 )
 
@@ -200,8 +201,9 @@ def test_what_is_in_doubt_is_believed_when_the_same_bytes_come_again() -> None:
         with pytest.raises(IntegrityError, match="may not mean"):
             judge.proof(file(DOUBTFUL), KNOWN)
         assert judge.proof(file(DOUBTFUL), KNOWN) == UNVERIFIABLE
-        # From then on it is known what that server's digests are worth.
-        assert judge.proof(RemoteFile(other, len(DATA), (DOUBTFUL,)), KNOWN | {Algorithm.SHA256: other}) == UNVERIFIABLE
+        # That says nothing of another file: its digest may be one, and its bytes may be wrong.
+        with pytest.raises(IntegrityError, match="may not mean"):
+            judge.proof(RemoteFile(other, len(DATA), (DOUBTFUL,)), KNOWN | {Algorithm.SHA256: other})
 
 
 def test_bytes_that_come_differently_each_time_are_never_believed() -> None:
@@ -217,6 +219,13 @@ def test_a_file_that_was_damaged_on_its_way_leaves_no_doubt_once_it_comes_whole(
     with pytest.raises(IntegrityError):
         judge.proof(file(doubtful), damaged)
     assert judge.proof(file(doubtful), KNOWN) == "md5"
+
+
+def test_nothing_has_a_digest_of_its_own() -> None:
+    md5 = "d41d8cd98f00b204e9800998ecf8427e"
+    assert of_nothing([Digest(Algorithm.CRC32, "ffffffff"), Digest(Algorithm.MD5, md5)])
+    assert not of_nothing([Digest(Algorithm.MD5, KNOWN[Algorithm.MD5])])
+    assert not of_nothing([])
 
 
 def test_proofs_are_told_by_their_number() -> None:

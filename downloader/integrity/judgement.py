@@ -94,13 +94,12 @@ class Judge:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._seen: dict[str, set[str]] = {}
-        self._publishes_something_else = False
 
     def proof(self, file: RemoteFile, results: Mapping[Algorithm, str]) -> str:
         """Return what proves the file: an algorithm, SIZE_ONLY or UNVERIFIABLE.
 
         Raises IntegrityError if the bytes are wrong, and if they may be: then a second look is wanted. The same bytes
-        twice and never others are believed, and from then on that server's doubtful digests count for nothing.
+        twice and never others are believed. What that says of one file it says of no other.
         """
         judgement = judge(file, results)
         if judgement.doubted is None:
@@ -108,8 +107,7 @@ class Judge:
         sha256 = results[Algorithm.SHA256]
         with self._lock:
             seen = self._seen.setdefault(file.path, set())
-            if self._publishes_something_else or seen == {sha256}:
-                self._publishes_something_else = True
+            if seen == {sha256}:
                 return UNVERIFIABLE
             seen.add(sha256)
         raise IntegrityError(
