@@ -21,6 +21,8 @@ MAX_RATIO = 100
 """How many times its own size an archive may unpack to; weights hardly shrink at all."""
 ALWAYS_ALLOWED = 1 << 30
 """Bytes to which any archive may unpack, whatever its own size."""
+MAX_TEXT = 64 << 20
+"""Characters of all names and links together."""
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +37,8 @@ class Contents:
     """Path of a link → path of the file that it is to be a copy of."""
     size: int = 0
     """Bytes of all files together."""
+    text: int = 0
+    """Characters of names and links."""
 
     def add(self, path: str, size: int) -> None:
         """Add a file, or tell the size of a link."""
@@ -50,8 +54,9 @@ def judge(entries: Iterable[Entry], size: int, name: str) -> Contents:
     """
     contents, folders = Contents(), set()
     for number, entry in enumerate(entries, start=1):
-        if number > MAX_ENTRIES:
-            raise refusal(name, f"it has more than {MAX_ENTRIES} entries")
+        contents.text += len(entry.path) + len(entry.link)
+        if number > MAX_ENTRIES or contents.text > MAX_TEXT:
+            raise refusal(name, f"it has more than {MAX_ENTRIES} entries, or names without end")
         if entry.kind is Kind.FOLDER:
             folders.add(entry.path)
         elif entry.path == MARKER:
@@ -73,11 +78,15 @@ def judge(entries: Iterable[Entry], size: int, name: str) -> Contents:
     return contents
 
 
+def allowed(size: int) -> int:
+    """Return how many bytes an archive of `size` bytes may unpack to."""
+    return max(ALWAYS_ALLOWED, MAX_RATIO * size)
+
+
 def _check_size(contents: Contents, size: int, name: str) -> None:
-    allowed = max(ALWAYS_ALLOWED, MAX_RATIO * size)
-    if contents.size > allowed:
+    if contents.size > allowed(size):
         told = f"{bytes_text(size)} that unpack to {bytes_text(contents.size)} or more"
-        raise refusal(name, f"{told} are taken for a bomb; {bytes_text(allowed)} would be allowed")
+        raise refusal(name, f"{told} are taken for a bomb; {bytes_text(allowed(size))} would be allowed")
 
 
 def _follow_links(contents: Contents, name: str) -> None:

@@ -42,7 +42,7 @@ class Archive:
         self._raw.seek(0)
         walk = zip.walk if self.name.lower().endswith(ZIP) else tar.walk
         with translated(self.name):
-            for entry, opener in walk(self._raw):
+            for entry, opener in walk(self._raw, self.size):
                 yield entry, Content(self.name, opener)
 
 

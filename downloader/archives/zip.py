@@ -20,6 +20,8 @@ LONGEST_LINK = 4096
 UNIX_MODE = 16
 """Where the mode begins in a member's external attributes."""
 LONGEST_DIRECTORY = 64 << 20
+HUNGRY = frozenset({zipfile.ZIP_LZMA, 93})
+"""LZMA, and Zstandard in newer Pythons: their dictionaries may be gigabytes, whatever they unpack to."""
 MEMBER = b"PK\1\2"
 
 
@@ -41,7 +43,7 @@ class _Guarded:
         return data
 
 
-def walk(raw: BufferedReader) -> Iterator[tuple[Entry, Callable[[], IO[bytes]]]]:
+def walk(raw: BufferedReader, _size: int) -> Iterator[tuple[Entry, Callable[[], IO[bytes]]]]:
     """Yield everything in the archive, and how to open it before the next one is asked for."""
     guarded = _Guarded(raw)
     with zipfile.ZipFile(cast("IO[bytes]", guarded)) as archive:
@@ -51,6 +53,8 @@ def walk(raw: BufferedReader) -> Iterator[tuple[Entry, Callable[[], IO[bytes]]]]
 
 
 def _entry(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Entry:
+    if member.compress_type in HUNGRY:
+        raise Refused(f"{member.filename!r} is packed in a way that takes as much memory as the archive likes")
     path = tidy(member.filename)
     kind = stat.S_IFMT(member.external_attr >> UNIX_MODE)
     if kind == stat.S_IFLNK:

@@ -55,7 +55,7 @@ def test_an_adapter_of_a_web_server_becomes_live(
     (folder / "adapter.safetensors").write_bytes(b"\x02" + bytes(7) + b"{}")
     result = doors.stage(f"{web.secure_url}/{folder.name}/adapter.safetensors", AIM_CA_BUNDLE=str(authority.bundle))
     assert result.status == 0, result.stderr
-    assert model(doors.live / "lora") == {"adapter.safetensors": b"weights"}
+    assert model(doors.live / "lora") == {"adapter.safetensors": b"\x02" + bytes(7) + b"{}"}
 
 
 def test_restaging_replaces_the_adapter_as_a_whole(source: str, hub: Hub, doors: Doors) -> None:

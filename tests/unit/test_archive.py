@@ -11,6 +11,7 @@ import subprocess
 import tarfile
 import tracemalloc
 import zipfile
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -351,6 +352,84 @@ def test_a_directory_of_any_length_takes_little_memory(landing: Landing, make: C
     finally:
         tracemalloc.stop()
     assert peak < 32 << 20
+
+
+def pax(**fields: bytes) -> bytes:
+    """Return a header of extended attributes, each with its length."""
+    records = b""
+    for name, value in fields.items():
+        rest = b" %s=%s\n" % (name.replace("__", ".").encode(), value)
+        records += b"%d" % (len(rest) + len(str(len(rest) + len(str(len(rest)))))) + rest
+    return block("pax", tarfile.XHDTYPE, records)
+
+
+def block(name: str, kind: bytes, data: bytes = b"", size: int | None = None) -> bytes:
+    """Return one member of a tar as it lies there, also one that no library would write."""
+    info = member(name, kind)
+    info.size = len(data) if size is None else size
+    return info.tobuf(tarfile.GNU_FORMAT) + data + bytes(-len(data) % 512)
+
+
+ALMOST = (1 << 20) - 2000
+SPARSE = pax(GNU__sparse__major=b"1", GNU__sparse__minor=b"0", GNU__sparse__name=b"s", GNU__sparse__realsize=b"10")
+OLD_SPARSE = bytearray(block("s", tarfile.GNUTYPE_SPARSE))
+OLD_SPARSE[482] = 1  # the map goes on in the next block
+OLD_SPARSE[148:156] = b" " * 8
+OLD_SPARSE[148:156] = b"%06o\0 " % sum(OLD_SPARSE)
+MAP = b"00000001000\0" * 42 + b"\1" + bytes(7)
+
+HUNGRY = {
+    "names of a megabyte": lambda: [
+        block("././@LongLink", tarfile.GNUTYPE_LONGNAME, b"a" * ALMOST + b"%d\0" % number) + block("x", tarfile.REGTYPE)
+        for number in range(64)
+    ],
+    "attributes of a megabyte": lambda: [
+        pax(comment=b"c" * ALMOST) + block(f"f{number}", tarfile.REGTYPE) for number in range(64)
+    ],
+    "global attributes without end": lambda: [
+        pax(**{f"comment{number}": b"c" * (ALMOST // 16)}).replace(b"x\0ustar", b"g\0ustar", 1)
+        for number in range(64)
+    ],
+    "a map of a sparse file without end": lambda: [
+        SPARSE, block("s", tarfile.REGTYPE, b"99999999999\n" + b"1\n" * 250, 512), b"1\n" * (1 << 20)
+    ],
+    "a map of an old sparse file without end": lambda: [bytes(OLD_SPARSE), MAP * (1 << 16)],
+    "a jump over packed zeros": lambda: [SPARSE, block("s", tarfile.REGTYPE, b"", 1 << 42)],
+    "a list of checksums of terabytes": lambda: [block(".artifact.sha256", tarfile.REGTYPE, b"", 1 << 42)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("sentence", HUNGRY)
+def test_headers_take_little_memory_however_many_and_long_they_are(landing: Landing, sentence: str) -> None:
+    data = gzip.compress(b"".join(HUNGRY[sentence]()) + bytes(1024), 1)
+    tracemalloc.start()
+    try:
+        with suppress(DownloadError):
+            landing.bring("model.tgz", data)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 24 << 20
+
+
+def test_names_without_end_are_refused() -> None:
+    entries = (Entry(f"{number}" + "a" * 4000, Kind.SYMLINK, link="b" * 4000) for number in range(MAX_ENTRIES))
+    with pytest.raises(ConfigurationError, match="names without end"):
+        judge(entries, 1 << 30, "model.tar")
+
+
+def test_a_sparse_file_is_unpacked_with_its_holes(landing: Landing) -> None:
+    file = pax(GNU__sparse__major=b"1", GNU__sparse__minor=b"0", GNU__sparse__name=b"s", GNU__sparse__realsize=b"2000")
+    data = b"1\n1000\n3\n".ljust(512, b"\0") + b"abc"
+    landing.bring("model.tar", file + block("s", tarfile.REGTYPE, data) + bytes(1024))
+    assert model(landing.folder) == {"s": bytes(1000) + b"abc" + bytes(997)}
+
+
+@pytest.mark.parametrize("method", [14, 93], ids=["lzma", "zstd"])
+def test_a_zip_that_chooses_how_much_memory_unpacking_takes_is_refused(landing: Landing, method: int) -> None:
+    data = patched(zipped({"a": b"123"}), b"PK\1\2", 10, struct.pack("<H", method))
+    with pytest.raises(ConfigurationError, match="as much memory"):
+        landing.bring("model.zip", data)
 
 
 @pytest.mark.parametrize("data", [tar({}), zipped({}), zipped({"folder/": b""}), tar({".artifact.sha256": b""})])
