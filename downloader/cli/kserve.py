@@ -10,6 +10,7 @@ from downloader.archives.volume import UnpackingVolume
 from downloader.artifact import shown_url
 from downloader.cli.assembly import make_disk
 from downloader.cli.download import Download
+from downloader.errors import ConfigurationError
 from downloader.sources.catalog import canonical, scheme_of
 
 if TYPE_CHECKING:
@@ -44,6 +45,11 @@ def initialize(pairs: Sequence[tuple[str, Path]], invocation: Invocation) -> Non
         uri = canonical(given)
         scheme_of(uri)  # a source that cannot be understood is told before hours are spent on another one
         settings = invocation.settings(uri)
+        if settings.kserve.confidential:
+            raise ConfigurationError(
+                "CONFIDENTIAL_ENABLED asks for a model that is decrypted after the download: nothing is decrypted here",
+                hint="use KServe's own storage initializer for it, or unset the variable",
+            )
         prepared.append((uri, replace(settings, job=replace(settings.job, target=target))))
     for uri, settings in prepared:
         log.info("%s goes to %s", shown_url(uri), settings.job.target)

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from downloader.config.variables import Malformed, header_map, items, read, string_list, variable
+from downloader.config.variables import Malformed, flag, header_map, items, read, string_list, variable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +35,12 @@ class KServeSettings:
         "JSON list of globs: then leave these out, besides those of AIM_HF_EXCLUDE",
         parse=globs,
         default=(),
+    )
+    confidential: bool = variable(
+        "CONFIDENTIAL_ENABLED",
+        "true: KServe wants the model decrypted after the download, which nobody does here: the run ends with 78",
+        parse=flag,
+        default=False,
     )
     headers: dict[str, dict[str, str]] | None = variable(
         f"<host>{HEADERS_SUFFIX}",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from downloader.config.addresses import EXAMPLE, web_endpoint
+from downloader.config.storage import CONFIG, OVERRIDE, as_variables, storage_spec
 from downloader.config.variables import (
     Malformed,
     count,
@@ -160,6 +161,16 @@ class S3Settings:
     requester_pays: bool = variable(
         "S3_REQUEST_PAYER", "`requester`: agree to pay for the requests", parse=request_payer, default=False
     )
+    storage: dict[str, str] | None = variable(
+        CONFIG,
+        "KServe's JSON object with `type: s3` and any of `endpoint_url`, `access_key_id`, `secret_access_key`,"
+        " `session_token`, `region`, `ca_bundle`, `verify_ssl`, `anonymous`: what it says beats the variables",
+        parse=storage_spec,
+        secret=True,
+    )
+    storage_override: dict[str, str] | None = variable(
+        OVERRIDE, "the same, and beats it", parse=storage_spec, secret=True
+    )
     max_workers: int = variable("AIM_S3_MAX_WORKERS", "objects at once", parse=count(1, 64), default=WORKERS)
     max_concurrency: int = variable(
         "AIM_S3_MAX_CONCURRENCY",
@@ -188,6 +199,7 @@ class S3Settings:
         """Read an environment; what cannot be used adds a line to `problems`."""
         names = [name for _, facts in documented(cls) for name in facts.names]
         values, useless = with_files(environ, names)
+        values |= as_variables(values, problems)
         empty = [key for key in KEYS if key in values and not values[key].strip()]
         settings = read(cls, values | dict.fromkeys(empty, NOBODY), problems)
         settings = dataclasses.replace(

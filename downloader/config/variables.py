@@ -189,6 +189,14 @@ def header_map(text: str) -> dict[str, str]:
     return headers
 
 
+def json_object(text: str) -> dict[str, Any]:
+    """Parse a JSON object."""
+    value = _json(text)
+    if not isinstance(value, dict):
+        raise Malformed("a JSON object")
+    return value
+
+
 def string_map(text: str) -> dict[str, str]:
     """Parse a JSON object of strings."""
     value = _json(text)

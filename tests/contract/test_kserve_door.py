@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import subprocess
@@ -255,6 +256,57 @@ def test_an_s3_service_is_found_by_its_kserve_names(s3: S3Server, tmp_path: Path
     result = run("kserve", f"s3://{bucket}/m", tmp_path, extra=kserve)
     assert result.status == 0, result.stderr
     assert model(tmp_path) == {"model.bin": b"bytes"}
+
+
+@pytest.mark.parametrize("door", ["kserve", "download"])
+def test_an_s3_service_is_found_by_kserve_s_storage_config(s3: S3Server, tmp_path: Path, door: str) -> None:
+    bucket = new_bucket(s3.client())
+    s3.client().put_object(Bucket=bucket, Key="m/model.bin", Body=b"bytes")
+    config = {
+        "type": "s3",
+        "endpoint_url": "http://wrong.invalid",
+        "access_key_id": s3.account.access_key_id,
+        "secret_access_key": s3.account.secret_access_key,
+        "region": "us-east-1",
+        "verify_ssl": False,
+        "ca_bundle": "",
+    }
+    extra = {
+        "STORAGE_CONFIG": json.dumps(config),
+        "STORAGE_OVERRIDE_CONFIG": json.dumps({"endpoint_url": s3.endpoint}),
+        "AWS_ENDPOINT_URL": "http://also-wrong.invalid",
+    }
+    result = run("--log-level", "debug", door, f"s3://{bucket}/m", tmp_path, extra=extra)
+    assert result.status == 0, result.stderr
+    assert model(tmp_path) == {"model.bin": b"bytes"}
+    assert s3.account.secret_access_key not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        (f'{{"secret_access_key": "{WORD}"', "STORAGE_CONFIG: its value is not a JSON object"),
+        (f'["{WORD}"]', "STORAGE_CONFIG: its value is not a JSON object"),
+        (f'{{"secret_access_key": ["{WORD}"]}}', "STORAGE_CONFIG: its value is not a JSON object of strings"),
+        ('{"type": "hdfs"}', "STORAGE_CONFIG: its type is 'hdfs', and only s3 is served"),
+    ],
+)
+def test_a_storage_config_that_cannot_be_meant_is_named_without_its_secrets(
+    tmp_path: Path, config: str, told: str
+) -> None:
+    result = run("kserve", "s3://bucket/m", tmp_path, extra={"STORAGE_CONFIG": config})
+    assert result.status == 78
+    assert told in result.last_line
+    assert WORD not in result.stderr
+
+
+def test_what_kserve_wants_decrypted_is_refused_before_anything_is_done(own_web: BrokenWeb, tmp_path: Path) -> None:
+    url = own_web.put("model.bin", b"bytes")
+    result = run("kserve", url, tmp_path, extra={"CONFIDENTIAL_ENABLED": "true"})
+    assert result.status == 78
+    assert "CONFIDENTIAL_ENABLED" in result.last_line
+    assert not own_web.log.records()
+    assert run("kserve", url, tmp_path, extra={"CONFIDENTIAL_ENABLED": "false"}).status == 0
 
 
 def test_the_script_behind_every_door_knows_it_by_its_name(own_web: BrokenWeb, tmp_path: Path) -> None:

@@ -122,6 +122,77 @@ def check(error: DownloadError, expected: type[DownloadError], code: str) -> Non
     assert {classify(line, newest=newest) for newest in (False, True)} == {error.category}
 
 
+def told(status: int, code: str, message: str) -> Answer:
+    body = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    return Answer(status, {}, body.encode())
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (told(400, "InvalidArgument", "S3 API Requests must be made to API port."), "must be made to API port."),
+        (told(403, "AccessDenied", "User: arn:x is not authorized to perform: s3:GetObject"), "perform: s3:GetObject"),
+        (told(403, "QuotaUsedUp", "Come back &lt;tomorrow&gt;"), "Come back <tomorrow>"),
+        (told(400, "InvalidBucketName", "too\nlong"), r"too\nlong"),
+    ],
+)
+def test_a_refusal_is_told_with_the_server_s_own_sentence_and_its_host(
+    web: BrokenWeb, source: S3Source, answer: Answer, words: str
+) -> None:
+    host = web.server.origin.removeprefix("http://")
+    web.faults.add(answer, times=FOREVER)
+    for action in (source.manifest, lambda: source.open(FILE, Span(0, 5))):
+        with pytest.raises(DownloadError) as caught:
+            action()
+        assert host in caught.value.message
+        assert words in caught.value.message
+        assert caught.value.message.isprintable()
+        assert caught.value.message.count(words) <= 1
+
+
+@pytest.mark.parametrize("sentence", ["", "AccessDenied", "Access Denied", "access-denied."])
+def test_a_sentence_that_says_no_more_than_the_code_is_left_out(
+    web: BrokenWeb, source: S3Source, sentence: str
+) -> None:
+    web.faults.add(told(403, "AccessDenied", sentence), times=FOREVER)
+    with pytest.raises(AccessDenied) as caught:
+        source.manifest()
+    assert "it says" not in caught.value.message
+
+
+def test_a_long_sentence_is_cut(web: BrokenWeb, source: S3Source) -> None:
+    web.faults.add(told(403, "AccessDenied", "x" * 900), times=FOREVER)
+    with pytest.raises(AccessDenied) as caught:
+        source.manifest()
+    assert len(caught.value.message) < 450
+
+
+def test_a_code_that_only_this_server_knows_gets_no_advice_on_credentials(web: BrokenWeb, source: S3Source) -> None:
+    web.faults.add(told(403, "RegionPaused", "maintenance"), times=FOREVER)
+    with pytest.raises(AccessDenied) as caught:
+        source.manifest()
+    assert caught.value.hint == ""
+    assert "RegionPaused" in caught.value.message
+    assert "credential" not in str(caught.value)
+
+
+def test_expired_credentials_are_blamed_on_where_they_come_from(
+    web: BrokenWeb, source: S3Source, s3_source: Maker, tmp_path: Path
+) -> None:
+    web.faults.add(told(400, "ExpiredToken", "expired"), times=FOREVER)
+    with pytest.raises(AccessDenied) as caught:
+        source.manifest()
+    assert "AWS_SESSION_TOKEN" in caught.value.hint
+    (tmp_path / "aws").write_text("[models]\naws_access_key_id = K\naws_secret_access_key = s\naws_session_token = t\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "aws"))
+        other = s3_source("s3://bucket/m", {"AWS_ENDPOINT_URL": web.server.origin, "AWS_PROFILE": "models"})
+        with pytest.raises(AccessDenied) as caught:
+            other.manifest()
+    assert "AWS_SESSION_TOKEN" not in caught.value.hint
+    assert "shared-credentials-file" in caught.value.hint
+
+
 EMPTY = b"<ListBucketResult><KeyCount>0</KeyCount></ListBucketResult>"
 
 

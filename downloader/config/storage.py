@@ -1,0 +1,55 @@
+"""KServe's way to say everything about a storage service in one variable: a JSON object, from a secret of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from downloader.config.variables import Malformed, json_object
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CONFIG, OVERRIDE = "STORAGE_CONFIG", "STORAGE_OVERRIDE_CONFIG"
+MEANING = {
+    "endpoint_url": "AWS_ENDPOINT_URL",
+    "access_key_id": "AWS_ACCESS_KEY_ID",
+    "secret_access_key": "AWS_SECRET_ACCESS_KEY",
+    "session_token": "AWS_SESSION_TOKEN",
+    "region": "AWS_REGION",
+    "ca_bundle": "AWS_CA_BUNDLE",
+    "verify_ssl": "S3_VERIFY_SSL",
+    "anonymous": "awsAnonymousCredential",
+}
+"""The members that say something about S3, and the variables that say the same."""
+
+
+def storage_spec(text: str) -> dict[str, str]:
+    """Parse STORAGE_CONFIG or STORAGE_OVERRIDE_CONFIG. Numbers and booleans are returned as a variable has them."""
+    members = json_object(text)
+    if not all(isinstance(value, str | int | float | None) for value in members.values()):
+        raise Malformed("a JSON object of strings, numbers and booleans")
+    return {name: _text(value) for name, value in members.items()}
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def as_variables(values: Mapping[str, str], problems: list[str]) -> dict[str, str]:
+    """Return the variables that KServe's objects stand for; those of the second object count.
+
+    What is empty in them counts as not said. An object for another kind of storage adds a line to `problems`; one that
+    cannot be parsed stands for nothing here.
+    """
+    said: dict[str, str] = {}
+    for name in (CONFIG, OVERRIDE):
+        try:
+            said |= storage_spec(values.get(name, "").strip() or "{}")
+        except Malformed:
+            continue
+    kind = said.get("type", "s3")
+    if kind != "s3":
+        problems.append(f"{CONFIG}: its type is {kind[:40]!r}, and only s3 is served")
+    return {variable: said[member] for member, variable in MEANING.items() if said.get(member, "").strip()}
