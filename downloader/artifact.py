@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
 
 
@@ -79,6 +79,10 @@ class Span:
         return f"bytes {self.start}-{self.stop - 1}"
 
 
+UNTOLD = 1 << 62
+"""Where a file ends of which nobody says where it ends."""
+
+
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
     """One file of an artifact, pinned: the same value always means the same bytes."""
@@ -97,14 +101,25 @@ class RemoteFile:
     """The object's version where the store keeps several."""
     xet_hash: str | None = None
     """The Xet file hash, where the Hub stores the file in Xet."""
+    sized: bool = True
+    """The source tells the size. Else `size` is 0 until the file has been read to its end, in one stream."""
     _identity: str = field(default="", init=False, compare=False, repr=False)
+
+    @property
+    def span(self) -> Span:
+        """All bytes of the file; as many as can be where the source does not tell how many that is."""
+        return Span(0, self.size if self.sized else UNTOLD)
+
+    def with_size(self, size: int) -> RemoteFile:
+        """Return a file that is not `sized`, of so many bytes."""
+        return replace(self, size=size)
 
     @property
     def identity(self) -> str:
         """Names the content: equal for equal bytes, and safe as a file name (32 hex digits). Computed once."""
         if self._identity:
             return self._identity
-        facts = (self.path, str(self.size), *map(str, self.digests))
+        facts = (self.path, str(self.size) if self.sized else "?", *map(str, self.digests))
         if not self.digests:
             facts += (unsigned_url(self.locator), self.validator or "", self.version or "")
         identity = hashlib.sha256("\0".join(facts).encode()).hexdigest()[:32]

@@ -114,6 +114,11 @@ class Meter:
         with self._lock:
             self._state = replace(self._state, total_bytes=total_bytes, total_files=total_files)
 
+    def expect_more(self, count: int) -> None:
+        """Add to the total what nobody had told before it came."""
+        with self._lock:
+            self._state = replace(self._state, total_bytes=self._state.total_bytes + count)
+
     def restart(self) -> None:
         """Forget what had landed: the source has been listed again."""
         with self._lock:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from downloader.cli.assembly import make_source, make_web, selection_of, silence
 from downloader.cli.session import Session
+from downloader.errors import ProtocolFailed
 from downloader.meter import Ticker, Watchdog
 from downloader.sources.retry import Patience, PersistentSource
 
@@ -28,7 +29,11 @@ def list_artifact(uri: str, settings: Settings, console: Console) -> Manifest:
             session.cancellation.waking(web.abort),
             session.meter.waiting_for_network(),
         ):
-            return selection_of(settings).of(PersistentSource(source, patience).manifest())
+            manifest = selection_of(settings).of(PersistentSource(source, patience).manifest())
+        untold = next((file.path for file in manifest.files if not file.sized), None)
+        if untold is not None:
+            raise ProtocolFailed(f"the server of {manifest.uri} does not tell how many bytes {untold} has")
+        return manifest
 
     watchdog = Watchdog(session.meter, settings.job.stall_timeout)
     watchdog.guard(session.cancellation)

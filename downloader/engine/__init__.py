@@ -145,6 +145,7 @@ class Engine:
         outcome = Outcome(manifest)
         for holding in proved:
             self._keep(holding, outcome)
+        outcome.complete()
         return outcome
 
     def _bring(self, manifest: Manifest) -> Outcome:
@@ -153,7 +154,8 @@ class Engine:
         if missing:
             self._fetch(missing, outcome)
         self._meter.enter(Phase.VERIFYING)
-        self._volume.publish(manifest, outcome.checksums)
+        outcome.complete()
+        self._volume.publish(outcome.manifest, outcome.checksums)
         return outcome
 
     def _end(self, outcome: Outcome) -> Outcome:
@@ -202,6 +204,9 @@ class Engine:
         self._plan.demand_proof(holding.file, holding.proof)
         outcome.checksums[holding.file.path] = holding.sha256 or ""
         outcome.proofs[holding.file.path] = holding.proof
+        if not holding.file.sized:
+            outcome.sizes[holding.file.path] = holding.file.size
+            self._meter.expect_more(holding.file.size)
         self._meter.landed(holding.file.size)
         self._meter.files_done(1)
 

@@ -122,6 +122,10 @@ class VolumeLanding:
         with self._lock:
             self._outcome.checksums.update((partial.file.path, sha256) for partial, sha256, _ in proved)
             self._outcome.proofs.update((partial.file.path, proof) for partial, _, proof in proved)
+            for partial, _, _ in proved:
+                if not partial.file.sized:
+                    self._outcome.sizes[partial.file.path] = partial.file.size
+                    self._meter.expect_more(partial.file.size)
         self._meter.files_done(len(proved))
         return refused
 

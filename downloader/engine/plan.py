@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from downloader.errors import IntegrityError
@@ -48,6 +48,14 @@ class Outcome:
     """Path → sha256 of everything that has its final name."""
     proofs: dict[str, str] = field(default_factory=dict)
     """Path → what proves it: an algorithm, `size only`, `etag unverifiable`, or `unknown` where nobody has kept it."""
+    sizes: dict[str, int] = field(default_factory=dict)
+    """Path → bytes of each file of which the source has not told them."""
+
+    def complete(self) -> None:
+        """Put the sizes into the manifest that only the files themselves could tell."""
+        if self.sizes:
+            files = (replace(file, size=self.sizes.get(file.path, file.size)) for file in self.manifest.files)
+            self.manifest = replace(self.manifest, files=tuple(files))
 
 
 def in_force(

@@ -156,14 +156,14 @@ class HttpSource:
 
     def _refuse_page(self, file: RemoteFile, media_type: str) -> None:
         """Raise IntegrityError for a web page that is not called one, judged by its first bytes too."""
-        if file.digests or not file.size or not is_suspicious(file.path, media_type):
+        if file.digests or not len(file.span) or not is_suspicious(file.path, media_type):
             return
-        head = bytearray(min(HEAD, file.size))
-        with closing(self.open(file, Span(0, file.size))) as body:
+        head = bytearray(min(HEAD, len(file.span)))
+        with closing(self.open(file, file.span)) as body:
             filled = 0
             while filled < len(head) and (count := body.readinto(memoryview(head)[filled:])):
                 filled += count
-        found = self._content.instead(file.path, file.size, bytes(head), proved=False, media_type=media_type)
+        found = self._content.instead(file.path, len(file.span), bytes(head), proved=False, media_type=media_type)
         if found:
             page = HUB_PAGE.fullmatch(urlsplit(self._address.url).path)
             hint = f"for a repository on the Hub write {_hub_uri(page)}" if page else ACCEPT_ANY
@@ -185,7 +185,8 @@ class HttpSource:
 
     def _request(self, file: RemoteFile, span: Span) -> RangeRequest:
         proved = proves_itself(file)
-        return RangeRequest(file.locator, span, file.size, file.validator, self._headers, proved)
+        size = file.size if file.sized else None
+        return RangeRequest(file.locator, span, size, file.validator, self._headers, proved)
 
     def close(self) -> None:
         """Nothing to release: connections belong to the run."""
@@ -236,15 +237,18 @@ class HttpSource:
         for (path, sha256), url, digest, (reply, size) in zip(listed, urls, digests, described, strict=True):
             self._probed[path, sha256] = self._read(reply, size, url, path, digest)
 
-    def _read(self, reply: Reply, size: int, url: str, path: str, digest: Digest | None) -> RemoteFile:
+    def _read(self, reply: Reply, size: int | None, url: str, path: str, digest: Digest | None) -> RemoteFile:
         """Return what an answer tells of a file; of digests only if none is known."""
         if not self._address.folder:
             path = proposed_name(reply) or path
-        digests = (digest,) if digest is not None else published(reply.headers, whole=reply.status == OK)
+        # What is published of an answer that will be unpacked is of its packed bytes.
+        packed = size is None and "content-encoding" in reply.headers
+        told = () if packed else published(reply.headers, whole=reply.status == OK)
+        digests = (digest,) if digest is not None else told
         # Nodes behind one name may differ in their validators, and a digest that the user knows is the truth.
         known = self._address.digest is not None or self._probe.is_doubted(url)
         validator = None if known else validator_of(reply)
-        return RemoteFile(path, size, digests, validator, url)
+        return RemoteFile(path, size or 0, digests, validator, url, sized=size is not None)
 
 
 def _require_end(reply: Reply) -> None:

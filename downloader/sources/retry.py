@@ -272,9 +272,9 @@ class PersistentBody:
         self._file = file
         self._start = self._position = span.start
         self._stop = span.stop
-        self._is_whole = span.start == 0 and span.stop == file.size
-        self._from_start = self._is_whole and not may_combine(file)
-        self._so_far = hashlib.sha256() if self._from_start else None
+        self._is_whole = span == file.span
+        self._from_start = self._is_whole and not (file.sized and may_combine(file))
+        self._so_far = hashlib.sha256() if self._is_whole and not may_combine(file) else None
         """Of all that was read, where it may be needed."""
         self._refusals = 0
         self._meter = patience.meter
@@ -317,7 +317,7 @@ class PersistentBody:
         while True:
             body = self._body = self._body or self._opened()
             count = body.readinto(view)
-            if count:
+            if count or not self._file.sized:
                 return count
             self._drop()  # it held the first bytes of the span, and there is nothing wrong with that
 

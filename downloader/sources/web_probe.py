@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from downloader.artifact import shown_url
-from downloader.errors import ProtocolFailed, SourceUnavailable, Throttled
+from downloader.errors import SourceUnavailable, Throttled
 from downloader.integrity import Hasher
 from downloader.sources.answers import meaning
 from downloader.wire import Refusal, content_length, total_length
+from downloader.wire.packed import can_unpack, is_packed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -44,8 +45,11 @@ class WebProbe:
         """Tell whether another answer of the server may say something else of this file; after two files of any."""
         return url in self._doubted or len(self._doubted) > 1
 
-    def describe(self, url: str, digest: Digest | None) -> tuple[Reply, int]:
-        """Return the answer that tells the most of a file, without its body, and the file's size in bytes."""
+    def describe(self, url: str, digest: Digest | None) -> tuple[Reply, int | None]:
+        """Return the answer that tells the most of a file, without its body, and the file's size in bytes.
+
+        The size is None where GET does not tell it either.
+        """
         head: Reply | SourceUnavailable | None = None
         if not self.is_doubted(url):
             try:
@@ -54,32 +58,32 @@ class WebProbe:
                 head = error
         return self._judge(url, digest, head)
 
-    def describe_all(self, urls: Sequence[str], digests: Sequence[Digest]) -> Iterator[tuple[Reply, int]]:
+    def describe_all(self, urls: Sequence[str], digests: Sequence[Digest]) -> Iterator[tuple[Reply, int | None]]:
         """Do that for many files, asking for many of them ahead."""
         heads = self._web.heads(urls, self._headers)
         for url, digest, head in zip(urls, digests, heads, strict=True):
             yield self._judge(url, digest, head)
 
-    def _judge(self, url: str, digest: Digest | None, head: Reply | SourceUnavailable | None) -> tuple[Reply, int]:
+    def _judge(
+        self, url: str, digest: Digest | None, head: Reply | SourceUnavailable | None
+    ) -> tuple[Reply, int | None]:
         if isinstance(head, Throttled) and head.retry_after is not None:
             raise head
         if head is not None and not isinstance(head, SourceUnavailable) and not self.is_doubted(url):
-            size = _told_size(head)
+            size = _told_size(url, head)
             # Nothing is read of an empty file, so a wrong zero would never be noticed.
             if size or (size == 0 and digest is not None and _is_of_nothing(digest)):
                 return head, size
         return self._ask_for_a_byte(url)
 
-    def _ask_for_a_byte(self, url: str) -> tuple[Reply, int]:
+    def _ask_for_a_byte(self, url: str) -> tuple[Reply, int | None]:
         reply = self._web.fetch(url, headers=self._headers, public_headers=FIRST_BYTE, limit=0)
-        size = _told_size(reply)
+        size = _told_size(url, reply)
         if reply.status == UNSATISFIABLE and size is None:
             reply = self._web.fetch(url, headers=self._headers, limit=0)
-            size = _told_size(reply)
+            size = _told_size(url, reply)
         if reply.status not in (OK, PARTIAL) and size is None:
             raise meaning(Refusal(reply.status, reply.url, reply.headers, b""), shown_url(url), hint=HINT)
-        if size is None:
-            raise ProtocolFailed(f"{shown_url(url)} does not tell how many bytes the file has")
         return reply, size
 
 
@@ -94,15 +98,18 @@ def validator_of(reply: Reply) -> str | None:
     return f"modified:{modified}"
 
 
-def _told_size(reply: Reply) -> int | None:
+def _told_size(url: str, reply: Reply) -> int | None:
     """Return the size of the file that an answer speaks of; None if it does not tell."""
     if reply.status == PARTIAL:
         return total_length(reply.headers)
     if reply.status == UNSATISFIABLE:
         # What has no bytes has no first one.
         return 0 if total_length(reply.headers) == 0 else None
-    if reply.status != OK or reply.headers.get("content-encoding", "identity") not in ("", "identity"):
+    if reply.status != OK:
         return None
+    if reply.headers.get("content-encoding", "identity") not in ("", "identity"):
+        # A packed file is kept as it is; of anything else the length is not that of what it will be unpacked to.
+        return content_length(reply.headers) if can_unpack(reply.headers) and is_packed(shown_url(url)) else None
     return content_length(reply.headers)
 
 

@@ -153,21 +153,30 @@ class Ranged:
     def _read(self, work: Work, body: Body, stretch: Stretch) -> None:
         with self._cancellation.waking(body.interrupt):
             while (span := work.advance(stretch, self._buffers.size)) is not None:
-                self._fill(work, body, span)
+                filled = self._fill(work, body, span)
+                if filled < len(span):
+                    work.end(stretch, span.start + filled)
+                    return
             if stretch.stop < stretch.span.stop:
                 return  # others have taken over
             with self._meter.waiting_for_network():
                 body.readinto(memoryview(bytearray(1)))
 
-    def _fill(self, work: Work, body: Body, span: Span) -> None:
-        """Read one buffer, write it and hand it to the hasher."""
+    def _fill(self, work: Work, body: Body, span: Span) -> int:
+        """Read one buffer, write it and hand it to the hasher.
+
+        Returns how many bytes that were: fewer than the span has at the end of a file of untold size.
+        """
         buffer = self._buffers.acquire(self._spare, self._cancellation.check)
         filled = 0
         try:
             with self._meter.waiting_for_network():
                 while filled < len(span):
                     self._cancellation.check()
-                    filled += body.readinto(buffer[filled : len(span)])
+                    count = body.readinto(buffer[filled : len(span)])
+                    if not count and not work.file.sized:
+                        break
+                    filled += count
         except DownloadError:
             # What came so far is worth keeping: the next protocol or the next pod goes on behind it.
             filled -= filled % PAGE
@@ -182,6 +191,7 @@ class Ranged:
             self._buffers.release(buffer)
             raise
         work.absorb(span.start, buffer, filled, self._buffers.release)
+        return filled
 
     def _write(self, work: Work, position: int, buffer: memoryview, length: int) -> None:
         work.partial.write(position, buffer[:length])

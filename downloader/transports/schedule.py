@@ -239,7 +239,7 @@ class Schedule:
 
     def _request(self, file: RemoteFile) -> int | None:
         """Return how many bytes to ask for at once; None for one stream, also where parts may be of two versions."""
-        return self._shape.request(file) if may_combine(file) else None
+        return self._shape.request(file) if file.sized and may_combine(file) else None
 
     def _requests(self, file: RemoteFile) -> int:
         """Return how many workers the file can keep busy."""

@@ -48,13 +48,13 @@ class Work:
     def __init__(self, file: RemoteFile, partial: Partial, check: Callable[[], None]) -> None:
         """`check` raises when the run ends: what is on the volume already may take minutes to be hashed."""
         self._check = check
-        self.file = file
+        self.file = file = file if file.sized else file.with_size(0)
         self.partial = partial
         self.error: DownloadError | None = None
         self.in_flight = 0
         self._gaps = partial.missing()
         self._gaps.reverse()
-        self.whole = self._gaps == [Span(0, file.size)]
+        self.whole = self._gaps == [file.span]
         """Nothing of the file was there when it was begun."""
         self._stretches: list[Stretch] = []
         self._lock = threading.Lock()
@@ -73,7 +73,8 @@ class Work:
     @property
     def held(self) -> int:
         """Bytes that are on the volume."""
-        return self.file.size - sum(len(gap) for gap in self.partial.missing())
+        stop = max((gap.stop for gap in self.partial.missing()), default=0)
+        return max(stop, self.file.size) - sum(len(gap) for gap in self.partial.missing())
 
     @property
     def left(self) -> int:
@@ -100,6 +101,13 @@ class Work:
             start = stretch.position
             stretch.position += min(size - start % size, stretch.left)
             return Span(start, stretch.position)
+
+    def end(self, stretch: Stretch, size: int) -> None:
+        """Take note that a file of untold size has ended. For whoever reads the stretch that is the file."""
+        with self._lock:
+            stretch.position = stretch.stop = size
+            self.partial.end(size)
+            self.file = self.partial.file
 
     def share(self, least: int) -> bool:
         """Give the rest of the longest stretch to whoever takes it next, if that has `least` bytes; tell whether."""

@@ -53,6 +53,7 @@ class Partial:
         alive: Callable[[], None],
     ) -> None:
         self.file = file
+        self._stop = file.span.stop
         identity = file.identity
         self.path = f"{folder}/{identity}.part"
         """Where the bytes are, relative to the target."""
@@ -63,7 +64,7 @@ class Partial:
         self._lock = threading.Lock()
         self._syncing = threading.RLock()
         self._journal_path = f"{folder}/{identity}.journal"
-        journalled = file.size > journal_above
+        journalled = file.sized and file.size > journal_above
         self._journal = Journal(files, self._journal_path, identity, file.size) if journalled else None
         self._pending = Spans()
         self._broken = False
@@ -81,7 +82,7 @@ class Partial:
     def missing(self) -> list[Span]:
         """Return the spans that are still to be fetched, in order; those that touch are one."""
         with self._lock:
-            return self._spans.missing(self.file.size)
+            return self._spans.missing(self._stop)
 
     def write(self, offset: int, data: memoryview) -> None:
         """Put bytes in their place. They count only once `complete` names them.
@@ -89,7 +90,7 @@ class Partial:
         What starts and ends at multiples of 4096 in file and memory goes past the page cache.
         """
         self._alive()
-        if offset < 0 or offset + len(data) > self.file.size:
+        if offset < 0 or offset + len(data) > self._stop:
             raise InternalError(f"{self.file.path}: bytes {offset}-{offset + len(data) - 1} lie outside the file")
         with self._gate:
             if self._use_direct and self._direct is not None and _is_aligned(offset, data):
@@ -111,7 +112,7 @@ class Partial:
 
     def complete(self, span: Span) -> None:
         """Say that all bytes of the span are written. From time to time this syncs, for all partials of the volume."""
-        if span.start < 0 or span.stop > self.file.size:
+        if span.start < 0 or span.stop > self._stop:
             raise InternalError(f"{self.file.path}: {span} lie outside the file")
         with self._lock:
             self._spans.add(span)
@@ -120,6 +121,11 @@ class Partial:
                 return
             self._pending.add(span)
         self._batch.add(self, len(span))
+
+    def end(self, size: int) -> None:
+        """Say how many bytes a file has of which nobody had told that. All of them are written."""
+        self.file = self.file.with_size(size)
+        self._stop = size
 
     def flush(self) -> None:
         """Make what is complete survive a kill and a power loss. Does nothing for files without a journal."""

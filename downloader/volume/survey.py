@@ -138,6 +138,8 @@ class Surveyor:
 
     def _hold(self, file: RemoteFile, found: Stat | None) -> Holding:
         if found is not None:
+            if not file.sized and may_combine(file):
+                file = file.with_size(found.size)  # its digest, or its validator, will tell whether that is right
             known = self._evidence.known(file, found)
             if known is not None:
                 sha256, proof = known

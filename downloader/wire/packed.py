@@ -22,6 +22,11 @@ def can_unpack(headers: Mapping[str, str]) -> bool:
     return headers.get("content-encoding", "").strip().lower() in GZIP
 
 
+def is_packed(path: str) -> bool:
+    """Tell whether a file is packed by its name: servers call that its coding, too."""
+    return path.lower().endswith((".gz", ".tgz", ".gzip"))
+
+
 class Unpacked:
     """The body of an answer without its gzip coding; never more of it in memory than a piece and what is asked for."""
 
@@ -49,6 +54,11 @@ class Unpacked:
             if count == 0:
                 raise ProtocolFailed(f"{self._where} packs the file, and ends before it is whole")
             self._rest = bytes(self._packed[:count])
+
+    @property
+    def complete(self) -> bool:
+        """The end was reached, which gzip tells and proves by a checksum."""
+        return self._inflate.eof
 
     def interrupt(self) -> None:
         """Wake a reader that is blocked in another thread."""

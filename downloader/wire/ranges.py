@@ -11,7 +11,7 @@ import httpx2
 from downloader.artifact import Span, shown_url
 from downloader.errors import DownloadError, ProtocolFailed, RangeIgnored, SourceChanged, SourceUnavailable
 from downloader.integrity.content import is_suspicious
-from downloader.wire.packed import Unpacked, can_unpack
+from downloader.wire.packed import Unpacked, can_unpack, is_packed
 from downloader.wire.refusal import translate
 
 if TYPE_CHECKING:
@@ -31,11 +31,14 @@ MODIFIED = "modified:"
 
 @dataclass(frozen=True, slots=True)
 class RangeRequest:
-    """A span of a file of `size` bytes. The `validator` is an entity tag, or `modified:` and a date, where known."""
+    """A span of a file of `size` bytes, None for all of a file of any size.
+
+    The `validator` is an entity tag, or `modified:` and a date, where known.
+    """
 
     url: str
     span: Span
-    size: int
+    size: int | None
     validator: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Credentials and the like: sent to the URL's own origin and to no other."""
@@ -53,7 +56,7 @@ class RangeRequest:
     @property
     def whole(self) -> bool:
         """The span is the file, so no Range is needed, and servers that know no ranges can answer."""
-        return self.span.start == 0 and self.span.stop == self.size
+        return self.size is None or (self.span.start == 0 and self.span.stop == self.size)
 
     def range_headers(self) -> dict[str, str]:
         """Return the headers that ask for the span of this version, uncompressed."""
@@ -119,6 +122,35 @@ class SpanBody:
         self._answer.close()
 
 
+class StreamBody:
+    """The body of one answer to its end, of a file of which nobody has told the size."""
+
+    def __init__(self, answer: Answer | Unpacked, request: RangeRequest) -> None:
+        self._answer = answer
+        self._request = request
+
+    def readinto(self, view: memoryview, /) -> int:
+        """Put the next bytes into `view`; 0 at the end, if it is certain or a digest will tell."""
+        try:
+            count = self._answer.readinto(view)
+        except httpx2.HTTPError as error:
+            raise translate(error, self._request.url) from error
+        if not count and not self._answer.complete and not self._request.proved:
+            raise ProtocolFailed(
+                f"{self._request.where} is sent without its length, so nobody can tell whether it is complete",
+                hint="give its digest with #sha256=",
+            )
+        return count
+
+    def interrupt(self) -> None:
+        """Wake a reader that is blocked in another thread."""
+        self._answer.interrupt()
+
+    def close(self) -> None:
+        """Give the connection up unless the answer was read to its end."""
+        self._answer.close()
+
+
 def content_length(headers: Mapping[str, str]) -> int | None:
     """Return the announced length of a body; None where there is none that makes sense."""
     text = headers.get("content-length", "")
@@ -132,9 +164,11 @@ def total_length(headers: Mapping[str, str]) -> int | None:
     return int(found.group(1)) if found else None
 
 
-def checked_body(request: RangeRequest, answer: Answer) -> SpanBody:
+def checked_body(request: RangeRequest, answer: Answer) -> SpanBody | StreamBody:
     """Return the body of a 200 or 206 answer if it is what was asked for; raise one of our errors otherwise."""
     headers = answer.headers
+    if request.size is None:
+        return _endless_body(request, answer)
     if _is_page(request, headers):
         hint = "is there a page to log in, or a proxy in between?"
         raise ProtocolFailed(f"{request.where} answers with a web page in the place of the file", hint=hint)
@@ -154,6 +188,15 @@ def checked_body(request: RangeRequest, answer: Answer) -> SpanBody:
     if announced is not None and announced != expected:
         raise _wrong_length(request, announced, expected)
     return SpanBody(answer, request.url, length=length, skip=skip, announced=announced is not None)
+
+
+def _endless_body(request: RangeRequest, answer: Answer) -> StreamBody:
+    """Return the body of an answer of unknown length."""
+    _check_version(request, answer.headers)
+    if answer.status == httpx2.codes.PARTIAL_CONTENT:
+        raise RangeIgnored(f"{request.where} was asked for the whole file and sends a part of it")
+    packed = can_unpack(answer.headers) and not is_packed(request.where)
+    return StreamBody(Unpacked(answer, request.where) if packed else answer, request)
 
 
 def _is_page(request: RangeRequest, headers: Mapping[str, str]) -> bool:
@@ -184,8 +227,8 @@ def _compressed(request: RangeRequest, headers: Mapping[str, str]) -> bool:
 
 def _whole_body(request: RangeRequest, announced: int | None) -> tuple[int, int]:
     """Return what to pass over and what to read of an answer that holds the whole file."""
-    if announced is not None and announced != request.size:
-        raise _wrong_length(request, announced, request.size)
+    if request.size is not None and announced not in (None, request.size):
+        raise _wrong_length(request, announced or 0, request.size)
     if request.span.stop != request.size:
         raise RangeIgnored(
             f"{request.where} ignores ranges and sends the whole file", hint="HTTP reads it in one stream"

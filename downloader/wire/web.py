@@ -21,7 +21,7 @@ from downloader.wire.answers import read_whole
 from downloader.wire.connection import Pool, Timeouts
 from downloader.wire.exchange import Request, lines
 from downloader.wire.library import LibraryTransport
-from downloader.wire.ranges import RangeRequest, SpanBody, checked_body, unsatisfied
+from downloader.wire.ranges import RangeRequest, SpanBody, StreamBody, checked_body, unsatisfied
 from downloader.wire.refusal import Refusal, refuse, translate
 from downloader.wire.transport import SocketTransport
 
@@ -146,7 +146,7 @@ class Web:
         complete = not limit or answer.complete
         return Reply(answer.status, answer.address.url, answer.headers, body[:limit], complete, cut=len(body) > limit)
 
-    def open(self, request: RangeRequest) -> SpanBody:
+    def open(self, request: RangeRequest) -> SpanBody | StreamBody:
         """Start reading a span. Raises Refusal for statuses that only the source can interpret."""
         known = self._locations.get(request.url)
         if known is not None:
@@ -163,7 +163,7 @@ class Web:
                 raise
         return self._open(request, request.url)
 
-    def _open(self, request: RangeRequest, url: str) -> SpanBody:
+    def _open(self, request: RangeRequest, url: str) -> SpanBody | StreamBody:
         ready = self._announced.take(request, url)
         try:
             answer, crossed = self._follow(

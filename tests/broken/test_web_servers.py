@@ -122,14 +122,6 @@ BROKEN = {
 }
 
 
-class Untold(NoLength):
-    """The whole file, whatever part was asked for, and no word about its size."""
-
-    def play(self, exchange: Exchange, after: int) -> None:
-        exchange.ignore_range()
-        super().play(exchange, after)
-
-
 def landed(folder: Path) -> dict[str, bytes]:
     return {path: data for path, data in content(folder).items() if not path.startswith(".")}
 
@@ -196,14 +188,6 @@ def test_a_refused_head_is_asked_again_as_get(own_web: BrokenWeb, tmp_path: Path
     own_web.faults.add(Answer(status), method="HEAD", times=EVER)
     assert run("download", url, tmp_path).status == 0
     assert landed(tmp_path) == {"file.bin": FILE}
-
-
-def test_a_server_that_tells_no_size_at_all_is_refused_in_one_line(own_web: BrokenWeb, tmp_path: Path) -> None:
-    url = own_web.put("file.bin", FILE)
-    own_web.faults.add(Untold(), method="*", times=EVER)
-    result = run("download", url, tmp_path)
-    assert result.status == 69
-    assert "does not tell how many bytes" in result.last_line
 
 
 @pytest.mark.parametrize("header", [name for name in digest_headers(b"") if name != "Content-MD5"])

@@ -14,14 +14,13 @@ from downloader.errors import (
     AccessDenied,
     ConfigurationError,
     DownloadError,
-    ProtocolFailed,
     SourceNotFound,
     UsageError,
 )
 from downloader.sources.http import HttpAddress, HttpSource, proposed_name
 from downloader.wire import Reply, Web
 from tests.servers.broken import BrokenWeb, NoLength, compressed, moved
-from tests.servers.faults import FOREVER, Answer, Headers
+from tests.servers.faults import FOREVER, Answer, Fault, Headers
 from tests.sources.reading import read
 
 if TYPE_CHECKING:
@@ -141,14 +140,20 @@ def test_a_file_is_pinned_by_what_the_server_offers(
     assert HttpSource(url, plain_web, {}).manifest().files[0].validator == validator
 
 
-def test_a_file_of_untold_size_is_refused(own_web: BrokenWeb, plain_web: Web) -> None:
+@pytest.mark.parametrize(
+    "fault",
+    [compressed(CONTENT), NoLength(), Headers({"Content-Range": "bytes */*"}), Headers({"Content-Range": None})],
+    ids=["packed", "no length", "no range", "no Content-Range"],
+)
+def test_a_file_of_untold_size_is_one_stream(own_web: BrokenWeb, plain_web: Web, fault: Fault) -> None:
     url = own_web.put("file", CONTENT)
-    for fault in (compressed(CONTENT), Headers({"Content-Range": "bytes */*"}), Headers({"Content-Range": None})):
-        own_web.faults.clear()
-        own_web.faults.add(NoLength(), method="HEAD")
-        own_web.faults.add(fault, method="GET")
-        with pytest.raises(ProtocolFailed, match="how many bytes"):
-            HttpSource(url, plain_web, {}).manifest()
+    own_web.faults.add(NoLength(), method="HEAD")
+    own_web.faults.add(fault, method="GET")
+    source = HttpSource(url, plain_web, {})
+    (file,) = source.manifest().files
+    if not isinstance(fault, NoLength):  # whose Content-Range tells it
+        assert (file.sized, file.size) == (False, 0)
+    assert read(source, file, file.span) == CONTENT
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,13 @@ def test_a_digest_field_is_read_in_all_its_spellings(name: str, value: str) -> N
     assert found({name: value}) == [RIGHT_SHA256]
 
 
+def test_what_gcs_tells_of_packed_bytes_is_not_of_those_that_it_unpacks() -> None:
+    headers = {"x-goog-hash": f"md5={b64(MD5.digest())}", "x-goog-stored-content-encoding": "gzip"}
+    assert found(headers) == []
+    assert found({**headers, "content-encoding": "gzip"}) == [RIGHT_MD5]
+    assert found({**headers, "x-goog-stored-content-encoding": "identity"}) == [RIGHT_MD5]
+
+
 def test_a_field_may_hold_several() -> None:
     value = f"sha-512=:{b64(SHA512.digest())}:, md5=:{b64(MD5.digest())}:"
     assert found({"repr-digest": value}) == [("sha512", SHA512.hexdigest()), RIGHT_MD5]
