@@ -3,7 +3,8 @@
     DownloadError
     ├── UsageError            64  STOP    the command line cannot be understood
     ├── IntegrityError        65  SWITCH  bytes are not what their digest says
-    │   └── SourceChanged     65  SWITCH  the source replaced a file while it was read
+    │   ├── SourceChanged     65  SWITCH  the source replaced a file while it was read
+    │   └── UnexpectedContent 65  STOP    a file is something else than its name says
     ├── SourceNotFound        66  STOP    repository, bucket, key, revision or file is missing
     ├── SourceUnavailable     69  AGAIN   network, server trouble
     │   ├── ConnectionBroken  69  AGAIN   a connection ended before its time
@@ -88,6 +89,12 @@ class IntegrityError(DownloadError):
 
 class SourceChanged(IntegrityError):
     """The source replaced a file while it was being read; what is there of it is worthless."""
+
+
+class UnexpectedContent(IntegrityError):
+    """A file is something else than its name says, a web page for example; fetching it again would bring the same."""
+
+    verdict = Verdict.STOP
 
 
 class SourceNotFound(DownloadError):

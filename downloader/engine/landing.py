@@ -15,6 +15,7 @@ from downloader.errors import (
     ProtocolDown,
     SourceChanged,
     Stalled,
+    UnexpectedContent,
     Verdict,
 )
 from downloader.integrity import UNPROVED, instead
@@ -92,6 +93,15 @@ class VolumeLanding:
                 self._begun[file.path] = partial
             return partial
 
+    def inspect(self, file: RemoteFile, head: bytes) -> None:
+        """Refuse a file for its first bytes, before hundreds of gigabytes follow.
+
+        A file with a digest waits for that: if it is wrong, these bytes came by accident, and the next try may bring
+        others.
+        """
+        if not file.digests:
+            self._plan.content.require(file.path, file.size, head, proved=False)
+
     def deliver(self, arrivals: Sequence[Arrival]) -> Mapping[str, IntegrityError]:
         """Judge files and give the right ones their final names; return what is wrong with the others."""
         with self._entered():
@@ -104,12 +114,15 @@ class VolumeLanding:
     def _deliver(self, arrivals: Sequence[Arrival]) -> Mapping[str, IntegrityError]:
         proved: list[tuple[Partial, str, str]] = []
         refused: dict[str, IntegrityError] = {}
+        unexpected: UnexpectedContent | None = None
         for arrival in arrivals:
             partial, results = arrival.partial, arrival.results
             file = partial.file
             try:
                 proof = self._prove(arrival)
             except IntegrityError as error:
+                if isinstance(error, UnexpectedContent):
+                    unexpected = unexpected or error
                 refused[file.path] = error
                 self._meter.landed(-file.size)
                 if self._plan.keep_corrupt:
@@ -127,6 +140,8 @@ class VolumeLanding:
                     self._outcome.sizes[partial.file.path] = partial.file.size
                     self._meter.expect_more(partial.file.size)
         self._meter.files_done(len(proved))
+        if unexpected is not None:
+            raise unexpected
         return refused
 
     def _prove(self, arrival: Arrival) -> str:

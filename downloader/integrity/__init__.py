@@ -9,7 +9,7 @@ CRC32C and CRC64NVME come from the `awscrt` wheel, which not every platform has;
 file that has nothing else is proved by nothing.
 """
 
-from downloader.integrity.content import ContentCheck, instead
+from downloader.integrity.content import HEAD, ContentCheck, instead
 from downloader.integrity.hashing import OF_PARTS, Digests, Hasher, computable, hash_file, of_nothing
 from downloader.integrity.judgement import (
     SIZE_ONLY,
@@ -26,6 +26,7 @@ from downloader.integrity.judgement import (
 )
 
 __all__ = [
+    "HEAD",
     "OF_PARTS",
     "SIZE_ONLY",
     "STRENGTH",

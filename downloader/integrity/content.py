@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from downloader.errors import IntegrityError
+from downloader.errors import UnexpectedContent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,10 +82,10 @@ class ContentCheck:
         return "" if self.accept_any else instead(path, size, head, vouched=vouched, media_type=media_type)
 
     def require(self, path: str, size: int, head: bytes, *, proved: bool) -> None:
-        """Raise IntegrityError for a file that is something else than its name says."""
+        """Raise UnexpectedContent for a file that is something else than its name says."""
         found = self.instead(path, size, head, proved=proved)
         if found:
-            raise IntegrityError(f"{path} {found}", hint=HINT)
+            raise UnexpectedContent(f"{path} {found}", hint=HINT)
 
 
 def instead(path: str, size: int, head: bytes, *, vouched: bool, media_type: str = "") -> str:

@@ -27,6 +27,9 @@ class Landing(Protocol):
     def begin(self, file: RemoteFile) -> Partial:
         """Open the file's partial, with whatever an earlier run or another protocol has left in it."""
 
+    def inspect(self, file: RemoteFile, head: bytes) -> None:
+        """Look at a file's first bytes as soon as they are there. Raises what ends the run if they cannot be right."""
+
     def deliver(self, arrivals: Sequence[Arrival]) -> Mapping[str, IntegrityError]:
         """Give files their final names, all with one round of syncs.
 

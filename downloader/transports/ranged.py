@@ -108,7 +108,7 @@ class Ranged:
 
     def _begin(self, file: RemoteFile, landing: Landing) -> Task | None:
         try:
-            work = Work(file, landing.begin(file), self._cancellation.check)
+            work = Work(file, landing.begin(file), self._cancellation.check, landing.inspect)
         except DownloadError as error:
             self._schedule.not_begun()
             if error.verdict is Verdict.STOP:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from downloader.artifact import Span
 from downloader.errors import VolumeError
-from downloader.integrity import Hasher
+from downloader.integrity import HEAD, Hasher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,9 +45,20 @@ class Work:
     span takes everything that is ready behind it along.
     """
 
-    def __init__(self, file: RemoteFile, partial: Partial, check: Callable[[], None]) -> None:
-        """`check` raises when the run ends: what is on the volume already may take minutes to be hashed."""
+    def __init__(
+        self,
+        file: RemoteFile,
+        partial: Partial,
+        check: Callable[[], None],
+        inspect: Callable[[RemoteFile, bytes], None] = lambda _file, _head: None,
+    ) -> None:
+        """`check` raises when the run ends: what is on the volume already may take minutes to be hashed.
+
+        `inspect` is given the first bytes once they are there, and raises if they cannot be right.
+        """
         self._check = check
+        # Formats are told by the size, too, so that a file of untold size is looked at when it has ended.
+        self._inspect: Callable[[RemoteFile, bytes], None] | None = inspect if file.sized else None
         self.file = file = file if file.sized else file.with_size(0)
         self.partial = partial
         self.error: DownloadError | None = None
@@ -148,6 +159,15 @@ class Work:
             with self._lock:
                 self._hashed += length
                 self._hashing = False
+            self._look_at_head()
+
+    def _look_at_head(self) -> None:
+        with self._lock:
+            inspect = self._inspect if self._hashed >= min(HEAD, self.file.size) else None
+            if inspect is not None:
+                self._inspect = None
+        if inspect is not None:
+            inspect(self.file, self.head)
 
     def _next_piece(self) -> tuple[memoryview | None, int] | None:
         with self._lock:

@@ -113,7 +113,7 @@ BROKEN = {
     "the server is overloaded three times": Broken(Answer(503), times=3),
     "the server is overloaded for ever": Broken(Answer(503), ranges=69, stream=69, times=EVER),
     "the server has an inner error twice": Broken(Answer(500), times=2),
-    "the body is compressed although it must not be": Broken(compressed(FILE), ranges=69, stream=69, times=EVER),
+    "the body is compressed although it must not be": Broken(compressed(FILE), ranges=69, times=EVER),
     "a web page comes instead of the file": Broken(
         Answer(200, {"Content-Type": "text/html"}, b"<p>log in"), ranges=69, stream=69, times=EVER
     ),

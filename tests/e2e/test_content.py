@@ -165,3 +165,15 @@ def test_nothing_is_called_verified_that_only_has_the_right_size(own_web: Broken
         assert "not verified (the server publishes no checksum)" in told
         assert "size only" not in told
         assert "verified" not in told.replace("not verified", "")
+
+
+def test_a_file_that_does_not_begin_as_its_name_says_is_refused_before_the_rest_comes(
+    own_web: BrokenWeb, tmp_path: Path
+) -> None:
+    size = 64 << 20
+    url = own_web.put("model.gguf", bytes(size))
+    result = run("download", url, tmp_path, extra={"AIM_CONNECTIONS": "1"})
+    assert result.status == 65, result.stderr
+    assert own_web.log.sent() < size
+    assert "does not begin as a .gguf file does" in result.last_line
+    assert "attempt 2 of" not in result.stderr

@@ -164,6 +164,9 @@ class Landing:
     def __init__(self, volume: Volume) -> None:
         self._volume = volume
 
+    def inspect(self, file: RemoteFile, head: bytes) -> None:
+        pass
+
     def begin(self, file: RemoteFile) -> Partial:
         return self._volume.partial(file)
 

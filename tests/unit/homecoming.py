@@ -97,6 +97,9 @@ class Land:
         self.begin_fault: Callable[[str], None] = lambda _path: None
         self.deliver_fault: Callable[[str], None] = lambda _path: None
 
+    def inspect(self, file: RemoteFile, head: bytes) -> None:
+        pass
+
     def begin(self, file: RemoteFile) -> Partial:
         self.begin_fault(file.path)
         return self.volume.partial(file)

@@ -147,6 +147,9 @@ class _Watched:
     def begin(self, file: RemoteFile) -> Partial:
         return self._landing.begin(file)
 
+    def inspect(self, file: RemoteFile, head: bytes) -> None:
+        self._landing.inspect(file, head)
+
     def deliver(self, arrivals: Sequence[Arrival]) -> Mapping[str, IntegrityError]:
         return self._landing.deliver(arrivals)
 
