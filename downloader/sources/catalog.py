@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from downloader.artifact import Protocol, shown_url
 from downloader.errors import UsageError
+from downloader.loading import LOADING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +36,8 @@ class Scheme:
 
 
 def _hub(uri: str, settings: Settings, web: Web, selection: Selection) -> Source:
-    from downloader.sources.huggingface import HubSource
+    with LOADING:
+        from downloader.sources.huggingface import HubSource
 
     hub = settings.hub
     login = hub.endpoint.authorization
@@ -43,7 +45,8 @@ def _hub(uri: str, settings: Settings, web: Web, selection: Selection) -> Source
 
 
 def _s3(uri: str, settings: Settings, web: Web, selection: Selection) -> Source:
-    from downloader.sources.s3 import S3Source
+    with LOADING:
+        from downloader.sources.s3 import S3Source
 
     bundles = [settings.web.ca_bundle] if settings.web.ca_bundle else []
     return S3Source(uri, settings.s3, web, bundles, selection, skip_unsafe=settings.skips_unsafe_names)

@@ -235,6 +235,34 @@ def test_a_volume_that_went_through_s3_comes_back_the_same(job: JobMaker, hub: H
     subprocess.run(["sha256sum", "-c", "--quiet", ".artifact.sha256"], cwd=back.volume, check=True)
 
 
+SLOW_IMPORTS = """
+import sys, threading, time
+from importlib.abc import MetaPathFinder
+class Slow(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name.partition(".")[0] in ("botocore", "kubernetes", "urllib3"):
+            with open({seen!r}, "a") as seen:
+                print(threading.current_thread().name, file=seen)
+            time.sleep(0.003)
+sys.meta_path.insert(0, Slow())
+"""
+"""Takes its time with each module of the two trees that urllib3 is part of, and tells which thread asks for it."""
+
+
+def test_the_status_and_a_bucket_load_their_libraries_one_after_the_other(job: JobMaker, s3: S3Server) -> None:
+    """Side by side, one of them was once given a half of urllib3."""
+    bucket = new_bucket(s3.client())
+    fill_bucket(s3.client(), bucket, {"x/config.json": b"{}"})
+    made = job(f"s3://{bucket}/x", **s3.environment())
+    seen = made.folder / "seen"
+    (made.folder / "sitecustomize.py").write_text(SLOW_IMPORTS.format(seen=str(seen)))
+    result = made.run(PYTHONPATH=str(made.folder))
+    assert result.status == 0, result.stderr
+    assert made.status["progress"]["percentage"] == 100
+    importing = [thread for thread, _ in itertools.groupby(seen.read_text().split())]
+    assert sorted(importing) == ["engine", "status"], importing
+
+
 def test_adapters_longhorn_rename(tmp_path: Path) -> None:
     """Staged, staged anew, undeclared and reaped: each step is a rename on the shared volume that readers have open."""
     doors = Doors(tmp_path)

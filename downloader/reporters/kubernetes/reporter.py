@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from downloader.artifact import Phase
+from downloader.loading import LOADING
 from downloader.redaction import Redactor
 from downloader.reporters.kubernetes.access import Busy, NotWritten, Refused
 from downloader.reporters.kubernetes.cadence import Cadence
@@ -71,7 +72,8 @@ class KubernetesReporter:
     def _run(self) -> None:
         try:
             # Its import takes time that neither the start of the run nor a command without a cluster should pay.
-            from downloader.reporters.kubernetes.client import StatusClient  # noqa: PLC0415
+            with LOADING:
+                from downloader.reporters.kubernetes.client import StatusClient  # noqa: PLC0415
 
             client = StatusClient(self._access)
             while (status := self._next_due()) is not None:
