@@ -28,12 +28,13 @@ from downloader.meter import Ticker, Watchdog
 from downloader.reporters.fanout import FanOut
 from downloader.reporters.termination import TerminationMessage, sentence
 from downloader.selection import Selection
+from downloader.sources import Recalling
 from downloader.sources.catalog import scheme_of
 from downloader.sources.limit import Bandwidth
 from downloader.sources.retry import Patience, PersistentSource
 from downloader.transports.catalog import Workshop
 from downloader.transports.xet.tuning import Tuning
-from downloader.words import seconds_text
+from downloader.words import one_line, seconds_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -145,6 +146,8 @@ class Download:
         patience = Patience(silence(settings), session.meter, session.cancellation)
         self._volume = volume = self._make_volume(simulated=simulated)
         try:
+            if settings.hub.offline:
+                self._recall(source, volume)
             engine = Engine(
                 PersistentSource(source, patience),
                 volume,
@@ -160,6 +163,15 @@ class Download:
             return engine.run()
         finally:
             volume.close()
+
+    def _recall(self, source: Source, volume: Volume) -> None:
+        """Tell the source what a finished volume holds of it: nobody else may be asked."""
+        sealed = volume.sealed()
+        if sealed is None or not isinstance(source, Recalling):
+            return
+        manifest = sealed.manifest
+        if manifest.revision and manifest.uri == one_line(shown_url(self._uri)):
+            source.recall(manifest.revision)
 
     def _make_volume(self, *, simulated: bool) -> Volume:
         return make_volume(self._settings, self._session.cancellation, simulated=simulated)

@@ -61,6 +61,14 @@ class Presigning(Protocol):
         """Return a source that reads them so."""
 
 
+@runtime_checkable
+class Recalling(Protocol):
+    """A source that can name its version without being asked, if it is told what a volume holds of it."""
+
+    def recall(self, revision: str) -> None:
+        """Take `revision` for what the URI stands for, unless that is known better."""
+
+
 @dataclass(frozen=True, slots=True)
 class XetAccess:
     """A token for Xet's storage, and how to get the next one."""

@@ -40,8 +40,15 @@ def _hub(uri: str, settings: Settings, web: Web, selection: Selection) -> Source
         from downloader.sources.huggingface import HubSource
 
     hub = settings.hub
-    login = hub.endpoint.authorization
-    return HubSource(uri, web, endpoint=hub.endpoint.url, token=hub.token, login=login, selection=selection)
+    return HubSource(
+        uri,
+        web,
+        endpoint=hub.endpoint.url,
+        token=hub.token,
+        login=hub.endpoint.authorization,
+        offline=hub.offline,
+        selection=selection,
+    )
 
 
 def _s3(uri: str, settings: Settings, web: Web, selection: Selection) -> Source:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import httpx2
 
@@ -73,3 +74,17 @@ def _ours(request: httpx2.Request) -> Request:
     """Return the same request as we send it. Raises httpx2.LocalProtocolError for what no field may hold."""
     fields = lines((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw)
     return Request(request.method, address(str(request.url)), fields, request.read())
+
+
+def stay_on_the_route(response: httpx2.Response) -> None:
+    """Let the next page of a listing be on the route of this one, with the query that it is given.
+
+    Mirrors pass on the address that the origin has given it, or one without a host or without their own prefix.
+    """
+    following = response.links.get("next", {}).get("url")
+    if following is None:
+        return
+    here, query = str(response.request.url).partition("?")[0], urlsplit(following).query
+    if not query:
+        raise ProtocolFailed(f"{shown_url(here)} names a next page that is none")
+    response.headers["link"] = f'<{here}?{query}>; rel="next"'

@@ -17,6 +17,11 @@ PIECE = 1 << 16
 ALSO_TRAILERS = zlib.MAX_WBITS | 16
 
 
+def is_coded(headers: Mapping[str, str]) -> bool:
+    """Tell whether an answer is in some coding: its length is then not that of the content."""
+    return headers.get("content-encoding", "").strip().lower() not in ("", "identity")
+
+
 def can_unpack(headers: Mapping[str, str]) -> bool:
     """Tell whether an answer is in the one coding that is unpacked."""
     return headers.get("content-encoding", "").strip().lower() in GZIP

@@ -20,7 +20,7 @@ from downloader.wire.ahead import Announced
 from downloader.wire.answers import read_whole
 from downloader.wire.connection import Pool, Timeouts
 from downloader.wire.exchange import Request, lines
-from downloader.wire.library import LibraryTransport
+from downloader.wire.library import LibraryTransport, stay_on_the_route
 from downloader.wire.ranges import RangeRequest, SpanBody, StreamBody, checked_body, unsatisfied
 from downloader.wire.refusal import Refusal, refuse, translate
 from downloader.wire.transport import SocketTransport
@@ -266,7 +266,7 @@ class Web:
             follow_redirects=True,
             cookies=_no_cookies(),
             trust_env=False,
-            event_hooks={"response": [_check_where_it_leads]},
+            event_hooks={"response": [_check_where_it_leads, stay_on_the_route]},
         )
 
     def _remember(self, url: str, location: str) -> None:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from downloader.errors import ProtocolFailed
-from downloader.sources import huggingface
-from downloader.sources.huggingface import MAX_PAGE, HubSource
+from downloader.sources import hub_listing
+from downloader.sources.hub_listing import MAX_PAGE
+from downloader.sources.huggingface import HubSource
 from downloader.sources.s3 import listing
 from downloader.sources.s3.connection import MAX_ANSWER
 from tests.memory import MIB, run_measured
@@ -113,7 +114,7 @@ def test_a_page_of_the_hub_that_names_itself_as_the_next_one(hub: Hub) -> None:
 
 def test_pages_of_the_hub_that_hold_nothing_and_go_on(plain_web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     """Here with a bound of 50 pages; the command gives up after 10,000 of them, which takes 8 s and 46 MiB."""
-    monkeypatch.setattr(huggingface, "MAX_PAGES", 50)
+    monkeypatch.setattr(hub_listing, "MAX_PAGES", 50)
     with VastHub(pages_without_end) as hub, pytest.raises(ProtocolFailed, match="no end"):
         HubSource("hf://org/model", plain_web, endpoint=hub.server.origin, token="").manifest()
     assert len(hub.server.log.records()) == 50
@@ -121,14 +122,14 @@ def test_pages_of_the_hub_that_hold_nothing_and_go_on(plain_web: Web, monkeypatc
 
 def test_more_files_of_the_hub_than_can_be_meant(plain_web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     """Here more than 1500 of them, else a million."""
-    monkeypatch.setattr(huggingface, "MAX_FILES", 1500)
+    monkeypatch.setattr(hub_listing, "MAX_FILES", 1500)
     with VastHub(tree_of(3000)) as hub, pytest.raises(ProtocolFailed, match="more than 1500 entries"):
         HubSource("hf://org/model", plain_web, endpoint=hub.server.origin, token="").manifest()
 
 
 def test_more_bytes_of_a_listing_than_can_be_meant(plain_web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     """Here more than 1 MiB of them, else 512 MiB."""
-    monkeypatch.setattr(huggingface, "MAX_LISTING", MIB)
+    monkeypatch.setattr(hub_listing, "MAX_LISTING", MIB)
     with VastHub(tree_of(10_000)) as hub, pytest.raises(ProtocolFailed, match="no end"):
         HubSource("hf://org/model", plain_web, endpoint=hub.server.origin, token="").manifest()
     assert len(hub.server.log.records()) < 8

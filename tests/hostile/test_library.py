@@ -39,16 +39,34 @@ def test_a_listing_asks_for_a_commit_and_its_tree_and_leaves_nothing_behind(tmp_
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_token_is_not_sent_where_the_listing_says_that_it_goes_on() -> None:
+@pytest.mark.parametrize("base", ["{elsewhere}/api/models/org/model/tree/main", "/api/models/org/model/tree/main", ""])
+def test_the_next_page_is_asked_of_the_endpoint_whatever_address_the_listing_names(base: str) -> None:
     with Server(lambda _: Reply("elsewhere", 200, dict(JSON), b"[]")) as elsewhere:
 
-        def first_page(request: Request) -> Reply:
+        def page(request: Request) -> Reply:
+            if "cursor" in request.query:
+                return Reply("tree", 200, dict(JSON), b"[]")
             reply = tree_of(1)(request)
-            reply.headers["Link"] = f'<{elsewhere.origin}/more>; rel="next"'
+            reply.headers["Link"] = f'<{base.format(elsewhere=elsewhere.origin)}?cursor=x%2Fy>; rel="next"'
             return reply
 
-        with VastHub(first_page) as hub:
+        with VastHub(page) as hub:
             result = run("size", "hf://org/model", extra={**hub.environment, "HF_TOKEN": "hf_aWordForTheHubAlone"})
-            assert {record.request.bearer for record in hub.server.log.records()} == {"hf_aWordForTheHubAlone"}
-        assert [record.request.bearer for record in elsewhere.log.records()] == [None]
+            records = hub.server.log.records()
+            assert {record.request.bearer for record in records} == {"hf_aWordForTheHubAlone"}
+            assert records[-1].request.path == records[-2].request.path
+            assert records[-1].request.query == {"cursor": "x/y"}
+        assert elsewhere.log.records() == []
     assert result.status == 0, result.stderr
+
+
+def test_a_next_page_that_is_no_address_of_one_is_refused() -> None:
+    def page(request: Request) -> Reply:
+        reply = tree_of(1)(request)
+        reply.headers["Link"] = '<https://elsewhere.test/>; rel="next"'
+        return reply
+
+    with VastHub(page) as hub:
+        result = run("size", "hf://org/model", extra=hub.environment)
+    assert result.status == 69
+    assert "names a next page that is none" in result.last_line

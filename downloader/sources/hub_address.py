@@ -1,0 +1,75 @@
+"""What an `hf://` URI names."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from downloader.errors import UsageError
+from downloader.sources.names import CONTROL, NOT_NAMES
+
+GRAMMAR = re.compile(
+    r"hf://(?:(?P<kind>models|datasets|spaces)/)?"
+    r"(?P<repository>[^/@:]++(?:/[^/@:]++)?+)"
+    r"(?:[@:](?P<revision>refs/(?:pr|convert)/[^/]+|[^/]+))?"
+    r"(?:/(?P<folder>.*))?"
+)
+COMMIT = re.compile(r"[0-9a-f]{40}")
+PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,95}")
+
+
+@dataclass(frozen=True, slots=True)
+class HubAddress:
+    """`hf://[datasets/|spaces/]org/name[@revision | :revision][/sub/path]`; old models have a name of one part.
+
+    Revision and path may be percent-encoded, as in any URI: `%25` is a percent sign.
+    """
+
+    kind: str
+    repository: str
+    revision: str
+    folder: str
+
+    @classmethod
+    def parse(cls, uri: str) -> HubAddress:
+        """Raise UsageError for anything else."""
+        match = GRAMMAR.fullmatch(uri)
+        found = match.groupdict() if match else {}
+        names = (found.get("repository") or "").split("/")
+        revision, folder = _decoded(found.get("revision") or "main"), _decoded(found.get("folder") or "")
+        folder = folder and folder.strip("/")
+        hostile = _is_hostile(revision) or (folder != "" and _is_hostile(folder))
+        if hostile or not all(PART.fullmatch(name) and ".." not in name for name in names):
+            raise UsageError(
+                f"{uri!r} does not name a repository on the Hub",
+                hint="write hf://org/name, hf://org/name@revision or hf://org/name/sub/path",
+            )
+        kind = (found.get("kind") or "models").removesuffix("s")
+        return cls(kind, "/".join(names), revision or "", folder or "")
+
+    @property
+    def whole(self) -> str:
+        """The URI of the repository, at any revision."""
+        return f"hf://{self.repository}" if self.kind == "model" else f"hf://{self.kind}s/{self.repository}"
+
+    @property
+    def is_pinned(self) -> bool:
+        """The revision is a commit in full: that cannot stand for another one later."""
+        return COMMIT.fullmatch(self.revision) is not None
+
+    def wants(self, path: str) -> bool:
+        """Tell whether a file is what is named, or below it."""
+        return not self.folder or path == self.folder or path.startswith(self.folder + "/")
+
+
+def _decoded(text: str) -> str | None:
+    """Return a part of a URI without its percent-encoding; None for what is no text then."""
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        return None
+
+
+def _is_hostile(path: str | None) -> bool:
+    return path is None or not NOT_NAMES.isdisjoint(path.split("/")) or CONTROL.search(path) is not None

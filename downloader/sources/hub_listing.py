@@ -1,0 +1,225 @@
+"""What a repository holds, asked by the routes of the Hub's API that are known where it is asked.
+
+The Hub itself answers at the first attempt. Repository managers and mirrors know fewer routes and parameters; what they
+refuse for want of them is asked in a plainer way: the commit without `expand`, the files of a tree as siblings of the
+repository's description, and what that does not tell of a file in the head of the file itself.
+"""
+
+from __future__ import annotations
+
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from huggingface_hub import constants, get_session, hf_hub_url, set_client_factory
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils._headers import build_hf_headers
+from huggingface_hub.utils._pagination import paginate
+from huggingface_hub.utils._validators import validate_repo_id
+
+from downloader.artifact import RemoteFile, shown_url
+from downloader.errors import ProtocolFailed, SourceUnavailable, Throttled, UsageError
+from downloader.sources.hub_answers import error_code
+from downloader.sources.names import is_step
+from downloader.wire import Refusal, Reply, content_length, total_length
+from downloader.wire.packed import is_coded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from downloader.sources.hub_address import HubAddress
+    from downloader.sources.hub_entries import Entries
+    from downloader.wire import Web
+
+LIBRARY = "artifact-downloader"
+MAX_FILES = 1_000_000
+MAX_PAGES = 10_000
+MAX_PAGE = 16 << 20
+"""Bytes of one answer. Decoded they may take thirty times as much; a thousand files take half a megabyte."""
+MAX_LISTING = 512 << 20
+"""Bytes of all answers together."""
+MAX_PROBE = 1 << 16
+"""Bytes of a file that is read to learn its size, where a range of it is not to be had."""
+OK, REDIRECTS, BAD = 200, 300, 400
+UNKNOWN_ROUTE = frozenset({400, 404, 405, 406, 410, 415, 422, 501})
+"""What a server may answer to a route or a parameter that it does not know. The Hub would add its own code."""
+
+
+class HubListing:
+    """One repository at one endpoint."""
+
+    def __init__(
+        self, address: HubAddress, web: Web, endpoint: str, headers: Mapping[str, str], entries: Entries
+    ) -> None:
+        """`headers` are for the endpoint alone. Raises UsageError for a name that no repository can have."""
+        try:
+            validate_repo_id(address.repository)
+        except HFValidationError as error:
+            raise UsageError(f"{address.repository!r} cannot be the name of a repository: {error}") from error
+        self._address = address
+        self._web = web
+        self._headers = headers
+        self._entries = entries
+        self._endpoint = endpoint
+        self._api = f"{endpoint}/api/{address.kind}s/{address.repository}"
+
+    def commit(self) -> str:
+        """Return the commit that the revision stands for, empty if that is not told. Raises what the library does."""
+        url = f"{self._api}/revision/{quote(self._address.revision, safe='')}"
+        try:
+            # Without `expand` the answer would name every file as well.
+            answer = self._get(url, {"expand": "sha"})
+        except Refusal as refusal:
+            if not _is_unknown(refusal):
+                raise
+            answer = self._get(url, {})
+        sha = answer.get("sha")
+        return sha if isinstance(sha, str) else ""
+
+    def root(self, commit: str) -> str:
+        """Return what the addresses of all files begin with; the library checks all parts anew for each."""
+        address = self._address
+        return hf_hub_url(address.repository, "", repo_type=address.kind, revision=commit, endpoint=self._endpoint)
+
+    def files(self, commit: str) -> Iterator[RemoteFile]:
+        """Yield what the address names, asking for no more of the repository than that. Raises what `commit` does."""
+        path = self._address.folder
+        is_like_file = "." in path.rpartition("/")[2]
+        if is_like_file and (file := self._single(commit, path)):
+            return iter([file])
+        try:
+            found = _begun(self._tree(commit, path))
+        except Refusal as refusal:
+            if _is_unknown(refusal):
+                return self._siblings(commit, refusal)
+            if not path or error_code(refusal) != "EntryNotFound":
+                raise
+            found = iter(())
+        first = next(found, None)
+        if first is not None:
+            return chain([first], found)
+        if path and not is_like_file and (file := self._single(commit, path)):
+            return iter([file])
+        return self._beside(commit, path) if path else found
+
+    def begin(self) -> None:
+        """Give the library a client that is bounded for what is asked from now on: one listing."""
+        # Else it asks the Hub for a list of agents first, keeps it in HF_HOME, and stumbles over odd ones.
+        constants.HF_HUB_DISABLE_TELEMETRY = True
+        set_client_factory(lambda: self._web.library_client(MAX_PAGE, MAX_LISTING, MAX_PAGES))
+
+    def _library_headers(self) -> dict[str, str]:
+        headers: dict[str, str] = build_hf_headers(token=False, library_name=LIBRARY, headers=dict(self._headers))
+        return headers
+
+    def _get(self, url: str, params: Mapping[str, str]) -> dict[str, Any]:
+        reply = get_session().get(url, params=dict(params), headers=self._library_headers())
+        answer = reply.json()
+        if not isinstance(answer, dict):
+            raise ProtocolFailed(f"{shown_url(url)} describes no repository")
+        return answer
+
+    def _tree(self, commit: str, path: str, *, recursive: bool = True) -> Iterator[RemoteFile]:
+        """Yield the wanted files of a folder."""
+        below = f"/{quote(path)}" if path else ""
+        params = {"recursive": str(recursive).lower(), "expand": "false"}
+        url = f"{self._api}/tree/{quote(commit, safe='')}{below}"
+        items = iter(paginate(url, params, self._library_headers()))
+        for item in islice(items, MAX_FILES):
+            if item["type"] == "file" and self._is_wanted(item["path"]):
+                yield self._entries.listed(item["path"], item)
+        if next(items, None) is not None:
+            raise ProtocolFailed(f"{shown_url(url)} lists more than {MAX_FILES} entries")
+
+    def _is_wanted(self, path: object) -> bool:
+        if not isinstance(path, str):
+            raise ProtocolFailed(f"{shown_url(self._api)} lists a file without a name")
+        return self._address.wants(path)
+
+    def _single(self, commit: str, path: str) -> RemoteFile | None:
+        """Return the file at a path by one request; None where it is none, or its head does not tell all of it."""
+        url = self.root(commit) + quote(path)
+        try:
+            reply = self._web.fetch(url, method="HEAD", headers=self._headers, limit=0, follow=False)
+        except Throttled:
+            raise
+        except SourceUnavailable:
+            return None  # a listing may still work
+        if reply.status < BAD:
+            return self._entries.linked(path, reply.headers)
+        refusal = Refusal(reply.status, reply.url, reply.headers, reply.body)
+        if error_code(refusal) not in ("", "EntryNotFound"):
+            raise refusal
+        return None
+
+    def _beside(self, commit: str, path: str) -> Iterator[RemoteFile]:
+        """Return the file at a path that is no folder, from the folder that it is in."""
+        try:
+            return _begun(self._tree(commit, path.rpartition("/")[0], recursive=False))
+        except Refusal as refusal:
+            if error_code(refusal) != "EntryNotFound":
+                raise
+            return iter(())
+
+    def _siblings(self, commit: str, refusal: Refusal) -> Iterator[RemoteFile]:
+        """Return the wanted files by the description of the repository, where no tree is to be had."""
+        url = f"{self._api}/revision/{quote(commit, safe='')}"
+        try:
+            answer = self._get(url, {"blobs": "true"})
+        except Refusal as error:
+            if not _is_unknown(error):
+                raise
+            answer = self._get(url, {})
+        siblings = answer.get("siblings")
+        if not isinstance(siblings, list) or not all(isinstance(item, dict) for item in siblings):
+            raise ProtocolFailed(f"{refusal.message}, and {shown_url(url)} names no files")
+        if answer.get("sha", commit) != commit:
+            raise ProtocolFailed(f"{refusal.message}, and {shown_url(url)} describes another commit")
+        wanted = [item for item in siblings if self._is_wanted(item.get("rfilename"))]
+        described = [item for item in wanted if _is_complete(item) and not is_step(item["rfilename"])]
+        # What is no name of a file is asked for nowhere, least of all with a token; whoever takes it is told.
+        rest = [item["rfilename"] for item in wanted if not (_is_complete(item) or is_step(item["rfilename"]))]
+        steps = (RemoteFile(item["rfilename"], 0) for item in wanted if is_step(item["rfilename"]))
+        listed = (self._entries.listed(item["rfilename"], item) for item in described)
+        return chain(steps, listed, self._heads(commit, rest))
+
+    def _heads(self, commit: str, paths: list[str]) -> Iterator[RemoteFile]:
+        """Yield files by what the heads of their contents say."""
+        root = self.root(commit)
+        urls = [root + quote(path) for path in paths]
+        replies = self._web.heads(urls, self._headers, follow=False)
+        for path, url, reply in zip(paths, urls, replies, strict=True):
+            head = reply.headers if isinstance(reply, Reply) and reply.status < BAD else {}
+            file = self._entries.linked(path, head)
+            if file is None and isinstance(reply, Reply) and REDIRECTS <= reply.status < BAD:
+                reply = self._web.fetch(url, method="HEAD", headers=self._headers, limit=0)  # noqa: PLW2901 - the same one
+                head = reply.headers if reply.status < BAD else {}
+            if file is None:
+                size = None if is_coded(head) else content_length(head)
+                # Many a server answers HEAD with a length of 0, so that an empty file must be seen to be empty.
+                file = self._entries.served(path, commit, head, size or self._measured(url))
+            yield file
+
+    def _measured(self, url: str) -> int | None:
+        """Return the size of a file by its first byte, None if that does not tell."""
+        reply = self._web.fetch(url, headers=self._headers, public_headers={"range": "bytes=0-0"}, limit=MAX_PROBE)
+        if reply.status >= BAD and total_length(reply.headers) is None:
+            raise Refusal(reply.status, reply.url, reply.headers, reply.body)
+        if reply.status == OK:
+            return None if is_coded(reply.headers) else len(reply.body)
+        return total_length(reply.headers)
+
+
+def _begun(files: Iterator[RemoteFile]) -> Iterator[RemoteFile]:
+    """Return the same after its first request, so that it is known whether that is refused."""
+    first = next(files, None)
+    return chain(() if first is None else [first], files)
+
+
+def _is_unknown(refusal: Refusal) -> bool:
+    """Tell whether it may be the route or a parameter that is refused, and not the repository."""
+    return refusal.status in UNKNOWN_ROUTE and not error_code(refusal)
+
+
+def _is_complete(sibling: Mapping[str, Any]) -> bool:
+    return sibling.get("size") is not None and (sibling.get("blobId") is not None or sibling.get("lfs") is not None)

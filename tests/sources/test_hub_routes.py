@@ -1,0 +1,341 @@
+"""Repository managers and mirrors in the place of the Hub: fewer routes, other words, and the same files in the end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from downloader.artifact import Algorithm
+from downloader.errors import AccessDenied, ConfigurationError, DownloadError, ProtocolFailed, SourceNotFound
+from downloader.sources.huggingface import HubSource
+from tests.command import model, run
+from tests.servers.blobs import Noise
+from tests.servers.faults import FOREVER, Answer
+from tests.servers.manager import Manager
+from tests.servers.messages import Reply
+from tests.servers.repository import Storage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from downloader.artifact import Manifest
+    from downloader.wire import Web
+    from tests.servers.hub import Hub
+    from tests.servers.messages import Request
+
+WEIGHTS = Noise(200_000, seed=3).bytes()
+FILES = {"config.json": b"{}", "empty.txt": b"", "sub/deep/a b.txt": b"text", "sub/model.safetensors": WEIGHTS}
+UNKNOWN = [400, 404, 405, 422, 501]
+
+
+@pytest.fixture
+def sha(hub: Hub) -> str:
+    return hub.create("org/model").commit(FILES)
+
+
+@pytest.fixture
+def manager(hub: Hub, sha: str) -> Iterator[Manager]:
+    assert sha
+    with Manager(hub) as server:
+        yield server
+
+
+@pytest.fixture
+def listed(plain_web: Web, manager: Manager) -> Callable[..., Manifest]:
+    """List what a URI names at the manager."""
+
+    def listing(uri: str = "hf://org/model", token: str = "") -> Manifest:
+        return HubSource(uri, plain_web, endpoint=manager.endpoint, token=token).manifest()
+
+    return listing
+
+
+def sizes(manifest: Manifest) -> dict[str, int]:
+    return {file.path: file.size for file in manifest.files}
+
+
+def proofs(manifest: Manifest) -> dict[str, list[str]]:
+    return {file.path: [str(digest) for digest in file.digests] for file in manifest.files}
+
+
+def routes(manager: Manager) -> list[str]:
+    return [f"{record.request.method} {record.route}" for record in manager.log.records()]
+
+
+RIGHT = {path: len(content) for path, content in FILES.items()}
+
+
+def downloaded(manager: Manager, target: Path, **extra: str) -> None:
+    result = run("download", "hf://org/model", target, extra={"HF_ENDPOINT": manager.endpoint, **extra})
+    assert result.status == 0, result.stderr
+    assert model(target) == FILES
+
+
+@pytest.mark.parametrize("status", UNKNOWN)
+def test_where_expand_is_not_known_the_commit_is_asked_without(
+    listed: Callable[..., Manifest], manager: Manager, sha: str, status: int
+) -> None:
+    manager.refuse("api", status, parameter="expand")
+    manifest = listed()
+    assert manifest.revision == sha
+    assert sizes(manifest) == RIGHT
+    assert routes(manager) == ["GET api", "GET api", "GET tree"]
+
+
+def test_of_a_commit_in_full_only_the_tree_is_asked(
+    listed: Callable[..., Manifest], manager: Manager, sha: str
+) -> None:
+    assert sizes(listed(f"hf://org/model@{sha}")) == RIGHT
+    assert routes(manager) == ["GET tree"]
+
+
+@pytest.mark.parametrize("status", UNKNOWN)
+def test_where_there_is_no_tree_the_siblings_are_as_good(
+    listed: Callable[..., Manifest], manager: Manager, status: int
+) -> None:
+    right = proofs(listed())
+    manager.log.clear()
+    manager.refuse("tree", status)
+    manifest = listed()
+    assert proofs(manifest) == right
+    assert sizes(manifest) == RIGHT
+    assert routes(manager) == ["GET api", "GET tree", "GET api"]
+
+
+@pytest.mark.parametrize("knows_blobs", [True, False])
+def test_where_siblings_are_names_the_heads_of_the_files_tell_the_rest(
+    listed: Callable[..., Manifest], manager: Manager, *, knows_blobs: bool
+) -> None:
+    right = proofs(listed())
+    manager.refuse("tree", 404)
+    if knows_blobs:
+        manager.edit("api", names_only)
+    else:
+        manager.refuse("api", 400, parameter="blobs")
+    manifest = listed()
+    assert proofs(manifest) == right
+    assert sizes(manifest) == RIGHT
+    # The empty one must be seen to be empty: the manager does not say that this length is the Hub's.
+    asked = routes(manager)[-len(FILES) - 1 :]
+    assert sorted(asked) == ["GET resolve"] + ["HEAD resolve"] * len(FILES)
+
+
+def names_only(info: dict[str, Any]) -> None:
+    info["siblings"] = [{"rfilename": item["rfilename"]} for item in info.get("siblings", [])]
+
+
+def unlinked(_: Request, reply: Reply) -> Reply:
+    """Take away what only the Hub says of a file."""
+    for name in [name for name in reply.headers if name.startswith("X-Linked")]:
+        del reply.headers[name]
+    return reply
+
+
+def test_a_sibling_that_leads_elsewhere_is_refused_and_asked_for_nowhere(
+    listed: Callable[..., Manifest], manager: Manager
+) -> None:
+    manager.refuse("tree", 404)
+    manager.edit("api", lambda info: info.update(siblings=[{"rfilename": "a/../../../secret"}]))
+    with pytest.raises(ConfigurationError, match=r"'a/\.\./\.\./\.\./secret'"):
+        listed()
+    assert manager.log.records(method="HEAD") == []
+
+
+@pytest.mark.parametrize("head", ["as it is", "405", "of nothing", "503"])
+def test_a_manager_that_serves_nothing_but_files_is_enough(manager: Manager, tmp_path: Path, head: str) -> None:
+    manager.refuse("tree", 404)
+    manager.edit("api", names_only)
+    manager.change(unlinked)
+    if head in ("405", "503"):
+        manager.refuse("resolve", int(head), method="HEAD")
+    if head == "of nothing":
+        manager.change(lambda request, reply: Reply("resolve") if request.method == "HEAD" else reply)
+    downloaded(manager, tmp_path)
+
+
+def test_digests_that_managers_name_in_a_head_are_checked(manager: Manager, tmp_path: Path) -> None:
+    def named(_: Request, reply: Reply) -> Reply:
+        if reply.route == "resolve" and reply.status == 302:
+            reply = Reply("resolve", 200, {"X-Checksum-Sha256": "ab" * 32}, WEIGHTS)
+        return reply
+
+    manager.refuse("tree", 404)
+    manager.edit("api", names_only)
+    manager.change(unlinked)
+    manager.change(named)
+    result = run("download", "hf://org/model", tmp_path, extra={"HF_ENDPOINT": manager.endpoint})
+    assert result.status == 65, result.stderr
+    assert "sub/model.safetensors" not in model(tmp_path)
+
+
+def test_an_entity_tag_that_is_another_digest_of_a_file_proves_nothing_and_disturbs_nobody(
+    manager: Manager, tmp_path: Path
+) -> None:
+    def tagged(_: Request, reply: Reply) -> Reply:
+        if reply.route == "resolve" and reply.status == 200:
+            reply.headers["ETag"] = f'"{"a" * 40}"'
+        return reply
+
+    manager.refuse("tree", 404)
+    manager.edit("api", names_only)
+    manager.change(unlinked)
+    manager.change(tagged)
+    downloaded(manager, tmp_path)
+
+
+WORDS: dict[str, Callable[[dict[str, Any]], object]] = {
+    "sha256: before the digest": lambda entry: entry["lfs"].update(oid=f"sha256:{entry['lfs']['oid']}"),
+    "capitals": lambda entry: entry["lfs"].update(oid=entry["lfs"]["oid"].upper()),
+    "no pointerSize": lambda entry: entry["lfs"].pop("pointerSize"),
+    "sha256 in the place of oid": lambda entry: entry["lfs"].update(sha256=entry["lfs"].pop("oid")),
+    "no size but that of LFS": lambda entry: entry.pop("size"),
+}
+
+
+@pytest.mark.parametrize("words", WORDS)
+def test_a_tree_may_be_worded_with(listed: Callable[..., Manifest], manager: Manager, words: str) -> None:
+    right = listed()
+
+    def edit(entries: list[dict[str, Any]]) -> None:
+        for entry in entries:
+            if "lfs" in entry:
+                WORDS[words](entry)
+
+    manager.edit("tree", edit)
+    assert listed() == right
+
+
+@pytest.mark.parametrize("link", ["of the origin", "/api/models/org/model/tree/main?{}", "?{}"])
+def test_the_pages_of_a_tree_are_asked_of_the_manager(
+    hub: Hub, listed: Callable[..., Manifest], manager: Manager, link: str
+) -> None:
+    def relative(_: Request, reply: Reply) -> Reply:
+        if "Link" in reply.headers and link != "of the origin":
+            query = reply.headers["Link"].partition("?")[2].partition(">")[0]
+            reply.headers["Link"] = f'<{link.format(query)}>; rel="next"'
+        return reply
+
+    hub.page_size = 2
+    manager.change(relative)
+    assert sizes(listed()) == RIGHT
+    assert routes(manager).count("GET tree") == 3
+    assert hub.log.records() == []
+
+
+NOTHING: dict[str, Callable[[dict[str, Any]], object]] = {
+    "the names of its files": lambda info: info.pop("siblings", None),
+    "another commit": lambda info: info.update(sha="c" * 40),
+}
+
+
+@pytest.mark.parametrize("lacking", NOTHING)
+def test_a_manager_that_tells_too_little_is_named(
+    listed: Callable[..., Manifest], manager: Manager, sha: str, lacking: str
+) -> None:
+    manager.refuse("tree", 404)
+    manager.edit("api", NOTHING[lacking])
+    with pytest.raises(ProtocolFailed) as caught:
+        listed(f"hf://org/model@{sha}")
+    assert f"{manager.endpoint}/api/models/org/model/tree/{sha} answered HTTP 404" in str(caught.value)
+
+
+def test_what_the_hub_itself_says_is_not_asked_in_another_way(hub: Hub, plain_web: Web, sha: str) -> None:
+    for uri, kind in (
+        ("hf://org/none", SourceNotFound),
+        ("hf://org/model@none", SourceNotFound),
+        (f"hf://org/model@{'d' * 40}", SourceNotFound),
+        ("hf://org/model/none", SourceNotFound),
+        ("hf://org/gated/config.json", AccessDenied),
+    ):
+        hub.create("org/gated", gated=True).commit({"config.json": b"{}"})
+        with pytest.raises(DownloadError) as caught:
+            HubSource(uri, plain_web, endpoint=hub.endpoint, token="").manifest()
+        assert type(caught.value) is kind, (uri, caught.value)
+    assert len(hub.log.records("api", path="*/org/none*")) == 1
+    assert sha
+
+
+SINGLE = {
+    "sub/model.safetensors": ["GET api", "HEAD resolve"],
+    "sub/deep/a b.txt": ["GET api", "HEAD resolve"],
+    "LICENSE": ["GET api", "GET tree", "HEAD resolve"],
+}
+
+
+@pytest.mark.parametrize("path", SINGLE)
+def test_one_file_of_a_large_repository_costs_a_request_and_not_its_tree(hub: Hub, plain_web: Web, path: str) -> None:
+    contents: dict[str, bytes | Noise | None] = {f"other/{number}.txt": b"x" for number in range(50)}
+    hub.create("org/huge").commit({**contents, **FILES, "LICENSE": b"free"})
+    hub.page_size = 10
+    manifest = HubSource(f"hf://org/huge/{path}", plain_web, endpoint=hub.endpoint, token="").manifest()
+    assert [file.path for file in manifest.files] == [path]
+    assert [f"{record.request.method} {record.route}" for record in hub.log.records()] == SINGLE[path]
+    whole = HubSource("hf://org/huge", plain_web, endpoint=hub.endpoint, token="").manifest()
+    assert manifest.files[0] in whole.files
+    pinned = HubSource(f"hf://org/huge@{whole.revision}/{path}", plain_web, endpoint=hub.endpoint, token="")
+    hub.log.clear()
+    assert pinned.manifest().files == manifest.files
+    assert [f"{record.request.method} {record.route}" for record in hub.log.records()] == SINGLE[path][1:]
+
+
+@pytest.mark.parametrize("folder", ["sub", "sub/deep", "v1.0"])
+def test_a_folder_costs_its_own_tree(hub: Hub, plain_web: Web, folder: str) -> None:
+    contents: dict[str, bytes | Noise | None] = {f"other/{number}.txt": b"x" for number in range(50)}
+    files = {**FILES, "v1.0/a.txt": b"a", "sub2/no.txt": b"b"}
+    hub.create("org/huge").commit({**contents, **files})
+    hub.page_size = 10
+    manifest = HubSource(f"hf://org/huge/{folder}", plain_web, endpoint=hub.endpoint, token="").manifest()
+    assert [file.path for file in manifest.files] == sorted(path for path in files if path.startswith(folder + "/"))
+    assert [record.request.path for record in hub.log.records("tree")] == [
+        f"/api/models/org/huge/tree/{manifest.revision}/{folder}"
+    ]
+
+
+@pytest.mark.parametrize("path", ["config.json", "sub/deep/a b.txt", "sub/model.safetensors"])
+def test_a_single_file_whose_head_tells_too_little_is_looked_up_in_its_folder(
+    listed: Callable[..., Manifest], manager: Manager, path: str
+) -> None:
+    manager.change(unlinked)
+    manifest = listed(f"hf://org/model/{path}")
+    assert sizes(manifest) == {path: RIGHT[path]}
+    assert {digest.algorithm for digest in manifest.files[0].digests} <= {Algorithm.SHA256, Algorithm.GIT_SHA1}
+    manager.refuse("tree", 404)
+    manager.edit("api", names_only)
+    assert sizes(listed(f"hf://org/model/{path}")) == {path: RIGHT[path]}
+    assert len(manager.log.records("resolve", method="HEAD")) <= 5
+
+
+def test_a_head_that_fails_does_not_decide_alone(hub: Hub, plain_web: Web, sha: str) -> None:
+    hub.faults.add(Answer(500, {}, b""), route="resolve", method="HEAD", times=FOREVER)
+    manifest = HubSource("hf://org/model/config.json", plain_web, endpoint=hub.endpoint, token="").manifest()
+    assert sizes(manifest) == {"config.json": 2}
+    assert manifest.revision == sha
+
+
+def test_a_login_in_the_address_is_sent_with_every_request_and_shown_nowhere(
+    hub: Hub, sha: str, tmp_path: Path
+) -> None:
+    assert sha
+    with Manager(hub, login="Basic a2V5OnNlc2FtZS1kb29y") as manager:
+        endpoint = manager.endpoint.replace("://", "://key:sesame-door@")
+        extra = {"HF_ENDPOINT": endpoint, "HF_TOKEN": "hf_notForTheManager", "AIM_LOG_LEVEL": "debug"}
+        result = run("download", "hf://org/model", tmp_path, extra=extra)
+        assert result.status == 0, result.stderr
+        assert model(tmp_path) == FILES
+        assert manager.log.records("login") == []
+        assert "HF_ENDPOINT has a login in it, which is sent in place of the token" in result.stderr
+        assert "sesame" not in result.stderr
+        assert "a2V5" not in result.stderr
+        wrong = run("size", "hf://org/model", extra={"HF_ENDPOINT": endpoint.replace("-door", "-hatch")})
+    assert wrong.status == 77, wrong.stderr
+    assert "hatch" not in wrong.stderr
+
+
+def test_storage_is_only_a_matter_of_the_hub(hub: Hub, tmp_path: Path) -> None:
+    hub.create("org/model").commit({"a.bin": b"abc"}, storage=Storage.LFS)
+    with Manager(hub, prefix="") as manager:
+        result = run("download", "hf://org/model", tmp_path, extra={"HF_ENDPOINT": manager.endpoint})
+    assert result.status == 0, result.stderr
+    assert model(tmp_path) == {"a.bin": b"abc"}
