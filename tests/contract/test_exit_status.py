@@ -12,7 +12,8 @@ import yaml
 from downloader import errors
 from downloader.errors import Cancelled, Category, DownloadError
 
-PAGE = (Path(__file__).parents[2] / "docs" / "exit-status.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "exit-status.md").read_text()
 
 REASONS = {
     Category.OTHER: "PodFailed",
@@ -86,6 +87,18 @@ def test_the_job_of_the_page_gives_up_where_a_retry_cannot_help() -> None:
         "operator": "In",
         "values": sorted({row.status for row in rows() if row.retry == "no"}),
     }
+
+
+def test_the_page_of_the_operator_has_each_status_in_the_row_of_its_category() -> None:
+    page = (DOCS / "operator.md").read_text()
+    lines = [line for line in page.splitlines() if re.match(r"\| [0-9, ]+ \|", line)]
+    shown: dict[int, str] = {}
+    for line in lines:
+        numbers, reason, *_ = (cell.strip() for cell in line.strip("|").split("|"))
+        shown |= dict.fromkeys(map(int, numbers.split(",")), reason.partition(" or ")[0])
+    assert shown.pop(0) == "Ready"
+    assert shown.pop(137).startswith("judged without the log")
+    assert shown == {status: category for status, _, category in statuses()}
 
 
 @pytest.mark.parametrize("status", [137, 1, 2])
