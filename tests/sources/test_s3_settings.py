@@ -170,6 +170,21 @@ def test_an_empty_file_counts_as_unset(tmp_path: Path) -> None:
     assert settings(AWS_ACCESS_KEY_ID_FILE=str(tmp_path / "id")).authentication is Authentication.CHAIN
 
 
+@pytest.mark.parametrize("mode", [{"AIM_S3_AUTH_MODE": "static"}, {}])
+def test_a_file_of_keys_that_is_of_no_use_is_named_as_the_cause(tmp_path: Path, mode: dict[str, str]) -> None:
+    (tmp_path / "id").write_text(ID)
+    (tmp_path / "secret").mkdir()
+    text = problem(
+        AWS_ACCESS_KEY_ID_FILE=str(tmp_path / "id"), AWS_SECRET_ACCESS_KEY_FILE=str(tmp_path / "secret"), **mode
+    )
+    assert f"AWS_SECRET_ACCESS_KEY_FILE: {tmp_path}/secret cannot be read (Is a directory)" in text
+    (tmp_path / "empty").touch()
+    text = problem(
+        AWS_ACCESS_KEY_ID_FILE=str(tmp_path / "id"), AWS_SECRET_ACCESS_KEY_FILE=str(tmp_path / "empty"), **mode
+    )
+    assert f"AWS_SECRET_ACCESS_KEY_FILE: {tmp_path}/empty is empty" in text
+
+
 def test_secrets_are_not_printed() -> None:
     text = repr(settings(AWS_ACCESS_KEY_ID=ID, AWS_SECRET_ACCESS_KEY=SECRET, AWS_SESSION_TOKEN="token-token"))
     assert ID not in text

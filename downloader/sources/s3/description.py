@@ -7,12 +7,13 @@ nothing is ever read of an empty object, so that it is empty has to be certain b
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
-from downloader.errors import ProtocolFailed, SourceNotFound, SourceUnavailable, Throttled
+from downloader.errors import SourceNotFound, SourceUnavailable, Throttled
 from downloader.integrity import of_nothing
 from downloader.sources.s3.connection import OK, PARTIAL
 from downloader.sources.s3.errors import Answer, meaning
@@ -111,15 +112,14 @@ class Describer:
         size = _size_by_get(reply)
         if size is None:
             size = listed
-        if size is None:
-            raise ProtocolFailed(f"neither HEAD nor GET tells how many bytes {what} has")
         told = {name: value for name, value in reply.headers.items() if name not in LENGTHS}
         if reply.status == UNSATISFIABLE:
             told = {}  # these are the headers of a refusal
         if head is not None and told.get("etag", head.get("etag")) == head.get("etag"):
             told = {**head, **told}
         told.pop("content-range", None)
-        return Facts.of({**told, "content-length": str(size)}, aws=self._aws)
+        facts = Facts.of({**told, "content-length": str(size or 0)}, aws=self._aws)
+        return facts if size is not None else replace(facts, sized=False)
 
 
 def _size_by_get(reply: Reply) -> int | None:

@@ -48,6 +48,8 @@ class Facts:
     digests: tuple[Digest, ...]
     archived: bool
     """It must be restored before it can be read."""
+    sized: bool = True
+    """The size is known."""
     plain_tag: bool = True
     """Nothing says that the ETag is of anything but the content: of what lies encrypted, for example."""
 
@@ -64,7 +66,7 @@ class Facts:
             None if version == "null" else version,
             published(headers, aws=aws),
             _archived(headers),
-            _has_plain_tag(headers),
+            plain_tag=_has_plain_tag(headers),
         )
 
 

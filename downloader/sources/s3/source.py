@@ -135,7 +135,7 @@ class S3Source:
     def _look(self) -> RemoteFile | Listing:
         """Return the object that the URI names, or the listing of the folder."""
         file = self._single(self._describer.find)
-        if file is not None and file.size:
+        if file is not None and (file.size or not file.sized):
             self._see_that_it_is_s3()
             return file
         try:
@@ -226,7 +226,8 @@ class S3Source:
     def _request(self, file: RemoteFile, span: Span, version: str | None, sign: Signer | None = None) -> RangeRequest:
         with self._translated(self._address.uri_of(file.locator)):
             request = (sign or self._connection.sign)(self._address.bucket, file.locator, version)
-        return RangeRequest(request.url, span, file.size, file.validator, request.headers, proves_itself(file))
+        size = file.size if file.sized else None
+        return RangeRequest(request.url, span, size, file.validator, request.headers, proves_itself(file))
 
     @contextlib.contextmanager
     def _translated(self, what: str) -> Iterator[None]:
@@ -268,7 +269,7 @@ class S3Source:
             raise archived(self._uri)
         path = key.rpartition("/")[2]
         check_names([path], self._uri)
-        return RemoteFile(path, facts.size, facts.digests, facts.tag, key, facts.version)
+        return RemoteFile(path, facts.size, facts.digests, facts.tag, key, facts.version, sized=facts.sized)
 
     def _folder(self, listed: Sequence[Entry]) -> Manifest:
         version, whole = self._version_of(listed), self._address.uri_of(self._address.prefix)
