@@ -125,11 +125,17 @@ class UnknownHost(SourceUnavailable):
 
 
 class Throttled(SourceUnavailable):
-    """The server asks for a pause; `retry_after` is its length in seconds, None if it names none."""
+    """The server asks for a pause; `retry_after` is its length in seconds, None if it names none.
 
-    def __init__(self, message: str, *, retry_after: float | None = None, hint: str = "") -> None:
+    `asked_at` is when the request was sent, in seconds of the monotonic clock; None where the answer has just come.
+    """
+
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, asked_at: float | None = None, hint: str = ""
+    ) -> None:
         super().__init__(message, hint=hint)
         self.retry_after = retry_after
+        self.asked_at = asked_at
 
 
 class ProtocolFailed(DownloadError):

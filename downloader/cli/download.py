@@ -112,7 +112,9 @@ class Download:
         memory = memory_limit()
         tuning = Tuning(memory, job.stall_timeout, self._environ, settings.hub.home, trusted)
         shape = make_shape(self._uri, settings, memory)
-        workshop = Workshop(source, session.meter, shape, silence(settings), tuning, web.interrupt, bandwidth)
+        workshop = Workshop(
+            source, session.meter, shape, silence(settings), tuning, web.interrupt, session.pause, bandwidth
+        )
         plan = self._plan(selection_of(settings), sequence_for(self._uri, settings))
         try:
             with session.cancellation.waking(web.abort):
@@ -143,7 +145,7 @@ class Download:
         simulated: bool = False,
     ) -> Outcome:
         settings, session = self._settings, self._session
-        patience = Patience(silence(settings), session.meter, session.cancellation)
+        patience = Patience(silence(settings), session.meter, session.cancellation, session.pause)
         self._volume = volume = self._make_volume(simulated=simulated)
         try:
             if settings.hub.offline:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def list_artifact(uri: str, settings: Settings, console: Console) -> Manifest:
     """Return the manifest that a download with these settings fetches."""
     session = Session(settings.job.deadline, grace=0.0)  # a listing leaves nothing behind
-    patience = Patience(silence(settings), session.meter, session.cancellation)
+    patience = Patience(silence(settings), session.meter, session.cancellation, session.pause)
 
     def listing() -> Manifest:
         with (

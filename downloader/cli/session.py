@@ -15,6 +15,7 @@ from downloader.cancellation import Cancellation
 from downloader.cli.failure import unexpected
 from downloader.errors import Cancelled, DownloadError, Stalled
 from downloader.meter import Meter
+from downloader.sources.pause import SharedPause
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,6 +37,7 @@ class Session:
         self._grace = grace
         self.cancellation = Cancellation()
         self.meter = Meter()
+        self.pause = SharedPause(self.meter.clock)
         self.abandoned = False
         """A thread did not end in time: the process must be left without waiting for it."""
         self._deadline = deadline

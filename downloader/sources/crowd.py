@@ -91,11 +91,11 @@ class Crowd:
         self._turns = 0
         self._calm_since = self._clock()
 
-    def shrink(self) -> None:
-        """Take a refusal to heart."""
+    def shrink(self, asked_at: float | None = None) -> None:
+        """Halve the limit after a refusal, unless the request was on its way already when that was last done."""
         with self._lock:
             self._turns = 0
-            if self._clock() - self._shrunk < SAME_BREATH:
+            if self._clock() - self._shrunk < SAME_BREATH or (asked_at is not None and asked_at < self._shrunk):
                 return
             self._shrunk = self._calm_since = self._clock()
             self._limit = max(1, min(self._limit, self._inside) // 2)
@@ -127,8 +127,8 @@ class NoticingSource(Around):
         self._crowd.ask()
         try:
             return _Noticed(self._source.open(file, span), self._crowd)
-        except Throttled:
-            self._crowd.shrink()
+        except Throttled as error:
+            self._crowd.shrink(error.asked_at)
             raise
         except ConnectionBroken:
             self._crowd.lose()

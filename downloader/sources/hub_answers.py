@@ -19,14 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from downloader.wire import Refusal
-    from downloader.wire.address import Origin
 
 TOKEN_HINT = "set HF_TOKEN to a token with access"  # noqa: S105 - a hint, no secret
 ENDPOINT_HINT = "something on the way may have answered for it; check network, proxy and HF_ENDPOINT"
 UNAUTHORIZED, PAYMENT_REQUIRED, FORBIDDEN, MISSING, UNLAWFUL = 401, 402, 403, 404, 451
 ABOUT_ACCESS = frozenset({400, UNAUTHORIZED, FORBIDDEN, MISSING, 410})
 """What a stranger answers where an address has run out, is blocked, or is not known to it."""
-USUAL_PORTS = {"http": 80, "https": 443}
 SAYS_NOTHING = re.compile(
     r"(repository|entry|revision|page)? ?not found|invalid rev id: \S*|invalid username or password"
     r"|access to this resource is disabled|\S* does not exist on this revision",
@@ -80,7 +78,7 @@ class HubAnswers:
 
     def is_verdict(self, refusal: Refusal) -> bool:
         """Tell whether it was the Hub that refused, and not somebody on the way to it or behind it."""
-        if not _same_host(address(refusal.url).origin, address(self._endpoint).origin):
+        if not address(self._endpoint).origin.shares_credentials_with(address(refusal.url).origin):
             return False
         told = error_code(refusal) or refusal.headers.get("x-error-message") or json_error(refusal.body)
         return bool(told) or (refusal.status == UNAUTHORIZED and "www-authenticate" in refusal.headers)
@@ -150,11 +148,3 @@ def _told(refusal: Refusal, by: str = "") -> str:
     if not told or SAYS_NOTHING.fullmatch(told):
         return ""
     return f", says {by}: {told}" if by else f": {told}"
-
-
-def _same_host(one: Origin, other: Origin) -> bool:
-    """Tell whether two origins are one server, to which some lead from http to https."""
-    if one == other:
-        return True
-    usual = all(origin.port == USUAL_PORTS.get(origin.scheme) for origin in (one, other))
-    return usual and one.host == other.host

@@ -11,7 +11,7 @@ import logging
 import re
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Never, TypeVar
 
 import tenacity
 
@@ -33,12 +33,13 @@ from downloader.sources.around import Around
 from downloader.words import seconds_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from downloader.artifact import Manifest, RemoteFile
     from downloader.cancellation import Cancellation
     from downloader.meter import Meter
     from downloader.sources import Body, Source
+    from downloader.sources.pause import SharedPause
 
 T = TypeVar("T")
 FIRST_PAUSE = 0.3
@@ -73,7 +74,8 @@ class Patience:
     silence: float
     meter: Meter
     cancellation: Cancellation
-    _pause_until: float = field(default=0.0, init=False)
+    shared: SharedPause
+    """The pause that servers asked for, which outlasts a protocol."""
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
     _troubles: dict[Effort, Wait] = field(default_factory=dict, init=False)
     _told: set[str] = field(default_factory=set, init=False)
@@ -85,23 +87,18 @@ class Patience:
             return
         if error.retry_after > LONGEST_RETRY_AFTER:
             hint = f"more than the {LONGEST_RETRY_AFTER:.0f} s that are waited; try again later"
-            raise ProtocolFailed(f"{error.message} of {error.retry_after:.0f} s", hint=hint) from error
-        now = self.meter.clock()
-        with self._lock:
-            new = self._pause_until <= now
-            self._pause_until = max(self._pause_until, now + error.retry_after)
-        if new:
-            log.info("%s of %s: nothing is asked for meanwhile", error.message, seconds_text(error.retry_after))
+            raise ProtocolFailed(error.message, hint=hint) from error
+        if self.shared.extend(error, error.retry_after):
+            log.info("%s: nothing is asked for meanwhile", error.message)
 
     def pause(self) -> float:
         """Sit the common pause out; returns the seconds that it took."""
-        with self._lock:
-            left = self._pause_until - self.meter.clock()
-        if left <= 0:
-            return 0.0
-        with self.meter.resting(f"the server asked for a pause of {left:.0f} s", left):
-            self.cancellation.sleep(left)
-        return left
+        taken = 0.0
+        while left := self.shared.left:
+            with self.meter.resting(self.shared.reason, left):
+                self.cancellation.sleep(left)
+            taken += left
+        return taken
 
     def endure(self, effort: Effort, what: str, error: DownloadError, left: float) -> None:
         """Take note of trouble that is borne for `left` more seconds; the same of many threads is told once."""
@@ -171,20 +168,29 @@ class Effort:
             self._fresh = 0
             self.progressed()
 
-    def run(self, action: Callable[[], T]) -> T:
-        """Return what `action` returns, trying again after passing trouble. Raises our errors."""
+    def sit_out(self) -> None:
+        """Wait for the end of the pause that a server asked for, if there is one."""
+        self._paused += self._patience.pause()
+
+    def run(self, action: Callable[[], T], earlier: DownloadError | None = None) -> T:
+        """Return what `action` returns, trying again after passing trouble. Raises our errors.
+
+        `earlier` is trouble that has happened already: it counts as the first try.
+        """
         first = True
 
         def once() -> T:
             nonlocal first
-            self._paused += self._patience.pause()
+            if first and earlier is not None:
+                first = False
+                return self._fail(earlier)
+            self.sit_out()
             self._patience.cancellation.check()
             began = self._clock()
             try:
                 return action()
             except Throttled as error:
-                self._patience.obey(error)
-                raise
+                return self._fail(error)
             finally:
                 self._alive += self._clock() - began if first else 0.0
                 first = False
@@ -206,6 +212,12 @@ class Effort:
         finally:
             self._patience.relieve(self, worked=worked)
         return result
+
+    def _fail(self, error: DownloadError) -> Never:
+        """Raise an error as it comes: a pause that it asks for begins before anybody waits for anything."""
+        if isinstance(error, Throttled):
+            self._patience.obey(error)
+        raise error
 
     def _pause(self, state: tenacity.RetryCallState) -> float:
         """Wait longer each time, but never beyond the end of patience."""
@@ -257,6 +269,11 @@ class PersistentSource(Around):
         """Return a body that goes on at the next byte after passing trouble."""
         return PersistentBody(self._source, file, span, self._patience, counted=self._counted)
 
+    def announce(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
+        """Pass on what will be opened next, unless nothing is to be asked for now."""
+        if not pieces or not self._patience.shared.left:
+            self._source.announce(pieces)
+
 
 class PersistentBody:
     """A span that is opened when first read, and again, from the next byte on, after passing trouble.
@@ -292,7 +309,7 @@ class PersistentBody:
             self._drop()
             if not _passing(error):
                 raise
-            count = self._effort.run(self._rereader(view, error))
+            count = self._effort.run(lambda: self._reread(view), error)
         finally:
             self._effort.rest()
         self._position += count
@@ -324,6 +341,7 @@ class PersistentBody:
     def _opened(self) -> Body:
         """Ask for what is missing. Other nodes of a server may know ranges where one does not."""
         while True:
+            self._effort.sit_out()
             again = self._from_start and self._position > self._start
             try:
                 body = self._source.open(self._file, Span(self._start if again else self._position, self._stop))
@@ -356,20 +374,12 @@ class PersistentBody:
         if self._so_far is not None and self._so_far.digest() != again.digest():
             raise SourceChanged(f"{self._file.path} changed while it was being read")
 
-    def _rereader(self, view: memoryview, error: DownloadError) -> Callable[[], int]:
-        """Return an action that first raises what has happened already, so that the policy counts and waits for it."""
-        earlier = [error]
-
-        def read() -> int:
-            if earlier:
-                raise earlier.pop()
-            try:
-                return self._read(view)
-            except DownloadError:
-                self._drop()
-                raise
-
-        return read
+    def _reread(self, view: memoryview) -> int:
+        try:
+            return self._read(view)
+        except DownloadError:
+            self._drop()
+            raise
 
     def _drop(self) -> None:
         body, self._body = self._body, None

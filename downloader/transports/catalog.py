@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from downloader.meter import Meter
     from downloader.sources import Source
     from downloader.sources.limit import Bandwidth
+    from downloader.sources.pause import SharedPause
     from downloader.transports import Transport
     from downloader.transports.shape import Shape
     from downloader.transports.xet.tuning import Tuning
@@ -38,6 +39,7 @@ class Workshop:
     tuning: Tuning
     interrupt: Callable[[], None]
     """Wakes all who wait for an answer of the source."""
+    pause: SharedPause
     bandwidth: Bandwidth | None = None
 
     def make(self, protocol: Protocol, attempt: Cancellation) -> Transport:
@@ -53,7 +55,7 @@ class Workshop:
         source = self.source.presigned() if plain and isinstance(self.source, Presigning) else self.source
         crowd = Crowd(attempt, self.meter.clock)
         noticing = NoticingSource(self.capped(source, attempt), crowd)
-        patience = Patience(self.silence, self.meter, attempt)
+        patience = Patience(self.silence, self.meter, attempt, self.pause)
         return QueueingSource(PersistentSource(noticing, patience), crowd)
 
     def capped(self, source: Source, attempt: Cancellation) -> Source:
@@ -73,7 +75,7 @@ def _streams(workshop: Workshop, attempt: Cancellation) -> Transport:
 def _xet(workshop: Workshop, attempt: Cancellation) -> Transport:
     pace = partial(workshop.capped, attempt=attempt) if workshop.bandwidth else None
     plain = workshop.reader(attempt)
-    return Xet(workshop.source, plain, workshop.meter, attempt, workshop.shape, workshop.tuning, pace)
+    return Xet(workshop.source, plain, workshop.meter, attempt, workshop.shape, workshop.tuning, workshop.pause, pace)
 
 
 TRANSPORTS: dict[Protocol, Callable[[Workshop, Cancellation], Transport]] = {

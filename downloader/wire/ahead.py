@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,9 @@ class Ahead(threading.local):
     def send(self, requests: Sequence[Request], heads: bytes) -> None:
         """Send more of them. Raises OSError."""
         if self.channel is not None:
+            now = time.monotonic()
+            for request in requests:
+                request.sent_ahead_at = now
             self.requests.extend(requests)
             self.channel.send(heads)
 

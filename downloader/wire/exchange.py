@@ -26,7 +26,7 @@ UNSENDABLE = "a header has characters that no header may have"
 class Request:
     """A request. Each is itself and no other: one that was announced is handed in as the same object."""
 
-    __slots__ = ("address", "body", "fields", "method")
+    __slots__ = ("address", "body", "fields", "method", "sent_ahead_at")
 
     def __init__(self, method: str, address: Address, fields: bytes, body: bytes = b"") -> None:
         """`fields` are the lines of its head, as `lines` writes them, with the host among them."""
@@ -34,6 +34,8 @@ class Request:
         self.address = address
         self.fields = fields
         self.body = body
+        self.sent_ahead_at: float | None = None
+        """When it was sent, by the monotonic clock, if its answer may have arrived before it is read."""
 
 
 def lines(fields: Iterable[tuple[str, str]]) -> bytes:
@@ -58,6 +60,8 @@ class Answer:
         """`body` reads what has no length; `keep` takes the connection back."""
         self.address = address
         """Of the request."""
+        self.asked_at: float | None = None
+        """When the request was sent ahead, as `Request` has it."""
         self.status = head.status
         self.headers: Mapping[str, str] = head.fields
         """Names in lower case."""

@@ -35,6 +35,8 @@ MAX_BODY = 4096
 """Bytes of an explanation that are looked at."""
 BUSY = frozenset({429, 503})
 SECONDS = re.compile(r"[0-9]{1,19}")
+POLICY = re.compile(r'(?:"[^"]*"|[^",])+')
+"""One policy of a `RateLimit` field, such as `"resolvers";r=0;t=12`: r requests are left for the next t seconds."""
 UNKNOWN_NAME = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
 """How the resolver says that there is no such name, and not that it cannot tell for now."""
 PASSING = frozenset({408, 425, 500, 502, 504})
@@ -95,11 +97,17 @@ def host_of(url: str) -> str:
     return shown_url(url).partition("://")[2].partition("/")[0]
 
 
-def refuse(status: int, url: str, headers: Mapping[str, str], body: bytes) -> DownloadError:
-    """Return the error that an answer with this status stands for."""
+def refuse(
+    status: int, url: str, headers: Mapping[str, str], body: bytes, asked_at: float | None = None
+) -> DownloadError:
+    """Return the error that an answer with this status stands for; `asked_at` as `Throttled` has it."""
     where = shown_url(url)
     if status in BUSY:
-        return Throttled(f"{where} asks for a pause (HTTP {status})", retry_after=retry_after(headers))
+        pause, told = retry_after(headers), server_message(headers, body[:MAX_BODY])
+        length = "" if pause is None else f" of {pause:.0f} s"
+        reason = f": {told}" if told else ""
+        sentence = f"{host_of(url)} asks for a pause{length} (HTTP {status}){reason}"
+        return Throttled(sentence, retry_after=pause, asked_at=asked_at)
     if status in PASSING:
         return SourceUnavailable(f"{where} answered HTTP {status}")
     if status == httpx2.codes.PRECONDITION_FAILED:
@@ -108,15 +116,47 @@ def refuse(status: int, url: str, headers: Mapping[str, str], body: bytes) -> Do
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the pause in seconds that `Retry-After` names, as a number or as a date; None without one."""
+    """Return the pause in seconds that an answer asks for; None if it names none.
+
+    `Retry-After` names it as a number or as a date, `RateLimit` (an IETF draft, which the Hub speaks) as the rest of a
+    window in which nothing is left. The longer one counts: before that, the next request would be refused as well.
+    """
+    named = [pause for pause in (_retry_after(headers), window_left(headers)) if pause is not None]
+    return max(named, default=None)
+
+
+def window_left(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds until there is a right to another request; None where some are left, or nobody says."""
+    field = headers.get("ratelimit", "")
+    return max(_used_up(field), default=None) if field else None
+
+
+def _used_up(field: str) -> Iterator[float]:
+    """Yield the seconds until each policy's window ends that has no request left."""
+    for policy in POLICY.findall(field):
+        _, *parameters = policy.rpartition('"')[2].split(";")
+        told = {name.strip(): value.strip() for name, _, value in (part.partition("=") for part in parameters)}
+        if told.get("r") == "0" and SECONDS.fullmatch(told.get("t", "")):
+            yield float(told["t"])
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
     text = headers.get("retry-after", "").strip()
     if SECONDS.fullmatch(text):
         return float(text)
+    moment = _moment(text)
+    if moment is None:
+        return None
+    answered = _moment(headers.get("date", ""))  # by the same clock, which may not be ours
+    return max(0.0, moment - (time.time() if answered is None else answered))
+
+
+def _moment(text: str) -> float | None:
+    """Return the seconds since the epoch that an HTTP date names; None if it is none."""
     try:
-        moment = email.utils.parsedate_to_datetime(text).timestamp()
+        return email.utils.parsedate_to_datetime(text).timestamp()
     except (ValueError, OverflowError):
         return None
-    return max(0.0, moment - time.time())
 
 
 def translate(error: Exception, url: str) -> DownloadError:

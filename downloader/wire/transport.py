@@ -11,6 +11,7 @@ import httpx2
 from downloader.wire.ahead import Ahead
 from downloader.wire.exchange import UNSENDABLE, Answer
 from downloader.wire.heads import field_lines, request_head
+from downloader.wire.windows import Windows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +35,7 @@ class SocketTransport:
         """Those who answered a request that had been sent behind another."""
         self._impatient: set[Origin] = set()
         """Those who did not."""
+        self._windows = Windows()
 
     def announce(self, requests: Sequence[Request]) -> None:
         """Send requests without a body ahead: the calling thread will hand in the same objects next, in this order.
@@ -51,6 +53,8 @@ class SocketTransport:
             return
         origin = requests[0].address.origin
         if origin in self._impatient or self._pool.proxied(origin) is not None:
+            return
+        if self._windows.left(requests[0].address):
             return
         if any(request.address.origin != origin for request in requests):
             raise ValueError("requests to several origins cannot go over one connection")
@@ -70,7 +74,7 @@ class SocketTransport:
     def send(self, request: Request) -> Answer:
         """Send one request. A connection that the server closed while it was idle is replaced once.
 
-        Raises httpx2's errors.
+        Raises httpx2's errors, and Throttled for what the server would refuse, as it has told.
         """
         origin = request.address.origin
         if origin.scheme not in ("http", "https"):
@@ -81,6 +85,8 @@ class SocketTransport:
                 return self._answer_ahead(channel, request)
             except httpx2.TransportError:
                 self._impatient.add(origin)  # and ask again, as if nothing had been announced
+        self._windows.check(request.address)
+        request.sent_ahead_at = None
         try:
             message = self._head(request) + request.body
         except ValueError as error:
@@ -131,7 +137,10 @@ class SocketTransport:
         except Exception as error:
             channel.close()
             raise _head_error(error) from error
-        return Answer(request.address, head, channel, body, self._keep)
+        self._windows.note(request.address, head.fields)
+        answer = Answer(request.address, head, channel, body, self._keep)
+        answer.asked_at = request.sent_ahead_at
+        return answer
 
     def _keep(self, origin: Origin, channel: Channel) -> None:
         if channel is self._ahead.channel:

@@ -140,7 +140,7 @@ class Web:
         except FOREIGN as error:
             raise translate(error, url) from error
         if answer.status >= httpx2.codes.BAD_REQUEST:
-            trouble = refuse(answer.status, url, answer.headers, body)
+            trouble = refuse(answer.status, answer.address.url, answer.headers, body, answer.asked_at)
             if isinstance(trouble, SourceUnavailable):
                 raise trouble
         complete = not limit or answer.complete
@@ -212,7 +212,7 @@ class Web:
             body = read_whole(answer, MAX_REFUSAL_BODY, self._meter, cut=True)
         except (httpx2.HTTPError, DownloadError):
             body = b""
-        return refuse(answer.status, answer.address.url, answer.headers, body)
+        return refuse(answer.status, answer.address.url, answer.headers, body, answer.asked_at)
 
     def _follow(
         self,
@@ -235,7 +235,10 @@ class Web:
             at_home = origin.shares_credentials_with(current.origin)
             request = ready or self._request(method, current, {**private, **public} if at_home else public)
             ready = None
-            answer = self.transport.send(request)
+            try:
+                answer = self.transport.send(request)
+            except httpx2.HTTPError as error:
+                raise translate(error, current.url) from error
             if not follow or not answer.redirects:
                 return answer, current.origin != origin
             answer.let_go(MAX_REFUSAL_BODY)

@@ -183,7 +183,7 @@ def test_a_pause_that_the_server_asks_for_is_stated_and_outlasts_the_stall_timeo
     extra = {**watched.environment, "HF_ENDPOINT": hub.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER"}
     result = run("download", "hf://org/model", tmp_path / "t", extra={**extra, "STALL_TIMEOUT": "4"})
     assert result.status == 0, result.stderr
-    assert any("asked for a pause of 5 s" in message for message in watched.messages())
+    assert any("asks for a pause of 5 s" in message for message in watched.messages())
 
 
 @pytest.mark.parametrize("protocol", ["HF_TRANSFER", "XET"])

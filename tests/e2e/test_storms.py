@@ -13,7 +13,10 @@ import pytest
 
 from tests.command import finish, model, run, start
 from tests.servers.blobs import Noise
+from tests.servers.broken import BrokenWeb
 from tests.servers.faults import FOREVER, Exchange, Fault, Reset, Trickle
+from tests.servers.relay import Relay
+from tests.servers.s3 import new_bucket
 from tests.waiting import AT_LAST, eventually
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from tests.servers.hub import Hub
     from tests.servers.kubernetes import KubernetesServer
     from tests.servers.origin import Server
+    from tests.servers.s3 import S3Server
 
 MIB = 1 << 20
 FILES = {
@@ -45,6 +49,9 @@ class Storm(Fault):
     """For some seconds after the first request everybody is asked to wait until those are over."""
 
     seconds: float
+    header: str = "Retry-After"
+    value: str = "{}"
+    """How the rest of the time is told."""
     times: list[float] = field(default_factory=list)
     """When each request came, counted from the first."""
 
@@ -55,7 +62,8 @@ class Storm(Fault):
         elapsed = now - self.times[0]
         self.times.append(elapsed)
         if elapsed < self.seconds:
-            exchange.replace(429, {"Retry-After": str(math.ceil(self.seconds - elapsed))}, b"slow down")
+            left = self.value.format(math.ceil(self.seconds - elapsed))
+            exchange.replace(429, {self.header: left}, b"slow down")
 
     @property
     def later(self) -> list[float]:
@@ -76,7 +84,69 @@ def test_all_workers_share_one_pause(protocol: str, stocked: Hub, watched: Watch
     assert 1 <= len(refused) <= WORKERS
     assert storm.later == []
     assert time.monotonic() - began < storm.seconds + AT_LAST
-    assert any("asked for a pause of" in message for message in watched.messages())
+    assert any("asks for a pause of" in message for message in watched.messages())
+
+
+WINDOW = "RateLimit", '"resolvers";r=0;t={}'
+
+
+@pytest.mark.parametrize("route", ["api", "tree", "resolve"])
+def test_a_window_in_which_the_hub_gives_no_more_is_one_pause(
+    route: str, stocked: Hub, watched: Watched, tmp_path: Path
+) -> None:
+    storm = Storm(4, *WINDOW)
+    stocked.faults.add(storm, route=route, times=FOREVER)
+    extra = {**watched.environment, "HF_ENDPOINT": stocked.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER"}
+    result = run("download", "hf://org/model", tmp_path / "t", extra={**extra, "STALL_TIMEOUT": "3"})
+    assert result.status == 0, result.stderr
+    assert model(tmp_path / "t") == FILES
+    assert storm.later == []
+    assert result.stderr.count("nothing is asked for meanwhile") == 1
+    told = f"127.0.0.1:{stocked.server.port} asks for a pause of 4 s (HTTP 429)"
+    assert told in result.stderr
+    assert any(told in message for message in watched.messages())
+
+
+def test_refusals_of_what_was_asked_for_ahead_are_one_pause(hub: Hub, tmp_path: Path) -> None:
+    small = {f"{number:03}.txt": b"%d" % number for number in range(128)}
+    hub.create("org/model").commit(small)
+    hub.resolve_cache = False
+    storm = Storm(3)
+    hub.faults.add(storm, route="resolve", times=FOREVER)
+    extra = {"HF_ENDPOINT": hub.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER", "AIM_CONNECTIONS": "2"}
+    result = run("download", "hf://org/model", tmp_path / "t", extra=extra)
+    assert result.status == 0, result.stderr
+    assert model(tmp_path / "t") == small
+    assert result.stderr.count("nothing is asked for meanwhile") == 1
+
+
+@pytest.mark.parametrize("header", ["Retry-After", "RateLimit"])
+def test_a_pause_that_a_web_server_asks_for_is_one_for_all(header: str, tmp_path: Path) -> None:
+    storm = Storm(3) if header == "Retry-After" else Storm(3, *WINDOW)
+    with BrokenWeb() as server:
+        server.faults.add(storm, times=FOREVER)
+        url = server.put("model.bin", FILES["model-00002-of-00002.safetensors"])
+        extra = {"STALL_TIMEOUT": "2", "AIM_ACCEPT_ANY": "1"}
+        result = run("download", url, tmp_path / "t", extra=extra)
+    assert result.status == 0, result.stderr
+    assert storm.later == []
+    assert "asks for a pause of 3 s" in result.stderr
+
+
+@pytest.mark.parametrize("route", ["listing", "object"])
+def test_a_pause_that_an_s3_server_asks_for_is_one_for_all(route: str, s3: S3Server, tmp_path: Path) -> None:
+    client, storm = s3.client(), Storm(3)
+    bucket = new_bucket(client)
+    for path, content in FILES.items():
+        client.put_object(Bucket=bucket, Key=f"m/{path}", Body=content)
+    with Relay(s3.endpoint) as relay:
+        relay.faults.add(storm, route=route, times=FOREVER)
+        extra = {**s3.environment(), "AWS_ENDPOINT_URL": relay.endpoint, "STALL_TIMEOUT": "3"}
+        result = run("download", f"s3://{bucket}/m", tmp_path / "t", extra=extra)
+    assert result.status == 0, result.stderr
+    assert model(tmp_path / "t") == FILES
+    assert storm.later == []
+    assert "asks for a pause of 3 s" in result.stderr
 
 
 def test_a_server_that_breaks_many_connections_at_once_is_asked_by_fewer(stocked: Hub, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from downloader.meter import Meter
 from downloader.sources.http import HttpSource
 from downloader.sources.huggingface import HubSource
 from downloader.sources.limit import Bandwidth, LimitedSource
+from downloader.sources.pause import SharedPause
 from downloader.sources.retry import Patience, PersistentSource
 from downloader.sources.s3 import S3Source
 from tests.servers.blobs import Noise
@@ -223,7 +224,7 @@ def website(servers: Servers, *, secure: bool, folder: bool) -> Iterator[Place]:
 
 def retried(source: Source, cancellation: Cancellation) -> Source:
     meter = Meter()
-    return PersistentSource(source, Patience(PATIENCE, meter, cancellation))
+    return PersistentSource(source, Patience(PATIENCE, meter, cancellation, SharedPause(meter.clock)))
 
 
 def limited(source: Source, cancellation: Cancellation) -> Source:

@@ -12,6 +12,7 @@ from downloader.artifact import Span
 from downloader.cancellation import Cancellation
 from downloader.errors import AccessDenied, SourceUnavailable
 from downloader.meter import Meter
+from downloader.sources.pause import SharedPause
 from downloader.sources.retry import Patience, PersistentSource
 from tests.servers.bucket import Bucket
 from tests.servers.messages import Reply, Request
@@ -67,7 +68,8 @@ def agent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Agent]:
 
 
 def patient(source: S3Source) -> PersistentSource:
-    return PersistentSource(source, Patience(AT_LAST, Meter(), Cancellation()))
+    meter = Meter()
+    return PersistentSource(source, Patience(AT_LAST, meter, Cancellation(), SharedPause(meter.clock)))
 
 
 @pytest.fixture

@@ -215,3 +215,19 @@ def test_whoever_waits_for_a_turn_is_woken_by_the_cancellation(clock: Clock) -> 
     threading.Timer(0.01, cancellation.cancel, (Cancelled(),)).start()
     with pytest.raises(Cancelled):
         crowd.enter()
+
+
+def test_a_refusal_that_was_on_its_way_when_the_crowd_was_halved_halves_it_once() -> None:
+    clock = Clock()
+    crowd = Crowd(Cancellation(), clock)
+    for _ in range(8):
+        crowd.enter()
+    asked_at = clock.now
+    clock.pass_by(1)
+    crowd.shrink()
+    assert crowd.limit == 4
+    clock.pass_by(8)
+    crowd.shrink(asked_at)
+    assert crowd.limit == 4
+    crowd.shrink(clock.now)
+    assert crowd.limit == 2

@@ -14,6 +14,7 @@ from downloader.errors import UsageError
 from downloader.meter import Meter
 from downloader.selection import Selection
 from downloader.sources.catalog import SCHEMES, canonical, scheme_of
+from downloader.sources.pause import SharedPause
 from downloader.sources.simulated import SimulatedSource
 from downloader.transports.catalog import TRANSPORTS, Workshop
 from downloader.transports.shape import Shape
@@ -70,7 +71,7 @@ def test_each_transport_can_be_made(protocol: Protocol, tmp_path: Path) -> None:
     meter = Meter()
     woken: list[str] = []
     source = SimulatedSource("hf://org/model", 10)
-    workshop = Workshop(source, meter, Shape.of(2), 60, tuning, lambda: woken.append("woken"))
+    workshop = Workshop(source, meter, Shape.of(2), 60, tuning, lambda: woken.append("woken"), SharedPause(meter.clock))
     assert callable(workshop.make(protocol, Cancellation()).fetch)
 
 

@@ -27,6 +27,7 @@ from downloader.errors import (
     UnknownHost,
 )
 from downloader.meter import Meter
+from downloader.sources.pause import SharedPause
 from downloader.sources.retry import (
     FIRST_PAUSE,
     LONGEST_PAUSE,
@@ -124,7 +125,7 @@ class Run:
         self.meter.enter(Phase.DOWNLOADING)
         self.cancellation = Sleepless(self.clock)
         self.flaky = Flaky(self.clock, itertools.cycle(troubles) if forever else troubles, seconds)
-        self.patience = Patience(SILENCE, self.meter, self.cancellation)
+        self.patience = Patience(SILENCE, self.meter, self.cancellation, SharedPause(self.clock))
         self.source = PersistentSource(self.flaky, self.patience)
         self.began = self.clock.now
 
@@ -154,7 +155,9 @@ def broken(after: int = 0) -> tuple[int, DownloadError]:
 
 
 def pause_of(seconds: float | None) -> tuple[int, DownloadError]:
-    return 0, Throttled("slow down", retry_after=seconds)
+    return 0, Throttled(
+        f"host.test asks for a pause of {seconds:.0f} s" if seconds else "slow down", retry_after=seconds
+    )
 
 
 def test_reading_goes_on_at_the_next_byte() -> None:
@@ -326,7 +329,7 @@ def test_a_pause_is_kept_shown_and_no_silence() -> None:
     assert run.read() == CONTENT
     long = [(message, suspicious) for seconds, message, suspicious in seen if seconds > LONGEST_PAUSE]
     assert len(long) == 3
-    assert all("asked for a pause of" in message and not suspicious for message, suspicious in long)
+    assert all("asks for a pause of" in message and not suspicious for message, suspicious in long)
     assert 799 < run.elapsed < 800 + SILENCE
     assert run.meter.snapshot().message == ""
 
@@ -351,6 +354,58 @@ def test_a_pause_is_one_for_all_threads() -> None:
     assert run.clock.now - began >= 50
 
 
+def test_a_refusal_that_was_on_its_way_when_a_pause_began_is_a_part_of_it() -> None:
+    run = Run()
+    asked_at = run.clock.now
+    run.clock.pass_by(1)
+    run.patience.obey(Throttled("slow down", retry_after=8, asked_at=asked_at))
+    assert run.patience.pause() == pytest.approx(7), "it counts from when it was asked for"
+    run.patience.obey(Throttled("slow down", retry_after=8, asked_at=asked_at))
+    assert run.patience.pause() == 0, "it was asked for before the pause, however late it is read"
+    run.patience.obey(Throttled("slow down", retry_after=60, asked_at=asked_at))
+    assert run.patience.pause() == pytest.approx(52), "a longer one lasts longer"
+    run.patience.obey(Throttled("slow down", retry_after=8))
+    assert run.patience.pause() == pytest.approx(8), "one that has just been asked for is a new one"
+
+
+def test_a_refusal_counts_before_its_reader_waits_for_the_pause_of_another() -> None:
+    run = Run(pause_of(12))
+    opened = run.flaky.open
+
+    def refused_with_others(_file: RemoteFile, span: Span) -> FlakyBody:
+        run.flaky.open = opened  # type: ignore[method-assign]
+        run.patience.obey(Throttled("slow down", retry_after=12))
+        return opened(_file, span)
+
+    run.flaky.open = refused_with_others  # type: ignore[method-assign]
+    assert run.read() == CONTENT
+    assert 12 <= run.elapsed < 13
+
+
+def test_nothing_is_asked_for_during_a_pause_by_whoever_comes_new() -> None:
+    run = Run()
+    run.patience.obey(Throttled("slow down", retry_after=30))
+    later = Patience(SILENCE, run.meter, run.cancellation, run.patience.shared)  # as the next protocol has it
+    began = run.clock.now
+    body = PersistentSource(run.flaky, later).open(FILE, Span(0, 10))
+    assert body.readinto(memoryview(bytearray(10))) == 10
+    assert run.clock.now - began == pytest.approx(30)
+    body.close()
+
+
+def test_nothing_is_announced_during_a_pause() -> None:
+    run = Run()
+    announced: list[int] = []
+    run.flaky.announce = lambda pieces: announced.append(len(pieces))  # type: ignore[method-assign]
+    run.patience.obey(Throttled("slow down", retry_after=30))
+    run.source.announce([(FILE, Span(0, 10))])
+    run.source.announce([])
+    assert announced == [0], "only that nothing is to be asked for is passed on"
+    run.clock.pass_by(30)
+    run.source.announce([(FILE, Span(0, 10))])
+    assert announced == [0, 1]
+
+
 def test_a_pause_that_is_too_long_is_left_to_another_protocol() -> None:
     run = Run(pause_of(LONGEST_RETRY_AFTER + 1))
     with pytest.raises(ProtocolFailed, match="601 s") as caught:
@@ -370,7 +425,7 @@ def test_pauses_altogether_are_borne_for_a_quarter_of_an_hour() -> None:
 def test_cancellation_ends_a_pause_and_says_why() -> None:
     run = Run(pause_of(300))
     run.cancellation = Sleepless(run.clock, cancel_after=10, reason=Cancelled())
-    patience = Patience(SILENCE, run.meter, run.cancellation)
+    patience = Patience(SILENCE, run.meter, run.cancellation, SharedPause(run.clock))
     source = PersistentSource(run.flaky, patience)
     with pytest.raises(Cancelled):
         source.open(FILE, Span(0, 10)).readinto(memoryview(bytearray(10)))
@@ -379,7 +434,9 @@ def test_cancellation_ends_a_pause_and_says_why() -> None:
 
 def test_a_thread_that_pauses_is_woken_by_the_cancellation() -> None:
     meter, cancellation = Meter(), Cancellation()
-    source = PersistentSource(Flaky(Clock(), [pause_of(500)]), Patience(SILENCE, meter, cancellation))
+    source = PersistentSource(
+        Flaky(Clock(), [pause_of(500)]), Patience(SILENCE, meter, cancellation, SharedPause(meter.clock))
+    )
     errors: list[DownloadError] = []
 
     def read() -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from downloader.errors import DownloadError, IntegrityError
     from downloader.meter import Meter
     from downloader.sources import Body, Source, XetAccess
+    from downloader.sources.pause import SharedPause
     from downloader.transports import Arrival, Landing
     from downloader.transports.shape import Shape
     from downloader.transports.xet.tuning import Tuning
@@ -52,6 +53,7 @@ class Xet:
     cancellation: Cancellation
     shape: Shape
     tuning: Tuning
+    pause: SharedPause
     pace: Callable[[Source], Source] | None = None
     """Puts the cap on bandwidth around a source; None where there is no cap."""
 
@@ -73,7 +75,7 @@ class Xet:
             )
             try:
                 # hf_xet has tried three times before we hear of trouble.
-                patience = Patience(self._at_most(SPAN_PATIENCE), self.meter, self.cancellation)
+                patience = Patience(self._at_most(SPAN_PATIENCE), self.meter, self.cancellation, self.pause)
                 # The child counts what comes over its network; under a cap it is far ahead of us, so we count.
                 source = process if self.pace is None else self.pace(process)
                 reader = PersistentSource(source, patience, counted=self.pace is not None)
@@ -108,7 +110,7 @@ class Xet:
         return SPAN if file.xet_hash else self.shape.buffer_size
 
     def _ask_for_access(self, source: XetSource) -> XetAccess:
-        patience = Patience(self._at_most(TOKEN_PATIENCE), self.meter, self.cancellation)
+        patience = Patience(self._at_most(TOKEN_PATIENCE), self.meter, self.cancellation, self.pause)
         try:
             return Effort(patience, "Xet token").run(source.xet_access)
         except (SourceUnavailable, Stalled) as error:

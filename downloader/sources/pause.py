@@ -1,0 +1,42 @@
+"""The pause that a server asks for: one for all threads and protocols of a run."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from downloader.errors import Throttled
+
+
+class SharedPause:
+    """Until when nothing is asked for, and why."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.reason = ""
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._until = clock()
+
+    @property
+    def left(self) -> float:
+        """Seconds until it is over."""
+        return max(0.0, self._until - self._clock())
+
+    def extend(self, error: Throttled, seconds: float) -> bool:
+        """Make it last until so many seconds after the server has answered; return whether a new one begins.
+
+        An answer to a request that was sent ahead may have waited for long to be read, so it counts from the request:
+        a refusal that was on its way when a pause began is a part of that pause.
+        """
+        with self._lock:
+            now = self._clock()
+            until = seconds + (now if error.asked_at is None else error.asked_at)
+            if until <= max(now, self._until):
+                return False
+            new = self._until <= now
+            self._until = until
+            self.reason = error.message
+            return new
