@@ -362,15 +362,19 @@ class PersistentBody:
         """Read again what was read before. Raises SourceChanged where that is known to be something else now."""
         left, again = self._position - self._start, hashlib.sha256()
         view = memoryview(bytearray(min(PIECE, left)))
-        while left:
-            count = body.readinto(view[:left])
-            if not count:
-                raise ProtocolFailed(f"{self._file.path}: an answer ended before it came to what is missing")
-            left -= count
-            again.update(view[:count])
-            self._effort.received(count)
-            if self._counted:
-                self._meter.received(count)
+        # Neither progress nor silence: else a stream that always breaks at the same place would be read for ever.
+        self._effort.rest()
+        try:
+            while left:
+                count = body.readinto(view[:left])
+                if not count:
+                    raise ProtocolFailed(f"{self._file.path}: an answer ended before it came to what is missing")
+                left -= count
+                again.update(view[:count])
+                if self._counted:
+                    self._meter.received(count)
+        finally:
+            self._effort.resume()
         if self._so_far is not None and self._so_far.digest() != again.digest():
             raise SourceChanged(f"{self._file.path} changed while it was being read")
 

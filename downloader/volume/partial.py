@@ -71,7 +71,8 @@ class Partial:
         self._unsynced = True
         self._read = 0
         self._gate = Gate(self._close_handles)
-        resumable = journalled and may_combine(file)
+        self._useless_later = not file.sized or not may_combine(file)
+        resumable = journalled and not self._useless_later
         self._spans = load(files, self._journal_path, identity, file.size) if resumable else Spans()
         self._handle = self._resume() if self._spans else self._start()
         self._direct = files.open_direct(self.path) if journalled else None
@@ -168,15 +169,20 @@ class Partial:
                 self._files.rename(self.path, f"{WORK}/corrupt.{self.file.identity}")
 
     def close(self, *, flush: bool = True) -> None:
-        """Close the files; what is complete stays for the next run. May be called twice."""
+        """Close the files; what is complete stays for the next run if that can go on with it. May be called twice."""
         with self._syncing:
+            # Not at a second time: the next attempt may have begun the same path by then.
+            useless = flush and self._useless_later and not self._gate.is_shut
             try:
-                if flush:
+                if flush and not useless:
                     self.flush()
             finally:
                 if self._journal is not None:
                     self._batch.forget(self)
                 self._gate.shut()
+            if useless:
+                with contextlib.suppress(NotThere):
+                    self._remove()
 
     def wants_sync(self) -> bool:
         """Say whether something was written that is not synced, once all writing has ended. For the committer."""

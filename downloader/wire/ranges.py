@@ -128,6 +128,7 @@ class StreamBody:
     def __init__(self, answer: Answer | Unpacked, request: RangeRequest) -> None:
         self._answer = answer
         self._request = request
+        self._empty = True
 
     def readinto(self, view: memoryview, /) -> int:
         """Put the next bytes into `view`; 0 at the end, if it is certain or a digest will tell."""
@@ -135,7 +136,15 @@ class StreamBody:
             count = self._answer.readinto(view)
         except httpx2.HTTPError as error:
             raise translate(error, self._request.url) from error
-        if not count and not self._answer.complete and not self._request.proved:
+        self._empty &= not count
+        if count or self._request.proved:
+            return count
+        if self._empty:
+            # As programs do that fail before the first byte: who means an empty file says so.
+            raise ProtocolFailed(
+                f"{self._request.where} answers with no bytes, and does not say that the file is empty"
+            )
+        if not self._answer.complete:
             raise ProtocolFailed(
                 f"{self._request.where} is sent without its length, so nobody can tell whether it is complete",
                 hint="give its digest with #sha256=",

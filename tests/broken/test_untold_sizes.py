@@ -100,6 +100,28 @@ def test_a_folder_with_files_of_untold_size_comes_whole(own_web: BrokenWeb, tmp_
         assert model(tmp_path) == files
 
 
+@pytest.mark.parametrize("digest", [True, False], ids=["digest of nothing", ""])
+def test_an_answer_without_a_byte_is_an_empty_file_only_by_its_digest(
+    own_web: BrokenWeb, tmp_path: Path, *, digest: bool
+) -> None:
+    url = own_web.put("model.bin", b"")
+    own_web.faults.add(Untold(), times=FOREVER)
+    result = run("download", f"{url}#sha256={digest_of(b'')}" if digest else url, tmp_path)
+    assert result.status == (0 if digest else 69), result.stderr
+    assert digest or "answers with no bytes" in result.last_line
+
+
+def test_what_cannot_be_gone_on_with_does_not_stay_on_the_volume(own_web: BrokenWeb, tmp_path: Path) -> None:
+    """A stream without end would fill it, and what has come is of no use to the next run."""
+    url = own_web.put("model.bin", CONTENT, headers={"ETag": None})
+    own_web.faults.add(Untold(), method="HEAD", times=FOREVER)
+    own_web.faults.add(Untold(), method="GET")
+    own_web.faults.add(Untold(breaks_at=5 * MIB), method="GET", times=FOREVER)
+    result = run("download", url, tmp_path, extra={"STALL_TIMEOUT": "2"})
+    assert result.status == 69, result.stderr
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size > MIB]
+
+
 def told(content: bytes) -> bytes:
     return answer(b"Connection: close", body=content)
 
