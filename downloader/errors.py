@@ -13,6 +13,7 @@
     │   └── Throttled         69  AGAIN   the server asks for a pause
     ├── ProtocolFailed        69  SWITCH  this protocol cannot bring it, another one may
     │   ├── ProtocolDown      69  SWITCH  this protocol cannot bring any file for now
+    │   │   └── ProtocolUntrusted 78 SWITCH  the servers of this protocol have no certificate that can be verified
     │   └── RangeIgnored      69  SWITCH  the server sends whole files only
     ├── InternalError         70  STOP    a bug of ours
     ├── NoSpace               73  STOP    the volume is full
@@ -147,6 +148,13 @@ class ProtocolFailed(DownloadError):
 
 class ProtocolDown(ProtocolFailed):
     """This protocol cannot bring any file for now: the attempt ends at once."""
+
+
+class ProtocolUntrusted(ProtocolDown):
+    """The certificate of a server that only this protocol needs cannot be verified."""
+
+    exit_status = 78
+    lasting = True
 
 
 class RangeIgnored(ProtocolFailed):

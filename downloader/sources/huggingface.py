@@ -16,6 +16,7 @@ from downloader.errors import (
     SourceChanged,
     SourceNotFound,
     SourceUnavailable,
+    UntrustedServer,
 )
 from downloader.integrity import proves_itself
 from downloader.selection import Selection
@@ -161,6 +162,15 @@ class HubSource:
         self._gone.add(self._listed)
         self._commit = ""
         return SourceChanged(sentence, hint="start again to fetch what the revision stands for now")
+
+    def require_trust(self, origin: str) -> None:
+        """Raise UntrustedServer if the certificate of a server cannot be verified. Nothing else counts."""
+        try:
+            self._web.fetch(f"{origin}/", method="HEAD", limit=0, follow=False)
+        except UntrustedServer:
+            raise
+        except DownloadError:
+            return
 
     def close(self) -> None:
         """Nothing to release: connections belong to the run."""

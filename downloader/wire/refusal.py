@@ -5,7 +5,6 @@ from __future__ import annotations
 import email.utils
 import re
 import socket
-import ssl
 import time
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlsplit
@@ -23,10 +22,10 @@ from downloader.errors import (
     SourceUnavailable,
     Throttled,
     UnknownHost,
-    UntrustedServer,
     Verdict,
 )
 from downloader.wire.server_message import server_message
+from downloader.wire.tls_errors import causes, untrusted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -159,18 +158,21 @@ def _moment(text: str) -> float | None:
         return None
 
 
-def translate(error: Exception, url: str) -> DownloadError:
-    """Return our error for one that httpx2, ssl or the socket layer raised. The caller must chain it."""
+def translate(error: Exception, url: str, at: str = "") -> DownloadError:
+    """Return our error for one that httpx2, ssl or the socket layer raised. The caller must chain it.
+
+    `url` is what was wanted, `at` the address to which redirects had led.
+    """
     where = shown_url(url)
-    certificate = _certificate_problem(error)
-    if certificate is not None:
-        hint = "add its CA with SSL_CERT_FILE or AIM_CA_BUNDLE"
-        return UntrustedServer(
-            f"the certificate of {where} cannot be verified: {certificate.verify_message}", hint=hint
-        )
+    if at and host_of(at) != host_of(url):
+        where += f" (redirected to {host_of(at)})"
+    refused = untrusted(error, shown_url(at or url))
+    if refused is not None:
+        return refused
     if _is_unknown_name(error):
         return UnknownHost(
-            f"there is no host of the name {urlsplit(url).hostname}", hint="check the address, the network and its DNS"
+            f"there is no host of the name {urlsplit(at or url).hostname}",
+            hint="check the address, the network and its DNS",
         )
     for kinds, ours, sentence, hint in SENTENCES:
         if isinstance(error, kinds):
@@ -178,19 +180,8 @@ def translate(error: Exception, url: str) -> DownloadError:
     return ProtocolFailed(f"reading {where} failed: {type(error).__name__}: {error}")
 
 
-def _certificate_problem(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
-    return next((link for link in _chain(error) if isinstance(link, ssl.SSLCertVerificationError)), None)
-
-
 def _is_unknown_name(error: Exception) -> bool:
     """Tell whether the name service knows the server's name not; a proxy's name would be another matter."""
     return not isinstance(error, httpx2.ProxyError) and any(
-        isinstance(link, socket.gaierror) and link.errno in UNKNOWN_NAME for link in _chain(error)
+        isinstance(link, socket.gaierror) and link.errno in UNKNOWN_NAME for link in causes(error)
     )
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and what it came from."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

@@ -6,6 +6,7 @@ has arrived is taken at once and decrypted in one loop: a large file takes a fra
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 from typing import TYPE_CHECKING, cast
 
@@ -41,7 +42,17 @@ class SecureSocket:
         rest = memoryview(data)
         while rest:
             rest = rest[self._tls.write(rest) :]
-        self._flush()
+        try:
+            self._flush()
+        except OSError:
+            self._raise_alert()
+            raise
+
+    def _raise_alert(self) -> None:
+        """Raise what the server said before it hung up, if it did: that it wants a client certificate, for example."""
+        with contextlib.suppress(OSError):
+            self._incoming.write(self._piece[: self._sock.recv_into(self._piece)])
+        self._decrypt(memoryview(bytearray(1)))
 
     def _shake_hands(self) -> None:
         while True:

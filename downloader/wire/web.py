@@ -132,19 +132,22 @@ class Web:
         try:
             public = {**UNPACKED, **(public_headers or {})}
             answer, _ = self._follow(method, url, headers or {}, public, follow=follow, ready=ready)
-            try:
-                body = read_whole(answer, limit + cut, self._meter, cut=cut) if limit else b""
-            finally:
-                answer.let_go(MAX_REFUSAL_BODY)
-            self._meter.answered()
         except FOREIGN as error:
             raise translate(error, url) from error
+        where = answer.address.url
+        try:
+            body = read_whole(answer, limit + cut, self._meter, cut=cut) if limit else b""
+        except FOREIGN as error:
+            raise translate(error, url, where) from error
+        finally:
+            answer.let_go(MAX_REFUSAL_BODY)
+        self._meter.answered()
         if answer.status >= httpx2.codes.BAD_REQUEST:
-            trouble = refuse(answer.status, answer.address.url, answer.headers, body, answer.asked_at)
+            trouble = refuse(answer.status, where, answer.headers, body, answer.asked_at)
             if isinstance(trouble, SourceUnavailable):
                 raise trouble
         complete = not limit or answer.complete
-        return Reply(answer.status, answer.address.url, answer.headers, body[:limit], complete, cut=len(body) > limit)
+        return Reply(answer.status, where, answer.headers, body[:limit], complete, cut=len(body) > limit)
 
     def open(self, request: RangeRequest) -> SpanBody | StreamBody:
         """Start reading a span. Raises Refusal for statuses that only the source can interpret."""
@@ -237,8 +240,8 @@ class Web:
             ready = None
             try:
                 answer = self.transport.send(request)
-            except httpx2.HTTPError as error:
-                raise translate(error, current.url) from error
+            except FOREIGN as error:
+                raise translate(error, home or url, current.url) from error
             if not follow or not answer.redirects:
                 return answer, current.origin != origin
             answer.let_go(MAX_REFUSAL_BODY)

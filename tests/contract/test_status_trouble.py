@@ -19,7 +19,7 @@ from tests.contract.status_runs import (
     statuses,
     wait,
 )
-from tests.servers.certificates import Authority
+from tests.servers.certificates import Authority, OldAuthority
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -167,6 +167,15 @@ def test_the_ca_is_read_again_when_it_does_not_fit_any_more(
     reporter.report(DOWNLOADING)
     assert eventually(lambda: "does not fit" in caplog.text)
     pod.refresh()
+    wait(api, progress={"percentage": 25})
+
+
+def test_a_cluster_whose_ca_is_old_is_trusted(
+    api: KubernetesServer, reporter: KubernetesReporter, pod: Pod, tmp_path: Path
+) -> None:
+    api.replace_authority(OldAuthority(tmp_path / "old"))
+    pod.refresh()
+    reporter.report(DOWNLOADING)
     wait(api, progress={"percentage": 25})
 
 

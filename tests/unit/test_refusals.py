@@ -116,7 +116,7 @@ def test_a_name_that_nobody_knows_is_told_from_one_that_cannot_be_looked_up_for_
 @pytest.mark.parametrize("chain", ["cause", "context", "itself", "deep"])
 def test_a_certificate_is_the_trouble_however_deep_it_hides(chain: str) -> None:
     certificate = ssl.SSLCertVerificationError(1, "failed")
-    certificate.verify_message = "unknown authority"
+    certificate.verify_code, certificate.verify_message = 20, "unknown authority"
     error: Exception = httpx2.ConnectError("failed")
     if chain == "cause":
         error.__cause__ = certificate
@@ -267,3 +267,26 @@ DATES = st.from_regex(r"[A-Z][a-z]{2}, \d{1,3} [A-Z][a-z]{2} \d{1,6} \d\d:\d\d:\
 def test_whatever_stands_in_retry_after_is_a_pause_or_none(text: str) -> None:
     found = retry_after({"retry-after": text})
     assert found is None or (found >= 0 and not math.isnan(found))
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "advice"),
+    [
+        (19, "not trusted here", "AIM_CA_BUNDLE"),
+        (62, "another host", "in the certificate"),
+        (64, "another host", "in the certificate"),
+        (10, "expired", "clock"),
+        (9, "not valid yet", "clock"),
+        (66, "too weak", "2048"),
+        (23, "not acceptable", "owner"),
+    ],
+)
+def test_advice_about_a_certificate_fits_the_reason(code: int, words: str, advice: str) -> None:
+    certificate = ssl.SSLCertVerificationError(1, "failed")
+    certificate.verify_code, certificate.verify_message = code, "as OpenSSL says it"
+    ours = translate(certificate, URL)
+    assert ours.message.startswith("TLS certificate verification failed for ")
+    assert words in ours.message
+    assert "as OpenSSL says it" in ours.message
+    assert advice in ours.hint
+    assert ("AIM_CA_BUNDLE" in ours.hint) == (code == 19)

@@ -19,7 +19,7 @@ from downloader.wire.connection import Timeouts
 from downloader.wire.proxies import Proxies
 from downloader.wire.tls import Trust
 from tests.servers.broken import BrokenWeb
-from tests.servers.certificates import Authority
+from tests.servers.certificates import Authority, OldAuthority
 from tests.waiting import AT_LAST
 
 if TYPE_CHECKING:
@@ -73,8 +73,38 @@ def test_the_systems_own_setting_counts_besides(
 
 
 def test_who_is_not_vouched_for_is_refused_with_advice(servers: list[BrokenWeb], authority: Authority) -> None:
-    with pytest.raises(UntrustedServer, match=r"certificate of https://127\.0\.0\.1.*AIM_CA_BUNDLE"):
+    with pytest.raises(
+        UntrustedServer, match=r"certificate verification failed for https://127\.0\.0\.1.*AIM_CA_BUNDLE"
+    ):
         answer(Trust([authority.bundle]), servers[1].url("file"))
+
+
+def test_what_an_old_ca_has_signed_is_accepted_as_before_python_3_13(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = OldAuthority(tmp_path)
+    usual = ssl.create_default_context
+
+    def as_python_3_13_makes_it() -> ssl.SSLContext:
+        context = usual()
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", as_python_3_13_makes_it)
+    with BrokenWeb(tls=old.server_context()) as server:
+        assert answer(Trust([old.bundle]), server.put("file", b"content")) == b"content"
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_server_that_wants_a_client_certificate_is_not_asked_again(
+    authority: Authority, version: ssl.TLSVersion
+) -> None:
+    context = authority.server_context()
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(authority.bundle)
+    context.minimum_version = context.maximum_version = version
+    with BrokenWeb(tls=context) as server, pytest.raises(UntrustedServer, match="client certificate"):
+        answer(Trust([authority.bundle]), server.put("file", b"content"))
 
 
 def test_a_certificate_for_somebody_else_is_refused(authority: Authority) -> None:

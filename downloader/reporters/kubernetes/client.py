@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from kubernetes.client import ApiClient, Configuration, CustomObjectsApi
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
+from urllib3.util import create_urllib3_context
 
 from downloader.reporters.kubernetes.access import Busy, NotWritten, Refused
 
@@ -42,6 +44,8 @@ class StatusClient:
         )
         client = ApiClient(self._configuration)
         client.user_agent = FIELD_MANAGER
+        # From Python 3.13 on urllib3 refuses certificates without key identifiers, which a cluster's CA need not write.
+        client.rest_client.pool_manager.connection_pool_kw["ssl_context"] = _tls()
         self._api = CustomObjectsApi(client)
 
     def write(self, patch: dict[str, Any], *, timeout: float) -> None:
@@ -88,6 +92,11 @@ class StatusClient:
         if status == HTTPStatus.NOT_FOUND:
             return Refused("there is no AIMArtifact of the name and namespace in ARTIFACT_NAME and ARTIFACT_NAMESPACE")
         return Refused(f"the API server does not take our patch (HTTP {status}); is its AIMArtifact CRD up to date?")
+
+
+def _tls() -> ssl.SSLContext:
+    """Return a context that trusts nobody yet: each connection adds the CA that is in the file then."""
+    return create_urllib3_context(verify_flags=ssl.VERIFY_X509_PARTIAL_CHAIN)
 
 
 def _retry_after(error: ApiException) -> float | None:

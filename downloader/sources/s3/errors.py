@@ -22,8 +22,8 @@ from downloader.errors import (
     SourceNotFound,
     SourceUnavailable,
     Throttled,
-    UntrustedServer,
 )
+from downloader.wire.tls_errors import untrusted
 from downloader.words import one_line
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ UNAUTHORIZED, FORBIDDEN, LOST, CHANGED, BUSY, BROKEN = 401, 403, 404, 412, 429, 
 LIBRARY: tuple[tuple[tuple[type[Exception], ...], type[DownloadError], str, str], ...] = (
     ((exceptions.NoCredentialsError,), AccessDenied, NO_CREDENTIALS, WITHOUT_CREDENTIALS),
     ((exceptions.PartialCredentialsError,), ConfigurationError, "the S3 credentials are incomplete: {why}", KEYS),
-    ((exceptions.SSLError,), UntrustedServer, "AWS's token service is not trusted: {why}", "set AWS_CA_BUNDLE"),
+    ((exceptions.SSLError,), SourceUnavailable, "the TLS connection to AWS's token service failed: {why}", ""),
     (
         (exceptions.HTTPClientError, exceptions.ConnectionError),
         SourceUnavailable,
@@ -301,6 +301,10 @@ def _of_client(error: exceptions.ClientError, what: str, asker: Asker) -> Downlo
 
 
 def _of_library(error: Exception, what: str) -> DownloadError:
+    if isinstance(error, exceptions.SSLError):
+        refused = untrusted(error, "AWS's token service")
+        if refused is not None:
+            return refused
     for classes, ours, sentence, hint in LIBRARY:
         if isinstance(error, classes):
             return ours(sentence.format(what=what, why=error), hint=hint)

@@ -6,12 +6,20 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from downloader.errors import ProtocolDown, ProtocolFailed, SourceUnavailable, Stalled
+from downloader.errors import (
+    ProtocolDown,
+    ProtocolFailed,
+    ProtocolUntrusted,
+    SourceUnavailable,
+    Stalled,
+    UntrustedServer,
+)
 from downloader.sources.around import Around
 from downloader.sources.retry import Effort, Patience, PersistentSource
 from downloader.transports.ranged import Ranged
 from downloader.transports.xet.process import XetProcess
 from downloader.transports.xet.tuning import SPAN
+from downloader.transports.xet.verdicts import Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -41,6 +49,9 @@ class XetSource(Protocol):
 
     def xet_access(self) -> XetAccess:
         """Return a token and where it is good for. Raises ProtocolDown where there is no Xet."""
+
+    def require_trust(self, origin: str) -> None:
+        """Raise UntrustedServer if the certificate of a server, `https://host[:port]`, cannot be verified."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +104,9 @@ class Xet:
                 either = _Either(reader, self.plain)
                 # Workers may wait for the child in many places: its end wakes them all.
                 with self.cancellation.waking(process.strike):
-                    Ranged(either, self.meter, self.cancellation, shape).fetch(files, _Watched(landing, process))
+                    Ranged(either, self.meter, self.cancellation, shape).fetch(
+                        files, _Watched(landing, process, self.source, access.endpoint)
+                    )
             finally:
                 process.kill()
 
@@ -141,8 +154,11 @@ class _Either(Around):
 class _Watched:
     """A landing that notices when Xet brought nothing since it last failed: then it will not bring the rest either."""
 
-    def __init__(self, landing: Landing, process: XetProcess) -> None:
+    def __init__(self, landing: Landing, process: XetProcess, source: XetSource, endpoint: str) -> None:
+        """`source` is asked whether the storage at `endpoint` can be trusted."""
         self._landing = landing
+        self._source = source
+        self._endpoint = endpoint
         self._process = process
         self._delivered_before = 0
 
@@ -160,5 +176,16 @@ class _Watched:
             delivered, before = self._process.delivered, self._delivered_before
             self._delivered_before = delivered
             if delivered == before:
-                error = ProtocolDown(error.message, hint=error.hint)
+                error = self._untrusted(error) or ProtocolDown(error.message, hint=error.hint)
         self._landing.fail(file, error)
+
+    def _untrusted(self, error: DownloadError) -> ProtocolDown | None:
+        """Find out whether a certificate is the trouble: hf_xet does not say, and not always whom it could not ask."""
+        for origin in dict.fromkeys((self._endpoint, error.origin if isinstance(error, Unreachable) else "")):
+            if not origin.startswith("https://"):
+                continue
+            try:
+                self._source.require_trust(origin)
+            except UntrustedServer as untrusted:
+                return ProtocolUntrusted(untrusted.message, hint=untrusted.hint)
+        return None

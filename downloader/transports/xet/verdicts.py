@@ -10,13 +10,22 @@ from downloader.errors import ProtocolFailed, SourceUnavailable
 if TYPE_CHECKING:
     from downloader.errors import DownloadError
 
-HOST = re.compile(r"https?://([^/\s)?]+)")
+
+class Unreachable(ProtocolFailed):
+    """hf_xet cannot send a request to a server, and does not say why. `origin` is that server's address."""
+
+    def __init__(self, message: str, *, hint: str = "", origin: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.origin = origin
+
+
+ORIGIN = re.compile(r"https?://([^/\s)?]+)")
 AGAIN, NEVER = SourceUnavailable, ProtocolFailed
 MEANINGS: tuple[tuple[re.Pattern[str], type[DownloadError], str], ...] = (
     (re.compile(r"Rate limited|\(429 "), AGAIN, "asks for a pause (HTTP 429)"),
     (re.compile(r"server error \((\d{3}) "), AGAIN, "is in trouble (HTTP {0})"),
     (re.compile(r"client error \((\d{3}) "), NEVER, "refuses us (HTTP {0})"),
-    (re.compile(r"error sending request"), NEVER, "cannot be reached, or does not answer"),
+    (re.compile(r"error sending request"), Unreachable, "cannot be reached, or does not answer"),
     (
         re.compile(r"decoding response body|unexpected end of file"),
         AGAIN,
@@ -31,12 +40,14 @@ MEANINGS: tuple[tuple[re.Pattern[str], type[DownloadError], str], ...] = (
 
 def meaning(path: str, text: str) -> DownloadError:
     """Return our error for what hf_xet said about a file."""
-    host = HOST.search(text)
-    storage = f"Xet's storage {host[1]}" if host else "Xet's storage"
+    server = ORIGIN.search(text)
+    storage, origin = (f"Xet's storage {server[1]}", server[0]) if server else ("Xet's storage", "")
     for pattern, kind, deed in MEANINGS:
         found = pattern.search(text)
-        if found:
-            return kind(f"{path}: {storage} {deed.format(*found.groups())}")
+        if not found:
+            continue
+        message = f"{path}: {storage} {deed.format(*found.groups())}"
+        return Unreachable(message, origin=origin) if kind is Unreachable else kind(message)
     return NEVER(f"{path}: Xet failed: {text}")
 
 
