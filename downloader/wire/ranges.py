@@ -48,6 +48,9 @@ class RangeRequest:
     Else the answer must repeat the validator, since nothing else would show that it is of another version.
     """
 
+    as_stored: bool = False
+    """What the store keeps packed shall come packed."""
+
     @property
     def where(self) -> str:
         """The URL as it may be shown."""
@@ -60,7 +63,7 @@ class RangeRequest:
 
     def range_headers(self) -> dict[str, str]:
         """Return the headers that ask for the span of this version, uncompressed."""
-        headers = {"accept-encoding": "identity"}
+        headers = {"accept-encoding": "gzip" if self.as_stored else "identity"}
         if not self.whole:
             headers["range"] = f"bytes={self.span.start}-{self.span.stop - 1}"
         if self.validator is not None and not self.validator.startswith(("W/", MODIFIED)):
@@ -197,6 +200,12 @@ def checked_body(request: RangeRequest, answer: Answer) -> SpanBody | StreamBody
     if announced is not None and announced != expected:
         raise _wrong_length(request, announced, expected)
     return SpanBody(answer, request.url, length=length, skip=skip, announced=announced is not None)
+
+
+def comes_unpacked(request: RangeRequest, headers: Mapping[str, str]) -> bool:
+    """Tell whether GCS has unpacked an object of whose packed bytes the size was listed: who takes gzip gets these."""
+    stored = headers.get("x-goog-stored-content-encoding") == "gzip" and "content-encoding" not in headers
+    return stored and not request.as_stored and headers.get("x-goog-stored-content-length") == str(request.size)
 
 
 def _endless_body(request: RangeRequest, answer: Answer) -> StreamBody:

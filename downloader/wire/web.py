@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ from downloader.wire.answers import read_whole
 from downloader.wire.connection import Pool, Timeouts
 from downloader.wire.exchange import Request, lines
 from downloader.wire.library import LibraryTransport, stay_on_the_route
-from downloader.wire.ranges import RangeRequest, SpanBody, StreamBody, checked_body, unsatisfied
+from downloader.wire.ranges import RangeRequest, SpanBody, StreamBody, checked_body, comes_unpacked, unsatisfied
 from downloader.wire.refusal import Refusal, refuse, translate
 from downloader.wire.transport import SocketTransport
 
@@ -177,6 +177,9 @@ class Web:
         try:
             if not answer.is_success:
                 raise self._refusal(request, answer)
+            if comes_unpacked(request, answer.headers):
+                answer.close()
+                return self._open(replace(request, as_stored=True), url)
             body = checked_body(request, answer)
         except DownloadError:
             answer.close()

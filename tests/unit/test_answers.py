@@ -231,6 +231,17 @@ def test_what_is_kept_compressed_is_read_as_it_is_kept(plane: Web) -> None:
         assert fetched(plane, server.url, Span(2, 5)) == b"234"
 
 
+def test_what_gcs_unpacks_is_asked_for_as_it_is_stored(plane: Web) -> None:
+    stored = (b"x-goog-stored-content-encoding: gzip", b"x-goog-stored-content-length: 10")
+    unpacked = answer(*stored, b"Transfer-Encoding: chunked", body=b"14\r\n" + 2 * CONTENT + b"\r\n0\r\n\r\n")
+    kept = answer(*stored, b"Content-Encoding: gzip", b"Content-Length: 10")
+    with Raw([unpacked, kept]) as server:
+        assert fetched(plane, server.url) == CONTENT
+        assert [b"accept-encoding: gzip" in head.lower() for head in server.requests] == [False, True]
+    with Raw([unpacked]) as server, pytest.raises(ProtocolFailed):
+        fetched(plane, server.url)
+
+
 def test_a_suffix_can_be_had_from_a_server_without_ranges_and_a_middle_cannot(plane: Web) -> None:
     with Raw([WHOLE]) as server:
         assert fetched(plane, server.url, Span(7, SIZE)) == b"789"
