@@ -18,6 +18,15 @@ class Protocol(StrEnum):
     S3 = "S3"
 
 
+class Completion(StrEnum):
+    """Where the mark of a finished artifact lives, as in `AIM_COMPLETION`."""
+
+    AUTO = "auto"
+    FILE = "file"
+    XATTR = "xattr"
+    NONE = "none"
+
+
 class Algorithm(StrEnum):
     """A digest that a source may publish for a file. The names are also what `verify` prints."""
 

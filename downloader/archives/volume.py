@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING, Self
 from downloader.archives import only_archive
 from downloader.archives.judgement import judge
 from downloader.archives.reading import Archive, StoredFile, damaged
-from downloader.artifact import Algorithm, Manifest, RemoteFile, Span
+from downloader.artifact import Algorithm, Completion, Manifest, RemoteFile, Span
 from downloader.errors import IntegrityError
 from downloader.integrity import UNKNOWN, Hasher
 from downloader.volume import Holding, Sealed, State, Survey, Volume
-from downloader.volume.checksums import MARKER
-from downloader.volume.evidence import read_checksums
+from downloader.volume.completion import standing
 from downloader.volume.files import stats_of
 from downloader.volume.removal import discard
 from downloader.volume.seal import hash_of, latest
@@ -48,9 +47,15 @@ class UnpackingVolume(Volume):
     """
 
     def __init__(
-        self, target: Path, *, check: Callable[[], None], files: FileOperations | None = None, ttl: float
+        self,
+        target: Path,
+        *,
+        check: Callable[[], None],
+        files: FileOperations | None = None,
+        ttl: float,
+        completion: Completion = Completion.FILE,
     ) -> None:
-        super().__init__(target, files=files, ttl=ttl)
+        super().__init__(target, files=files, ttl=ttl, completion=completion)
         self._check = check
 
     def sealed(self) -> Sealed | None:
@@ -95,7 +100,7 @@ class UnpackingVolume(Volume):
 
     def _unpacked(self, manifest: Manifest, archive: RemoteFile) -> Manifest | None:
         """Return the contents of the archive if they were unpacked here and nobody has changed them."""
-        checksums = read_checksums(self._files, MARKER)
+        checksums = standing(self._files)
         if checksums is None or checksums.version != hash_of(_version_of(archive)):
             return None
         found = stats_of(self._files, latest(checksums))

@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from downloader import __version__
-from downloader.artifact import Protocol
+from downloader.artifact import Completion, Protocol
 from downloader.config.job import CONNECTIONS, MOST_CONNECTIONS
 from downloader.config.s3 import NOBODY
 from downloader.engine.plan import in_force
@@ -16,6 +16,8 @@ from downloader.selection import Selection
 from downloader.sources.catalog import scheme_of
 from downloader.transports.shape import Shape
 from downloader.volume import Volume
+from downloader.volume.attributes import SHA256
+from downloader.volume.checksums import MARKER
 from downloader.volume.disk import Disk
 from downloader.volume.simulated import SimulatedVolume
 from downloader.wire import Web
@@ -40,6 +42,12 @@ PER_PROCESSOR = 2
 LONGEST_SILENCE = 30.0
 SHARE_OF_STALL = 0.6
 """Trouble is raised before the watchdog barks: a named cause is worth more than "nothing arrived"."""
+
+MARKS = {
+    Completion.FILE: MARKER,
+    Completion.XATTR: f"extended attributes, {SHA256} of each file",
+    Completion.NONE: "none, a rerun hashes everything",
+}
 
 log = logging.getLogger(__name__)
 
@@ -99,11 +107,12 @@ def make_shape(uri: str, settings: Settings, limit: int | None = None) -> Shape:
     return shape
 
 
-def make_volume(settings: Settings, cancellation: Cancellation, *, simulated: bool) -> Volume:
+def make_volume(uri: str, settings: Settings, cancellation: Cancellation, *, simulated: bool) -> Volume:
     """Return the target folder of a run."""
     job, debug = settings.job, settings.debug
     if not simulated:
-        return Volume(job.target, files=make_disk(settings), ttl=job.lease_ttl)
+        completion = completion_for(uri, settings)
+        return Volume(job.target, files=make_disk(settings), ttl=job.lease_ttl, completion=completion)
     return SimulatedVolume(
         job.target,
         ttl=job.lease_ttl,
@@ -111,6 +120,19 @@ def make_volume(settings: Settings, cancellation: Cancellation, *, simulated: bo
         verification=debug.verify_duration if debug.simulate_download else 0.0,
         fails=debug.simulate_download and debug.verify_fail,
     )
+
+
+def completion_for(uri: str, settings: Settings) -> Completion:
+    """Return where the artifact is marked as complete.
+
+    On a volume of the operator's that was filled from S3, there must be the bucket's files and no others.
+    """
+    job = settings.job
+    chosen = job.completion
+    if chosen is Completion.AUTO:
+        chosen = Completion.XATTR if uri.startswith("s3://") and job.artifact_name else Completion.FILE
+    log.info("completion mark: %s (AIM_COMPLETION=%s)", MARKS[chosen], job.completion)
+    return chosen
 
 
 def make_disk(settings: Settings) -> Disk:

@@ -110,6 +110,20 @@ def size(invocation: Invocation, /, uri: str, **given: Any) -> None:  # noqa: AN
     invocation.write(json.dumps({"url": invocation.redactor.redact(shown_url(uri)), "sizeBytes": manifest.size}) + "\n")
 
 
+@cli.command(context_settings=CONTEXT)
+@options.target
+@options.verbosity
+@click.pass_obj
+def checksums(invocation: Invocation, /, target: Path | None, **given: Any) -> None:  # noqa: ANN401
+    """Print the checksums of the artifact in TARGET [TARGET_DIR], for `sha256sum -c`.
+
+    That is its .artifact.sha256, or the same list from the extended attributes that stand in its place.
+    """
+    from downloader.cli.verification import list_checksums
+
+    list_checksums(_with_options(invocation.settings(""), target=target, **given), invocation)
+
+
 @cli.command(context_settings=CONTEXT, hidden=True)
 @click.argument("uri", type=options.URI)
 @options.filters

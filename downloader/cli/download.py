@@ -176,7 +176,7 @@ class Download:
             source.recall(manifest.revision)
 
     def _make_volume(self, *, simulated: bool) -> Volume:
-        return make_volume(self._settings, self._session.cancellation, simulated=simulated)
+        return make_volume(self._uri, self._settings, self._session.cancellation, simulated=simulated)
 
     def _wait_for(self, holder: str, _unseen: float) -> None:
         self._session.meter.enter(Phase.WAITING, f"waiting for {holder} to finish with the volume")

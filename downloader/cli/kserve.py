@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from downloader.archives.volume import UnpackingVolume
 from downloader.artifact import shown_url
-from downloader.cli.assembly import make_disk
+from downloader.cli.assembly import completion_for, make_disk
 from downloader.cli.download import Download
 from downloader.errors import ConfigurationError
 from downloader.sources.catalog import canonical, scheme_of
@@ -35,7 +35,13 @@ class KServeDownload(Download):
         if simulated:
             return super()._make_volume(simulated=simulated)
         job, cancellation = self._settings.job, self._session.cancellation
-        return UnpackingVolume(job.target, check=cancellation.check, files=make_disk(self._settings), ttl=job.lease_ttl)
+        return UnpackingVolume(
+            job.target,
+            check=cancellation.check,
+            files=make_disk(self._settings),
+            ttl=job.lease_ttl,
+            completion=completion_for(self._uri, self._settings),
+        )
 
 
 def initialize(pairs: Sequence[tuple[str, Path]], invocation: Invocation) -> None:

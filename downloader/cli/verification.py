@@ -22,6 +22,17 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+def list_checksums(settings: Settings, invocation: Invocation) -> None:
+    """Write the list of checksums to stdout. Raises IntegrityError if there is none, OutputError if nobody reads it."""
+    session = Session(settings.job.deadline)
+
+    def work() -> bytes:
+        with Volume(settings.job.target, create=False) as volume:
+            return volume.checksums()
+
+    invocation.write(session.run(work).decode())
+
+
 def verify_target(settings: Settings, invocation: Invocation) -> None:
     """Hash what the target's `.artifact.sha256` lists; write a line to stdout for each file that is damaged.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from downloader.artifact import Protocol
+from downloader.artifact import Completion, Protocol
 from downloader.config.variables import (
     Malformed,
     count,
@@ -55,6 +55,14 @@ def unsafe_names(text: str) -> str:
     if text.lower() not in (SKIP, REFUSE):
         raise Malformed(f"{SKIP} or {REFUSE}")
     return text.lower()
+
+
+def completion(text: str) -> Completion:
+    """Parse where the completion mark lives."""
+    try:
+        return Completion(text.lower())
+    except ValueError:
+        raise Malformed(f"one of {', '.join(Completion)}") from None
 
 
 def bandwidth(text: str) -> int:
@@ -135,6 +143,14 @@ class JobSettings:
         "take files that are something else than their names say, such as a web page or a Git LFS pointer",
         parse=flag,
         default=False,
+    )
+    completion: Completion = variable(
+        "AIM_COMPLETION",
+        "where a finished artifact is marked: `file` (.artifact.sha256), `xattr` (extended attributes: nothing but the"
+        " source's files is on the volume) or `none` (a rerun hashes everything)",
+        parse=completion,
+        default=Completion.AUTO,
+        default_text="`auto`: `xattr` for an s3:// artifact with ARTIFACT_NAME, else `file`",
     )
     replace: bool = variable(
         "AIM_REPLACE",

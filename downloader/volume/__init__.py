@@ -13,15 +13,16 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
+from downloader.artifact import Completion
 from downloader.errors import IntegrityError, InternalError, VolumeError
 from downloader.integrity import ContentCheck
 from downloader.volume import leftovers, publication, verification
 from downloader.volume.adoption import adopt
 from downloader.volume.batch import Batch
-from downloader.volume.checksums import MARKER
 from downloader.volume.commit import Committer
+from downloader.volume.completion import listed, may_be_in_place, retire, standing
 from downloader.volume.disk import Disk
-from downloader.volume.evidence import read_checksums, recorded
+from downloader.volume.evidence import recorded
 from downloader.volume.lease import WORK, boot_clock
 from downloader.volume.ledger import Entry, Ledger
 from downloader.volume.names import require_names
@@ -73,6 +74,7 @@ class Volume:
         wall_clock: Callable[[], float] = time.time,
         journal_above: int = JOURNAL_ABOVE,
         batch: int = BATCH,
+        completion: Completion = Completion.FILE,
     ) -> None:
         self.target = target
         self._files = files or Disk(target, create=create)
@@ -80,6 +82,7 @@ class Volume:
         self._clock = clock
         self._wall_clock = wall_clock
         self._journal_above = journal_above
+        self._completion = completion
         self._batch = Batch(batch, self._files.sync_everything)
         self._ours: frozenset[str] = frozenset()
         self._proofs: dict[str, str] = {}
@@ -141,7 +144,9 @@ class Volume:
         None if a survey must tell: also where something cannot be looked at, of which it will say why.
         """
         with suppress(VolumeError):
-            return find_sealed(self._files, read_checksums(self._files, MARKER))
+            mark = standing(self._files)
+            if mark is not None and may_be_in_place(self._files, mark, self._completion):
+                return find_sealed(self._files, mark)
         return None
 
     def survey(self, manifest: Manifest) -> Survey:
@@ -149,7 +154,7 @@ class Volume:
 
         Raises VolumeError where something that is not ours to remove stands in a file's place.
         """
-        survey = Surveyor(self._files, manifest, self._journal_above).survey(self._now())
+        survey = Surveyor(self._files, manifest, self._journal_above, self._completion).survey(self._now())
         self._ours, self._outdated = survey.ours, survey.outdated
         self._proofs = {holding.file.path: holding.proof for holding in survey.having(State.PROVED)}
         return survey
@@ -223,7 +228,7 @@ class Volume:
         self._held().committer.commit_many(files)
 
     def publish(self, manifest: Manifest, digests: Mapping[str, str]) -> None:
-        """Declare the artifact complete: write `.artifact.sha256` and remove everything else that is ours.
+        """Declare the artifact complete: write the completion mark and remove everything else that is ours.
 
         `digests` has the sha256 of every file by its path, of proved, checked and committed ones alike. The lease must
         be let go right after. Raises VolumeError if a file was taken away or resized meanwhile.
@@ -239,6 +244,7 @@ class Volume:
             date=date,
             proofs=self._proofs | session.ledger.proofs,
             obsolete=self._obsolete,
+            where=self._completion,
             confirm=session.lease.confirm,
         )
         publication.clear_work(self._files, session.lease.folder)
@@ -260,6 +266,13 @@ class Volume:
         return verification.verify(
             self._files, expect=expect, progress=progress, selected=selected, content=content or ContentCheck()
         )
+
+    def checksums(self) -> bytes:
+        """Return the list of a finished artifact as `sha256sum -c` reads it, wherever its mark lives.
+
+        Needs no lease. Raises IntegrityError if there is none, or not all of it.
+        """
+        return listed(self._files)
 
     def _below(self, folder: str) -> list[str]:
         return [path for path in self._outdated if path.startswith(f"{folder}/")]
@@ -295,7 +308,7 @@ class _Session:
             self.ledger,
             alive=lease.check,
             confirm=lease.confirm,
-            before_first=lambda: publication.retire(files),
+            before_first=lambda: retire(files),
             is_ours=is_ours,
             below=below,
         )

@@ -85,6 +85,8 @@ class Checksums:
     seal: str = ""
     counted: bool = False
     """The list says how many files it has, and has them."""
+    expected: int = 0
+    """How many files a mark in extended attributes says that there are; 0 for a list, which is refused unless right."""
     raw: bytes = field(default=b"", repr=False, compare=False)
     """The file as it is."""
 
@@ -122,6 +124,17 @@ def render(checksums: Checksums, date: datetime | None = None) -> bytes:
     for path in paths:
         content += _line(checksums.files[path], path).encode()
     return bytes(content)
+
+
+def parse_header(raw: bytes, name: str = "the mark") -> tuple[Checksums, int]:
+    """Return what the comments of a list say, and how many files they say that it has: 0 if they do not."""
+    reader = _Reader(name)
+    with suppress(IntegrityError):
+        for number, line in _lines(raw, name):
+            if line.startswith("#"):
+                reader.comment(line, number)
+    count = reader.count
+    return replace(reader.comments(), raw=raw), count or 0
 
 
 def header(checksums: Checksums, date: datetime | None = None) -> Iterator[str]:
@@ -203,28 +216,34 @@ class _Reader:
             raise IntegrityError(f"{self._name} lists more than {MOST_FILES} files")
         self._files[path] = digest
 
+    @property
+    def count(self) -> int | None:
+        """How many files the list says that it has; None if it does not."""
+        count = self._comments.get("files", "")
+        return int(count) if _COUNT.fullmatch(count) else None
+
     def checksums(self) -> Checksums:
         """Return all of it. Raises IntegrityError if that is not the whole list, or not a list of files."""
         _refuse_files_as_folders(self._files, self._name)
-        count, joined = self._comments.pop("files", ""), self._comments.pop("records", "")
-        counted = _COUNT.fullmatch(count) is not None
-        if counted and int(count) != len(self._files):
-            raise IntegrityError(f"{self._name} lists {len(self._files)} files and says that it has {int(count)}")
-        records: dict[str, str] = {}
+        if self.count not in (None, len(self._files)):
+            raise IntegrityError(f"{self._name} lists {len(self._files)} files and says that it has {self.count}")
+        joined, records = self._comments.get("records", ""), {}
         if len(joined) == RECORD * len(self._files) and _RECORDS.fullmatch(joined):
             starts = range(0, len(joined), RECORD)
             records = {path: joined[at : at + RECORD] for at, path in zip(starts, self._files, strict=True)}
+        return replace(self.comments(), files=self._files, records=records, counted=self.count is not None)
+
+    def comments(self) -> Checksums:
+        """Return what the comments say, without any file."""
         said = self._comments
         return Checksums(
-            self._files,
+            {},
             source=said.get("source", ""),
             revision=said.get("revision", ""),
             version=said.get("version", ""),
             proofs=self._proofs,
             origins=tuple(self._origins),
-            records=records,
             seal=said.get("seal", ""),
-            counted=counted,
         )
 
 

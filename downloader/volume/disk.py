@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from downloader.errors import DownloadError, VolumeError
-from downloader.volume import filesystem
+from downloader.volume import filesystem, xattr
 from downloader.volume.files import AlreadyThere, InTheWay, Kind, NotThere, Space, Stat
 from downloader.volume.operation import Operations
 from downloader.volume.walk import STEP_FLAGS, Folder, split
@@ -144,6 +144,8 @@ class Disk:
             return _stat(os.fstat(handle))
 
     def stat(self, path: str) -> Stat | None:
+        if not path:
+            return self.handle_stat(self._root)
         folder, name = split(path)
         with self._operation("looking at", path):
             try:
@@ -231,6 +233,40 @@ class Disk:
             finally:
                 os.close(handle)
 
+    def attribute(self, path: str, name: str) -> bytes | None:
+        folder, _, last = path.rpartition("/")
+        return self.attributes(folder, [last], name).get(last) if path else xattr.get(self._root, name)
+
+    def attributes(self, folder: str, names: list[str], name: str) -> dict[str, bytes]:
+        found = {}
+        with (
+            self._operation("looking at", folder),
+            suppress(FileNotFoundError, NotADirectoryError),
+            Folder(self._root, folder) as opened,
+        ):
+            for file in names:
+                with suppress(OSError), _opened(file, opened) as handle:  # private to somebody else
+                    if (value := xattr.get(handle, name)) is not None:
+                        found[file] = value
+        return found
+
+    def set_attribute(self, path: str, name: str, value: bytes) -> bool:
+        with self._operation("marking", path):
+            if not path:
+                return xattr.put(self._root, name, value)
+            folder, last = split(path)
+            with Folder(self._root, folder) as opened, _opened(last, opened) as handle:
+                return xattr.put(handle, name, value)
+
+    def remove_attribute(self, path: str, name: str) -> None:
+        with self._operation("unmarking", path):
+            if not path:
+                xattr.drop(self._root, name)
+                return
+            folder, last = split(path)
+            with Folder(self._root, folder) as opened, _opened(last, opened) as handle:
+                xattr.drop(handle, name)
+
     def space(self) -> Space:
         with self._operation("measuring"):
             found = os.fstatvfs(self._root)
@@ -267,6 +303,15 @@ def _naming_the_target(target: Path) -> Iterator[None]:
 
 def _is_no_folder(path: Path) -> bool:
     return os.path.lexists(path) and not path.is_dir()
+
+
+@contextmanager
+def _opened(name: str, folder: int) -> Iterator[int]:
+    handle = os.open(name, _FILE_FLAGS | os.O_RDONLY, dir_fd=folder)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
 
 
 def _make_ancestors(target: Path) -> None:

@@ -10,20 +10,17 @@ import logging
 from typing import TYPE_CHECKING
 
 from downloader.errors import IntegrityError
-from downloader.volume.checksums import LARGEST, MARKER, Checksums, Origin, parse, sha256_of
-from downloader.volume.files import InTheWay, Kind, NotThere
-from downloader.volume.lease import WORK
+from downloader.volume.checksums import MARKER, Checksums, Origin, parse, sha256_of
+from downloader.volume.completion import is_in_place, last, standing
+from downloader.volume.files import Kind
 from downloader.volume.ledger import read_ledger
-from downloader.volume.seal import identity_of, is_ours, is_unchanged, origin_of
+from downloader.volume.seal import identity_of, is_unchanged, origin_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from downloader.artifact import Manifest, RemoteFile
+    from downloader.artifact import Completion, Manifest, RemoteFile
     from downloader.volume.files import FileOperations, Stat
-
-PREVIOUS = f"{WORK}/previous.sha256"
-"""Where the checksums of the last finished run wait while a run changes what they speak of."""
 
 _log = logging.getLogger(__name__)
 
@@ -31,11 +28,13 @@ _log = logging.getLogger(__name__)
 class Evidence:
     """Believes a file by its metadata, or names the digest that hashing it must give."""
 
-    def __init__(self, files: FileOperations, manifest: Manifest) -> None:
+    def __init__(self, files: FileOperations, manifest: Manifest, completion: Completion) -> None:
+        self._files = files
+        self._completion = completion
         self._ledger = read_ledger(files, (file.path for file in manifest.files))
         self._manifest = manifest
-        self._mark = read_checksums(files, MARKER)
-        self.known_before = last_checksums(files) or Checksums({})
+        self._mark = standing(files)
+        self.known_before = (self._mark if self._mark and self._mark.records else last(files)) or Checksums({})
         """What the last finished run knew, even if another one has begun to change it."""
         own = parse_own(manifest)
         self._own = own
@@ -55,7 +54,7 @@ class Evidence:
         """Whether a list stands that this artifact was published in, provided that all files are known by it."""
         if self._mark is None or not self._mark.records:
             return False
-        if self._own is not None and self._mark.raw != self._own.raw:
+        if not is_in_place(self._files, self._mark, self._completion, self._own.raw if self._own else None):
             return False
         wanted = Origin(self._manifest.origin, self._manifest.revision or "")
         paths = {file.path for file in self._manifest.files}
@@ -106,7 +105,7 @@ class Evidence:
 def recorded(files: FileOperations, paths: Iterable[str]) -> set[str]:
     """Return those of the paths that a run of ours may have brought, for all that the volume says of it."""
     found = set(paths)
-    listed = [read.files.keys() for name in (MARKER, PREVIOUS) if (read := read_checksums(files, name))]
+    listed = [mark.files.keys() for mark in (standing(files), last(files)) if mark]
     return found & set(read_ledger(files, found)).union(*listed)
 
 
@@ -120,49 +119,3 @@ def parse_own(manifest: Manifest) -> Checksums | None:
         _log.debug("the source's %s is passed over: %s", MARKER, error)
         return None
     return own if own.covers(manifest) else None
-
-
-def last_checksums(files: FileOperations) -> Checksums | None:
-    """Return what the last finished run wrote, or at least the list that stands here; None without either."""
-    standing = read_checksums(files, MARKER)
-    if standing is not None and standing.records:
-        return standing
-    return read_checksums(files, PREVIOUS) or standing
-
-
-def read_checksums(files: FileOperations, path: str) -> Checksums | None:
-    """Return a checksum file of the volume; None if there is none that can be read.
-
-    What it says beside the checksums is left out unless a run of ours has written the file.
-    """
-    try:
-        return _read(files, path)
-    except IntegrityError as error:
-        _log.debug("%s is passed over: %s", path, error)
-        return None
-
-
-def require_checksums(files: FileOperations) -> Checksums:
-    """Return the checksum file that stands here, as `read_checksums` does. Raises IntegrityError if there is none."""
-    hint = "download the artifact again; what is right is kept"
-    try:
-        checksums = _read(files, MARKER)
-    except IntegrityError as error:
-        raise IntegrityError(error.message, hint=hint) from error
-    if checksums is None:
-        raise IntegrityError(f"{files.name} has no {MARKER}: no download was finished here", hint=hint)
-    return checksums
-
-
-def _read(files: FileOperations, path: str) -> Checksums | None:
-    try:
-        handle = files.open(path)
-    except (NotThere, InTheWay):
-        return None
-    try:
-        found = files.handle_stat(handle)
-        buffer = memoryview(bytearray(min(found.size, LARGEST + 1)))
-        checksums = parse(bytes(buffer[: files.read(handle, 0, buffer)]), f"{files.name}/{path}")
-    finally:
-        files.close(handle)
-    return checksums if is_ours(checksums, found.inode) else checksums.without_claims()

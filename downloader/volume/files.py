@@ -129,6 +129,18 @@ class FileOperations(Protocol):
     def sync_folder(self, path: str) -> None:
         """Return when the names in the folder (`""` is the target itself) survive a power loss."""
 
+    def attribute(self, path: str, name: str) -> bytes | None:
+        """Return an extended attribute of a file, or of the target folder (`""`); None if it has none or is closed."""
+
+    def attributes(self, folder: str, names: list[str], name: str) -> dict[str, bytes]:
+        """Return the same attribute of many files of a folder: of those that have it."""
+
+    def set_attribute(self, path: str, name: str, value: bytes) -> bool:
+        """Set an extended attribute; False where the file system has none, or refuses this one."""
+
+    def remove_attribute(self, path: str, name: str) -> None:
+        """Remove an extended attribute that may be gone already."""
+
     def space(self) -> Space:
         """Return the room that is left."""
 

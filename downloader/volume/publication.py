@@ -1,28 +1,28 @@
-"""The last step: the checksum file, and nothing else left of the run."""
+"""The last step: the completion mark, and nothing else left of the run."""
 
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from downloader.errors import InternalError, VolumeError
 from downloader.integrity import UNKNOWN
-from downloader.volume.checksums import MARKER, MOST_ORIGINS, Checksums, Origin, render
-from downloader.volume.evidence import PREVIOUS, last_checksums, parse_own
-from downloader.volume.files import InTheWay, Kind, NotThere, stats_of
+from downloader.volume import completion
+from downloader.volume.checksums import MOST_ORIGINS, Checksums, Origin
+from downloader.volume.evidence import parse_own
+from downloader.volume.files import Kind, stats_of
 from downloader.volume.lease import PARTS, WORK, is_lease
 from downloader.volume.names import require_two_files
-from downloader.volume.removal import clear, discard, remove
-from downloader.volume.seal import hash_of, is_ours, is_unchanged, origin_of, record_of, seal_of, with_origin
+from downloader.volume.removal import discard, remove
+from downloader.volume.seal import hash_of, is_unchanged, origin_of, record_of, with_origin
 from downloader.words import names_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from datetime import datetime
 
-    from downloader.artifact import Manifest
+    from downloader.artifact import Completion, Manifest
     from downloader.volume.files import FileOperations, Stat
 
 _log = logging.getLogger(__name__)
@@ -37,9 +37,10 @@ def publish(
     date: datetime,
     proofs: Mapping[str, str],
     obsolete: Collection[str],
+    where: Completion,
     confirm: Callable[[], None],
 ) -> None:
-    """Write `.artifact.sha256` durably and at once. `folder` is the lease holder's, so it fences this rename too.
+    """Mark the artifact as complete, durably and at once. `folder` is the lease holder's.
 
     What earlier runs have listed stays listed if nobody has changed it, but for the `obsolete` paths: these files are
     removed after that.
@@ -51,42 +52,12 @@ def publish(
     checksums = _listed_now(files, manifest, digests, proofs)
     outdated: list[str] = []
     checksums = _with_earlier(files, checksums, obsolete, outdated)
-    temporary = f"{folder}/checksums"
-    clear(files, temporary)
-    handle = files.create(temporary)
-    try:
-        inode = files.handle_stat(handle).inode
-        files.write(handle, 0, _own(manifest, digests, inode) or _sealed(checksums, date, inode))
-        files.sync(handle)
-    finally:
-        files.close(handle)
-    confirm()
-    with suppress(NotThere, InTheWay):
-        files.remove_folder(MARKER)  # an empty one: a survey refuses any other
-    try:
-        files.rename(temporary, MARKER)
-    except NotThere:
-        confirm()
-        raise
-    files.sync_folder("")
+    own = parse_own(manifest)
+    if own is not None and any(own.files[file.path] != digests[file.path] for file in manifest.files):
+        own = None
+    completion.write(files, folder, checksums, date, completion=where, own=own, confirm=confirm)
     for path in outdated:
         discard(files, path)
-
-
-def retire(files: FileOperations) -> None:
-    """Take the checksum file away before the first file is changed: it stands only beside a complete artifact."""
-    found = files.stat(MARKER)
-    if found is None:
-        return
-    if found.kind is Kind.FOLDER:
-        files.remove_folder(MARKER)
-        return
-    before = files.stat(PREVIOUS)
-    if before is not None and before.kind is not Kind.FILE:
-        remove(files, PREVIOUS, before.kind)
-    files.rename(MARKER, PREVIOUS)
-    files.sync_folder(WORK)
-    files.sync_folder("")
 
 
 def clear_work(files: FileOperations, folder: str) -> None:
@@ -98,19 +69,6 @@ def clear_work(files: FileOperations, folder: str) -> None:
         path = f"{WORK}/{name}"
         if path == folder or not (is_lease(name) or name.startswith(PARTS)):
             remove(files, path, kind)
-
-
-def _own(manifest: Manifest, digests: Mapping[str, str], inode: int) -> bytes | None:
-    """Return the source's own list if it is right, and cannot be mistaken for one that we wrote."""
-    own = parse_own(manifest)
-    if own is None or is_ours(own, inode) or any(own.files[file.path] != digests[file.path] for file in manifest.files):
-        return None
-    return own.raw
-
-
-def _sealed(checksums: Checksums, date: datetime, inode: int) -> bytes:
-    seal = seal_of(render(checksums, date), inode)
-    return render(replace(checksums, seal=seal), date)
 
 
 def _listed_now(
@@ -136,7 +94,7 @@ def _listed_now(
 
 def _with_earlier(files: FileOperations, now: Checksums, obsolete: Collection[str], outdated: list[str]) -> Checksums:
     """Add what earlier runs have listed and nobody has changed; of that, the `obsolete` paths go to `outdated`."""
-    before = last_checksums(files) or Checksums({})
+    before = completion.last(files) or Checksums({})
     earlier = [path for path in before.records if path not in now.files]
     if not earlier:
         return now

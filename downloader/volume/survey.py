@@ -18,7 +18,7 @@ from downloader.volume.lease import PARTS, WORK
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from downloader.artifact import Manifest, RemoteFile
+    from downloader.artifact import Completion, Manifest, RemoteFile
     from downloader.volume.checksums import Origin
     from downloader.volume.files import FileOperations, Stat
 
@@ -96,7 +96,7 @@ class Surveyor:
     Raises VolumeError where a folder with something in it stands in the place of a file.
     """
 
-    def __init__(self, files: FileOperations, manifest: Manifest, journal_above: int) -> None:
+    def __init__(self, files: FileOperations, manifest: Manifest, journal_above: int, completion: Completion) -> None:
         for file in manifest.files:
             if file.path == MARKER or file.path.partition("/")[0] == WORK:
                 raise VolumeError(f"the artifact has a file {file.path}, a name that this program needs for itself")
@@ -108,7 +108,7 @@ class Surveyor:
         self._files = files
         self._manifest = manifest
         self._journal_above = journal_above
-        self._evidence = Evidence(files, manifest)
+        self._evidence = Evidence(files, manifest, completion)
         self._outdated: set[str] = set()
         self._work = files.scan(WORK)
         self._parts = {

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from downloader.artifact import Algorithm
 from downloader.errors import IntegrityError, VolumeError
 from downloader.integrity import hash_file
+from downloader.volume import completion
 from downloader.volume.adoption import Reading
 from downloader.volume.checksums import MARKER
-from downloader.volume.evidence import require_checksums
 from downloader.volume.files import Kind
 from downloader.volume.lease import WORK
 from downloader.words import names_text
@@ -84,7 +84,7 @@ def verify(
     checksums = _whole_list(files)
     # Filters choose from a folder: where there is but one file, they had no say in what was downloaded.
     paths = [path for path in checksums.files if selected(path) or len(checksums.files) == 1]
-    if not paths:
+    if not paths and checksums.files:
         raise IntegrityError(
             f"none of the {len(checksums.files)} files in {files.name} passes the filters, so nothing was verified",
             hint="check AIM_HF_INCLUDE and AIM_HF_EXCLUDE, or --include and --exclude",
@@ -93,10 +93,10 @@ def verify(
     expect(sum(sizes), len(paths))
     with ThreadPoolExecutor(_WORKERS, thread_name_prefix="verify") as pool:
         found_damage = pool.map(_Examination(files, checksums, content, progress).damage, paths)
-        damaged = tuple(filter(None, found_damage))
+        damaged = (*filter(None, found_damage), *_gone(checksums), *_other_list(files, checksums))
     broken = {damage.path for damage in damaged}
     unlisted = tuple(sorted(path for path in _walk(files) if path not in checksums.files and path != MARKER))
-    if unlisted and not checksums.counted:
+    if unlisted and not checksums.counted and not checksums.expected:
         raise IntegrityError(
             f"{files.name}/{MARKER} does not say how many files it has, and {len(unlisted)} files are not in it: it may"
             f" have been cut off ({names_text(unlisted)})",
@@ -106,9 +106,25 @@ def verify(
     return Verification(checksums.source, checksums.revision, len(proofs), proofs, damaged, unlisted)
 
 
+def _gone(checksums: Checksums) -> tuple[Damage, ...]:
+    """Return what to say of files whose names went with them, which happens where the mark is in their attributes."""
+    count = checksums.expected - len(checksums.files)
+    if count <= 0:
+        return ()
+    return (Damage("(names unknown)", f"{count} of {checksums.expected} files are gone, or were replaced"),)
+
+
+def _other_list(files: FileOperations, checksums: Checksums) -> Iterator[Damage]:
+    """Yield what is wrong with the source's own list, where the mark is in extended attributes."""
+    if not checksums.raw and files.stat(MARKER) is not None:
+        listed = completion.in_file(files, MARKER)
+        if listed is None or any(checksums.files.get(path, digest) != digest for path, digest in listed.files.items()):
+            yield Damage(MARKER, "is not the list of these files")
+
+
 def _whole_list(files: FileOperations) -> Checksums:
-    checksums = require_checksums(files)
-    if not checksums.files:
+    checksums = completion.require(files)
+    if not checksums.files and not checksums.expected:
         raise IntegrityError(
             f"{files.name}/{MARKER} lists no files, so nothing was verified", hint="download the artifact again"
         )

@@ -32,6 +32,18 @@ class Node:
     disk_names: dict[str, Node] = field(default_factory=dict)
     mtime_ns: int = 0
     disk_mtime_ns: int = 0
+    attributes: dict[str, bytes] = field(default_factory=dict)
+    disk_attributes: dict[str, bytes] = field(default_factory=dict)
+
+    def settle_attributes(self, fate: Fate) -> None:
+        """Make the attributes on disk and in the page cache the same again."""
+        for name in self.attributes.keys() | self.disk_attributes.keys():
+            if self.attributes.get(name) != self.disk_attributes.get(name) and fate():
+                if name in self.attributes:
+                    self.disk_attributes[name] = self.attributes[name]
+                else:
+                    del self.disk_attributes[name]
+        self.attributes = dict(self.disk_attributes)
 
 
 class CrashingFiles:
@@ -111,6 +123,7 @@ class CrashingFiles:
         node = self._handles[handle]
         node.disk_data = bytearray(node.data)
         node.disk_mtime_ns = node.mtime_ns
+        node.disk_attributes = dict(node.attributes)
 
     def sync_everything(self) -> bool:
         for handle in list(self._handles):
@@ -136,6 +149,8 @@ class CrashingFiles:
 
     def stat(self, path: str) -> Stat | None:
         self._check_power()
+        if not path:
+            return self._stat(self.root)
         try:
             folder, name = self._parent(path)
         except (NotThere, InTheWay):
@@ -201,6 +216,30 @@ class CrashingFiles:
         self._step()
         folder = self._folder(path)
         folder.disk_names = dict(folder.names)
+        folder.disk_attributes = dict(folder.attributes)
+
+    def attribute(self, path: str, name: str) -> bytes | None:
+        self._check_power()
+        node = self._node(path)
+        return node.attributes.get(name) if node else None
+
+    def attributes(self, folder: str, names: list[str], name: str) -> dict[str, bytes]:
+        found = {file: self.attribute(f"{folder}/{file}".lstrip("/"), name) for file in names}
+        return {file: value for file, value in found.items() if value is not None}
+
+    def set_attribute(self, path: str, name: str, value: bytes) -> bool:
+        self._step()
+        node = self._node(path)
+        if node is None:
+            raise NotThere(path)
+        node.attributes[name] = value
+        return True
+
+    def remove_attribute(self, path: str, name: str) -> None:
+        self._step()
+        node = self._node(path)
+        if node is not None:
+            node.attributes.pop(name, None)
 
     def space(self) -> Space:
         return Space(1 << 40, None, BLOCK)
@@ -249,6 +288,15 @@ class CrashingFiles:
         folder, _, name = path.rpartition("/")
         return self._folder(folder), name
 
+    def _node(self, path: str) -> Node | None:
+        if not path:
+            return self.root
+        try:
+            folder, name = self._parent(path)
+        except (NotThere, InTheWay):
+            return None
+        return folder.names.get(name)
+
     def _folder(self, path: str) -> Node:
         node = self.root
         for part in path.split("/") if path else ():
@@ -294,6 +342,7 @@ class CrashingFiles:
                     piece = node.data[start : min(start + BLOCK, length)]
                     data[start : start + len(piece)] = piece
             node.data, node.disk_data = data, bytearray(data)
+        node.settle_attributes(fate)
         node.mtime_ns = node.disk_mtime_ns = node.mtime_ns if fate() else node.disk_mtime_ns
         for child in survived.values():
             self._settle(child, fate, seen)

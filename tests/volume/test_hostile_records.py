@@ -21,8 +21,8 @@ from downloader.artifact import Span
 from downloader.errors import DownloadError, VolumeError
 from downloader.volume import State, Volume
 from downloader.volume.checksums import MARKER
+from downloader.volume.completion import PREVIOUS
 from downloader.volume.disk import Disk
-from downloader.volume.evidence import PREVIOUS
 from downloader.volume.lease import parse
 from downloader.volume.ledger import LEDGER, read_ledger
 from downloader.volume.lines import decode, encode, read

@@ -1,0 +1,106 @@
+"""The completion mark as extended attributes: for volumes that must hold the source's files and nothing else.
+
+A finished artifact has `user.aim.completion` on the target folder: the comments of a checksum list and a seal over them
+and the folder's inode. Each of its files has `user.aim.sha256`: its sha256, which anybody may read, its record
+(`seal.py`), a hash of its path, so that a copy under another name is not taken for it, and what had proved it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from downloader.volume.checksums import RECORD, Checksums, header, parse_header, seal_line
+from downloader.volume.files import Kind
+from downloader.volume.lease import WORK
+from downloader.volume.seal import is_ours, seal_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from downloader.volume.files import FileOperations
+
+SHA256 = "user.aim.sha256"
+COMPLETION = "user.aim.completion"
+PREVIOUS = "user.aim.previous"
+"""Where `COMPLETION` waits while a run changes what it speaks of."""
+
+_LOST = "lost+found"
+_VALUE = re.compile(rf"([0-9a-f]{{64}}) ([A-Za-z0-9_-]{{{RECORD}}}) ([0-9a-f]{{8}}) ([a-z0-9 -]{{1,61}})")
+
+
+def read(files: FileOperations, name: str = COMPLETION) -> Checksums | None:
+    """Return what a run of ours has written into attributes; None if the folder has no such mark that is ours."""
+    raw, root = files.attribute("", name), files.stat("")
+    if raw is None or root is None:
+        return None
+    said, count = parse_header(raw)
+    if not is_ours(said, root.inode):
+        return None
+    sha256, records, proofs = {}, {}, {}
+    for path, value in _values(files, ""):
+        found = _VALUE.fullmatch(value)
+        if found and found[3] == _hash_of(path):
+            sha256[path], records[path], proofs[path] = found[1], found[2], found[4]
+    return replace(
+        said, files=sha256, records=records, proofs=proofs, counted=len(sha256) == count, expected=count, raw=b""
+    )
+
+
+def write(files: FileOperations, checksums: Checksums, date: datetime) -> str:
+    """Write the mark, durably; return why that cannot be done, empty if it was."""
+    refused = [path for path in checksums.files if not files.set_attribute(path, SHA256, _value(checksums, path))]
+    if len(refused) == len(checksums.files):
+        return "the volume has no extended attributes"
+    root = files.stat("")
+    if not files.sync_everything():
+        for path in checksums.files:
+            handle = files.open(path)
+            try:
+                files.sync(handle)
+            finally:
+                files.close(handle)
+    raw = "".join(f"{line}\n" for line in header(checksums, date)).encode()
+    raw += seal_line(seal_of(raw, root.inode if root else 0))
+    if not files.set_attribute("", COMPLETION, raw):
+        return "the target folder takes no extended attribute of this size"
+    files.sync_folder("")
+    return f"{len(refused)} files take no extended attributes" if refused else ""
+
+
+def retire(files: FileOperations) -> None:
+    """Take the mark away before the first file is changed."""
+    raw = files.attribute("", COMPLETION)
+    if raw is not None:
+        files.set_attribute("", PREVIOUS, raw)
+        remove(files, COMPLETION)
+
+
+def remove(files: FileOperations, name: str) -> None:
+    """Remove an attribute of the target folder, durably, if it is there."""
+    if files.attribute("", name) is not None:
+        files.remove_attribute("", name)
+        files.sync_folder("")
+
+
+def _value(checksums: Checksums, path: str) -> bytes:
+    facts = checksums.files[path], checksums.records[path], _hash_of(path), checksums.proof_of(path)
+    return " ".join(facts).encode()
+
+
+def _hash_of(path: str) -> str:
+    return hashlib.sha256(path.encode()).hexdigest()[:8]
+
+
+def _values(files: FileOperations, folder: str) -> Iterator[tuple[str, str]]:
+    names = files.scan(folder)
+    plain = [name for name, kind in names.items() if kind is Kind.FILE]
+    for name, value in files.attributes(folder, plain, SHA256).items():
+        yield f"{folder}/{name}".lstrip("/"), value.decode(errors="replace")
+    for name, kind in names.items():
+        path = f"{folder}/{name}".lstrip("/")
+        if kind is Kind.FOLDER and path not in (WORK, _LOST):
+            yield from _values(files, path)
