@@ -127,10 +127,9 @@ def completion_for(uri: str, settings: Settings) -> Completion:
 
     On a volume of the operator's that was filled from S3, there must be the bucket's files and no others.
     """
-    job = settings.job
-    chosen = job.completion
+    job, chosen = settings.job, settings.job.completion
     if chosen is Completion.AUTO:
-        chosen = Completion.XATTR if uri.startswith("s3://") and job.artifact_name else Completion.FILE
+        chosen = Completion.XATTR if uri.startswith("s3://") and settings.cluster.artifact_name else Completion.FILE
     log.info("completion mark: %s (AIM_COMPLETION=%s)", MARKS[chosen], job.completion)
     return chosen
 

@@ -134,8 +134,7 @@ def write(
     """Write the mark durably, and remove those that were elsewhere.
 
     `folder` is the lease holder's, so that it fences the rename; `confirm` raises if the lease is lost. A source's
-    `own` list is kept as it is, unless it could be mistaken for one that we wrote; what there is to say besides goes into
-    attributes then.
+    `own` list is kept as it is, unless it could be mistaken for one that we wrote; the rest goes into attributes.
     """
     confirm()
     kept = False

@@ -128,6 +128,8 @@ class CrashingFiles:
     def sync_everything(self) -> bool:
         for handle in list(self._handles):
             self.sync(handle)
+        for node in self._nodes(self.root):
+            node.disk_attributes = dict(node.attributes)
         return True
 
     def forget(self, handle: int) -> None:

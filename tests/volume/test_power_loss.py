@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from downloader.artifact import Span
-from downloader.volume import State, Volume
-from downloader.volume.checksums import MARKER, parse
+from downloader.artifact import Completion, Span
+from downloader.volume import State, Volume, attributes
+from downloader.volume.checksums import MARKER, Checksums, parse
+from downloader.volume.files import stats_of
 from downloader.volume.journal import load
 from downloader.volume.lease import WORK
+from downloader.volume.seal import is_unchanged
 from tests.volume.artifacts import bring, manifest_of, noise, remote, sha256, states
 from tests.volume.crashing import CrashingFiles, Fate, PowerLoss
 
@@ -65,14 +67,22 @@ FATES = {"nothing unsynced survives": lambda _: perishes, "everything survives":
 class Machine:
     """Runs on a volume that may lose power, and remembers what it was promised."""
 
-    def __init__(self) -> None:
+    def __init__(self, completion: Completion = Completion.FILE) -> None:
+        self.completion = completion
         self.files = CrashingFiles()
         self.clock = Clock()
         self.published: Manifest | None = None
         self.committed: list[str] = []
 
     def volume(self) -> Volume:
-        return Volume(Path("/volume"), files=self.files, clock=self.clock, journal_above=20_000, batch=25_000)
+        return Volume(
+            Path("/volume"),
+            files=self.files,
+            clock=self.clock,
+            journal_above=20_000,
+            batch=25_000,
+            completion=self.completion,
+        )
 
     def run(self, content: dict[str, bytes]) -> None:
         volume = self.volume()
@@ -94,11 +104,16 @@ class Machine:
         return False
 
 
-def crashes(fate_of: str, before: dict[str, bytes] | None, content: dict[str, bytes]) -> Iterator[Machine]:
+def crashes(
+    fate_of: str,
+    before: dict[str, bytes] | None,
+    content: dict[str, bytes],
+    completion: Completion = Completion.FILE,
+) -> Iterator[Machine]:
     """Yield a machine for every step of a run at which power can fail."""
     step = 1
     while True:
-        machine = Machine()
+        machine = Machine(completion)
         if before is not None:
             machine.run(before)
         if not machine.lose_power(content, step, FATES[fate_of](step)):
@@ -199,8 +214,38 @@ def test_a_file_that_was_committed_stays(fate: str) -> None:
 
 
 @pytest.mark.parametrize("fate", FATES)
-def test_an_artifact_that_was_published_stays_published(fate: str) -> None:
-    machine = Machine()
+@pytest.mark.parametrize("before", [None, OLD], ids=["empty volume", "older artifact"])
+def test_a_mark_in_attributes_speaks_the_truth_of_every_file(fate: str, before: dict[str, bytes] | None) -> None:
+    """A file that looks as its attribute says has these very bytes, and what counts as published is all there."""
+    seen = set()
+    for machine in crashes(fate, before, NEW, Completion.XATTR):
+        tree, mark = machine.files.tree(), attributes.read(machine.files) or Checksums({})
+        for path, digest in mark.files.items():
+            if is_unchanged(mark, path, stats_of(machine.files, [path])[path]):
+                assert sha256(tree[path]) == digest
+        survey = machine.volume().survey(manifest_of(NEW))
+        seen.add(survey.published)
+        assert not survey.published or tree == NEW
+        assert not machine.published or set(states(survey).values()) == {State.PROVED}
+    assert False in seen
+
+
+@pytest.mark.parametrize("fate", FATES)
+@pytest.mark.parametrize("before", [None, OLD], ids=["empty volume", "older artifact"])
+def test_with_a_mark_in_attributes_the_next_run_leaves_the_sources_files_alone(
+    fate: str, before: dict[str, bytes] | None
+) -> None:
+    for machine in crashes(fate, before, NEW, Completion.XATTR):
+        machine.run(NEW)
+        assert machine.files.tree() == NEW
+        assert machine.volume().survey(manifest_of(NEW)).published
+        assert not machine.volume().verify().damaged
+
+
+@pytest.mark.parametrize("fate", FATES)
+@pytest.mark.parametrize("completion", [Completion.FILE, Completion.XATTR])
+def test_an_artifact_that_was_published_stays_published(fate: str, completion: Completion) -> None:
+    machine = Machine(completion)
     machine.run(NEW)
     machine.files.off = True
     machine.files.restart(FATES[fate](0))

@@ -1,0 +1,238 @@
+"""Where an artifact is marked as complete: in a list, in extended attributes, or nowhere."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from downloader.artifact import Completion, Manifest
+from downloader.errors import IntegrityError
+from downloader.volume import State, Volume
+from downloader.volume.attributes import COMPLETION, PREVIOUS, SHA256
+from downloader.volume.checksums import MARKER
+from downloader.volume.disk import Disk
+from tests.command import content
+from tests.volume.artifacts import URI, download, git_remote, manifest_of, noise, remote, sha256, states
+from tests.volume.test_healing import DAMAGES
+from tests.volume.test_healing import FILES as HEALED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from downloader.volume.files import FileOperations
+
+FILES = {"config.json": b'{"a": 1}', "folder/model.bin": noise(200_000), "empty": b"", ".hidden/x": b"x"}
+MANIFEST = replace(manifest_of(FILES), version="v1")
+OWN = "".join(f"{sha256(data)} *{path}\n" for path, data in FILES.items()).encode()
+WITH_OWN = Manifest(
+    "s3://bucket/", manifest_of(FILES, published=False).files, version="v1", checksums=b"# mine, from 2019\n" + OWN
+)
+
+
+class Plain(Disk):
+    """A disk without extended attributes, as old NFS and FAT are."""
+
+    def attributes(self, folder: str, names: list[str], name: str) -> dict[str, bytes]:
+        del folder, names, name
+        return {}
+
+    def attribute(self, path: str, name: str) -> None:
+        del path, name
+
+    def set_attribute(self, path: str, name: str, value: bytes) -> bool:
+        del path, name, value
+        return False
+
+
+@pytest.fixture(autouse=True)
+def _attributes_here(tmp_path: Path) -> None:
+    try:
+        os.setxattr(tmp_path, "user.test", b"")
+    except OSError:
+        pytest.skip("there are no extended attributes here")
+
+
+def volume_of(target: Path, completion: Completion = Completion.XATTR, files: FileOperations | None = None) -> Volume:
+    return Volume(target, files=files, completion=completion)
+
+
+@pytest.fixture
+def finished(target: Path) -> Path:
+    """A volume that a run has finished with, and marked in attributes."""
+    with volume_of(target) as volume:
+        assert download(volume, FILES, manifest=MANIFEST) == MANIFEST.size
+    return target
+
+
+def test_the_volume_holds_the_sources_files_and_nothing_else(finished: Path) -> None:
+    assert content(finished) == FILES
+    assert sorted(path.name for path in finished.iterdir()) == [".hidden", "config.json", "empty", "folder"]
+    assert os.getxattr(finished / "config.json", SHA256).decode().split()[0] == sha256(FILES["config.json"])
+    assert f"# source: {URI}\n" in os.getxattr(finished, COMPLETION).decode()
+
+
+def test_a_rerun_is_metadata_alone(finished: Path) -> None:
+    before = {path: path.stat().st_ctime_ns for path in finished.rglob("*")}
+    opened: list[str] = []
+    with volume_of(finished, files=Disk(finished, fault=opened.append)) as volume:
+        sealed = volume.sealed()
+        assert sealed
+        assert sealed.fits("v1")
+        assert not sealed.fits("v2")
+        survey = volume.survey(MANIFEST)
+    assert survey.published
+    assert survey.digests == {path: sha256(data) for path, data in FILES.items()}
+    assert not [doing for doing in opened if doing.startswith(("reading", "marking"))]
+    assert {path: path.stat().st_ctime_ns for path in finished.rglob("*")} == before
+
+
+def test_files_without_any_sha256_of_the_source_are_known_too(target: Path) -> None:
+    found = (git_remote(path, data) if path == "config.json" else remote(path, data) for path, data in FILES.items())
+    manifest = Manifest(URI, tuple(sorted(found, key=lambda file: file.path)), "c0")
+    with volume_of(target) as volume:
+        download(volume, FILES, manifest=manifest)
+        assert volume.survey(manifest).published
+
+
+@pytest.mark.parametrize(("damage", "broken"), DAMAGES.values(), ids=DAMAGES.keys())
+def test_damage_is_found_by_verify_and_mended_alone(
+    target: Path, damage: Callable[[Path], object], broken: set[str]
+) -> None:
+    with volume_of(target) as volume:
+        download(volume, HEALED)
+        damage(target)
+        found = volume.verify().damaged
+        named = {damage.path for damage in found} - {"(names unknown)"}
+        assert found
+        assert named <= broken
+        assert download(volume, HEALED) == sum(len(HEALED[path]) for path in broken)
+        assert volume.verify().damaged == ()
+        assert volume.survey(manifest_of(HEALED)).published
+
+
+def test_verify_counts_files_that_took_their_names_along(finished: Path) -> None:
+    (finished / "config.json").unlink()
+    with volume_of(finished) as volume:
+        found = volume.verify()
+    assert [str(damage) for damage in found.damaged] == ["(names unknown): 1 of 4 files are gone, or were replaced"]
+    assert (found.source, found.checked) == (URI, 3)
+
+
+def test_a_copy_of_a_file_with_its_attributes_is_not_one_of_the_artifact(finished: Path) -> None:
+    shutil.copy2(finished / "config.json", finished / "copy.json")
+    assert os.getxattr(finished / "copy.json", SHA256)
+    with volume_of(finished) as volume:
+        found = volume.verify()
+        assert (found.damaged, found.unlisted, found.checked) == ((), ("copy.json",), 4)
+        assert volume.survey(MANIFEST).published
+
+
+def test_a_copied_folder_is_hashed_once(finished: Path) -> None:
+    copy = finished.parent / "copy"
+    subprocess.run(["cp", "-a", finished, copy], check=True)
+    assert os.getxattr(copy, COMPLETION)
+    with volume_of(copy) as volume:
+        assert volume.sealed() is None
+        assert State.PROVED not in states(volume.survey(MANIFEST)).values()
+        assert download(volume, FILES, manifest=MANIFEST) == 0
+        assert volume.survey(MANIFEST).published
+
+
+@pytest.mark.parametrize("completion", [Completion.FILE, Completion.XATTR])
+def test_the_list_for_sha256sum_can_always_be_had(target: Path, completion: Completion) -> None:
+    with volume_of(target, completion) as volume:
+        download(volume, FILES, manifest=MANIFEST)
+        listed = volume.checksums()
+    (target.parent / "list").write_bytes(listed)
+    command = ["sha256sum", "--check", "--strict", "--quiet", str(target.parent / "list")]
+    subprocess.run(command, cwd=target, check=True)
+    assert f"# source: {URI}".encode() in listed
+
+
+def test_there_is_no_list_where_files_are_gone_or_nothing_was_finished(finished: Path) -> None:
+    (finished / "config.json").unlink()
+    with volume_of(finished) as volume, pytest.raises(IntegrityError, match="1 of 4 files"):
+        volume.checksums()
+    os.removexattr(finished, COMPLETION)
+    with volume_of(finished) as volume, pytest.raises(IntegrityError, match="no download was finished here"):
+        volume.checksums()
+
+
+@pytest.mark.parametrize("second", [Completion.FILE, Completion.XATTR, Completion.NONE])
+@pytest.mark.parametrize("first", [Completion.FILE, Completion.XATTR, Completion.NONE])
+def test_another_choice_moves_the_mark_and_fetches_nothing(target: Path, first: Completion, second: Completion) -> None:
+    with volume_of(target, first) as volume:
+        download(volume, FILES, manifest=MANIFEST)
+    with volume_of(target, second) as volume:
+        assert volume.survey(MANIFEST).published == (first == second != Completion.NONE)
+        assert download(volume, FILES, manifest=MANIFEST) == 0
+    assert (target / MARKER).exists() == (second is Completion.FILE)
+    names = os.listxattr(target)
+    assert (COMPLETION in names, PREVIOUS in names) == (second is Completion.XATTR, False)
+    with volume_of(target, second) as volume:
+        assert set(states(volume.survey(MANIFEST)).values()) == {
+            State.UNPROVED if second is Completion.NONE else State.PROVED
+        }
+
+
+@pytest.mark.parametrize("completion", [Completion.FILE, Completion.XATTR])
+def test_a_sources_own_list_stays_as_it_is_and_a_rerun_is_metadata_alone(target: Path, completion: Completion) -> None:
+    with volume_of(target, completion) as volume:
+        download(volume, FILES, manifest=WITH_OWN)
+        assert (target / MARKER).read_bytes() == WITH_OWN.checksums == volume.checksums()
+        assert volume.survey(WITH_OWN).published
+        sealed = volume.sealed()
+        assert sealed
+        assert sealed.fits("v1")
+        assert volume.verify().source == "s3://bucket/"
+        (target / MARKER).write_bytes(OWN.replace(b"config", b"confix"))
+        assert not volume.survey(WITH_OWN).published
+        (target / MARKER).write_bytes(OWN.replace(sha256(b"x").encode(), b"0" * 64))
+        assert [damage.path for damage in volume.verify().damaged] == [MARKER]
+        assert download(volume, FILES, manifest=WITH_OWN) == 0
+        assert (target / MARKER).read_bytes() == WITH_OWN.checksums
+
+
+@pytest.mark.parametrize("manifest", [MANIFEST, WITH_OWN], ids=["no list", "its own list"])
+def test_without_attributes_a_rerun_hashes_and_says_so_once(
+    target: Path, manifest: Manifest, caplog: pytest.LogCaptureFixture
+) -> None:
+    for fetched in (MANIFEST.size, 0):
+        caplog.clear()
+        with volume_of(target, files=Plain(target)) as volume:
+            assert State.PROVED not in states(volume.survey(manifest)).values()
+            assert download(volume, FILES, manifest=manifest) == fetched
+        assert [record.getMessage() for record in caplog.records] == [
+            "the volume has no extended attributes, so the next run hashes what it finds"
+        ]
+    assert content(target) == FILES | ({MARKER: manifest.checksums} if manifest.checksums else {})
+
+
+def test_a_file_that_takes_no_attribute_is_hashed_again_alone(target: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Private(Disk):
+        """One file is somebody else's, who lets us read it."""
+
+        def set_attribute(self, path: str, name: str, value: bytes) -> bool:
+            return path != "config.json" and super().set_attribute(path, name, value)
+
+    with volume_of(target, files=Private(target)) as volume:
+        download(volume, FILES, manifest=MANIFEST)
+        assert "1 files take no extended attributes, so" in caplog.text
+        survey = volume.survey(MANIFEST)
+    assert not survey.published
+    assert [holding.file.path for holding in survey.having(State.UNPROVED)] == ["config.json"]
+
+
+def test_another_selection_of_the_same_repository_is_added(target: Path) -> None:
+    first = replace(MANIFEST, files=MANIFEST.files[:2])
+    with volume_of(target) as volume:
+        download(volume, FILES, manifest=first)
+        download(volume, FILES, manifest=replace(MANIFEST, files=MANIFEST.files[2:]))
+        assert volume.verify().checked == 4
+        assert volume.survey(first).published
