@@ -111,7 +111,7 @@ def make_volume(uri: str, settings: Settings, cancellation: Cancellation, *, sim
     """Return the target folder of a run."""
     job, debug = settings.job, settings.debug
     if not simulated:
-        completion = completion_for(uri, settings)
+        completion = completion_for(uri, settings, for_operator=bool(settings.cluster.artifact_name))
         return Volume(job.target, files=make_disk(settings), ttl=job.lease_ttl, completion=completion)
     return SimulatedVolume(
         job.target,
@@ -122,14 +122,14 @@ def make_volume(uri: str, settings: Settings, cancellation: Cancellation, *, sim
     )
 
 
-def completion_for(uri: str, settings: Settings) -> Completion:
+def completion_for(uri: str, settings: Settings, *, for_operator: bool) -> Completion:
     """Return where the artifact is marked as complete.
 
     On a volume of the operator's that was filled from S3, there must be the bucket's files and no others.
     """
     job, chosen = settings.job, settings.job.completion
     if chosen is Completion.AUTO:
-        chosen = Completion.XATTR if uri.startswith("s3://") and settings.cluster.artifact_name else Completion.FILE
+        chosen = Completion.XATTR if uri.startswith("s3://") and for_operator else Completion.FILE
     log.info("completion mark: %s (AIM_COMPLETION=%s)", MARKS[chosen], job.completion)
     return chosen
 

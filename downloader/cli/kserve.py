@@ -40,7 +40,7 @@ class KServeDownload(Download):
             check=cancellation.check,
             files=make_disk(self._settings),
             ttl=job.lease_ttl,
-            completion=completion_for(self._uri, self._settings),
+            completion=completion_for(self._uri, self._settings, for_operator=False),
         )
 
 

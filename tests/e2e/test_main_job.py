@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.command import finish, model, run, start
+from tests.command import PEOPLE, finish, model, run, start
 from tests.servers.blobs import Noise
 from tests.servers.faults import FOREVER, Stall
 from tests.servers.s3 import fill_bucket
@@ -61,7 +61,7 @@ def place(  # noqa: PLR0917 - pytest passes them by name
         return Place("hf://org/model", {"HF_ENDPOINT": hub.endpoint})
     if request.param == "s3":
         fill_bucket(s3.client(), name, {f"models/m/{path}": data for path, data in FILES.items()})
-        return Place(f"s3://{name}/models/m", s3.environment())
+        return Place(f"s3://{name}/models/m", {**PEOPLE, **s3.environment()})
     for path, data in {**FILES, "SHA256SUMS": checksums(FILES)}.items():
         (web_root / name / path).parent.mkdir(parents=True, exist_ok=True)
         (web_root / name / path).write_bytes(data)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.command import model, run
+from tests.command import PEOPLE, model, run
 from tests.servers.relay import Relay
 from tests.servers.s3 import new_bucket
 
@@ -81,7 +81,7 @@ def in_a_bucket(s3: S3Server, relay: Relay) -> Place:
                 client.put_object(Bucket=bucket, Key=f"m/{path}", Body=content)
 
     change(FILES)
-    extra = {**s3.environment(), "AWS_ENDPOINT_URL": relay.endpoint}
+    extra = {**PEOPLE, **s3.environment(), "AWS_ENDPOINT_URL": relay.endpoint}
     return Place(f"s3://{bucket}/m", extra, change, routes(relay.log), ["object", "listing"])
 
 

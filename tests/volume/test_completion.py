@@ -214,6 +214,21 @@ def test_without_attributes_a_rerun_hashes_and_says_so_once(
     assert content(target) == FILES | ({MARKER: manifest.checksums} if manifest.checksums else {})
 
 
+def test_a_real_file_system_without_attributes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    mount = tmp_path / "mount"
+    mount.mkdir()
+    if subprocess.run(["mount", "-t", "ramfs", "ramfs", str(mount)], capture_output=True, check=False).returncode:
+        pytest.skip("cannot mount here")
+    try:
+        for fetched in (MANIFEST.size, 0):
+            with volume_of(mount) as volume:
+                assert download(volume, FILES, manifest=MANIFEST) == fetched
+        assert caplog.text.count("no extended attributes") == 2
+        assert content(mount) == FILES
+    finally:
+        subprocess.run(["umount", "--lazy", str(mount)], check=True)
+
+
 def test_a_file_that_takes_no_attribute_is_hashed_again_alone(target: Path, caplog: pytest.LogCaptureFixture) -> None:
     class Private(Disk):
         """One file is somebody else's, who lets us read it."""
