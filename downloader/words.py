@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+import re
+
 _KIB = 1024
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 _THREE_DIGITS, _NEXT_UNIT = 99.95, 1023.5
 """From these numbers on, rounding ends in the next form: 100 instead of 100.0, and 1.0 MiB instead of 1024 KiB."""
+_FOR_PROGRAMMERS = re.compile(r"\[Errno -?\d+\] ?|\[(?:SSL|X509)[^\]]*\] ?| ?\(_ssl\.c:\d+\)")
+_WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _TENTHS, _MINUTE, _HOUR, _DAY = 9.95, 60, 3600, 86400
 
 
@@ -39,6 +43,15 @@ def seconds_text(seconds: float) -> str:
     if whole < _DAY:
         return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE} min"
     return f"{whole // _DAY} d {whole % _DAY // _HOUR} h"
+
+
+def reason(error: BaseException) -> str:
+    """Tell why something failed in the words of the system or of a library, without those that only Python needs."""
+    if isinstance(error, UnicodeError):
+        return "it is no text in UTF-8"
+    text = getattr(error, "strerror", None) or str(error)
+    text = one_line(_FOR_PROGRAMMERS.sub("", text))
+    return text or _WORDS.sub(" ", type(error).__name__.removesuffix("Error")).lower()
 
 
 def one_line(text: str, limit: int | None = None) -> str:

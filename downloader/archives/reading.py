@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Self
 from downloader.archives import ZIP, Entry, Refused, refusal, tar, zip  # noqa: A004 - a format, not the builtin
 from downloader.errors import DownloadError, IntegrityError
 from downloader.volume.adoption import Reading
+from downloader.words import reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -118,7 +119,7 @@ def translated(name: str) -> Iterator[None]:
     except (Refused, tarfile.FilterError) as error:
         raise refusal(name, str(error)) from error
     except Exception as error:  # a parser of somebody else's bytes may fail of anything
-        raise damaged(name, str(error) or type(error).__name__) from error
+        raise damaged(name, reason(error)) from error
 
 
 def damaged(name: str, problem: str) -> IntegrityError:

@@ -34,6 +34,7 @@ from downloader.sources.versions import folder_of, version_of
 from downloader.sources.web_probe import HINT, OK, WebProbe, validator_of
 from downloader.volume.checksums import MARKER, parse
 from downloader.wire import RangeRequest, Refusal
+from downloader.words import reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -289,8 +290,13 @@ def _credentials(address: HttpAddress, headers: Mapping[str, str], netrc_file: P
     if "authorization" not in chosen and netrc_file is not None and _is_there(netrc_file):
         try:
             entry = netrc.netrc(str(netrc_file)).authenticators(urlsplit(address.url).hostname or "")
-        except (netrc.NetrcParseError, OSError, UnicodeError) as error:
-            raise ConfigurationError(f"{netrc_file} cannot be read: {error}", hint="mend or remove it") from error
+        except netrc.NetrcParseError as error:  # its message quotes words, and they may be passwords
+            why = f"line {error.lineno} is not as in a netrc file"
+            raise ConfigurationError(f"{netrc_file} cannot be read: {why}", hint="mend or remove it") from error
+        except (OSError, UnicodeError) as error:
+            raise ConfigurationError(
+                f"{netrc_file} cannot be read: {reason(error)}", hint="mend or remove it"
+            ) from error
         if entry is not None:
             secret = f"{entry[0]}:{entry[2]}"
             chosen["authorization"] = "Basic " + base64.b64encode(secret.encode()).decode()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from downloader.artifact import shown_url
 from downloader.errors import ProtocolFailed
+from downloader.words import reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +42,7 @@ def unpacked(body: bytes, headers: Mapping[str, str], limit: int, where: str) ->
     try:
         plain = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress(body, limit + 1)
     except zlib.error as error:
-        raise ProtocolFailed(f"{where} answers with what is no gzip: {error}") from error
+        raise ProtocolFailed(f"{where} answers with what is no gzip: {reason(error)}") from error
     if len(plain) > limit:
         raise ProtocolFailed(f"{where} answers with more than {limit} bytes")
     return plain

@@ -18,6 +18,7 @@ import httpx2
 
 from downloader.wire.channel import Channel
 from downloader.wire.secure import SecureSocket
+from downloader.words import reason
 
 if TYPE_CHECKING:
     from downloader.wire.address import Origin
@@ -141,7 +142,7 @@ class Pool:
             # The last is a host name that cannot be one.
             connection.close()
             failure = httpx2.ProxyError if proxy and not isinstance(error, ssl.SSLError) else httpx2.ConnectError
-            raise failure(getattr(error, "strerror", None) or str(error) or type(error).__name__) from error
+            raise failure(reason(error)) from error
         connection.sock.settimeout(self._timeouts.read)
         connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         return Channel(connection.sock, link)

@@ -10,6 +10,7 @@ import httpx2
 
 from downloader.wire.connection import interrupt
 from downloader.wire.heads import field_lines
+from downloader.words import one_line, reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,6 +22,15 @@ if TYPE_CHECKING:
 PIECE = 1 << 18
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 UNSENDABLE = "a header has characters that no header may have"
+
+
+def malformed(error: http.client.HTTPException) -> str:
+    """Tell what is wrong with an answer that the standard library could not read."""
+    if isinstance(error, http.client.BadStatusLine):
+        return f"it answers with {one_line(str(error), 60)!r}, which is no HTTP"
+    if isinstance(error, http.client.IncompleteRead):
+        return "the answer ended too early"
+    return f"the answer is no proper HTTP: {reason(error)}"
 
 
 class Request:
@@ -102,10 +112,10 @@ class Answer:
         except TimeoutError as error:
             raise httpx2.ReadTimeout("silent for too long") from error
         except http.client.HTTPException as error:
-            raise httpx2.RemoteProtocolError(f"{type(error).__name__}: {error}") from error
+            raise httpx2.RemoteProtocolError(malformed(error)) from error
         except (OSError, ValueError, AttributeError) as error:
             # The last two are what the standard library's objects raise when another thread closed them.
-            raise httpx2.ReadError(str(error) or type(error).__name__) from error
+            raise httpx2.ReadError(reason(error)) from error
 
     def _read(self, view: memoryview) -> int:
         if self._left is None:

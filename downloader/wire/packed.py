@@ -6,6 +6,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 from downloader.errors import ProtocolFailed
+from downloader.words import reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,7 +49,7 @@ class Unpacked:
             try:
                 plain = self._inflate.decompress(self._rest, len(view))
             except zlib.error as error:
-                raise ProtocolFailed(f"{self._where} packs the file with what is no gzip: {error}") from error
+                raise ProtocolFailed(f"{self._where} packs the file with what is no gzip: {reason(error)}") from error
             self._rest = self._inflate.unconsumed_tail
             if plain:
                 view[: len(plain)] = plain

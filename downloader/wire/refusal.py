@@ -26,6 +26,7 @@ from downloader.errors import (
 )
 from downloader.wire.server_message import server_message
 from downloader.wire.tls_errors import causes, untrusted
+from downloader.words import reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -101,14 +102,15 @@ def refuse(
 ) -> DownloadError:
     """Return the error that an answer with this status stands for; `asked_at` as `Throttled` has it."""
     where = shown_url(url)
-    if status in BUSY:
-        pause, told = retry_after(headers), server_message(headers, body[:MAX_BODY])
+    if status in BUSY | PASSING:
+        words = server_message(headers, body[:MAX_BODY])
+        told = f": {words}" if words else ""
+        if status in PASSING:
+            return SourceUnavailable(f"{where} answered HTTP {status}{told}")
+        pause = retry_after(headers)
         length = "" if pause is None else f" of {pause:.0f} s"
-        reason = f": {told}" if told else ""
-        sentence = f"{host_of(url)} asks for a pause{length} (HTTP {status}){reason}"
+        sentence = f"{host_of(url)} asks for a pause{length} (HTTP {status}){told}"
         return Throttled(sentence, retry_after=pause, asked_at=asked_at)
-    if status in PASSING:
-        return SourceUnavailable(f"{where} answered HTTP {status}")
     if status == httpx2.codes.PRECONDITION_FAILED:
         return SourceChanged(f"{where} changed while it was being read", hint="start again to fetch its new version")
     return Refusal(status, url, headers, body)
@@ -176,8 +178,8 @@ def translate(error: Exception, url: str, at: str = "") -> DownloadError:
         )
     for kinds, ours, sentence, hint in SENTENCES:
         if isinstance(error, kinds):
-            return ours(sentence.format(where=where, why=str(error) or type(error).__name__), hint=hint)
-    return ProtocolFailed(f"reading {where} failed: {type(error).__name__}: {error}")
+            return ours(sentence.format(where=where, why=reason(error)), hint=hint)
+    return ProtocolFailed(f"reading {where} failed: {reason(error)}")
 
 
 def _is_unknown_name(error: Exception) -> bool:

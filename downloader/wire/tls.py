@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import certifi
 
 from downloader.errors import ConfigurationError
+from downloader.words import reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,7 +49,9 @@ class Trust:
                 context.load_verify_locations(bundle)
             except (OSError, ssl.SSLError) as error:
                 hint = "it must be a readable PEM file with certificates"
-                raise ConfigurationError(f"the CA bundle {bundle} cannot be loaded: {error}", hint=hint) from error
+                raise ConfigurationError(
+                    f"the CA bundle {bundle} cannot be loaded: {reason(error)}", hint=hint
+                ) from error
         return context
 
 

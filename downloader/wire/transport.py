@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import httpx2
 
 from downloader.wire.ahead import Ahead
-from downloader.wire.exchange import UNSENDABLE, Answer
+from downloader.wire.exchange import UNSENDABLE, Answer, malformed
 from downloader.wire.heads import field_lines, request_head
 from downloader.wire.windows import Windows
+from downloader.words import reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -165,7 +166,7 @@ def _head_error(error: Exception) -> httpx2.TransportError:
     if isinstance(error, http.client.RemoteDisconnected | ConnectionResetError | BrokenPipeError | ssl.SSLEOFError):
         return Unanswered("the server closed the connection without an answer")
     if isinstance(error, http.client.HTTPException):
-        return httpx2.RemoteProtocolError(f"{type(error).__name__}: {error}")
+        return httpx2.RemoteProtocolError(malformed(error))
     if isinstance(error, OSError):
-        return httpx2.ReadError(str(error) or type(error).__name__)
+        return httpx2.ReadError(reason(error))
     return httpx2.LocalProtocolError(UNSENDABLE)

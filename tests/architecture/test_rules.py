@@ -54,6 +54,24 @@ def test_only_the_composition_root_reads_the_environment(path: str) -> None:
     assert uses_of(MODULES[path], "os", "environ", "environb", "getenv", "putenv", "unsetenv") == []
 
 
+NAMERS = {
+    "words.py",  # in words, where an error says nothing else
+    "cli/failure.py",  # the three that tell of a bug, for whoever mends it
+    "transports/crew.py",
+    "sources/s3/errors.py",
+    "transports/xet/child.py",  # its parent looks for these names, and words them anew
+    "reporters/fanout.py",  # the name of a reporter
+    "log.py",  # a category of Python's own warnings
+}
+"""Who may name a class of Python in what people read."""
+
+
+@pytest.mark.parametrize("path", sorted(MODULES.keys() - NAMERS))
+def test_no_message_names_a_class_of_python(path: str) -> None:
+    names = [node for node in ast.walk(MODULES[path]) if isinstance(node, ast.Attribute) and node.attr == "__name__"]
+    assert [node.lineno for node in names] == []
+
+
 @pytest.mark.parametrize("path", MODULES)
 def test_nobody_prints(path: str) -> None:
     calls = [node for node in ast.walk(MODULES[path]) if isinstance(node, ast.Call)]

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import ssl
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from downloader.words import bytes_text, one_line, seconds_text
+from downloader.words import bytes_text, one_line, reason, seconds_text
 
 
 @pytest.mark.parametrize(
@@ -62,3 +64,27 @@ def test_a_line_is_printable_and_within_its_limit(text: str, limit: int) -> None
     assert line.isprintable()
     assert len(line) <= limit
     assert one_line(one_line(text)) == one_line(text)
+
+
+def _decode() -> UnicodeDecodeError:
+    try:
+        b"\xff".decode()
+    except UnicodeDecodeError as error:
+        return error
+    raise AssertionError
+
+
+REASONS = [
+    (FileNotFoundError(2, "No such file or directory", "/x"), "No such file or directory"),
+    (OSError("[Errno 104] Connection reset by peer"), "Connection reset by peer"),
+    (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)"), "wrong version number"),
+    (ValueError("[X509] PEM lib (_ssl.c:4149)"), "PEM lib"),
+    (ConnectionResetError(), "connection reset"),
+    (_decode(), "it is no text in UTF-8"),
+    (ValueError("two\nlines"), r"two\nlines"),
+]
+
+
+@pytest.mark.parametrize(("error", "text"), REASONS, ids=[text for _, text in REASONS])
+def test_a_reason_has_no_words_that_only_python_needs(error: Exception, text: str) -> None:
+    assert reason(error) == text

@@ -33,6 +33,7 @@ from downloader.sources.s3.errors import ANSWERED_BY, Answer, Asker, host_of, no
 from downloader.sources.s3.pages import Page
 from downloader.sources.s3.signing import SignedRequest, Signer
 from downloader.wire.tls import merged
+from downloader.words import reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -293,7 +294,7 @@ class Connection:
                 weakref.finalize(self, Path(file.name).unlink, missing_ok=True)
                 file.write(merged(self._bundles))
         except OSError as error:
-            raise ConfigurationError(f"no scratch file can be written: {error}", hint="set TMPDIR") from error
+            raise ConfigurationError(f"no scratch file can be written: {reason(error)}", hint="set TMPDIR") from error
         return file.name
 
     def _send(self, request: AWSPreparedRequest, event_name: str, **_: object) -> AWSResponse:

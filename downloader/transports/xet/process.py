@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from downloader.errors import IntegrityError, InternalError, ProtocolDown
 from downloader.transports.xet.child import LENGTH
 from downloader.transports.xet.verdicts import ended_early, meaning
+from downloader.words import reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -64,7 +65,7 @@ class XetProcess:
                 order["control"], *order["channels"] = (their.fileno() for _, their in pairs)
                 self._process = _start(environment, [their.fileno() for _, their in pairs])
             except OSError as error:
-                raise ProtocolDown(f"the Xet process cannot be started: {error}") from error
+                raise ProtocolDown(f"the Xet process cannot be started: {reason(error)}") from error
             self._control, *self._all = (our for our, _ in pairs)
             ours.pop_all()
         self._free: queue.SimpleQueue[socket.socket] = queue.SimpleQueue()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from downloader.errors import ProtocolDown
 from downloader.wire.tls import merged
+from downloader.words import reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -89,7 +90,9 @@ class Tuning:
             self.scratch_folder.mkdir(parents=True, exist_ok=True)
             folder = Path(tempfile.mkdtemp(prefix="xet-", dir=self.scratch_folder))
         except OSError as error:
-            raise ProtocolDown(f"Xet has no scratch folder: {error}", hint="let HF_HOME name a writable one") from error
+            raise ProtocolDown(
+                f"Xet has no scratch folder: {reason(error)}", hint="let HF_HOME name a writable one"
+            ) from error
         try:
             yield self._child_environment(folder)
         finally:
@@ -133,5 +136,5 @@ class Tuning:
         try:
             path.write_bytes(merged(self.bundles))
         except OSError as error:
-            raise ProtocolDown(f"Xet cannot be told whom to trust: {error}") from error
+            raise ProtocolDown(f"Xet cannot be told whom to trust: {reason(error)}") from error
         return path
