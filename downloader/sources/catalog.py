@@ -45,6 +45,7 @@ def _hub(uri: str, settings: Settings, web: Web, selection: Selection) -> Source
         web,
         endpoint=hub.endpoint.url,
         token=hub.token,
+        token_places=hub.token_places,
         login=hub.endpoint.authorization,
         offline=hub.offline,
         selection=selection,

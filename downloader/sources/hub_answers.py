@@ -16,7 +16,7 @@ from downloader.wire.refusal import host_of
 from downloader.wire.server_message import json_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from downloader.wire import Refusal
 
@@ -44,11 +44,23 @@ TOKEN_TROUBLE = re.compile(r"invalid credentials|token\b.*\b(expired|revoked|inv
 class HubAnswers:
     """The refusals for one repository. A missing one and one that is hidden from us are answered alike."""
 
-    def __init__(self, repository: str, revision: str, endpoint: str, *, with_token: bool) -> None:
+    def __init__(
+        self,
+        repository: str,
+        revision: str,
+        endpoint: str,
+        *,
+        with_token: bool,
+        token_places: Sequence[str] = ("HF_TOKEN",),
+    ) -> None:
+        """`token_places` are where a token was looked for; the last one has it, if there is one."""
         self._repository = repository
         self._revision = revision
         self._endpoint = endpoint
         self._with_token = with_token
+        self._place = token_places[-1]
+        unset = "" if self._place == "HF_TOKEN" else f"; {self._place} has none"
+        self._token_hint = TOKEN_HINT + (unset if not with_token else "")
         self.listed = False
         """The repository was listed, so what is refused from then on is not for want of it."""
 
@@ -96,7 +108,7 @@ class HubAnswers:
         return SourceUnavailable(sentence, hint=ENDPOINT_HINT if own else "")
 
     def _bad_token(self, refusal: Refusal, _: str = "") -> AccessDenied:
-        sentence = f"{refusal.host} does not accept the token in HF_TOKEN{_told(refusal)}"
+        sentence = f"{refusal.host} does not accept the token in {self._place}{_told(refusal)}"
         return AccessDenied(sentence, hint="make a new one in the account's settings")
 
     def _gated(self, refusal: Refusal, _: str) -> AccessDenied:
@@ -105,8 +117,8 @@ class HubAnswers:
 
     def _gate_hint(self, told: str) -> str:
         if not self._with_token:
-            return f"ask for access on its page, then {TOKEN_HINT}"
-        usual = "ask for access on its page, with the account of HF_TOKEN"
+            return f"ask for access on its page, then {self._token_hint}"
+        usual = f"ask for access on its page, with the account of {self._place}"
         return next((hint for pattern, hint in GATED if pattern.search(told)), usual)
 
     def _no_revision(self, refusal: Refusal, _: str) -> SourceNotFound:
@@ -123,14 +135,14 @@ class HubAnswers:
                 f"{refusal.host} does not know {what or self._repository} although it has listed it"
                 f" (HTTP {refusal.status}){_told(refusal)}"
             )
-        hint = (
-            "check the name, and that the token may see it" if self._with_token else f"if it is private, {TOKEN_HINT}"
-        )
+        hint = f"if it is private, {self._token_hint}"
+        if self._with_token:
+            hint = "check the name, and that the token may see it"
         sentence = f"{refusal.host} has no repository {self._repository} that we may see{_told(refusal)}"
         return SourceNotFound(sentence, hint=hint)
 
     def _not_allowed(self, refusal: Refusal, what: str) -> AccessDenied:
-        hint = "" if self._with_token and _told(refusal) else TOKEN_HINT
+        hint = "" if self._with_token and _told(refusal) else self._token_hint
         if refusal.status in (PAYMENT_REQUIRED, UNLAWFUL):
             hint = ""
         sentence = f"{refusal.host} refuses to hand out {what or self._repository} (HTTP {refusal.status})"

@@ -52,6 +52,7 @@ class HubSource:
         *,
         endpoint: str,
         token: str,
+        token_places: Sequence[str] = ("HF_TOKEN",),
         login: str = "",
         offline: bool = False,
         selection: Selection | None = None,
@@ -69,7 +70,11 @@ class HubSource:
         authorization = login or (f"Bearer {token}" if token else "")
         self._headers = {"authorization": authorization} if authorization else {}
         self._answers = HubAnswers(
-            self._address.repository, self._address.revision, self._endpoint, with_token=bool(token)
+            self._address.repository,
+            self._address.revision,
+            self._endpoint,
+            with_token=bool(authorization),
+            token_places=("HF_ENDPOINT",) if login else token_places,
         )
         self._offline = offline
         entries = Entries(uri, self._answers.masked)

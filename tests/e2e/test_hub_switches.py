@@ -79,6 +79,18 @@ def test_a_token_is_understood_as_it_is_often_pasted(hub: Hub, tmp_path: Path, t
         assert "alice" not in result.stderr
 
 
+def test_whoever_lacks_a_token_is_told_where_it_was_looked_for(hub: Hub, tmp_path: Path) -> None:
+    hub.create("org/model", gated=True).commit(FILES)
+    extra = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path)}
+    result = run("size", "hf://org/model/config.json", extra=extra)
+    assert result.status == 77, result.stderr
+    assert f"set HF_TOKEN to a token with access; {tmp_path}/token has none" in result.last_line
+    (tmp_path / "token").write_text("hf_ofNobodyWeKnow")
+    result = run("size", "hf://org/model/config.json", extra=extra)
+    assert result.status == 77, result.stderr
+    assert f"does not accept the token in {tmp_path}/token" in result.last_line
+
+
 def test_settings_that_do_nothing_are_told(hub: Hub, tmp_path: Path) -> None:
     hub.create("org/model").commit(FILES)
     extra = {

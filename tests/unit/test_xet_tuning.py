@@ -96,7 +96,7 @@ def test_the_child_sees_what_it_needs_and_no_credentials(scratch: Path) -> None:
     given = {
         "PATH": "/bin",
         "https_proxy": "http://proxy:1",
-        "NO_PROXY": "a",
+        "NO_PROXY": "a .b\tC,d",
         "HF_TOKEN": "hf_secret",
         "AWS_SECRET_ACCESS_KEY": "secret",
         "HF_XET_CACHE": "/somewhere/else",
@@ -110,7 +110,7 @@ def test_the_child_sees_what_it_needs_and_no_credentials(scratch: Path) -> None:
         assert environment == {
             "PATH": "/bin",
             "https_proxy": "http://proxy:1",
-            "NO_PROXY": "a",
+            "NO_PROXY": "a,.b,c,d",
             "HF_XET_CACHE": str(folder),
             "HF_XET_LOG_DEST": "/dev/null",
             "HF_XET_TELEMETRY_ENABLED": "0",

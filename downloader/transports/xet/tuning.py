@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from downloader.config.proxies import exceptions
 from downloader.errors import ProtocolDown
 from downloader.wire.tls import merged
 from downloader.words import reason
@@ -36,6 +37,7 @@ PASSED_ON = (
     "PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "PYTHONPATH", "RUST_LOG", "SSL_CERT_FILE", "SSL_CERT_DIR",
     "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy",
 )  # fmt: skip
+NO_PROXY = ("NO_PROXY", "no_proxy")
 
 log = logging.getLogger(__name__)
 
@@ -124,6 +126,8 @@ class Tuning:
         if chosen:
             log.info("settings of the user for Xet: %s", ", ".join(f"{name}={given[name]}" for name in chosen))
         environment = {name: self.environment[name] for name in PASSED_ON if name in self.environment}
+        # Its client knows no blanks between the names.
+        environment |= {name: ",".join(exceptions(environment[name])) for name in NO_PROXY if name in environment}
         environment |= given
         environment |= {"HF_XET_CACHE": str(folder), "HF_XET_LOG_DEST": "/dev/null", "HF_XET_TELEMETRY_ENABLED": "0"}
         if self.bundles:
