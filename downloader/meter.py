@@ -24,6 +24,8 @@ RATE_WINDOW = 10.0
 FLOOR_RATE = 1024
 """Bytes per second below which a trickle is no movement."""
 
+LONGEST_ETA = 30 * 86400.0
+"""Seconds: more than that is no forecast, but a trickle."""
 MOVING = (Phase.DOWNLOADING, Phase.HASHING)
 """The phases in which bytes are counted one after the other, so that there is a rate."""
 
@@ -199,13 +201,14 @@ class Meter:
             done = max(state.done_bytes, landed)
             self._state = state = replace(state, done_bytes=done)
             rate = self._rate(now) if state.phase in MOVING else 0.0
+            left = (state.total_bytes - landed) / rate if rate >= 1 else None
             wait = self._wait()
             return replace(
                 state,
                 received_bytes=self._received,
                 discarded_bytes=self._discarded,
-                rate=rate,
-                eta=(state.total_bytes - landed) / rate if rate else None,
+                rate=rate if rate >= 1 else 0.0,
+                eta=left if left is not None and left < LONGEST_ETA else None,
                 waiting=wait.reason if wait else "",
                 wait_left=max(0.0, wait.until - now) if wait else None,
                 stuck_volume=stuck_volume,

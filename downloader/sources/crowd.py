@@ -98,8 +98,9 @@ class Crowd:
             if self._clock() - self._shrunk < SAME_BREATH or (asked_at is not None and asked_at < self._shrunk):
                 return
             self._shrunk = self._calm_since = self._clock()
-            self._limit = max(1, min(self._limit, self._inside) // 2)
-        log.info("the server is asked by fewer connections now: %d", self._limit)
+            before, self._limit = self._limit, max(1, min(self._limit, self._inside) // 2)
+        if self._limit != before:
+            log.info("the server is asked by fewer connections now: %d", self._limit)
 
     def lose(self) -> None:
         """Take note of a connection that broke. That may be the end of the run, so nothing follows until `ask`."""

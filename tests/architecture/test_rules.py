@@ -113,5 +113,6 @@ def test_the_tree_in_the_docstring_is_the_tree(name: str) -> None:
 
 def test_what_is_retried_or_switched_is_never_the_users_mistake() -> None:
     for name, kind in CLASSES.items():
-        if kind.exit_status in (64, 66, 73, 77, 78):
+        # Of a server that one protocol alone needs the next protocol asks nothing.
+        if kind.lasting and kind is not errors.ProtocolUntrusted:
             assert kind.verdict is Verdict.STOP, name

@@ -181,6 +181,15 @@ def test_without_bytes_there_is_no_rate_and_no_remaining_time() -> None:
     assert (run.meter.snapshot().rate, run.meter.snapshot().eta) == (0, None)
 
 
+def test_a_trickle_is_no_forecast() -> None:
+    run = Run()
+    run.meter.expect(1 << 40, 1)
+    run.let(RATE_WINDOW, per_second=2000)
+    assert (run.meter.snapshot().rate, run.meter.snapshot().eta) == (2000, None)
+    run.let(RATE_WINDOW + 1, per_second=0.2)
+    assert run.meter.snapshot().rate == 0
+
+
 def test_a_long_listing_does_not_spoil_the_rate() -> None:
     clock = Clock()
     meter = Meter(clock)
