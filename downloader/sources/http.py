@@ -178,7 +178,7 @@ class HttpSource:
             self._probe.doubt(file.locator)
             raise
         except Refusal as refusal:
-            raise meaning(refusal, shown_url(file.locator), hint=HINT) from refusal
+            raise meaning(refusal, shown_url(file.locator), hint=HINT, asked=file.locator, listed=True) from refusal
 
     def announce(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
         """Ask for all that will be opened next."""
@@ -223,7 +223,7 @@ class HttpSource:
                 _require_end(reply)
                 return name, reply.body
             refusal = Refusal(reply.status, reply.url, reply.headers, reply.body)
-            error = meaning(refusal, self._uri + name, hint=HINT)
+            error = meaning(refusal, self._uri + name, hint=HINT, asked=self._address.url)
             if not isinstance(error, SourceNotFound):
                 raise error
         raise SourceNotFound(

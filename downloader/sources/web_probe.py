@@ -83,7 +83,7 @@ class WebProbe:
             reply = self._web.fetch(url, headers=self._headers, limit=0)
             size = _told_size(url, reply)
         if reply.status not in (OK, PARTIAL) and size is None:
-            raise meaning(Refusal(reply.status, reply.url, reply.headers, b""), shown_url(url), hint=HINT)
+            raise meaning(Refusal(reply.status, reply.url, reply.headers, b""), shown_url(url), hint=HINT, asked=url)
         return reply, size
 
 

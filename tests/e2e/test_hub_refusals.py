@@ -14,7 +14,7 @@ from downloader.errors import Category
 from tests.command import model, run
 from tests.contract.operator_log import filed
 from tests.servers.blobs import Noise
-from tests.servers.faults import FOREVER, Answer, Exchange, Fault
+from tests.servers.faults import FOREVER, Answer, Exchange, Fault, web_page
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -171,3 +171,37 @@ def test_a_finished_commit_asks_nobody(repository: Repository, hub: Hub, tmp_pat
     assert "nothing had to be fetched" in result.stderr
     result = run("download", "hf://org/model@main", tmp_path / "t", extra=settings(hub, **SOON))
     assert result.status == 69, result.stderr
+
+
+@pytest.mark.usefixtures("repository")
+@pytest.mark.parametrize(
+    ("route", "answer", "told"),
+    [
+        ("api", web_page(), "with a web page"),
+        ("tree", web_page(), "with a web page"),
+        ("api", Answer(200, {}, b"{"), "with what is no JSON"),
+        ("tree", Answer(200, {}, b"[" * 60_000), "in a form that the Hub's API does not have"),
+    ],
+)
+def test_an_answer_that_is_none_of_the_hubs_is_told_without_python(
+    route: str, answer: Answer, told: str, hub: Hub, tmp_path: Path
+) -> None:
+    hub.faults.add(answer, route=route, times=FOREVER)
+    result = run("download", "hf://org/model", tmp_path / "t", extra=settings(hub, **SOON))
+    assert result.status == 69, result.stderr
+    assert f"127.0.0.1:{hub.server.port} answers for hf://org/model {told}" in result.last_line
+    assert "Error" not in result.stderr
+
+
+@pytest.mark.usefixtures("repository")
+@pytest.mark.parametrize("route", ["api", "tree", "resolve"])
+def test_the_hubs_own_words_are_passed_on_wherever_it_refuses(route: str, hub: Hub, tmp_path: Path) -> None:
+    told = "SSO required: see https://hub.test/sso?token=hf_secretsecretsecretsecret for organization org"
+    hub.faults.add(Answer(403, {"X-Error-Message": told}), route=route, times=FOREVER)
+    hub.tokens["hf_anothersecretsecretsecret"] = "alice"
+    extra = settings(hub, "HTTP", HF_TOKEN="hf_anothersecretsecretsecret")
+    result = run("download", "hf://org/model", tmp_path / "t", extra=extra)
+    assert result.status == 77, result.stderr
+    assert "SSO required: see https://hub.test/sso for organization org" in result.last_line
+    assert result.last_line.count("SSO") == 1
+    assert "secretsecret" not in result.stderr

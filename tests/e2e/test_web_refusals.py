@@ -1,0 +1,66 @@
+"""Who refused a web file: the server that was asked, or the one to which it leads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.command import model, run
+from tests.servers.blobs import Noise
+from tests.servers.broken import BrokenWeb, moved
+from tests.servers.faults import FOREVER, Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CONTENT = Noise(200_000, seed=73).bytes()
+EXPIRED = b"<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>"
+
+
+@pytest.fixture
+def store() -> Iterator[BrokenWeb]:
+    """Where the file lies."""
+    with BrokenWeb() as server:
+        server.put("data.bin", CONTENT)
+        yield server
+
+
+@pytest.fixture
+def url(store: BrokenWeb) -> Iterator[str]:
+    """What leads there."""
+    with BrokenWeb() as server:
+        server.faults.add(moved(store.url("data.bin")), times=FOREVER)
+        yield server.url("data.bin")
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
+def test_one_refusal_where_a_redirect_leads_costs_another_try(
+    status: int, store: BrokenWeb, url: str, tmp_path: Path
+) -> None:
+    store.faults.add(Answer(status, {"Content-Type": "application/xml"}, EXPIRED), method="GET")
+    result = run("download", url, tmp_path / "t")
+    assert result.status == 0, result.stderr
+    assert model(tmp_path / "t") == {"data.bin": CONTENT}
+
+
+def test_a_refusal_that_stays_names_who_refused_and_why(store: BrokenWeb, url: str, tmp_path: Path) -> None:
+    store.faults.add(Answer(403, {"Content-Type": "application/xml"}, EXPIRED), method="GET", times=FOREVER)
+    result = run("download", url, tmp_path / "t", extra={"STALL_TIMEOUT": "3"})
+    assert result.status == 69, result.stderr
+    assert f"was refused (127.0.0.1:{store.server.port} answered HTTP 403: Request has expired)" in result.last_line
+
+
+def test_a_file_that_is_missing_where_a_redirect_leads_is_missing(store: BrokenWeb, url: str, tmp_path: Path) -> None:
+    store.faults.add(Answer(404), times=FOREVER)
+    result = run("download", url, tmp_path / "t", extra={"STALL_TIMEOUT": "3"})
+    assert result.status == 66, result.stderr
+    assert f"does not exist (127.0.0.1:{store.server.port} answered HTTP 404)" in result.last_line
+
+
+def test_a_server_that_refuses_what_is_its_own_is_believed(store: BrokenWeb, tmp_path: Path) -> None:
+    store.faults.add(Answer(403, {"Content-Type": "text/plain"}, b"members only"), method="GET", times=FOREVER)
+    result = run("download", store.url("data.bin"), tmp_path / "t")
+    assert result.status == 77, result.stderr
+    assert f"may not be read (127.0.0.1:{store.server.port} answered HTTP 403: members only)" in result.last_line
