@@ -11,6 +11,7 @@ import httpx2
 from downloader.artifact import Span, shown_url
 from downloader.errors import DownloadError, ProtocolFailed, RangeIgnored, SourceChanged, SourceUnavailable
 from downloader.integrity.content import is_suspicious
+from downloader.integrity.ends import end_of
 from downloader.wire.packed import Unpacked, can_unpack, is_packed
 from downloader.wire.refusal import translate
 
@@ -132,6 +133,7 @@ class StreamBody:
         self._answer = answer
         self._request = request
         self._empty = True
+        self._end = None if request.proved else end_of(request.where)
 
     def readinto(self, view: memoryview, /) -> int:
         """Put the next bytes into `view`; 0 at the end, if it is certain or a digest will tell."""
@@ -140,6 +142,8 @@ class StreamBody:
         except httpx2.HTTPError as error:
             raise translate(error, self._request.url) from error
         self._empty &= not count
+        if self._end is not None:
+            self._end.update(view[:count])
         if count or self._request.proved:
             return count
         if self._empty:
@@ -147,7 +151,7 @@ class StreamBody:
             raise ProtocolFailed(
                 f"{self._request.where} answers with no bytes, and does not say that the file is empty"
             )
-        if not self._answer.complete:
+        if not self._answer.complete and not (self._end is not None and self._end.reached()):
             raise ProtocolFailed(
                 f"{self._request.where} is sent without its length, so nobody can tell whether it is complete",
                 hint="give its digest with #sha256=",

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
+import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from downloader.integrity.ends import end_of
 from tests.command import model, run
 from tests.servers.blobs import Noise
 from tests.servers.broken import NoLength, digest_headers
@@ -149,6 +154,48 @@ def test_the_end_of_a_connection_is_the_end_of_a_file_only_where_that_is_certain
         {} if status else {"file.bin": SMALL}
     )
     assert not status or "without its length" in result.last_line
+
+
+def safetensors() -> bytes:
+    header = b'{"__metadata__":{"format":"pt"},"w":{"dtype":"U8","shape":[1000],"data_offsets":[0,1000]}}'
+    return len(header).to_bytes(8, "little") + header + SMALL * 100
+
+
+def zipped() -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("a", SMALL * 100)
+        archive.writestr("inner.zip", b"PK\5\6" + bytes(18))
+        archive.comment = b"PK\5\6, they say"
+    return file.getvalue()
+
+
+TELLING = {
+    "model.safetensors": safetensors(),
+    "model.tar.gz": gzip.compress(SMALL * 100),
+    "model.zip": zipped(),
+}
+
+
+@pytest.mark.parametrize("cut", [0, 1, 30])
+@pytest.mark.parametrize("name", TELLING)
+def test_the_end_of_a_connection_is_the_end_of_a_file_whose_format_says_so(tmp_path: Path, name: str, cut: int) -> None:
+    content = TELLING[name]
+    with Raw([told(content[: len(content) - cut])], then=CUT) as server:
+        result = run("download", server.url.replace("file.bin", name), tmp_path)
+    assert result.status == (69 if cut else 0), result.stderr
+    assert cut or model(tmp_path) == {name: content}
+
+
+@pytest.mark.parametrize("name", TELLING)
+@given(st.binary(max_size=300), st.integers(1, 40))
+def test_no_bytes_break_the_search_for_an_end(name: str, content: bytes, size: int) -> None:
+    for whole in (content, TELLING[name] + content, TELLING[name][:50] + content):
+        end = end_of(name)
+        assert end is not None
+        for start in range(0, len(whole), size):
+            end.update(memoryview(whole)[start : start + size])
+        end.reached()
 
 
 @dataclass(frozen=True, slots=True)
