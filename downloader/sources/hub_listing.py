@@ -25,7 +25,7 @@ from downloader.wire import Refusal, Reply, content_length, total_length
 from downloader.wire.packed import is_coded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from downloader.sources.hub_address import HubAddress
     from downloader.sources.hub_entries import Entries
@@ -38,6 +38,8 @@ MAX_PAGE = 16 << 20
 """Bytes of one answer. Decoded they may take thirty times as much; a thousand files take half a megabyte."""
 MAX_LISTING = 512 << 20
 """Bytes of all answers together."""
+FULL_PAGE = 1000
+"""Entries on a page of a tree. A whole number of them is where a listing ends whose links got lost on the way."""
 MAX_PROBE = 1 << 16
 """Bytes of a file that is read to learn its size, where a range of it is not to be had."""
 OK, REDIRECTS, BAD = 200, 300, 400
@@ -125,11 +127,38 @@ class HubListing:
         params = {"recursive": str(recursive).lower(), "expand": "false"}
         url = f"{self._api}/tree/{quote(commit, safe='')}{below}"
         items = iter(paginate(url, params, self._library_headers()))
+        listed, folders, count = set(), Folders(), 0
         for item in islice(items, MAX_FILES):
-            if item["type"] == "file" and self._is_wanted(item["path"]):
+            count += 1
+            if item["type"] != "file":
+                folders.add(item.get("path"))
+            elif self._is_wanted(item["path"]):
+                listed.add(item["path"])
+                folders.filled(item["path"])
                 yield self._entries.listed(item["path"], item)
         if next(items, None) is not None:
             raise ProtocolFailed(f"{shown_url(url)} lists more than {MAX_FILES} entries")
+        if recursive and (folders.empty or (count and count % FULL_PAGE == 0)):
+            yield from self._unlisted(commit, listed, folders.empty, shown_url(url))
+
+    def _unlisted(
+        self, commit: str, listed: Collection[str], empty: Collection[str], where: str
+    ) -> Iterator[RemoteFile]:
+        """Yield what a tree lacks that may have been cut: its end looks like the end of any page.
+
+        So does one that has folders with nothing in them, which no commit has.
+        """
+        try:
+            siblings = self._described(commit).get("siblings")
+        except (Refusal, ProtocolFailed):
+            siblings = None
+        if isinstance(siblings, list):
+            missing = [item for item in siblings if isinstance(item, dict) and item.get("rfilename") not in listed]
+            yield from self._of_siblings(commit, missing)
+        elif empty:
+            raise ProtocolFailed(
+                f"{where} lists the folder {next(iter(empty))[:80]!r} but nothing in it: it is not whole"
+            )
 
     def _is_wanted(self, path: object) -> bool:
         if not isinstance(path, str):
@@ -163,25 +192,39 @@ class HubListing:
 
     def _siblings(self, commit: str, refusal: Refusal) -> Iterator[RemoteFile]:
         """Return the wanted files by the description of the repository, where no tree is to be had."""
-        url = f"{self._api}/revision/{quote(commit, safe='')}"
-        try:
-            answer = self._get(url, {"blobs": "true"})
-        except Refusal as error:
-            if not _is_unknown(error):
-                raise
-            answer = self._get(url, {})
+        answer = self._described(commit)
         siblings = answer.get("siblings")
         if not isinstance(siblings, list) or not all(isinstance(item, dict) for item in siblings):
-            raise ProtocolFailed(f"{refusal.message}, and {shown_url(url)} names no files")
+            raise ProtocolFailed(f"{refusal.message}, and its description of the repository names no files")
         if answer.get("sha", commit) != commit:
-            raise ProtocolFailed(f"{refusal.message}, and {shown_url(url)} describes another commit")
-        wanted = [item for item in siblings if self._is_wanted(item.get("rfilename"))]
-        described = [item for item in wanted if _is_complete(item) and not is_step(item["rfilename"])]
-        # What is no name of a file is asked for nowhere, least of all with a token; whoever takes it is told.
-        rest = [item["rfilename"] for item in wanted if not (_is_complete(item) or is_step(item["rfilename"]))]
-        steps = (RemoteFile(item["rfilename"], 0) for item in wanted if is_step(item["rfilename"]))
-        listed = (self._entries.listed(item["rfilename"], item) for item in described)
-        return chain(steps, listed, self._heads(commit, rest))
+            raise ProtocolFailed(f"{refusal.message}, and its description is of another commit")
+        return self._of_siblings(commit, siblings)
+
+    def _described(self, commit: str) -> dict[str, Any]:
+        """Return the description of the repository, with sizes and digests of its files if these are told."""
+        url = f"{self._api}/revision/{quote(commit, safe='')}"
+        try:
+            return self._get(url, {"blobs": "true"})
+        except Refusal as refusal:
+            if not _is_unknown(refusal):
+                raise
+            return self._get(url, {})
+
+    def _of_siblings(self, commit: str, siblings: list[dict[str, Any]]) -> Iterator[RemoteFile]:
+        """Yield the wanted ones of the files that a description names."""
+        rest = []
+        for item in siblings:
+            path = item.get("rfilename")
+            if not self._is_wanted(path) or not isinstance(path, str):
+                continue
+            if is_step(path):
+                # It is asked for nowhere, least of all with a token; whoever takes it is told what is wrong with it.
+                yield RemoteFile(path, 0)
+            elif _is_complete(item):
+                yield self._entries.listed(path, item)
+            else:
+                rest.append(path)
+        yield from self._heads(commit, rest)
 
     def _heads(self, commit: str, paths: list[str]) -> Iterator[RemoteFile]:
         """Yield files by what the heads of their contents say."""
@@ -208,6 +251,25 @@ class HubListing:
         if reply.status == OK:
             return None if is_coded(reply.headers) else len(reply.body)
         return total_length(reply.headers)
+
+
+class Folders:
+    """The folders of a listing in which no file has been seen yet."""
+
+    def __init__(self) -> None:
+        self.empty: set[str] = set()
+
+    def add(self, path: object) -> None:
+        """Take note of a folder: it comes before its files."""
+        if isinstance(path, str):
+            self.empty.add(path)
+
+    def filled(self, path: str) -> None:
+        """Take note of a file."""
+        folder = path.rpartition("/")[0]
+        while folder in self.empty:
+            self.empty.discard(folder)
+            folder = folder.rpartition("/")[0]
 
 
 def _begun(files: Iterator[RemoteFile]) -> Iterator[RemoteFile]:

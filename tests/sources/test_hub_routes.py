@@ -8,6 +8,7 @@ import pytest
 
 from downloader.artifact import Algorithm
 from downloader.errors import AccessDenied, ConfigurationError, DownloadError, ProtocolFailed, SourceNotFound
+from downloader.sources import hub_listing
 from downloader.sources.huggingface import HubSource
 from tests.command import model, run
 from tests.servers.blobs import Noise
@@ -222,6 +223,42 @@ def test_the_pages_of_a_tree_are_asked_of_the_manager(
     assert sizes(listed()) == RIGHT
     assert routes(manager).count("GET tree") == 3
     assert hub.log.records() == []
+
+
+def test_a_tree_whose_links_got_lost_is_completed_from_the_siblings(
+    hub: Hub, plain_web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here with pages of 10 entries, else of 1,000."""
+    monkeypatch.setattr(hub_listing, "FULL_PAGE", 10)
+    files = {f"part-{number:02}.bin": b"%d" % number for number in range(23)}
+    hub.create("org/model").commit(files)
+    hub.page_size = 10
+
+    def unlinked_pages(_: Request, reply: Reply) -> Reply:
+        reply.headers.pop("Link", None)
+        return reply
+
+    with Manager(hub) as manager:
+        manager.change(unlinked_pages)
+        manifest = HubSource("hf://org/model", plain_web, endpoint=manager.endpoint, token="").manifest()
+    assert sizes(manifest) == {path: len(content) for path, content in files.items()}
+    assert all(file.digests for file in manifest.files)
+
+
+@pytest.mark.parametrize("described", [True, False])
+def test_a_tree_that_names_folders_and_not_what_is_in_them_is_not_taken_for_whole(
+    listed: Callable[..., Manifest], manager: Manager, *, described: bool
+) -> None:
+    def only_the_top(entries: list[dict[str, Any]]) -> None:
+        entries[:] = [entry for entry in entries if "/" not in entry["path"]]
+
+    manager.edit("tree", only_the_top)
+    if described:
+        assert sizes(listed()) == RIGHT
+        return
+    manager.edit("api", lambda info: info.pop("siblings", None))
+    with pytest.raises(ProtocolFailed, match="lists the folder 'sub' but nothing in it"):
+        listed()
 
 
 NOTHING: dict[str, Callable[[dict[str, Any]], object]] = {
