@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import email.message
+import email.utils
 import logging
 import netrc
 import re
@@ -47,6 +47,10 @@ CHECKSUM_FILES = (MARKER, "SHA256SUMS")
 FRAGMENT = re.compile(r"(sha256|sha512|sha1|md5)[=:]([0-9a-fA-F]+)")
 HUB_PAGE = re.compile(r"/(datasets/|spaces/)?([\w.-]+/[\w.-]+)(?:/(?:blob|tree|resolve|raw)/([^/]+)(/.*)?)?/?")
 """The path of a page about a repository or a file on the Hub."""
+PARAMETER = re.compile(r';\s*([\w!#$%&*+.^`|~-]{1,40})\s*=\s*("(?:\\.|[^"\\])*"|[^;]*)')
+"""A parameter of a field, such as `; filename="a b"`."""
+CHARSETS = frozenset({"utf-8", "iso-8859-1"})
+"""Those of RFC 8187 and of the one before it."""
 HEAD_WORKERS = 2
 PORTION = 256
 """Files whose sizes one of them asks for, many ahead: that is quicker than more threads. Trouble ends it."""
@@ -273,13 +277,24 @@ def _hub_uri(page: re.Match[str]) -> str:
 
 def proposed_name(reply: Reply) -> str | None:
     """Return the name that the server proposes for the file: of its path only the last part, as RFC 6266 wants it."""
-    value = reply.headers.get("content-disposition")
-    if not value:
-        return None
-    message = email.message.Message()
-    message["content-disposition"] = value
-    name = (message.get_filename() or "").replace("\\", "/").rpartition("/")[2]
+    found = PARAMETER.findall(reply.headers.get("content-disposition", ""))
+    parameters = {name.lower(): email.utils.unquote(text.strip()) for name, text in reversed(found)}
+    # The plain form is the stopgap, in ASCII, for those who do not know the other one.
+    proposed = _extended(parameters.get("filename*", "")) or parameters.get("filename", "")
+    name = proposed.replace("\\", "/").rpartition("/")[2]
     return name if name not in ("", ".", "..") else None
+
+
+def _extended(value: str) -> str:
+    """Return a value in the notation of RFC 8187, `UTF-8'en'a%20name`; empty if it is not in it."""
+    charset, _, rest = value.partition("'")
+    _, mark, text = rest.partition("'")
+    if not mark or charset.lower() not in CHARSETS:
+        return ""
+    try:
+        return unquote(text, encoding=charset, errors="strict")
+    except UnicodeDecodeError:
+        return ""
 
 
 def _credentials(address: HttpAddress, headers: Mapping[str, str], netrc_file: Path | None) -> dict[str, str]:
