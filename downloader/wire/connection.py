@@ -10,13 +10,14 @@ import ssl
 import threading
 import time
 import weakref
-from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import httpx2
 
+from downloader.errors import ProtocolFailed
 from downloader.wire.channel import Channel
+from downloader.wire.link_local import is_link_local
 from downloader.wire.secure import SecureSocket
 from downloader.words import reason
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from downloader.wire.tls import Trust
 
 ENDED = "the run has ended"
+MAX_IDLE = 128
+"""Connections that are kept for later: twice as many as a run may have in use. A listing may lead to any number."""
 FAR = 0.01
 """Seconds of connecting from which on round trips are worth avoiding."""
 
@@ -45,7 +48,10 @@ class Pool:
         self._tls = tls
         self._proxies = proxies
         self._timeouts = timeouts
-        self._idle: defaultdict[Origin, list[Channel]] = defaultdict(list)
+        self._idle: list[tuple[Origin, Channel]] = []
+        """The longest idle first."""
+        self._named: set[str] = set()
+        """Hosts that the run itself was told of: all others were named by servers."""
         self._busy: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._through: dict[Origin, str | None] = {}
         """What `proxied` has found out."""
@@ -57,8 +63,9 @@ class Pool:
     def take(self, origin: Origin) -> tuple[Channel, bool]:
         """Return a connection and whether it was used before (then the server may have closed it meanwhile)."""
         with self._lock:
-            idle = self._idle[origin]
-            channel = idle.pop() if idle else None
+            places = range(len(self._idle) - 1, -1, -1)
+            place = next((place for place in places if self._idle[place][0] == origin), None)
+            channel = self._idle.pop(place)[1] if place is not None else None
         if channel is None:
             return self.fresh(origin), False
         self._note(channel)
@@ -85,7 +92,14 @@ class Pool:
             return
         with self._lock:
             self._busy.discard(channel.sock)
-            self._idle[origin].append(channel)
+            self._idle.append((origin, channel))
+            surplus = self._idle.pop(0)[1] if len(self._idle) > MAX_IDLE else None
+        if surplus is not None:
+            surplus.close()
+
+    def name(self, host: str) -> None:
+        """Allow connections to this host wherever it is, since it is the run that names it and no redirect."""
+        self._named.add(host)
 
     def interrupt(self) -> None:
         """End what is under way on all connections, from any thread."""
@@ -112,7 +126,7 @@ class Pool:
     def close(self) -> None:
         """Close all idle connections."""
         with self._lock:
-            channels = [channel for idle in self._idle.values() for channel in idle]
+            channels = [channel for _, channel in self._idle]
             self._idle.clear()
         for channel in channels:
             channel.close()
@@ -124,6 +138,15 @@ class Pool:
             self._through[origin] = proxy.authorization if proxy and origin.scheme == "http" else None
         return self._through[origin]
 
+    def _require_outward(self, origin: Origin, address: str) -> None:
+        """Raise ProtocolFailed if a redirect, and not the run itself, leads to a link-local or metadata address."""
+        if origin.host in self._named or not is_link_local(address):
+            return
+        told = "" if address == origin.host else f" ({address})"
+        raise ProtocolFailed(
+            f"a redirect leads to {origin.host}{told}, a link-local or metadata address, which is not followed"
+        )
+
     def _connect(self, origin: Origin) -> Channel:
         proxy = self._proxies.choose(origin.scheme, origin.host, origin.port)
         host, port = (proxy.host, proxy.port) if proxy else (origin.host, origin.port)
@@ -132,9 +155,15 @@ class Pool:
         if secure and proxy:
             headers = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
             connection.set_tunnel(origin.host, origin.port, headers)
+        self._require_outward(origin, origin.host)
         try:
             connection.connect()
+            if not proxy:
+                self._require_outward(origin, connection.sock.getpeername()[0])
             link = SecureSocket(connection.sock, self._tls.context, origin.host) if secure else None
+        except ProtocolFailed:
+            connection.close()
+            raise
         except TimeoutError as error:
             connection.close()
             raise httpx2.ConnectTimeout("no connection within the time") from error

@@ -61,7 +61,9 @@ class LibraryTransport(httpx2.BaseTransport):
     def _guard(self, request: httpx2.Request) -> None:
         """Keep what is meant for the first origin from all others: the next page of a listing may be anywhere."""
         origin = address(str(request.url)).origin
-        self._home = self._home or origin
+        if self._home is None:
+            self._home = origin
+            self._inner.name(origin.host)
         if not self._home.shares_credentials_with(origin):
             for name in PRIVATE:
                 request.headers.pop(name, None)

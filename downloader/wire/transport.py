@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import httpx2
 
+from downloader.errors import ProtocolFailed
 from downloader.wire.ahead import Ahead
 from downloader.wire.exchange import UNSENDABLE, Answer, malformed
 from downloader.wire.heads import field_lines, request_head
@@ -64,8 +65,12 @@ class SocketTransport:
             if not asked:
                 self._ahead.start(self._pool.take(origin)[0])
             self._ahead.send(requests[asked:], b"".join(heads))
-        except (OSError, ValueError, httpx2.TransportError):
+        except (OSError, ValueError, httpx2.TransportError, ProtocolFailed):
             self._ahead.drop()  # the request itself will tell what is wrong
+
+    def name(self, host: str) -> None:
+        """Say that the run itself names this host: it may have any address."""
+        self._pool.name(host)
 
     @property
     def ahead(self) -> int:

@@ -236,6 +236,7 @@ class Web:
         `ready` is the first request where it has been made already.
         """
         origin = address(home or url).origin
+        self.transport.name(origin.host)
         current = address(url)
         for _ in range(MAX_REDIRECTS + 1):
             at_home = origin.shares_credentials_with(current.origin)

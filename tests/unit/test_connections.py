@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 import gc
 import threading
-from typing import TYPE_CHECKING
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from downloader.artifact import Span
 from downloader.errors import ConfigurationError, DownloadError, SourceSilent, SourceUnavailable
-from downloader.wire import RangeRequest
+from downloader.wire import RangeRequest, connection
 from downloader.wire.tls import Trust
 from tests.servers.raw import END, Raw
 from tests.unit.planes import CONTENT, SIZE, WHOLE, answer, fetched, plane_of
-from tests.waiting import AT_LAST
+from tests.waiting import AT_LAST, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -159,3 +160,40 @@ def test_ending_the_run_wakes_readers_and_lets_nothing_begin(tls: Trust, kept: b
         with pytest.raises(SourceUnavailable, match="the run has ended"):
             web.fetch(server.url)
         assert (len(server.requests), server.connections) == (1, 1)
+
+
+class _Everywhere(ThreadingHTTPServer):
+    """Answers on every loopback address, and counts its connections."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("0.0.0.0", 0), _Small)
+        self.connections: set[int] = set()
+
+    def finish_request(self, *arguments: Any) -> None:
+        self.connections.add(threading.get_ident())
+        super().finish_request(*arguments)
+        self.connections.discard(threading.get_ident())
+
+
+class _Small(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.send_response_only(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
+def test_connections_to_many_origins_are_not_all_kept(plane: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "MAX_IDLE", 4)
+    with _Everywhere() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            for number in range(1, 20):
+                assert plane.fetch(f"http://127.0.1.{number}:{server.server_port}/").status == 200
+            assert eventually(lambda: len(server.connections) <= 4)
+            assert server.connections
+        finally:
+            server.shutdown()

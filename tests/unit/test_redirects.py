@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import TYPE_CHECKING
 
 import pytest
 
 from downloader.artifact import Span
 from downloader.errors import ConfigurationError, DownloadError, ProtocolFailed, SourceUnavailable, Throttled
-from downloader.wire import RangeRequest, Refusal, Web
+from downloader.wire import RangeRequest, Refusal, Web, link_local
 from downloader.wire.connection import Timeouts
 from downloader.wire.proxies import Proxies
 from downloader.wire.tls import Trust
@@ -309,3 +310,57 @@ def test_an_answer_that_does_not_come_is_silence(tls: Trust, home: BrokenWeb) ->
     with pytest.raises(SourceUnavailable, match="silent"):
         web.fetch(home.url("file.bin"))
     web.close()
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "169.254.169.254",
+        "169.254.0.1:8080",
+        "[::ffff:169.254.169.254]",
+        "[::ffff:a9fe:a9fe]",
+        "[64:ff9b::a9fe:a9fe]",
+        "[2002:a9fe:a9fe::1]",
+        "[fe80::1]",
+        "[fd00:ec2::254]",
+        "100.100.100.200",
+        "168.63.129.16",
+    ],
+)
+def test_no_redirect_leads_to_a_link_local_or_metadata_address(plane: Web, home: BrokenWeb, host: str) -> None:
+    home.put("away", b"")
+    home.faults.add(moved(f"http://{host}/latest/meta-data/"), path="/away", times=FOREVER)
+    with pytest.raises(ProtocolFailed, match="link-local or metadata address"):
+        plane.fetch(home.url("away"))
+
+
+@pytest.fixture
+def inside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loopback counts as link-local, which no test can listen on."""
+    monkeypatch.setattr(link_local, "NETWORKS", (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128")))
+
+
+@pytest.mark.usefixtures("inside")
+def test_nor_does_a_name_that_stands_for_one(plane: Web, home: BrokenWeb, away: BrokenWeb) -> None:
+    inner = away.url("stored.bin").replace("127.0.0.1", "localhost")
+    home.faults.add(moved(inner), path="/file.bin", times=FOREVER)
+    with pytest.raises(ProtocolFailed, match=r"localhost \(.*\), a link-local or metadata address"):
+        plane.fetch(home.url("file.bin"), headers=SECRETS)
+    with pytest.raises(ProtocolFailed, match="link-local"):
+        plane.open(RangeRequest(home.url("file.bin"), Span(0, SIZE), SIZE, headers=SECRETS))
+    with plane.library_client() as client, pytest.raises(ProtocolFailed, match="link-local"):
+        client.get(home.url("file.bin"), headers=SECRETS)
+    assert away.log.records() == []
+
+
+@pytest.mark.usefixtures("inside")
+def test_one_that_the_run_itself_names_is_asked(plane: Web, home: BrokenWeb, away: BrokenWeb) -> None:
+    inner = away.url("stored.bin").replace("127.0.0.1", "localhost")
+    home.faults.add(moved(inner), path="/file.bin", times=FOREVER)
+    assert plane.fetch(inner).body == CONTENT
+    assert plane.fetch(home.url("file.bin"), headers=SECRETS).body == CONTENT
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1", "127.0.0.1", "::1", "fd00::1", "2001:db8::a9fe:a9fe", "host", "", "1"])
+def test_other_addresses_may_be_anywhere(address: str) -> None:
+    assert not link_local.is_link_local(address)
