@@ -93,7 +93,7 @@ class Schedule:
             self._beginning -= 1
             self._works.append(work)
             work.in_flight += 1
-            stretch = work.take(self._limit(work.file)) if work.pending else None
+            stretch = work.take(self._limit(work)) if work.pending else None
             self._changed.notify_all()
         return Task(work, stretch)
 
@@ -106,7 +106,7 @@ class Schedule:
     def ahead_of(self, task: Task) -> Task | None:
         """Return a task to be asked for before this one has come, where there are plenty; None where there are not."""
         work, stretch = task
-        length = self._request(work.file)
+        length = self._request_of(work)
         if stretch is None or length is None or len(stretch.span) > length:
             return None
         if not self._shape.ahead or not work.file.digests:
@@ -178,23 +178,23 @@ class Schedule:
         if work is None or work.in_flight > beside:
             return None
         work.in_flight += 1
-        return Task(work, work.take(self._limit(work.file)))
+        return Task(work, work.take(self._limit(work)))
 
     def _take_over(self) -> Task | None:
         """Return a part of what somebody else was to fetch: there is nothing else to do."""
         works = [work for work in self._works if self._has_room(work)]
         work = max(works, key=lambda work: work.longest, default=None)
-        length = self._request(work.file) if work is not None else None
+        length = self._request_of(work) if work is not None else None
         if work is None or length is None or not work.share(WORTH_SHARING * length):
             return None
         return self._take_stretch()
 
-    def _limit(self, file: RemoteFile) -> int | None:
+    def _limit(self, work: Work) -> int | None:
         """Return how much to ask for at once: more while there are files for everybody.
 
         In one stream bytes come in the order in which they are hashed, with less ado than in many requests.
         """
-        length = self._request(file)
+        length = self._request_of(work)
         if length is None:
             return None
         files = len(self._waiting) + self._beginning + len(self._works)
@@ -240,6 +240,10 @@ class Schedule:
     def _request(self, file: RemoteFile) -> int | None:
         """Return how many bytes to ask for at once; None for one stream, also where parts may be of two versions."""
         return self._shape.request(file) if file.sized and may_combine(file) else None
+
+    def _request_of(self, work: Work) -> int | None:
+        """Return how many bytes of a begun file to ask for at once; None for one stream, as where it lands in order."""
+        return None if work.partial.in_order else self._request(work.file)
 
     def _requests(self, file: RemoteFile) -> int:
         """Return how many workers the file can keep busy."""

@@ -217,6 +217,7 @@ class Volume:
             journal_above=self._journal_above,
             batch=self._batch,
             alive=session.lease.check,
+            in_order=session.in_order,
         )
 
     def commit_many(self, files: Iterable[tuple[Partial, str, str]]) -> None:
@@ -303,6 +304,14 @@ class _Session:
     ) -> None:
         self.lease = lease
         self.ledger = Ledger(files)
+        self.in_order = lease.in_order
+        """The volume takes the bytes of a file only one after the other."""
+        if self.in_order:
+            _log.warning(
+                "%s takes writes only in order, as mounts of object stores do: each file comes in one stream, and one"
+                " that is interrupted is fetched again",
+                files.name,
+            )
         self.committer = Committer(
             files,
             self.ledger,

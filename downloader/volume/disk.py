@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from downloader.errors import DownloadError, VolumeError
 from downloader.volume import filesystem, xattr
-from downloader.volume.files import AlreadyThere, InTheWay, Kind, NotThere, Space, Stat
+from downloader.volume.files import AlreadyThere, InTheWay, Kind, NotSupported, NotThere, Space, Stat
 from downloader.volume.operation import Operations
 from downloader.volume.walk import STEP_FLAGS, Folder, split
 
@@ -267,10 +267,26 @@ class Disk:
             with Folder(self._root, folder) as opened, _opened(last, opened) as handle:
                 xattr.drop(handle, name)
 
+    def writes_in_order(self, path: str) -> bool:
+        if not filesystem.kind(self._root).startswith(filesystem.FUSE):
+            return False
+        handle = self.create(path)
+        try:
+            self.truncate(handle, _STAT_BLOCK)
+        except NotSupported:
+            return True
+        else:
+            return False
+        finally:
+            self.close(handle)
+            with suppress(DownloadError):
+                self.unlink(path)
+
     def space(self) -> Space:
         with self._operation("measuring"):
             found = os.fstatvfs(self._root)
-            return Space(found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None, found.f_frsize)
+            free = found.f_bavail * found.f_frsize if found.f_blocks else None  # a FUSE file system may leave it out
+            return Space(free, found.f_favail if found.f_files else None, found.f_frsize)
 
     def oldest_operation(self) -> tuple[str, float] | None:
         return self._operation.oldest()

@@ -27,6 +27,10 @@ class InTheWay(VolumeError):
     """Something else stands where a folder or a regular file has to be: a symlink, a fifo, a file, a folder."""
 
 
+class NotSupported(VolumeError):
+    """The file system lacks the operation: random writes, or renaming."""
+
+
 class Kind(Enum):
     """What a path is, symlinks not followed."""
 
@@ -52,7 +56,8 @@ class Stat(NamedTuple):
 class Space(NamedTuple):
     """Room that is left for us."""
 
-    free_bytes: int
+    free_bytes: int | None
+    """None where the file system does not say."""
     free_files: int | None
     """None where the file system has no such limit."""
     block: int
@@ -140,6 +145,9 @@ class FileOperations(Protocol):
 
     def remove_attribute(self, path: str, name: str) -> None:
         """Remove an extended attribute that may be gone already."""
+
+    def writes_in_order(self, path: str) -> bool:
+        """Tell whether files can only be written from their first byte to their last, by trying it with a new one."""
 
     def space(self) -> Space:
         """Return the room that is left."""

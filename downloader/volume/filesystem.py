@@ -8,6 +8,8 @@ from pathlib import Path
 
 LOCAL = frozenset({"btrfs", "ext2", "ext3", "ext4", "f2fs", "tmpfs", "xfs"})
 """Where syncing everything costs no more than what we wrote ourselves, and tells of lost pages."""
+FUSE = "fuse"
+"""How the types begin of file systems that are programs: some of them mount an object store."""
 FIRST_HONEST_KERNEL = (5, 8)
 """Before it, syncfs(2) did not tell of pages that could not be written."""
 

@@ -82,6 +82,8 @@ class Lease:
         self._holder = holder
         self._ttl = ttl
         self._clock = clock
+        self.in_order = False
+        """The volume takes the bytes of a file only one after the other, each once."""
         self._path = lease_path(epoch)
         self._epoch = epoch
         self._beats = 0
@@ -152,19 +154,34 @@ class Lease:
         handle = self._open_own()
         if handle is None:
             return
+        self._beats += 1
+        content = render(self._holder, self._beats)
         try:
-            self._beats += 1
-            self._files.write(handle, 0, render(self._holder, self._beats))
-            self._files.sync(handle)
+            if not self.in_order:
+                self._files.write(handle, 0, content)
+                self._files.sync(handle)
         finally:
             self._files.close(handle)
+        if self.in_order:
+            self._replace(content)
         self._last = now
+
+    def _replace(self, content: bytes) -> None:
+        """Beat by a new file in the place of the lease, where it cannot be rewritten."""
+        beat = f"{WORK}/beat.{self._holder.token}"
+        discard(self._files, beat)
+        handle = self._files.create(beat)
+        try:
+            self._files.write(handle, 0, content)
+        finally:
+            self._files.close(handle)
+        self._files.rename(beat, self._path)
 
     def _open_own(self) -> int | None:
         """Return a handle of the lease file if it still is ours; the caller closes it."""
         newer = any(epoch > self._epoch and self._has_holder(epoch) for epoch in epochs(self._files))
         try:
-            handle = self._files.open(self._path, write=True)
+            handle = self._files.open(self._path, write=not self.in_order)
         except (NotThere, InTheWay):
             self._lost = "its lease is gone"
             return None

@@ -7,9 +7,11 @@ came. It is written after a name is durable, and not synced itself: losing lines
 
 from __future__ import annotations
 
+import logging
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
+from downloader.errors import LeaseLost, NoSpace, VolumeError
 from downloader.volume.files import InTheWay, NotThere
 from downloader.volume.lease import WORK
 from downloader.volume.lines import Appender, encode, read
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from downloader.volume.files import FileOperations
 
 LEDGER = f"{WORK}/ledger"
+_log = logging.getLogger(__name__)
 _LARGEST = 64 << 20
 """Bytes of a ledger that is read: a quarter of a million files, of which hardly any are known by nothing else."""
 
@@ -71,6 +74,7 @@ class Ledger:
         self._files = files
         self._lock = threading.Lock()
         self._appender: Appender | None = None
+        self._broken = False
 
     def add(self, entries: Iterable[tuple[Entry, str]]) -> None:
         """Record files whose names are durable, each with its proof."""
@@ -78,9 +82,17 @@ class Ledger:
         lines = b"".join(encode("file", *entry) for entry, _ in entries)
         with self._lock:
             self.proofs.update((entry.path, proof) for entry, proof in entries)
-            if self._appender is None:
-                self._appender = Appender(self._files, LEDGER)
-            self._appender.append(lines)
+            if self._broken:
+                return
+            try:
+                if self._appender is None:
+                    self._appender = Appender(self._files, LEDGER)
+                self._appender.append(lines)
+            except VolumeError as error:
+                if isinstance(error, NoSpace | LeaseLost):
+                    raise
+                _log.debug("the ledger cannot be added to: %s", error)  # a volume without random writes
+                self._broken = True
 
     def close(self) -> None:
         """Close the file."""

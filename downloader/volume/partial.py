@@ -51,8 +51,11 @@ class Partial:
         journal_above: int,
         batch: Batch,
         alive: Callable[[], None],
+        in_order: bool = False,
     ) -> None:
         self.file = file
+        self.in_order = in_order
+        """The volume takes the bytes only one after the other, each once: nothing is left for a later run."""
         self._stop = file.span.stop
         identity = file.identity
         self.path = f"{folder}/{identity}.part"
@@ -64,7 +67,7 @@ class Partial:
         self._lock = threading.Lock()
         self._syncing = threading.RLock()
         self._journal_path = f"{folder}/{identity}.journal"
-        journalled = file.sized and file.size > journal_above
+        journalled = file.sized and file.size > journal_above and not in_order
         self._journal = Journal(files, self._journal_path, identity, file.size) if journalled else None
         self._pending = Spans()
         self._broken = False
@@ -205,10 +208,12 @@ class Partial:
                 raise InternalError(f"{self.file.path}: a partial was to get its name after it was closed")
             if self._unsynced or self._broken:
                 self._sync()
+            if self.in_order:
+                self._gate.shut()  # an object store takes a file when it is closed, and may refuse it only then
 
     def committed(self) -> None:
         """Close and tidy up after the file has got its final name. For the committer."""
-        if self._journal is None:
+        if self._journal is None and not self.in_order:
             # What went past the page cache leaves nothing there; the pages of many small files would fill a container.
             self._files.forget(self._handle)
         self.close(flush=False)

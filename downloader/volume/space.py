@@ -19,15 +19,16 @@ _OURS = 16
 def require_space(files: FileOperations, needed_bytes: int, needed_files: int) -> None:
     """Raise NoSpace unless the volume has room for that many more bytes, in that many new files.
 
-    Each file is counted up to a whole block. A quota shows here only where the file system counts it in its free
-    space (XFS and ext4 project quotas, CephFS); others are met when they are exceeded.
+    Each file is counted up to a whole block. A volume that does not say how much room it has is tried. A quota shows
+    here only where the file system counts it in its free space (XFS and ext4 project quotas, CephFS); others are met
+    when they are exceeded.
     """
     if not needed_files:
         return
     space = files.space()
     needed = needed_bytes + needed_files * space.block + _MARGIN
     hint = "make room or use a larger volume; what is there already is kept"
-    if needed > space.free_bytes:
+    if space.free_bytes is not None and needed > space.free_bytes:
         raise NoSpace(
             f"no space left on device for the artifact: {files.name} needs {bytes_text(needed)} more "
             f"({needed_bytes} bytes in {needed_files} files) and has {bytes_text(space.free_bytes)} free",

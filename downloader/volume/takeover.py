@@ -136,6 +136,7 @@ class Contender:
             self._files.write(handle, 0, render(self._holder, 0))
             self._files.sync(handle)
             _take_partials(self._files, self._holder.token)
+            lease.in_order = self._files.writes_in_order(f"{WORK}/probe.{self._holder.token}")
         except NoSpace:
             discard(self._files, lease_path(epoch))
             raise

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from downloader.errors import NoSpace, VolumeError
-from downloader.volume.files import AlreadyThere, InTheWay, NotThere
+from downloader.volume.files import AlreadyThere, InTheWay, NotSupported, NotThere
 
 if TYPE_CHECKING:
     from downloader.errors import DownloadError
@@ -28,6 +28,15 @@ _HINTS = {
     errno.EINVAL: "the volume's file system does not allow this name or operation",
     errno.EILSEQ: "the volume's file system does not allow this name",
 }
+_UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.ESPIPE, errno.EINVAL})
+"""What file systems answer that lack an operation."""
+_OBJECT_STORE = "as mounts of object stores do: use a file system, or download elsewhere and copy"
+_LACKING = {
+    "renaming to": f"the volume may be one that cannot rename, {_OBJECT_STORE}",
+    "sizing a file of": f"the volume takes writes only in order, {_OBJECT_STORE}",
+    "writing to": f"the volume takes writes only in order, {_OBJECT_STORE}",
+}
+"""What a refusal of these operations means, whoever may write there."""
 _CLASSES: dict[int, type[VolumeError]] = {
     errno.ENOENT: NotThere,
     errno.EEXIST: AlreadyThere,
@@ -54,4 +63,7 @@ def translate(error: OSError, doing: str, *, no_inodes: bool = False) -> Downloa
     hint = _HINTS.get(number, "")
     if number in (errno.EACCES, errno.EPERM):
         hint = f"the volume must be writable for user {os.geteuid()}, group {os.getegid()} (fsGroup in Kubernetes)"
+    lacking = next((lack for verb, lack in _LACKING.items() if doing.startswith(verb)), "")
+    if lacking and (number in _UNSUPPORTED or (number == errno.EPERM and not doing.startswith("renaming"))):
+        return NotSupported(f"{reason} while {doing}", hint=lacking)
     return _CLASSES.get(number, VolumeError)(f"{reason} while {doing}", hint=hint)

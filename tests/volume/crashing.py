@@ -243,6 +243,9 @@ class CrashingFiles:
         if node is not None:
             node.attributes.pop(name, None)
 
+    def writes_in_order(self, path: str) -> bool:  # noqa: ARG002
+        return False
+
     def space(self) -> Space:
         return Space(1 << 40, None, BLOCK)
 

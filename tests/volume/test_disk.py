@@ -62,6 +62,27 @@ def test_each_refusal_says_what_and_where_and_what_to_do(target: Path, number: i
     assert (caught.value.category is Category.STORAGE_FULL) == (kind is NoSpace)
 
 
+@pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL])
+@pytest.mark.parametrize(("operation", "words"), [("rename", "cannot rename"), ("truncate", "writes only in order")])
+def test_a_volume_that_lacks_an_operation_is_told_from_one_that_fails(
+    target: Path, operation: str, number: int, words: str
+) -> None:
+    (target / "file").touch()
+    plan: list[int] = []
+
+    def fault(_: str) -> None:
+        if plan:
+            raise OSError(number, os.strerror(number))
+
+    disk = Disk(target, fault=fault)
+    handle = disk.open("file", write=True)
+    plan.append(1)
+    with pytest.raises(VolumeError) as caught:
+        OPERATIONS[operation](disk, handle)
+    assert words in caught.value.hint
+    assert "object stores" in caught.value.hint
+
+
 @pytest.mark.parametrize("number", sorted(errno.errorcode))
 def test_no_refusal_of_any_system_escapes_untranslated(target: Path, number: int) -> None:
     disk = Disk(target, fault=failing(number, "creating"))

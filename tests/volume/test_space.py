@@ -25,7 +25,7 @@ MIB = 1 << 20
 def test_what_does_not_fit_is_refused_with_needed_free_and_path(mounted: Mounts) -> None:
     target = mounted(8)
     with Volume(target) as volume:
-        free = bytes_text(Disk(target).space().free_bytes)
+        free = bytes_text(Disk(target).space().free_bytes or 0)
         volume.require_space(6 * MIB, 1)
         with pytest.raises(NoSpace) as caught:
             volume.require_space(20 * MIB, 3)
@@ -46,6 +46,17 @@ def test_too_few_inodes_are_refused_too(mounted: Mounts) -> None:
         volume.require_space(0, 20)
         with pytest.raises(NoSpace, match="inodes"):
             volume.require_space(0, 300)
+
+
+def test_a_volume_that_does_not_say_how_much_room_it_has_is_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FUSE file systems that have no statfs answer with zeros, and object stores have no end."""
+    real = os.statvfs(tmp_path)
+    monkeypatch.setattr(os, "fstatvfs", lambda _: os.statvfs_result((real.f_bsize, *[0] * 8, real.f_namemax)))
+    with Volume(tmp_path) as volume:
+        volume.require_space(1 << 50, 3)
+        assert download(volume, {"a": b"a"}) == 1
 
 
 def test_nothing_is_needed_for_nothing(mounted: Mounts) -> None:
