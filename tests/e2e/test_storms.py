@@ -90,15 +90,18 @@ def test_all_workers_share_one_pause(protocol: str, stocked: Hub, watched: Watch
 WINDOW = "RateLimit", '"resolvers";r=0;t={}'
 
 
-@pytest.mark.parametrize("route", ["api", "tree", "resolve"])
+@pytest.mark.parametrize("route", ["api", "tree", "resolve", "token"])
 def test_a_window_in_which_the_hub_gives_no_more_is_one_pause(
     route: str, stocked: Hub, watched: Watched, tmp_path: Path
 ) -> None:
     storm = Storm(4, *WINDOW)
     stocked.faults.add(storm, route=route, times=FOREVER)
-    extra = {**watched.environment, "HF_ENDPOINT": stocked.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER"}
-    result = run("download", "hf://org/model", tmp_path / "t", extra={**extra, "STALL_TIMEOUT": "3"})
+    protocol = "XET,HTTP" if route == "token" else "HF_TRANSFER"
+    extra = {**watched.environment, "HF_ENDPOINT": stocked.endpoint, "AIM_DOWNLOADER_PROTOCOL": protocol}
+    extra |= {"STALL_TIMEOUT": "3", "HF_HOME": str(tmp_path / "h")}
+    result = run("download", "hf://org/model", tmp_path / "t", extra=extra)
     assert result.status == 0, result.stderr
+    assert "switching" not in result.stderr
     assert model(tmp_path / "t") == FILES
     assert storm.later == []
     assert result.stderr.count("nothing is asked for meanwhile") == 1
