@@ -14,7 +14,7 @@ import yaml
 from downloader import errors
 from downloader.config import Settings
 from downloader.config.variables import documented
-from downloader.errors import Category, DownloadError, Verdict
+from downloader.errors import Category, DownloadError
 from downloader.reporters.kubernetes import ClusterAccess, KubernetesReporter, cadence, reporter
 from tests.contract.status_runs import DONE
 from tests.servers.certificates import Authority
@@ -101,7 +101,7 @@ def test_the_job_gives_up_at_once_only_where_no_retry_can_help() -> None:
     for code in failing:
         kinds = [kind for kind in error_classes() if kind is not DownloadError and kind.exit_status == code]
         assert kinds, f"no error ends with {code}"
-        assert all(kind.verdict is Verdict.STOP for kind in kinds)
+        assert all(kind.lasting for kind in kinds)
     told = {kind.exit_status for kind in error_classes() if kind.category is not Category.OTHER}
     assert told <= set(failing), "what the operator files as the user's fault is not tried again"
 

@@ -34,7 +34,7 @@ NOT_FETCHED, FETCHED = "another run fails the same way", "the next run fetches o
 
 FAILURES: dict[str, tuple[str, Fault | None, int, Category, str]] = {
     "a missing repository": ("hf://org/nothing", None, 66, Category.NOT_FOUND, NOT_FETCHED),
-    "a stall": ("hf://org/model", Stall(after=1 << 20), 75, Category.OTHER, FETCHED),
+    "a stall": ("hf://org/model", Stall(after=0), 75, Category.OTHER, FETCHED),
     "damaged bytes": ("hf://org/model", Flip(after=1 << 20), 65, Category.OTHER, FETCHED),
     "a server in trouble": ("hf://org/model", Answer(500), 69, Category.OTHER, FETCHED),
 }
