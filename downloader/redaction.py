@@ -34,7 +34,7 @@ _PATTERNS: Final = tuple(
         # header lines and their values
         rf"(\b(?:{_HEADERS}):\s*)[^\r\n]+",
         r"(\bbearer\s+)(?!token|authenti|authori)[^\s\"',;]+",
-        r"(\bbasic\s+)(?-i:(?=[a-z]*[A-Z0-9+/=]))[a-z0-9+/=]{8,}",
+        r"(\bbasic\s+)(?-i:(?=[A-Za-z]*[0-9+/=]|[A-Za-z]+[A-Z]))[a-z0-9+/=]{8,}",
         # tokens that show what they are: of the Hub, AWS key ids, JSON web tokens
         r"(\b)(?:hf_(?:[a-z]{1,20}_)?|api_org_)[a-z0-9]{16,}",
         r"(\b)(?-i:A[KS]IA[0-9A-Z]{16})\b",

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import time
+from datetime import datetime
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
 
 from downloader.errors import AccessDenied, DownloadError, SourceNotFound, SourceUnavailable
 from downloader.wire.address import address
@@ -16,6 +20,12 @@ RUN_OUT = frozenset({400, 403})
 """How stores refuse an address that has run out, or that something on the way blocks."""
 
 
+EXPIRED = frozenset({400, 401, 403})
+"""How a store refuses a signature that was good once."""
+STAMP = re.compile(r"[0-9]{8}T[0-9]{6}Z")
+SECONDS = re.compile(r"[0-9]{1,12}")
+
+
 def meaning(refusal: Refusal, what: str, *, hint: str, asked: str, listed: bool = False) -> DownloadError:
     """Return the error for a refused request; `what` names the thing, `hint` says how to show credentials.
 
@@ -27,8 +37,32 @@ def meaning(refusal: Refusal, what: str, *, hint: str, asked: str, listed: bool 
     elsewhere = not address(asked).origin.shares_credentials_with(address(refusal.url).origin)
     if elsewhere and (refusal.status in RUN_OUT or (listed and refusal.status in MISSING | DENIED)):
         return SourceUnavailable(f"{what} was refused ({who})")
+    if refusal.status in EXPIRED and (has_run_out(asked) or "expired" in refusal.server_message.lower()):
+        return AccessDenied(f"the signature in the address of {what} has expired ({who})", hint="ask for a new address")
     if refusal.status in MISSING:
         return SourceNotFound(f"{what} does not exist ({who})", hint="check the URI")
     if refusal.status in DENIED:
         return AccessDenied(f"{what} may not be read ({who})", hint=hint)
     return refusal
+
+
+def has_run_out(url: str) -> bool:
+    """Tell whether a signed address says itself that its time is over, in the notation of AWS, Google or Azure."""
+    query = {name.lower(): values[0] for name, values in parse_qs(urlsplit(url).query).items()}
+    for vendor in ("x-amz", "x-goog"):
+        made, lasts = query.get(f"{vendor}-date", ""), query.get(f"{vendor}-expires", "")
+        if STAMP.fullmatch(made) and SECONDS.fullmatch(lasts):
+            return _moment(made) + int(lasts) < time.time()
+    end = query.get("expires", "")
+    if SECONDS.fullmatch(end) and ("signature" in query or "key-pair-id" in query):
+        return int(end) < time.time()
+    return "sig" in query and 0 < _moment(query.get("se", "")) < time.time()
+
+
+def _moment(text: str) -> float:
+    """Return the seconds since the epoch of an ISO date with its zone; 0 for anything else."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return 0.0
+    return moment.timestamp() if moment.tzinfo is not None else 0.0

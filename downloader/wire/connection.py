@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import httpx2
 
-from downloader.errors import ProtocolFailed
+from downloader.errors import ConfigurationError, ProtocolFailed
 from downloader.wire.channel import Channel
 from downloader.wire.link_local import is_link_local
 from downloader.wire.secure import SecureSocket
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from downloader.wire.tls import Trust
 
 ENDED = "the run has ended"
+TUNNEL_REFUSED = "Tunnel connection failed: 407"
+"""What `http.client` says of a proxy that wants a password."""
 MAX_IDLE = 128
 """Connections that are kept for later: twice as many as a run may have in use. A listing may lead to any number."""
 FAR = 0.01
@@ -138,6 +140,15 @@ class Pool:
             self._through[origin] = proxy.authorization if proxy and origin.scheme == "http" else None
         return self._through[origin]
 
+    def wants_password(self, origin: Origin) -> ConfigurationError | None:
+        """Return the error for a 407 on the way to an origin; None where no proxy of ours can have sent it."""
+        proxy = self._proxies.choose(origin.scheme, origin.host, origin.port)
+        if proxy is None:
+            return None
+        what = "does not accept its user and password" if proxy.authorization else "wants a user and a password"
+        hint = f"write {origin.scheme.upper()}_PROXY=http://user:password@{proxy.host}:{proxy.port}"
+        return ConfigurationError(f"the proxy {proxy.host}:{proxy.port} {what} (HTTP 407)", hint=hint)
+
     def _require_outward(self, origin: Origin, address: str) -> None:
         """Raise ProtocolFailed if a redirect, and not the run itself, leads to a link-local or metadata address."""
         if origin.host in self._named or not is_link_local(address):
@@ -170,6 +181,9 @@ class Pool:
         except (OSError, http.client.HTTPException, ValueError) as error:
             # The last is a host name that cannot be one.
             connection.close()
+            refused = self.wants_password(origin) if TUNNEL_REFUSED in str(error) else None
+            if refused is not None:
+                raise refused from error
             failure = httpx2.ProxyError if proxy and not isinstance(error, ssl.SSLError) else httpx2.ConnectError
             raise failure(reason(error)) from error
         connection.sock.settimeout(self._timeouts.read)

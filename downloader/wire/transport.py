@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from downloader.wire.connection import Pool
     from downloader.wire.exchange import Request
 
+PROXY_REFUSES = 407
 PROOF_SECONDS = 5.0
 """How long an answer may take that was asked for ahead, until a server has shown that it can do that."""
 
@@ -143,6 +144,10 @@ class SocketTransport:
         except Exception as error:
             channel.close()
             raise _head_error(error) from error
+        refused = self._pool.wants_password(request.address.origin) if head.status == PROXY_REFUSES else None
+        if refused is not None:
+            channel.close()
+            raise refused
         self._windows.note(request.address, head.fields)
         answer = Answer(request.address, head, channel, body, self._keep)
         answer.asked_at = request.sent_ahead_at

@@ -238,6 +238,7 @@ class Web:
         origin = address(home or url).origin
         self.transport.name(origin.host)
         current = address(url)
+        cookies = ""
         for _ in range(MAX_REDIRECTS + 1):
             at_home = origin.shares_credentials_with(current.origin)
             request = ready or self._request(method, current, {**private, **public} if at_home else public)
@@ -249,8 +250,10 @@ class Web:
             if not follow or not answer.redirects:
                 return answer, current.origin != origin
             answer.let_go(MAX_REFUSAL_BODY)
+            if "set-cookie" in answer.headers:
+                cookies = "the server sets a cookie on the way, and cookies are not kept"
             current = _redirected(current, answer.headers["location"])
-        raise ProtocolFailed(f"{shown_url(url)} redirects more than {MAX_REDIRECTS} times")
+        raise ProtocolFailed(f"{shown_url(url)} redirects more than {MAX_REDIRECTS} times", hint=cookies)
 
     def _request(self, method: str, where: Address, headers: Mapping[str, str]) -> Request:
         (request,) = self._requests(method, [where], headers)

@@ -235,3 +235,40 @@ def test_names_are_decoded_once(own_web: BrokenWeb, plain_web: Web) -> None:
 def test_a_netrc_that_cannot_be_looked_for_is_none(plain_web: Web, tmp_path: Path) -> None:
     """As in a home that is closed to a random user; root may look everywhere, but not for such a name."""
     HttpSource("http://host/f", plain_web, {}, tmp_path / ("n" * 300))
+
+
+@pytest.mark.parametrize(
+    ("query", "over"),
+    [
+        ("X-Amz-Date=20200101T000000Z&X-Amz-Expires=3600&X-Amz-Signature=x", True),
+        ("X-Goog-Date=20200101T000000Z&X-Goog-Expires=3600&X-Goog-Signature=x", True),
+        ("Expires=1577836800&Signature=x&Key-Pair-Id=k", True),
+        ("sv=2020&se=2020-01-01T00%3A00%3A00Z&sig=x", True),
+        ("X-Amz-Date=20200101T000000Z&X-Amz-Expires=999999999999&X-Amz-Signature=x", False),
+        ("Expires=99999999999&Signature=x", False),
+        ("se=2999-01-01T00%3A00%3A00Z&sig=x", False),
+        ("Expires=1577836800", False),
+        ("X-Amz-Date=yesterday&X-Amz-Expires=" + "9" * 5000, False),
+        ("se=nonsense&sig=x", False),
+        ("", False),
+    ],
+)
+def test_a_signature_that_has_expired_is_told_as_such(
+    own_web: BrokenWeb, plain_web: Web, query: str, *, over: bool
+) -> None:
+    url = own_web.put("file", CONTENT)
+    own_web.faults.add(Answer(403), times=FOREVER)
+    with pytest.raises(AccessDenied) as caught:
+        HttpSource(f"{url}?{query}", plain_web, {}).manifest()
+    assert ("the signature in the address" in caught.value.message) == over
+    assert ("AIM_HTTP_TOKEN" in caught.value.hint) != over
+    assert "127.0.0.1" in caught.value.message
+    assert "X-Amz" not in str(caught.value)
+
+
+def test_a_server_that_says_that_a_signature_has_expired_is_believed(own_web: BrokenWeb, plain_web: Web) -> None:
+    own_web.put("folder/SHA256SUMS", b"")
+    told = b"<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>"
+    own_web.faults.add(Answer(403, {"Content-Type": "application/xml"}, told), times=FOREVER)
+    with pytest.raises(AccessDenied, match=r"signature in the address of .* has expired.*Request has expired"):
+        HttpSource(own_web.url("folder/"), plain_web, {}).manifest()

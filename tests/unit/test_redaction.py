@@ -28,6 +28,7 @@ UNKNOWN = [
     ("Authorization: AWS4-HMAC-SHA256 Credential=A, Signature=b\nHost: h", "Authorization: ***\nHost: h"),
     ("Bearer abc.def-1, next", "Bearer ***, next"),
     ("Basic dXNlcjpwYXNz", "Basic ***"),
+    ("basic ABCDEFGH", "basic ***"),
     ('{"token": "a\'b\\"c", "n": 1}', '{"token": "***", "n": 1}'),
     ("[(b'authorization', b'Bearer x'), (b'host', b'h')]", "[(b'authorization', b'***'), (b'host', b'h')]"),
     ("hf_abcdefghijklmnopqrstuvwxyz is no good", "*** is no good"),
@@ -41,6 +42,7 @@ HARMLESS = [
     "hf_hub_download of hf_transfer and hf_xet",
     "max_tokens=5, tokenizer.json: 3 files, design=1",
     "a bearer token is needed, Basic authentication is off",
+    "certificate verify failed: Basic Constraints of CA cert not marked critical",
     "s3://bucket/key?versionId=abc",
 ]
 

@@ -364,3 +364,10 @@ def test_one_that_the_run_itself_names_is_asked(plane: Web, home: BrokenWeb, awa
 @pytest.mark.parametrize("address", ["10.0.0.1", "127.0.0.1", "::1", "fd00::1", "2001:db8::a9fe:a9fe", "host", "", "1"])
 def test_other_addresses_may_be_anywhere(address: str) -> None:
     assert not link_local.is_link_local(address)
+
+
+def test_a_redirect_that_wants_its_cookie_back_is_told_as_such(plane: Web, home: BrokenWeb) -> None:
+    away = Answer(302, {"Location": home.url("file.bin"), "Set-Cookie": "seen=yes; path=/"})
+    home.faults.add(away, path="/file.bin", times=FOREVER)
+    with pytest.raises(ProtocolFailed, match=r"redirects more than 10 times \(.*cookies are not kept\)"):
+        plane.fetch(home.url("file.bin"))
