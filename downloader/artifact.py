@@ -156,6 +156,15 @@ class Manifest:
     whole: str = ""
     """The repository or folder that the files are chosen from, whatever its revision; empty: the URI says it."""
 
+    below: str = ""
+    """Of a repository, only this file or folder was asked for; empty: all of it, as far as the filters go."""
+
+    def may_have(self, path: str) -> bool:
+        """Tell whether a path is one of those that were asked for, filters aside."""
+        if self.single:
+            return path == self.files[0].path
+        return not self.below or path == self.below or path.startswith(f"{self.below}/")
+
     @property
     def origin(self) -> str:
         """Names what may share a target: two selections of one repository or folder do, two models do not."""

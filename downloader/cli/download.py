@@ -132,6 +132,7 @@ class Download:
             require_digest=settings.job.require_digest,
             content=ContentCheck(settings.job.accept_any, scheme_of(self._uri).lists),
             replace=settings.job.replace,
+            make_room=settings.job.replace or bool(settings.cluster.artifact_name),
             keep_corrupt=settings.job.keep_metadata_on_failure,
         )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from downloader.artifact import Phase
 from downloader.cancellation import Cancellation
 from downloader.engine.landing import VolumeLanding
-from downloader.engine.neighbours import settle_neighbours
+from downloader.engine.neighbours import make_room, settle_neighbours
 from downloader.engine.plan import Outcome, Plan
 from downloader.errors import Category, DownloadError, SourceChanged, SourceNotFound, Verdict, VolumeError
 from downloader.integrity import SIZE_ONLY, Judge
@@ -184,11 +184,11 @@ class Engine:
                 needed += holding.file.size
             else:
                 self._keep(proved, outcome)
-        settle_neighbours(self._volume, manifest, survey, missing, replace=self._plan.replace)
+        settle_neighbours(self._volume, manifest, survey, missing, self._plan)
         self._meter.landed(sum(holding.done_bytes for holding in missing if holding.state is State.PARTIAL))
         if missing:
             self._volume.require_names(manifest)
-            self._volume.require_space(needed, len(missing))
+            make_room(self._volume, survey, missing, needed, self._plan)
         return outcome, [holding.file for holding in missing]
 
     def _check(self, unproved: Sequence[Holding]) -> Iterator[Holding | None]:

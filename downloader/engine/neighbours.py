@@ -9,31 +9,32 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from downloader.errors import VolumeError
+from downloader.errors import NoSpace, VolumeError
 from downloader.volume import State
 from downloader.words import names_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from downloader.artifact import Manifest
+    from downloader.engine.plan import Plan
     from downloader.volume import Holding, Survey, Volume
 
 log = logging.getLogger(__name__)
 
 
 def settle_neighbours(
-    volume: Volume, manifest: Manifest, survey: Survey, missing: Sequence[Holding], *, replace: bool
+    volume: Volume, manifest: Manifest, survey: Survey, missing: Sequence[Holding], plan: Plan
 ) -> None:
-    """Say which files will be replaced by the `missing` ones, and which of an older revision stay.
+    """Say which files will be replaced by the `missing` ones, and which stay that the artifact no longer has.
 
-    With `replace`, those of an older revision are removed once this one is complete. Raises VolumeError if files of
-    another artifact would be replaced without it.
+    If the plan allows it, the latter are removed once the artifact is complete. Raises VolumeError if files of another
+    artifact would be replaced without that.
     """
-    present = {holding.file.path for holding in missing if holding.replaces or holding.state is State.UNPROVED}
+    present = _present(missing)
     foreign = {path: origin for path, origin in survey.listed.items() if origin.uri != manifest.origin}
     broken = present & foreign.keys()
-    if broken and not replace:
+    if broken and not plan.replace:
         raise VolumeError(
             f"{volume.target} holds {foreign[min(broken)].uri}, and {manifest.uri} would replace {_count(broken)} of"
             f" it: {names_text(broken)}",
@@ -41,34 +42,61 @@ def settle_neighbours(
         )
     if broken:
         log.warning("replacing %s of %s: %s", _count(broken), foreign[min(broken)].uri, names_text(broken))
-    updated = (present - broken) & survey.listed.keys()
-    if updated:
-        old = survey.listed[min(updated)].revision
-        log.info("replacing %s of %s: %s", _count(updated), f"revision {old}" if old else "old", names_text(updated))
+    if updated := (present - broken) & survey.ours:
+        log.info("replacing %s of an earlier download: %s", _count(updated), names_text(updated))
     if unlisted := present - survey.ours:
         log.warning("replacing %s that other programs have put here: %s", _count(unlisted), names_text(unlisted))
-    _settle_older(volume, manifest, survey, replace=replace)
+    _settle_older(volume, manifest, survey, plan)
 
 
-def _settle_older(volume: Volume, manifest: Manifest, survey: Survey, *, replace: bool) -> None:
-    """Say what stays of another revision of the artifact, or have it removed."""
+def make_room(volume: Volume, survey: Survey, missing: Sequence[Holding], needed: int, plan: Plan) -> None:
+    """Raise NoSpace unless `needed` bytes fit; if the plan allows it, in the place of what earlier runs brought.
+
+    An operator's volume is as large as one revision: the next one fits only in the place of the last.
+    """
+    try:
+        volume.require_space(needed, len(missing))
+    except NoSpace:
+        outdated = sorted(_present(missing) & survey.ours)
+        if not outdated or not plan.make_room:
+            raise
+        volume.require_space(max(0, needed - volume.allocated(outdated)), len(missing))
+        log.warning("removing %s first, which would be replaced: there is no room for both", _count(outdated))
+        volume.remove_outdated(outdated)
+        volume.require_space(needed, len(missing))
+
+
+def _present(missing: Sequence[Holding]) -> set[str]:
+    """Return the paths that have another file now."""
+    return {holding.file.path for holding in missing if holding.replaces or holding.state is State.UNPROVED}
+
+
+def _settle_older(volume: Volume, manifest: Manifest, survey: Survey, plan: Plan) -> None:
+    """Say what stays of what the same request has brought before, or have it removed."""
     current = {file.path for file in manifest.files}
+    wanted = (manifest.origin, manifest.revision or "")
     older = {
         path: origin.revision
         for path, origin in survey.listed.items()
-        if origin.uri == manifest.origin and path not in current
+        if origin.uri == manifest.origin
+        and path not in current
+        and manifest.may_have(path)
+        and plan.selection.wants(path)
+        # A revision does not change: what is not in it was asked for in another way.
+        if origin != wanted or not origin.revision
     }
     if not older:
         return
-    what = f"{_count(older)} of {manifest.origin} at revision {older[min(older)]}"
-    if replace:
-        log.info("%s will be removed once revision %s is complete: %s", what, manifest.revision, names_text(older))
+    revision = older[min(older)]
+    what = f"{_count(older)} of {manifest.origin}" + (f" at revision {revision}" if revision else "")
+    if plan.replace:
+        log.info("%s will be removed once the artifact is complete: %s", what, names_text(older))
         volume.remove_when_published(older)
     else:
         log.warning(
-            "%s stay beside those at %s (--replace removes them): %s", what, manifest.revision, names_text(older)
+            "still here, though the artifact no longer has it (--replace removes it): %s: %s", what, names_text(older)
         )
 
 
-def _count(paths: Sequence[str] | set[str] | dict[str, str]) -> str:
+def _count(paths: Collection[str]) -> str:
     return "1 file" if len(paths) == 1 else f"{len(paths)} files"

@@ -25,6 +25,8 @@ class Plan:
     content: ContentCheck = field(default_factory=ContentCheck)
     replace: bool = False
     """Files of another artifact, and of an older revision of this one, may go."""
+    make_room: bool = False
+    """Where two revisions do not fit, the files that will be replaced go first."""
     keep_corrupt: bool = False
     """Keep what failed its verification under `.downloading/` until the artifact is complete."""
 

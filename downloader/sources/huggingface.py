@@ -119,7 +119,14 @@ class HubSource:
         names.finish()
         files.sort(key=lambda file: file.path)
         version = version_of(self._uri, [commit])
-        return Manifest(self._uri, tuple(files), revision=commit, version=version, whole=self._address.whole)
+        return Manifest(
+            self._uri,
+            tuple(files),
+            revision=commit,
+            version=version,
+            whole=self._address.whole,
+            below=self._address.folder,
+        )
 
     def open(self, file: RemoteFile, span: Span) -> Body:
         """Start reading a span."""

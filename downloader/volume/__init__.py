@@ -23,10 +23,12 @@ from downloader.volume.commit import Committer
 from downloader.volume.completion import listed, may_be_in_place, retire, standing
 from downloader.volume.disk import Disk
 from downloader.volume.evidence import recorded
+from downloader.volume.files import stats_of
 from downloader.volume.lease import WORK, boot_clock
 from downloader.volume.ledger import Entry, Ledger
 from downloader.volume.names import require_names
 from downloader.volume.partial import Partial
+from downloader.volume.removal import discard
 from downloader.volume.seal import Sealed, find_sealed
 from downloader.volume.space import require_space
 from downloader.volume.survey import Holding, State, Survey, Surveyor
@@ -167,6 +169,17 @@ class Volume:
     def proof_of(self, path: str) -> str:
         """Return what proved a file of this run; empty if nobody said. Needs the lease."""
         return (self._proofs | self._held().ledger.proofs).get(path, "")
+
+    def allocated(self, paths: Iterable[str]) -> int:
+        """Return how many bytes the files take."""
+        return sum(found.allocated for found in stats_of(self._files, paths).values())
+
+    def remove_outdated(self, paths: Iterable[str]) -> None:
+        """Remove files that are about to be replaced, after the mark that speaks of them."""
+        self._held().lease.confirm()
+        retire(self._files)
+        for path in paths:
+            discard(self._files, path)
 
     def remove_when_published(self, paths: Iterable[str]) -> None:
         """Have files of earlier runs removed once the artifact that replaces them is complete."""

@@ -44,10 +44,11 @@ class Evidence:
 
     @property
     def others(self) -> dict[str, Origin]:
-        """The paths that finished runs have listed for another artifact, or for another revision of this one."""
+        """The paths that finished runs have listed: for another artifact or revision, or that are not listed now."""
         wanted = Origin(self._manifest.origin, self._manifest.revision or "")
+        now = {file.path for file in self._manifest.files}
         origins = ((path, origin_of(self.known_before, path)) for path in self.known_before.records)
-        return {path: origin for path, origin in origins if origin is not None and origin != wanted}
+        return {path: origin for path, origin in origins if origin and (origin != wanted or path not in now)}
 
     @property
     def is_published(self) -> bool:

@@ -67,8 +67,8 @@ class Survey:
     outdated: frozenset[str] = field(default=frozenset(), repr=False)
     """Files that an earlier run has brought, in folders in whose place the artifact has files."""
     listed: Mapping[str, Origin] = field(default_factory=dict, repr=False)
-    """Paths that finished runs have brought, and the artifact that each is of; only those of another artifact than the
-    manifest's, or of another revision of it."""
+    """Paths that finished runs have brought, and the artifact that each is of: those of another artifact, of another
+    revision of this one, and those that the manifest does not have."""
 
     def having(self, *states: State) -> list[Holding]:
         """Return the holdings in one of these states."""

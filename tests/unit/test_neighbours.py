@@ -10,17 +10,20 @@ import pytest
 from downloader.artifact import Manifest, Protocol
 from downloader.cancellation import Cancellation
 from downloader.engine import Engine, Outcome, Plan
-from downloader.errors import VolumeError
+from downloader.errors import NoSpace, VolumeError
 from downloader.meter import Meter, Watchdog
 from downloader.selection import Selection
 from downloader.transports.ranged import Ranged
 from downloader.volume import Volume
+from downloader.volume.disk import Disk
 from tests.command import model
 from tests.unit.homecoming import SHAPE, Memory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from downloader.volume.files import FileOperations, Space
 
 FILES = {"config.json": b"{}", "q4.gguf": b"4" * 4000, "q8.gguf": b"8" * 8000}
 NEWER = {"config.json": b'{"a": 1}', "q4.gguf": FILES["q4.gguf"], "q8-00001-of-00001.gguf": b"9" * 9000}
@@ -30,23 +33,33 @@ OTHER = {"config.json": b"[]", "other.gguf": b"o" * 1000, "q4.gguf": FILES["q4.g
 class Repository(Memory):
     """A repository in memory, at a revision."""
 
-    def __init__(self, files: Mapping[str, bytes], revision: str = "c1", whole: str = "hf://org/model") -> None:
+    def __init__(
+        self, files: Mapping[str, bytes], revision: str | None = "c1", whole: str = "hf://org/model", below: str = ""
+    ) -> None:
         super().__init__(files)
-        self.whole, self.revision = whole, revision
+        self.whole, self.revision, self.below = whole, revision, below
 
     def manifest(self) -> Manifest:
-        uri = f"{self.whole}@{self.revision}"
-        return Manifest(uri, tuple(self.files), self.revision, version=self.revision, whole=self.whole)
+        uri = f"{self.whole}@{self.revision}/{self.below}"
+        files = tuple(file for file in self.files if file.path.startswith(self.below))
+        return Manifest(uri, files, self.revision, version=self.revision, whole=self.whole, below=self.below)
 
 
-def run(target: Path, source: Repository, *globs: str, replace: bool = False) -> Outcome:
+def run(
+    target: Path,
+    source: Repository,
+    *globs: str,
+    replace: bool = False,
+    make_room: bool = False,
+    files: FileOperations | None = None,
+) -> Outcome:
     meter = Meter()
-    with Volume(target) as volume:
+    with Volume(target, files=files) as volume:
         engine = Engine(
             source,
             volume,
             lambda _, attempt: Ranged(source, meter, attempt, SHAPE),
-            Plan(Selection(globs), (Protocol.HTTP,), 5, replace=replace),
+            Plan(Selection(globs), (Protocol.HTTP,), 5, replace=replace, make_room=make_room),
             meter=meter,
             watchdog=Watchdog(meter, 5),
             cancellation=Cancellation(),
@@ -90,10 +103,10 @@ def test_a_newer_revision_replaces_what_it_changed_and_names_what_stays(
     assert model(tmp_path) == FILES | NEWER
     assert listed(tmp_path) == {*FILES, *NEWER}
     texts = [record.getMessage() for record in caplog.records]
-    assert "replacing 1 file of revision c1: config.json" in texts
-    assert said(caplog, logging.WARNING) == [
-        "1 file of hf://org/model at revision c1 stay beside those at c2 (--replace removes them): q8.gguf"
-    ]
+    assert "replacing 1 file of an earlier download: config.json" in texts
+    (text,) = said(caplog, logging.WARNING)
+    assert text.startswith("still here, though the artifact no longer has it (--replace removes it): ")
+    assert text.endswith("1 file of hf://org/model at revision c1: q8.gguf")
     again = Repository(NEWER, "c2")
     run(tmp_path, again)
     assert again.served == 0
@@ -157,3 +170,58 @@ def test_earlier_files_that_were_changed_are_listed_no_more_and_named(
     assert any("q4.gguf" in text for text in said(caplog, logging.WARNING))
     with Volume(tmp_path) as volume:
         assert volume.verify().unlisted == ("q4.gguf",)
+
+
+def test_a_file_that_was_asked_for_by_itself_is_added_and_another_one_stays(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As with `hf://org/model/q4.gguf` and then another quantisation, of a newer commit."""
+    run(tmp_path, Repository(FILES, below="q4.gguf"))
+    run(tmp_path, Repository(FILES, "c2", below="q8.gguf"), replace=True)
+    assert listed(tmp_path) == {"q4.gguf", "q8.gguf"}
+    assert said(caplog, logging.WARNING) == []
+
+
+def test_what_a_source_without_revisions_no_longer_has_is_named_too(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(tmp_path, Repository(FILES, None, "s3://bucket/m/"))
+    fewer = {path: data for path, data in FILES.items() if path != "q8.gguf"}
+    run(tmp_path, Repository(fewer | {"config.json": b"[]"}, None, "s3://bucket/m/"))
+    assert any("1 file of s3://bucket/m/: q8.gguf" in text for text in said(caplog, logging.WARNING))
+    assert listed(tmp_path) == set(FILES)
+
+
+class Small(Disk):
+    """A disk with room for one revision and a little more."""
+
+    def space(self) -> Space:
+        used = sum(path.stat().st_size for path in self.target.rglob("*") if path.is_file())
+        return super().space()._replace(free_bytes=(12 << 20) - used)
+
+    def __init__(self, target: Path) -> None:
+        super().__init__(target)
+        self.target = target
+
+
+def test_a_newer_revision_takes_the_place_of_the_older_where_both_do_not_fit(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The operator runs an artifact again, on a volume that was made for one of its revisions."""
+    first, second = {"model.bin": b"1" * (8 << 20), "same": b"s"}, {"model.bin": b"2" * (9 << 20), "same": b"s"}
+    run(tmp_path, Repository(first), files=Small(tmp_path))
+    with pytest.raises(NoSpace):
+        run(tmp_path, Repository(second, "c2"), files=Small(tmp_path))
+    assert model(tmp_path) == first
+    run(tmp_path, Repository(second, "c2"), make_room=True, files=Small(tmp_path))
+    assert model(tmp_path) == second
+    assert any(text.startswith("removing 1 file first") for text in said(caplog, logging.WARNING))
+
+
+def test_nothing_is_removed_where_that_would_not_make_room_enough(tmp_path: Path) -> None:
+    first, second = {"model.bin": b"1" * (8 << 20)}, {"model.bin": b"2" * (12 << 20)}
+    run(tmp_path, Repository(first), files=Small(tmp_path))
+    with pytest.raises(NoSpace):
+        run(tmp_path, Repository(second, "c2"), make_room=True, files=Small(tmp_path))
+    assert model(tmp_path) == first
+    assert listed(tmp_path) == set(first)
