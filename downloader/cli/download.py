@@ -31,7 +31,8 @@ from downloader.selection import Selection
 from downloader.sources import Recalling
 from downloader.sources.catalog import scheme_of
 from downloader.sources.limit import Bandwidth
-from downloader.sources.retry import Patience, PersistentSource
+from downloader.sources.persistent import PersistentSource
+from downloader.sources.retry import Patience
 from downloader.transports.catalog import Workshop
 from downloader.transports.xet.tuning import Tuning
 from downloader.words import one_line, seconds_text

@@ -9,7 +9,8 @@ from downloader.cli.assembly import make_source, make_web, selection_of, silence
 from downloader.cli.session import Session
 from downloader.errors import ProtocolFailed
 from downloader.meter import Ticker, Watchdog
-from downloader.sources.retry import Patience, PersistentSource
+from downloader.sources.persistent import PersistentSource
+from downloader.sources.retry import Patience
 
 if TYPE_CHECKING:
     from downloader.artifact import Manifest

@@ -1,4 +1,4 @@
-"""The one retry policy, as a source around a source: nobody else loops.
+"""The one retry policy: nobody else loops. `persistent.py` puts it around a source.
 
 Passing trouble is tried again with growing, jittered pauses until there was silence for too long; what counts is the
 time since bytes last arrived, not the number of tries. A server's `Retry-After` makes one pause for all threads.
@@ -6,7 +6,6 @@ time since bytes last arrived, not the number of tries. A server's `Retry-After`
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
 import threading
@@ -15,30 +14,23 @@ from typing import TYPE_CHECKING, Never, TypeVar
 
 import tenacity
 
-from downloader.artifact import Span
 from downloader.errors import (
     DownloadError,
     ProtocolFailed,
-    RangeIgnored,
-    SourceChanged,
     SourceSilent,
     Stalled,
     Throttled,
     UnknownHost,
     Verdict,
 )
-from downloader.integrity import may_combine
 from downloader.meter import Wait
-from downloader.sources.around import Around
 from downloader.words import seconds_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from downloader.artifact import Manifest, RemoteFile
     from downloader.cancellation import Cancellation
     from downloader.meter import Meter
-    from downloader.sources import Body, Source
     from downloader.sources.pause import SharedPause
 
 T = TypeVar("T")
@@ -46,9 +38,6 @@ FIRST_PAUSE = 0.3
 LONGEST_PAUSE = 15.0
 LONGEST_RETRY_AFTER = 600.0
 THROTTLED_PATIENCE = 900.0
-MOST_REFUSALS = 3
-"""How often a server may answer with another range in a row."""
-PIECE = 1 << 18
 REAL_PROGRESS = 1 << 16
 """Bytes after which a connection counts as having worked; fewer do not reset the clock of silence."""
 
@@ -196,7 +185,7 @@ class Effort:
                 first = False
 
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(_passing),
+            retry=tenacity.retry_if_exception(is_passing),
             wait=self._pause,
             stop=self._too_long,
             sleep=self._patience.cancellation.sleep,
@@ -244,158 +233,6 @@ class Effort:
             self._patience.endure(self, self._what, error, self._left(state))
 
 
-def _passing(error: BaseException) -> bool:
+def is_passing(error: BaseException) -> bool:
+    """Tell whether the same thing may work at another time."""
     return isinstance(error, DownloadError) and error.verdict is Verdict.AGAIN
-
-
-class PersistentSource(Around):
-    """A source that does not give up at the first trouble."""
-
-    def __init__(self, source: Source, patience: Patience, *, counted: bool = True) -> None:
-        """Count what is read as brought by the network, unless it is not to be `counted` since somebody else does."""
-        super().__init__(source)
-        self._counted = counted
-        self._patience = patience
-
-    def version(self) -> str | None:
-        """Return the source's version."""
-        return Effort(self._patience, "listing").run(self._source.version)
-
-    def manifest(self) -> Manifest:
-        """Return the source's manifest."""
-        return Effort(self._patience, "listing").run(self._source.manifest)
-
-    def open(self, file: RemoteFile, span: Span) -> Body:
-        """Return a body that goes on at the next byte after passing trouble."""
-        return PersistentBody(self._source, file, span, self._patience, counted=self._counted)
-
-    def announce(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
-        """Pass on what will be opened next, unless nothing is to be asked for now."""
-        if not pieces or not self._patience.shared.left:
-            self._source.announce(pieces)
-
-
-class PersistentBody:
-    """A span that is opened when first read, and again, from the next byte on, after passing trouble.
-
-    So is it where an answer held less of the span than was asked for. Where the rest cannot be had alone, a whole file
-    is read again from its first byte: since the server answers with other ranges, or since nothing would tell whether
-    the rest is of the same version. Then what has been read before must come again.
-    """
-
-    def __init__(self, source: Source, file: RemoteFile, span: Span, patience: Patience, *, counted: bool) -> None:
-        self._source = source
-        self._counted = counted
-        self._file = file
-        self._start = self._position = span.start
-        self._stop = span.stop
-        self._is_whole = span == file.span
-        self._from_start = self._is_whole and not (file.sized and may_combine(file))
-        self._so_far = hashlib.sha256() if self._is_whole and not may_combine(file) else None
-        """Of all that was read, where it may be needed."""
-        self._refusals = 0
-        self._meter = patience.meter
-        self._effort = Effort(patience, file.path)
-        self._body: Body | None = None
-
-    def readinto(self, view: memoryview, /) -> int:
-        """Put the next bytes into `view`, 0 at the end."""
-        if self._position == self._stop:
-            return self._see_the_end(view)
-        self._effort.resume()
-        try:
-            count = self._read(view)
-        except DownloadError as error:
-            self._drop()
-            if not _passing(error):
-                raise
-            count = self._effort.run(lambda: self._reread(view), error)
-        finally:
-            self._effort.rest()
-        self._position += count
-        if self._so_far is not None:
-            self._so_far.update(view[:count])
-        self._effort.received(count)
-        if self._counted:
-            self._meter.received(count)
-        return count
-
-    def _see_the_end(self, view: memoryview) -> int:
-        """Let the answer end, so that its connection can be kept; trouble after the last byte is none."""
-        try:
-            return self._body.readinto(view) if self._body is not None else 0
-        except DownloadError as error:
-            self._drop()
-            if not _passing(error):
-                raise
-            return 0
-
-    def _read(self, view: memoryview) -> int:
-        while True:
-            body = self._body = self._body or self._opened()
-            count = body.readinto(view)
-            if count or not self._file.sized:
-                return count
-            self._drop()  # it held the first bytes of the span, and there is nothing wrong with that
-
-    def _opened(self) -> Body:
-        """Ask for what is missing. Other nodes of a server may know ranges where one does not."""
-        while True:
-            self._effort.sit_out()
-            again = self._from_start and self._position > self._start
-            try:
-                body = self._source.open(self._file, Span(self._start if again else self._position, self._stop))
-            except RangeIgnored:
-                self._refusals += 1
-                if self._refusals >= MOST_REFUSALS:
-                    if self._from_start or not self._is_whole:
-                        raise
-                    self._from_start = True
-                continue
-            self._refusals = 0
-            if again:
-                self._body = body  # so that it can be interrupted, and is closed whatever happens
-                self._pass_over(body)
-            return body
-
-    def _pass_over(self, body: Body) -> None:
-        """Read again what was read before. Raises SourceChanged where that is known to be something else now."""
-        left, again = self._position - self._start, hashlib.sha256()
-        view = memoryview(bytearray(min(PIECE, left)))
-        # Neither progress nor silence: else a stream that always breaks at the same place would be read for ever.
-        self._effort.rest()
-        try:
-            while left:
-                count = body.readinto(view[:left])
-                if not count:
-                    raise ProtocolFailed(f"{self._file.path}: an answer ended before it came to what is missing")
-                left -= count
-                again.update(view[:count])
-                if self._counted:
-                    self._meter.received(count)
-        finally:
-            self._effort.resume()
-        if self._so_far is not None and self._so_far.digest() != again.digest():
-            raise SourceChanged(f"{self._file.path} changed while it was being read")
-
-    def _reread(self, view: memoryview) -> int:
-        try:
-            return self._read(view)
-        except DownloadError:
-            self._drop()
-            raise
-
-    def _drop(self) -> None:
-        body, self._body = self._body, None
-        if body is not None:
-            body.close()
-
-    def interrupt(self) -> None:
-        """Wake a reader that is blocked in another thread."""
-        body = self._body
-        if body is not None:
-            body.interrupt()
-
-    def close(self) -> None:
-        """Give the connection back or up."""
-        self._drop()

@@ -10,7 +10,8 @@ from downloader.artifact import Protocol
 from downloader.sources import Presigning
 from downloader.sources.crowd import Crowd, NoticingSource, QueueingSource
 from downloader.sources.limit import LimitedSource
-from downloader.sources.retry import Patience, PersistentSource
+from downloader.sources.persistent import PersistentSource
+from downloader.sources.retry import Patience
 from downloader.transports.ranged import Ranged
 from downloader.transports.xet.transport import Xet
 

@@ -11,8 +11,7 @@ import httpx2
 from downloader.artifact import Span, shown_url
 from downloader.errors import DownloadError, ProtocolFailed, RangeIgnored, SourceChanged, SourceUnavailable
 from downloader.integrity.content import is_suspicious
-from downloader.integrity.ends import end_of
-from downloader.wire.packed import Unpacked, can_unpack, is_packed
+from downloader.wire.packed import Unpacked, can_unpack
 from downloader.wire.refusal import translate
 
 if TYPE_CHECKING:
@@ -126,47 +125,6 @@ class SpanBody:
         self._answer.close()
 
 
-class StreamBody:
-    """The body of one answer to its end, of a file of which nobody has told the size."""
-
-    def __init__(self, answer: Answer | Unpacked, request: RangeRequest) -> None:
-        self._answer = answer
-        self._request = request
-        self._empty = True
-        self._end = None if request.proved else end_of(request.where)
-
-    def readinto(self, view: memoryview, /) -> int:
-        """Put the next bytes into `view`; 0 at the end, if it is certain or a digest will tell."""
-        try:
-            count = self._answer.readinto(view)
-        except httpx2.HTTPError as error:
-            raise translate(error, self._request.url) from error
-        self._empty &= not count
-        if self._end is not None:
-            self._end.update(view[:count])
-        if count or self._request.proved:
-            return count
-        if self._empty:
-            # As programs do that fail before the first byte: who means an empty file says so.
-            raise ProtocolFailed(
-                f"{self._request.where} answers with no bytes, and does not say that the file is empty"
-            )
-        if not self._answer.complete and not (self._end is not None and self._end.reached()):
-            raise ProtocolFailed(
-                f"{self._request.where} is sent without its length, so nobody can tell whether it is complete",
-                hint="give its digest with #sha256=",
-            )
-        return count
-
-    def interrupt(self) -> None:
-        """Wake a reader that is blocked in another thread."""
-        self._answer.interrupt()
-
-    def close(self) -> None:
-        """Give the connection up unless the answer was read to its end."""
-        self._answer.close()
-
-
 def content_length(headers: Mapping[str, str]) -> int | None:
     """Return the announced length of a body; None where there is none that makes sense."""
     text = headers.get("content-length", "")
@@ -180,17 +138,15 @@ def total_length(headers: Mapping[str, str]) -> int | None:
     return int(found.group(1)) if found else None
 
 
-def checked_body(request: RangeRequest, answer: Answer) -> SpanBody | StreamBody:
+def checked_body(request: RangeRequest, answer: Answer) -> SpanBody:
     """Return the body of a 200 or 206 answer if it is what was asked for; raise one of our errors otherwise."""
     headers = answer.headers
-    if request.size is None:
-        return _endless_body(request, answer)
     if _is_page(request, headers):
         hint = "is there a page to log in, or a proxy in between?"
         raise ProtocolFailed(f"{request.where} answers with a web page in the place of the file", hint=hint)
     if _compressed(request, headers):
         return _unpacked_body(request, answer)
-    _check_version(request, headers)
+    check_version(request, headers)
     announced = content_length(headers)
     content_range = headers.get("content-range")
     if content_range is not None:
@@ -210,15 +166,6 @@ def comes_unpacked(request: RangeRequest, headers: Mapping[str, str]) -> bool:
     """Tell whether GCS has unpacked an object of whose packed bytes the size was listed: who takes gzip gets these."""
     stored = headers.get("x-goog-stored-content-encoding") == "gzip" and "content-encoding" not in headers
     return stored and not request.as_stored and headers.get("x-goog-stored-content-length") == str(request.size)
-
-
-def _endless_body(request: RangeRequest, answer: Answer) -> StreamBody:
-    """Return the body of an answer of unknown length."""
-    _check_version(request, answer.headers)
-    if answer.status == httpx2.codes.PARTIAL_CONTENT:
-        raise RangeIgnored(f"{request.where} was asked for the whole file and sends a part of it")
-    packed = can_unpack(answer.headers) and not is_packed(request.where)
-    return StreamBody(Unpacked(answer, request.where) if packed else answer, request)
 
 
 def _is_page(request: RangeRequest, headers: Mapping[str, str]) -> bool:
@@ -282,7 +229,7 @@ def _wrong_length(request: RangeRequest, announced: int, expected: int) -> Downl
     return RangeIgnored(f"{request.where} announces {announced} bytes for {request.span}")
 
 
-def _check_version(request: RangeRequest, headers: Mapping[str, str]) -> None:
+def check_version(request: RangeRequest, headers: Mapping[str, str]) -> None:
     """Judge by what the answer says: a server may ignore If-Match, and not every answer repeats the validator."""
     if request.validator is None:
         return

@@ -21,8 +21,9 @@ from downloader.wire.answers import read_whole
 from downloader.wire.connection import Pool, Timeouts
 from downloader.wire.exchange import Request, lines
 from downloader.wire.library import LibraryTransport, stay_on_the_route
-from downloader.wire.ranges import RangeRequest, SpanBody, StreamBody, checked_body, comes_unpacked, unsatisfied
+from downloader.wire.ranges import RangeRequest, SpanBody, checked_body, comes_unpacked, unsatisfied
 from downloader.wire.refusal import Refusal, refuse, translate
+from downloader.wire.streams import StreamBody, stream_body
 from downloader.wire.transport import SocketTransport
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ class Web:
             if comes_unpacked(request, answer.headers):
                 answer.close()
                 return self._open(replace(request, as_stored=True), url)
-            body = checked_body(request, answer)
+            body = stream_body(request, answer) if request.size is None else checked_body(request, answer)
         except DownloadError:
             answer.close()
             raise

@@ -21,7 +21,8 @@ from downloader.sources.http import HttpSource
 from downloader.sources.huggingface import HubSource
 from downloader.sources.limit import Bandwidth, LimitedSource
 from downloader.sources.pause import SharedPause
-from downloader.sources.retry import Patience, PersistentSource
+from downloader.sources.persistent import PersistentSource
+from downloader.sources.retry import Patience
 from downloader.sources.s3 import S3Source
 from tests.servers.blobs import Noise
 from tests.servers.gate import Gate

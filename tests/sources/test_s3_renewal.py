@@ -13,7 +13,8 @@ from downloader.cancellation import Cancellation
 from downloader.errors import AccessDenied, SourceUnavailable
 from downloader.meter import Meter
 from downloader.sources.pause import SharedPause
-from downloader.sources.retry import Patience, PersistentSource
+from downloader.sources.persistent import PersistentSource
+from downloader.sources.retry import Patience
 from tests.servers.bucket import Bucket
 from tests.servers.messages import Reply, Request
 from tests.servers.origin import Server

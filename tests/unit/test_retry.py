@@ -28,6 +28,7 @@ from downloader.errors import (
 )
 from downloader.meter import Meter
 from downloader.sources.pause import SharedPause
+from downloader.sources.persistent import PersistentSource
 from downloader.sources.retry import (
     FIRST_PAUSE,
     LONGEST_PAUSE,
@@ -37,7 +38,6 @@ from downloader.sources.retry import (
     UNKNOWN_HOST_PATIENCE,
     Effort,
     Patience,
-    PersistentSource,
 )
 from tests.unit.clocks import Clock, Sleepless
 from tests.waiting import AT_LAST

@@ -15,7 +15,8 @@ from downloader.errors import (
     UntrustedServer,
 )
 from downloader.sources.around import Around
-from downloader.sources.retry import Effort, Patience, PersistentSource
+from downloader.sources.persistent import PersistentSource
+from downloader.sources.retry import Effort, Patience
 from downloader.transports.ranged import Ranged
 from downloader.transports.xet.process import XetProcess
 from downloader.transports.xet.tuning import SPAN
