@@ -210,7 +210,8 @@ def test_hostile_names_are_refused_before_the_first_byte(s3: S3Server, tmp_path:
     client.create_bucket(Bucket=bucket)
     client.put_object(Bucket=bucket, Key="m/good.bin", Body=b"good")
     client.put_object(Bucket=bucket, Key=f"m/{name}", Body=b"bad")
-    result = run("download", f"s3://{bucket}/m", tmp_path / "target", extra=s3.environment())
+    extra = {**s3.environment(), "AIM_UNSAFE_NAMES": "refuse"}
+    result = run("download", f"s3://{bucket}/m", tmp_path / "target", extra=extra)
     ends(result, 78, OTHER, "refused")
     assert not (tmp_path / "target" / "good.bin").exists()
     assert not (tmp_path / "escape").exists()

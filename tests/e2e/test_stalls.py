@@ -116,11 +116,11 @@ PHASES = {
     "the bucket's listing does not begin": Hanging("s3", Silence(), "listing"),
     "the bucket's listing trickles": Hanging("s3", Trickle(rate=40), "listing"),
     "the head of the bucket's listing trickles": Hanging("s3", SlowHead(), "listing"),
-    "objects cannot be asked for their checksums": Hanging("s3", Silence(), "object", method="HEAD"),
+    "objects cannot be asked for their checksums": Hanging("s3", Silence(), "object"),
     "objects stop coming": Hanging("s3", Stall(), "object", method="GET", protocols=2),
     "objects trickle": Hanging("s3", Trickle(rate=40), "object", method="GET", protocols=2),
     "the web server's list of checksums trickles": Hanging("web", Trickle(rate=40), path="*/SHA256SUMS"),
-    "the web server's files cannot be asked for their sizes": Hanging("web", Silence(), method="HEAD"),
+    "the web server's files cannot be asked for their sizes": Hanging("web", Silence(), path="*/folder/[!S]*"),
     "the heads of those answers trickle": Hanging("web", SlowHead(), method="HEAD"),
 }
 

@@ -18,7 +18,7 @@ from downloader.errors import ProtocolFailed
 from downloader.sources import hub_listing
 from downloader.sources.hub_listing import MAX_PAGE
 from downloader.sources.huggingface import HubSource
-from downloader.sources.s3 import listing
+from downloader.sources.s3 import pages
 from downloader.sources.s3.connection import MAX_ANSWER
 from tests.memory import MIB, run_measured
 from tests.servers.broken import BrokenWeb, moved
@@ -140,7 +140,7 @@ def test_pages_of_a_bucket_that_go_on(
     holds: str, s3_source: Callable[..., S3Source], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Here with a bound of 50 pages; the command gives up after 10,000 of them, which takes 40 s."""
-    monkeypatch.setattr(listing, "MAX_PAGES", 50)
+    monkeypatch.setattr(pages, "MAX_PAGES", 50)
     numbers = itertools.count()
 
     def page() -> Answer:
@@ -152,7 +152,7 @@ def test_pages_of_a_bucket_that_go_on(
 
     with Bucket() as bucket:
         for _ in range(60):
-            bucket.faults.add(page())
+            bucket.faults.add(page(), route="listing")
         with pytest.raises(ProtocolFailed, match="does not come to an end"):
             s3_source("s3://bucket/m", bucket.environment).manifest()
 
@@ -160,7 +160,9 @@ def test_pages_of_a_bucket_that_go_on(
 def test_a_bucket_whose_pages_all_have_the_same_token() -> None:
     page = b"<IsTruncated>true</IsTruncated><NextContinuationToken>a</NextContinuationToken>"
     with Bucket() as bucket:
-        bucket.faults.add(Answer(200, {}, b"<ListBucketResult>" + page + b"</ListBucketResult>"), times=FOREVER)
+        bucket.faults.add(
+            Answer(200, {}, b"<ListBucketResult>" + page + b"</ListBucketResult>"), route="listing", times=FOREVER
+        )
         result, peak = run_measured("size", "s3://bucket/m", extra=bucket.environment)
     ended(result)
     assert peak < ROOM

@@ -22,7 +22,8 @@ from downloader.errors import (
 )
 from downloader.redaction import Redactor
 from downloader.sources.s3 import S3Source
-from downloader.sources.s3.errors import Asker, translated
+from downloader.sources.s3.answers import Asker
+from downloader.sources.s3.errors import translated
 from downloader.vocabulary import classify, last_line
 from tests.servers.broken import BrokenWeb
 from tests.servers.certificates import Authority

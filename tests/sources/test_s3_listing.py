@@ -8,7 +8,7 @@ import pytest
 
 from downloader.artifact import Algorithm, Mismatch
 from downloader.selection import Selection
-from downloader.sources.s3.source import MOST_HEADS
+from downloader.sources.s3.folder import MOST_HEADS
 from tests.memory import MIB, run_measured
 from tests.servers.bucket import PAGE, Bucket
 from tests.servers.faults import FOREVER, Answer

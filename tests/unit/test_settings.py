@@ -18,6 +18,7 @@ from downloader.config.hub import hide_from_library
 from downloader.config.job import bandwidth, patience, protocols
 from downloader.config.oddities import SECTIONS, known_names, oddities
 from downloader.config.page import page
+from downloader.config.storage import storage_spec
 from downloader.config.variables import (
     Malformed,
     count,
@@ -337,7 +338,7 @@ def test_an_empty_environment_is_a_good_one() -> None:
 
 def test_secrets_of_all_settings_stay_out_of_sight() -> None:
     environ = {
-        facts.names[0]: '{"x": "sesame"}' if facts.parse is header_map else "sesame"
+        facts.names[0]: '{"x": "sesame"}' if facts.parse in (header_map, storage_spec) else "sesame"
         for section in SECTIONS
         for _, facts in documented(section)
         if facts.secret and "<" not in facts.names[0]

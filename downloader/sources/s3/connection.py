@@ -8,6 +8,7 @@ environment and AWS's files, as they do in every other tool.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import tempfile
@@ -26,10 +27,11 @@ from botocore.exceptions import ClientError
 from botocore.session import Session
 
 from downloader.artifact import shown_url
-from downloader.config.s3 import Authentication
-from downloader.errors import ConfigurationError, ProtocolFailed
+from downloader.errors import ConfigurationError, ProtocolFailed, SourceUnavailable
+from downloader.sources.s3.answers import ANSWERED_BY, Answer, Asker, host_of
 from downloader.sources.s3.contents import EVENTS, read_contents, read_truncation
-from downloader.sources.s3.errors import ANSWERED_BY, Answer, Asker, host_of, no_credentials
+from downloader.sources.s3.credentials import authenticate, origin_of
+from downloader.sources.s3.errors import CredentialsExpired, translated
 from downloader.sources.s3.pages import Page
 from downloader.sources.s3.signing import SignedRequest, Signer
 from downloader.wire.tls import merged
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
 
     from downloader.config.s3 import S3Settings
+    from downloader.errors import DownloadError
     from downloader.wire import Reply, Web
 
 DEFAULT_REGION = "us-east-1"
@@ -135,6 +138,11 @@ class Connection:
         headers: Mapping[str, str] = found["ResponseMetadata"]["HTTPHeaders"]
         return headers
 
+    def fetch(self, bucket: str, key: str, limit: int) -> Reply:
+        """Return the answer to a GET of a small object, whatever its status below 500."""
+        request = self.sign(bucket, key)
+        return self._web.fetch(request.url, headers=request.headers, limit=limit)
+
     def first_byte(self, bucket: str, key: str) -> Reply:
         """Return the answer to a GET of an object's first byte, whatever its status below 500."""
         request = self.sign(bucket, key)
@@ -210,7 +218,7 @@ class Connection:
         # Nobody reads the times of a listing, and parsing them takes longer than all the rest of it.
         session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=str)
         region = self._configure(session)
-        asker = self.asker = self._authenticate(session)
+        asker = self.asker = authenticate(session, settings, self._trust_file)
         client: Any = session.create_client(
             "s3",
             region_name=region,
@@ -233,7 +241,9 @@ class Connection:
             client.meta.events.register(event, read_truncation)
         for warning in settings.warnings:
             log.warning("%s", warning)
-        log.info("S3 at %s, region %s, %s style, %s", client.meta.endpoint_url, region, settings.style, _told(asker))
+        log.info(
+            "S3 at %s, region %s, %s style, %s", client.meta.endpoint_url, region, settings.style, origin_of(asker)
+        )
         return cast("S3Client", client)
 
     def _configure(self, session: Session) -> str:
@@ -248,21 +258,18 @@ class Connection:
         session.set_config_variable("region", region)
         return region
 
-    def _authenticate(self, session: Session) -> Asker:
-        """Give the session its credentials. Raises AccessDenied if there are none, unless unsigned was asked for."""
-        settings = self._settings
-        if settings.authentication is Authentication.ANONYMOUS:
-            if settings.keys_are_empty and settings.requested_authentication is None:
-                return Asker("AWS_ACCESS_KEY_ID is set to nothing, which asks for unsigned requests")
-            return Asker("unsigned requests were asked for")
-        if settings.has_keys:
-            session.set_credentials(settings.access_key_id, settings.secret_access_key, settings.session_token or None)
-            return Asker()
-        session.set_config_variable("ca_bundle", self._trust_file())
-        credentials = session.get_credentials()
-        if credentials is None:
-            raise no_credentials(settings.unusable_keys)
-        return Asker(provider=credentials.method)
+    @contextlib.contextmanager
+    def translated(self, what: str) -> Iterator[None]:
+        """Turn what botocore raises in the block into our errors; `what` names what is asked for."""
+        try:
+            with translated(what, lambda: self.asker):
+                yield
+        except CredentialsExpired as error:
+            raise self.after_expiry(error) from error
+
+    def after_expiry(self, error: CredentialsExpired) -> DownloadError:
+        """Return passing trouble if the provider of the credentials had new ones, else the error itself."""
+        return SourceUnavailable(f"{error.message}, and were renewed") if self.renew() else error
 
     def renew(self) -> bool:
         """Ask the provider of credentials again, since the server calls them expired; False if it has no others."""
@@ -317,13 +324,6 @@ class Connection:
             raise ProtocolFailed(f"{shown_url(reply.url)}: the server's answer is not S3", hint="check the endpoint")
         received: Any = {**reply.headers, ANSWERED_BY: host_of(reply.url)}
         return AWSResponse(request.url, reply.status, received, _Content(reply.body))
-
-
-def _told(asker: Asker) -> str:
-    """Say whose credentials are used."""
-    if asker.unsigned:
-        return f"unsigned ({asker.unsigned})"
-    return f"with credentials from {asker.provider}" if asker.provider else "with the keys of the environment"
 
 
 def _name_resource(request: AWSRequest, **_: object) -> None:

@@ -15,8 +15,9 @@ from botocore.parsers import ResponseParserError
 
 from downloader.errors import SourceNotFound, SourceUnavailable, Throttled
 from downloader.integrity import of_nothing
+from downloader.sources.s3.answers import Answer
 from downloader.sources.s3.connection import OK, PARTIAL
-from downloader.sources.s3.errors import Answer, meaning
+from downloader.sources.s3.errors import meaning
 from downloader.sources.s3.facts import Facts, published, size_of
 
 if TYPE_CHECKING:

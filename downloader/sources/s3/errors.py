@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import re
-from dataclasses import dataclass
-from html import unescape
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from botocore import exceptions
 from botocore.parsers import ResponseParserError
@@ -23,20 +19,15 @@ from downloader.errors import (
     SourceUnavailable,
     Throttled,
 )
+from downloader.sources.s3.answers import Answer
 from downloader.wire.tls_errors import untrusted
-from downloader.words import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from downloader.sources.s3.answers import Asker
     from downloader.wire import Refusal
 
-CODE = re.compile(rb"<Code>([A-Za-z0-9._-]{1,80})</Code>")
-MESSAGE = re.compile(rb"<Message>([^<]{1,1000})</Message>")
-LONGEST_SENTENCE = 200
-"""Characters of a server's own words that are passed on."""
-ANSWERED_BY = "x-answered-by"
-"""A header that our client adds to each answer before botocore reads it: errors have to name the host."""
 NO_CREDENTIALS = (
     "Unable to locate credentials: there are none in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and none from a"
     " profile in AWS's files, a web identity, a container's agent or an instance role"
@@ -143,64 +134,6 @@ LIBRARY: tuple[tuple[tuple[type[Exception], ...], type[DownloadError], str, str]
 
 class CredentialsExpired(AccessDenied):
     """Temporary credentials have expired; their provider may have others by now."""
-
-
-@dataclass(frozen=True, slots=True)
-class Asker:
-    """Who asks the server: what a refusal can be blamed on."""
-
-    unsigned: str = ""
-    """Why requests are not signed; empty if they are."""
-    provider: str = ""
-    """Where the credentials come from, if not from the two variables."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A refusal by an S3 server."""
-
-    status: int
-    code: str
-    host: str = ""
-    sentence: str = ""
-    """The server's own words, in one line."""
-
-    @classmethod
-    def of(cls, error: exceptions.ClientError) -> Answer:
-        """Read botocore's error."""
-        told = error.response.get("ResponseMetadata", {})
-        status = told.get("HTTPStatusCode", 0)
-        found = error.response.get("Error", {})
-        host = told.get("HTTPHeaders", {}).get(ANSWERED_BY, "")
-        return cls(status, str(found.get("Code") or status), host, _sentence(str(found.get("Message") or "")))
-
-    @classmethod
-    def read(cls, status: int, body: bytes, url: str) -> Answer:
-        """Read an answer of the wire; `url` is where it came from."""
-        code, message = CODE.search(body), MESSAGE.search(body)
-        sentence = unescape(message.group(1).decode(errors="replace")) if message else ""
-        return cls(status, code.group(1).decode() if code else str(status), host_of(url), _sentence(sentence))
-
-    @property
-    def told(self) -> str:
-        """What was said, and by whom."""
-        code = "" if self.code == str(self.status) else f" {self.code}"
-        return f"S3 {self.status}{code}" + (f" from {self.host}" if self.host else "")
-
-    @property
-    def in_its_words(self) -> str:
-        """The server's own sentence, to follow ours; empty where it says nothing that the code does not say."""
-        bare = "".join(filter(str.isalnum, self.sentence)).lower()
-        return f'; it says "{self.sentence}"' if bare and bare != self.code.lower() else ""
-
-
-def host_of(url: str) -> str:
-    """Return the host of a URL, with its port if it has one."""
-    return urlsplit(url).netloc.rpartition("@")[2]
-
-
-def _sentence(text: str) -> str:
-    return one_line(text, LONGEST_SENTENCE)
 
 
 def meaning(answer: Answer, what: str, asker: Asker) -> DownloadError:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from downloader.errors import ProtocolFailed
-from downloader.sources.s3.errors import UNSUPPORTED, Answer
+from downloader.sources.s3.answers import Answer
+from downloader.sources.s3.errors import UNSUPPORTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

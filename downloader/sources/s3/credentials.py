@@ -1,0 +1,42 @@
+"""Who a session signs for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from downloader.config.s3 import Authentication
+from downloader.sources.s3.answers import Asker
+from downloader.sources.s3.errors import no_credentials
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from botocore.session import Session
+
+    from downloader.config.s3 import S3Settings
+
+
+def authenticate(session: Session, settings: S3Settings, trust_file: Callable[[], str]) -> Asker:
+    """Give the session its credentials. Raises AccessDenied if there are none, unless unsigned was asked for.
+
+    `trust_file` makes a file with all CAs to trust, for providers that talk to services of their own.
+    """
+    if settings.authentication is Authentication.ANONYMOUS:
+        if settings.keys_are_empty and settings.requested_authentication is None:
+            return Asker("AWS_ACCESS_KEY_ID is set to nothing, which asks for unsigned requests")
+        return Asker("unsigned requests were asked for")
+    if settings.has_keys:
+        session.set_credentials(settings.access_key_id, settings.secret_access_key, settings.session_token or None)
+        return Asker()
+    session.set_config_variable("ca_bundle", trust_file())
+    credentials = session.get_credentials()
+    if credentials is None:
+        raise no_credentials(settings.unusable_keys)
+    return Asker(provider=credentials.method)
+
+
+def origin_of(asker: Asker) -> str:
+    """Say whose credentials are used."""
+    if asker.unsigned:
+        return f"unsigned ({asker.unsigned})"
+    return f"with credentials from {asker.provider}" if asker.provider else "with the keys of the environment"

@@ -1,0 +1,176 @@
+"""From a folder's listing to its files: objects are asked for what a listing does not say."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile
+from downloader.errors import IntegrityError, SourceNotFound
+from downloader.integrity import of_nothing, proves_itself
+from downloader.selection import nothing_left
+from downloader.sources.s3.answers import Answer
+from downloader.sources.s3.connection import OK
+from downloader.sources.s3.errors import archived, meaning
+from downloader.sources.s3.facts import shared_tags, tag_digests, without_tag_digests
+from downloader.sources.s3.parts import with_layouts
+from downloader.sources.versions import version_of
+from downloader.volume.checksums import LARGEST, MARKER, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from downloader.sources.s3.address import S3Address
+    from downloader.sources.s3.connection import Connection
+    from downloader.sources.s3.description import Describer
+    from downloader.sources.s3.facts import Facts
+    from downloader.sources.s3.listing import Entry
+
+MOST_HEADS = 1000
+"""Objects that are asked for their checksums one by one: of more, the largest. The others' tags are in the listing."""
+
+log = logging.getLogger(__name__)
+
+
+class Gone(Exception):
+    """An object is no longer there that was just listed."""
+
+    def __init__(self, error: SourceNotFound) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class Folder:
+    """Makes files of the objects of a folder. For many threads."""
+
+    def __init__(
+        self, uri: str, address: S3Address, connection: Connection, describer: Describer, workers: int
+    ) -> None:
+        """`workers` objects are asked for their checksums at a time."""
+        self._uri = uri
+        self._address = address
+        self._connection = connection
+        self._describer = describer
+        self._workers = workers
+        self._facts: dict[tuple[str, str | None], Facts] = {}
+        """What was learned about an object, kept for when passing trouble makes us list again."""
+        self._changed: dict[str, RemoteFile] = {}
+        """What was listed of objects that looked like others when they were read."""
+
+    def doubt(self, file: RemoteFile) -> None:
+        """Forget what was learned: an object looked like another one when it was read."""
+        self._describer.doubt_heads()
+        self._facts.clear()
+        self._changed[file.locator] = file
+
+    def settled(self, file: RemoteFile) -> RemoteFile:
+        """Drop the ETag of an object that is listed once more with the same checksum: nodes have tags of their own."""
+        known = self._changed.get(file.locator)
+        if known is None or known.size != file.size:
+            return file
+        checksums = without_tag_digests(file).digests
+        same = proves_itself(replace(file, digests=checksums)) and checksums == without_tag_digests(known).digests
+        return replace(file, validator=None) if same else file
+
+    def version_of(self, listed: Sequence[Entry]) -> str | None:
+        """Name a listing; None where it lacks tags."""
+        if not listed or not all(entry.tag for entry in listed):
+            return None
+        ordered = sorted(listed, key=lambda entry: entry.key)
+        return version_of(self._uri, (f"{entry.key}\0{entry.size}\0{entry.tag}" for entry in ordered))
+
+    def manifest(self, listed: Sequence[Entry]) -> Manifest:
+        """Return the manifest of the wanted objects. Raises Gone for one that is no longer there."""
+        version, whole = self.version_of(listed), self._address.uri_of(self._address.prefix)
+        marker = next((entry for entry in listed if entry.path == MARKER), None)
+        listed = sorted((entry for entry in listed if entry is not marker), key=lambda entry: entry.path)
+        if not listed:
+            raise SourceNotFound(f"S3 404: no objects found: {self._uri} holds nothing but a checksum list")
+        wanted = [entry for entry in listed if entry.wanted]
+        if not wanted:
+            raise nothing_left(len(listed), self._uri)
+        checksums = self._checksums(marker, listed) if marker else None
+        if checksums is not None:
+            digests = parse(checksums).files
+            facts = self._ask_for([entry for entry in wanted if entry.archive])
+            files = [
+                replace(
+                    _file(entry, facts.get(entry.key), plain_tags=False),
+                    digests=(Digest(Algorithm.SHA256, digests[entry.path]),),
+                )
+                for entry in wanted
+            ]
+            kept = checksums if len(wanted) == len(listed) else None
+            return Manifest(self._uri, tuple(files), version=version, checksums=kept, whole=whole)
+        largest = sorted(wanted, key=lambda entry: entry.size, reverse=True)
+        facts = self._ask_for(
+            [*largest[:MOST_HEADS], *(entry for entry in largest[MOST_HEADS:] if entry.archive or _doubtful(entry))]
+        )
+        if len(facts) < len(wanted):
+            log.info("%d objects: only the largest %d are asked for their checksums", len(wanted), MOST_HEADS)
+        plain_tags = all(fact.plain_tag for fact in facts.values())
+        files = [_file(entry, facts.get(entry.key), plain_tags=plain_tags) for entry in wanted]
+        shared = shared_tags((entry.tag, entry.size) for entry in listed)
+        files = [self.settled(without_tag_digests(file) if file.validator in shared else file) for file in files]
+        if any(file.size != entry.size for file, entry in zip(files, wanted, strict=True)):
+            version = None  # something was replaced since it was listed
+        return Manifest(self._uri, tuple(files), version=version, whole=whole)
+
+    def _checksums(self, marker: Entry, listed: Sequence[Entry]) -> bytes | None:
+        """Return the bucket's own checksum list if it covers exactly the objects beside it."""
+        what = self._address.uri_of(marker.key)
+        with self._connection.translated(what):
+            reply = self._connection.fetch(self._address.bucket, marker.key, LARGEST)
+        if reply.status != OK:
+            error = meaning(Answer.read(reply.status, reply.body, reply.url), what, self._connection.asker)
+            log.warning("%s is of no use: %s", what, error)
+            return None
+        try:
+            covered = parse(reply.body, what).files.keys()
+        except IntegrityError as error:
+            log.warning("%s is of no use: %s", what, error)
+            return None
+        if covered != {entry.path for entry in listed}:
+            log.warning("%s lists other files than the bucket; it is left out", what)
+            return None
+        return reply.body
+
+    def _ask_for(self, wanted: Sequence[Entry]) -> dict[str, Facts]:
+        """Ask for the facts of these objects, some at a time. Raises for the first that cannot be read."""
+        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="head")
+        try:
+            facts = dict(zip((entry.key for entry in wanted), pool.map(self._facts_of, wanted), strict=True))
+        finally:
+            pool.shutdown(cancel_futures=True)
+        asleep = next((key for key, fact in facts.items() if fact.archived), None)
+        if asleep is not None:
+            raise archived(self._address.uri_of(asleep))
+        return facts
+
+    def _facts_of(self, entry: Entry) -> Facts:
+        known = self._facts.get((entry.key, entry.tag))
+        if known is None:
+            try:
+                with self._connection.translated(self._address.uri_of(entry.key)):
+                    described = self._describer.describe(entry.key, entry.size)
+                    known = with_layouts(self._connection, self._address.bucket, entry.key, described)
+            except SourceNotFound as error:
+                raise Gone(error) from error
+            self._facts[entry.key, entry.tag] = known
+        return known
+
+
+def _doubtful(entry: Entry) -> bool:
+    """Tell whether only the listing calls an object empty."""
+    return not entry.size and not of_nothing(tag_digests(entry.tag))
+
+
+def _file(entry: Entry, facts: Facts | None, *, plain_tags: bool) -> RemoteFile:
+    if facts is None:
+        digests = tag_digests(entry.tag) if plain_tags else ()
+        return RemoteFile(entry.path, entry.size, digests, entry.tag, entry.key)
+    # A GET of the first byte of an empty object is refused, and a refusal has no tag.
+    digests = facts.digests if facts.tag else facts.digests or tag_digests(entry.tag)
+    return RemoteFile(entry.path, facts.size, digests, facts.tag or entry.tag, entry.key, facts.version)
