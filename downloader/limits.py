@@ -25,7 +25,7 @@ def memory_limit(root: Path = Path("/")) -> int:
 
 def processors(root: Path = Path("/")) -> int:
     """Return how many processors there is time for, at least one; a part of one counts as one."""
-    available = len(os.sched_getaffinity(0))
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for version, folder in _folders(root, "cpu"):
         if version == V2:
             quota, _, period = "".join(_lines(folder / "cpu.max")[:1]).partition(" ")

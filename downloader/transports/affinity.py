@@ -28,7 +28,7 @@ class Affinity:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._all = frozenset(os.sched_getaffinity(0))
+        self._all = frozenset(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else frozenset()
         self._chosen = self._all
         self._until = clock()
         self._mine = _Thread()

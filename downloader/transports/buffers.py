@@ -51,6 +51,6 @@ class Buffers:
 def _new(size: int) -> memoryview:
     """Return a buffer on huge pages, if the kernel has any: who receives, hashes and writes looks up far fewer."""
     area = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    with suppress(OSError):
+    with suppress(OSError, AttributeError):
         area.madvise(mmap.MADV_HUGEPAGE)
     return memoryview(area)

@@ -30,6 +30,9 @@ _SHARED_FOLDER_BITS = 0o070
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _STAT_BLOCK = 512
+# Linux is what this runs on; where a call is missing, a plain one does.
+_DIRECT = getattr(os, "O_DIRECT", 0)
+_sync = getattr(os, "fdatasync", os.fsync)
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG)
 """What a look at a path says that is not there; the last three where no file can have such a name."""
 
@@ -78,10 +81,12 @@ class Disk:
             return handle
 
     def open_direct(self, path: str) -> int | None:
+        if not _DIRECT:
+            return None
         folder, name = split(path)
         with self._operation("opening", path), Folder(self._root, folder) as opened:
             try:
-                return os.open(name, _FILE_FLAGS | os.O_WRONLY | os.O_DIRECT, dir_fd=opened)
+                return os.open(name, _FILE_FLAGS | os.O_WRONLY | _DIRECT, dir_fd=opened)
             except OSError as error:
                 if error.errno in (errno.EINVAL, errno.EOPNOTSUPP):
                     return None
@@ -109,13 +114,13 @@ class Disk:
     def read(self, handle: int, offset: int, view: memoryview) -> int:
         done = 0
         with self._operation("reading from"):
-            while done < len(view) and (count := os.preadv(handle, [view[done:]], offset + done)):
+            while done < len(view) and (count := _read_into(handle, view[done:], offset + done)):
                 done += count
         return done
 
     def sync(self, handle: int) -> None:
         with self._operation("syncing a file of"):
-            os.fdatasync(handle)
+            _sync(handle)
 
     def sync_everything(self) -> bool:
         if not self._syncs_whole:
@@ -128,7 +133,8 @@ class Disk:
         return True
 
     def forget(self, handle: int) -> None:
-        with self._operation("releasing memory of"), suppress(OSError):  # advice: who cannot take it loses nothing
+        # It is advice: who cannot take it loses nothing.
+        with self._operation("releasing memory of"), suppress(OSError, AttributeError):
             os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def truncate(self, handle: int, size: int) -> None:
@@ -328,6 +334,14 @@ def _opened(name: str, folder: int) -> Iterator[int]:
         yield handle
     finally:
         os.close(handle)
+
+
+def _read_into(handle: int, view: memoryview, offset: int) -> int:
+    if hasattr(os, "preadv"):
+        return os.preadv(handle, [view], offset)
+    data = os.pread(handle, len(view), offset)
+    view[: len(data)] = data
+    return len(data)
 
 
 def _make_ancestors(target: Path) -> None:

@@ -69,7 +69,7 @@ class Holder:
 
 def boot_clock() -> float:
     """Return seconds that go on while the process, or the machine, sleeps."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class Lease:

@@ -18,7 +18,7 @@ _HINTS = {
     errno.EIO: _FAILING,
     errno.ENXIO: _FAILING,
     errno.ENODEV: _FAILING,
-    errno.EREMOTEIO: _FAILING,
+    getattr(errno, "EREMOTEIO", errno.EIO): _FAILING,  # Linux alone has it
     errno.ETIMEDOUT: _FAILING,
     errno.ESTALE: "the server lost the folder: was the volume remounted or restored?",
     errno.EMFILE: "raise the limit of open files",

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from downloader.errors import InternalError
 
-STEP_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+STEP_FLAGS = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 """Opens a folder to go through it; a symlink, even to a folder, is refused."""
 
 

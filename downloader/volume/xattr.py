@@ -26,12 +26,14 @@ def get(handle: int, name: str) -> bytes | None:
     """Return an attribute; None if there is none, or it cannot be read."""
     try:
         return os.getxattr(handle, name)
-    except OSError:
+    except (OSError, AttributeError):  # Python knows them on Linux alone
         return None
 
 
 def put(handle: int, name: str, value: bytes) -> bool:
     """Set an attribute; False where the file system refuses. Raises OSError for anything else."""
+    if not hasattr(os, "setxattr"):
+        return False
     try:
         os.setxattr(handle, name, value)
     except OSError as error:
@@ -43,6 +45,8 @@ def put(handle: int, name: str, value: bytes) -> bool:
 
 def drop(handle: int, name: str) -> None:
     """Remove an attribute that may be gone. Raises OSError where the file system fails."""
+    if not hasattr(os, "removexattr"):
+        return
     try:
         os.removexattr(handle, name)
     except OSError as error:
