@@ -15,6 +15,12 @@ GRAMMAR = re.compile(
     r"(?:[@:](?P<revision>refs/(?:pr|convert)/[^/]+|[^/]+))?"
     r"(?:/(?P<folder>.*))?"
 )
+PAGE = re.compile(
+    r"hf://(?=(?:www\.)?(?:huggingface\.co|hf\.co)/|.*/(?:blob|tree|resolve|raw)/(?:main|[0-9a-f]{40})(?:/|$))"
+    r"(?:(?:www\.)?(?:huggingface\.co|hf\.co)/)?(?P<kind>(?:datasets|spaces)/)?(?P<repository>[^/@:]+/[^/@:]+)"
+    r"(?:/(?:blob|tree|resolve|raw)/(?P<revision>[^/]+)(?P<path>/.*)?)?/?"
+)
+"""The address of a page of the Hub behind `hf://`: with the Hub's own host, or with a page's route to a revision."""
 COMMIT = re.compile(r"[0-9a-f]{40}")
 PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,95}")
 
@@ -34,6 +40,9 @@ class HubAddress:
     @classmethod
     def parse(cls, uri: str) -> HubAddress:
         """Raise UsageError for anything else."""
+        page = PAGE.fullmatch(uri)
+        if page is not None:
+            raise UsageError(f"{uri!r} is the address of a page", hint=f"write {_uri_of(page)}")
         match = GRAMMAR.fullmatch(uri)
         found = match.groupdict() if match else {}
         names = (found.get("repository") or "").split("/")
@@ -61,6 +70,13 @@ class HubAddress:
     def wants(self, path: str) -> bool:
         """Tell whether a file is what is named, or below it."""
         return not self.folder or path == self.folder or path.startswith(self.folder + "/")
+
+
+def _uri_of(page: re.Match[str]) -> str:
+    """Return the URI of what a page shows."""
+    kind, repository, revision, path = page.group("kind", "repository", "revision", "path")
+    at = f"@{revision}" if revision not in (None, "main") else ""
+    return f"hf://{kind or ''}{repository}{at}{(path or '').rstrip('/')}"
 
 
 def _decoded(text: str) -> str | None:

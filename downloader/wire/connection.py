@@ -146,7 +146,7 @@ class Pool:
         if proxy is None:
             return None
         what = "does not accept its user and password" if proxy.authorization else "wants a user and a password"
-        hint = f"write {origin.scheme.upper()}_PROXY=http://user:password@{proxy.host}:{proxy.port}"
+        hint = f"put a user and a password before its host in {origin.scheme.upper()}_PROXY"
         return ConfigurationError(f"the proxy {proxy.host}:{proxy.port} {what} (HTTP 407)", hint=hint)
 
     def _require_outward(self, origin: Origin, address: str) -> None:

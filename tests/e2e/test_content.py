@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from downloader.sources.hub_address import HubAddress
 from tests.command import model, run
 from tests.servers.bucket import Bucket
 from tests.servers.faults import FOREVER, Answer
@@ -65,6 +66,27 @@ def test_a_page_about_a_model_leads_to_its_uri(own_web: BrokenWeb, tmp_path: Pat
     result = run("download", own_web.put(path, PAGE, headers=HTML), tmp_path)
     assert result.status == 65, result.stderr
     assert result.last_line.endswith(f"write {uri})")
+
+
+@pytest.mark.parametrize(
+    ("pasted", "uri"),
+    [
+        ("hf://org/model/blob/main/sub/model.gguf", "hf://org/model/sub/model.gguf"),
+        ("hf://org/model/tree/main", "hf://org/model"),
+        (f"hf://org/model/tree/{'a' * 40}/sub", f"hf://org/model@{'a' * 40}/sub"),
+        ("hf://huggingface.co/org/model", "hf://org/model"),
+        ("hf://hf.co/datasets/org/model/resolve/v1/a.bin", "hf://datasets/org/model@v1/a.bin"),
+    ],
+)
+def test_so_does_the_address_of_a_page_behind_the_scheme_of_the_hub(pasted: str, uri: str) -> None:
+    result = run("size", pasted, extra={"HF_ENDPOINT": "http://127.0.0.1:9"})
+    assert result.status == 64, result.stderr
+    assert result.last_line.endswith(f"is the address of a page (write {uri})")
+
+
+@pytest.mark.parametrize("uri", ["hf://org/tree/main", "hf://org/model/tree/notes", "hf://org/hf.co"])
+def test_names_that_only_resemble_a_page_are_names(uri: str) -> None:
+    HubAddress.parse(uri)
 
 
 @pytest.mark.parametrize("how", ["option", "environment"])

@@ -280,7 +280,7 @@ def test_a_proxy_that_wants_a_password_is_the_one_that_is_told_of(through: Calla
     with ProxyServer({}, password="me:word") as proxy:
         with pytest.raises(ConfigurationError, match=f"proxy 127.0.0.1:{proxy.port} wants a user.*407") as caught:
             fetched(through(f"http://127.0.0.1:{proxy.port}"), f"{scheme}://{HOST}/file.bin")
-        assert f"{scheme.upper()}_PROXY=http://user:password@127.0.0.1" in caught.value.hint
+        assert f"{scheme.upper()}_PROXY" in caught.value.hint
         with pytest.raises(ConfigurationError, match=r"does not accept its user and password.*407") as caught:
             fetched(through(proxy.url.replace("word", "wrong")), f"{scheme}://{HOST}/file.bin")
         assert "wrong" not in str(caught.value)
