@@ -22,6 +22,7 @@ from downloader.integrity import UNKNOWN, Hasher
 from downloader.volume import Holding, Sealed, State, Survey, Volume
 from downloader.volume.completion import standing
 from downloader.volume.files import stats_of
+from downloader.volume.neighbours import require_leave
 from downloader.volume.removal import discard
 from downloader.volume.seal import hash_of, latest
 from downloader.words import bytes_text
@@ -54,9 +55,11 @@ class UnpackingVolume(Volume):
         files: FileOperations | None = None,
         ttl: float,
         completion: Completion = Completion.FILE,
+        replace: bool = False,
     ) -> None:
         super().__init__(target, files=files, ttl=ttl, completion=completion)
         self._check = check
+        self._replace = replace
 
     def sealed(self) -> Sealed | None:
         """Return the finished artifact, unless it is an archive that another command has left packed."""
@@ -129,6 +132,8 @@ class UnpackingVolume(Volume):
         contents = contents_of(manifest, archive, judged.files)
         survey = super().survey(contents)
         missing = {holding.file.path: holding.file for holding in survey.holdings if holding.state is not State.PROVED}
+        present = [held.file.path for held in survey.holdings if held.replaces or held.state is State.UNPROVED]
+        require_leave(self._files.name, contents, survey, present, replace=self._replace)
         for holding in survey.having(State.UNPROVED):
             # A run that was killed may have made it, but only the archive could prove that, and is read anyway.
             discard(self._files, holding.file.path)

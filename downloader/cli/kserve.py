@@ -41,6 +41,7 @@ class KServeDownload(Download):
             files=make_disk(self._settings),
             ttl=job.lease_ttl,
             completion=completion_for(self._uri, self._settings, for_operator=False),
+            replace=job.replace,
         )
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from downloader.errors import NoSpace, VolumeError
+from downloader.errors import NoSpace
 from downloader.volume import State
+from downloader.volume.neighbours import require_leave
 from downloader.words import names_text
 
 if TYPE_CHECKING:
@@ -32,16 +33,7 @@ def settle_neighbours(
     artifact would be replaced without that.
     """
     present = _present(missing)
-    foreign = {path: origin for path, origin in survey.listed.items() if origin.uri != manifest.origin}
-    broken = present & foreign.keys()
-    if broken and not plan.replace:
-        raise VolumeError(
-            f"{volume.target} holds {foreign[min(broken)].uri}, and {manifest.uri} would replace {_count(broken)} of"
-            f" it: {names_text(broken)}",
-            hint="use another target folder, or allow it with --replace (AIM_REPLACE=true)",
-        )
-    if broken:
-        log.warning("replacing %s of %s: %s", _count(broken), foreign[min(broken)].uri, names_text(broken))
+    broken = require_leave(str(volume.target), manifest, survey, present, replace=plan.replace)
     if updated := (present - broken) & survey.ours:
         log.info("replacing %s of an earlier download: %s", _count(updated), names_text(updated))
     if unlisted := present - survey.ours:

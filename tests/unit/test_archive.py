@@ -22,7 +22,15 @@ from downloader.archives import Entry
 from downloader.archives.judgement import ALWAYS_ALLOWED, MAX_ENTRIES, judge
 from downloader.archives.volume import FILES_AT_ONCE, UnpackingVolume
 from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile
-from downloader.errors import Cancelled, ConfigurationError, DownloadError, IntegrityError, NoSpace, SourceNotFound
+from downloader.errors import (
+    Cancelled,
+    ConfigurationError,
+    DownloadError,
+    IntegrityError,
+    NoSpace,
+    SourceNotFound,
+    VolumeError,
+)
 from downloader.volume.disk import Disk
 from downloader.volume.files import Kind
 from tests.command import content, model
@@ -187,6 +195,17 @@ def test_an_archive_that_was_left_beside_its_contents_goes_away(landing: Landing
     assert landing.bring("model.tgz", FRIENDLY["model.tgz"]) is True
     assert model(landing.folder) == FILES
     assert landing.bring("model.tgz", FRIENDLY["model.tgz"]) is False
+
+
+def test_contents_that_would_replace_those_of_another_archive_are_refused(landing: Landing) -> None:
+    assert landing.bring("first.tar", tar({"config.json": b"1", "a": b"a"}))
+    for config in (b"2", b"22"):
+        with pytest.raises(
+            VolumeError, match=r"holds https://host/first\.tar, and .* would replace 1 file of it: config"
+        ):
+            landing.bring("second.tar", tar({"config.json": config, "b": b"b"}))
+    assert model(landing.folder).items() >= {"config.json": b"1", "a": b"a"}.items()
+    assert landing.bring("third.tar", tar({"c": b"c"}))
 
 
 def test_a_list_of_something_else_is_passed_over(landing: Landing) -> None:
