@@ -12,7 +12,7 @@ from downloader.artifact import Span, shown_url
 from downloader.errors import DownloadError, ProtocolFailed, RangeIgnored, SourceChanged, SourceUnavailable
 from downloader.integrity.content import is_suspicious
 from downloader.wire.packed import Unpacked, can_unpack
-from downloader.wire.refusal import translate
+from downloader.wire.refusal import place, translate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,10 +51,18 @@ class RangeRequest:
     as_stored: bool = False
     """What the store keeps packed shall come packed."""
 
+    at: str = ""
+    """The address that redirects led to: the one that answered."""
+
     @property
-    def where(self) -> str:
+    def shown(self) -> str:
         """The URL as it may be shown."""
         return shown_url(self.url)
+
+    @property
+    def where(self) -> str:
+        """How messages name it: with the host that answered, where that is another one."""
+        return place(self.url, self.at)
 
     @property
     def whole(self) -> bool:
@@ -74,9 +82,11 @@ class RangeRequest:
 class SpanBody:
     """The checked body of one answer: the bytes of the span, or the first of them where the server sends fewer."""
 
-    def __init__(self, answer: Answer | Unpacked, url: str, *, length: int, skip: int, announced: bool) -> None:
+    def __init__(
+        self, answer: Answer | Unpacked, request: RangeRequest, *, length: int, skip: int, announced: bool
+    ) -> None:
         self._answer = answer
-        self._url = url
+        self._request = request
         self._left = length
         self._skip = skip
         self._announced = announced
@@ -91,7 +101,7 @@ class SpanBody:
             return 0
         count = self._next(view if len(view) <= self._left else view[: self._left])
         if count == 0:
-            raise SourceUnavailable(f"{shown_url(self._url)} ended {self._left} bytes too early")
+            raise SourceUnavailable(f"{self._request.where} ended {self._left} bytes too early")
         self._left -= count
         return count
 
@@ -99,14 +109,14 @@ class SpanBody:
         try:
             return self._answer.readinto(view)
         except httpx2.HTTPError as error:
-            raise translate(error, self._url) from error
+            raise translate(error, self._request.url, self._request.at) from error
 
     def _pass_over(self) -> None:
         view = memoryview(bytearray(min(SKIP_PIECE, self._skip)))
         while self._skip:
             count = self._next(view[: self._skip])
             if count == 0:
-                raise SourceUnavailable(f"{shown_url(self._url)} ended before the span began")
+                raise SourceUnavailable(f"{self._request.where} ended before the span began")
             self._skip -= count
 
     def _see_the_end(self) -> None:
@@ -114,7 +124,7 @@ class SpanBody:
             return
         self._announced = True
         if self._next(memoryview(bytearray(1))):
-            raise ProtocolFailed(f"{shown_url(self._url)} sends more bytes than the file has")
+            raise ProtocolFailed(f"{self._request.where} sends more bytes than the file has")
 
     def interrupt(self) -> None:
         """Wake a reader that is blocked in another thread."""
@@ -159,7 +169,7 @@ def checked_body(request: RangeRequest, answer: Answer) -> SpanBody:
         expected = length + skip
     if announced is not None and announced != expected:
         raise _wrong_length(request, announced, expected)
-    return SpanBody(answer, request.url, length=length, skip=skip, announced=announced is not None)
+    return SpanBody(answer, request, length=length, skip=skip, announced=announced is not None)
 
 
 def comes_unpacked(request: RangeRequest, headers: Mapping[str, str]) -> bool:
@@ -172,7 +182,7 @@ def _is_page(request: RangeRequest, headers: Mapping[str, str]) -> bool:
     """Tell whether the answer is a page, of another length than the file, that everybody gets who asks for anything."""
     if "content-range" in headers or content_length(headers) in (None, request.size):
         return False
-    return is_suspicious(request.where, headers.get("content-type", ""))
+    return is_suspicious(request.shown, headers.get("content-type", ""))
 
 
 def _unpacked_body(request: RangeRequest, answer: Answer) -> SpanBody:
@@ -183,7 +193,7 @@ def _unpacked_body(request: RangeRequest, answer: Answer) -> SpanBody:
         hint = "HTTP reads it in one stream"
         raise RangeIgnored(f"{request.where} compresses the file, so that no range of it can be read", hint=hint)
     body = Unpacked(answer, request.where)
-    return SpanBody(body, request.url, length=len(request.span), skip=request.span.start, announced=False)
+    return SpanBody(body, request, length=len(request.span), skip=request.span.start, announced=False)
 
 
 def _compressed(request: RangeRequest, headers: Mapping[str, str]) -> bool:

@@ -92,6 +92,12 @@ class Refusal(DownloadError):
         return host_of(self.url)
 
 
+def place(url: str, at: str = "") -> str:
+    """Return an address as messages name it, with the host that redirects led to, if that is another one."""
+    answered = host_of(at) if at else ""
+    return shown_url(url) if answered in ("", host_of(url)) else f"{shown_url(url)} (redirected to {answered})"
+
+
 def host_of(url: str) -> str:
     """Return the host that an address names, with its port where that is not the usual one."""
     return shown_url(url).partition("://")[2].partition("/")[0]
@@ -165,9 +171,7 @@ def translate(error: Exception, url: str, at: str = "") -> DownloadError:
 
     `url` is what was wanted, `at` the address to which redirects had led.
     """
-    where = shown_url(url)
-    if at and host_of(at) != host_of(url):
-        where += f" (redirected to {host_of(at)})"
+    where = place(url, at)
     refused = untrusted(error, shown_url(at or url))
     if refused is not None:
         return refused

@@ -24,14 +24,14 @@ class StreamBody:
         self._answer = answer
         self._request = request
         self._empty = True
-        self._end = None if request.proved else end_of(request.where)
+        self._end = None if request.proved else end_of(request.shown)
 
     def readinto(self, view: memoryview, /) -> int:
         """Put the next bytes into `view`; 0 at the end, if it is certain or a digest will tell."""
         try:
             count = self._answer.readinto(view)
         except httpx2.HTTPError as error:
-            raise translate(error, self._request.url) from error
+            raise translate(error, self._request.url, self._request.at) from error
         self._empty &= not count
         if self._end is not None:
             self._end.update(view[:count])
@@ -63,5 +63,5 @@ def stream_body(request: RangeRequest, answer: Answer) -> StreamBody:
     check_version(request, answer.headers)
     if answer.status == httpx2.codes.PARTIAL_CONTENT:
         raise RangeIgnored(f"{request.where} was asked for the whole file and sends a part of it")
-    packed = can_unpack(answer.headers) and not is_packed(request.where)
+    packed = can_unpack(answer.headers) and not is_packed(request.shown)
     return StreamBody(Unpacked(answer, request.where) if packed else answer, request)

@@ -175,6 +175,8 @@ class Web:
             )
         except FOREIGN as error:
             raise translate(error, url) from error
+        if crossed:
+            request = replace(request, at=answer.address.url)
         try:
             if not answer.is_success:
                 raise self._refusal(request, answer)

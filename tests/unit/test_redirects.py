@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +15,7 @@ from downloader.wire.connection import Timeouts
 from downloader.wire.proxies import Proxies
 from downloader.wire.tls import Trust
 from tests.servers.broken import BrokenWeb, moved
-from tests.servers.faults import FOREVER, Answer, Silence, too_many_requests
+from tests.servers.faults import FOREVER, Answer, Cut, Fault, HangUp, Silence, too_many_requests
 from tests.servers.gate import Gate
 from tests.waiting import AT_LAST
 
@@ -371,3 +372,21 @@ def test_a_redirect_that_wants_its_cookie_back_is_told_as_such(plane: Web, home:
     home.faults.add(away, path="/file.bin", times=FOREVER)
     with pytest.raises(ProtocolFailed, match=r"redirects more than 10 times \(.*cookies are not kept\)"):
         plane.fetch(home.url("file.bin"))
+
+
+@pytest.mark.parametrize(
+    "fault", [Cut(after=100), HangUp(), Answer(503), Answer(206, {"Content-Range": "bytes 9-9/9"})]
+)
+def test_trouble_is_told_with_the_host_that_answered(
+    plane: Web, home: BrokenWeb, away: BrokenWeb, fault: Fault
+) -> None:
+    home.faults.add(moved(away.url("stored.bin")), path="/file.bin", times=FOREVER)
+    away.faults.add(fault, times=FOREVER)
+    with pytest.raises(DownloadError, match=f"127.0.0.1:{away.server.port}"):
+        read_all(plane, RangeRequest(home.url("file.bin"), Span(0, SIZE), SIZE, proved=True))
+
+
+def read_all(plane: Web, request: RangeRequest) -> None:
+    with closing(plane.open(request)) as body:
+        while body.readinto(memoryview(bytearray(SIZE))):
+            pass
