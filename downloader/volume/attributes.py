@@ -12,6 +12,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from downloader.errors import VolumeError
 from downloader.volume.checksums import RECORD, Checksums, header, parse_header, seal_line
 from downloader.volume.files import Kind
 from downloader.volume.lease import WORK
@@ -41,7 +42,7 @@ def read(files: FileOperations, name: str = COMPLETION) -> Checksums | None:
     if not is_ours(said, root.inode):
         return None
     sha256, records, proofs = {}, {}, {}
-    for path, value in _values(files, ""):
+    for path, value in _values(files):
         found = _VALUE.fullmatch(value)
         if found and found[3] == _hash_of(path):
             sha256[path], records[path], proofs[path] = found[1], found[2], found[4]
@@ -95,12 +96,17 @@ def _hash_of(path: str) -> str:
     return hashlib.sha256(path.encode()).hexdigest()[:8]
 
 
-def _values(files: FileOperations, folder: str) -> Iterator[tuple[str, str]]:
-    names = files.scan(folder)
-    plain = [name for name, kind in names.items() if kind is Kind.FILE]
-    for name, value in files.attributes(folder, plain, SHA256).items():
-        yield f"{folder}/{name}".lstrip("/"), value.decode(errors="replace")
-    for name, kind in names.items():
-        path = f"{folder}/{name}".lstrip("/")
-        if kind is Kind.FOLDER and path not in (WORK, _LOST):
-            yield from _values(files, path)
+def _values(files: FileOperations) -> Iterator[tuple[str, str]]:
+    """Yield each file that has a checksum, and what its attribute says; however deep somebody's folders are."""
+    todo = [""]
+    while todo:
+        folder = todo.pop()
+        try:
+            names = files.scan(folder)
+        except VolumeError:  # private to somebody else
+            continue
+        plain = [name for name, kind in names.items() if kind is Kind.FILE]
+        for name, value in files.attributes(folder, plain, SHA256).items():
+            yield f"{folder}/{name}".lstrip("/"), value.decode(errors="replace")
+        inner = (f"{folder}/{name}".lstrip("/") for name, kind in names.items() if kind is Kind.FOLDER)
+        todo += [path for path in inner if path not in (WORK, _LOST)]

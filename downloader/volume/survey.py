@@ -155,14 +155,17 @@ class Surveyor:
     def _only_ours(self, folder: str) -> set[str]:
         """Return the files of a folder, all of which an earlier run has brought. Raises VolumeError for any other."""
         inside: set[str] = set()
-        for name, kind in self._files.scan(folder).items():
-            path = f"{folder}/{name}"
-            if kind is Kind.FOLDER:
-                inside |= self._only_ours(path)
-            elif self._evidence.is_unchanged(path, self._files.stat(path)):
-                inside.add(path)
-            else:
-                raise occupied(self._files.name, folder, path)
+        todo = [folder]
+        while todo:
+            here = todo.pop()
+            for name, kind in self._files.scan(here).items():
+                path = f"{here}/{name}"
+                if kind is Kind.FOLDER:
+                    todo.append(path)
+                elif self._evidence.is_unchanged(path, self._files.stat(path)):
+                    inside.add(path)
+                else:
+                    raise occupied(self._files.name, folder, path)
         return inside
 
     def _hold_partial(self, file: RemoteFile) -> Holding:

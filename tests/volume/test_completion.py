@@ -20,6 +20,7 @@ from tests.command import content
 from tests.volume.artifacts import URI, download, git_remote, manifest_of, noise, remote, sha256, states
 from tests.volume.test_healing import DAMAGES
 from tests.volume.test_healing import FILES as HEALED
+from tests.volume.test_hostile_records import deep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -242,6 +243,15 @@ def test_a_file_that_takes_no_attribute_is_hashed_again_alone(target: Path, capl
         survey = volume.survey(MANIFEST)
     assert not survey.published
     assert [holding.file.path for holding in survey.having(State.UNPROVED)] == ["config.json"]
+
+
+def test_somebodys_deep_folders_are_no_trouble(finished: Path) -> None:
+    deep(finished / "deep")
+    try:
+        with volume_of(finished) as volume:
+            assert volume.survey(MANIFEST).published
+    finally:
+        subprocess.run(["rm", "-rf", str(finished / "deep")], check=True)
 
 
 def test_another_selection_of_the_same_repository_is_added(target: Path) -> None:
