@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from downloader.artifact import Protocol
+from downloader.cli.assembly import learn_secrets
 from downloader.config import Settings
 from downloader.config.adapters import rank
 from downloader.config.hub import hide_from_library
@@ -37,6 +38,7 @@ from downloader.config.variables import (
     variable,
 )
 from downloader.errors import ConfigurationError
+from downloader.redaction import Redactor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -324,6 +326,14 @@ def test_no_name_that_the_operator_or_this_page_knows_is_odd() -> None:
     environ = {name: "1" for name in known_names() if name.startswith("AIM_")}
     assert len(environ) > 40
     assert list(oddities({**environ, "AIM_LOG_LEVEL": "Debug", "AIM_TYPO": " ", "MY_AIM": "x"})) == []
+
+
+def test_the_redactor_knows_the_passwords_of_all_addresses() -> None:
+    environ = {"HF_ENDPOINT": "https://key:sesame-one@hub.test", "https_proxy": "http://me:sesame-two@proxy.test:1"}
+    redactor = Redactor()
+    learn_secrets(Settings.from_environment(environ, with_s3=False), redactor)
+    for secret in ("sesame-one", "sesame-two", "a2V5OnNlc2FtZS1vbmU=", "bWU6c2VzYW1lLXR3bw=="):
+        assert redactor.redact(f"a {secret} of somebody") == "a *** of somebody"
 
 
 def test_the_library_of_the_hub_is_shown_none_of_its_variables() -> None:

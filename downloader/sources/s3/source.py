@@ -148,10 +148,13 @@ class S3Source:
                 log.warning("%s is an object and a folder: the object is downloaded", self._uri)
 
     def _nothing(self, listing: Listing) -> SourceNotFound:
+        hint = "check bucket, path and endpoint; upper and lower case matter"
+        if "%" in self._uri:
+            hint = "keys are taken as they are: write a space and not %20; check bucket and endpoint, too"
         also = f" but {len(listing.skipped)} unsafe names" if listing.skipped else ""
         return SourceNotFound(
             f"S3 404: no objects found: nothing is there under {self._uri}{also}",
-            hint="check bucket, path and endpoint; upper and lower case matter",
+            hint=hint,
         )
 
     def open(self, file: RemoteFile, span: Span) -> Body:
