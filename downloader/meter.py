@@ -10,14 +10,13 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from downloader.artifact import Phase, Snapshot
+from downloader.artifact import Phase, Protocol, Snapshot
 from downloader.errors import Stalled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from downloader.artifact import Protocol
     from downloader.cancellation import Cancellation
 
 RATE_WINDOW = 10.0
@@ -49,6 +48,8 @@ class Meter:
         self.clock = clock
         self.changed = threading.Event()
         """Set when something happened that watchers must see at once."""
+        self.asked = ""
+        """The host that was asked last; empty until an attempt has asked anybody."""
         self._lock = threading.Lock()
         self._state = Snapshot()
         self._landed = 0
@@ -150,6 +151,7 @@ class Meter:
                 message=message,
             )
             self._last_byte = self.clock()
+            self.asked = ""
         self.changed.set()
 
     def waiting_for_network(self) -> AbstractContextManager[None]:
@@ -271,6 +273,8 @@ class Watchdog:
         if snapshot.stuck_volume or not self._meter.suspicious:
             history.clear()
             return
+        # Xet's servers are asked in a process of its own: who was asked here only gave a token.
+        host = self._meter.asked if snapshot.protocol is not Protocol.XET or snapshot.phase is Phase.LISTING else ""
         count, how = snapshot.received_bytes, f"over {snapshot.protocol}"
         if snapshot.phase is Phase.LISTING:
             answers, count = self._meter.answers
@@ -285,7 +289,8 @@ class Watchdog:
         arrived = count - before
         if now - since >= self._timeout and arrived < FLOOR_RATE * self._timeout:
             what = "no byte" if arrived == 0 else f"only {arrived} bytes"
-            attempt.cancel(Stalled(f"{what} arrived {how} for {self._timeout:g} s"))
+            who = f" from {host}" if host else ""
+            attempt.cancel(Stalled(f"{what} arrived{who} {how} for {self._timeout:g} s"))
 
 
 class Ticker:

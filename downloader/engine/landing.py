@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 WAKE_UP = 0.2
 """Seconds between two looks for a cancellation."""
+TOLD = 5
+"""Files of an attempt whose failures are told one by one: of thousands the reason is mostly one."""
 
 log = logging.getLogger(__name__)
 
@@ -160,10 +162,13 @@ class VolumeLanding:
 
     def fail(self, file: RemoteFile, error: DownloadError) -> None:
         """Leave the file to the next attempt; end this one where the error is everybody's."""
-        log.info("not fetched: %s", error)
         with self._lock:
             self.failures[file.path] = error
+            told = len(self.failures)
             self._begun.pop(file.path, None)
+        log.log(logging.INFO if told <= TOLD else logging.DEBUG, "not fetched: %s", error)
+        if told == TOLD:
+            log.info("further files that could not be fetched are told with --log-level debug")
         dead = (
             error.verdict is Verdict.AGAIN or isinstance(error, Stalled)
         ) and self._meter.silence() >= self._plan.silence

@@ -43,7 +43,9 @@ class LibraryTransport(httpx2.BaseTransport):
         self._guard(request)
         try:
             request.headers["accept-encoding"] = "identity"
-            answer = self._inner.send(_ours(request))
+            ours = _ours(request)
+            self._meter.asked = ours.address.authority
+            answer = self._inner.send(ours)
             try:
                 body = read_whole(answer, self._limit, self._meter)
             finally:

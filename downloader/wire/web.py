@@ -247,6 +247,7 @@ class Web:
             request = ready or self._request(method, current, {**private, **public} if at_home else public)
             ready = None
             try:
+                self._meter.asked = request.address.authority
                 answer = self.transport.send(request)
             except FOREIGN as error:
                 raise translate(error, home or url, current.url) from error

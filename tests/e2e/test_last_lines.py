@@ -25,6 +25,7 @@ from tests.servers.faults import Answer, Flip, Stall
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.servers.broken import BrokenWeb
     from tests.servers.faults import Fault
     from tests.servers.hub import Hub
 
@@ -79,3 +80,14 @@ def test_of_several_failures_the_same_one_counts_whichever_came_first() -> None:
         assert len(found) == 1, found
     assert gravest(failures).category is not Category.OTHER
     assert gravest({path: failures[path] for path in "acef"}).message == "e"
+
+
+def test_of_many_files_that_fail_alike_a_few_are_told(own_web: BrokenWeb, tmp_path: Path) -> None:
+    names = [f"part-{number:02}.txt" for number in range(12)]
+    own_web.put("folder/SHA256SUMS", "".join(f"{'0' * 64}  {name}\n" for name in names).encode())
+    for name in names:
+        own_web.put(f"folder/{name}", name.encode())
+    result = run("download", own_web.url("folder/"), tmp_path / "t", extra={"AIM_DOWNLOADER_PROTOCOL": "HTTP"})
+    assert result.status == 65, result.stderr
+    assert result.stderr.count("not fetched: ") == 5
+    assert "0 of 12 files" in result.stderr

@@ -227,6 +227,18 @@ def test_an_attempt_in_which_nothing_arrives_is_ended_after_the_timeout(run: Run
     assert str(run.reason()) == "no byte arrived over XET for 120 s"
 
 
+def test_a_stall_names_who_was_asked_last_unless_that_was_for_xet_alone(run: Run) -> None:
+    run.meter.asked = "hub.test"
+    run.let(TIMEOUT + 1)
+    assert str(run.reason()) == "no byte arrived over XET for 120 s"
+    run.meter.begin_attempt(Protocol.HTTP, 2, SEQUENCE, "")
+    assert run.meter.asked == ""
+    run.meter.asked = "cdn.test:8443"
+    run.watchdog.guard(attempt := Cancellation())
+    run.let(TIMEOUT + 1)
+    assert str(attempt.reason) == "no byte arrived from cdn.test:8443 over HTTP for 120 s"
+
+
 def test_a_trickle_is_no_movement_and_a_stream_is(run: Run) -> None:
     run.let(3 * TIMEOUT, per_second=FLOOR_RATE * 1.1)
     assert run.reason() is None
