@@ -29,6 +29,10 @@ MODIFIED = "modified:"
 """Begins a validator that is a Last-Modified date, for servers without entity tags."""
 
 
+class Unpinned(SourceChanged):
+    """An answer does not say of which version its bytes are, and nothing else would tell: it may be another one."""
+
+
 @dataclass(frozen=True, slots=True)
 class RangeRequest:
     """A span of a file of `size` bytes, None for all of a file of any size.
@@ -247,7 +251,7 @@ def check_version(request: RangeRequest, headers: Mapping[str, str]) -> None:
     name = "last-modified" if date else "etag"
     if name not in headers:
         if not request.proved:
-            raise SourceChanged(f"{request.where} does not say with its bytes of which version they are")
+            raise Unpinned(f"{request.where} does not say with its bytes of which version they are")
         return
     listed = request.validator.removeprefix(MODIFIED) if date else _opaque(request.validator)
     if listed != (headers[name] if date else _opaque(headers[name])):

@@ -32,7 +32,7 @@ from downloader.sources.s3.pages import Pages
 from downloader.sources.s3.parts import with_layouts
 from downloader.sources.s3.presigned import PresignedSource
 from downloader.sources.versions import folder_of
-from downloader.wire import RangeRequest, Refusal
+from downloader.wire import RangeRequest, Refusal, Unpinned
 from downloader.words import names_text
 
 if TYPE_CHECKING:
@@ -83,6 +83,8 @@ class S3Source:
         self._connection = Connection(settings, web, bundles)
         self._describer = Describer(self._connection, self._address.bucket, aws=settings.is_aws)
         self._folder = Folder(uri, self._address, self._connection, self._describer, settings.max_workers)
+        self._pinned = True
+        """Answers repeat the entity tag, as far as we know."""
         self._versions = True
         """Reading a certain version is allowed, as far as we know."""
         self._found: RemoteFile | Listing | None = None
@@ -104,7 +106,7 @@ class S3Source:
         for lists_left in range(MOST_LISTINGS, -1, -1):
             try:
                 found = self._look() if found is None else found
-                return self._manifest_of(found)
+                return self._as_pinned(self._manifest_of(found))
             except Gone as gone:
                 if not lists_left:
                     raise gone.error from gone
@@ -118,6 +120,12 @@ class S3Source:
                 return replace(self._folder.manifest(found.entries), skipped=len(found.skipped))
             raise self._nothing(found)
         return Manifest(self._uri, (self._folder.settled(found),), single=True, whole=folder_of(self._uri))
+
+    def _as_pinned(self, manifest: Manifest) -> Manifest:
+        """Return the manifest without validators if answers do not repeat them: then they hold nothing together."""
+        if self._pinned:
+            return manifest
+        return replace(manifest, files=tuple(replace(file, validator=None) for file in manifest.files))
 
     def _look(self) -> RemoteFile | Listing:
         """Return the object that the URI names, or the listing of the folder."""
@@ -201,9 +209,10 @@ class S3Source:
         request = self._request(file, span, version, sign)
         try:
             body = self._web.open(request)
-        except SourceChanged:
+        except SourceChanged as error:
             # The object is another one now, or what was learned of it was wrong from the beginning.
             self._folder.doubt(file)
+            self._pinned &= not isinstance(error, Unpinned)
             raise
         self._connection.succeed()
         return body
