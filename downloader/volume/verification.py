@@ -33,6 +33,8 @@ _DEEPEST = 128
 """Folders in folders that an artifact may have (`sources/names.py`)."""
 _LOST = "lost+found"
 """What the root of an ext4 file system always has."""
+_CACHES = ".cache/"
+"""What `hf download` leaves beside a model."""
 _SECOND_NS = 1_000_000_000
 """No file system counts more coarsely than twice that."""
 
@@ -96,10 +98,11 @@ def verify(
         damaged = (*filter(None, found_damage), *_gone(checksums), *_other_list(files, checksums))
     broken = {damage.path for damage in damaged}
     unlisted = tuple(sorted(path for path in _walk(files) if path not in checksums.files and path != MARKER))
-    if unlisted and not checksums.counted and not checksums.expected:
+    beside = [path for path in unlisted if not path.startswith(_CACHES)]
+    if beside and not damaged and not checksums.counted and not checksums.expected:
         raise IntegrityError(
-            f"{files.name}/{MARKER} does not say how many files it has, and {len(unlisted)} files are not in it: it may"
-            f" have been cut off ({names_text(unlisted)})",
+            f"{files.name}/{MARKER} does not say how many files it has, and {len(beside)} files are not in it: it may"
+            f" have been cut off ({names_text(beside)})",
             hint="download the artifact again, or move these files away",
         )
     proofs = {path: checksums.proof_of(path) for path in paths if path not in broken}

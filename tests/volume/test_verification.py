@@ -109,8 +109,13 @@ def test_filters_that_match_nothing_are_no_success(finished: Path) -> None:
 def test_a_list_without_comments_that_names_all_files_is_enough(finished: Path) -> None:
     """As `sha256sum` makes one by hand."""
     (finished / MARKER).write_text("".join(line for line in lines_of(finished) if not line.startswith("#")))
+    (finished / ".cache/huggingface").mkdir(parents=True)
+    (finished / ".cache/huggingface/CACHEDIR.TAG").touch()
     with Volume(finished) as volume:
         assert volume.verify().checked == 4
+        (finished / "more").touch()
+        (finished / "a.txt").write_bytes(b"damaged")
+        assert [damage.path for damage in volume.verify().damaged] == ["a.txt"]
 
 
 def test_what_a_list_says_of_its_source_is_told_only_if_a_run_here_wrote_it(finished: Path) -> None:
