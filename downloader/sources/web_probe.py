@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from typing import TYPE_CHECKING
 
 from downloader.artifact import shown_url
-from downloader.errors import SourceUnavailable, Throttled
+from downloader.errors import SourceSilent, SourceUnavailable, Throttled
 from downloader.integrity import Hasher
 from downloader.sources.answers import meaning
 from downloader.wire import Refusal, content_length, total_length
@@ -19,7 +21,11 @@ if TYPE_CHECKING:
 
 OK, PARTIAL, UNSATISFIABLE = 200, 206, 416
 FIRST_BYTE = {"range": "bytes=0-0"}
+MOST_HEAD_FAILURES = 3
+"""After so many, or after one that cost a whole time limit, HEAD is not asked any more."""
 HINT = "give credentials with AIM_HTTP_TOKEN, AIM_HTTP_HEADERS or ~/.netrc"
+
+log = logging.getLogger(__name__)
 
 
 class WebProbe:
@@ -33,6 +39,8 @@ class WebProbe:
         self._headers = headers
         self._doubted: set[str] = set()
         """Of these files something else came than had been told."""
+        self._head_failures = 0
+        """How often HEAD failed where GET did not."""
 
     def doubt(self, url: str) -> None:
         """Ask with GET from now on: what was said of this file did not agree with what came.
@@ -43,7 +51,7 @@ class WebProbe:
 
     def is_doubted(self, url: str) -> bool:
         """Tell whether another answer of the server may say something else of this file; after two files of any."""
-        return url in self._doubted or len(self._doubted) > 1
+        return self._head_fails or url in self._doubted or len(self._doubted) > 1
 
     def describe(self, url: str, digest: Digest | None) -> tuple[Reply, int | None]:
         """Return the answer that tells the most of a file, without its body, and the file's size in bytes.
@@ -60,9 +68,11 @@ class WebProbe:
 
     def describe_all(self, urls: Sequence[str], digests: Sequence[Digest]) -> Iterator[tuple[Reply, int | None]]:
         """Do that for many files, asking for many of them ahead."""
-        heads = self._web.heads(urls, self._headers)
-        for url, digest, head in zip(urls, digests, heads, strict=True):
-            yield self._judge(url, digest, head)
+        with contextlib.closing(self._web.heads(urls, self._headers)) as heads:
+            for url, digest in zip(urls, digests, strict=True):
+                if self._head_fails:
+                    heads.close()
+                yield self._judge(url, digest, next(heads, None))
 
     def _judge(
         self, url: str, digest: Digest | None, head: Reply | SourceUnavailable | None
@@ -74,7 +84,22 @@ class WebProbe:
             # Nothing is read of an empty file, so a wrong zero would never be noticed.
             if size or (size == 0 and digest is not None and _is_of_nothing(digest)):
                 return head, size
-        return self._ask_for_a_byte(url)
+        answer = self._ask_for_a_byte(url)
+        if isinstance(head, SourceUnavailable):
+            self._note_failure(head)
+        return answer
+
+    def _note_failure(self, error: SourceUnavailable) -> None:
+        """Count a HEAD that failed where GET did not: waiting again for each of ten thousand files would take hours."""
+        if self._head_fails:
+            return
+        self._head_failures += MOST_HEAD_FAILURES if isinstance(error, SourceSilent) else 1
+        if self._head_failures >= MOST_HEAD_FAILURES:
+            log.info("HEAD does not work here, so files are described with GET: %s", error.message)
+
+    @property
+    def _head_fails(self) -> bool:
+        return self._head_failures >= MOST_HEAD_FAILURES
 
     def _ask_for_a_byte(self, url: str) -> tuple[Reply, int | None]:
         reply = self._web.fetch(url, headers=self._headers, public_headers=FIRST_BYTE, limit=0)

@@ -27,7 +27,7 @@ from downloader.wire.streams import StreamBody, stream_body
 from downloader.wire.transport import SocketTransport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 
     from downloader.wire.address import Address
     from downloader.wire.exchange import Answer
@@ -88,7 +88,7 @@ class Web:
 
     def heads(
         self, urls: Sequence[str], headers: Mapping[str, str], *, follow: bool = True
-    ) -> Iterator[Reply | SourceUnavailable]:
+    ) -> Generator[Reply | SourceUnavailable]:
         """Ask for the heads of these answers, for many of them ahead. Yields what `fetch` returns, or passing trouble.
 
         Raises what else `fetch` raises.

@@ -11,7 +11,7 @@ from downloader.errors import SourceNotFound, SourceUnavailable, Throttled
 from downloader.sources.http import HttpSource
 from tests.command import model, run
 from tests.servers.broken import ClaimLength
-from tests.servers.faults import FOREVER, Answer, HangUp, too_many_requests
+from tests.servers.faults import FOREVER, Answer, HangUp, Silence, too_many_requests
 from tests.sources.reading import read, whole
 
 if TYPE_CHECKING:
@@ -110,3 +110,17 @@ def test_an_empty_file_whose_first_byte_is_refused_without_a_word_is_asked_for_w
     (file,) = source.manifest().files
     assert file.size == 0
     assert not read(source, file)
+
+
+def test_a_server_that_never_answers_head_is_waited_for_once(own_web: BrokenWeb, tmp_path: Path) -> None:
+    files = {f"{number:03}.json": CONTENT[: number + 1] for number in range(40)}
+    for path, content in files.items():
+        own_web.put(f"m/{path}", content)
+    sums = "".join(f"{hashlib.sha256(content).hexdigest()}  {path}\n" for path, content in files.items())
+    own_web.put("m/SHA256SUMS", sums.encode())
+    own_web.faults.add(Silence(), method="HEAD", times=FOREVER)
+    result = run("download", own_web.url("m/"), tmp_path, extra={"STALL_TIMEOUT": "4"})
+    assert result.status == 0, result.stderr
+    assert model(tmp_path) == files
+    assert result.stderr.count("HEAD does not work here") == 1
+    assert len({record.request.path for record in own_web.log.records(method="HEAD")}) < len(files)
