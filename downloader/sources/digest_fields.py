@@ -12,7 +12,7 @@ from downloader.artifact import Algorithm, Digest
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-FIELD_ITEM = re.compile(r"([a-z0-9-]+)\s*=\s*:?([A-Za-z0-9+/=]+):?", re.IGNORECASE)
+FIELD_ITEM = re.compile(r"(?<![a-z0-9-])([a-z0-9-]{1,40})\s{0,8}=\s{0,8}:?([A-Za-z0-9+/=]+):?", re.IGNORECASE)
 FIELD_NAMES = {"sha-256": Algorithm.SHA256, "sha-512": Algorithm.SHA512, "sha": Algorithm.SHA1, "md5": Algorithm.MD5}
 AMAZON = {
     "x-amz-checksum-sha256": Algorithm.SHA256,

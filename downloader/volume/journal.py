@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from downloader.volume.files import FileOperations
 
 VERSION = 1
+_MOST_SPANS = 10_000
+"""Spans that do not touch: a run of ours leaves about as many as it has connections."""
 _LARGEST = 64 << 20
 """Bytes of a journal that is read: far more than any of ours has."""
 
@@ -36,6 +38,8 @@ def load(files: FileOperations, path: str, identity: str, size: int) -> Spans:
             match line:
                 case ["bytes", int(start), int(stop)] if 0 <= start < stop <= size:
                     spans.add(Span(start, stop))
+                    if len(spans) > _MOST_SPANS:
+                        return Spans()
     finally:
         files.close(handle)
     return spans

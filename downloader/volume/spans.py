@@ -45,5 +45,8 @@ class Spans:
     def __iter__(self) -> Iterator[Span]:
         return (Span(start, stop) for start, stop in zip(self._starts, self._stops, strict=True))
 
+    def __len__(self) -> int:
+        return len(self._starts)
+
     def __bool__(self) -> bool:
         return bool(self._starts)
