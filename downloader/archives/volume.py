@@ -22,7 +22,7 @@ from downloader.integrity import UNKNOWN, Hasher
 from downloader.volume import Holding, Sealed, State, Survey, Volume
 from downloader.volume.completion import standing
 from downloader.volume.files import stats_of
-from downloader.volume.neighbours import require_leave
+from downloader.volume.neighbours import check_replacement
 from downloader.volume.removal import discard
 from downloader.volume.seal import hash_of, latest
 from downloader.words import bytes_text
@@ -133,7 +133,7 @@ class UnpackingVolume(Volume):
         survey = super().survey(contents)
         missing = {holding.file.path: holding.file for holding in survey.holdings if holding.state is not State.PROVED}
         present = [held.file.path for held in survey.holdings if held.replaces or held.state is State.UNPROVED]
-        require_leave(self._files.name, contents, survey, present, replace=self._replace)
+        check_replacement(self._files.name, contents, survey, present, replace=self._replace)
         for holding in survey.having(State.UNPROVED):
             # A run that was killed may have made it, but only the archive could prove that, and is read anyway.
             discard(self._files, holding.file.path)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from downloader.errors import NoSpace
 from downloader.volume import State
-from downloader.volume.neighbours import require_leave
+from downloader.volume.neighbours import check_replacement
 from downloader.words import names_text
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def settle_neighbours(
     artifact would be replaced without that.
     """
     present = _present(missing)
-    broken = require_leave(str(volume.target), manifest, survey, present, replace=plan.replace)
+    broken = check_replacement(str(volume.target), manifest, survey, present, replace=plan.replace)
     if updated := (present - broken) & survey.ours:
         log.info("replacing %s of an earlier download: %s", _count(updated), names_text(updated))
     if unlisted := present - survey.ours:

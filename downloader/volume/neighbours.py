@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-def require_leave(
+def check_replacement(
     target: str, manifest: Manifest, survey: Survey, paths: Collection[str], *, replace: bool
 ) -> set[str]:
     """Return those of the paths to be replaced that are files of another artifact, and say so.
