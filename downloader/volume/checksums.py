@@ -8,7 +8,6 @@ that a run of ours wrote the file for this very volume. Lists of others are read
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections import Counter
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from downloader.artifact import Algorithm, Mismatch
 from downloader.errors import IntegrityError
 from downloader.integrity import UNKNOWN
+from downloader.volume.checksum_lines import escape, line_of, numbered_lines, parse_line, unescape
 from downloader.words import one_line
 
 if TYPE_CHECKING:
@@ -38,23 +38,11 @@ MOST_ORIGINS = 255
 RECORD = 32
 """Characters of the record of one file, see `seal.py`."""
 
-_LINE = re.compile(r"(\\?)([0-9a-fA-F]{64})(?: [ *]|[ \t](?=[^ *]))(.+)")
-_TAGGED = re.compile(r"(\\?)SHA(?:2-)?256 ?\((.+)\) ?= ?([0-9a-fA-F]{64})")
-_OTHER_ALGORITHM = re.compile(
-    r"\\?(?:([A-Za-z][A-Za-z0-9/-]{1,20}) ?\(.+\) ?= ?[0-9a-fA-F]+|([0-9a-fA-F]{32,128})[ \t].+)"
-)
 _COMMENT = re.compile(r"# (source|revision|version|files|records|seal): (.+)")
 _ORIGIN = re.compile(r"# origin: (\[.{1,5000}\])")
 _PROOF = re.compile(r"# proof: ([a-z0-9-]{1,30}(?: [a-z0-9-]{1,30})?)(?:  (.+))?")
 _RECORDS = re.compile(r"[A-Za-z0-9_-]+")
 _COUNT = re.compile(r"[0-9]{1,7}")
-_ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r"}
-_ESCAPED = re.compile(r"\\(.?)", re.DOTALL)
-_CONTROL = re.compile(r"[\0-\x1f\x7f]")
-_LONGEST_PATH = 4096
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
-_DIGITS_OF = {32: "MD5", 40: "SHA-1", 56: "SHA-224", 96: "SHA-384", 128: "SHA-512"}
 
 
 class Origin(NamedTuple):
@@ -122,7 +110,7 @@ def render(checksums: Checksums, date: datetime | None = None) -> bytes:
     if checksums.seal:
         content += seal_line(checksums.seal)
     for path in paths:
-        content += _line(checksums.files[path], path).encode()
+        content += line_of(checksums.files[path], path).encode()
     return bytes(content)
 
 
@@ -130,7 +118,7 @@ def parse_header(raw: bytes, name: str = "the mark") -> tuple[Checksums, int]:
     """Return what the comments of a list say, and how many files they say that it has: 0 if they do not."""
     reader = _Reader(name)
     with suppress(IntegrityError):
-        for number, line in _lines(raw, name):
+        for number, line in numbered_lines(raw, name):
             if line.startswith("#"):
                 reader.comment(line, number)
     count = reader.count
@@ -161,7 +149,7 @@ def _proof_lines(proofs: Mapping[str, str]) -> Iterator[str]:
     usual = max(Counter(proofs.values()).items(), key=lambda item: item[1], default=(UNKNOWN, 0))[0]
     if usual != UNKNOWN:
         yield f"# proof: {usual}"
-    yield from (f"# proof: {proof}  {_escape(path)}" for path, proof in proofs.items() if proof != usual)
+    yield from (f"# proof: {proof}  {escape(path)}" for path, proof in proofs.items() if proof != usual)
 
 
 def parse(raw: bytes, name: str = "the checksum file") -> Checksums:
@@ -173,7 +161,7 @@ def parse(raw: bytes, name: str = "the checksum file") -> Checksums:
     if len(raw) > LARGEST:
         raise IntegrityError(f"{name} has {len(raw)} bytes, which is too long")
     reader = _Reader(name)
-    for number, line in _lines(raw, name):
+    for number, line in numbered_lines(raw, name):
         if line.startswith("#"):
             reader.comment(line, number)
         else:
@@ -200,7 +188,7 @@ class _Reader:
         elif proof := _PROOF.fullmatch(line):
             if len(self._proofs) < MOST_FILES:
                 with suppress(IntegrityError):  # comments of others are no reason to refuse a list
-                    self._proofs[_unescape(proof[2] or "", number, self._name)] = proof[1]
+                    self._proofs[unescape(proof[2] or "", number, self._name)] = proof[1]
         elif (origin := _ORIGIN.fullmatch(line)) and len(self._origins) < MOST_ORIGINS:
             with suppress(ValueError, RecursionError):
                 match json.loads(origin[1]):
@@ -209,7 +197,7 @@ class _Reader:
 
     def checksum(self, line: str, number: int) -> None:
         """Take a checksum in. Raises IntegrityError if it is none."""
-        path, digest = _parse_line(line, number, self._name)
+        path, digest = parse_line(line, number, self._name)
         if path in self._files:
             raise IntegrityError(f"line {number} of {self._name} lists a path again: {one_line(path, 200)}")
         if len(self._files) == MOST_FILES:
@@ -247,64 +235,9 @@ class _Reader:
         )
 
 
-def _lines(raw: bytes, name: str) -> Iterator[tuple[int, str]]:
-    """Yield each line that is not empty, and its number. A list of empty lines takes many times the room of a file."""
-    for number, line in enumerate(io.BytesIO(raw.removeprefix(_BYTE_ORDER_MARK)), 1):
-        plain = line.removesuffix(b"\n").removesuffix(b"\r")
-        if plain:
-            try:
-                yield number, plain.decode()
-            except UnicodeDecodeError as error:
-                encoding = " but UTF-16" if raw.startswith(_UTF_16) else ""
-                raise IntegrityError(f"{name} is not UTF-8{encoding}") from error
-
-
-def _parse_line(line: str, number: int, name: str) -> tuple[str, str]:
-    bare = line.lstrip(" \t")
-    if found := _LINE.fullmatch(bare):
-        escaped, digest, path = found.groups()
-    elif found := _TAGGED.fullmatch(bare):
-        escaped, path, digest = found.groups()
-    else:
-        raise IntegrityError(f"line {number} of {name} {_what_it_is(bare)}")
-    if escaped:
-        path = _unescape(path, number, name)
-    path = path.removeprefix("./")
-    too_long = len(path.encode()) > _LONGEST_PATH
-    if too_long or _CONTROL.search(path) or any(part in ("", ".", "..") for part in path.split("/")):
-        raise IntegrityError(f"line {number} of {name} has an impossible path: {one_line(path, 200)}")
-    return path, digest.lower()
-
-
-def _what_it_is(line: str) -> str:
-    other = _OTHER_ALGORITHM.fullmatch(line)
-    algorithm = (other[1] or _DIGITS_OF.get(len(other[2]), "")) if other else ""
-    if algorithm:
-        return f"has a checksum by {algorithm}, and only SHA-256 is read: {one_line(line, 200)}"
-    return f"is no checksum: {one_line(line, 200)}"
-
-
 def _refuse_files_as_folders(files: Mapping[str, str], name: str) -> None:
     folders = {path.rpartition("/")[0] for path in files}
     while folders := folders - {""}:
         if both := folders & files.keys():
             raise IntegrityError(f"{name} has {one_line(min(both), 200)} as a file and as a folder")
         folders = {folder.rpartition("/")[0] for folder in folders}
-
-
-def _line(digest: str, path: str) -> str:
-    escaped = _escape(path)
-    marker = "" if escaped == path else "\\"
-    return f"{marker}{digest}  {escaped}\n"
-
-
-def _escape(path: str) -> str:
-    return "".join(_ESCAPES.get(character, character) for character in path)
-
-
-def _unescape(path: str, number: int, name: str) -> str:
-    plain = {escape[1]: character for character, escape in _ESCAPES.items()}
-    try:
-        return _ESCAPED.sub(lambda found: plain[found[1]], path)
-    except KeyError as error:
-        raise IntegrityError(f"line {number} of {name} has an unknown escape") from error
