@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from downloader.adapters.layout import ASIDE, STAGING, UNLOADED
 from downloader.adapters.removal import GONE, erase, remove_empty
@@ -13,15 +13,11 @@ from downloader.adapters.unload import GRACE
 from downloader.config.adapters import is_name
 from downloader.errors import Cancelled, DownloadError
 from downloader.volume.files import AlreadyThere, Kind, NotThere
-from downloader.volume.lease import WORK, epochs, lease_path, parse, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
     from downloader.adapters.disk import AdapterDisk
-
-SILENCE: Final = 1800.0
-"""Seconds without a heartbeat after which a stage is dead for certain, and not only slow."""
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +49,6 @@ class Reaper:
         """Remove what may be removed; raises VolumeError if the disk cannot be listed, all else is a warning."""
         self._services()
         self._control_folders()
-        self._abandoned()
         self._slots()
         for control in (STAGING, ASIDE, UNLOADED):
             remove_empty(self._disk, *(f"{control}/{service}" for service in self._folders(control)))
@@ -66,19 +61,11 @@ class Reaper:
                 self._remove_service(name)
 
     def _control_folders(self) -> None:
+        """Remove what services that are not kept have there, and never of others: staging has no deadline."""
         for control in (STAGING, ASIDE):
             for name in self._disk.scan(control):
                 if name not in self._keep:
                     self._remove_if_old(f"{control}/{name}")
-
-    def _abandoned(self) -> None:
-        for service in self._folders(STAGING):
-            for name, kind in self._disk.scan(f"{STAGING}/{service}").items():
-                path = f"{STAGING}/{service}/{name}"
-                if name.startswith(GONE):
-                    self._remove(path)  # the lease may be among what has been removed of it
-                elif kind is Kind.FOLDER:
-                    self._remove_if_abandoned(path)
 
     def _slots(self) -> None:
         services = [f"{UNLOADED}/{service}" for service in self._folders(UNLOADED)]
@@ -105,27 +92,6 @@ class Reaper:
     def _remove_if_old(self, path: str) -> None:
         if not self._is_young(path):
             self._remove(path)
-
-    def _remove_if_abandoned(self, path: str) -> None:
-        """Remove the staging folder of a stage that was killed; its service may well live.
-
-        A stage that works rewrites its lease all the time. Only what has a lease is judged, and what is empty.
-        """
-        with self._warning(path):
-            if self._is_young(path):
-                return
-            with self._disk.inside(path) as work:
-                held = epochs(work)
-                content = read(work, lease_path(held[-1])) if held else None
-                beat = work.stat(lease_path(held[-1])) if held else None
-            if content is not None and beat is not None and not self._is_younger(beat.mtime_ns, self._min_age):
-                holder = parse(content)
-                gone = holder is not None and holder.process.is_gone()
-                if gone or not self._is_younger(beat.mtime_ns, SILENCE):
-                    self._remove(path)
-            if not held:
-                inner = [f"{path}/{WORK}/{name}" for name in self._folders(f"{path}/{WORK}")]
-                remove_empty(self._disk, *inner, f"{path}/{WORK}", path)
 
     def _remove(self, path: str) -> None:
         with self._warning(path):

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from downloader.adapters.layout import DOWNLOAD, SLOT_PARTIAL, STAGING, UNLOADED
 from downloader.adapters.promote import promote, require_one_file_system, restore
-from downloader.adapters.removal import erase, remove_empty
+from downloader.adapters.removal import GONE, erase, remove_empty
 from downloader.adapters.settle import settle
 from downloader.adapters.unload import GRACE, discard
 from downloader.errors import Cancelled, DownloadError, Verdict, VolumeError
@@ -146,6 +146,10 @@ class Staging:
 
     def _tidy(self) -> None:
         service = self._place.service
+        for name in self._disk.scan(f"{STAGING}/{service}"):
+            if name.startswith(GONE):  # a removal that was killed; the reaper leaves staging of living services alone
+                with suppress(DownloadError):
+                    erase(self._disk, f"{STAGING}/{service}/{name}")
         remove_empty(self._disk, self._place.staging, f"{STAGING}/{service}")
         remove_empty(self._disk, self._place.parked, f"{UNLOADED}/{service}")
 

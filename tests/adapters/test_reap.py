@@ -188,36 +188,30 @@ def test_the_warning_says_that_a_later_reaper_will_retry_and_the_status_is_0(doo
     assert list(doors.disk.iterdir()) == []
 
 
-def test_what_a_killed_stage_of_a_living_service_has_left_is_removed(hub: Hub, doors: Doors) -> None:
+def test_staging_of_a_service_that_is_kept_is_never_touched(hub: Hub, doors: Doors) -> None:
+    """It has no deadline: neither a killed stage nor a silent one is dead for certain, a retry goes on with it."""
     hub.create("org/lora").commit({"adapter.safetensors": bytes(3 << 20)})
     hub.faults.add(Stall(), route="cdn", offset=1 << 20)
     process = doors.start_stage("hf://org/lora", HF_ENDPOINT=hub.endpoint, AIM_DOWNLOADER_PROTOCOL="HTTP")
     assert eventually(lambda: bool(list(doors.disk.glob(".staging/*/*/adapter.*/.downloading"))))
-    doors.reap(SERVICE, "0")
-    assert doors.leftovers() != [], "it works"
     os.killpg(process.pid, signal.SIGKILL)
     finish(process)
-    doors.reap(SERVICE, AGED)
-    assert doors.leftovers() != [], "a retry may come"
+    doors.plant(f".staging/{SERVICE}/other.1/file", f".aside/{SERVICE}/lora/1/file")
+    age(doors.disk)
+    before = doors.snapshot()
     doors.reap(SERVICE, "0")
-    assert doors.leftovers() == []
+    assert doors.snapshot() == before
+    doors.reap("another", "0")
+    assert list(doors.disk.glob(".staging/*")) + list(doors.disk.glob(".aside/*")) == []
 
 
 @pytest.mark.parametrize("left", ["adapter.1/file", "file", ""])
-def test_a_removal_that_was_killed_in_staging_is_ended_though_no_lease_is_left(doors: Doors, left: str) -> None:
+def test_the_next_stage_ends_a_removal_that_was_killed_in_staging(doors: Doors, left: str) -> None:
     gone = f".staging/{SERVICE}/.gone.1"
     doors.plant(f"{gone}/{left}" if left else gone)
-    doors.reap(SERVICE, AGED)
-    assert doors.leftovers() == []
-
-
-def test_a_silent_stage_on_another_node_counts_as_dead_after_half_an_hour(doors: Doors) -> None:
-    doors.plant(f".staging/{SERVICE}/lora.1/.downloading/lease.1", f".staging/{SERVICE}/lora.1/adapter.1/file")
-    doors.reap(SERVICE, "0")
-    assert doors.leftovers() != []
-    age(doors.disk)
-    doors.reap(SERVICE, "0")
-    assert doors.leftovers() == []
+    result = doors.stage("hf://org/lora", AIM_DEBUG_SIMULATE_PROMOTE="1", AIM_DEBUG_DOWNLOAD_DURATION="0")
+    assert result.status == 0, result.stderr
+    assert list(doors.disk.glob(".staging/*/*")) == []
 
 
 def test_a_tree_may_be_deeper_than_any_recursion(doors: Doors) -> None:
