@@ -104,7 +104,7 @@ class UnpackingVolume(Volume):
     def _unpacked(self, manifest: Manifest, archive: RemoteFile) -> Manifest | None:
         """Return the contents of the archive if they were unpacked here and nobody has changed them."""
         checksums = standing(self._files)
-        if checksums is None or checksums.version != hash_of(_version_of(archive)):
+        if checksums is None or not checksums.whole or checksums.version != hash_of(_version_of(archive)):
             return None
         found = stats_of(self._files, latest(checksums))
         if len(found) < len(latest(checksums)):

@@ -2,7 +2,8 @@
 
 A finished artifact has `user.aim.completion` on the target folder: the comments of a checksum list and a seal over them
 and the folder's inode. Each of its files has `user.aim.sha256`: its sha256, which anybody may read, its record
-(`seal.py`), a hash of its path, so that a copy under another name is not taken for it, and what had proved it.
+(`seal.py`), a hash of the seal and its path, so that neither a copy under another name nor a file of an earlier mark is
+taken for one of these, and what had proved it.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def read(files: FileOperations, name: str = COMPLETION) -> Checksums | None:
     sha256, records, proofs = {}, {}, {}
     for path, value in _values(files):
         found = _VALUE.fullmatch(value)
-        if found and found[3] == _hash_of(path):
+        if found and found[3] == _membership(said.seal, path):
             sha256[path], records[path], proofs[path] = found[1], found[2], found[4]
     return replace(
         said, files=sha256, records=records, proofs=proofs, counted=len(sha256) == count, expected=count, raw=b""
@@ -53,10 +54,12 @@ def read(files: FileOperations, name: str = COMPLETION) -> Checksums | None:
 
 def write(files: FileOperations, checksums: Checksums, date: datetime) -> str:
     """Write the mark, durably; return why that cannot be done, empty if it was."""
-    refused = [path for path in checksums.files if not files.set_attribute(path, SHA256, _value(checksums, path))]
+    root = files.stat("")
+    raw = "".join(f"{line}\n" for line in header(checksums, date)).encode()
+    seal = seal_of(raw, root.inode if root else 0)
+    refused = [path for path in checksums.files if not files.set_attribute(path, SHA256, _value(checksums, seal, path))]
     if len(refused) == len(checksums.files):
         return "the volume has no extended attributes"
-    root = files.stat("")
     if not files.sync_everything():
         for path in checksums.files:
             handle = files.open(path)
@@ -64,9 +67,7 @@ def write(files: FileOperations, checksums: Checksums, date: datetime) -> str:
                 files.sync(handle)
             finally:
                 files.close(handle)
-    raw = "".join(f"{line}\n" for line in header(checksums, date)).encode()
-    raw += seal_line(seal_of(raw, root.inode if root else 0))
-    if not files.set_attribute("", COMPLETION, raw):
+    if not files.set_attribute("", COMPLETION, raw + seal_line(seal)):
         return "the target folder takes no extended attribute of this size"
     files.sync_folder("")
     return f"{len(refused)} files take no extended attributes" if refused else ""
@@ -87,13 +88,14 @@ def remove(files: FileOperations, name: str) -> None:
         files.sync_folder("")
 
 
-def _value(checksums: Checksums, path: str) -> bytes:
-    facts = checksums.files[path], checksums.records[path], _hash_of(path), checksums.proof_of(path)
+def _value(checksums: Checksums, seal: str, path: str) -> bytes:
+    facts = checksums.files[path], checksums.records[path], _membership(seal, path), checksums.proof_of(path)
     return " ".join(facts).encode()
 
 
-def _hash_of(path: str) -> str:
-    return hashlib.sha256(path.encode()).hexdigest()[:8]
+def _membership(seal: str, path: str) -> str:
+    """Return what a file has that is one of those the mark with this seal speaks of."""
+    return hashlib.sha256(f"{seal}  {path}".encode()).hexdigest()[:8]
 
 
 def _values(files: FileOperations) -> Iterator[tuple[str, str]]:

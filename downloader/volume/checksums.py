@@ -82,6 +82,11 @@ class Checksums:
         """Return what proved a file when it was downloaded, or UNKNOWN."""
         return self.proofs.get(path) or self.proofs.get("", UNKNOWN)
 
+    @property
+    def whole(self) -> bool:
+        """Nothing is missing of it: the name of a file that is gone went with it, if the mark is in attributes."""
+        return len(self.files) >= self.expected
+
     def covers(self, manifest: Manifest) -> bool:
         """Tell whether these are exactly the manifest's files, with the sha256 that its source publishes of them."""
         if self.files.keys() != {file.path for file in manifest.files}:

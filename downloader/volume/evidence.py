@@ -53,7 +53,7 @@ class Evidence:
     @property
     def is_published(self) -> bool:
         """Whether a list stands that this artifact was published in, provided that all files are known by it."""
-        if self._mark is None or not self._mark.records:
+        if self._mark is None or not self._mark.records or not self._mark.whole:
             return False
         if not is_in_place(self._files, self._mark, self._completion, self._own.raw if self._own else None):
             return False

@@ -128,7 +128,7 @@ def find_sealed(files: FileOperations, checksums: Checksums | None) -> Sealed | 
 
     None if there is none, or if a run has to go on.
     """
-    if checksums is None or not checksums.version or files.scan(WORK):
+    if checksums is None or not checksums.version or not checksums.whole or files.scan(WORK):
         return None
     paths = latest(checksums)
     found = stats_of(files, paths)

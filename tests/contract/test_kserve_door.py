@@ -129,6 +129,18 @@ def test_a_single_archive_is_unpacked_once(archive: tuple[str, dict[str, str]], 
     assert model(tmp_path) == FILES
 
 
+@pytest.mark.parametrize("completion", ["file", "xattr"])
+def test_what_is_gone_of_an_archive_is_unpacked_again(
+    archive: tuple[str, dict[str, str]], tmp_path: Path, completion: str
+) -> None:
+    uri, extra = archive
+    for _ in range(2):
+        result = run("kserve", uri, tmp_path, extra={**extra, "AIM_COMPLETION": completion})
+        assert result.status == 0, result.stderr
+        assert model(tmp_path) == FILES
+        (tmp_path / min(FILES)).unlink()
+
+
 def test_an_archive_among_other_files_stays_one(s3: S3Server, tmp_path: Path) -> None:
     bucket = f"several-{os.getpid()}"
     fill_bucket(s3.client(), bucket, {"m/model.tar.gz": ARCHIVE, "m/config.json": b"{}"})

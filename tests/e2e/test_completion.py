@@ -90,6 +90,17 @@ def test_a_volume_of_the_operator_has_the_buckets_files_alone_and_everything_wor
     subprocess.run(["sha256sum", "-c", "--strict", "--quiet", str(tmp_path / "list")], cwd=target, check=True)
 
 
+def test_a_file_that_is_gone_is_fetched_again_although_its_mark_went_with_it(
+    bucket: Bucket, watched: Watched, tmp_path: Path
+) -> None:
+    target, extra = tmp_path / "volume", {**bucket.environment, **watched.environment}
+    assert run("download", bucket.uri, target, extra=extra).status == 0
+    (target / "sub/tokenizer.json").unlink()
+    result = run("download", bucket.uri, target, extra=extra)
+    assert result.status == 0, result.stderr
+    assert content(target) == FILES
+
+
 def test_people_find_a_list_beside_what_they_downloaded(bucket: Bucket, tmp_path: Path) -> None:
     result = run("download", bucket.uri, tmp_path, extra={**PEOPLE, **bucket.environment})
     assert "completion mark: .artifact.sha256 (AIM_COMPLETION=auto)" in result.stderr

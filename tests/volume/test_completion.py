@@ -134,6 +134,49 @@ def test_a_copy_of_a_file_with_its_attributes_is_not_one_of_the_artifact(finishe
         assert volume.survey(MANIFEST).published
 
 
+def replace_with_attributes(target: Path) -> None:
+    """Put a file in the place of another, with all that is known of it."""
+    shutil.copy2(target / "config.json", target / "folder/model.bin")
+
+
+def leave_one(target: Path) -> None:
+    for path in FILES.keys() - {"empty"}:
+        (target / path).unlink()
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda target: (target / "config.json").unlink(), replace_with_attributes, leave_one]
+)
+def test_a_mark_that_lost_names_is_not_the_mark_of_the_artifact(
+    finished: Path, damage: Callable[[Path], object]
+) -> None:
+    damage(finished)
+    with volume_of(finished) as volume:
+        assert volume.sealed() is None
+        assert not volume.survey(MANIFEST).published
+        download(volume, FILES, manifest=MANIFEST)
+        assert volume.sealed()
+    assert content(finished) == FILES
+
+
+def test_files_of_an_earlier_mark_do_not_stand_in_for_files_that_are_gone(finished: Path) -> None:
+    """Three files are on the volume that were marked at some time, and the mark of now speaks of three others."""
+    later = {"a": b"aa", "b": b"bb", "config.json": b"changed"}
+    manifest = replace(manifest_of(later, uri="hf://org/later"), version="v2")
+    for path in FILES.keys() - {"config.json"}:
+        os.utime(finished / path)  # somebody touched them, so they are not listed any more
+    with volume_of(finished) as volume:
+        download(volume, later, manifest=manifest)
+        found = volume.sealed()
+        assert found
+        assert found.digests.keys() == later.keys()
+        (finished / "a").unlink()
+        assert volume.sealed() is None
+        assert [str(damage) for damage in volume.verify().damaged] == [
+            "(names unknown): 1 of 3 files are gone, or were replaced"
+        ]
+
+
 def test_a_copied_folder_is_hashed_once(finished: Path) -> None:
     copy = finished.parent / "copy"
     subprocess.run(["cp", "-a", finished, copy], check=True)
