@@ -38,10 +38,10 @@ lint: $(READY) ## Check style, types, layers and generated pages
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/deptry .
-	$(BIN)/python -m downloader.config.page --check docs/environment.md
+	$(BIN)/python -m downloader.config.docgen --check docs/environment.md
 
 docs: $(READY) ## Write the generated pages anew
-	$(BIN)/python -m downloader.config.page docs/environment.md
+	$(BIN)/python -m downloader.config.docgen docs/environment.md
 
 bench: $(READY) ## Measure against everybody, side by side (ARGS="--only TITLE", --write, --list, --long)
 	@tests/prepare servers

@@ -29,7 +29,7 @@ def main() -> None:
     try:
         # Imported under these handlers: it takes a while.
         from downloader.cli.commands import main as run
-        from downloader.cli.session import leave
+        from downloader.cli.runner import leave
         from downloader.config.hub import hide_from_library
         from downloader.config.s3 import unset_empty
     except ImportError as error:

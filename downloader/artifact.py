@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
 
 
-class Protocol(StrEnum):
+class TransferProtocol(StrEnum):
     """A way to move bytes, named as in `AIM_DOWNLOADER_PROTOCOL`."""
 
     XET = "XET"
@@ -51,7 +51,7 @@ class Mismatch(Enum):
 
     DAMAGE = "damage"
     """The bytes are wrong."""
-    DOUBT = "doubt"
+    AMBIGUOUS = "doubt"
     """The bytes are wrong, or the server means something else by what it publishes: another look will tell."""
     NOTHING = "nothing"
     """The digest was worth a try: how it is made could only be guessed."""
@@ -206,10 +206,10 @@ class Snapshot:
     total_files: int = 0
     done_files: int = 0
     """Files that have their final name."""
-    protocol: Protocol | None = None
+    protocol: TransferProtocol | None = None
     attempt: int = 0
     """1-based position in the sequence; 0 before the first attempt."""
-    sequence: tuple[Protocol, ...] = ()
+    sequence: tuple[TransferProtocol, ...] = ()
     """The protocols in force, in order."""
     rate: float = 0.0
     """Bytes per second over the last seconds, of those that stay on the volume."""

@@ -1,30 +1,30 @@
 """The one tree of errors: a class for each decision that the program can take.
 
     DownloadError
-    ├── UsageError            64  STOP    the command line cannot be understood
-    ├── IntegrityError        65  SWITCH  bytes are not what their digest says
-    │   ├── SourceChanged     65  SWITCH  the source replaced a file while it was read
-    │   └── UnexpectedContent 65  STOP    a file is something else than its name says
-    ├── SourceNotFound        66  STOP    repository, bucket, key, revision or file is missing
-    ├── SourceUnavailable     69  AGAIN   network, server trouble
-    │   ├── ConnectionBroken  69  AGAIN   a connection ended before its time
-    │   ├── SourceSilent      69  AGAIN   the server is there but says nothing
-    │   ├── UnknownHost       69  AGAIN   no host has this name
-    │   └── Throttled         69  AGAIN   the server asks for a pause
-    ├── ProtocolFailed        69  SWITCH  this protocol cannot bring it, another one may
-    │   ├── ProtocolDown      69  SWITCH  this protocol cannot bring any file for now
-    │   │   └── ProtocolUntrusted 78 SWITCH  the servers of this protocol have no certificate that can be verified
-    │   └── RangeIgnored      69  SWITCH  the server sends whole files only
-    ├── InternalError         70  STOP    a bug of ours
-    ├── NoSpace               73  STOP    the volume is full
-    ├── VolumeError           74  STOP    the volume does not do what it must
-    ├── OutputError           74  STOP    the result cannot be written to standard output
-    ├── Stalled               75  SWITCH  no byte for too long
-    ├── LeaseLost             75  STOP    another process has taken the volume over
-    ├── AccessDenied          77  STOP    credentials are missing, wrong or not enough
-    ├── ConfigurationError    78  STOP    the environment says something impossible
-    ├── UntrustedServer       78  STOP    a certificate cannot be verified
-    └── Cancelled        130/143  STOP    SIGINT or SIGTERM
+    ├── UsageError            64  FAIL    the command line cannot be understood
+    ├── IntegrityError        65  FALL_BACK  bytes are not what their digest says
+    │   ├── SourceChanged     65  FALL_BACK  the source replaced a file while it was read
+    │   └── UnexpectedContent 65  FAIL    a file is something else than its name says
+    ├── SourceNotFound        66  FAIL    repository, bucket, key, revision or file is missing
+    ├── SourceUnavailable     69  RETRY   network, server trouble
+    │   ├── ConnectionBroken  69  RETRY   a connection ended before its time
+    │   ├── SourceSilent      69  RETRY   the server is there but says nothing
+    │   ├── UnknownHost       69  RETRY   no host has this name
+    │   └── Throttled         69  RETRY   the server asks for a pause
+    ├── ProtocolFailed        69  FALL_BACK  this protocol cannot bring it, another one may
+    │   ├── ProtocolDown      69  FALL_BACK  this protocol cannot bring any file for now
+    │   │   └── ProtocolUntrusted 78 FALL_BACK  the servers of this protocol have no certificate that can be verified
+    │   └── RangeIgnored      69  FALL_BACK  the server sends whole files only
+    ├── InternalError         70  FAIL    a bug of ours
+    ├── NoSpace               73  FAIL    the volume is full
+    ├── VolumeError           74  FAIL    the volume does not do what it must
+    ├── OutputError           74  FAIL    the result cannot be written to standard output
+    ├── Stalled               75  FALL_BACK  no byte for too long
+    ├── LeaseLost             75  FAIL    another process has taken the volume over
+    ├── AccessDenied          77  FAIL    credentials are missing, wrong or not enough
+    ├── ConfigurationError    78  FAIL    the environment says something impossible
+    ├── UntrustedServer       78  FAIL    a certificate cannot be verified
+    └── Cancelled        130/143  FAIL    SIGINT or SIGTERM
 
 The numbers are sysexits(3), all below 126 but for the signals.
 """
@@ -39,11 +39,11 @@ from typing import ClassVar
 class Verdict(Enum):
     """What a failure means for the run: the only retry vocabulary."""
 
-    AGAIN = "again"
+    RETRY = "again"
     """Passing trouble: the retry policy tries the same thing again."""
-    SWITCH = "switch"
+    FALL_BACK = "switch"
     """This protocol cannot: the file stays missing for the next attempt."""
-    STOP = "stop"
+    FAIL = "stop"
     """No protocol can: the run ends."""
 
 
@@ -59,7 +59,7 @@ class Category(Enum):
 class DownloadError(Exception):
     """Any failure of ours. The message says what and where, the hint says what to do about it."""
 
-    verdict: ClassVar[Verdict] = Verdict.STOP
+    verdict: ClassVar[Verdict] = Verdict.FAIL
     exit_status: int = 70
     category: ClassVar[Category] = Category.OTHER
     lasting: ClassVar[bool] = False
@@ -85,7 +85,7 @@ class IntegrityError(DownloadError):
     """Bytes are not what their digest says."""
 
     exit_status = 65
-    verdict = Verdict.SWITCH
+    verdict = Verdict.FALL_BACK
 
 
 class SourceChanged(IntegrityError):
@@ -95,7 +95,7 @@ class SourceChanged(IntegrityError):
 class UnexpectedContent(IntegrityError):
     """A file is something else than its name says, a web page for example; fetching it again would bring the same."""
 
-    verdict = Verdict.STOP
+    verdict = Verdict.FAIL
 
 
 class SourceNotFound(DownloadError):
@@ -110,7 +110,7 @@ class SourceUnavailable(DownloadError):
     """The network or the server fails for now."""
 
     exit_status = 69
-    verdict = Verdict.AGAIN
+    verdict = Verdict.RETRY
 
 
 class ConnectionBroken(SourceUnavailable):
@@ -143,7 +143,7 @@ class ProtocolFailed(DownloadError):
     """This protocol cannot bring the file; another one may."""
 
     exit_status = 69
-    verdict = Verdict.SWITCH
+    verdict = Verdict.FALL_BACK
 
 
 class ProtocolDown(ProtocolFailed):
@@ -191,7 +191,7 @@ class Stalled(DownloadError):
     """No byte arrived for STALL_TIMEOUT; not to be confused with Cancelled."""
 
     exit_status = 75
-    verdict = Verdict.SWITCH
+    verdict = Verdict.FALL_BACK
 
 
 class LeaseLost(DownloadError):

@@ -15,8 +15,8 @@ import warnings
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
-from downloader.vocabulary import innocent
-from downloader.words import one_line
+from downloader.formatting import single_line
+from downloader.operator_log import neutralize
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +54,7 @@ class LineHandler(logging.Handler):
         super().__init__()
         self._stream = stream
         self._redactor = redactor
-        self._reword = innocent if for_operator else str
+        self._reword = neutralize if for_operator else str
         self._clear = _CLEAR_LINE if drawing else ""
         self._tracebacks = level <= logging.DEBUG
         self.foreign_level = max(level, logging.WARNING)
@@ -93,11 +93,11 @@ class LineHandler(logging.Handler):
         error = record.exc_info[1] if record.exc_info else None
         if error is not None:
             text += ": " + traceback.format_exception_only(error)[-1]
-        yield head + one_line(self._redactor.redact(text), LONGEST)
+        yield head + single_line(self._redactor.redact(text), LONGEST)
         if error is not None and self._tracebacks:
             for line in self._redactor.redact("".join(traceback.format_exception(error))).splitlines():
                 indent = " " * (len(line) - len(line.lstrip()))
-                yield f"{head}| {indent}{one_line(line, LONGEST)}"
+                yield f"{head}| {indent}{single_line(line, LONGEST)}"
 
 
 class Log:
@@ -128,12 +128,12 @@ def set_up(
     ours = logging.getLevelNamesMapping()[level.upper()]
     handler = LineHandler(stream, redactor, ours, for_operator=for_operator, drawing=drawing)
     undo = ExitStack()
-    _take_over(logging.getLogger(), handler.foreign_level, undo)
+    _steal(logging.getLogger(), handler.foreign_level, undo)
     logging.getLogger().addHandler(handler)
-    _take_over(logging.getLogger(OURS), ours, undo)
+    _steal(logging.getLogger(OURS), ours, undo)
     for name in FOREIGN:
         logger = logging.getLogger(name)
-        _take_over(logger, handler.foreign_level, undo)
+        _steal(logger, handler.foreign_level, undo)
         # Some add a handler of their own when they are imported, and that may be later.
         _replace(logger, "addHandler", _refuse_handler, undo)
     _replace(warnings, "showwarning", _show_warning, undo)
@@ -154,7 +154,7 @@ def _message(record: logging.LogRecord) -> str:
         return record.msg if isinstance(record.msg, str) else "a record that cannot be shown"
 
 
-def _take_over(logger: logging.Logger, level: int, undo: ExitStack) -> None:
+def _steal(logger: logging.Logger, level: int, undo: ExitStack) -> None:
     undo.callback(logger.setLevel, logger.level)
     logger.setLevel(level)
     _replace(logger, "propagate", True, undo)

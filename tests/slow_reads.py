@@ -6,9 +6,9 @@ import functools
 import sys
 import time
 
-from downloader import volume
 from downloader.__main__ import main
-from downloader.volume.disk import Disk
+from downloader.filesystem.local import Disk
+from downloader.volume import volume
 
 
 def wait(seconds: float, doing: str) -> None:

@@ -12,8 +12,8 @@ import threading
 import time
 
 from downloader.__main__ import main
-from downloader.cli import assembly
-from downloader.volume.disk import Disk
+from downloader.cli import wiring
+from downloader.filesystem.local import Disk
 
 LOOKS = ("looking at ", "listing ", "measuring ")
 """How operations begin that only look."""
@@ -39,6 +39,6 @@ class LateAnswers:
 
 if __name__ == "__main__":
     fault = LateAnswers(float(sys.argv[1]), int(sys.argv[2]))
-    vars(assembly)["Disk"] = functools.partial(Disk, fault=fault)
+    vars(wiring)["Disk"] = functools.partial(Disk, fault=fault)
     del sys.argv[1:3]
     main()

@@ -10,9 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from downloader.volume.disk import Disk
-from downloader.volume.files import Kind, NotThere
-from downloader.volume.walk import Folder, split
+from downloader.filesystem import Disk, Folder, Kind, NotThere, split
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,24 +12,26 @@ import secrets
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from downloader.adapters.layout import ASIDE
-from downloader.adapters.removal import GONE, remove_empty
-from downloader.adapters.unload import discard
+from downloader.adapters.paths import ASIDE
+from downloader.adapters.trash import GONE, discard, erase, remove_empty
 from downloader.errors import DownloadError, LeaseLost, VolumeError
-from downloader.volume.files import AlreadyThere, InTheWay, Kind, NotThere
+from downloader.filesystem import AlreadyThere, InTheWay, Kind, NotThere
+from downloader.integrity import MARKER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from downloader.adapters.disk import AdapterDisk
-    from downloader.adapters.layout import Place
+    from downloader.adapters.paths import AdapterPaths
+    from downloader.artifact import Manifest
+    from downloader.filesystem import Stat
 
 _TRIES = 100
 
 log = logging.getLogger(__name__)
 
 
-def require_one_file_system(disk: AdapterDisk, place: Place) -> None:
+def require_one_file_system(disk: AdapterDisk, place: AdapterPaths) -> None:
     """Raise VolumeError if a rename cannot lead from staging to the service's folder."""
     devices = {disk.device(folder) for folder in (place.staging, "")}
     with suppress(NotThere):
@@ -42,7 +44,7 @@ def require_one_file_system(disk: AdapterDisk, place: Place) -> None:
         )
 
 
-def promote(disk: AdapterDisk, place: Place, *, pause: Callable[[], None]) -> None:
+def promote(disk: AdapterDisk, place: AdapterPaths, *, pause: Callable[[], None]) -> None:
     """Make the download the live adapter. What was live before is removed after a `pause`, whatever it was.
 
     Raises LeaseLost if somebody has taken the staged folder away, VolumeError if the file system refuses.
@@ -69,7 +71,7 @@ def promote(disk: AdapterDisk, place: Place, *, pause: Callable[[], None]) -> No
     raise VolumeError(f"{disk.name}/{place.live} cannot be replaced: {trouble}", hint="run again") from trouble
 
 
-def restore(disk: AdapterDisk, place: Place) -> None:
+def restore(disk: AdapterDisk, place: AdapterPaths) -> None:
     """Put back the adapter whose successor never came: a promotion was killed between its two renames."""
     names = [name for name in disk.scan(place.aside) if not name.startswith(GONE)]
     if not names or disk.stat(place.live) is not None:
@@ -90,14 +92,14 @@ def _make_service_folder(disk: AdapterDisk, service: str) -> None:
         disk.sync_folder("")
 
 
-def _rename_into_place(disk: AdapterDisk, staged: str, place: Place) -> None:
+def _rename_into_place(disk: AdapterDisk, staged: str, place: AdapterPaths) -> None:
     if disk.stat(place.live) is None:
         disk.rename(staged, place.live)
     elif not disk.exchange(staged, place.live):
         _rename_twice(disk, staged, place)
 
 
-def _rename_twice(disk: AdapterDisk, staged: str, place: Place) -> None:
+def _rename_twice(disk: AdapterDisk, staged: str, place: AdapterPaths) -> None:
     aside = f"{place.aside}/{secrets.token_hex(8)}"
     disk.make_folders(place.aside)
     if disk.stat(staged) is None:  # nothing may be moved aside for a successor that is gone
@@ -111,8 +113,55 @@ def _rename_twice(disk: AdapterDisk, staged: str, place: Place) -> None:
         raise
 
 
-def _discard_replaced(disk: AdapterDisk, place: Place, pause: Callable[[], None]) -> None:
+def _discard_replaced(disk: AdapterDisk, place: AdapterPaths, pause: Callable[[], None]) -> None:
     """Remove the old adapter: the exchange has left it in the place of the new one, two renames have moved it aside."""
     aside = [f"{place.aside}/{name}" for name in disk.scan(place.aside)]
     discard(disk, [place.download, *aside], place.service, place.adapter, pause=pause)
     remove_empty(disk, place.aside, f"{ASIDE}/{place.service}")
+
+
+def sanitize_tree(disk: AdapterDisk, folder: str, manifest: Manifest) -> None:
+    """Remove what is no part of the artifact, and set the modes.
+
+    Raises VolumeError where a symlink or a special file is found, or where a file of the artifact is not as listed.
+    """
+    found = dict(_walk(disk, folder))
+    for path, details in found.items():
+        if details.kind not in (Kind.FILE, Kind.FOLDER):
+            raise VolumeError(
+                f"the staged adapter contains symlinks or special files, refusing to promote: {path} is a"
+                f" {details.kind.value}",
+                hint="only folders and regular files are served to the pods that mount the service's folder",
+            )
+    wanted = {f"{folder}/{file.path}": file.size for file in manifest.files}
+    for path, size in wanted.items():
+        if path not in found or found[path].kind is not Kind.FILE or found[path].size != size:
+            raise VolumeError(f"{disk.name}/{path} was changed by somebody else", hint="run again to stage it anew")
+    kept = {f"{folder}/{MARKER}", *wanted, *_folders_above(wanted)}
+    disk.open_up(folder, Kind.FOLDER)
+    for path, details in found.items():
+        if path in kept:
+            disk.open_up(path, details.kind)
+        else:
+            erase(disk, path)
+
+
+def _walk(disk: AdapterDisk, folder: str) -> Iterator[tuple[str, Stat]]:
+    """Yield everything below a folder, what is in a folder after the folder."""
+    todo = [folder]
+    while todo:
+        folder = todo.pop()
+        for name, details in disk.stats(folder, list(disk.scan(folder))).items():
+            yield f"{folder}/{name}", details
+            if details.kind is Kind.FOLDER:
+                todo.append(f"{folder}/{name}")
+
+
+def _folders_above(paths: dict[str, int]) -> set[str]:
+    folders: set[str] = set()
+    for path in paths:
+        folder = path.rpartition("/")[0]
+        while folder and folder not in folders:
+            folders.add(folder)
+            folder = folder.rpartition("/")[0]
+    return folders

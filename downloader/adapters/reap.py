@@ -7,12 +7,11 @@ import secrets
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from downloader.adapters.layout import ASIDE, STAGING, UNLOADED
-from downloader.adapters.removal import GONE, erase, remove_empty
-from downloader.adapters.unload import GRACE
+from downloader.adapters.paths import ASIDE, STAGING, UNLOADED
+from downloader.adapters.trash import GONE, GRACE, erase, remove_empty
 from downloader.config.adapters import is_name
 from downloader.errors import Cancelled, DownloadError
-from downloader.volume.files import AlreadyThere, Kind, NotThere
+from downloader.filesystem import AlreadyThere, Kind, NotThere
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator

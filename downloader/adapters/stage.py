@@ -5,7 +5,8 @@ retry of the Job goes on where the last pod stopped. Both are true. The folder `
 lease and one download. A pod that fails in a way that a retry may mend moves the download into a slot of `.unload-tmp`,
 and the next pod of the same Job takes it back; whatever else ends a pod removes it. In a slot the reaper finds it if no
 retry comes, also while the service lives. After SIGKILL the download is still in staging, and the retry goes on there.
-Nothing of this is trusted: the download checks what it finds, and `settle` removes what the artifact does not have.
+Nothing of this is trusted: the download checks what it finds, and `sanitize_tree` removes all that the
+artifact does not have.
 
 The lease makes two pods of one Job take turns, to the end of the promotion. Its holder has the download under a name of
 its own: one that was frozen and has lost the lease finds nothing under that name any more, so it can promote nothing.
@@ -18,21 +19,19 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from downloader.adapters.layout import DOWNLOAD, SLOT_PARTIAL, STAGING, UNLOADED
-from downloader.adapters.promote import promote, require_one_file_system, restore
-from downloader.adapters.removal import GONE, erase, remove_empty
-from downloader.adapters.settle import settle
-from downloader.adapters.unload import GRACE, discard
+from downloader.adapters.paths import DOWNLOAD, SLOT_PARTIAL, STAGING, UNLOADED
+from downloader.adapters.promote import promote, require_one_file_system, restore, sanitize_tree
+from downloader.adapters.trash import GONE, GRACE, discard, erase, remove_empty
 from downloader.errors import Cancelled, DownloadError, Verdict, VolumeError
+from downloader.filesystem import Kind, NotThere
+from downloader.lease import WORK, is_lease
 from downloader.volume import Volume
-from downloader.volume.files import Kind, NotThere
-from downloader.volume.lease import WORK, is_lease
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from downloader.adapters.disk import AdapterDisk
-    from downloader.adapters.layout import Place
+    from downloader.adapters.paths import AdapterPaths
     from downloader.artifact import Manifest
 
 _TRIES: Final = 100
@@ -48,7 +47,7 @@ class Staging:
     def __init__(
         self,
         disk: AdapterDisk,
-        place: Place,
+        place: AdapterPaths,
         *,
         ttl: float,
         waiting: Callable[[str, float], None],
@@ -81,7 +80,7 @@ class Staging:
 
     def promote(self, manifest: Manifest) -> None:
         """Make the download the live adapter. It must be complete; raises VolumeError if it is not as it must be."""
-        settle(self._disk, self._place.download, manifest)
+        sanitize_tree(self._disk, self._place.download, manifest)
         promote(self._disk, self._place, pause=lambda: self._sleep(GRACE))
 
     def _enter(self, holding: ExitStack, uri: str) -> bool:
@@ -156,4 +155,4 @@ class Staging:
 
 def _may_be_mended(error: BaseException) -> bool:
     """Tell whether the next pod of the Job may get further than this one."""
-    return isinstance(error, Cancelled) or (isinstance(error, DownloadError) and error.verdict is not Verdict.STOP)
+    return isinstance(error, Cancelled) or (isinstance(error, DownloadError) and error.verdict is not Verdict.FAIL)

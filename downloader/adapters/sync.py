@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from downloader.adapters.layout import SLOT_ADAPTER, UNLOADED
-from downloader.adapters.removal import erase, remove_empty
-from downloader.adapters.unload import GRACE, unload
+from downloader.adapters.paths import SLOT_ADAPTER, UNLOADED
+from downloader.adapters.trash import GRACE, erase, move_to_trash, remove_empty
 from downloader.errors import DownloadError, VolumeError
-from downloader.volume.files import Kind, NotThere
+from downloader.filesystem import Kind, NotThere
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -25,7 +24,7 @@ class NotUnloaded(VolumeError):
     exit_status = 1
 
 
-def sync(disk: AdapterDisk, service: str, keep: Collection[str], *, sleep: Callable[[float], None]) -> None:
+def sync_service(disk: AdapterDisk, service: str, keep: Collection[str], *, sleep: Callable[[float], None]) -> None:
     """Make the service's folder and move what is not kept out of it, each by one rename; then remove that.
 
     Hidden folders and files are no adapters. `sleep` is called with seconds, also 0, and may raise to end the work.
@@ -40,7 +39,7 @@ def sync(disk: AdapterDisk, service: str, keep: Collection[str], *, sleep: Calla
             continue
         sleep(0)
         try:
-            unload(disk, f"{service}/{adapter}", service, adapter)
+            move_to_trash(disk, f"{service}/{adapter}", service, adapter)
         except NotThere:
             continue
         except DownloadError as error:

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from functools import partial
 from typing import IO, TYPE_CHECKING, Self, cast
 
-from downloader.archives import Entry, Refused, linked, tidy
-from downloader.archives.judgement import allowed
+from downloader.archives.entries import Entry, Refused, linked, tidy
+from downloader.archives.validation import allowed
 from downloader.errors import IntegrityError
-from downloader.volume.files import Kind
-from downloader.words import bytes_text
+from downloader.filesystem import Kind
+from downloader.formatting import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -74,7 +74,7 @@ class _Guarded:
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Go somewhere else."""
         if whence == io.SEEK_SET and offset > self._limit:
-            raise Refused(f"it is taken for a bomb: it goes on after {bytes_text(self._limit)}")
+            raise Refused(f"it is taken for a bomb: it goes on after {format_size(self._limit)}")
         return self._stream.seek(offset, whence)
 
     def read(self, size: int = -1) -> bytes:

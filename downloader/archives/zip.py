@@ -7,10 +7,10 @@ import zipfile
 from functools import partial
 from typing import IO, TYPE_CHECKING, cast
 
-from downloader.archives import Entry, Refused, linked, tidy
-from downloader.archives.judgement import MAX_ENTRIES
+from downloader.archives.entries import Entry, Refused, linked, tidy
+from downloader.archives.validation import MAX_ENTRIES
 from downloader.errors import IntegrityError
-from downloader.volume.files import Kind
+from downloader.filesystem import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -6,24 +6,22 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from downloader.adapters.disk import AdapterDisk
-from downloader.adapters.reap import Reaper
-from downloader.adapters.sync import sync
-from downloader.cli.session import Session
+from downloader.adapters import AdapterDisk, Reaper, sync_service
+from downloader.cli.runner import Runner
 from downloader.config.adapters import AdapterReapSettings, AdapterSyncSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from downloader.cli.context import Invocation
+    from downloader.cli.context import CommandContext
 
 log = logging.getLogger(__name__)
 
 
-def reap_adapters(invocation: Invocation) -> None:
+def reap_adapters(invocation: CommandContext) -> None:
     """Remove what no service needs any more."""
     door = AdapterReapSettings.from_environment(invocation.environ)
-    session = Session()
+    session = Runner()
 
     def work() -> None:
         with AdapterDisk(door.root) as disk:
@@ -33,20 +31,20 @@ def reap_adapters(invocation: Invocation) -> None:
     _run(session, work, invocation)
 
 
-def sync_adapters(invocation: Invocation) -> None:
+def sync_adapters(invocation: CommandContext) -> None:
     """Take the adapters away that a service no longer declares."""
     door = AdapterSyncSettings.from_environment(invocation.environ)
-    session = Session()
+    session = Runner()
 
     def work() -> None:
         with AdapterDisk(door.root) as disk:
-            sync(disk, door.service, door.keep, sleep=session.cancellation.sleep)
+            sync_service(disk, door.service, door.keep, sleep=session.cancellation.sleep)
             log.info("synced %s/%s, keeping %d adapters", door.root, door.service, len(door.keep))
 
     _run(session, work, invocation)
 
 
-def _run(session: Session, work: Callable[[], None], invocation: Invocation) -> None:
+def _run(session: Runner, work: Callable[[], None], invocation: CommandContext) -> None:
     try:
         session.run(work)
     finally:

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from downloader import __version__
-from downloader.artifact import Protocol, shown_url
+from downloader.artifact import TransferProtocol, shown_url
 from downloader.cli import options
-from downloader.cli.context import Invocation, output_error
+from downloader.cli.context import CommandContext, output_error
 from downloader.cli.failure import Audience, final_line, tell_of_early_end, unexpected
+from downloader.config.env import seconds
 from downloader.config.job import LOG_LEVELS, bandwidth, protocols
-from downloader.config.variables import seconds
 from downloader.errors import DownloadError, UsageError
+from downloader.formatting import format_size
 from downloader.log import set_up
 from downloader.redaction import Redactor
-from downloader.sources.catalog import canonical, scheme_of
-from downloader.words import bytes_text
+from downloader.sources.registry import canonical, scheme_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,7 +54,7 @@ def cli() -> None:
     "--protocol",
     "sequence",
     type=options.Parsed("list", protocols),
-    help=f"Protocols to try in order, of {', '.join(Protocol)}. [AIM_DOWNLOADER_PROTOCOL]",
+    help=f"Protocols to try in order, of {', '.join(TransferProtocol)}. [AIM_DOWNLOADER_PROTOCOL]",
 )
 @click.option("--connections", type=click.IntRange(1, 64), help="Connections at once. [AIM_CONNECTIONS]")
 @click.option(
@@ -72,7 +72,7 @@ def cli() -> None:
 )
 @options.verbosity
 @click.pass_obj
-def download(invocation: Invocation, /, uri: str, target: Path | None, **given: Any) -> None:  # noqa: ANN401
+def download(invocation: CommandContext, /, uri: str, target: Path | None, **given: Any) -> None:  # noqa: ANN401
     """Download URI into TARGET [TARGET_DIR].
 
     What is on the volume already is kept if it proves to be right; what is missing or damaged is fetched. Each file
@@ -96,16 +96,16 @@ def download(invocation: Invocation, /, uri: str, target: Path | None, **given: 
 @options.accept_any
 @options.verbosity
 @click.pass_obj
-def size(invocation: Invocation, /, uri: str, **given: Any) -> None:  # noqa: ANN401
+def size(invocation: CommandContext, /, uri: str, **given: Any) -> None:  # noqa: ANN401
     """Tell how many bytes a download of URI with these filters brings.
 
     The last line on stdout is a JSON object with the keys url and sizeBytes.
     """
-    from downloader.cli.listing import list_artifact
+    from downloader.cli.size import list_artifact
 
     settings = _with_options(invocation.settings(uri), **given)
     manifest = list_artifact(uri, settings, invocation.console(settings))
-    log.info("%s in %d files", bytes_text(manifest.size), len(manifest.files))
+    log.info("%s in %d files", format_size(manifest.size), len(manifest.files))
     invocation.logs.end()
     invocation.write(json.dumps({"url": invocation.redactor.redact(shown_url(uri)), "sizeBytes": manifest.size}) + "\n")
 
@@ -114,12 +114,12 @@ def size(invocation: Invocation, /, uri: str, **given: Any) -> None:  # noqa: AN
 @options.target
 @options.verbosity
 @click.pass_obj
-def checksums(invocation: Invocation, /, target: Path | None, **given: Any) -> None:  # noqa: ANN401
+def checksums(invocation: CommandContext, /, target: Path | None, **given: Any) -> None:  # noqa: ANN401
     """Print the checksums of the artifact in TARGET [TARGET_DIR], for `sha256sum -c`.
 
     That is its .artifact.sha256, or the same list from the extended attributes that stand in its place.
     """
-    from downloader.cli.verification import list_checksums
+    from downloader.cli.verify import list_checksums
 
     list_checksums(_with_options(invocation.settings(""), target=target, **given), invocation)
 
@@ -141,12 +141,12 @@ def check_size(context: click.Context, /, uri: str, **given: Any) -> None:  # no
 @options.accept_any
 @options.verbosity
 @click.pass_obj
-def verify(invocation: Invocation, /, target: Path | None, **given: Any) -> None:  # noqa: ANN401
+def verify(invocation: CommandContext, /, target: Path | None, **given: Any) -> None:  # noqa: ANN401
     """Check what is in TARGET [TARGET_DIR] against its .artifact.sha256, without network.
 
     Prints a line for each file that is not as it should be; the exit status is 65 if there is one.
     """
-    from downloader.cli.verification import verify_target
+    from downloader.cli.verify import verify_target
 
     settings = _with_options(invocation.settings(""), target=target, **given)
     verify_target(settings, invocation)
@@ -156,7 +156,7 @@ def verify(invocation: Invocation, /, target: Path | None, **given: Any) -> None
 @click.argument("uri", type=options.URI)
 @options.verbosity
 @click.pass_obj
-def adapter_stage(invocation: Invocation, /, uri: str) -> None:
+def adapter_stage(invocation: CommandContext, /, uri: str) -> None:
     """Download an adapter onto the adapter disk and make it live: the door `/adapter-stage.sh`."""
     from downloader.cli.staging import stage_adapter
 
@@ -166,7 +166,7 @@ def adapter_stage(invocation: Invocation, /, uri: str) -> None:
 @cli.command(context_settings=CONTEXT, hidden=True)
 @options.verbosity
 @click.pass_obj
-def adapter_reap(invocation: Invocation, /) -> None:
+def adapter_reap(invocation: CommandContext, /) -> None:
     """Remove from the adapter disk what no service needs: the door `/adapter-reap.sh`."""
     from downloader.cli.adapters import reap_adapters
 
@@ -176,7 +176,7 @@ def adapter_reap(invocation: Invocation, /) -> None:
 @cli.command(context_settings=CONTEXT, hidden=True)
 @options.verbosity
 @click.pass_obj
-def adapter_sync(invocation: Invocation, /) -> None:
+def adapter_sync(invocation: CommandContext, /) -> None:
     """Remove the adapters that a service no longer declares: the door `/adapter-subtree-sync.sh`."""
     from downloader.cli.adapters import sync_adapters
 
@@ -187,7 +187,7 @@ def adapter_sync(invocation: Invocation, /) -> None:
 @click.argument("pairs", nargs=-1, required=True, metavar="SRC DEST [SRC DEST]...")
 @options.verbosity
 @click.pass_obj
-def kserve(invocation: Invocation, /, pairs: tuple[str, ...]) -> None:
+def kserve(invocation: CommandContext, /, pairs: tuple[str, ...]) -> None:
     """Download each SRC into its DEST, one after the other: the door of KServe's storage initializer."""
     from downloader.cli.kserve import initialize
 
@@ -198,14 +198,14 @@ def kserve(invocation: Invocation, /, pairs: tuple[str, ...]) -> None:
     )
 
 
-def _check_protocols(uri: str, asked: Sequence[Protocol] | None) -> None:
+def _check_protocols(uri: str, asked: Sequence[TransferProtocol] | None) -> None:
     """Raise UsageError if none of the protocols that the command line asks for can bring this URI.
 
     The environment's are passed over instead: an operator sets them for every Job, whatever its source.
     """
     fitting = scheme_of(uri).fitting
     if asked and fitting.isdisjoint(asked):
-        hint = f"use some of {', '.join(protocol for protocol in Protocol if protocol in fitting)}"
+        hint = f"use some of {', '.join(protocol for protocol in TransferProtocol if protocol in fitting)}"
         raise UsageError(f"--protocol {','.join(asked)} brings nothing of {uri.partition('://')[0]}://", hint=hint)
 
 
@@ -223,7 +223,7 @@ def main(arguments: list[str], environ: Mapping[str, str], stdout: TextIO, stder
     # Never restored: whatever other threads still say must not follow the last line.
     level = _level(arguments, environ)
     logs = set_up(stderr, redactor, level, for_operator=audience.for_operator, drawing=drawing)
-    invocation = Invocation(
+    invocation = CommandContext(
         environ, stdout, stderr, redactor, logs, for_operator=audience.for_operator, drawing=drawing
     )
     try:
@@ -236,7 +236,7 @@ def main(arguments: list[str], environ: Mapping[str, str], stdout: TextIO, stder
     return 0, invocation.abandoned
 
 
-def _fail(error: DownloadError, invocation: Invocation, audience: Audience) -> int:
+def _fail(error: DownloadError, invocation: CommandContext, audience: Audience) -> int:
     """Tell of a failure, last in the log; return the exit status."""
     if not invocation.told:
         tell_of_early_end(error, audience, invocation.environ, invocation.redactor)
@@ -244,7 +244,7 @@ def _fail(error: DownloadError, invocation: Invocation, audience: Audience) -> i
     return error.exit_status
 
 
-def _invoke(arguments: list[str], invocation: Invocation) -> None:
+def _invoke(arguments: list[str], invocation: CommandContext) -> None:
     try:
         cli.main(arguments, prog_name="artifact-downloader", standalone_mode=False, obj=invocation)
     except click.exceptions.Exit:

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Invocation:
+class CommandContext:
     """What every command is given: the environment, where to write, and what the group's options said."""
 
     environ: Mapping[str, str]
@@ -41,7 +41,7 @@ class Invocation:
 
     def settings(self, uri: str) -> Settings:
         """Read the environment for a run with this URI."""
-        from downloader.cli.assembly import learn_secrets
+        from downloader.cli.wiring import learn_secrets
 
         settings = Settings.from_environment(
             self.environ, with_s3=uri.startswith("s3://"), for_operator=self.for_operator

@@ -8,7 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Phase, shown_url
-from downloader.cli.assembly import (
+from downloader.cgroups import memory_limit
+from downloader.cli.runner import Runner
+from downloader.cli.simulation import simulation_of, slow_looks_of
+from downloader.cli.wiring import (
     bundles,
     make_shape,
     make_source,
@@ -18,35 +21,31 @@ from downloader.cli.assembly import (
     sequence_for,
     silence,
 )
-from downloader.cli.session import Session
-from downloader.cli.simulation import simulation_of, slow_looks_of
 from downloader.engine import Engine, Outcome, Plan
 from downloader.errors import DownloadError
+from downloader.filters import FileFilter
+from downloader.formatting import format_duration, single_line
 from downloader.integrity import ContentCheck, proofs_text
-from downloader.limits import memory_limit
-from downloader.meter import Ticker, Watchdog
+from downloader.progress import StallWatchdog, Ticker
 from downloader.reporters.fanout import FanOut
 from downloader.reporters.termination import TerminationMessage, sentence
-from downloader.selection import Selection
 from downloader.sources import Recalling
-from downloader.sources.catalog import scheme_of
-from downloader.sources.limit import Bandwidth
-from downloader.sources.persistent import PersistentSource
-from downloader.sources.retry import Patience
-from downloader.transports.catalog import Workshop
-from downloader.transports.xet.tuning import Tuning
-from downloader.words import one_line, seconds_text
+from downloader.sources.bandwidth import Bandwidth
+from downloader.sources.registry import scheme_of
+from downloader.sources.retry import RetryPolicy
+from downloader.sources.retrying import RetryingSource
+from downloader.transfer import TransportFactory, XetSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from downloader.artifact import Protocol
+    from downloader.artifact import TransferProtocol
     from downloader.cancellation import Cancellation
     from downloader.config import Settings
     from downloader.redaction import Redactor
     from downloader.reporters import Reporter
     from downloader.sources import Source
-    from downloader.transports import Transport
+    from downloader.transfer import Transport
     from downloader.volume import Volume
 
 log = logging.getLogger(__name__)
@@ -66,7 +65,7 @@ class Download:
         self._uri = uri
         self._settings = settings
         self._environ = environ
-        self._session = Session(settings.job.deadline)
+        self._session = Runner(settings.job.deadline)
         self._reporters = FanOut(reporters)
         self._termination = TerminationMessage(redactor, settings.job.termination_log)
         self._volume: Volume | None = None
@@ -82,7 +81,7 @@ class Download:
         """Download. Raises one of our errors, after everybody who watches has been told."""
         job = self._settings.job
         meter = self._session.meter
-        watchdog = Watchdog(meter, job.stall_timeout)
+        watchdog = StallWatchdog(meter, job.stall_timeout)
         ticker = Ticker(meter, [watchdog.look, self._reporters.report], stuck_volume=self._stuck_volume)
         ticker.start()
         try:
@@ -96,7 +95,7 @@ class Download:
         self._finish(None)
         return outcome
 
-    def _bring(self, watchdog: Watchdog) -> Outcome:
+    def _bring(self, watchdog: StallWatchdog) -> Outcome:
         """Do the work, in the engine's thread."""
         settings, session = self._settings, self._session
         job = settings.job
@@ -104,27 +103,27 @@ class Download:
             session.meter.expect(job.expected_size, 0)
         simulation = simulation_of(self._uri, settings, session.meter)
         if simulation is not None:
-            plan = self._plan(Selection(), simulation.sequence)
+            plan = self._plan(FileFilter(), simulation.sequence)
             return self._run_engine(simulation.source, simulation.make, plan, watchdog, simulated=True)
         web = make_web(self._uri, settings, session.meter)
         source = make_source(self._uri, settings, web)
         bandwidth = Bandwidth(job.bandwidth, session.meter) if job.bandwidth else None
         trusted = bundles(self._uri, settings)
         memory = memory_limit()
-        tuning = Tuning(memory, job.stall_timeout, self._environ, settings.hub.home, trusted)
+        tuning = XetSettings(memory, job.stall_timeout, self._environ, settings.hub.home, trusted)
         shape = make_shape(self._uri, settings, memory)
-        workshop = Workshop(
+        transport_factory = TransportFactory(
             source, session.meter, shape, silence(settings), tuning, web.interrupt, session.pause, bandwidth
         )
         plan = self._plan(selection_of(settings), sequence_for(self._uri, settings))
         try:
             with session.cancellation.waking(web.abort):
-                return self._run_engine(source, workshop.make, plan, watchdog)
+                return self._run_engine(source, transport_factory.make, plan, watchdog)
         finally:
             source.close()
             web.close()
 
-    def _plan(self, selection: Selection, sequence: tuple[Protocol, ...]) -> Plan:
+    def _plan(self, selection: FileFilter, sequence: tuple[TransferProtocol, ...]) -> Plan:
         settings = self._settings
         return Plan(
             selection,
@@ -140,20 +139,20 @@ class Download:
     def _run_engine(
         self,
         source: Source,
-        transports: Callable[[Protocol, Cancellation], Transport],
+        transports: Callable[[TransferProtocol, Cancellation], Transport],
         plan: Plan,
-        watchdog: Watchdog,
+        watchdog: StallWatchdog,
         *,
         simulated: bool = False,
     ) -> Outcome:
         settings, session = self._settings, self._session
-        patience = Patience(silence(settings), session.meter, session.cancellation, session.pause)
+        patience = RetryPolicy(silence(settings), session.meter, session.cancellation, session.pause)
         self._volume = volume = self._make_volume(simulated=simulated)
         try:
             if settings.hub.offline:
                 self._recall(source, volume)
             engine = Engine(
-                PersistentSource(source, patience),
+                RetryingSource(source, patience),
                 volume,
                 transports,
                 plan,
@@ -174,7 +173,7 @@ class Download:
         if sealed is None or not isinstance(source, Recalling):
             return
         manifest = sealed.manifest
-        if manifest.revision and manifest.uri == one_line(shown_url(self._uri)):
+        if manifest.revision and manifest.uri == single_line(shown_url(self._uri)):
             source.recall(manifest.revision)
 
     def _make_volume(self, *, simulated: bool) -> Volume:
@@ -191,7 +190,7 @@ class Download:
         doing, seconds = max(filter(None, waiting), key=lambda operation: operation[1], default=("", 0.0))
         if seconds < self._settings.job.volume_timeout:
             return ""
-        return f"the volume has not answered for {seconds_text(seconds)}: {doing}"
+        return f"the volume has not answered for {format_duration(seconds)}: {doing}"
 
     def _tell(self, outcome: Outcome) -> None:
         """Say by what the files were proved to be right, and of which that cannot be said."""

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from downloader.artifact import Phase, Snapshot
 from downloader.cli.status import status_reporter
+from downloader.config.env import read
 from downloader.config.job import ClusterSettings, JobSettings
-from downloader.config.variables import read
 from downloader.errors import InternalError
+from downloader.operator_log import last_line, plain_line
 from downloader.reporters.termination import TerminationMessage
-from downloader.vocabulary import last_line, plain_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

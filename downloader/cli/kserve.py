@@ -6,18 +6,18 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from downloader.archives.volume import UnpackingVolume
+from downloader.archives import UnpackingVolume
 from downloader.artifact import shown_url
-from downloader.cli.assembly import completion_for, make_disk
 from downloader.cli.download import Download
+from downloader.cli.wiring import completion_for, make_disk
 from downloader.errors import ConfigurationError
-from downloader.sources.catalog import canonical, scheme_of
+from downloader.sources.registry import canonical, scheme_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from downloader.cli.context import Invocation
+    from downloader.cli.context import CommandContext
     from downloader.config import Settings
     from downloader.volume import Volume
 
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 class KServeDownload(Download):
     """A download whose only file is unpacked if it is an archive."""
 
-    def __init__(self, uri: str, settings: Settings, invocation: Invocation) -> None:
+    def __init__(self, uri: str, settings: Settings, invocation: CommandContext) -> None:
         reporters = invocation.watchers(settings)
         super().__init__(uri, settings, invocation.environ, reporters, invocation.redactor)
 
@@ -45,7 +45,7 @@ class KServeDownload(Download):
         )
 
 
-def initialize(pairs: Sequence[tuple[str, Path]], invocation: Invocation) -> None:
+def initialize(pairs: Sequence[tuple[str, Path]], invocation: CommandContext) -> None:
     """Download one pair after the other. Raises what ended the first one that fails; the rest is then left alone."""
     prepared = []
     for given, target in pairs:

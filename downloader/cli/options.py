@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from downloader.config.env import Malformed, path
 from downloader.config.job import LOG_LEVELS
-from downloader.config.variables import Malformed, path
-from downloader.sources.catalog import canonical
+from downloader.sources.registry import canonical
 
 if TYPE_CHECKING:
     from collections.abc import Callable

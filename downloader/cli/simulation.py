@@ -6,18 +6,17 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from downloader.cli.assembly import sequence_for
-from downloader.sources.simulated import SimulatedSource
-from downloader.transports.simulated import Script, SimulatedTransport
+from downloader.cli.wiring import sequence_for
+from downloader.simulation import Script, SimulatedSource, SimulatedTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from downloader.artifact import Protocol
+    from downloader.artifact import TransferProtocol
     from downloader.cancellation import Cancellation
     from downloader.config import Settings
-    from downloader.meter import Meter
-    from downloader.transports import Transport
+    from downloader.progress import ProgressMeter
+    from downloader.transfer import Transport
 
 FOREVER = 1e6
 """Seconds: longer than any Job may run."""
@@ -30,11 +29,11 @@ class Simulation:
     """What takes the place of source and transports."""
 
     source: SimulatedSource
-    sequence: tuple[Protocol, ...]
-    script: Callable[[Protocol], Script]
-    meter: Meter
+    sequence: tuple[TransferProtocol, ...]
+    script: Callable[[TransferProtocol], Script]
+    meter: ProgressMeter
 
-    def make(self, protocol: Protocol, attempt: Cancellation) -> Transport:
+    def make(self, protocol: TransferProtocol, attempt: Cancellation) -> Transport:
         """Return the transport for one attempt."""
         return SimulatedTransport(self.source, self.script(protocol), self.meter, attempt)
 
@@ -70,7 +69,7 @@ def slow_looks_of(settings: Settings) -> SlowLooks | None:
     return SlowLooks(str(job.target), debug.look_duration, debug.slow_looks, pause=job.progress_interval)
 
 
-def simulation_of(uri: str, settings: Settings, meter: Meter) -> Simulation | None:
+def simulation_of(uri: str, settings: Settings, meter: ProgressMeter) -> Simulation | None:
     """Return the simulation that the debug switches ask for; None for a run in earnest.
 
     Raises UsageError for a URI that cannot be understood.
@@ -78,10 +77,12 @@ def simulation_of(uri: str, settings: Settings, meter: Meter) -> Simulation | No
     debug, sequence = settings.debug, sequence_for(uri, settings)
     size = settings.job.expected_size or USUAL_SIZE
 
-    def simulation(size: int, sequence: tuple[Protocol, ...], script: Callable[[Protocol], Script]) -> Simulation:
+    def simulation(
+        size: int, sequence: tuple[TransferProtocol, ...], script: Callable[[TransferProtocol], Script]
+    ) -> Simulation:
         return Simulation(SimulatedSource(uri, size), sequence, script, meter)
 
-    def hub(protocol: Protocol) -> Script:
+    def hub(protocol: TransferProtocol) -> Script:
         hang = debug.hub_hang_duration if protocol in debug.hub_hanging else 0.0
         failure = f"AIM_DEBUG_SIMULATE_HF_FAIL_PROTOCOLS has {protocol}" if protocol in debug.hub_failing else ""
         return Script(hang=hang, run=debug.hub_duration, failure=failure)

@@ -6,20 +6,18 @@ import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from downloader.adapters.disk import AdapterDisk
-from downloader.adapters.layout import Place
-from downloader.adapters.simulation import simulate
-from downloader.adapters.stage import Staging
+from downloader.adapters import AdapterDisk, AdapterPaths, Staging
 from downloader.artifact import Phase, shown_url
 from downloader.cli.download import Download
 from downloader.config import ClusterSettings
 from downloader.config.adapters import AdapterStageSettings
 from downloader.engine import Outcome
 from downloader.integrity import SIZE_ONLY
+from downloader.simulation import simulate
 
 if TYPE_CHECKING:
-    from downloader.cli.context import Invocation
-    from downloader.meter import Watchdog
+    from downloader.cli.context import CommandContext
+    from downloader.progress import StallWatchdog
 
 HUB_CACHE = ".cache/huggingface/*"
 """What `hf download` leaves in a folder, and with it in copies of the folder: no part of an adapter."""
@@ -28,9 +26,9 @@ HUB_CACHE = ".cache/huggingface/*"
 class AdapterDownload(Download):
     """A download into staging, promoted when it is complete."""
 
-    def __init__(self, uri: str, invocation: Invocation) -> None:
+    def __init__(self, uri: str, invocation: CommandContext) -> None:
         self._door = door = AdapterStageSettings.from_environment(invocation.environ)
-        self._place = Place(door.service, door.adapter, door.job, secrets.token_hex(8))
+        self._place = AdapterPaths(door.service, door.adapter, door.job, secrets.token_hex(8))
         settings = invocation.settings(uri)
         job = replace(
             settings.job,
@@ -41,7 +39,7 @@ class AdapterDownload(Download):
         reporters = invocation.watchers(settings)
         super().__init__(uri, settings, invocation.environ, reporters, invocation.redactor)
 
-    def _bring(self, watchdog: Watchdog) -> Outcome:
+    def _bring(self, watchdog: StallWatchdog) -> Outcome:
         cancellation = self._session.cancellation
         with AdapterDisk(self._door.root) as disk:
             ttl = self._settings.job.lease_ttl
@@ -66,7 +64,7 @@ class AdapterDownload(Download):
         return Outcome(manifest, proofs=dict.fromkeys((file.path for file in manifest.files), SIZE_ONLY))
 
 
-def stage_adapter(uri: str, invocation: Invocation) -> None:
+def stage_adapter(uri: str, invocation: CommandContext) -> None:
     """Download an adapter and make it live."""
     run = AdapterDownload(uri, invocation)
     try:

@@ -14,8 +14,7 @@ def status_reporter(cluster: ClusterSettings, redactor: Redactor, interval: floa
     """Return the reporter that patches the AIMArtifact, at most every `interval` seconds; None where none is named."""
     if not (cluster.artifact_name and cluster.artifact_namespace and cluster.host):
         return None
-    from downloader.reporters.kubernetes.access import ClusterAccess
-    from downloader.reporters.kubernetes.reporter import KubernetesReporter
+    from downloader.reporters.kubernetes import ClusterAccess, KubernetesReporter
 
     access = ClusterAccess(
         host=cluster.host,

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from downloader.config.debug import DebugSettings
+from downloader.config.env import read
 from downloader.config.hub import HubSettings
 from downloader.config.job import REFUSE, SKIP, ClusterSettings, JobSettings, WebSettings
 from downloader.config.kserve import KServeSettings
-from downloader.config.oddities import oddities
 from downloader.config.proxies import ProxySettings
 from downloader.config.s3 import S3Settings
-from downloader.config.variables import read
+from downloader.config.warnings import suspicious_settings
 from downloader.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Settings:
             kserve=KServeSettings.from_environment(environ, problems),
             cluster=read(ClusterSettings, environ, problems),
             debug=read(DebugSettings, environ, problems),
-            warnings=tuple(oddities(environ)),
+            warnings=tuple(suspicious_settings(environ)),
             for_operator=for_operator,
         )
         if problems:

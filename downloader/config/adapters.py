@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from downloader.config.variables import MOST_DIGITS, Malformed, items, path, present, read, variable
+from downloader.config.env import MOST_DIGITS, Malformed, items, path, present, read, variable
 from downloader.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
-from downloader.config.variables import Malformed
+from downloader.config.env import Malformed
 
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 UNFIT = re.compile(r"[\s\\\0-\x1f\x7f]")

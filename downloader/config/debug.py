@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from downloader.config.env import count, duration, present, variable
 from downloader.config.job import protocols
-from downloader.config.variables import count, duration, present, variable
 
 if TYPE_CHECKING:
-    from downloader.artifact import Protocol
+    from downloader.artifact import TransferProtocol
 
 MAX_CALLS = 1_000_000
 
@@ -47,10 +47,10 @@ class DebugSettings:
     hub_duration: float = variable(
         "AIM_DEBUG_SIMULATE_HF_DURATION", "seconds that each protocol runs", parse=duration, default=2.0
     )
-    hub_failing: tuple[Protocol, ...] = variable(
+    hub_failing: tuple[TransferProtocol, ...] = variable(
         "AIM_DEBUG_SIMULATE_HF_FAIL_PROTOCOLS", "protocols that fail", parse=protocols, default=()
     )
-    hub_hanging: tuple[Protocol, ...] = variable(
+    hub_hanging: tuple[TransferProtocol, ...] = variable(
         "AIM_DEBUG_SIMULATE_HF_HANG_PROTOCOLS",
         "the same simulation, in which these protocols hang first",
         parse=protocols,

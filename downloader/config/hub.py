@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from downloader.config.addresses import Endpoint, web_endpoint
-from downloader.config.variables import flag, path, read, token, variable
+from downloader.config.env import flag, path, read, token, variable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from downloader.artifact import Completion, Protocol
-from downloader.config.variables import (
+from downloader.artifact import Completion, TransferProtocol
+from downloader.config.env import (
     Malformed,
     count,
     flag,
@@ -34,12 +34,12 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 BANDWIDTH_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 
 
-def protocols(text: str) -> tuple[Protocol, ...]:
+def protocols(text: str) -> tuple[TransferProtocol, ...]:
     """Parse a protocol sequence; names may repeat."""
     names = items(text.upper())
-    if not names or any(name not in Protocol.__members__ for name in names):
-        raise Malformed(f"a comma list of {', '.join(Protocol)}")
-    return tuple(Protocol[name] for name in names)
+    if not names or any(name not in TransferProtocol.__members__ for name in names):
+        raise Malformed(f"a comma list of {', '.join(TransferProtocol)}")
+    return tuple(TransferProtocol[name] for name in names)
 
 
 def patience(text: str) -> float:
@@ -83,7 +83,7 @@ class JobSettings:
     """The run itself: what goes where, how it is watched and shown."""
 
     target: Path = variable("TARGET_DIR", "folder that the files go to", parse=path, default=Path("/cache"))
-    sequence: tuple[Protocol, ...] = variable(
+    sequence: tuple[TransferProtocol, ...] = variable(
         "AIM_DOWNLOADER_PROTOCOL",
         "protocols to try, in order; a name may repeat, names that do not fit the source are passed over",
         parse=protocols,

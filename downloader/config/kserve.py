@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from downloader.config.variables import Malformed, flag, header_map, items, read, string_list, variable
+from downloader.config.env import Malformed, flag, header_map, items, read, string_list, variable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from downloader.config.addresses import Endpoint, proxy_endpoint
-from downloader.config.variables import variable
+from downloader.config.env import variable
 
 BETWEEN = re.compile(r"[\s,]+")
 

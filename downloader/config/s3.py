@@ -13,18 +13,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from downloader.config.addresses import EXAMPLE, web_endpoint
+from downloader.config.env import Malformed, count, documented, flag, path, read, shown_value, variable, with_files
 from downloader.config.storage import CONFIG, OVERRIDE, as_variables, storage_spec
-from downloader.config.variables import (
-    Malformed,
-    count,
-    documented,
-    flag,
-    path,
-    read,
-    shown_value,
-    variable,
-    with_files,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, MutableMapping

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from downloader.config.variables import Malformed, json_object
+from downloader.config.env import Malformed, json_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

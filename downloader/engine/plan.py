@@ -6,19 +6,19 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from downloader.errors import IntegrityError
-from downloader.integrity import UNKNOWN, UNPROVED, ContentCheck
+from downloader.integrity import UNKNOWN, UNVERIFIED, ContentCheck
 
 if TYPE_CHECKING:
-    from downloader.artifact import Manifest, Protocol, RemoteFile
-    from downloader.selection import Selection
+    from downloader.artifact import Manifest, RemoteFile, TransferProtocol
+    from downloader.filters import FileFilter
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a run is asked to do."""
 
-    selection: Selection
-    sequence: tuple[Protocol, ...]
+    selection: FileFilter
+    sequence: tuple[TransferProtocol, ...]
     silence: float
     """Seconds without a byte from anybody after which one file's passing trouble ends the whole attempt."""
     require_digest: bool = False
@@ -32,13 +32,13 @@ class Plan:
 
     def demand_proof(self, file: RemoteFile, proof: str) -> None:
         """Raise IntegrityError if a digest is required and none proves the file. Nothing, too, has a known digest."""
-        if self.require_digest and proof in UNPROVED:
+        if self.require_digest and proof in UNVERIFIED:
             hint = "the source publishes none that can be checked; without --require-digest the size would do"
             raise IntegrityError(f"{file.path} is not proved by a digest ({proof})", hint=hint)
 
     def is_proved(self, proof: str) -> bool:
         """Tell whether a proof that is on record is all that `demand_proof` could ask for."""
-        return not (self.require_digest and proof in UNPROVED | {UNKNOWN})
+        return not (self.require_digest and proof in UNVERIFIED | {UNKNOWN})
 
 
 @dataclass(slots=True)
@@ -61,7 +61,9 @@ class Outcome:
 
 
 def in_force(
-    configured: tuple[Protocol, ...], fitting: frozenset[Protocol], default: tuple[Protocol, ...]
-) -> tuple[Protocol, ...]:
+    configured: tuple[TransferProtocol, ...],
+    fitting: frozenset[TransferProtocol],
+    default: tuple[TransferProtocol, ...],
+) -> tuple[TransferProtocol, ...]:
     """Return the sequence for a source: what fits of the configured one, else the source's own default."""
     return tuple(protocol for protocol in configured if protocol in fitting) or default

@@ -9,16 +9,31 @@ CRC32C and CRC64NVME come from the `awscrt` wheel, which not every platform has;
 file that has nothing else is proved by nothing.
 """
 
-from downloader.integrity.content import HEAD, ContentCheck, instead
+from downloader.integrity.checksum_file import (
+    LARGEST_LIST,
+    MARKER,
+    MOST_ORIGINS,
+    RECORD,
+    Checksums,
+    Origin,
+    header,
+    parse_checksums,
+    parse_header,
+    render_checksums,
+    seal_line,
+    sha256_of,
+)
+from downloader.integrity.content import HEAD, HINT, ContentCheck, instead, is_suspicious
+from downloader.integrity.ends import end_of
 from downloader.integrity.hashing import OF_PARTS, Digests, Hasher, computable, hash_file, of_nothing
-from downloader.integrity.judgement import (
+from downloader.integrity.verify import (
     SIZE_ONLY,
     STRENGTH,
     UNKNOWN,
-    UNPROVED,
     UNVERIFIABLE,
-    Judge,
-    Judgement,
+    UNVERIFIED,
+    VerificationResult,
+    Verifier,
     judge,
     may_combine,
     proofs_text,
@@ -27,23 +42,38 @@ from downloader.integrity.judgement import (
 
 __all__ = [
     "HEAD",
+    "HINT",
+    "LARGEST_LIST",
+    "MARKER",
+    "MOST_ORIGINS",
     "OF_PARTS",
+    "RECORD",
     "SIZE_ONLY",
     "STRENGTH",
     "UNKNOWN",
-    "UNPROVED",
     "UNVERIFIABLE",
+    "UNVERIFIED",
+    "Checksums",
     "ContentCheck",
     "Digests",
     "Hasher",
-    "Judge",
-    "Judgement",
+    "Origin",
+    "VerificationResult",
+    "Verifier",
     "computable",
+    "end_of",
     "hash_file",
+    "header",
     "instead",
+    "is_suspicious",
     "judge",
     "may_combine",
     "of_nothing",
+    "parse_checksums",
+    "parse_header",
     "proofs_text",
     "proves_itself",
+    "render_checksums",
+    "seal_line",
+    "sha256_of",
 ]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from tqdm import tqdm
 
 from downloader.artifact import Phase
-from downloader.words import bytes_text, seconds_text
+from downloader.formatting import format_duration, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,7 +80,7 @@ def progress_text(snapshot: Snapshot) -> str:
     if snapshot.total_bytes:
         text += f": {snapshot.percentage} %, {_amount(snapshot)}, {_pace(snapshot)}".removesuffix(", ")
     if snapshot.discarded_bytes:
-        text += f", {bytes_text(snapshot.discarded_bytes)} discarded"
+        text += f", {format_size(snapshot.discarded_bytes)} discarded"
     if snapshot.phase is Phase.DOWNLOADING and snapshot.protocol:
         text += f" ({snapshot.protocol}, attempt {snapshot.attempt} of {len(snapshot.sequence)})"
     for remark in (snapshot.message, _waiting(snapshot), snapshot.stuck_volume):
@@ -91,15 +91,15 @@ def progress_text(snapshot: Snapshot) -> str:
 
 def summary_text(final: Snapshot, seconds: float) -> str:
     """Tell how a run of so many seconds ended."""
-    took = seconds_text(seconds)
-    discarded = f", {bytes_text(final.discarded_bytes)} of it discarded" if final.discarded_bytes else ""
+    took = format_duration(seconds)
+    discarded = f", {format_size(final.discarded_bytes)} of it discarded" if final.discarded_bytes else ""
     if final.phase is not Phase.DONE:
         return _failure_text(final, took) + discarded.replace(" of it", "")
     came = "nothing had to be fetched"
     if final.received_bytes:
-        pace = bytes_text((final.received_bytes - final.discarded_bytes) / max(seconds, 0.001))
-        came = f"{bytes_text(final.received_bytes)} received{discarded}, {pace}/s"
-    return f"done after {took}: {final.total_files} files, {bytes_text(final.total_bytes)}; {came}"
+        pace = format_size((final.received_bytes - final.discarded_bytes) / max(seconds, 0.001))
+        came = f"{format_size(final.received_bytes)} received{discarded}, {pace}/s"
+    return f"done after {took}: {final.total_files} files, {format_size(final.total_bytes)}; {came}"
 
 
 def _failure_text(final: Snapshot, took: str) -> str:
@@ -114,18 +114,18 @@ def _failure_text(final: Snapshot, took: str) -> str:
 
 
 def _amount(snapshot: Snapshot) -> str:
-    return f"{bytes_text(snapshot.done_bytes)} of {bytes_text(snapshot.total_bytes)}"
+    return f"{format_size(snapshot.done_bytes)} of {format_size(snapshot.total_bytes)}"
 
 
 def _pace(snapshot: Snapshot) -> str:
-    parts = [f"{bytes_text(snapshot.rate)}/s"] if snapshot.rate else []
+    parts = [f"{format_size(snapshot.rate)}/s"] if snapshot.rate else []
     if snapshot.eta is not None:
-        parts.append(f"{seconds_text(snapshot.eta)} left")
+        parts.append(f"{format_duration(snapshot.eta)} left")
     return ", ".join(parts)
 
 
 def _waiting(snapshot: Snapshot) -> str:
-    return "" if snapshot.wait_left is None else f"{snapshot.waiting} ({seconds_text(snapshot.wait_left)} to go)"
+    return "" if snapshot.wait_left is None else f"{snapshot.waiting} ({format_duration(snapshot.wait_left)} to go)"
 
 
 def _news(snapshot: Snapshot) -> tuple[object, ...]:
@@ -147,7 +147,7 @@ def _layout(snapshot: Snapshot, columns: int) -> tuple[str, str]:
     facts = f"{_amount(snapshot)}, {pace}".removesuffix(", ") if snapshot.total_bytes else pace
     if snapshot.total_bytes and len(" ".join(head)) + BAR + len(facts) <= columns:
         return " ".join(head), facts
-    shortest = _pace(snapshot) if snapshot.wait_left is None else f"{seconds_text(snapshot.wait_left)} to go"
+    shortest = _pace(snapshot) if snapshot.wait_left is None else f"{format_duration(snapshot.wait_left)} to go"
     layouts = ((head, facts), (head, pace), (short_head, facts), (short_head, pace), (short_head, shortest))
     lines = [GAP.join(filter(None, (" ".join(words), tail))) for words, tail in layouts]
     return next((line for line in lines if len(line) <= columns), lines[-1][:columns]), ""

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from downloader.words import bytes_text, one_line, seconds_text
+from downloader.formatting import format_duration, format_size, single_line
 
 if TYPE_CHECKING:
     from downloader.artifact import Snapshot
@@ -23,15 +23,15 @@ LIMIT: Final = 1024
 def sentence(uri: str, snapshot: Snapshot, *, seconds: float, exit_status: int, reason: str = "") -> str:
     """Tell how a run of so many seconds ended, and what it had brought by then; a failure also has a reason."""
     outcome = f"failed (exit status {exit_status})" if exit_status else "downloaded (exit status 0)"
-    files, size = f"{snapshot.total_files} files", bytes_text(snapshot.total_bytes)
+    files, size = f"{snapshot.total_files} files", format_size(snapshot.total_bytes)
     if snapshot.done_files != snapshot.total_files:
         files = f"{snapshot.done_files} of {files}"
     if snapshot.done_bytes != snapshot.total_bytes:
-        size = f"{bytes_text(snapshot.done_bytes)} of {size}"
+        size = f"{format_size(snapshot.done_bytes)} of {size}"
     facts = [files, size] if snapshot.total_files else ["not listed"]
     if snapshot.protocol:
         facts.append(snapshot.protocol)
-    facts.append(seconds_text(seconds))
+    facts.append(format_duration(seconds))
     return ": ".join([outcome, *([reason] if reason else []), uri, ", ".join(facts)])
 
 
@@ -44,7 +44,7 @@ class TerminationMessage:
 
     def write(self, text: str) -> None:
         """Write text as one line of at most `LIMIT` bytes, if the file exists: elsewhere nobody waits for a message."""
-        line = one_line(self._redactor.redact(text)).encode()
+        line = single_line(self._redactor.redact(text)).encode()
         if len(line) > LIMIT:
             line = (line[: LIMIT - len("…".encode())].decode(errors="ignore") + "…").encode()
         with contextlib.suppress(OSError, ValueError):

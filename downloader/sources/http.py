@@ -23,25 +23,23 @@ from downloader.errors import (
     SourceNotFound,
     UsageError,
 )
-from downloader.integrity import proves_itself
-from downloader.integrity.content import HEAD, ContentCheck, is_suspicious
-from downloader.integrity.content import HINT as ACCEPT_ANY
-from downloader.selection import Selection, nothing_left
-from downloader.sources.answers import meaning
-from downloader.sources.digest_fields import LENGTHS, published
-from downloader.sources.names import check_names
-from downloader.sources.versions import folder_of, version_of
+from downloader.filters import FileFilter, nothing_left
+from downloader.formatting import reason
+from downloader.integrity import HEAD, MARKER, ContentCheck, is_suspicious, parse_checksums, proves_itself
+from downloader.integrity import HINT as ACCEPT_ANY
+from downloader.network import HttpStatusError, RangeRequest
+from downloader.sources.base import folder_of, version_of
+from downloader.sources.http_digests import LENGTHS, published
+from downloader.sources.http_errors import meaning
+from downloader.sources.paths import check_names
 from downloader.sources.web_probe import HINT, OK, WebProbe, validator_of
-from downloader.volume.checksums import MARKER, parse
-from downloader.wire import RangeRequest, Refusal
-from downloader.words import reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from downloader.sources import Body
-    from downloader.wire import Reply, Web
+    from downloader.network import HttpClient, Response
+    from downloader.sources.base import Body
 
 CHECKSUM_FILES = (MARKER, "SHA256SUMS")
 FRAGMENT = re.compile(r"(sha256|sha512|sha1|md5)[=:]([0-9a-fA-F]+)")
@@ -120,18 +118,18 @@ class HttpSource:
     def __init__(
         self,
         uri: str,
-        web: Web,
+        web: HttpClient,
         headers: Mapping[str, str],
         netrc_file: Path | None = None,
         content: ContentCheck | None = None,
         *,
-        selection: Selection | None = None,
+        selection: FileFilter | None = None,
     ) -> None:
         """Of a folder, leave out what `selection` does not keep: it is neither judged nor asked for."""
         self._uri = shown_url(uri)
         self._address = HttpAddress.parse(uri)
         self._web = web
-        self._selection = selection or Selection()
+        self._selection = selection or FileFilter()
         self._headers = _credentials(self._address, headers, netrc_file)
         self._probe = WebProbe(web, self._headers)
         self._content = content or ContentCheck()
@@ -181,12 +179,12 @@ class HttpSource:
         except SourceChanged:
             self._probe.doubt(file.locator)
             raise
-        except Refusal as refusal:
+        except HttpStatusError as refusal:
             raise meaning(refusal, shown_url(file.locator), hint=HINT, asked=file.locator, listed=True) from refusal
 
-    def announce(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
+    def prefetch(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
         """Ask for all that will be opened next."""
-        self._web.announce([self._request(file, span) for file, span in pieces])
+        self._web.prefetch([self._request(file, span) for file, span in pieces])
 
     def _request(self, file: RemoteFile, span: Span) -> RangeRequest:
         proved = proves_itself(file)
@@ -200,7 +198,7 @@ class HttpSource:
         (name, content), self._listed = self._listed or self._checksums(), None
         listed = {
             path: digest
-            for path, digest in parse(content, f"{self._uri}{name}").files.items()
+            for path, digest in parse_checksums(content, f"{self._uri}{name}").files.items()
             if path not in (name, MARKER)
         }
         digests = {path: digest for path, digest in listed.items() if self._selection.wants(path)}
@@ -226,7 +224,7 @@ class HttpSource:
             if reply.status == OK:
                 _require_end(reply)
                 return name, reply.body
-            refusal = Refusal(reply.status, reply.url, reply.headers, reply.body)
+            refusal = HttpStatusError(reply.status, reply.url, reply.headers, reply.body)
             error = meaning(refusal, self._uri + name, hint=HINT, asked=self._address.url)
             if not isinstance(error, SourceNotFound):
                 raise error
@@ -242,7 +240,7 @@ class HttpSource:
         for (path, sha256), url, digest, (reply, size) in zip(listed, urls, digests, described, strict=True):
             self._probed[path, sha256] = self._read(reply, size, url, path, digest)
 
-    def _read(self, reply: Reply, size: int | None, url: str, path: str, digest: Digest | None) -> RemoteFile:
+    def _read(self, reply: Response, size: int | None, url: str, path: str, digest: Digest | None) -> RemoteFile:
         """Return what an answer tells of a file; of digests only if none is known."""
         if not self._address.folder:
             path = proposed_name(reply) or path
@@ -256,7 +254,7 @@ class HttpSource:
         return RemoteFile(path, size or 0, digests, validator, url, sized=size is not None)
 
 
-def _require_end(reply: Reply) -> None:
+def _require_end(reply: Response) -> None:
     """Raise if a checksum list may have been cut: what is left of one looks like a list of fewer files."""
     if reply.complete:
         return
@@ -275,7 +273,7 @@ def _hub_uri(page: re.Match[str]) -> str:
     return f"hf://{kind}{repository}" + (f"@{revision}" if revision not in ("", "main") else "") + path.rstrip("/")
 
 
-def proposed_name(reply: Reply) -> str | None:
+def proposed_name(reply: Response) -> str | None:
     """Return the name that the server proposes for the file: of its path only the last part, as RFC 6266 wants it."""
     found = PARAMETER.findall(reply.headers.get("content-disposition", ""))
     parameters = {name.lower(): email.utils.unquote(text.strip()) for name, text in reversed(found)}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from downloader.errors import UsageError
-from downloader.sources.names import CONTROL, NOT_NAMES
+from downloader.sources.paths import CONTROL, NOT_NAMES
 
 GRAMMAR = re.compile(
     r"hf://(?:(?P<kind>models|datasets|spaces)/)?"

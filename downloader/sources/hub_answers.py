@@ -11,14 +11,12 @@ import re
 from typing import TYPE_CHECKING
 
 from downloader.errors import AccessDenied, DownloadError, SourceNotFound, SourceUnavailable
-from downloader.wire.address import address
-from downloader.wire.refusal import host_of
-from downloader.wire.server_message import json_error
+from downloader.network import address, host_of, json_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from downloader.wire import Refusal
+    from downloader.network import HttpStatusError
 
 TOKEN_HINT = "set HF_TOKEN to a token with access"  # noqa: S105 - a hint, no secret
 ENDPOINT_HINT = "something on the way may have answered for it; check network, proxy and HF_ENDPOINT"
@@ -64,7 +62,7 @@ class HubAnswers:
         self.listed = False
         """The repository was listed, so what is refused from then on is not for want of it."""
 
-    def meaning(self, refusal: Refusal, what: str = "") -> DownloadError:
+    def meaning(self, refusal: HttpStatusError, what: str = "") -> DownloadError:
         """Return the error for a refused request; `what` names the file, if it was for one."""
         if not self.is_verdict(refusal):
             return self._somebody_elses(refusal, what)
@@ -72,7 +70,7 @@ class HubAnswers:
             return AccessDenied(f"{refusal.host} has disabled the repository {self._repository}", hint="ask its owner")
         if self._with_token and TOKEN_TROUBLE.search(refusal.server_message):
             return self._bad_token(refusal)
-        by_code: dict[str, Callable[[Refusal, str], DownloadError]] = {
+        by_code: dict[str, Callable[[HttpStatusError, str], DownloadError]] = {
             "GatedRepo": self._gated,
             "RevisionNotFound": self._no_revision,
             "EntryNotFound": self._no_entry,
@@ -88,7 +86,7 @@ class HubAnswers:
         tell = by_code.get(error_code(refusal)) or by_status.get(refusal.status)
         return tell(refusal, what) if tell else refusal
 
-    def is_verdict(self, refusal: Refusal) -> bool:
+    def is_verdict(self, refusal: HttpStatusError) -> bool:
         """Tell whether it was the Hub that refused, and not somebody on the way to it or behind it."""
         if not address(self._endpoint).origin.shares_credentials_with(address(refusal.url).origin):
             return False
@@ -99,7 +97,7 @@ class HubAnswers:
         """Return the error for a gated repository whose digests are masked for those who may not read it."""
         return AccessDenied(f"{self._repository} is a gated repository", hint=self._gate_hint(""))
 
-    def _somebody_elses(self, refusal: Refusal, what: str) -> DownloadError:
+    def _somebody_elses(self, refusal: HttpStatusError, what: str) -> DownloadError:
         if refusal.status not in ABOUT_ACCESS:
             return refusal
         told = _told(refusal)
@@ -107,11 +105,11 @@ class HubAnswers:
         own = refusal.host == host_of(self._endpoint)
         return SourceUnavailable(sentence, hint=ENDPOINT_HINT if own else "")
 
-    def _bad_token(self, refusal: Refusal, _: str = "") -> AccessDenied:
+    def _bad_token(self, refusal: HttpStatusError, _: str = "") -> AccessDenied:
         sentence = f"{refusal.host} does not accept the token in {self._place}{_told(refusal)}"
         return AccessDenied(sentence, hint="make a new one in the account's settings")
 
-    def _gated(self, refusal: Refusal, _: str) -> AccessDenied:
+    def _gated(self, refusal: HttpStatusError, _: str) -> AccessDenied:
         hint = self._gate_hint(refusal.server_message)
         return AccessDenied(f"{self._repository} is a gated repository{_told(refusal, by=refusal.host)}", hint=hint)
 
@@ -121,15 +119,15 @@ class HubAnswers:
         usual = f"ask for access on its page, with the account of {self._place}"
         return next((hint for pattern, hint in GATED if pattern.search(told)), usual)
 
-    def _no_revision(self, refusal: Refusal, _: str) -> SourceNotFound:
+    def _no_revision(self, refusal: HttpStatusError, _: str) -> SourceNotFound:
         what = f"revision {self._revision!r} of {self._repository} does not exist on {refusal.host}"
         return SourceNotFound(what, hint="check the revision")
 
-    def _no_entry(self, refusal: Refusal, what: str) -> SourceNotFound:
+    def _no_entry(self, refusal: HttpStatusError, what: str) -> SourceNotFound:
         sentence = f"{self._repository} at {self._revision!r} lacks {what or 'that path'}, says {refusal.host}"
         return SourceNotFound(sentence, hint="check the path and the revision")
 
-    def _no_repository(self, refusal: Refusal, what: str) -> DownloadError:
+    def _no_repository(self, refusal: HttpStatusError, what: str) -> DownloadError:
         if self.listed:
             return SourceUnavailable(
                 f"{refusal.host} does not know {what or self._repository} although it has listed it"
@@ -141,7 +139,7 @@ class HubAnswers:
         sentence = f"{refusal.host} has no repository {self._repository} that we may see{_told(refusal)}"
         return SourceNotFound(sentence, hint=hint)
 
-    def _not_allowed(self, refusal: Refusal, what: str) -> AccessDenied:
+    def _not_allowed(self, refusal: HttpStatusError, what: str) -> AccessDenied:
         hint = "" if self._with_token and _told(refusal) else self._token_hint
         if refusal.status in (PAYMENT_REQUIRED, UNLAWFUL):
             hint = ""
@@ -149,12 +147,12 @@ class HubAnswers:
         return AccessDenied(sentence + _told(refusal), hint=hint)
 
 
-def error_code(refusal: Refusal) -> str:
+def error_code(refusal: HttpStatusError) -> str:
     """Return the Hub's word for the kind of refusal; empty where it gives none."""
     return refusal.headers.get("x-error-code", "")
 
 
-def _told(refusal: Refusal, by: str = "") -> str:
+def _told(refusal: HttpStatusError, by: str = "") -> str:
     """Return what the server says beyond what we say ourselves, as the end of a sentence."""
     told = refusal.server_message
     if not told or SAYS_NOTHING.fullmatch(told):

@@ -19,17 +19,16 @@ from huggingface_hub.utils._validators import validate_repo_id
 
 from downloader.artifact import RemoteFile, shown_url
 from downloader.errors import ProtocolFailed, SourceUnavailable, Throttled, UsageError
+from downloader.network import HttpStatusError, Response, content_length, is_encoded, total_length
 from downloader.sources.hub_answers import error_code
-from downloader.sources.names import is_step
-from downloader.wire import Refusal, Reply, content_length, total_length
-from downloader.wire.packed import is_coded
+from downloader.sources.paths import is_step
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
+    from downloader.network import HttpClient
     from downloader.sources.hub_address import HubAddress
     from downloader.sources.hub_entries import Entries
-    from downloader.wire import Web
 
 LIBRARY = "artifact-downloader"
 MAX_FILES = 1_000_000
@@ -51,7 +50,7 @@ class HubListing:
     """One repository at one endpoint."""
 
     def __init__(
-        self, address: HubAddress, web: Web, endpoint: str, headers: Mapping[str, str], entries: Entries
+        self, address: HubAddress, web: HttpClient, endpoint: str, headers: Mapping[str, str], entries: Entries
     ) -> None:
         """`headers` are for the endpoint alone. Raises UsageError for a name that no repository can have."""
         try:
@@ -71,7 +70,7 @@ class HubListing:
         try:
             # Without `expand` the answer would name every file as well.
             answer = self._get(url, {"expand": "sha"})
-        except Refusal as refusal:
+        except HttpStatusError as refusal:
             if not _is_unknown(refusal):
                 raise
             answer = self._get(url, {})
@@ -91,7 +90,7 @@ class HubListing:
             return iter([file])
         try:
             found = _begun(self._tree(commit, path))
-        except Refusal as refusal:
+        except HttpStatusError as refusal:
             if _is_unknown(refusal):
                 return self._siblings(commit, refusal)
             if not path or error_code(refusal) != "EntryNotFound":
@@ -150,7 +149,7 @@ class HubListing:
         """
         try:
             siblings = self._described(commit).get("siblings")
-        except (Refusal, ProtocolFailed):
+        except (HttpStatusError, ProtocolFailed):
             siblings = None
         if isinstance(siblings, list):
             missing = [item for item in siblings if isinstance(item, dict) and item.get("rfilename") not in listed]
@@ -176,7 +175,7 @@ class HubListing:
             return None  # a listing may still work
         if reply.status < BAD:
             return self._entries.linked(path, reply.headers)
-        refusal = Refusal(reply.status, reply.url, reply.headers, reply.body)
+        refusal = HttpStatusError(reply.status, reply.url, reply.headers, reply.body)
         if error_code(refusal) not in ("", "EntryNotFound"):
             raise refusal
         return None
@@ -185,12 +184,12 @@ class HubListing:
         """Return the file at a path that is no folder, from the folder that it is in."""
         try:
             return _begun(self._tree(commit, path.rpartition("/")[0], recursive=False))
-        except Refusal as refusal:
+        except HttpStatusError as refusal:
             if error_code(refusal) != "EntryNotFound":
                 raise
             return iter(())
 
-    def _siblings(self, commit: str, refusal: Refusal) -> Iterator[RemoteFile]:
+    def _siblings(self, commit: str, refusal: HttpStatusError) -> Iterator[RemoteFile]:
         """Return the wanted files by the description of the repository, where no tree is to be had."""
         answer = self._described(commit)
         siblings = answer.get("siblings")
@@ -205,7 +204,7 @@ class HubListing:
         url = f"{self._api}/revision/{quote(commit, safe='')}"
         try:
             return self._get(url, {"blobs": "true"})
-        except Refusal as refusal:
+        except HttpStatusError as refusal:
             if not _is_unknown(refusal):
                 raise
             return self._get(url, {})
@@ -232,13 +231,13 @@ class HubListing:
         urls = [root + quote(path) for path in paths]
         replies = self._web.heads(urls, self._headers, follow=False)
         for path, url, reply in zip(paths, urls, replies, strict=True):
-            head = reply.headers if isinstance(reply, Reply) and reply.status < BAD else {}
+            head = reply.headers if isinstance(reply, Response) and reply.status < BAD else {}
             file = self._entries.linked(path, head)
-            if file is None and isinstance(reply, Reply) and REDIRECTS <= reply.status < BAD:
+            if file is None and isinstance(reply, Response) and REDIRECTS <= reply.status < BAD:
                 reply = self._web.fetch(url, method="HEAD", headers=self._headers, limit=0)  # noqa: PLW2901 - the same one
                 head = reply.headers if reply.status < BAD else {}
             if file is None:
-                size = None if is_coded(head) else content_length(head)
+                size = None if is_encoded(head) else content_length(head)
                 # Many a server answers HEAD with a length of 0, so that an empty file must be seen to be empty.
                 file = self._entries.served(path, commit, head, size or self._measured(url))
             yield file
@@ -247,9 +246,9 @@ class HubListing:
         """Return the size of a file by its first byte, None if that does not tell."""
         reply = self._web.fetch(url, headers=self._headers, public_headers={"range": "bytes=0-0"}, limit=MAX_PROBE)
         if reply.status >= BAD and total_length(reply.headers) is None:
-            raise Refusal(reply.status, reply.url, reply.headers, reply.body)
+            raise HttpStatusError(reply.status, reply.url, reply.headers, reply.body)
         if reply.status == OK:
-            return None if is_coded(reply.headers) else len(reply.body)
+            return None if is_encoded(reply.headers) else len(reply.body)
         return total_length(reply.headers)
 
 
@@ -278,7 +277,7 @@ def _begun(files: Iterator[RemoteFile]) -> Iterator[RemoteFile]:
     return chain(() if first is None else [first], files)
 
 
-def _is_unknown(refusal: Refusal) -> bool:
+def _is_unknown(refusal: HttpStatusError) -> bool:
     """Tell whether it may be the route or a parameter that is refused, and not the repository."""
     return refusal.status in UNKNOWN_ROUTE and not error_code(refusal)
 

@@ -18,23 +18,21 @@ from downloader.errors import (
     SourceUnavailable,
     UntrustedServer,
 )
+from downloader.filters import FileFilter
 from downloader.integrity import proves_itself
-from downloader.selection import Selection
-from downloader.sources import XetAccess
+from downloader.network import HttpStatusError, RangeRequest, host_of
+from downloader.sources.base import XetAccess, version_of
 from downloader.sources.hub_address import HubAddress
 from downloader.sources.hub_answers import HubAnswers, error_code
 from downloader.sources.hub_entries import Entries
 from downloader.sources.hub_listing import HubListing
-from downloader.sources.names import Names
-from downloader.sources.versions import version_of
-from downloader.wire import RangeRequest, Refusal
-from downloader.wire.refusal import host_of
+from downloader.sources.paths import PathValidator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from downloader.sources import Body
-    from downloader.wire import Web
+    from downloader.network import HttpClient
+    from downloader.sources.base import Body
 
 MAX_TOKEN = 1 << 16
 OK = 200
@@ -48,14 +46,14 @@ class HubSource:
     def __init__(
         self,
         uri: str,
-        web: Web,
+        web: HttpClient,
         *,
         endpoint: str,
         token: str,
         token_places: Sequence[str] = ("HF_TOKEN",),
         login: str = "",
         offline: bool = False,
-        selection: Selection | None = None,
+        selection: FileFilter | None = None,
     ) -> None:
         """Ask `endpoint` with the `token`, or with a `login`, which is the value of an Authorization header.
 
@@ -63,7 +61,7 @@ class HubSource:
         of files that `selection` does not keep are not judged.
         """
         self._uri = uri
-        self._selection = selection or Selection()
+        self._selection = selection or FileFilter()
         self._address = HubAddress.parse(uri)
         self._web = web
         self._endpoint = endpoint.rstrip("/")
@@ -105,7 +103,7 @@ class HubSource:
         commit = self._pinned()
         if self._offline:
             raise self._forbidden()
-        files, names = [], Names(self._uri)
+        files, names = [], PathValidator(self._uri)
         for file in self._files(commit):
             if self._selection.wants(file.path):
                 names.add(file.path)
@@ -132,12 +130,12 @@ class HubSource:
         """Start reading a span."""
         try:
             return self._web.open(self._request(file, span))
-        except Refusal as refusal:
+        except HttpStatusError as refusal:
             raise self._refused(refusal, file.path) from refusal
 
-    def announce(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
+    def prefetch(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
         """Ask for all that will be opened next."""
-        self._web.announce([self._request(file, span) for file, span in pieces])
+        self._web.prefetch([self._request(file, span) for file, span in pieces])
 
     def _request(self, file: RemoteFile, span: Span) -> RangeRequest:
         return RangeRequest(self._url(file.path), span, file.size, None, self._headers, proves_itself(file))
@@ -147,7 +145,7 @@ class HubSource:
         url = f"{self._endpoint}/api/{self._address.kind}s/{self._address.repository}/xet-read-token/{self._listed}"
         reply = self._web.fetch(url, headers=self._headers, limit=MAX_TOKEN)
         if reply.status != OK:
-            raise self._no_xet_token(Refusal(reply.status, reply.url, reply.headers, reply.body))
+            raise self._no_xet_token(HttpStatusError(reply.status, reply.url, reply.headers, reply.body))
         try:
             answer = json.loads(reply.body)
             return XetAccess(
@@ -156,14 +154,14 @@ class HubSource:
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise ProtocolDown(f"{self._endpoint} gives a Xet token that makes no sense") from error
 
-    def _no_xet_token(self, refusal: Refusal) -> DownloadError:
+    def _no_xet_token(self, refusal: HttpStatusError) -> DownloadError:
         """Return why there is no Xet token. What else it may say of the repository, plain HTTP will show."""
         error = self._refused(refusal, "a Xet token")
         if isinstance(error, SourceChanged) or error_code(refusal) == "GatedRepo":
             return error
         return ProtocolDown(f"{refusal.host} gives no Xet token (HTTP {refusal.status})")
 
-    def _refused(self, refusal: Refusal, what: str) -> DownloadError:
+    def _refused(self, refusal: HttpStatusError, what: str) -> DownloadError:
         """Return the error for what was refused after the listing: a file, or a token for all of them."""
         lost = error_code(refusal) in ("RevisionNotFound", "EntryNotFound") and self._answers.is_verdict(refusal)
         if not lost:
@@ -212,12 +210,12 @@ class HubSource:
         try:
             self._root = self._listing.root(commit)
             yield from self._listing.files(commit)
-        except Refusal as refusal:
+        except HttpStatusError as refusal:
             raise self._not_listed(refusal, commit) from refusal
         except Exception as error:
             raise self._translate(error) from error
 
-    def _not_listed(self, refusal: Refusal, commit: str) -> DownloadError:
+    def _not_listed(self, refusal: HttpStatusError, commit: str) -> DownloadError:
         """Return the error for a refused page; a commit that vanished meanwhile is resolved again by the next try."""
         vanished = error_code(refusal) == "RevisionNotFound" and self._answers.is_verdict(refusal)
         if not vanished or self._address.is_pinned:
@@ -232,7 +230,7 @@ class HubSource:
 
     def _translate(self, error: Exception) -> DownloadError:
         """Map what huggingface_hub raises, beside the errors that are ours already."""
-        if isinstance(error, Refusal):
+        if isinstance(error, HttpStatusError):
             return self._answers.meaning(error)
         if isinstance(error, DownloadError):
             return error

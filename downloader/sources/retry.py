@@ -14,23 +14,15 @@ from typing import TYPE_CHECKING, Never, TypeVar
 
 import tenacity
 
-from downloader.errors import (
-    DownloadError,
-    ProtocolFailed,
-    SourceSilent,
-    Stalled,
-    Throttled,
-    UnknownHost,
-    Verdict,
-)
-from downloader.meter import Wait
-from downloader.words import seconds_text
+from downloader.errors import DownloadError, ProtocolFailed, SourceSilent, Stalled, Throttled, UnknownHost, Verdict
+from downloader.formatting import format_duration
+from downloader.progress import Wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from downloader.cancellation import Cancellation
-    from downloader.meter import Meter
+    from downloader.progress import ProgressMeter
     from downloader.sources.pause import SharedPause
 
 T = TypeVar("T")
@@ -53,7 +45,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Patience:
+class RetryPolicy:
     """How long trouble is borne, shared by all threads of a run.
 
     `silence` is in seconds: trouble that lasts longer without a byte is raised. Pauses that a server asked for do
@@ -61,16 +53,16 @@ class Patience:
     """
 
     silence: float
-    meter: Meter
+    meter: ProgressMeter
     cancellation: Cancellation
     shared: SharedPause
     """The pause that servers asked for, which outlasts a protocol."""
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
-    _troubles: dict[Effort, Wait] = field(default_factory=dict, init=False)
+    _troubles: dict[Retrier, Wait] = field(default_factory=dict, init=False)
     _told: set[str] = field(default_factory=set, init=False)
     _troubled_since: float = field(default=0.0, init=False)
 
-    def obey(self, error: Throttled) -> None:
+    def honour_retry_after(self, error: Throttled) -> None:
         """Take note of a pause that a server asks for. Raises the error if it is too long to be waited for."""
         if error.retry_after is None:
             return
@@ -89,7 +81,7 @@ class Patience:
             taken += left
         return taken
 
-    def endure(self, effort: Effort, what: str, error: DownloadError, left: float) -> None:
+    def endure(self, retrier: Retrier, what: str, error: DownloadError, left: float) -> None:
         """Take note of trouble that is borne for `left` more seconds; the same of many threads is told once."""
         now = self.meter.clock()
         trouble = Wait(f"{error.message}; trying again", now, now + left)
@@ -97,20 +89,20 @@ class Patience:
         with self._lock:
             if not self._troubles:
                 self._troubled_since = now
-            before = self._troubles.get(effort)
-            self._troubles[effort] = trouble
+            before = self._troubles.get(retrier)
+            self._troubles[retrier] = trouble
             told = kind in self._told or (isinstance(error, Throttled) and error.retry_after is not None)
             self._told.add(kind)
         if before is not None:
             self.meter.relieved(before)
         self.meter.troubled(trouble)
         if not told:
-            log.info("%s: %s; trying again for %s at most", what, error, seconds_text(left))
+            log.info("%s: %s; trying again for %s at most", what, error, format_duration(left))
 
-    def relieve(self, effort: Effort, *, worked: bool) -> None:
+    def relieve(self, retrier: Retrier, *, worked: bool) -> None:
         """Take note that this effort's trouble is over, if it had any, and whether it worked in the end."""
         with self._lock:
-            trouble = self._troubles.pop(effort, None)
+            trouble = self._troubles.pop(retrier, None)
             over = trouble is not None and not self._troubles
             if over:
                 self._told.clear()
@@ -119,17 +111,17 @@ class Patience:
         self.meter.relieved(trouble)
         lasted = self.meter.clock() - self._troubled_since
         if over and worked and lasted >= WORTH_TELLING:
-            log.info("that trouble is over after %s", seconds_text(lasted))
+            log.info("that trouble is over after %s", format_duration(lasted))
 
 
-class Effort:
+class Retrier:
     """One thing that is tried until it works: a listing, or the reading of a span.
 
     Silence is time in which somebody waited for an answer: what the caller does between `rest` and `resume` does not
     count, and neither does the first try of an action, since a long listing may work for minutes before it fails.
     """
 
-    def __init__(self, patience: Patience, what: str) -> None:
+    def __init__(self, patience: RetryPolicy, what: str) -> None:
         self._patience = patience
         self._what = what
         self._clock = patience.meter.clock
@@ -205,7 +197,7 @@ class Effort:
     def _fail(self, error: DownloadError) -> Never:
         """Raise an error as it comes: a pause that it asks for begins before anybody waits for anything."""
         if isinstance(error, Throttled):
-            self._patience.obey(error)
+            self._patience.honour_retry_after(error)
         raise error
 
     def _pause(self, state: tenacity.RetryCallState) -> float:
@@ -235,4 +227,4 @@ class Effort:
 
 def is_passing(error: BaseException) -> bool:
     """Tell whether the same thing may work at another time."""
-    return isinstance(error, DownloadError) and error.verdict is Verdict.AGAIN
+    return isinstance(error, DownloadError) and error.verdict is Verdict.RETRY

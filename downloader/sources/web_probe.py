@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING
 from downloader.artifact import shown_url
 from downloader.errors import SourceSilent, SourceUnavailable, Throttled
 from downloader.integrity import Hasher
-from downloader.sources.answers import meaning
-from downloader.wire import Refusal, content_length, total_length
-from downloader.wire.packed import can_unpack, is_packed
+from downloader.network import HttpStatusError, can_decode, content_length, is_packed, total_length
+from downloader.sources.http_errors import meaning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from downloader.artifact import Digest
-    from downloader.wire import Reply, Web
+    from downloader.network import HttpClient, Response
 
 OK, PARTIAL, UNSATISFIABLE = 200, 206, 416
 FIRST_BYTE = {"range": "bytes=0-0"}
@@ -34,7 +33,7 @@ class WebProbe:
     Many servers answer HEAD by other code than GET: they refuse it, fail, or say that a file is empty.
     """
 
-    def __init__(self, web: Web, headers: Mapping[str, str]) -> None:
+    def __init__(self, web: HttpClient, headers: Mapping[str, str]) -> None:
         self._web = web
         self._headers = headers
         self._doubted: set[str] = set()
@@ -53,12 +52,12 @@ class WebProbe:
         """Tell whether another answer of the server may say something else of this file; after two files of any."""
         return self._head_fails or url in self._doubted or len(self._doubted) > 1
 
-    def describe(self, url: str, digest: Digest | None) -> tuple[Reply, int | None]:
+    def describe(self, url: str, digest: Digest | None) -> tuple[Response, int | None]:
         """Return the answer that tells the most of a file, without its body, and the file's size in bytes.
 
         The size is None where GET does not tell it either.
         """
-        head: Reply | SourceUnavailable | None = None
+        head: Response | SourceUnavailable | None = None
         if not self.is_doubted(url):
             try:
                 head = self._web.fetch(url, method="HEAD", headers=self._headers, limit=0)
@@ -66,7 +65,7 @@ class WebProbe:
                 head = error
         return self._judge(url, digest, head)
 
-    def describe_all(self, urls: Sequence[str], digests: Sequence[Digest]) -> Iterator[tuple[Reply, int | None]]:
+    def describe_all(self, urls: Sequence[str], digests: Sequence[Digest]) -> Iterator[tuple[Response, int | None]]:
         """Do that for many files, asking for many of them ahead."""
         with contextlib.closing(self._web.heads(urls, self._headers)) as heads:
             for url, digest in zip(urls, digests, strict=True):
@@ -75,8 +74,8 @@ class WebProbe:
                 yield self._judge(url, digest, next(heads, None))
 
     def _judge(
-        self, url: str, digest: Digest | None, head: Reply | SourceUnavailable | None
-    ) -> tuple[Reply, int | None]:
+        self, url: str, digest: Digest | None, head: Response | SourceUnavailable | None
+    ) -> tuple[Response, int | None]:
         if isinstance(head, Throttled) and head.retry_after is not None:
             raise head
         if head is not None and not isinstance(head, SourceUnavailable) and not self.is_doubted(url):
@@ -101,18 +100,20 @@ class WebProbe:
     def _head_fails(self) -> bool:
         return self._head_failures >= MOST_HEAD_FAILURES
 
-    def _ask_for_a_byte(self, url: str) -> tuple[Reply, int | None]:
+    def _ask_for_a_byte(self, url: str) -> tuple[Response, int | None]:
         reply = self._web.fetch(url, headers=self._headers, public_headers=FIRST_BYTE, limit=0)
         size = _told_size(url, reply)
         if reply.status == UNSATISFIABLE and size is None:
             reply = self._web.fetch(url, headers=self._headers, limit=0)
             size = _told_size(url, reply)
         if reply.status not in (OK, PARTIAL) and size is None:
-            raise meaning(Refusal(reply.status, reply.url, reply.headers, b""), shown_url(url), hint=HINT, asked=url)
+            raise meaning(
+                HttpStatusError(reply.status, reply.url, reply.headers, b""), shown_url(url), hint=HINT, asked=url
+            )
         return reply, size
 
 
-def validator_of(reply: Reply) -> str | None:
+def validator_of(reply: Response) -> str | None:
     """Return what tells one version of a file from the next: its entity tag, or `modified:` and a date.
 
     A date is of whole seconds, so one of the very second of the answer may be that of two versions.
@@ -123,7 +124,7 @@ def validator_of(reply: Reply) -> str | None:
     return f"modified:{modified}"
 
 
-def _told_size(url: str, reply: Reply) -> int | None:
+def _told_size(url: str, reply: Response) -> int | None:
     """Return the size of the file that an answer speaks of; None if it does not tell."""
     if reply.status == PARTIAL:
         return total_length(reply.headers)
@@ -134,7 +135,7 @@ def _told_size(url: str, reply: Reply) -> int | None:
         return None
     if reply.headers.get("content-encoding", "identity") not in ("", "identity"):
         # A packed file is kept as it is; of anything else the length is not that of what it will be unpacked to.
-        return content_length(reply.headers) if can_unpack(reply.headers) and is_packed(shown_url(url)) else None
+        return content_length(reply.headers) if can_decode(reply.headers) and is_packed(shown_url(url)) else None
     return content_length(reply.headers)
 
 

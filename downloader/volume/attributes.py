@@ -14,16 +14,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from downloader.errors import VolumeError
-from downloader.volume.checksums import RECORD, Checksums, header, parse_header, seal_line
-from downloader.volume.files import Kind
-from downloader.volume.lease import WORK
-from downloader.volume.seal import is_ours, seal_of
+from downloader.filesystem import Kind
+from downloader.integrity import RECORD, Checksums, header, parse_header, seal_line
+from downloader.lease import WORK
+from downloader.volume.stamp import is_ours, stamp_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from downloader.volume.files import FileOperations
+    from downloader.filesystem import FileOperations
 
 SHA256 = "user.aim.sha256"
 COMPLETION = "user.aim.completion"
@@ -56,7 +56,7 @@ def write(files: FileOperations, checksums: Checksums, date: datetime) -> str:
     """Write the mark, durably; return why that cannot be done, empty if it was."""
     root = files.stat("")
     raw = "".join(f"{line}\n" for line in header(checksums, date)).encode()
-    seal = seal_of(raw, root.inode if root else 0)
+    seal = stamp_of(raw, root.inode if root else 0)
     refused = [path for path in checksums.files if not files.set_attribute(path, SHA256, _value(checksums, seal, path))]
     if len(refused) == len(checksums.files):
         return "the volume has no extended attributes"
@@ -73,7 +73,7 @@ def write(files: FileOperations, checksums: Checksums, date: datetime) -> str:
     return f"{len(refused)} files take no extended attributes" if refused else ""
 
 
-def retire(files: FileOperations) -> None:
+def invalidate(files: FileOperations) -> None:
     """Take the mark away before the first file is changed."""
     raw = files.attribute("", COMPLETION)
     if raw is not None:

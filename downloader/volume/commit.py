@@ -12,15 +12,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from downloader.errors import DownloadError, VolumeError
-from downloader.volume.files import AlreadyThere, InTheWay, Kind, NotThere
-from downloader.volume.ledger import Entry
-from downloader.volume.removal import discard
+from downloader.filesystem import AlreadyThere, InTheWay, Kind, NotThere, discard
+from downloader.volume.commit_log import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from downloader.volume.files import FileOperations
-    from downloader.volume.ledger import Ledger
+    from downloader.filesystem import FileOperations
+    from downloader.volume.commit_log import CommitLog
     from downloader.volume.partial import Partial
 
 
@@ -55,7 +54,7 @@ class Committer:
     def __init__(
         self,
         files: FileOperations,
-        ledger: Ledger,
+        commit_log: CommitLog,
         *,
         alive: Callable[[], None],
         confirm: Callable[[], None],
@@ -64,7 +63,7 @@ class Committer:
         below: Callable[[str], list[str]],
     ) -> None:
         self._files = files
-        self._ledger = ledger
+        self._commit_log = commit_log
         self._alive = alive
         self._confirm = confirm
         self._before_first: Callable[[], None] | None = before_first
@@ -94,7 +93,7 @@ class Committer:
         for folder in sorted(changed, reverse=True):  # what is inside before what it is in
             self._files.sync_folder(folder)
         finished = [ticket for ticket in batch if ticket.error is None]
-        self._ledger.add((ticket.entry, ticket.proof) for ticket in finished)
+        self._commit_log.add((ticket.entry, ticket.proof) for ticket in finished)
         _each(finished, lambda ticket: ticket.partial.committed())
 
     def _sync_together(self, partials: list[Partial]) -> None:

@@ -13,18 +13,17 @@ from typing import TYPE_CHECKING
 
 from downloader.artifact import Completion
 from downloader.errors import IntegrityError
+from downloader.filesystem import InTheWay, Kind, NotThere, clear, remove
+from downloader.integrity import LARGEST_LIST, MARKER, Checksums, parse_checksums, render_checksums
+from downloader.lease import WORK
 from downloader.volume import attributes
-from downloader.volume.checksums import LARGEST, MARKER, Checksums, parse, render
-from downloader.volume.files import InTheWay, Kind, NotThere
-from downloader.volume.lease import WORK
-from downloader.volume.removal import clear, remove
-from downloader.volume.seal import is_ours, seal_of
+from downloader.volume.stamp import is_ours, stamp_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from downloader.volume.files import FileOperations
+    from downloader.filesystem import FileOperations
 
 PREVIOUS = f"{WORK}/previous.sha256"
 """Where the checksums of the last finished run wait while a run changes what they speak of."""
@@ -82,7 +81,7 @@ def listed(files: FileOperations) -> bytes:
             f"{found.expected - len(found.files)} of {found.expected} files in {files.name} are gone, or were replaced",
             hint=_HINT,
         )
-    return render(replace(found, records={}, origins=(), version="", seal=""))
+    return render_checksums(replace(found, records={}, origins=(), version="", seal=""))
 
 
 def is_in_place(files: FileOperations, mark: Checksums, completion: Completion, own: bytes | None) -> bool:
@@ -104,9 +103,9 @@ def may_be_in_place(files: FileOperations, mark: Checksums, completion: Completi
     return completion is Completion.XATTR and not listed
 
 
-def retire(files: FileOperations) -> None:
+def invalidate(files: FileOperations) -> None:
     """Take the mark away before the first file is changed: it stands only beside a complete artifact."""
-    attributes.retire(files)
+    attributes.invalidate(files)
     found = files.stat(MARKER)
     if found is None:
         return
@@ -184,8 +183,8 @@ def _write_file(  # noqa: PLR0917
 
 
 def _sealed(checksums: Checksums, date: datetime, inode: int) -> bytes:
-    seal = seal_of(render(checksums, date), inode)
-    return render(replace(checksums, seal=seal), date)
+    seal = stamp_of(render_checksums(checksums, date), inode)
+    return render_checksums(replace(checksums, seal=seal), date)
 
 
 def in_file(files: FileOperations, path: str) -> Checksums | None:
@@ -205,8 +204,8 @@ def _read(files: FileOperations, path: str) -> Checksums | None:
         return None
     try:
         found = files.handle_stat(handle)
-        buffer = memoryview(bytearray(min(found.size, LARGEST + 1)))
-        checksums = parse(bytes(buffer[: files.read(handle, 0, buffer)]), f"{files.name}/{path}")
+        buffer = memoryview(bytearray(min(found.size, LARGEST_LIST + 1)))
+        checksums = parse_checksums(bytes(buffer[: files.read(handle, 0, buffer)]), f"{files.name}/{path}")
     finally:
         files.close(handle)
     return checksums if is_ours(checksums, found.inode) else checksums.without_claims()

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Span
-from downloader.volume.files import InTheWay, NotThere
-from downloader.volume.lines import Appender, encode, read
-from downloader.volume.spans import Spans
+from downloader.filesystem import InTheWay, NotThere
+from downloader.volume.byte_ranges import ByteRanges
+from downloader.volume.record_log import RecordLog, encode, read
 
 if TYPE_CHECKING:
-    from downloader.volume.files import FileOperations
+    from downloader.filesystem import FileOperations
 
 VERSION = 1
 _MOST_SPANS = 10_000
@@ -23,9 +23,9 @@ _LARGEST = 64 << 20
 """Bytes of a journal that is read: far more than any of ours has."""
 
 
-def load(files: FileOperations, path: str, identity: str, size: int) -> Spans:
+def load(files: FileOperations, path: str, identity: str, size: int) -> ByteRanges:
     """Return what the journal at `path` says of a partial of that content and size; nothing if it is in doubt."""
-    spans = Spans()
+    spans = ByteRanges()
     try:
         handle = files.open(path)
     except (NotThere, InTheWay):
@@ -39,7 +39,7 @@ def load(files: FileOperations, path: str, identity: str, size: int) -> Spans:
                 case ["bytes", int(start), int(stop)] if 0 <= start < stop <= size:
                     spans.add(Span(start, stop))
                     if len(spans) > _MOST_SPANS:
-                        return Spans()
+                        return ByteRanges()
     finally:
         files.close(handle)
     return spans
@@ -52,12 +52,12 @@ class Journal:
         self._files = files
         self._path = path
         self._header = encode("journal", VERSION, identity, size)
-        self._appender: Appender | None = None
+        self._appender: RecordLog | None = None
 
-    def append(self, spans: Spans) -> None:
+    def append(self, spans: ByteRanges) -> None:
         """Record bytes that were synced before, and sync the record."""
         if self._appender is None:
-            self._appender = Appender(self._files, self._path, self._header)
+            self._appender = RecordLog(self._files, self._path, self._header)
         self._appender.append(b"".join(encode("bytes", span.start, span.stop) for span in spans))
         self._appender.sync()
 

@@ -14,16 +14,15 @@ from typing import TYPE_CHECKING
 from unicodedata import normalize
 
 from downloader.errors import VolumeError
-from downloader.volume.checksums import MARKER
-from downloader.volume.files import AlreadyThere
-from downloader.volume.lease import WORK
-from downloader.volume.removal import clear
-from downloader.words import one_line
+from downloader.filesystem import AlreadyThere, clear
+from downloader.formatting import single_line
+from downloader.integrity import MARKER
+from downloader.lease import WORK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from downloader.volume.files import FileOperations, Stat
+    from downloader.filesystem import FileOperations, Stat
 
 MOST_TRIED = 1000
 """Names, or pairs of names, that are tried; what is left shows when the files get their names."""
@@ -113,12 +112,12 @@ def _require_name(files: FileOperations, room: str, name: str, path: str) -> Non
     try:
         with suppress(AlreadyThere):
             files.close(files.create(f"{room}/{name}"))
-        problem = "" if name in files.scan(room) else f"{files.name} keeps {one_line(name, 200)!r} in another form"
+        problem = "" if name in files.scan(room) else f"{files.name} keeps {single_line(name, 200)!r} in another form"
     except VolumeError as error:
         problem = error.message
     if problem:
         raise VolumeError(
-            f"the volume cannot hold {one_line(path, 200)!r}: {problem}",
+            f"the volume cannot hold {single_line(path, 200)!r}: {problem}",
             hint="use a volume that takes this name, or leave the file out with --exclude",
         )
 
@@ -141,12 +140,12 @@ def _one_for_two(files: FileOperations, first: str, second: str) -> VolumeError:
     if {first, second} & {MARKER, WORK}:
         theirs = second if first in (MARKER, WORK) else first
         return VolumeError(
-            f"the artifact has {one_line(theirs, 200)!r}, which {files.name} takes for a name that this program needs"
-            " for itself",
+            f"the artifact has {single_line(theirs, 200)!r}, which {files.name} takes for a name that this program"
+            " needs for itself",
             hint="leave it out with --exclude, or use a volume that tells case apart",
         )
     return VolumeError(
-        f"the artifact has {one_line(first, 200)!r} and {one_line(second, 200)!r}, and {files.name} takes the two for"
-        " one file",
+        f"the artifact has {single_line(first, 200)!r} and {single_line(second, 200)!r}, and {files.name} takes the two"
+        " for one file",
         hint="use a volume that tells case and forms of Unicode apart, or leave one of them out with --exclude",
     )

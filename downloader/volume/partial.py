@@ -14,20 +14,19 @@ import threading
 from typing import TYPE_CHECKING
 
 from downloader.errors import InternalError, VolumeError
+from downloader.filesystem import AlreadyThere, InTheWay, NotThere, clear, discard
 from downloader.integrity import may_combine
-from downloader.volume.files import AlreadyThere, InTheWay, NotThere
-from downloader.volume.gate import Gate
+from downloader.lease import WORK
+from downloader.volume.byte_ranges import ByteRanges
+from downloader.volume.handle_guard import HandleGuard
 from downloader.volume.journal import Journal, load
-from downloader.volume.lease import WORK
-from downloader.volume.removal import clear, discard
-from downloader.volume.spans import Spans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from downloader.artifact import RemoteFile, Span
-    from downloader.volume.batch import Batch
-    from downloader.volume.files import FileOperations
+    from downloader.filesystem import FileOperations
+    from downloader.volume.group_sync import GroupSync
 
 _ALIGNMENT = 4096
 _FORGET_EVERY = 32 << 20
@@ -49,7 +48,7 @@ class Partial:
         folder: str,
         *,
         journal_above: int,
-        batch: Batch,
+        batch: GroupSync,
         alive: Callable[[], None],
         in_order: bool = False,
     ) -> None:
@@ -69,14 +68,14 @@ class Partial:
         self._journal_path = f"{folder}/{identity}.journal"
         journalled = file.sized and file.size > journal_above and not in_order
         self._journal = Journal(files, self._journal_path, identity, file.size) if journalled else None
-        self._pending = Spans()
+        self._pending = ByteRanges()
         self._broken = False
         self._unsynced = True
         self._read = 0
-        self._gate = Gate(self._close_handles)
+        self._gate = HandleGuard(self._close_handles)
         self._useless_later = not file.sized or not may_combine(file)
         resumable = journalled and not self._useless_later
-        self._spans = load(files, self._journal_path, identity, file.size) if resumable else Spans()
+        self._spans = load(files, self._journal_path, identity, file.size) if resumable else ByteRanges()
         self._handle = self._resume() if self._spans else self._start()
         self._direct = files.open_direct(self.path) if journalled else None
         self._use_direct = self._direct is not None
@@ -137,15 +136,15 @@ class Partial:
             self.note(spans, synced=False)
 
     @contextlib.contextmanager
-    def pending(self) -> Iterator[Spans]:
+    def pending(self) -> Iterator[ByteRanges]:
         """Hand out what is complete and in no journal yet, for `note`; nobody else syncs or closes meanwhile."""
         with self._syncing:
             with self._lock:
-                pending, self._pending = self._pending, Spans()
+                pending, self._pending = self._pending, ByteRanges()
             self._batch.forget(self)
             yield pending
 
-    def note(self, spans: Spans, *, synced: bool) -> None:
+    def note(self, spans: ByteRanges, *, synced: bool) -> None:
         """Sync, unless all has been `synced`, and write the spans into the journal. Within `pending`."""
         if self._journal is None or self._gate.is_shut or not spans:
             return
@@ -234,7 +233,7 @@ class Partial:
 
     def _start(self) -> int:
         """Make a new file. It is never an old one emptied: a former holder of the lease may still have that open."""
-        self._spans = Spans()
+        self._spans = ByteRanges()
         self._alive()
         if self._journal is not None:
             self._remove()

@@ -7,23 +7,21 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from downloader.errors import InternalError, VolumeError
-from downloader.integrity import UNKNOWN
+from downloader.filesystem import Kind, discard, remove, stats_of
+from downloader.formatting import names_text
+from downloader.integrity import MOST_ORIGINS, UNKNOWN, Checksums, Origin
+from downloader.lease import PARTS, WORK, is_lease
 from downloader.volume import completion
-from downloader.volume.checksums import MOST_ORIGINS, Checksums, Origin
-from downloader.volume.evidence import parse_own
-from downloader.volume.files import Kind, stats_of
-from downloader.volume.lease import PARTS, WORK, is_lease
+from downloader.volume.known_files import parse_own
 from downloader.volume.names import require_two_files
-from downloader.volume.removal import discard, remove
-from downloader.volume.seal import hash_of, is_unchanged, origin_of, record_of, with_origin
-from downloader.words import names_text
+from downloader.volume.stamp import hash_of, is_unchanged, origin_of, record_of, with_origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from datetime import datetime
 
     from downloader.artifact import Completion, Manifest
-    from downloader.volume.files import FileOperations, Stat
+    from downloader.filesystem import FileOperations, Stat
 
 _log = logging.getLogger(__name__)
 

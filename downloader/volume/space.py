@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from downloader.errors import NoSpace
-from downloader.words import bytes_text
+from downloader.formatting import format_size
 
 if TYPE_CHECKING:
-    from downloader.volume.files import FileOperations
+    from downloader.filesystem import FileOperations
 
 _MARGIN = 1 << 20
 """Bytes for what is ours: lease, journals, ledger, checksums."""
@@ -30,8 +30,8 @@ def require_space(files: FileOperations, needed_bytes: int, needed_files: int) -
     hint = "make room or use a larger volume; what is there already is kept"
     if space.free_bytes is not None and needed > space.free_bytes:
         raise NoSpace(
-            f"no space left on device for the artifact: {files.name} needs {bytes_text(needed)} more "
-            f"({needed_bytes} bytes in {needed_files} files) and has {bytes_text(space.free_bytes)} free",
+            f"no space left on device for the artifact: {files.name} needs {format_size(needed)} more "
+            f"({needed_bytes} bytes in {needed_files} files) and has {format_size(space.free_bytes)} free",
             hint=hint,
         )
     if space.free_files is not None and needed_files + _OURS > space.free_files:

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from downloader.adapters.disk import AdapterDisk
-from downloader.adapters.layout import Place
+from downloader.adapters.paths import AdapterPaths
 from downloader.adapters.reap import Reaper
-from downloader.adapters.simulation import simulate
 from downloader.adapters.stage import Staging
+from downloader.simulation.adapter import simulate
 from tests.adapters.doors import age
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class SourceGone(Exception):
 def stage(kind: type[AdapterDisk], root: Path, what: str, job: str, fault: Callable[[str], None] | None = None) -> None:
     """Stage an adapter, or fail if it is none."""
     with kind(root, fault=fault) as disk:
-        place = Place("service", "lora", job, os.urandom(8).hex())
+        place = AdapterPaths("service", "lora", job, os.urandom(8).hex())
         staging = Staging(disk, place, ttl=60, waiting=lambda *_: None, sleep=lambda _: None)
         with staging.held("hf://org/lora"):
             if not what:

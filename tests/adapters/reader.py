@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Self
 
-from downloader.adapters.unload import GRACE
+from downloader.adapters.trash import GRACE
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from downloader.adapters.layout import Place
+from downloader.adapters.paths import AdapterPaths
 from downloader.adapters.stage import Staging
 from downloader.artifact import Manifest, RemoteFile
 from tests.adapters.doors import Doors
@@ -60,7 +60,7 @@ def test_an_adapter_is_there_at_every_moment_where_names_can_be_exchanged(
         before = reader.looks
         assert "service/lora" not in doing or eventually(lambda: reader.looks > before + 1)
 
-    place = Place("service", "lora", "job", "token")
+    place = AdapterPaths("service", "lora", "job", "token")
     with Reader(tmp_path / "service") as reader, kind(tmp_path, fault=looked_at) as disk:
         staging = Staging(disk, place, ttl=60, waiting=lambda *_: None, sleep=time.sleep)
         with staging.held("hf://org/lora"):

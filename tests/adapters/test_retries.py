@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from downloader.adapters.disk import AdapterDisk
-from downloader.adapters.layout import Place
-from downloader.adapters.simulation import simulate
+from downloader.adapters.paths import AdapterPaths
 from downloader.adapters.stage import Staging
+from downloader.simulation.adapter import simulate
 from tests.adapters.doors import FILES, SERVICE, Doors, age, whole
 from tests.command import content, finish, model
 from tests.servers.blobs import Noise
@@ -101,7 +101,7 @@ def test_what_a_dead_pod_held_inside_its_download_is_not_waited_for(source: str,
 
 
 def test_a_folder_that_is_taken_away_during_the_wait_for_it_is_made_anew(tmp_path: Path) -> None:
-    place = Place("service", "lora", "job", "token")
+    place = AdapterPaths("service", "lora", "job", "token")
     held = tmp_path / place.staging
     (held / ".downloading").mkdir(parents=True)
     (held / ".downloading/lease.1").write_text("somebody")

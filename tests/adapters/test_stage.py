@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from downloader.adapters.disk import AdapterDisk
-from downloader.adapters.layout import Place
+from downloader.adapters.paths import AdapterPaths
 from downloader.adapters.promote import restore
 from tests.adapters.doors import FILES, SERVICE, Doors, whole
 from tests.adapters.killed import Ext4, Nfs, stage
@@ -167,7 +167,7 @@ def test_a_replaced_adapter_that_cannot_be_removed_is_left_to_the_reaper(
 
 
 def test_what_is_half_removed_is_not_put_back(doors: Doors) -> None:
-    place = Place(SERVICE, "lora-a", "job", "token")
+    place = AdapterPaths(SERVICE, "lora-a", "job", "token")
     doors.plant(f"{place.aside}/.gone.1/file")
     with AdapterDisk(doors.disk) as disk:
         restore(disk, place)

@@ -10,7 +10,7 @@ import pytest
 
 from downloader.adapters.disk import AdapterDisk
 from downloader.adapters.reap import Reaper
-from downloader.adapters.sync import NotUnloaded, sync
+from downloader.adapters.sync import NotUnloaded, sync_service
 from tests.adapters.doors import SERVICE, Doors
 from tests.command import content
 
@@ -88,7 +88,7 @@ def test_the_moves_after_a_failed_one_are_made(doors: Doors) -> None:
             raise OSError(16, "busy")
 
     with AdapterDisk(doors.disk, fault=fault) as disk, pytest.raises(NotUnloaded, match=r"moved out of .*: b"):
-        sync(disk, SERVICE, (), sleep=lambda _: None)
+        sync_service(disk, SERVICE, (), sleep=lambda _: None)
     assert [path.name for path in doors.live.iterdir()] == ["b"]
     assert len(content(doors.live)) == 2
     assert doors.leftovers() == []
@@ -106,7 +106,7 @@ def test_who_has_just_opened_an_adapter_has_a_moment_to_read_it_whoever_took_it_
 
     with AdapterDisk(doors.disk) as disk:
         if door == "sync":
-            sync(disk, SERVICE, (), sleep=sleep)
+            sync_service(disk, SERVICE, (), sleep=sleep)
         else:
             Reaper(disk, (SERVICE,), 0, wall_clock=time.time, sleep=sleep).run()
     assert there == [True]
@@ -121,7 +121,7 @@ def test_a_failed_removal_is_a_warning_and_no_failure(doors: Doors, caplog: pyte
             raise OSError(16, "busy")
 
     with AdapterDisk(doors.disk, fault=fault) as disk:
-        sync(disk, SERVICE, (), sleep=lambda _: None)
+        sync_service(disk, SERVICE, (), sleep=lambda _: None)
     assert list(doors.live.iterdir()) == []
     assert "the reaper will retry" in caplog.text
     assert doors.reap(SERVICE).status == 0

@@ -106,49 +106,49 @@ def compete(
     `folder` takes what they write. `warm` has the same contenders for smaller files, where a whole warm-up takes too
     long. A contender that fails once is out; its score says why.
     """
-    scores = {contender.name: Score(failure=contender.missing) for contender in case.contenders}
+    scores = {acquirer.name: Score(failure=acquirer.missing) for acquirer in case.contenders}
     for number in range(rounds + 1):
         turn = case if number or warm is None else warm
-        for contender in turn.contenders:
-            score = scores[contender.name]
+        for acquirer in turn.contenders:
+            score = scores[acquirer.name]
             if score.failure:
                 continue
             target = Path(tempfile.mkdtemp(dir=folder))
             try:
-                run = measure(contender, target)
-                if contender.writes:
+                run = measure(acquirer, target)
+                if acquirer.writes:
                     check(turn.files, target)
             except (subprocess.SubprocessError, ValueError, OSError) as error:
                 score.failure = " ".join(str(error).split())[:300]
                 score.runs.clear()
-                say(f"  {contender.name}: {score.failure}")
+                say(f"  {acquirer.name}: {score.failure}")
                 continue
             finally:
                 clear(target)
             if number:
                 score.runs.append(run)
-            say(f"  {f'round {number}' if number else 'warm-up'}: {contender.name} {run.wall:.2f} s")
+            say(f"  {f'round {number}' if number else 'warm-up'}: {acquirer.name} {run.wall:.2f} s")
     return scores
 
 
-def measure(contender: Contender, target: Path) -> Run:
+def measure(acquirer: Contender, target: Path) -> Run:
     """Run a contender once. Raises ValueError if it fails."""
-    environment = {"PATH": os.environ["PATH"], "HOME": str(target.parent), **contender.environment}
-    command = [*contender.prefix, *(str(part) for part in contender.command(target))]
+    environment = {"PATH": os.environ["PATH"], "HOME": str(target.parent), **acquirer.environment}
+    command = [*acquirer.prefix, *(str(part) for part in acquirer.command(target))]
     with tempfile.TemporaryFile() as output:
         started = time.monotonic()
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
-        with Peak(process.pid, contender.patience) as peak:
+        with Peak(process.pid, acquirer.patience) as peak:
             _, status, usage = os.wait4(process.pid, 0)
         ended = time.time()
         process.returncode = os.waitstatus_to_exitcode(status)
         if peak.overdue:
-            raise ValueError(f"{contender.name} took more than {contender.patience:.0f} s")
+            raise ValueError(f"{acquirer.name} took more than {acquirer.patience:.0f} s")
         if process.returncode:
             output.seek(0)
             said = output.read()[-300:].decode(errors="replace").strip()
-            raise ValueError(f"{contender.name} ended with status {process.returncode}: {said or 'it said nothing'}")
-        if contender.sync:
+            raise ValueError(f"{acquirer.name} ended with status {process.returncode}: {said or 'it said nothing'}")
+        if acquirer.sync:
             subprocess.run(["sync", "-f", str(target)], check=True)
     return Run(time.monotonic() - started, usage.ru_utime + usage.ru_stime, peak.bytes, ended)
 

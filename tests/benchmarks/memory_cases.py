@@ -70,8 +70,8 @@ def _largest(bench: Bench, values: dict[str, float]) -> str:
     os.truncate(bench.web / name / "zeros.bin", size)
     target = Path(tempfile.mkdtemp(dir=bench.folder))
     with serve(bench) as server, MemoryCgroup(LIMIT) as group:
-        contender = ours(f"{server.url}/{name}/zeros.bin", prefix=group.prefix)
-        status = _begin(contender, target)
+        acquirer = ours(f"{server.url}/{name}/zeros.bin", prefix=group.prefix)
+        status = _begin(acquirer, target)
         peak, refusals = group.peak / MIB, group.refusals
         sent = sum(one.sent for one in server.requests)
     clear(target)
@@ -82,10 +82,10 @@ def _largest(bench: Bench, values: dict[str, float]) -> str:
     return f"| {took} | - | - | {peak:.0f} | {refusals} times |"
 
 
-def _begin(contender: Contender, target: Path) -> int:
+def _begin(acquirer: Contender, target: Path) -> int:
     """Run our side for a while; return its status."""
-    command = [*contender.prefix, *contender.command(target)]
-    environment = {"PATH": os.environ["PATH"], "HOME": str(target.parent), **contender.environment}
+    command = [*acquirer.prefix, *acquirer.command(target)]
+    environment = {"PATH": os.environ["PATH"], "HOME": str(target.parent), **acquirer.environment}
     with subprocess.Popen(command, env=environment) as process:
         try:
             return process.wait(SECONDS)

@@ -50,10 +50,10 @@ def _watch(bench: Bench, files: Files) -> tuple[float, float, float]:
     """Download once; return seconds: the whole run, the last byte to `verified`, the last byte to the end."""
     target = Path(tempfile.mkdtemp(dir=bench.folder))
     with serve(bench) as server:
-        contender = ours(f"{server.url}/{files.name}/", AIM_LOG_LEVEL="info")
-        environment = {"PATH": os.environ["PATH"], "HOME": str(bench.folder), **contender.environment}
+        acquirer = ours(f"{server.url}/{files.name}/", AIM_LOG_LEVEL="info")
+        environment = {"PATH": os.environ["PATH"], "HOME": str(bench.folder), **acquirer.environment}
         began = time.time()
-        command = list(contender.command(target))
+        command = list(acquirer.command(target))
         with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
             assert process.stderr is not None
             said = [(time.time(), line) for line in process.stderr]
@@ -96,8 +96,8 @@ def rerun(bench: Bench) -> Outcome:
     clear(target)
     with Hub() as hub:
         published = publish(hub, "org/many", small_contents(count))
-        contender = ours(f"hf://{published.name}", HF_ENDPOINT=hub.endpoint, AIM_DOWNLOADER_PROTOCOL="HF_TRANSFER")
-        walls, cpus = _again(bench, contender, target)
+        acquirer = ours(f"hf://{published.name}", HF_ENDPOINT=hub.endpoint, AIM_DOWNLOADER_PROTOCOL="HF_TRANSFER")
+        walls, cpus = _again(bench, acquirer, target)
     add("hf://, 20 KiB each", walls, cpus, "not counted")
     clear(target)
     rest = (
@@ -108,11 +108,11 @@ def rerun(bench: Bench) -> Outcome:
     return Outcome("\n".join(lines) + "\n" + rest, values)
 
 
-def _again(bench: Bench, contender: Contender, target: Path) -> tuple[list[float], list[float]]:
+def _again(bench: Bench, acquirer: Contender, target: Path) -> tuple[list[float], list[float]]:
     """Finish a volume, then run again; return wall and CPU seconds of the runs that had nothing to do."""
     target.mkdir(exist_ok=True)
-    measure(contender, target)
-    runs = [measure(contender, target) for _ in range(bench.rounds)]
+    measure(acquirer, target)
+    runs = [measure(acquirer, target) for _ in range(bench.rounds)]
     return [run.wall for run in runs], [run.cpu for run in runs]
 
 
@@ -131,8 +131,8 @@ def start(bench: Bench) -> Outcome:
         }
         for what, (arguments, environment) in commands.items():
             command = [sys.executable, "-m", "downloader", *arguments]
-            contender = Contender(what, lambda _, command=command: command, environment, sync=False)  # type: ignore[misc]
-            runs = [measure(contender, bench.folder) for _ in range(_STARTS + 1)][1:]
+            acquirer = Contender(what, lambda _, command=command: command, environment, sync=False)  # type: ignore[misc]
+            runs = [measure(acquirer, bench.folder) for _ in range(_STARTS + 1)][1:]
             values[f"CPU, {what}"] = cpu = statistics.median(run.cpu for run in runs)
             wall, peak = statistics.median(run.wall for run in runs), max(run.peak for run in runs)
             heavy = ", ".join(_imports(arguments, environment)) or "none"

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from downloader.volume.checksums import MARKER
+from downloader.integrity.checksum_file import MARKER
 from tests.benchmarks.bench import FEW, SMALL, Files, Outcome, write_checksums
 from tests.benchmarks.measure import MIB, Contender
 from tests.benchmarks.peers import ours

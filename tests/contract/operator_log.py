@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 from downloader.errors import Category
-from downloader.vocabulary import INFRASTRUCTURE, Filing
+from downloader.operator_log import INFRASTRUCTURE, Classification
 
 BOTH_STATES = (False, True)
 
-_OLD: dict[Filing, tuple[str, ...]] = {
+_OLD: dict[Classification, tuple[str, ...]] = {
     INFRASTRUCTURE: (
         "RBAC:.*not found",
         "clusterrole.*not found",
@@ -50,13 +50,13 @@ _OLD: dict[Filing, tuple[str, ...]] = {
         "storage.*full",
     ),
 }
-_NEW: dict[Filing, tuple[str, ...]] = {
+_NEW: dict[Classification, tuple[str, ...]] = {
     Category.NOT_FOUND: ("no objects found",),
     Category.DENIED: ("AccessDenied", "Unable to locate credentials", "repository requires approval"),
 }
 
 
-def filed(log: str, *, newest: bool) -> Filing:
+def filed(log: str, *, newest: bool) -> Classification:
     """Return what the operator makes of a container's whole log."""
     lines = log.removesuffix("\n").split("\n")[-(200 if newest else 50) :]
     for filing, old in _OLD.items():

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from downloader.artifact import Phase, Protocol, Snapshot
+from downloader.artifact import Phase, Snapshot, TransferProtocol
 from downloader.reporters.kubernetes import ClusterAccess, KubernetesReporter
-from downloader.reporters.kubernetes.cadence import Cadence
+from downloader.reporters.kubernetes.throttle import PatchThrottle
 from tests.waiting import AT_LAST
 
 if TYPE_CHECKING:
@@ -19,9 +19,9 @@ DOWNLOADING = Snapshot(
     phase=Phase.DOWNLOADING,
     total_bytes=4 * GIB,
     done_bytes=GIB,
-    protocol=Protocol.XET,
+    protocol=TransferProtocol.XET,
     attempt=1,
-    sequence=(Protocol.XET, Protocol.HTTP),
+    sequence=(TransferProtocol.XET, TransferProtocol.HTTP),
     rate=256 * (1 << 20),
     eta=12.0,
 )
@@ -34,7 +34,7 @@ NUMBERS = [replace(DOWNLOADING, done_bytes=GIB + step) for step in range(1, 200)
 
 def report_to(access: ClusterAccess, patience: float = AT_LAST) -> KubernetesReporter:
     """Return a reporter that waits shorter than in earnest after the first trouble, and longer for an answer."""
-    return KubernetesReporter(access, cadence=Cadence(access.interval, first_pause=0.1), patience=patience)
+    return KubernetesReporter(access, cadence=PatchThrottle(access.interval, first_pause=0.1), patience=patience)
 
 
 def wait(api: KubernetesServer, **expected: Any) -> None:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from downloader.artifact import Protocol
+from downloader.artifact import TransferProtocol
 from downloader.cancellation import Cancellation
 from downloader.cli.simulation import SlowLooks
 from downloader.errors import Category, Stalled
-from downloader.meter import Meter, Watchdog
-from downloader.volume.simulated import SimulatedVolume
+from downloader.progress import ProgressMeter, StallWatchdog
+from downloader.simulation.volume import SimulatedVolume
 from tests.command import Result, finish, model, start
 from tests.contract.operator_log import BOTH_STATES, filed
 from tests.waiting import AT_LAST
@@ -328,9 +328,9 @@ def test_the_number_of_looks_that_hang_can_be_told() -> None:
 @pytest.mark.parametrize(("stuck_volume", "stalled"), [("", True), ("the volume has not answered for 9 s", False)])
 def test_the_stall_clock_rests_while_the_volume_does_not_answer(stuck_volume: str, stalled: bool) -> None:  # noqa: FBT001
     seconds = itertools.count()
-    meter, attempt = Meter(lambda: next(seconds)), Cancellation()
-    watchdog = Watchdog(meter, timeout=8)
-    meter.begin_attempt(Protocol.XET, 1, (Protocol.XET,), "")
+    meter, attempt = ProgressMeter(lambda: next(seconds)), Cancellation()
+    watchdog = StallWatchdog(meter, timeout=8)
+    meter.begin_attempt(TransferProtocol.XET, 1, (TransferProtocol.XET,), "")
     watchdog.guard(attempt)
     with meter.waiting_for_network():
         for _ in range(12):

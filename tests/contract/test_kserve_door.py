@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 from downloader.config import Settings
-from downloader.config.oddities import SECTIONS
-from downloader.config.variables import documented
+from downloader.config.env import documented
+from downloader.config.warnings import SECTIONS
 from tests.command import PATIENCE, content, environment, model, run
 from tests.servers.s3 import fill_bucket, new_bucket
 

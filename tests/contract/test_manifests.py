@@ -13,9 +13,9 @@ import yaml
 
 from downloader import errors
 from downloader.config import Settings
-from downloader.config.variables import documented
+from downloader.config.env import documented
 from downloader.errors import Category, DownloadError
-from downloader.reporters.kubernetes import ClusterAccess, KubernetesReporter, cadence, reporter
+from downloader.reporters.kubernetes import ClusterAccess, KubernetesReporter, reporter, throttle
 from tests.contract.status_runs import DONE
 from tests.servers.certificates import Authority
 from tests.servers.kubernetes import KubernetesServer, artifact_crd, artifact_rbac
@@ -162,11 +162,11 @@ def test_the_page_tells_the_pauses_that_are_kept() -> None:
     def minutes(seconds: float) -> str:
         return f"{seconds / 60:g}"
 
-    first, longest = (minutes(seconds) for seconds in cadence.REFUSED_PAUSES)
+    first, longest = (minutes(seconds) for seconds in throttle.REFUSED_PAUSES)
     facts: list[Any] = [
-        f"within {cadence.MESSAGE_GAP:g} seconds of the write before",
+        f"within {throttle.MESSAGE_GAP:g} seconds of the write before",
         f"(default {ClusterAccess.__dataclass_fields__['interval'].default:g}) seconds",
-        f"after {cadence.FIRST_PAUSE:g}, 2, 4 … {cadence.LONGEST_PAUSE:g} seconds",
+        f"after {throttle.FIRST_PAUSE:g}, 2, 4 … {throttle.LONGEST_PAUSE:g} seconds",
         f"after {first}, 2, 4 … {longest} minutes",
         f"timeout after {reporter.PATIENCE:g} seconds",
         f"tried for {reporter.PATIENCE:g} seconds",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from downloader.artifact import Phase, Protocol, Snapshot
+from downloader.artifact import Phase, Snapshot, TransferProtocol
 from downloader.redaction import Redactor
 from downloader.reporters.kubernetes import ClusterAccess, KubernetesReporter
 from tests.contract.status_runs import DONE, DOWNLOADING, GIB, LISTING, VERIFYING
@@ -117,7 +117,7 @@ def test_the_download_is_shown_with_protocol_attempt_sequence_rate_and_time_left
 def test_the_next_attempt_is_shown_with_the_reason_for_it(run: Run) -> None:
     run.show(DOWNLOADING, download={"attempt": 1})
 
-    second = replace(DOWNLOADING, protocol=Protocol.HTTP, attempt=2, message="XET stalled", rate=0.0, eta=None)
+    second = replace(DOWNLOADING, protocol=TransferProtocol.HTTP, attempt=2, message="XET stalled", rate=0.0, eta=None)
     status = run.show(second, download={"attempt": 2})
 
     assert status["download"] == {

@@ -8,17 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.contract.status_runs import (
-    DONE,
-    DOWNLOADING,
-    GIB,
-    LISTING,
-    NUMBERS,
-    VERIFYING,
-    report_to,
-    statuses,
-    wait,
-)
+from tests.contract.status_runs import DONE, DOWNLOADING, GIB, LISTING, NUMBERS, VERIFYING, report_to, statuses, wait
 from tests.servers.certificates import Authority, OldAuthority
 from tests.waiting import eventually
 

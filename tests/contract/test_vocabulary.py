@@ -9,17 +9,17 @@ from hypothesis import strategies as st
 
 from downloader import errors
 from downloader.errors import AccessDenied, Cancelled, Category, DownloadError, SourceNotFound, Throttled
-from downloader.redaction import Redactor
-from downloader.vocabulary import (
+from downloader.operator_log import (
     INFRASTRUCTURE,
     LAST_LINE_LIMIT,
-    Filing,
+    Classification,
     classify,
     classify_log,
-    innocent,
     last_line,
+    neutralize,
     plain_line,
 )
+from downloader.redaction import Redactor
 from tests.contract.operator_log import BOTH_STATES, filed
 
 CLASSES = sorted(
@@ -99,7 +99,9 @@ def failures(draw: st.DrawFn) -> DownloadError:
         ("listing hf://org/name", Category.OTHER, Category.OTHER),
     ],
 )
-def test_a_line_is_classified_as_in_each_state_of_the_operator(line: str, old: Filing, newest: Filing) -> None:
+def test_a_line_is_classified_as_in_each_state_of_the_operator(
+    line: str, old: Classification, newest: Classification
+) -> None:
     assert (classify(line, newest=False), classify(line, newest=True)) == (old, newest)
     assert (filed(line, newest=False), filed(line, newest=True)) == (old, newest)
 
@@ -126,21 +128,21 @@ def test_all_lines_are_tried_for_one_category_before_the_next_category() -> None
 @settings(deadline=None)
 @given(hostile_texts)
 def test_an_innocent_text_matches_nothing_and_has_lost_nothing(text: str) -> None:
-    reworded = innocent(text)
+    reworded = neutralize(text)
     for newest in BOTH_STATES:
         assert filed(reworded, newest=newest) is Category.OTHER
-    assert innocent(reworded) == reworded
+    assert neutralize(reworded) == reworded
     assert reworded.replace("·", "") == text.replace("·", "")
 
 
 def test_a_text_that_matches_nothing_stays_as_it_is() -> None:
     text = "downloading: 45 %, 404 MiB of 4.0 GiB (S3, attempt 1 of 2)\nmodel-00404.bin: the 1st found, not yet read"
-    assert innocent(text) == text
+    assert neutralize(text) == text
 
 
 def test_one_word_of_each_match_is_broken() -> None:
-    assert innocent("the state file was not found") == "the state file was n·ot found"
-    assert innocent("s3://b/model-00403.bin and s3://b/404") == "s·3://b/model-00403.bin and s·3://b/404"
+    assert neutralize("the state file was not found") == "the state file was n·ot found"
+    assert neutralize("s3://b/model-00403.bin and s3://b/404") == "s·3://b/model-00403.bin and s·3://b/404"
 
 
 @settings(deadline=None, max_examples=300)
@@ -150,7 +152,7 @@ def test_every_failure_is_filed_as_itself_whatever_it_names(
 ) -> None:
     refusal = f"forbidden: serviceaccount cannot patch resource: {patch_refusal}"
     line = last_line(error)
-    log = "\n".join([innocent(text) for text in (*noise, refusal)] + [line])
+    log = "\n".join([neutralize(text) for text in (*noise, refusal)] + [line])
     for newest in BOTH_STATES:
         assert filed(log, newest=newest) is error.category
     assert line.isprintable()
@@ -163,7 +165,7 @@ def test_every_class_of_failure_survives_every_known_trap(kind: type[DownloadErr
     line = last_line(kind(f"{text} is in the message", hint=f"see {text}"))
     for newest in BOTH_STATES:
         assert filed(line, newest=newest) is kind.category
-        assert filed("\n".join([innocent(text), line]), newest=newest) is kind.category
+        assert filed("\n".join([neutralize(text), line]), newest=newest) is kind.category
 
 
 def test_the_last_line_keeps_the_words_of_the_error() -> None:

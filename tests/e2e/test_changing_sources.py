@@ -1,6 +1,6 @@
 """The source changes under us: what lands is one version or the other, never a mixture.
 
-A file of a web server that is replaced half-way is in tests/broken/test_web_servers.py.
+A file of a web server that is replaced half-way is in tests/faults/test_web_servers.py.
 """
 
 from __future__ import annotations

@@ -10,9 +10,9 @@ import pytest
 
 from downloader.sources.hub_address import HubAddress
 from tests.command import model, run
+from tests.integrity.test_content import PAGE, POINTER, safetensors
 from tests.servers.bucket import Bucket
 from tests.servers.faults import FOREVER, Answer
-from tests.test_content import PAGE, POINTER, safetensors
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,6 +1,6 @@
 """Who refused: the Hub itself, whose verdict counts, or somebody on the way, who knows nothing of repository or token.
 
-What each answer means by itself is in tests/unit/test_hub_answers.py.
+What each answer means by itself is in tests/sources/test_hub_answers.py.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from downloader.engine import gravest
+from downloader.engine.engine import gravest
 from downloader.errors import (
     AccessDenied,
     Category,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from downloader.sources.persistent import MOST_REFUSALS
+from downloader.sources.retrying import MOST_REFUSALS
 from tests.command import PEOPLE, content, model, run
 from tests.servers.blobs import Noise
 from tests.servers.broken import LongPart, Meanwhile, ShortPart

@@ -1,6 +1,6 @@
 """SIGTERM in every phase: the run ends soon, gives its lease back, and says how to go on.
 
-Ten seconds are promised even where threads hang, by two graces (tests/unit/test_session.py). Here these are so long
+Ten seconds are promised even where threads hang, by two graces (tests/cli/test_runner.py). Here these are so long
 that a thread which is not woken is noticed also where a busy machine needs ten seconds for next to nothing.
 """
 
@@ -35,9 +35,9 @@ FILES = {
 SOON = 25.0
 """Seconds; a read that nobody wakes lasts thirty."""
 GRACES = """
-from downloader.cli.session import Session
-from downloader.transports import ranged
-Session.__init__.__kwdefaults__["grace"] = ranged.GRACE = 600.0
+from downloader.cli.runner import Runner
+from downloader.transfer import ranged
+Runner.__init__.__kwdefaults__["grace"] = ranged.GRACE = 600.0
 """
 
 PHASES: dict[str, tuple[str, str, Fault]] = {
@@ -94,7 +94,7 @@ def holder(tmp_path: Path) -> Iterator[Path]:
     """A volume that another process holds."""
     target = tmp_path / "held"
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.volume.holder", str(target), "600"],
+        [sys.executable, "-m", "tests.lease.holder", str(target), "600"],
         env=environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -1,6 +1,6 @@
 """Nothing for ever: in every phase a run moves, waits for a stated reason, or ends soon after STALL_TIMEOUT.
 
-Bodies over plain HTTP that stall are rows of tests/broken/test_web_servers.py, Xet's of tests/broken/test_xet.py, a
+Bodies over plain HTTP that stall are rows of tests/faults/test_web_servers.py, Xet's of tests/faults/test_xet.py, a
 volume that does not answer is in tests/contract/test_debug_switches.py. Here is everything else that can hang.
 """
 

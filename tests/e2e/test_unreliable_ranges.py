@@ -1,6 +1,6 @@
 """Nodes that answer ranges in other ways, behind the Hub's and an S3 service's name: right bytes from both.
 
-Web servers are in tests/broken/test_web_versions.py.
+Web servers are in tests/faults/test_web_versions.py.
 """
 
 from __future__ import annotations

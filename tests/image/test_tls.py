@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.adversarial.test_tls import *  # noqa: F403 - the same tests, with the image in the place of the command
 from tests.command import model
-from tests.hostile.test_tls import *  # noqa: F403 - the same tests, with the image in the place of the command
 from tests.image.job import ARTIFACT, NAMESPACE, Job
 from tests.servers.certificates import OldAuthority
 from tests.servers.kubernetes import KubernetesServer
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from tests.adversarial.test_tls import Download
     from tests.command import Result
-    from tests.hostile.test_tls import Download
     from tests.image.container import Containers
     from tests.servers.certificates import Authority
     from tests.servers.hub import Hub

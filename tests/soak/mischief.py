@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 LONGEST_WAIT = 1.5
 """Seconds after the start of a run within which a blow falls that does not wait for bytes."""
-CHILD = b"downloader.transports.xet.child"
+CHILD = b"downloader.transfer.xet.child"
 
 
 class Blow(Enum):
@@ -107,7 +107,7 @@ def _arrange(random: random.Random, place: Place) -> None:
     place.faults.add(random.choice(bodies), route=place.bodies, skip=skip, times=times)
 
 
-def strike(blow: Blow, process: subprocess.Popen[str], scratch: Path) -> bool:
+def kill_nowait(blow: Blow, process: subprocess.Popen[str], scratch: Path) -> bool:
     """Let the blow fall; returns whether it hit anything."""
     if process.poll() is not None:
         return False

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tests.command import finish, start
-from tests.soak.mischief import Blow, Plan, children, plan, strike
+from tests.soak.mischief import Blow, Plan, children, kill_nowait, plan
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Life:
         what = plan(self._random, self._place, missing)
         process = self._start()
         self._wait_for_the_moment(process, what)
-        hit = strike(what.blow, process, self._scratch)
+        hit = kill_nowait(what.blow, process, self._scratch)
         result = self._end(process, LAST_BREATH if hit and what.blow is Blow.TERM else PATIENCE)
         self._tally.blows[what.blow] += hit
         self._tally.faults += what.faults

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 import botocore.session
 import pytest
 
+from downloader.config.env import read
 from downloader.config.proxies import ProxySettings
 from downloader.config.s3 import S3Settings
-from downloader.config.variables import read
+from downloader.network import HttpClient
+from downloader.network.pool import Timeouts
+from downloader.network.proxies import Proxies
+from downloader.network.tls import Trust
 from downloader.sources.s3 import S3Source
-from downloader.wire import Web
-from downloader.wire.connection import Timeouts
-from downloader.wire.proxies import Proxies
-from downloader.wire.tls import Trust
 from tests.waiting import AT_LAST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from downloader.selection import Selection
+    from downloader.filters import FileFilter
     from tests.servers.s3 import S3Server
 
 
@@ -44,26 +44,26 @@ def strict_s3(request: pytest.FixtureRequest) -> S3Server:
 
 
 @pytest.fixture(scope="session")
-def plain_web() -> Iterator[Web]:
+def plain_web() -> Iterator[HttpClient]:
     """The HTTP plane that sources share: reading the trusted certificates takes longer than most tests."""
-    web = Web(Trust(), Proxies(), user_agent="tests", timeouts=TIMEOUTS)
+    web = HttpClient(Trust(), Proxies(), user_agent="tests", timeouts=TIMEOUTS)
     yield web
     web.close()
 
 
 @pytest.fixture
 def s3_source(
-    plain_web: Web, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+    plain_web: HttpClient, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., S3Source]]:
     """Make a source from a URI and the variables of a Job; the SDK sees nothing of this machine's environment."""
     for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    webs: list[Web] = []
+    webs: list[HttpClient] = []
 
     def make(
-        uri: str, environ: Mapping[str, str], selection: Selection | None = None, *, skip_unsafe: bool = False
+        uri: str, environ: Mapping[str, str], selection: FileFilter | None = None, *, skip_unsafe: bool = False
     ) -> S3Source:
         problems: list[str] = []
         settings = S3Settings.from_environment(environ, problems)
@@ -71,7 +71,9 @@ def s3_source(
         if settings.verify and not settings.trusted and "HTTP_PROXY" not in environ:
             return S3Source(uri, settings, plain_web, (), selection, skip_unsafe=skip_unsafe)
         tls = Trust(settings.trusted, verify=settings.verify)
-        webs.append(Web(tls, Proxies(read(ProxySettings, environ, problems)), user_agent="tests", timeouts=TIMEOUTS))
+        webs.append(
+            HttpClient(tls, Proxies(read(ProxySettings, environ, problems)), user_agent="tests", timeouts=TIMEOUTS)
+        )
         return S3Source(uri, settings, webs[-1], (), selection, skip_unsafe=skip_unsafe)
 
     yield make

@@ -14,12 +14,12 @@ import pytest
 
 from downloader.artifact import Algorithm, Span
 from downloader.errors import Cancelled, DownloadError, SourceChanged, SourceUnavailable, Verdict
-from downloader.wire import Web
-from downloader.wire.connection import Timeouts
-from downloader.wire.proxies import Proxies
-from downloader.wire.tls import Trust
+from downloader.network import HttpClient
+from downloader.network.pool import Timeouts
+from downloader.network.proxies import Proxies
+from downloader.network.tls import Trust
 from tests.servers.repository import git_oid
-from tests.sources.places import EMPTY, FILES, LARGE, PLACES, Place, Servers
+from tests.sources.locations import EMPTY, FILES, LARGE, PLACES, Place, Servers
 from tests.sources.reading import read
 from tests.waiting import AT_LAST
 
@@ -77,9 +77,9 @@ def fragile(request: pytest.FixtureRequest, servers: Servers) -> Iterator[Place]
 
 
 @pytest.fixture
-def plane(tls: Trust) -> Iterator[Web]:
+def plane(tls: Trust) -> Iterator[HttpClient]:
     """A plane without any connection yet."""
-    web = Web(tls, Proxies(), user_agent="tests", timeouts=Timeouts(AT_LAST, read=2 * AT_LAST))
+    web = HttpClient(tls, Proxies(), user_agent="tests", timeouts=Timeouts(AT_LAST, read=2 * AT_LAST))
     yield web
     web.close()
 
@@ -91,7 +91,7 @@ def rest_of(body: Body) -> bytes:
     return bytes(content)
 
 
-def test_a_manifest_is_complete_and_sorted(place: Place, plane: Web) -> None:
+def test_a_manifest_is_complete_and_sorted(place: Place, plane: HttpClient) -> None:
     if place.single:
         files = [file for path in FILES for file in place.source(plane, path).manifest().files]
         expected = {path.rpartition("/")[2]: content for path, content in FILES.items()}
@@ -104,20 +104,22 @@ def test_a_manifest_is_complete_and_sorted(place: Place, plane: Web) -> None:
     assert {file.path: file.size for file in files} == {path: len(content) for path, content in expected.items()}
 
 
-def test_every_published_digest_is_that_of_the_content(place: Place, plane: Web) -> None:
+def test_every_published_digest_is_that_of_the_content(place: Place, plane: HttpClient) -> None:
     for path, content in FILES.items():
         _, file = place.file(plane, path)
         assert bool(file.digests) is place.digests
         assert [digest.value for digest in file.digests] == [HASHES[d.algorithm](content) for d in file.digests]
 
 
-def test_listing_twice_gives_the_same_manifest(place: Place, plane: Web) -> None:
+def test_listing_twice_gives_the_same_manifest(place: Place, plane: HttpClient) -> None:
     source = place.source(plane)
     assert source.manifest() == source.manifest()
     assert source.manifest() == place.source(plane).manifest()
 
 
-def test_a_version_is_that_of_what_is_listed_next_and_stays_while_nothing_changes(place: Place, plane: Web) -> None:
+def test_a_version_is_that_of_what_is_listed_next_and_stays_while_nothing_changes(
+    place: Place, plane: HttpClient
+) -> None:
     source = place.source(plane)
     version = source.version()
     assert (version is None) is place.single
@@ -136,7 +138,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
-def test_another_version_is_another_one(fragile: Place, plane: Web, changes: Mapping[str, bytes | None]) -> None:
+def test_another_version_is_another_one(fragile: Place, plane: HttpClient, changes: Mapping[str, bytes | None]) -> None:
     before = fragile.source(plane).version()
     fragile.publish(changes)
     after = fragile.source(plane).version()
@@ -150,19 +152,19 @@ def test_another_version_is_another_one(fragile: Place, plane: Web, changes: Map
 
 
 @pytest.mark.parametrize("span", SPANS.values(), ids=SPANS)
-def test_a_span_is_exactly_its_bytes(place: Place, plane: Web, span: Span) -> None:
+def test_a_span_is_exactly_its_bytes(place: Place, plane: HttpClient, span: Span) -> None:
     source, file = place.file(plane)
     assert read(source, file, span) == CONTENT[span.start : span.stop]
 
 
-def test_a_file_without_bytes_can_be_read(place: Place, plane: Web) -> None:
+def test_a_file_without_bytes_can_be_read(place: Place, plane: HttpClient) -> None:
     source, file = place.file(plane, EMPTY)
     assert file.size == 0
     assert read(source, file, Span(0, 0)) == b""
 
 
 @pytest.mark.parametrize("size", [1, 7, 8 << 20], ids=["one byte", "seven bytes", "more than the span"])
-def test_views_may_have_any_size(place: Place, plane: Web, size: int) -> None:
+def test_views_may_have_any_size(place: Place, plane: HttpClient, size: int) -> None:
     source, file = place.file(plane)
     span = Span(10, 3010) if size < 100 else Span(10, SIZE - 10)
     body, view, content = source.open(file, span), memoryview(bytearray(size)), bytearray()
@@ -173,7 +175,7 @@ def test_views_may_have_any_size(place: Place, plane: Web, size: int) -> None:
     assert content == CONTENT[span.start : span.stop]
 
 
-def test_nothing_beyond_the_span_is_touched_and_its_end_stays_its_end(place: Place, plane: Web) -> None:
+def test_nothing_beyond_the_span_is_touched_and_its_end_stays_its_end(place: Place, plane: HttpClient) -> None:
     source, file = place.file(plane)
     body, buffer = source.open(file, Span(100, 200)), bytearray(b"\xee" * 300)
     view, filled = memoryview(buffer), 0
@@ -185,7 +187,7 @@ def test_nothing_beyond_the_span_is_touched_and_its_end_stays_its_end(place: Pla
 
 
 @pytest.mark.parametrize("taken", [0, 10])
-def test_a_body_may_be_given_up_early_and_closed_twice(place: Place, plane: Web, taken: int) -> None:
+def test_a_body_may_be_given_up_early_and_closed_twice(place: Place, plane: HttpClient, taken: int) -> None:
     source, file = place.file(plane)
     for _ in range(3):
         body = source.open(file, Span(0, SIZE))
@@ -197,7 +199,7 @@ def test_a_body_may_be_given_up_early_and_closed_twice(place: Place, plane: Web,
     assert read(source, file, Span(5, 50)) == CONTENT[5:50]
 
 
-def test_connections_are_used_again(place: Place, plane: Web) -> None:
+def test_connections_are_used_again(place: Place, plane: HttpClient) -> None:
     source, file = place.file(plane)
     before = place.connections
     for start in range(20):
@@ -206,7 +208,7 @@ def test_connections_are_used_again(place: Place, plane: Web) -> None:
     assert opened <= (len(place.gates) if place.keeps_connections else 20)
 
 
-def test_many_threads_read_at_once(place: Place, plane: Web) -> None:
+def test_many_threads_read_at_once(place: Place, plane: HttpClient) -> None:
     source, file = place.file(plane)
     dice = random.Random(7)  # noqa: S311 - the same spans every time
     starts = [dice.randrange(SIZE - 60_000) for _ in range(60)]
@@ -218,7 +220,7 @@ def test_many_threads_read_at_once(place: Place, plane: Web) -> None:
         assert place.connections - before <= 12 * len(place.gates)
 
 
-def test_a_file_that_nobody_has_is_missing(place: Place, plane: Web) -> None:
+def test_a_file_that_nobody_has_is_missing(place: Place, plane: HttpClient) -> None:
     source, file = place.file(plane)
     unknown = replace(file, path="nobody", locator=f"{file.locator}.nobody")
     with pytest.raises(place.missing):
@@ -226,16 +228,16 @@ def test_a_file_that_nobody_has_is_missing(place: Place, plane: Web) -> None:
 
 
 @pytest.mark.parametrize("lie", [-1, 1])
-def test_a_file_of_another_size_than_was_listed_is_refused(place: Place, plane: Web, lie: int) -> None:
+def test_a_file_of_another_size_than_was_listed_is_refused(place: Place, plane: HttpClient, lie: int) -> None:
     source, file = place.file(plane)
     other = replace(file, size=file.size + lie)
     for span in (Span(0, other.size), Span(0, 100), Span(other.size - 100, other.size)):
         with pytest.raises(DownloadError) as caught:
             read(source, other, span)
-        assert caught.value.verdict is Verdict.SWITCH
+        assert caught.value.verdict is Verdict.FALL_BACK
 
 
-def test_what_was_listed_is_never_mixed_with_what_came_later(fragile: Place, plane: Web) -> None:
+def test_what_was_listed_is_never_mixed_with_what_came_later(fragile: Place, plane: HttpClient) -> None:
     source, file = fragile.file(plane)
     fragile.put(LARGE, CONTENT[::-1])
     if fragile.pinned_forever:
@@ -247,7 +249,7 @@ def test_what_was_listed_is_never_mixed_with_what_came_later(fragile: Place, pla
         read(source, file, Span(100, 200))
 
 
-def test_a_file_that_has_vanished_is_missing(fragile: Place, plane: Web) -> None:
+def test_a_file_that_has_vanished_is_missing(fragile: Place, plane: HttpClient) -> None:
     source, file = fragile.file(plane)
     fragile.put(LARGE, None)
     with pytest.raises(fragile.missing):
@@ -274,7 +276,7 @@ def blocked(source: Source, file: RemoteFile, place: Place) -> tuple[threading.T
     return reader, errors
 
 
-def test_an_interruption_wakes_who_waits_for_bytes(fragile: Place, plane: Web) -> None:
+def test_an_interruption_wakes_who_waits_for_bytes(fragile: Place, plane: HttpClient) -> None:
     source, file = fragile.file(plane)
     reader, errors = blocked(source, file, fragile)
     reader.join(0.15)
@@ -285,7 +287,7 @@ def test_an_interruption_wakes_who_waits_for_bytes(fragile: Place, plane: Web) -
     assert isinstance(errors[0], DownloadError)
 
 
-def test_ending_the_run_wakes_who_waits_for_an_answer_and_lets_nothing_begin(fragile: Place, plane: Web) -> None:
+def test_ending_the_run_wakes_who_waits_for_an_answer_and_lets_nothing_begin(fragile: Place, plane: HttpClient) -> None:
     source, file = fragile.file(plane)
     bodies = [source.open(file, Span(0, 10)) for _ in range(3)]
     for body in bodies:
@@ -314,7 +316,7 @@ def test_ending_the_run_wakes_who_waits_for_an_answer_and_lets_nothing_begin(fra
         read(source, file)
 
 
-def test_a_connection_that_breaks_in_mid_body_is_an_error_or_mended(fragile: Place, plane: Web) -> None:
+def test_a_connection_that_breaks_in_mid_body_is_an_error_or_mended(fragile: Place, plane: HttpClient) -> None:
     source, file = fragile.file(plane)
     body, view = source.open(file, Span(0, SIZE)), memoryview(bytearray(SIZE))
     filled = body.readinto(view[:10])
@@ -328,7 +330,7 @@ def test_a_connection_that_breaks_in_mid_body_is_an_error_or_mended(fragile: Pla
     assert read(source, file, Span(7, 77)) == CONTENT[7:77]
 
 
-def test_a_server_that_is_gone_is_passing_trouble(fragile: Place, plane: Web) -> None:
+def test_a_server_that_is_gone_is_passing_trouble(fragile: Place, plane: HttpClient) -> None:
     source, file = fragile.file(plane)
     fragile.close()
     with pytest.raises(SourceUnavailable) as caught:

@@ -10,15 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from downloader.artifact import Algorithm, Digest
-from downloader.errors import (
-    AccessDenied,
-    ConfigurationError,
-    DownloadError,
-    SourceNotFound,
-    UsageError,
-)
+from downloader.errors import AccessDenied, ConfigurationError, DownloadError, SourceNotFound, UsageError
+from downloader.network import HttpClient, Response
 from downloader.sources.http import HttpAddress, HttpSource, proposed_name
-from downloader.wire import Reply, Web
 from tests.servers.broken import BrokenWeb, NoLength, compressed, moved
 from tests.servers.faults import FOREVER, Answer, Fault, Headers
 from tests.sources.reading import read
@@ -104,14 +98,14 @@ def test_any_other_fragment_is_a_mistake(fragment: str) -> None:
     ],
 )
 def test_a_file_is_called_what_the_server_calls_it_without_any_path(
-    own_web: BrokenWeb, plain_web: Web, disposition: str, name: str
+    own_web: BrokenWeb, plain_web: HttpClient, disposition: str, name: str
 ) -> None:
     url = own_web.put("file", CONTENT, headers={"Content-Disposition": disposition})
     assert [file.path for file in HttpSource(url, plain_web, {}).manifest().files] == [name]
 
 
 @pytest.mark.parametrize("name", [".downloading", ".artifact.sha256", "x" * 300])
-def test_a_name_that_cannot_be_is_refused(own_web: BrokenWeb, plain_web: Web, name: str) -> None:
+def test_a_name_that_cannot_be_is_refused(own_web: BrokenWeb, plain_web: HttpClient, name: str) -> None:
     url = own_web.put("file", CONTENT, headers={"Content-Disposition": f"attachment; filename={name}"})
     with pytest.raises(ConfigurationError, match="refused"):
         HttpSource(url, plain_web, {}).manifest()
@@ -119,14 +113,14 @@ def test_a_name_that_cannot_be_is_refused(own_web: BrokenWeb, plain_web: Web, na
 
 @given(st.text(max_size=60))
 def test_whatever_stands_in_theproposed_name_is_a_name_or_none(text: str) -> None:
-    name = proposed_name(Reply(200, "http://host/a", {"content-disposition": f"attachment; {text}"}, b""))
+    name = proposed_name(Response(200, "http://host/a", {"content-disposition": f"attachment; {text}"}, b""))
     assert name is None or (name and "/" not in name and name not in (".", ".."))
 
 
 @pytest.mark.parametrize("content", [CONTENT, b""], ids=["with bytes", "without any"])
 @pytest.mark.parametrize("status", [None, 401, 403, 404, 405, 501])
 def test_a_file_is_known_by_its_head_or_by_its_first_byte(
-    own_web: BrokenWeb, plain_web: Web, content: bytes, status: int | None
+    own_web: BrokenWeb, plain_web: HttpClient, content: bytes, status: int | None
 ) -> None:
     url = own_web.put("file", content)
     if status is not None:
@@ -146,7 +140,7 @@ def test_a_file_is_known_by_its_head_or_by_its_first_byte(
     ],
 )
 def test_a_file_is_pinned_by_what_the_server_offers(
-    own_web: BrokenWeb, plain_web: Web, headers: dict[str, str | None], validator: str | None
+    own_web: BrokenWeb, plain_web: HttpClient, headers: dict[str, str | None], validator: str | None
 ) -> None:
     url = own_web.put("file", CONTENT, headers=headers)
     assert HttpSource(url, plain_web, {}).manifest().files[0].validator == validator
@@ -157,7 +151,7 @@ def test_a_file_is_pinned_by_what_the_server_offers(
     [compressed(CONTENT), NoLength(), Headers({"Content-Range": "bytes */*"}), Headers({"Content-Range": None})],
     ids=["packed", "no length", "no range", "no Content-Range"],
 )
-def test_a_file_of_untold_size_is_one_stream(own_web: BrokenWeb, plain_web: Web, fault: Fault) -> None:
+def test_a_file_of_untold_size_is_one_stream(own_web: BrokenWeb, plain_web: HttpClient, fault: Fault) -> None:
     url = own_web.put("file", CONTENT)
     own_web.faults.add(NoLength(), method="HEAD")
     own_web.faults.add(fault, method="GET")
@@ -172,7 +166,7 @@ def test_a_file_of_untold_size_is_one_stream(own_web: BrokenWeb, plain_web: Web,
     ("status", "kind"), [(404, SourceNotFound), (410, SourceNotFound), (401, AccessDenied), (403, AccessDenied)]
 )
 def test_what_may_not_be_had_is_said_plainly(
-    own_web: BrokenWeb, plain_web: Web, status: int, kind: type[DownloadError]
+    own_web: BrokenWeb, plain_web: HttpClient, status: int, kind: type[DownloadError]
 ) -> None:
     url = own_web.put("file", CONTENT)
     own_web.faults.add(Answer(status), times=FOREVER)
@@ -200,7 +194,13 @@ def test_what_may_not_be_had_is_said_plainly(
     ],
 )
 def test_the_uri_beats_the_environment_and_that_beats_netrc(  # noqa: PLR0917 - a table
-    own_web: BrokenWeb, plain_web: Web, tmp_path: Path, uri: str, headers: dict[str, str], netrc: str, sent: str | None
+    own_web: BrokenWeb,
+    plain_web: HttpClient,
+    tmp_path: Path,
+    uri: str,
+    headers: dict[str, str],
+    netrc: str,
+    sent: str | None,
 ) -> None:
     own_web.put("f", CONTENT)
     (tmp_path / "netrc").write_text(netrc + "\n")
@@ -210,13 +210,13 @@ def test_the_uri_beats_the_environment_and_that_beats_netrc(  # noqa: PLR0917 - 
 
 
 @pytest.mark.parametrize("content", [b"machine", b"machine a login \xff\xfe password b\n"])
-def test_a_netrc_that_cannot_be_read_is_named(plain_web: Web, tmp_path: Path, content: bytes) -> None:
+def test_a_netrc_that_cannot_be_read_is_named(plain_web: HttpClient, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "netrc").write_bytes(content)
     with pytest.raises(ConfigurationError, match="netrc"):
         HttpSource("http://host/f", plain_web, {}, tmp_path / "netrc")
 
 
-def test_a_redirected_file_keeps_its_own_name(own_web: BrokenWeb, plain_web: Web) -> None:
+def test_a_redirected_file_keeps_its_own_name(own_web: BrokenWeb, plain_web: HttpClient) -> None:
     target = own_web.put("objects/0f3a", CONTENT)
     url = own_web.put("model.gguf", CONTENT)
     own_web.faults.add(moved(target), path="/model.gguf", times=FOREVER)
@@ -226,13 +226,13 @@ def test_a_redirected_file_keeps_its_own_name(own_web: BrokenWeb, plain_web: Web
     assert read(source, file) == CONTENT
 
 
-def test_names_are_decoded_once(own_web: BrokenWeb, plain_web: Web) -> None:
+def test_names_are_decoded_once(own_web: BrokenWeb, plain_web: HttpClient) -> None:
     url = own_web.put("a%41 ä.bin", CONTENT).rpartition("/")[0] + "/" + quote("a%41 ä.bin")
     (file,) = HttpSource(url, plain_web, {}).manifest().files
     assert file.path == "a%41 ä.bin"
 
 
-def test_a_netrc_that_cannot_be_looked_for_is_none(plain_web: Web, tmp_path: Path) -> None:
+def test_a_netrc_that_cannot_be_looked_for_is_none(plain_web: HttpClient, tmp_path: Path) -> None:
     """As in a home that is closed to a random user; root may look everywhere, but not for such a name."""
     HttpSource("http://host/f", plain_web, {}, tmp_path / ("n" * 300))
 
@@ -254,7 +254,7 @@ def test_a_netrc_that_cannot_be_looked_for_is_none(plain_web: Web, tmp_path: Pat
     ],
 )
 def test_a_signature_that_has_expired_is_told_as_such(
-    own_web: BrokenWeb, plain_web: Web, query: str, *, over: bool
+    own_web: BrokenWeb, plain_web: HttpClient, query: str, *, over: bool
 ) -> None:
     url = own_web.put("file", CONTENT)
     own_web.faults.add(Answer(403), times=FOREVER)
@@ -266,7 +266,7 @@ def test_a_signature_that_has_expired_is_told_as_such(
     assert "X-Amz" not in str(caught.value)
 
 
-def test_a_server_that_says_that_a_signature_has_expired_is_believed(own_web: BrokenWeb, plain_web: Web) -> None:
+def test_a_server_that_says_that_a_signature_has_expired_is_believed(own_web: BrokenWeb, plain_web: HttpClient) -> None:
     own_web.put("folder/SHA256SUMS", b"")
     told = b"<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>"
     own_web.faults.add(Answer(403, {"Content-Type": "application/xml"}, told), times=FOREVER)

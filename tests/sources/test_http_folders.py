@@ -16,16 +16,16 @@ from downloader.errors import (
     SourceUnavailable,
     UsageError,
 )
+from downloader.network.client import HEADS_AHEAD
+from downloader.network.tls import Trust
 from downloader.sources.http import HEAD_WORKERS, HttpSource
-from downloader.wire.tls import Trust
-from downloader.wire.web import HEADS_AHEAD
+from tests.network.clients import plane_of
 from tests.servers.faults import FOREVER, Answer, Silence
 from tests.sources.reading import whole
-from tests.unit.planes import plane_of
 from tests.waiting import AT_LAST, eventually
 
 if TYPE_CHECKING:
-    from downloader.wire import Web
+    from downloader.network import HttpClient
     from tests.servers.broken import BrokenWeb
 
 CONTENT = b"0123456789" * 1000
@@ -48,7 +48,9 @@ def folder(own_web: BrokenWeb) -> str:
 
 @pytest.mark.parametrize("name", [".artifact.sha256", "SHA256SUMS"])
 @pytest.mark.parametrize("query", ["", "?sig=a%2Bb&x=1"])
-def test_a_folder_is_what_its_list_says(own_web: BrokenWeb, plain_web: Web, folder: str, name: str, query: str) -> None:
+def test_a_folder_is_what_its_list_says(
+    own_web: BrokenWeb, plain_web: HttpClient, folder: str, name: str, query: str
+) -> None:
     own_web.put(f"m/{name}", sums(FILES))
     source = HttpSource(folder + query, plain_web, {})
     assert whole(source) == FILES
@@ -56,43 +58,47 @@ def test_a_folder_is_what_its_list_says(own_web: BrokenWeb, plain_web: Web, fold
     assert {record.request.target.partition("?")[2] for record in own_web.log.records()} == {query.removeprefix("?")}
 
 
-def test_an_artifact_may_have_a_checksum_list_of_its_own(own_web: BrokenWeb, plain_web: Web, folder: str) -> None:
+def test_an_artifact_may_have_a_checksum_list_of_its_own(
+    own_web: BrokenWeb, plain_web: HttpClient, folder: str
+) -> None:
     files = {**FILES, "SHA256SUMS": b"what upstream published"}
     own_web.put("m/SHA256SUMS", files["SHA256SUMS"])
     own_web.put("m/.artifact.sha256", sums(files))
     assert whole(HttpSource(folder, plain_web, {})) == files
 
 
-def test_a_list_does_not_list_itself(own_web: BrokenWeb, plain_web: Web, folder: str) -> None:
+def test_a_list_does_not_list_itself(own_web: BrokenWeb, plain_web: HttpClient, folder: str) -> None:
     own_web.put("m/SHA256SUMS", sums({**FILES, "SHA256SUMS": b"", ".artifact.sha256": b""}))
     assert whole(HttpSource(folder, plain_web, {})) == FILES
 
 
 @pytest.mark.parametrize("listed", ["m/../../x", "/etc/passwd"])
-def test_a_hostile_list_is_refused(own_web: BrokenWeb, plain_web: Web, folder: str, listed: str) -> None:
+def test_a_hostile_list_is_refused(own_web: BrokenWeb, plain_web: HttpClient, folder: str, listed: str) -> None:
     own_web.put("m/SHA256SUMS", sums({listed: b""}))
     with pytest.raises((IntegrityError, ConfigurationError)):
         HttpSource(folder, plain_web, {}).manifest()
 
 
-def test_a_list_without_files_is_no_artifact(own_web: BrokenWeb, plain_web: Web, folder: str) -> None:
+def test_a_list_without_files_is_no_artifact(own_web: BrokenWeb, plain_web: HttpClient, folder: str) -> None:
     own_web.put("m/SHA256SUMS", b"# nothing yet\n")
     with pytest.raises(SourceNotFound, match="lists no files"):
         HttpSource(folder, plain_web, {}).manifest()
 
 
-def test_a_digest_for_a_folder_is_not_passed_over(folder: str, plain_web: Web) -> None:
+def test_a_digest_for_a_folder_is_not_passed_over(folder: str, plain_web: HttpClient) -> None:
     with pytest.raises(UsageError, match="single file"):
         HttpSource(f"{folder}#sha256={SHA256}", plain_web, {}).manifest()
 
 
-def test_a_listed_file_that_is_missing_is_an_error(own_web: BrokenWeb, plain_web: Web, folder: str) -> None:
+def test_a_listed_file_that_is_missing_is_an_error(own_web: BrokenWeb, plain_web: HttpClient, folder: str) -> None:
     own_web.put("m/SHA256SUMS", sums({**FILES, "gone": b"gone"}))
     with pytest.raises(SourceNotFound, match="gone"):
         HttpSource(folder, plain_web, {}).manifest()
 
 
-def test_a_long_list_is_given_up_at_the_first_trouble_and_not_begun_anew(own_web: BrokenWeb, plain_web: Web) -> None:
+def test_a_long_list_is_given_up_at_the_first_trouble_and_not_begun_anew(
+    own_web: BrokenWeb, plain_web: HttpClient
+) -> None:
     files = {f"{number:04}": b"x" for number in range(1000)}
     for path, content in files.items():
         own_web.put(f"m/{path}", content)
@@ -132,7 +138,7 @@ def test_the_end_of_the_run_ends_a_long_list(own_web: BrokenWeb) -> None:
 
 @pytest.mark.parametrize(("name", "requests"), [(".artifact.sha256", 1), ("SHA256SUMS", 2)])
 def test_a_version_costs_the_list_and_the_manifest_that_follows_does_not_ask_for_it_again(
-    own_web: BrokenWeb, plain_web: Web, folder: str, name: str, requests: int
+    own_web: BrokenWeb, plain_web: HttpClient, folder: str, name: str, requests: int
 ) -> None:
     own_web.put(f"m/{name}", sums(FILES))
     source = HttpSource(folder, plain_web, {})
@@ -147,7 +153,9 @@ def test_a_version_costs_the_list_and_the_manifest_that_follows_does_not_ask_for
     assert source.manifest().version == source.version() != version
 
 
-def test_the_same_list_under_another_name_is_another_version(own_web: BrokenWeb, plain_web: Web, folder: str) -> None:
+def test_the_same_list_under_another_name_is_another_version(
+    own_web: BrokenWeb, plain_web: HttpClient, folder: str
+) -> None:
     own_web.put("m/SHA256SUMS", sums(FILES))
     source = HttpSource(folder, plain_web, {})
     version = source.version()
@@ -155,6 +163,6 @@ def test_the_same_list_under_another_name_is_another_version(own_web: BrokenWeb,
     assert source.version() != version
 
 
-def test_a_digest_for_a_folder_is_not_passed_over_by_its_version_either(folder: str, plain_web: Web) -> None:
+def test_a_digest_for_a_folder_is_not_passed_over_by_its_version_either(folder: str, plain_web: HttpClient) -> None:
     with pytest.raises(UsageError, match="single file"):
         HttpSource(f"{folder}#sha256={SHA256}", plain_web, {}).version()

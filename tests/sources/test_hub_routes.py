@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from downloader.artifact import Manifest
-    from downloader.wire import Web
+    from downloader.network import HttpClient
     from tests.servers.hub import Hub
     from tests.servers.messages import Request
 
@@ -44,7 +44,7 @@ def manager(hub: Hub, sha: str) -> Iterator[Manager]:
 
 
 @pytest.fixture
-def listed(plain_web: Web, manager: Manager) -> Callable[..., Manifest]:
+def listed(plain_web: HttpClient, manager: Manager) -> Callable[..., Manifest]:
     """List what a URI names at the manager."""
 
     def listing(uri: str = "hf://org/model", token: str = "") -> Manifest:
@@ -226,7 +226,7 @@ def test_the_pages_of_a_tree_are_asked_of_the_manager(
 
 
 def test_a_tree_whose_links_got_lost_is_completed_from_the_siblings(
-    hub: Hub, plain_web: Web, monkeypatch: pytest.MonkeyPatch
+    hub: Hub, plain_web: HttpClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Here with pages of 10 entries, else of 1,000."""
     monkeypatch.setattr(hub_listing, "FULL_PAGE", 10)
@@ -278,7 +278,7 @@ def test_a_manager_that_tells_too_little_is_named(
     assert f"{manager.endpoint}/api/models/org/model/tree/{sha} answered HTTP 404" in str(caught.value)
 
 
-def test_what_the_hub_itself_says_is_not_asked_in_another_way(hub: Hub, plain_web: Web, sha: str) -> None:
+def test_what_the_hub_itself_says_is_not_asked_in_another_way(hub: Hub, plain_web: HttpClient, sha: str) -> None:
     for uri, kind in (
         ("hf://org/none", SourceNotFound),
         ("hf://org/model@none", SourceNotFound),
@@ -302,7 +302,9 @@ SINGLE = {
 
 
 @pytest.mark.parametrize("path", SINGLE)
-def test_one_file_of_a_large_repository_costs_a_request_and_not_its_tree(hub: Hub, plain_web: Web, path: str) -> None:
+def test_one_file_of_a_large_repository_costs_a_request_and_not_its_tree(
+    hub: Hub, plain_web: HttpClient, path: str
+) -> None:
     contents: dict[str, bytes | Noise | None] = {f"other/{number}.txt": b"x" for number in range(50)}
     hub.create("org/huge").commit({**contents, **FILES, "LICENSE": b"free"})
     hub.page_size = 10
@@ -318,7 +320,7 @@ def test_one_file_of_a_large_repository_costs_a_request_and_not_its_tree(hub: Hu
 
 
 @pytest.mark.parametrize("folder", ["sub", "sub/deep", "v1.0"])
-def test_a_folder_costs_its_own_tree(hub: Hub, plain_web: Web, folder: str) -> None:
+def test_a_folder_costs_its_own_tree(hub: Hub, plain_web: HttpClient, folder: str) -> None:
     contents: dict[str, bytes | Noise | None] = {f"other/{number}.txt": b"x" for number in range(50)}
     files = {**FILES, "v1.0/a.txt": b"a", "sub2/no.txt": b"b"}
     hub.create("org/huge").commit({**contents, **files})
@@ -344,7 +346,7 @@ def test_a_single_file_whose_head_tells_too_little_is_looked_up_in_its_folder(
     assert len(manager.log.records("resolve", method="HEAD")) <= 5
 
 
-def test_a_head_that_fails_does_not_decide_alone(hub: Hub, plain_web: Web, sha: str) -> None:
+def test_a_head_that_fails_does_not_decide_alone(hub: Hub, plain_web: HttpClient, sha: str) -> None:
     hub.faults.add(Answer(500, {}, b""), route="resolve", method="HEAD", times=FOREVER)
     manifest = HubSource("hf://org/model/config.json", plain_web, endpoint=hub.endpoint, token="").manifest()
     assert sizes(manifest) == {"config.json": 2}

@@ -20,11 +20,11 @@ from downloader.errors import (
     Throttled,
     UntrustedServer,
 )
+from downloader.operator_log import classify, last_line
 from downloader.redaction import Redactor
 from downloader.sources.s3 import S3Source
-from downloader.sources.s3.answers import Asker
+from downloader.sources.s3.answers import Identity
 from downloader.sources.s3.errors import translated
-from downloader.vocabulary import classify, last_line
 from tests.servers.broken import BrokenWeb
 from tests.servers.certificates import Authority
 from tests.servers.faults import FOREVER, Answer, HangUp, web_page
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from downloader.wire import Web
+    from downloader.network import HttpClient
 
     Maker = Callable[..., S3Source]
 
@@ -83,7 +83,7 @@ def web() -> Iterator[BrokenWeb]:
 
 
 @pytest.fixture(scope="module")
-def one_source(web: BrokenWeb, plain_web: Web) -> S3Source:
+def one_source(web: BrokenWeb, plain_web: HttpClient) -> S3Source:
     environ = {"AWS_ENDPOINT_URL": web.server.origin, **KEYS}
     return S3Source("s3://bucket/m", S3Settings.from_environment(environ, []), plain_web)
 
@@ -289,7 +289,7 @@ def test_every_error_of_the_library_becomes_one_of_ours() -> None:
     for kind in library:
         error = kind.__new__(kind)
         Exception.__init__(error, "why")
-        with pytest.raises(DownloadError) as caught, translated("s3://bucket/m", Asker):
+        with pytest.raises(DownloadError) as caught, translated("s3://bucket/m", Identity):
             raise error
         assert caught.value.__cause__ is error
 
@@ -297,6 +297,6 @@ def test_every_error_of_the_library_becomes_one_of_ours() -> None:
 def test_a_role_that_is_refused_is_a_denial_and_a_busy_token_service_is_not() -> None:
     for code, expected in (("AccessDenied", AccessDenied), ("Throttling", SourceUnavailable)):
         error = exceptions.ClientError({"Error": {"Code": code}}, "AssumeRoleWithWebIdentity")
-        with pytest.raises(expected) as caught, translated("s3://bucket/m", Asker):
+        with pytest.raises(expected) as caught, translated("s3://bucket/m", Identity):
             raise error
         check(caught.value, expected, code)

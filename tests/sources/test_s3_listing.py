@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from downloader.artifact import Algorithm, Mismatch
-from downloader.selection import Selection
+from downloader.filters import FileFilter
 from downloader.sources.s3.folder import MOST_HEADS
 from tests.memory import MIB, run_measured
 from tests.servers.bucket import PAGE, Bucket
@@ -55,7 +55,7 @@ def test_of_many_objects_the_largest_are_asked_and_the_others_are_judged_by_thei
     assert len(asked) == len(set(asked)) == MOST_HEADS
     assert "/bucket/m/large" in asked
     assert {file.digests[0].algorithm for file in files.values()} == {Algorithm.MD5}
-    assert {file.digests[0].mismatch for file in files.values()} == {Mismatch.DOUBT}
+    assert {file.digests[0].mismatch for file in files.values()} == {Mismatch.AMBIGUOUS}
 
 
 def test_where_tags_are_of_what_lies_encrypted_none_is_believed(bucket: Bucket, s3_source: Maker) -> None:
@@ -119,7 +119,7 @@ def test_an_object_beats_a_folder_of_its_name_unless_it_is_only_a_marker(
     keys = {"m/model": b"x", "m/model/a": b"x", "m/other/b": b"x", "m/marked": b"", "m/marked/c": b"x", "m/empty": b""}
     for key, body in (keys if uri else {"d": b"x"}).items():
         client.put_object(Bucket=name, Key=key, Body=body)
-    manifest = s3_source(f"s3://{name}/{uri}", strict_s3.environment(), Selection(("?",))).manifest()
+    manifest = s3_source(f"s3://{name}/{uri}", strict_s3.environment(), FileFilter(("?",))).manifest()
     assert [file.path for file in manifest.files] == [found]
     assert manifest.single is (found in ("model", "empty"))
     assert warning in caplog.text

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from downloader.errors import ConfigurationError, ProtocolFailed, SourceUnavailable, Verdict
-from downloader.selection import Selection
+from downloader.filters import FileFilter
 from tests.servers.bucket import Bucket
 from tests.servers.faults import Answer
 
@@ -80,7 +80,7 @@ def test_pages_that_overlap_name_each_object_once(bucket: Bucket, s3_source: Mak
     bucket.listed_twice = {"m/file-1": '"5e1b3e2a9d3ee4ce2a9ff6be5e9bb8a0"'}
     with pytest.raises(SourceUnavailable, match="'file-1' twice, with different sizes or tags") as caught:
         listed(bucket, s3_source)
-    assert caught.value.verdict is Verdict.AGAIN
+    assert caught.value.verdict is Verdict.RETRY
     bucket.listed_twice = dict.fromkeys([f"m/{name}" for name in NAMES], "")
     assert listed(bucket, s3_source) == NAMES
 
@@ -109,7 +109,7 @@ def test_filters_choose_before_names_are_judged(bucket: Bucket, s3_source: Maker
     source = s3_source("s3://bucket/m", bucket.environment)
     with pytest.raises(ConfigurationError):
         source.manifest()
-    selection = Selection(exclude=(exclude if exclude != "nothing" else "file-0",))
+    selection = FileFilter(exclude=(exclude if exclude != "nothing" else "file-0",))
     source = s3_source("s3://bucket/m", bucket.environment, selection)
     left = [name for name in NAMES if selection.wants(name)]
     assert [file.path for file in source.manifest().files] == left

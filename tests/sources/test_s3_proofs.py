@@ -13,7 +13,7 @@ import pytest
 from awscrt import checksums
 
 from downloader.errors import IntegrityError
-from downloader.integrity import SIZE_ONLY, UNVERIFIABLE, Hasher, Judge
+from downloader.integrity import SIZE_ONLY, UNVERIFIABLE, Hasher, Verifier
 from tests.servers.blobs import Noise
 from tests.servers.broken import digest_headers
 from tests.servers.bucket import Bucket, parts_of, tag_of
@@ -103,7 +103,7 @@ def bucket() -> Iterator[Bucket]:
 
 def judged(source: S3Source) -> str:
     """Read twice, as the engine does where there is doubt, and return what proves the bytes, or REFUSED."""
-    file, judge = source.manifest().files[0], Judge()
+    file, judge = source.manifest().files[0], Verifier()
     for _ in range(2):
         hasher = Hasher(file.size, file.digests)
         hasher.update(memoryview(read(source, file)))

@@ -11,10 +11,10 @@ import pytest
 from downloader.artifact import Span
 from downloader.cancellation import Cancellation
 from downloader.errors import AccessDenied, SourceUnavailable
-from downloader.meter import Meter
+from downloader.progress import ProgressMeter
 from downloader.sources.pause import SharedPause
-from downloader.sources.persistent import PersistentSource
-from downloader.sources.retry import Patience
+from downloader.sources.retry import RetryPolicy
+from downloader.sources.retrying import RetryingSource
 from tests.servers.bucket import Bucket
 from tests.servers.messages import Reply, Request
 from tests.servers.origin import Server
@@ -68,9 +68,9 @@ def agent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Agent]:
     agent.bucket.close()
 
 
-def patient(source: S3Source) -> PersistentSource:
-    meter = Meter()
-    return PersistentSource(source, Patience(AT_LAST, meter, Cancellation(), SharedPause(meter.clock)))
+def patient(source: S3Source) -> RetryingSource:
+    meter = ProgressMeter()
+    return RetryingSource(source, RetryPolicy(AT_LAST, meter, Cancellation(), SharedPause(meter.clock)))
 
 
 @pytest.fixture

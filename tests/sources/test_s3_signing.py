@@ -9,8 +9,8 @@ from botocore.credentials import Credentials
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from downloader.sources.s3.signing import Pattern, SignedRequest, Signer
-from tests.hostile.test_fuzz import QUICK
+from downloader.sources.s3.signing import RequestTemplate, SignedRequest, Signer
+from tests.adversarial.test_fuzz import QUICK
 
 CREDENTIALS = Credentials("AKIDAKIDAKID", "secret", "token")
 KEYS = st.text(st.sampled_from("ab/~ +%?#&=\u00e9.'\""), min_size=1, max_size=12)
@@ -33,7 +33,7 @@ def by_botocore(method: str, url: str, headers: dict[str, str], timestamp: str |
 
 
 def prepared(_bucket: str, key: str, _version: str | None) -> SignedRequest:
-    url = f"https://store.test:8080/s3/bucket/{Pattern('', '', {}, '', '').path(key)}"
+    url = f"https://store.test:8080/s3/bucket/{RequestTemplate('', '', {}, '', '').path(key)}"
     return SignedRequest(url, by_botocore("GET", url, {"x-amz-request-payer": "requester"}))
 
 

@@ -7,42 +7,42 @@ from typing import TYPE_CHECKING
 import pytest
 
 from downloader.errors import ConfigurationError, SourceNotFound
-from downloader.selection import Selection
+from downloader.filters import FileFilter
 from downloader.sources.http import HttpSource
 from downloader.sources.huggingface import HubSource
 
 if TYPE_CHECKING:
-    from downloader.wire import Web
+    from downloader.network import HttpClient
     from tests.servers.broken import BrokenWeb
     from tests.servers.hub import Hub
 
 GOOD, ODD = "config.json", ".downloading/old"
-LEFT_OUT = Selection(exclude=(".downloading/",))
+LEFT_OUT = FileFilter(exclude=(".downloading/",))
 
 
-def test_on_the_hub(hub: Hub, plain_web: Web) -> None:
+def test_on_the_hub(hub: Hub, plain_web: HttpClient) -> None:
     hub.create("org/model").commit({GOOD: b"{}", ODD: b"odd"})
 
-    def listed(selection: Selection) -> list[str]:
+    def listed(selection: FileFilter) -> list[str]:
         source = HubSource("hf://org/model", plain_web, endpoint=hub.endpoint, token="", selection=selection)
         return [file.path for file in selection.of(source.manifest()).files]
 
     with pytest.raises(ConfigurationError, match="refused"):
-        listed(Selection())
+        listed(FileFilter())
     assert listed(LEFT_OUT) == [GOOD]
 
 
-def test_on_a_web_server(own_web: BrokenWeb, plain_web: Web) -> None:
+def test_on_a_web_server(own_web: BrokenWeb, plain_web: HttpClient) -> None:
     url = own_web.put("model/SHA256SUMS", "".join(f"{'0' * 64}  {path}\n" for path in (GOOD, ODD)).encode())
     own_web.put(f"model/{GOOD}", b"{}")
 
-    def listed(selection: Selection) -> list[str]:
+    def listed(selection: FileFilter) -> list[str]:
         source = HttpSource(url.removesuffix("SHA256SUMS"), plain_web, {}, selection=selection)
         return [file.path for file in source.manifest().files]
 
     with pytest.raises(ConfigurationError, match="refused"):
-        listed(Selection())
+        listed(FileFilter())
     assert listed(LEFT_OUT) == [GOOD]
     assert not own_web.log.records(path=f"*/{ODD}")
     with pytest.raises(SourceNotFound, match="passes the filters"):
-        listed(Selection(("nothing",)))
+        listed(FileFilter(("nothing",)))

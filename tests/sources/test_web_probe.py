@@ -17,7 +17,7 @@ from tests.sources.reading import read, whole
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from downloader.wire import Web
+    from downloader.network import HttpClient
     from tests.servers.broken import BrokenWeb
     from tests.servers.faults import Fault
 
@@ -62,7 +62,7 @@ def test_a_folder_comes_whole_though_head_says_of_a_file(own_web: BrokenWeb, tmp
 
 
 def test_an_empty_file_costs_a_get_and_one_whose_digest_is_that_of_nothing_does_not(
-    own_web: BrokenWeb, plain_web: Web
+    own_web: BrokenWeb, plain_web: HttpClient
 ) -> None:
     url = own_web.put("empty", b"")
     own_web.put("m/empty", b"")
@@ -75,13 +75,13 @@ def test_an_empty_file_costs_a_get_and_one_whose_digest_is_that_of_nothing_does_
     assert [record.request.path for record in own_web.log.records(method="GET")] == ["/m/.artifact.sha256"]
 
 
-def test_a_file_with_bytes_costs_one_head(own_web: BrokenWeb, plain_web: Web) -> None:
+def test_a_file_with_bytes_costs_one_head(own_web: BrokenWeb, plain_web: HttpClient) -> None:
     url = own_web.put("model.bin", CONTENT)
     HttpSource(url, plain_web, {}).manifest()
     assert [record.request.method for record in own_web.log.records()] == ["HEAD"]
 
 
-def test_where_get_fails_too_its_reason_counts(own_web: BrokenWeb, plain_web: Web) -> None:
+def test_where_get_fails_too_its_reason_counts(own_web: BrokenWeb, plain_web: HttpClient) -> None:
     url = own_web.put("model.bin", CONTENT)
     own_web.faults.add(Answer(500), method="HEAD", times=FOREVER)
     own_web.faults.add(Answer(404), method="GET")
@@ -92,7 +92,7 @@ def test_where_get_fails_too_its_reason_counts(own_web: BrokenWeb, plain_web: We
         HttpSource(url, plain_web, {}).manifest()
 
 
-def test_a_pause_that_is_asked_for_is_not_passed_over(own_web: BrokenWeb, plain_web: Web) -> None:
+def test_a_pause_that_is_asked_for_is_not_passed_over(own_web: BrokenWeb, plain_web: HttpClient) -> None:
     url = own_web.put("model.bin", CONTENT)
     own_web.faults.add(too_many_requests("7"), method="HEAD", times=FOREVER)
     with pytest.raises(Throttled):
@@ -101,7 +101,7 @@ def test_a_pause_that_is_asked_for_is_not_passed_over(own_web: BrokenWeb, plain_
 
 
 def test_an_empty_file_whose_first_byte_is_refused_without_a_word_is_asked_for_whole(
-    own_web: BrokenWeb, plain_web: Web
+    own_web: BrokenWeb, plain_web: HttpClient
 ) -> None:
     fault: Fault = Answer(416)
     url = own_web.put("empty", b"")

@@ -7,12 +7,12 @@ import random
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile, Span
-from downloader.volume import State, Volume
+from downloader.volume import FileState, Volume
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from downloader.volume import Partial, Survey
+    from downloader.volume import Inventory, Partial
 
 URI = "hf://org/model"
 
@@ -76,8 +76,8 @@ def bring(
     survey = volume.survey(manifest)
     volume.reclaim(survey)
     digests = dict(survey.digests)
-    wanted = survey.having(State.PARTIAL, State.MISSING)
-    for holding in survey.having(State.UNPROVED):
+    wanted = survey.having(FileState.PARTIAL, FileState.MISSING)
+    for holding in survey.having(FileState.UNVERIFIED):
         found = volume.check(holding)
         if found is None:
             wanted.append(holding)
@@ -100,5 +100,5 @@ def download(volume: Volume, files: Mapping[str, bytes], *, manifest: Manifest |
         return bring(volume, manifest, files)
 
 
-def states(survey: Survey) -> dict[str, State]:
+def states(survey: Inventory) -> dict[str, FileState]:
     return {holding.file.path: holding.state for holding in survey.holdings}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from downloader.volume.files import AlreadyThere, InTheWay, Kind, NotThere, Space, Stat
+from downloader.filesystem.interface import AlreadyThere, InTheWay, Kind, NotThere, Space, Stat
 
 BLOCK = 4096
 Fate = Callable[[], bool]

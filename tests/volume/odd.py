@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from unicodedata import normalize
 
 from downloader.errors import VolumeError
-from downloader.volume.disk import Disk
-from downloader.volume.trouble import translate
+from downloader.filesystem.local import Disk
+from downloader.filesystem.operations import translate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from downloader.volume.files import Stat
+    from downloader.filesystem.interface import Stat
 
 
 class SpellingDisk(Disk):

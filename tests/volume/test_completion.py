@@ -12,10 +12,10 @@ import pytest
 
 from downloader.artifact import Completion, Manifest
 from downloader.errors import IntegrityError
-from downloader.volume import State, Volume
+from downloader.filesystem.local import Disk
+from downloader.integrity.checksum_file import MARKER
+from downloader.volume import FileState, Volume
 from downloader.volume.attributes import COMPLETION, PREVIOUS, SHA256
-from downloader.volume.checksums import MARKER
-from downloader.volume.disk import Disk
 from tests.command import content
 from tests.volume.artifacts import URI, download, git_remote, manifest_of, noise, remote, sha256, states
 from tests.volume.test_healing import DAMAGES
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from downloader.volume.files import FileOperations
+    from downloader.filesystem.interface import FileOperations
 
 FILES = {"config.json": b'{"a": 1}', "folder/model.bin": noise(200_000), "empty": b"", ".hidden/x": b"x"}
 MANIFEST = replace(manifest_of(FILES), version="v1")
@@ -183,7 +183,7 @@ def test_a_copied_folder_is_hashed_once(finished: Path) -> None:
     assert os.getxattr(copy, COMPLETION)
     with volume_of(copy) as volume:
         assert volume.sealed() is None
-        assert State.PROVED not in states(volume.survey(MANIFEST)).values()
+        assert FileState.VERIFIED not in states(volume.survey(MANIFEST)).values()
         assert download(volume, FILES, manifest=MANIFEST) == 0
         assert volume.survey(MANIFEST).published
 
@@ -221,7 +221,7 @@ def test_another_choice_moves_the_mark_and_fetches_nothing(target: Path, first: 
     assert (COMPLETION in names, PREVIOUS in names) == (second is Completion.XATTR, False)
     with volume_of(target, second) as volume:
         assert set(states(volume.survey(MANIFEST)).values()) == {
-            State.UNPROVED if second is Completion.NONE else State.PROVED
+            FileState.UNVERIFIED if second is Completion.NONE else FileState.VERIFIED
         }
 
 
@@ -250,7 +250,7 @@ def test_without_attributes_a_rerun_hashes_and_says_so_once(
     for fetched in (MANIFEST.size, 0):
         caplog.clear()
         with volume_of(target, files=Plain(target)) as volume:
-            assert State.PROVED not in states(volume.survey(manifest)).values()
+            assert FileState.VERIFIED not in states(volume.survey(manifest)).values()
             assert download(volume, FILES, manifest=manifest) == fetched
         assert [record.getMessage() for record in caplog.records] == [
             "the volume has no extended attributes, so the next run hashes what it finds"
@@ -285,7 +285,7 @@ def test_a_file_that_takes_no_attribute_is_hashed_again_alone(target: Path, capl
         assert "1 files take no extended attributes, so" in caplog.text
         survey = volume.survey(MANIFEST)
     assert not survey.published
-    assert [holding.file.path for holding in survey.having(State.UNPROVED)] == ["config.json"]
+    assert [holding.file.path for holding in survey.having(FileState.UNVERIFIED)] == ["config.json"]
 
 
 def test_somebodys_deep_folders_are_no_trouble(finished: Path) -> None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from downloader.artifact import Span
+from downloader.filesystem.local import Disk
 from downloader.volume import Volume
-from downloader.volume.disk import Disk
 from tests.volume.artifacts import URI, commit, noise, remote
 from tests.volume.partials import DATA, FILE, part_of, put
 

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from downloader.archives.volume import UnpackingVolume, contents_of
+from downloader.archives.unpack import UnpackingVolume, contents_of
 from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile
-from downloader.volume import State, Volume
-from downloader.volume.checksums import MARKER, parse
-from downloader.volume.disk import Disk
+from downloader.filesystem.local import Disk
+from downloader.integrity.checksum_file import MARKER, parse_checksums
+from downloader.volume import FileState, Volume
 from tests.volume.artifacts import bring, commit, git_remote, noise, remote, sha256, states
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from downloader.volume.files import FileOperations, Stat
+    from downloader.filesystem.interface import FileOperations, Stat
 
 GOOD = {"config.json": b'{"model_type": "llama"}', "model.bin": noise(50_000)}
 EVIL = GOOD | {"config.json": b'{"auto_map": "evil--x"}'}
@@ -60,7 +60,7 @@ def test_a_list_that_a_source_serves_proves_nothing_for_another_artifact(tmp_pat
         assert volume.verify().source == "https://evil/"
         survey = volume.survey(OFFICIAL)
         assert not survey.published
-        assert states(survey) == {"config.json": State.UNPROVED, "model.bin": State.PROVED}
+        assert states(survey) == {"config.json": FileState.UNVERIFIED, "model.bin": FileState.VERIFIED}
         with volume.lease(OFFICIAL.uri):
             bring(volume, OFFICIAL, GOOD)
         assert volume.verify().source == OFFICIAL.uri
@@ -71,7 +71,7 @@ def test_a_copied_folder_with_a_forged_list_proves_nothing(tmp_path: Path, targe
     forge(tmp_path / "forged", OFFICIAL, EVIL)
     shutil.copytree(tmp_path / "forged", target, dirs_exist_ok=True)
     with Volume(target) as volume:
-        assert State.PROVED not in states(volume.survey(OFFICIAL)).values()
+        assert FileState.VERIFIED not in states(volume.survey(OFFICIAL)).values()
 
 
 def test_a_list_that_a_source_serves_does_not_stand_for_an_archive(tmp_path: Path, target: Path) -> None:
@@ -84,7 +84,7 @@ def test_a_list_that_a_source_serves_does_not_stand_for_an_archive(tmp_path: Pat
     assert (target / MARKER).read_bytes() == lying
     with UnpackingVolume(target, check=lambda: None, ttl=60) as unpacking:
         survey = unpacking.survey(archive)
-    assert (survey.published, survey.holdings[0].state) == (False, State.MISSING)
+    assert (survey.published, survey.holdings[0].state) == (False, FileState.MISSING)
 
 
 class Predictable(Disk):
@@ -103,10 +103,10 @@ def test_a_list_whose_writer_guessed_the_number_of_its_file_is_not_kept(tmp_path
     lying = forge(guess, OFFICIAL, EVIL, Predictable(guess))
     with Volume(target, files=Predictable(target)) as volume, volume.lease("https://evil/"):
         bring(volume, mirror(EVIL, lying), EVIL)
-    kept = parse((target / MARKER).read_bytes())
+    kept = parse_checksums((target / MARKER).read_bytes())
     assert (kept.source, kept.files) == ("https://evil/", {path: sha256(data) for path, data in EVIL.items()})
     with Volume(target, files=Predictable(target)) as volume:
-        assert states(volume.survey(OFFICIAL))["config.json"] is State.UNPROVED
+        assert states(volume.survey(OFFICIAL))["config.json"] is FileState.UNVERIFIED
 
 
 @pytest.mark.parametrize("path", ["notes", "notes/mine.txt"])

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from downloader.errors import IntegrityError, VolumeError
+from downloader.filesystem.local import Disk
+from downloader.integrity.checksum_file import MARKER
 from downloader.volume import Volume
-from downloader.volume.checksums import MARKER
-from downloader.volume.disk import Disk
 from tests.volume.artifacts import download, manifest_of, noise, sha256
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from downloader.errors import DownloadError, InternalError, VolumeError
-from downloader.volume.disk import Disk
-from downloader.volume.files import AlreadyThere, InTheWay
+from downloader.filesystem.interface import AlreadyThere, InTheWay
+from downloader.filesystem.local import Disk
 from tests.volume.artifacts import fill, remote
 
 if TYPE_CHECKING:

@@ -19,17 +19,17 @@ from hypothesis import strategies as st
 
 from downloader.artifact import Span
 from downloader.errors import DownloadError, VolumeError
-from downloader.volume import State, Volume
-from downloader.volume.checksums import MARKER
+from downloader.filesystem.local import Disk
+from downloader.filesystem.tree import clear
+from downloader.integrity.checksum_file import MARKER
+from downloader.lease.lease import parse_lease
+from downloader.lease.process_id import ProcessIdentity
+from downloader.volume import FileState, Volume
+from downloader.volume.commit_log import COMMIT_LOG, read_commit_log
 from downloader.volume.completion import PREVIOUS
-from downloader.volume.disk import Disk
-from downloader.volume.lease import parse
-from downloader.volume.ledger import LEDGER, read_ledger
-from downloader.volume.lines import decode, encode, read
-from downloader.volume.process import Process
-from downloader.volume.removal import clear
+from downloader.volume.record_log import decode, encode, read
+from tests.clocks import Clock
 from tests.command import content, model, run
-from tests.unit.clocks import Clock
 from tests.volume.artifacts import URI, download, fill, manifest_of, noise, remote, sha256
 
 if TYPE_CHECKING:
@@ -42,7 +42,19 @@ SLOW = settings(max_examples=25, deadline=None, suppress_health_check=list(Healt
 
 NUMBERS = st.one_of(st.integers(), st.floats(), st.sampled_from([-1, 0, 1 << 63, 1 << 64, 10**400, True]))
 PATHS = st.sampled_from(
-    ["config.json", "folder/model.bin", "folder", "../outside", "/etc/passwd", "", ".", "..", MARKER, LEDGER, "a\0b"]
+    [
+        "config.json",
+        "folder/model.bin",
+        "folder",
+        "../outside",
+        "/etc/passwd",
+        "",
+        ".",
+        "..",
+        MARKER,
+        COMMIT_LOG,
+        "a\0b",
+    ]
 )
 TEXT = st.one_of(st.text(max_size=20), PATHS, st.sampled_from([sha256(data) for data in FILES.values()]))
 JSON = st.recursive(
@@ -86,7 +98,7 @@ ENTRIES = st.tuples(st.sampled_from(["file", "File", 7]), TEXT, NUMBERS, TEXT, T
 def test_no_ledger_misleads_a_run(lines: list[list[Any]]) -> None:
     with place() as target:
         (target / ".downloading").mkdir()
-        (target / LEDGER).write_bytes(b"".join(map(proved, lines)))
+        (target / COMMIT_LOG).write_bytes(b"".join(map(proved, lines)))
         brought(target)
 
 
@@ -102,10 +114,10 @@ def test_a_ledger_does_not_vouch_for_planted_bytes(published: bool) -> None:  # 
             path.write_bytes(b"E" * file.size)
             found = path.stat()
             facts = (sha256(FILES[file.path]), file.identity, found.st_mtime_ns, found.st_ino, "sha256")
-            with (target / LEDGER).open("ab") as ledger:
-                ledger.write(proved(["file", file.path, file.size, *facts]))
+            with (target / COMMIT_LOG).open("ab") as commit_log:
+                commit_log.write(proved(["file", file.path, file.size, *facts]))
         with Volume(target) as volume:
-            assert not volume.survey(manifest).having(State.PROVED)
+            assert not volume.survey(manifest).having(FileState.VERIFIED)
             assert download(volume, FILES, manifest=manifest) == sum(map(len, FILES.values()))
         assert model(target) == FILES
 
@@ -121,7 +133,7 @@ def test_the_list_of_an_interrupted_run_does_not_vouch_for_planted_bytes() -> No
             (target / file.path).write_bytes(b"E" * file.size)
             os.utime(target / file.path, ns=(before.st_atime_ns, before.st_mtime_ns))
         with Volume(target) as volume:
-            assert not volume.survey(MANIFEST).having(State.PROVED)
+            assert not volume.survey(MANIFEST).having(FileState.VERIFIED)
             assert download(volume, FILES) == sum(map(len, FILES.values()))
         assert model(target) == FILES
 
@@ -130,11 +142,11 @@ def test_a_long_ledger_of_others_takes_no_more_memory_than_the_artifact() -> Non
     with place() as target:
         (target / ".downloading").mkdir()
         lines = (proved(["file", f"p{number}", 1, "0" * 64, "1" * 32]) for number in range(100_000))
-        (target / LEDGER).write_bytes(b"".join([*lines, proved(["file", "config.json", 2, "a", "b"])]))
+        (target / COMMIT_LOG).write_bytes(b"".join([*lines, proved(["file", "config.json", 2, "a", "b"])]))
         disk = Disk(target)
         tracemalloc.start()
         try:
-            assert list(read_ledger(disk, FILES)) == ["config.json"]
+            assert list(read_commit_log(disk, FILES)) == ["config.json"]
             assert tracemalloc.get_traced_memory()[1] < 4 << 20
         finally:
             tracemalloc.stop()
@@ -169,11 +181,11 @@ HOLDERS = st.fixed_dictionaries(
 
 @SLOW
 @given(st.one_of(HOLDERS, JSON), st.integers(1, 10**30))
-@example({**Process.current().fields(), "token": "x", "uri": URI, "pid": float("inf")}, 1)
-@example({**Process.current().fields(), "token": "x", "uri": URI, "pid": 10**300}, 1)
-@example({**Process.current().fields(), "token": "x", "uri": URI, "pid": -1}, 1)
-@example({**Process.current().fields(), "token": "x", "uri": URI, "pid": (1 << 64) - 1}, 1)
-@example({**Process.current().fields(), "token": "\ud800", "uri": "\ud800\n", "host": "\x1b[2J", "pid": 1}, 1)
+@example({**ProcessIdentity.current().fields(), "token": "x", "uri": URI, "pid": float("inf")}, 1)
+@example({**ProcessIdentity.current().fields(), "token": "x", "uri": URI, "pid": 10**300}, 1)
+@example({**ProcessIdentity.current().fields(), "token": "x", "uri": URI, "pid": -1}, 1)
+@example({**ProcessIdentity.current().fields(), "token": "x", "uri": URI, "pid": (1 << 64) - 1}, 1)
+@example({**ProcessIdentity.current().fields(), "token": "\ud800", "uri": "\ud800\n", "host": "\x1b[2J", "pid": 1}, 1)
 def test_no_holder_of_a_lease_is_waited_for_longer_than_its_time(fields: object, epoch: int) -> None:
     said: list[str] = []
     with place() as target:
@@ -190,7 +202,7 @@ def test_no_holder_of_a_lease_is_waited_for_longer_than_its_time(fields: object,
 
 @given(HOLDERS)
 def test_a_holder_is_read_or_not(fields: dict[str, Any]) -> None:
-    holder = parse(json.dumps(fields).encode())
+    holder = parse_lease(json.dumps(fields).encode())
     assert holder is None or str(holder).isprintable()
     assert holder is None or holder.process.is_gone() in (True, False)
 
@@ -286,8 +298,8 @@ def test_a_folder_of_somebody_in_the_place_of_the_list_is_kept(tmp_path: Path) -
 def test_a_ledger_without_an_end_of_a_line_is_passed_over(tmp_path: Path) -> None:
     entry = ["file", "a", 1, "b", "c", 2, 3, "d"]
     (tmp_path / ".downloading").mkdir()
-    with (tmp_path / LEDGER).open("wb") as file:
+    with (tmp_path / COMMIT_LOG).open("wb") as file:
         file.truncate(60 << 20)
         file.seek(0, 2)
         file.write(b"\n" + proved(entry))
-    assert list(read_ledger(Disk(tmp_path), ["a"])) == ["a"]
+    assert list(read_commit_log(Disk(tmp_path), ["a"])) == ["a"]

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from downloader.volume import Volume, filesystem
-from downloader.volume.disk import Disk
+from downloader.filesystem import syncfs
+from downloader.filesystem.local import Disk
+from downloader.volume import Volume
 from tests.command import model, run
 from tests.servers.process import Child
 from tests.servers.rclone import rclone
-from tests.unit.homecoming import Run
+from tests.transfer.harness import Run
 from tests.volume.artifacts import URI, download, manifest_of, noise
 from tests.waiting import eventually
 
@@ -68,7 +69,7 @@ class InOrder(Disk):
 
 @pytest.fixture
 def in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> InOrder:
-    monkeypatch.setattr(filesystem, "kind", lambda _: "fuse.bucket")
+    monkeypatch.setattr(syncfs, "kind", lambda _: "fuse.bucket")
     (tmp_path / "target").mkdir()
     return InOrder(tmp_path / "target")
 
@@ -78,7 +79,7 @@ def test_files_come_in_one_stream_each_and_are_finished(in_order: InOrder, tmp_p
         with volume.lease(URI):
             homecoming = Run(volume, FILES)
             homecoming.fetch()
-            assert sorted(homecoming.landing.delivered) == sorted(FILES)
+            assert sorted(homecoming.sink.delivered) == sorted(FILES)
             assert sorted(span.start for _, span in homecoming.source.opened) == [0] * len(homecoming.source.opened)
             manifest = manifest_of(FILES)
             volume.publish(manifest, {file.path: file.digests[0].value for file in manifest.files})

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from downloader.artifact import Span
+from downloader.filesystem.local import Disk
 from downloader.volume import Volume
-from downloader.volume.disk import Disk
+from downloader.volume.byte_ranges import ByteRanges
 from downloader.volume.journal import Journal, load
-from downloader.volume.lines import decode, encode
-from downloader.volume.spans import Spans
+from downloader.volume.record_log import decode, encode
 from tests.volume.artifacts import URI, fill, noise, remote
 
 if TYPE_CHECKING:
@@ -26,14 +26,14 @@ DONE = [Span(0, 65536), Span(131072, 200000), Span(SIZE - 10, SIZE)]
 IDENTITY = "0123456789abcdef" * 2
 
 
-def covered(spans: Spans) -> set[tuple[int, int]]:
+def covered(spans: ByteRanges) -> set[tuple[int, int]]:
     return {(span.start, span.stop) for span in spans}
 
 
 def written(folder: Path) -> bytes:
     journal = Journal(Disk(folder), "journal", IDENTITY, SIZE)
     for span in DONE:
-        journal.append(Spans([span]))
+        journal.append(ByteRanges([span]))
     journal.close()
     return (folder / "journal").read_bytes()
 
@@ -44,22 +44,22 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def read(tmp_path_factory: pytest.TempPathFactory) -> Callable[[bytes], Spans]:
+def read(tmp_path_factory: pytest.TempPathFactory) -> Callable[[bytes], ByteRanges]:
     folder = tmp_path_factory.mktemp("read")
     disk = Disk(folder)
 
-    def load_bytes(content: bytes) -> Spans:
+    def load_bytes(content: bytes) -> ByteRanges:
         (folder / "journal").write_bytes(content)
         return load(disk, "journal", IDENTITY, SIZE)
 
     return load_bytes
 
 
-def test_what_was_written_is_read(good: bytes, read: Callable[[bytes], Spans]) -> None:
+def test_what_was_written_is_read(good: bytes, read: Callable[[bytes], ByteRanges]) -> None:
     assert covered(read(good)) == {(span.start, span.stop) for span in DONE}
 
 
-def test_a_journal_torn_anywhere_says_less_and_nothing_wrong(good: bytes, read: Callable[[bytes], Spans]) -> None:
+def test_a_journal_torn_anywhere_says_less_and_nothing_wrong(good: bytes, read: Callable[[bytes], ByteRanges]) -> None:
     everything = covered(read(good))
     for length in range(len(good)):
         assert covered(read(good[:length])) < everything
@@ -67,7 +67,7 @@ def test_a_journal_torn_anywhere_says_less_and_nothing_wrong(good: bytes, read: 
 
 @given(st.data())
 def test_a_damaged_byte_costs_a_line_or_everything(
-    good: bytes, read: Callable[[bytes], Spans], data: st.DataObject
+    good: bytes, read: Callable[[bytes], ByteRanges], data: st.DataObject
 ) -> None:
     place = data.draw(st.integers(0, len(good) - 1))
     byte = data.draw(st.integers(0, 255))
@@ -76,7 +76,7 @@ def test_a_damaged_byte_costs_a_line_or_everything(
 
 @given(st.binary(max_size=300), st.integers(0, 400))
 def test_foreign_bytes_in_the_middle_say_nothing(
-    good: bytes, read: Callable[[bytes], Spans], junk: bytes, place: int
+    good: bytes, read: Callable[[bytes], ByteRanges], junk: bytes, place: int
 ) -> None:
     assert covered(read(good[:place] + junk + good[place:])) <= covered(read(good))
 
@@ -92,7 +92,9 @@ def test_foreign_bytes_in_the_middle_say_nothing(
     ],
     ids=["of a future version", "of another content", "of another size", "cut short", "without a header"],
 )
-def test_a_journal_that_is_not_this_one_is_not_believed(read: Callable[[bytes], Spans], line: list[str | int]) -> None:
+def test_a_journal_that_is_not_this_one_is_not_believed(
+    read: Callable[[bytes], ByteRanges], line: list[str | int]
+) -> None:
     assert not read(encode(*line) + encode("bytes", 0, SIZE))
 
 
@@ -101,7 +103,7 @@ def test_a_journal_that_is_not_this_one_is_not_believed(read: Callable[[bytes], 
     [("bytes", -5, 10), ("bytes", 10, 10), ("bytes", 0, SIZE + 1), ("bytes", "0", 10), ("bytes", 0), ("wish", 0, 10)],
 )
 def test_a_line_that_makes_no_sense_is_passed_over(
-    good: bytes, read: Callable[[bytes], Spans], line: tuple[str | int, ...]
+    good: bytes, read: Callable[[bytes], ByteRanges], line: tuple[str | int, ...]
 ) -> None:
     assert covered(read(good + encode(*line))) == covered(read(good))
 
@@ -110,7 +112,7 @@ def test_lines_after_a_torn_one_count(tmp_path: Path) -> None:
     good = written(tmp_path)
     (tmp_path / "journal").write_bytes(good[:-5])
     journal = Journal(Disk(tmp_path), "journal", IDENTITY, SIZE)
-    journal.append(Spans([Span(300_000, 400_000)]))
+    journal.append(ByteRanges([Span(300_000, 400_000)]))
     journal.close()
     expected = {(span.start, span.stop) for span in DONE[:-1]} | {(300_000, 400_000)}
     assert covered(load(Disk(tmp_path), "journal", IDENTITY, SIZE)) == expected

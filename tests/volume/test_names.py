@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from downloader.errors import VolumeError
+from downloader.filesystem.local import Disk
+from downloader.integrity.checksum_file import MARKER
 from downloader.volume import Volume
-from downloader.volume.checksums import MARKER
-from downloader.volume.disk import Disk
 from downloader.volume.names import alike
 from tests.command import model
 from tests.volume.artifacts import URI, bring, download, manifest_of
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from downloader.volume.files import FileOperations
+    from downloader.filesystem.interface import FileOperations
 
 COMPOSED, APART = "r\u00e9sum\u00e9.bin", "re\u0301sume\u0301.bin"
 

@@ -11,8 +11,8 @@ import pytest
 
 from downloader.artifact import Span
 from downloader.errors import InternalError, VolumeError
+from downloader.filesystem.local import Disk
 from downloader.volume import Volume
-from downloader.volume.disk import Disk
 from tests.volume.artifacts import URI, commit, fill, remote, sha256
 from tests.volume.partials import DATA, FILE, SMALL, done_bytes, kill, part_of, put, reopened
 from tests.waiting import AT_LAST

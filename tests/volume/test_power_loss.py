@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from downloader.artifact import Completion, Span
-from downloader.volume import State, Volume, attributes
-from downloader.volume.checksums import MARKER, Checksums, parse
-from downloader.volume.files import stats_of
+from downloader.filesystem.interface import stats_of
+from downloader.integrity.checksum_file import MARKER, Checksums, parse_checksums
+from downloader.lease.lease import WORK
+from downloader.volume import FileState, Volume, attributes
 from downloader.volume.journal import load
-from downloader.volume.lease import WORK
-from downloader.volume.seal import is_unchanged
+from downloader.volume.stamp import is_unchanged
 from tests.volume.artifacts import bring, manifest_of, noise, remote, sha256, states
 from tests.volume.crashing import CrashingFiles, Fate, PowerLoss
 
@@ -140,7 +140,7 @@ def test_the_checksum_file_stands_only_beside_exactly_what_it_lists(fate: str, b
         tree = machine.files.tree()
         seen.add(MARKER in tree)
         if MARKER in tree:
-            for path, digest in parse(tree[MARKER]).files.items():
+            for path, digest in parse_checksums(tree[MARKER]).files.items():
                 assert sha256(tree[path]) == digest
         assert MARKER in tree or not machine.published
     assert seen == {True, False}
@@ -226,7 +226,7 @@ def test_a_mark_in_attributes_speaks_the_truth_of_every_file(fate: str, before: 
         survey = machine.volume().survey(manifest_of(NEW))
         seen.add(survey.published)
         assert not survey.published or tree == NEW
-        assert not machine.published or set(states(survey).values()) == {State.PROVED}
+        assert not machine.published or set(states(survey).values()) == {FileState.VERIFIED}
     assert False in seen
 
 
@@ -249,7 +249,7 @@ def test_an_artifact_that_was_published_stays_published(fate: str, completion: C
     machine.run(NEW)
     machine.files.off = True
     machine.files.restart(FATES[fate](0))
-    assert set(states(machine.volume().survey(manifest_of(NEW))).values()) == {State.PROVED}
+    assert set(states(machine.volume().survey(manifest_of(NEW))).values()) == {FileState.VERIFIED}
     machine.run(NEW)
     assert machine.committed == []
 
@@ -260,7 +260,7 @@ def test_the_next_run_always_completes_and_leaves_nothing_else(fate: str, before
     for machine in crashes(fate, before, NEW):
         machine.run(NEW)
         tree = machine.files.tree()
-        assert parse(tree.pop(MARKER)).files == {path: sha256(data) for path, data in NEW.items()}
+        assert parse_checksums(tree.pop(MARKER)).files == {path: sha256(data) for path, data in NEW.items()}
         assert tree == NEW
         assert not machine.volume().verify().damaged
 

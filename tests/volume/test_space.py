@@ -9,9 +9,9 @@ import pytest
 
 from downloader.artifact import Manifest, Span
 from downloader.errors import NoSpace
+from downloader.filesystem.local import Disk
+from downloader.formatting import format_size
 from downloader.volume import Volume
-from downloader.volume.disk import Disk
-from downloader.words import bytes_text
 from tests.volume.artifacts import URI, bring, download, fill, manifest_of, noise, remote, sha256
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ MIB = 1 << 20
 def test_what_does_not_fit_is_refused_with_needed_free_and_path(mounted: Mounts) -> None:
     target = mounted(8)
     with Volume(target) as volume:
-        free = bytes_text(Disk(target).space().free_bytes or 0)
+        free = format_size(Disk(target).space().free_bytes or 0)
         volume.require_space(6 * MIB, 1)
         with pytest.raises(NoSpace) as caught:
             volume.require_space(20 * MIB, 3)

@@ -7,8 +7,6 @@ client.py    the one home of the `kubernetes` package
 reporter.py  the thread that ties them together
 """
 
-from __future__ import annotations
-
 from downloader.reporters.kubernetes.access import ClusterAccess
 from downloader.reporters.kubernetes.reporter import KubernetesReporter
 

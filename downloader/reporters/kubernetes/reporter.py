@@ -11,8 +11,8 @@ from downloader.artifact import Phase
 from downloader.loading import LOADING
 from downloader.redaction import Redactor
 from downloader.reporters.kubernetes.access import Busy, NotWritten, Refused
-from downloader.reporters.kubernetes.cadence import Cadence
 from downloader.reporters.kubernetes.status import Status, status_of
+from downloader.reporters.kubernetes.throttle import PatchThrottle
 
 if TYPE_CHECKING:
     from downloader.artifact import Snapshot
@@ -35,13 +35,13 @@ class KubernetesReporter:
         access: ClusterAccess,
         *,
         redactor: Redactor | None = None,
-        cadence: Cadence | None = None,
+        cadence: PatchThrottle | None = None,
         patience: float = PATIENCE,
     ) -> None:
         """Nothing is sent, and no thread runs, before the first snapshot."""
         self._access = access
         self._redact = (redactor or Redactor()).redact
-        self._cadence = cadence or Cadence(access.interval)
+        self._cadence = cadence or PatchThrottle(access.interval)
         self._patience = patience
         self._changed = threading.Condition()
         self._newest: Snapshot | None = None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from downloader.artifact import Phase
-from downloader.words import bytes_text, one_line, seconds_text
+from downloader.formatting import format_duration, format_size, single_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +63,7 @@ def status_of(
     if complete is None:
         complete = snapshot.complete
     percentage = 100 if complete else snapshot.percentage
-    stuck_volume = one_line(redact(_stuck_volume(snapshot, before, complete=complete)), MESSAGE_LIMIT)
+    stuck_volume = single_line(redact(_stuck_volume(snapshot, before, complete=complete)), MESSAGE_LIMIT)
     message = redact(snapshot.waiting or snapshot.message) or _WHILE[snapshot.phase]
     progress: dict[str, Any] = {
         "downloadedBytes": snapshot.done_bytes,
@@ -79,7 +79,7 @@ def status_of(
         "attempt": snapshot.attempt or None,
         "totalAttempts": len(snapshot.sequence) or None,
         "protocolSequence": ",".join(snapshot.sequence) or None,
-        "message": one_line(message + _pace(snapshot), MESSAGE_LIMIT),
+        "message": single_line(message + _pace(snapshot), MESSAGE_LIMIT),
     }
     stage = (snapshot.phase, snapshot.protocol, snapshot.attempt, snapshot.sequence, bool(stuck_volume))
     return Status(stage, message, complete, stuck_volume, progress, download)
@@ -99,8 +99,8 @@ def _stuck_volume(snapshot: Snapshot, before: Status | None, *, complete: bool) 
 def _pace(snapshot: Snapshot) -> str:
     """Return the numbers that are told with the message: they are no reason to write it anew."""
     if snapshot.wait_left is not None:
-        return f" ({seconds_text(snapshot.wait_left)} to go)"
+        return f" ({format_duration(snapshot.wait_left)} to go)"
     if snapshot.phase is not Phase.DOWNLOADING or snapshot.rate <= 0:
         return ""
-    left = "" if snapshot.eta is None else f", {seconds_text(snapshot.eta)} left"
-    return f"; {bytes_text(snapshot.rate)}/s{left}"
+    left = "" if snapshot.eta is None else f", {format_duration(snapshot.eta)} left"
+    return f"; {format_size(snapshot.rate)}/s{left}"

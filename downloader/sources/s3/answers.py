@@ -8,7 +8,7 @@ from html import unescape
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from downloader.words import one_line
+from downloader.formatting import single_line
 
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
@@ -22,7 +22,7 @@ ANSWERED_BY = "x-answered-by"
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
+class Identity:
     """Who asks the server: what a refusal can be blamed on."""
 
     unsigned: str = ""
@@ -32,7 +32,7 @@ class Asker:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ErrorResponse:
     """A refusal by an S3 server."""
 
     status: int
@@ -42,7 +42,7 @@ class Answer:
     """The server's own words, in one line."""
 
     @classmethod
-    def of(cls, error: ClientError) -> Answer:
+    def of(cls, error: ClientError) -> ErrorResponse:
         """Read botocore's error."""
         told = error.response.get("ResponseMetadata", {})
         status = told.get("HTTPStatusCode", 0)
@@ -51,7 +51,7 @@ class Answer:
         return cls(status, str(found.get("Code") or status), host, _sentence(str(found.get("Message") or "")))
 
     @classmethod
-    def read(cls, status: int, body: bytes, url: str) -> Answer:
+    def read(cls, status: int, body: bytes, url: str) -> ErrorResponse:
         """Read an answer of the wire; `url` is where it came from."""
         code, message = CODE.search(body), MESSAGE.search(body)
         sentence = unescape(message.group(1).decode(errors="replace")) if message else ""
@@ -76,4 +76,4 @@ def host_of(url: str) -> str:
 
 
 def _sentence(text: str) -> str:
-    return one_line(text, LONGEST_SENTENCE)
+    return single_line(text, LONGEST_SENTENCE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from downloader.config.s3 import Authentication
-from downloader.sources.s3.answers import Asker
+from downloader.sources.s3.answers import Identity
 from downloader.sources.s3.errors import no_credentials
 
 if TYPE_CHECKING:
@@ -16,26 +16,26 @@ if TYPE_CHECKING:
     from downloader.config.s3 import S3Settings
 
 
-def authenticate(session: Session, settings: S3Settings, trust_file: Callable[[], str]) -> Asker:
+def authenticate(session: Session, settings: S3Settings, trust_file: Callable[[], str]) -> Identity:
     """Give the session its credentials. Raises AccessDenied if there are none, unless unsigned was asked for.
 
     `trust_file` makes a file with all CAs to trust, for providers that talk to services of their own.
     """
     if settings.authentication is Authentication.ANONYMOUS:
         if settings.keys_are_empty and settings.requested_authentication is None:
-            return Asker("AWS_ACCESS_KEY_ID is set to nothing, which asks for unsigned requests")
-        return Asker("unsigned requests were asked for")
+            return Identity("AWS_ACCESS_KEY_ID is set to nothing, which asks for unsigned requests")
+        return Identity("unsigned requests were asked for")
     if settings.has_keys:
         session.set_credentials(settings.access_key_id, settings.secret_access_key, settings.session_token or None)
-        return Asker()
+        return Identity()
     session.set_config_variable("ca_bundle", trust_file())
     credentials = session.get_credentials()
     if credentials is None:
         raise no_credentials(settings.unusable_keys)
-    return Asker(provider=credentials.method)
+    return Identity(provider=credentials.method)
 
 
-def origin_of(asker: Asker) -> str:
+def origin_of(asker: Identity) -> str:
     """Say whose credentials are used."""
     if asker.unsigned:
         return f"unsigned ({asker.unsigned})"

@@ -15,16 +15,16 @@ from botocore.parsers import ResponseParserError
 
 from downloader.errors import SourceNotFound, SourceUnavailable, Throttled
 from downloader.integrity import of_nothing
-from downloader.sources.s3.answers import Answer
-from downloader.sources.s3.connection import OK, PARTIAL
+from downloader.sources.s3.answers import ErrorResponse
+from downloader.sources.s3.client import OK, PARTIAL
 from downloader.sources.s3.errors import meaning
-from downloader.sources.s3.facts import Facts, published, size_of
+from downloader.sources.s3.object_info import ObjectInfo, published, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from downloader.sources.s3.connection import Connection
-    from downloader.wire import Reply
+    from downloader.network import Response
+    from downloader.sources.s3.client import S3ApiClient
 
     Headers = Mapping[str, str]
 
@@ -36,10 +36,10 @@ LENGTHS = frozenset({"content-length", "content-range"})
 log = logging.getLogger(__name__)
 
 
-class Describer:
+class ObjectProbe:
     """Asks for the size, tag, version and checksums of objects. For many threads."""
 
-    def __init__(self, connection: Connection, bucket: str, *, aws: bool) -> None:
+    def __init__(self, connection: S3ApiClient, bucket: str, *, aws: bool) -> None:
         """`aws`: as for `published`."""
         self._connection = connection
         self._bucket = bucket
@@ -47,7 +47,7 @@ class Describer:
         self._heads_work = True
         self._heads_doubted = False
 
-    def find(self, key: str) -> Facts | None:
+    def find(self, key: str) -> ObjectInfo | None:
         """Describe an object that may not exist; None if a HEAD is refused, which has no words for the reason."""
         if not self._heads_work:
             return self.find_by_get(key)
@@ -60,14 +60,14 @@ class Describer:
             return self._facts(key, None, reply, None) if reply.status in (OK, PARTIAL, UNSATISFIABLE) else None
         return self._described(key, head, None)
 
-    def find_by_get(self, key: str) -> Facts | None:
+    def find_by_get(self, key: str) -> ObjectInfo | None:
         """Describe an object that no HEAD describes; None if there is none. Raises AccessDenied and the like."""
         try:
             return self._described(key, None, None)
         except SourceNotFound:
             return None
 
-    def describe(self, key: str, listed: int | None = None) -> Facts:
+    def describe(self, key: str, listed: int | None = None) -> ObjectInfo:
         """Describe an object, of which a listing says that it has `listed` bytes. Raises what refuses it."""
         head = None
         if self._heads_work:
@@ -83,9 +83,9 @@ class Describer:
         """Ask with GET as well from now on: an object turned out to be another than its HEAD has told."""
         self._heads_doubted = True
 
-    def _described(self, key: str, head: Headers | None, listed: int | None) -> Facts:
+    def _described(self, key: str, head: Headers | None, listed: int | None) -> ObjectInfo:
         if head is not None and self._convinces(head, listed):
-            return Facts.of(head, aws=self._aws)
+            return ObjectInfo.of(head, aws=self._aws)
         return self._facts(key, head, self._connection.first_byte(self._bucket, key), listed)
 
     def _convinces(self, head: Headers, listed: int | None) -> bool:
@@ -95,7 +95,7 @@ class Describer:
             return False
         return size > 0 or of_nothing(published(head, aws=self._aws))
 
-    def _get_after(self, error: SourceUnavailable, key: str) -> Reply:
+    def _get_after(self, error: SourceUnavailable, key: str) -> Response:
         """Ask with GET after a HEAD failed. Raises where that fails, too, and where the server asks for a pause."""
         if isinstance(error, Throttled) and error.retry_after is not None:
             raise error
@@ -105,11 +105,11 @@ class Describer:
             log.info("HEAD does not work, so objects are described with GET: %s", error.message)
         return reply
 
-    def _facts(self, key: str, head: Headers | None, reply: Reply, listed: int | None) -> Facts:
+    def _facts(self, key: str, head: Headers | None, reply: Response, listed: int | None) -> ObjectInfo:
         """Read what a GET of the first byte says; what only the HEAD tells counts if both are of one version."""
         what = f"s3://{self._bucket}/{key}"
         if reply.status not in (OK, PARTIAL, UNSATISFIABLE):
-            raise meaning(Answer.read(reply.status, reply.body, reply.url), what, self._connection.asker)
+            raise meaning(ErrorResponse.read(reply.status, reply.body, reply.url), what, self._connection.asker)
         size = _size_by_get(reply)
         if size is None:
             size = listed
@@ -119,11 +119,11 @@ class Describer:
         if head is not None and told.get("etag", head.get("etag")) == head.get("etag"):
             told = {**head, **told}
         told.pop("content-range", None)
-        facts = Facts.of({**told, "content-length": str(size or 0)}, aws=self._aws)
+        facts = ObjectInfo.of({**told, "content-length": str(size or 0)}, aws=self._aws)
         return facts if size is not None else replace(facts, sized=False)
 
 
-def _size_by_get(reply: Reply) -> int | None:
+def _size_by_get(reply: Response) -> int | None:
     """Return the size of the whole object by the answer to a GET of its first byte; None where it does not tell."""
     size = size_of(reply.headers)
     if reply.status == UNSATISFIABLE and "content-range" not in reply.headers:

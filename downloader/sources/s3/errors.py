@@ -19,14 +19,14 @@ from downloader.errors import (
     SourceUnavailable,
     Throttled,
 )
-from downloader.sources.s3.answers import Answer
-from downloader.wire.tls_errors import untrusted
+from downloader.network import untrusted
+from downloader.sources.s3.answers import ErrorResponse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from downloader.sources.s3.answers import Asker
-    from downloader.wire import Refusal
+    from downloader.network import HttpStatusError
+    from downloader.sources.s3.answers import Identity
 
 NO_CREDENTIALS = (
     "Unable to locate credentials: there are none in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and none from a"
@@ -136,7 +136,7 @@ class CredentialsExpired(AccessDenied):
     """Temporary credentials have expired; their provider may have others by now."""
 
 
-def meaning(answer: Answer, what: str, asker: Asker) -> DownloadError:
+def meaning(answer: ErrorResponse, what: str, asker: Identity) -> DownloadError:
     """Return the error that a refusal stands for; `what` names the bucket or the object."""
     status, code, told = answer.status, answer.code, answer.told
     rules: tuple[tuple[bool, Callable[[], DownloadError]], ...] = (
@@ -172,17 +172,17 @@ def meaning(answer: Answer, what: str, asker: Asker) -> DownloadError:
     return next(make() for applies, make in rules if applies)
 
 
-def _misdirected(answer: Answer, what: str) -> ConfigurationError:
+def _misdirected(answer: ErrorResponse, what: str) -> ConfigurationError:
     sentence, hint = MISDIRECTED[answer.code]
     return ConfigurationError(f"{sentence} ({answer.told}): {what}{answer.in_its_words}", hint=hint)
 
 
-def _expired(told: str, what: str, asker: Asker) -> CredentialsExpired:
+def _expired(told: str, what: str, asker: Identity) -> CredentialsExpired:
     hint = f"they come from {asker.provider}" if asker.provider else "renew AWS_SESSION_TOKEN and its keys"
     return CredentialsExpired(f"{told}: the temporary credentials have expired: {what}", hint=hint)
 
 
-def _denial(answer: Answer, what: str, asker: Asker) -> AccessDenied:
+def _denial(answer: ErrorResponse, what: str, asker: Identity) -> AccessDenied:
     told, own = answer.told, answer.in_its_words
     if asker.unsigned:
         return AccessDenied(f"{told}: {what} may not be read without credentials: {asker.unsigned}{own}", hint=KEYS)
@@ -203,13 +203,13 @@ def archived(what: str) -> ProtocolFailed:
     return ProtocolFailed(f"{what} lies in an archive and cannot be read", hint="restore it first, then start again")
 
 
-def refused(refusal: Refusal, what: str, asker: Asker) -> DownloadError:
+def refused(refusal: HttpStatusError, what: str, asker: Identity) -> DownloadError:
     """Return the error for a refused span."""
-    return meaning(Answer.read(refusal.status, refusal.body, refusal.url), what, asker)
+    return meaning(ErrorResponse.read(refusal.status, refusal.body, refusal.url), what, asker)
 
 
 @contextlib.contextmanager
-def translated(what: str, asker: Callable[[], Asker]) -> Iterator[None]:
+def translated(what: str, asker: Callable[[], Identity]) -> Iterator[None]:
     """Turn whatever botocore raises in the block into one of our errors; `what` and `asker` as for `meaning`."""
     try:
         yield
@@ -220,8 +220,8 @@ def translated(what: str, asker: Callable[[], Asker]) -> Iterator[None]:
         raise _of_library(error, what) from error
 
 
-def _of_client(error: exceptions.ClientError, what: str, asker: Asker) -> DownloadError:
-    answer = Answer.of(error)
+def _of_client(error: exceptions.ClientError, what: str, asker: Identity) -> DownloadError:
+    answer = ErrorResponse.of(error)
     if error.operation_name.startswith(("Assume", "GetRoleCredentials", "CreateToken")):
         if answer.code in PASSING | THROTTLED or answer.status >= BROKEN:
             return SourceUnavailable(f"AWS's token service fails ({answer.code})")

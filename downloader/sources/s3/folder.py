@@ -9,24 +9,22 @@ from typing import TYPE_CHECKING
 
 from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile
 from downloader.errors import IntegrityError, SourceNotFound
-from downloader.integrity import of_nothing, proves_itself
-from downloader.selection import nothing_left
-from downloader.sources.s3.answers import Answer
-from downloader.sources.s3.connection import OK
+from downloader.filters import nothing_left
+from downloader.integrity import LARGEST_LIST, MARKER, of_nothing, parse_checksums, proves_itself
+from downloader.sources.base import version_of
+from downloader.sources.s3.answers import ErrorResponse
+from downloader.sources.s3.client import OK
 from downloader.sources.s3.errors import archived, meaning
-from downloader.sources.s3.facts import shared_tags, tag_digests, without_tag_digests
-from downloader.sources.s3.parts import with_layouts
-from downloader.sources.versions import version_of
-from downloader.volume.checksums import LARGEST, MARKER, parse
+from downloader.sources.s3.multipart import with_layouts
+from downloader.sources.s3.object_info import shared_tags, tag_digests, without_tag_digests
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from downloader.sources.s3.address import S3Address
-    from downloader.sources.s3.connection import Connection
-    from downloader.sources.s3.description import Describer
-    from downloader.sources.s3.facts import Facts
-    from downloader.sources.s3.listing import Entry
+    from downloader.sources.s3.client import S3ApiClient
+    from downloader.sources.s3.description import ObjectProbe
+    from downloader.sources.s3.listing import Entry, S3Address
+    from downloader.sources.s3.object_info import ObjectInfo
 
 MOST_HEADS = 1000
 """Objects that are asked for their checksums one by one: of more, the largest. The others' tags are in the listing."""
@@ -46,7 +44,7 @@ class Folder:
     """Makes files of the objects of a folder. For many threads."""
 
     def __init__(
-        self, uri: str, address: S3Address, connection: Connection, describer: Describer, workers: int
+        self, uri: str, address: S3Address, connection: S3ApiClient, describer: ObjectProbe, workers: int
     ) -> None:
         """`workers` objects are asked for their checksums at a time."""
         self._uri = uri
@@ -54,7 +52,7 @@ class Folder:
         self._connection = connection
         self._describer = describer
         self._workers = workers
-        self._facts: dict[tuple[str, str | None], Facts] = {}
+        self._facts: dict[tuple[str, str | None], ObjectInfo] = {}
         """What was learned about an object, kept for when passing trouble makes us list again."""
         self._changed: dict[str, RemoteFile] = {}
         """What was listed of objects that looked like others when they were read."""
@@ -93,7 +91,7 @@ class Folder:
             raise nothing_left(len(listed), self._uri)
         checksums = self._checksums(marker, listed) if marker else None
         if checksums is not None:
-            digests = parse(checksums).files
+            digests = parse_checksums(checksums).files
             facts = self._ask_for([entry for entry in wanted if entry.archive])
             files = [
                 replace(
@@ -122,13 +120,13 @@ class Folder:
         """Return the bucket's own checksum list if it covers exactly the objects beside it."""
         what = self._address.uri_of(marker.key)
         with self._connection.translated(what):
-            reply = self._connection.fetch(self._address.bucket, marker.key, LARGEST)
+            reply = self._connection.fetch(self._address.bucket, marker.key, LARGEST_LIST)
         if reply.status != OK:
-            error = meaning(Answer.read(reply.status, reply.body, reply.url), what, self._connection.asker)
+            error = meaning(ErrorResponse.read(reply.status, reply.body, reply.url), what, self._connection.asker)
             log.warning("%s is of no use: %s", what, error)
             return None
         try:
-            covered = parse(reply.body, what).files.keys()
+            covered = parse_checksums(reply.body, what).files.keys()
         except IntegrityError as error:
             log.warning("%s is of no use: %s", what, error)
             return None
@@ -137,7 +135,7 @@ class Folder:
             return None
         return reply.body
 
-    def _ask_for(self, wanted: Sequence[Entry]) -> dict[str, Facts]:
+    def _ask_for(self, wanted: Sequence[Entry]) -> dict[str, ObjectInfo]:
         """Ask for the facts of these objects, some at a time. Raises for the first that cannot be read."""
         pool = ThreadPoolExecutor(self._workers, thread_name_prefix="head")
         try:
@@ -149,7 +147,7 @@ class Folder:
             raise archived(self._address.uri_of(asleep))
         return facts
 
-    def _facts_of(self, entry: Entry) -> Facts:
+    def _facts_of(self, entry: Entry) -> ObjectInfo:
         known = self._facts.get((entry.key, entry.tag))
         if known is None:
             try:
@@ -167,7 +165,7 @@ def _doubtful(entry: Entry) -> bool:
     return not entry.size and not of_nothing(tag_digests(entry.tag))
 
 
-def _file(entry: Entry, facts: Facts | None, *, plain_tags: bool) -> RemoteFile:
+def _file(entry: Entry, facts: ObjectInfo | None, *, plain_tags: bool) -> RemoteFile:
     if facts is None:
         digests = tag_digests(entry.tag) if plain_tags else ()
         return RemoteFile(entry.path, entry.size, digests, entry.tag, entry.key)

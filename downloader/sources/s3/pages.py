@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
 from downloader.errors import ProtocolFailed
-from downloader.sources.s3.answers import Answer
+from downloader.sources.s3.answers import ErrorResponse
 from downloader.sources.s3.errors import UNSUPPORTED
 
 if TYPE_CHECKING:
@@ -17,39 +16,12 @@ if TYPE_CHECKING:
 
     from types_boto3_s3.type_defs import ObjectTypeDef
 
-    from downloader.sources.s3.connection import Connection
+    from downloader.sources.s3.client import S3ApiClient
+    from downloader.sources.s3.page import Page
 
 MAX_PAGES = 10_000
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """One answer to a listing request."""
-
-    objects: list[ObjectTypeDef]
-    truncated: bool | None
-    """Whether the server says that more follows; None if it says neither."""
-    following: Mapping[str, str]
-    """The parameter that asks for the next page, as the server named it; empty if it named none."""
-
-    @property
-    def is_last(self) -> bool:
-        """The listing ends here. Without `IsTruncated`, only a page without objects ends it."""
-        if self.truncated is None:
-            return not (self.objects or self.following)
-        return not (self.truncated or self.following)
-
-    @property
-    def first_key(self) -> str | None:
-        """Where the page begins."""
-        return next((item.get("Key") for item in self.objects), None)
-
-    @property
-    def last_key(self) -> str:
-        """The key behind which the listing goes on."""
-        return max((item.get("Key", "") for item in self.objects), default="")
 
 
 class Pages:
@@ -59,7 +31,7 @@ class Pages:
     version. They are asked for what follows the last key, first with `marker`, then with `start-after`.
     """
 
-    def __init__(self, connection: Connection, bucket: str, prefix: str) -> None:
+    def __init__(self, connection: S3ApiClient, bucket: str, prefix: str) -> None:
         self._connection = connection
         self._bucket = bucket
         self._prefix = prefix
@@ -127,5 +99,5 @@ class Pages:
 
 
 def _unsupported(error: ClientError) -> bool:
-    answer = Answer.of(error)
+    answer = ErrorResponse.of(error)
     return answer.code in UNSUPPORTED or str(answer.status) in UNSUPPORTED

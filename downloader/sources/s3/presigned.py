@@ -9,25 +9,27 @@ import logging
 from typing import TYPE_CHECKING
 
 from downloader.errors import SourceUnavailable
-from downloader.sources.around import Around
-from downloader.wire import Refusal
+from downloader.network import HttpStatusError
+from downloader.sources.base import SourceWrapper
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from downloader.artifact import RemoteFile, Span
-    from downloader.sources import Body
-    from downloader.sources.s3.source import S3Source
+    from downloader.sources.base import Body, Source
 
 log = logging.getLogger(__name__)
 
 
-class PresignedSource(Around):
-    """A source around the S3 source. A server that does not take presigned addresses is asked with signed headers."""
+class PresignedSource(SourceWrapper):
+    """A source around the S3 source. A server that does not take presigned addresses is asked with signed headers.
 
-    def __init__(self, source: S3Source) -> None:
+    `open_presigned` starts to read a range at a presigned address. Raises HttpStatusError where the server refuses it.
+    """
+
+    def __init__(self, source: Source, open_presigned: Callable[[RemoteFile, Span], Body]) -> None:
         super().__init__(source)
-        self._s3 = source
+        self._open_presigned = open_presigned
         self._taken: bool | None = None
         """None until the first answer: some servers answer 500 to what they do not understand."""
 
@@ -35,8 +37,8 @@ class PresignedSource(Around):
         """Start reading a span."""
         if self._taken is not False:
             try:
-                body = self._s3.open_presigned(file, span)
-            except (Refusal, SourceUnavailable) as error:
+                body = self._open_presigned(file, span)
+            except (HttpStatusError, SourceUnavailable) as error:
                 if isinstance(error, SourceUnavailable) and self._taken:
                     raise
                 log.info("no presigned address this time, but signed headers: %s", error)
@@ -47,5 +49,5 @@ class PresignedSource(Around):
             return body
         return self._source.open(file, span)
 
-    def announce(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
+    def prefetch(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
         """Leave each request to its time: this is the way for servers that are particular about what they are asked."""

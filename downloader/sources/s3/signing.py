@@ -41,7 +41,7 @@ class SignedRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Pattern:
+class RequestTemplate:
     """What the requests for all objects of a bucket have in common."""
 
     base: str
@@ -53,7 +53,7 @@ class Pattern:
     service: str
 
     @classmethod
-    def of(cls, request: SignedRequest, key: str) -> Pattern | None:
+    def of(cls, request: SignedRequest, key: str) -> RequestTemplate | None:
         """Return the pattern of a request for this key; None where it is not signed in the usual way."""
         path = quote(key, safe="/~")
         headers = {name.lower(): value for name, value in request.headers.items()}
@@ -64,13 +64,13 @@ class Pattern:
         parts = urlsplit(request.url.removesuffix(path))
         return cls(f"{parts.scheme}://{parts.netloc}", parts.path, common, scope.group(1), scope.group(2))
 
-    def stencil(self, method: str, key: str, credentials: Credentials) -> Stencil:
+    def stencil(self, method: str, key: str, credentials: Credentials) -> SigningContext:
         """Sign a request for an object, so that those for others are signed quickly."""
         headers = dict(self.headers) if method == "GET" else {**self.headers, **DESCRIBING}
         request = AWSRequest(method, self.base + self.path(key), headers)
-        return Stencil(S3SigV4Auth(credentials.get_frozen_credentials(), self.service, self.region), request)
+        return SigningContext(S3SigV4Auth(credentials.get_frozen_credentials(), self.service, self.region), request)
 
-    def sign(self, key: str, version: str | None, stencil: Stencil) -> SignedRequest:
+    def sign(self, key: str, version: str | None, stencil: SigningContext) -> SignedRequest:
         """Return a request for another object of the bucket."""
         path, query = self.path(key), "versionId=" + quote(version, safe="-_.~") if version else ""
         url = f"{self.base}{path}?{query}" if query else self.base + path
@@ -81,7 +81,7 @@ class Pattern:
         return self.root + quote(key, safe="/~")
 
 
-class Stencil:
+class SigningContext:
     """A moment of signing: what is signed for one object is the same for all, but for what names it."""
 
     def __init__(self, auth: S3SigV4Auth, request: AWSRequest) -> None:
@@ -109,8 +109,8 @@ class Signer:
         """`prepare` makes a request from bucket, key and version in botocore's own way."""
         self._prepare = prepare
         self._credentials = credentials
-        self._patterns: dict[str, Pattern | None] = {}
-        self._stencils: dict[tuple[str, str], tuple[float, Stencil]] = {}
+        self._patterns: dict[str, RequestTemplate | None] = {}
+        self._stencils: dict[tuple[str, str], tuple[float, SigningContext]] = {}
         self._signed: dict[tuple[str, str, str | None], tuple[float, SignedRequest]] = {}
 
     def sign(self, bucket: str, key: str, version: str | None = None) -> SignedRequest:
@@ -132,7 +132,7 @@ class Signer:
         patterns, stencils = self._patterns, self._stencils
         if bucket not in patterns:
             # Without a version: that is not in the path.
-            patterns[bucket] = Pattern.of(self._prepare(bucket, key, None), key)
+            patterns[bucket] = RequestTemplate.of(self._prepare(bucket, key, None), key)
         pattern = patterns[bucket]
         if pattern is None:
             return None

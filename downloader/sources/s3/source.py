@@ -8,32 +8,21 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Manifest, RemoteFile
-from downloader.errors import (
-    AccessDenied,
-    DownloadError,
-    SourceChanged,
-    SourceNotFound,
-)
+from downloader.errors import AccessDenied, DownloadError, SourceChanged, SourceNotFound
+from downloader.filters import FileFilter
+from downloader.formatting import names_text
 from downloader.integrity import proves_itself
-from downloader.selection import Selection
-from downloader.sources.names import check_names
-from downloader.sources.s3.address import S3Address
-from downloader.sources.s3.connection import Connection
-from downloader.sources.s3.description import Describer
-from downloader.sources.s3.errors import (
-    FORBIDDEN,
-    CredentialsExpired,
-    archived,
-    refused,
-)
+from downloader.network import HttpStatusError, RangeRequest, Unpinned
+from downloader.sources.base import folder_of
+from downloader.sources.paths import check_names
+from downloader.sources.s3.client import S3ApiClient
+from downloader.sources.s3.description import ObjectProbe
+from downloader.sources.s3.errors import FORBIDDEN, CredentialsExpired, archived, refused
 from downloader.sources.s3.folder import Folder, Gone
-from downloader.sources.s3.listing import Listing
+from downloader.sources.s3.listing import Listing, S3Address
+from downloader.sources.s3.multipart import with_layouts
 from downloader.sources.s3.pages import Pages
-from downloader.sources.s3.parts import with_layouts
 from downloader.sources.s3.presigned import PresignedSource
-from downloader.sources.versions import folder_of
-from downloader.wire import RangeRequest, Refusal, Unpinned
-from downloader.words import names_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,10 +30,10 @@ if TYPE_CHECKING:
 
     from downloader.artifact import Span
     from downloader.config.s3 import S3Settings
-    from downloader.sources import Body
-    from downloader.sources.s3.facts import Facts
+    from downloader.network import HttpClient
+    from downloader.sources.base import Body
+    from downloader.sources.s3.object_info import ObjectInfo
     from downloader.sources.s3.signing import SignedRequest
-    from downloader.wire import Web
 
     Signer = Callable[[str, str, str | None], SignedRequest]
 
@@ -64,9 +53,9 @@ class S3Source:
         self,
         uri: str,
         settings: S3Settings,
-        web: Web,
+        web: HttpClient,
         bundles: Sequence[Path] = (),
-        selection: Selection | None = None,
+        selection: FileFilter | None = None,
         *,
         skip_unsafe: bool = False,
     ) -> None:
@@ -78,10 +67,10 @@ class S3Source:
         self._uri = uri
         self._address = S3Address.parse(uri)
         self._web = web
-        self._selection = selection or Selection()
+        self._selection = selection or FileFilter()
         self._skip_unsafe = skip_unsafe
-        self._connection = Connection(settings, web, bundles)
-        self._describer = Describer(self._connection, self._address.bucket, aws=settings.is_aws)
+        self._connection = S3ApiClient(settings, web, bundles)
+        self._describer = ObjectProbe(self._connection, self._address.bucket, aws=settings.is_aws)
         self._folder = Folder(uri, self._address, self._connection, self._describer, settings.max_workers)
         self._pinned = True
         """Answers repeat the entity tag, as far as we know."""
@@ -170,40 +159,40 @@ class S3Source:
         version = file.version if self._versions else None
         try:
             return self._read(file, span, version)
-        except Refusal as refusal:
+        except HttpStatusError as refusal:
             self._connection.forget()
             if version is None or refusal.status != FORBIDDEN:
                 raise self._refused(refusal, file) from refusal
         try:
             body = self._read(file, span, None)
-        except Refusal as refusal:
+        except HttpStatusError as refusal:
             raise self._refused(refusal, file) from refusal
         # s3:GetObjectVersion is a permission of its own; the entity tag pins the object as well.
         self._versions = False
         return body
 
-    def _refused(self, refusal: Refusal, file: RemoteFile) -> DownloadError:
+    def _refused(self, refusal: HttpStatusError, file: RemoteFile) -> DownloadError:
         error = refused(refusal, self._address.uri_of(file.locator), self._connection.asker)
         return self._connection.after_expiry(error) if isinstance(error, CredentialsExpired) else error
 
     def presigned(self) -> PresignedSource:
         """Return a source that asks as any web client could."""
-        return PresignedSource(self)
+        return PresignedSource(self, self._open_presigned)
 
-    def open_presigned(self, file: RemoteFile, span: Span) -> Body:
+    def _open_presigned(self, file: RemoteFile, span: Span) -> Body:
         """Start reading a span from a presigned address. Raises Refusal where the server does not take it."""
         return self._read(file, span, file.version if self._versions else None, self._connection.presign)
 
     def close(self) -> None:
         """Nothing to release: connections belong to the run."""
 
-    def announce(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
+    def prefetch(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
         """Ask for all that will be opened next."""
         requests = []
         with contextlib.suppress(DownloadError):
             for file, span in pieces:
                 requests.append(self._request(file, span, file.version if self._versions else None))
-        self._web.announce(requests)
+        self._web.prefetch(requests)
 
     def _read(self, file: RemoteFile, span: Span, version: str | None, sign: Signer | None = None) -> Body:
         request = self._request(file, span, version, sign)
@@ -235,7 +224,7 @@ class S3Source:
             log.warning("passed over %s out of the folder of %s: %s", what, self._uri, names)
         return listing
 
-    def _single(self, find: Callable[[str], Facts | None]) -> RemoteFile | None:
+    def _single(self, find: Callable[[str], ObjectInfo | None]) -> RemoteFile | None:
         """Return the object whose key the URI is; None if `find` finds none."""
         key = self._address.key
         if key is None:

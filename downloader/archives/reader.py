@@ -1,0 +1,129 @@
+"""An archive on the volume: read twice in the same order, once to be judged and once to be unpacked."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Self
+
+from downloader.archives import tar, zip  # noqa: A004 - a format, not the builtin
+from downloader.archives.entries import ZIP, Entry, Refused, refusal
+from downloader.errors import DownloadError, IntegrityError
+from downloader.formatting import reason
+from downloader.volume import Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from downloader.filesystem import FileOperations
+
+BUFFER = 1 << 20
+
+
+class Archive:
+    """An archive in the target. Raises IntegrityError where it is damaged or of another format than its name says.
+
+    A context; what `entries` yields is good until it is left. `check` is called at each read and may raise to end it.
+    """
+
+    def __init__(self, files: FileOperations, path: str, check: Callable[[], None]) -> None:
+        self.name = path
+        stored = StoredFile(files, path, check)
+        self.size = stored.size
+        self._raw: io.BufferedReader = io.BufferedReader(stored, BUFFER)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._raw.close()
+
+    def entries(self) -> Iterator[tuple[Entry, Content]]:
+        """Yield everything that is in it from start to end; a content is good until the next entry is asked for."""
+        self._raw.seek(0)
+        walk = zip.walk if self.name.lower().endswith(ZIP) else tar.walk
+        with translated(self.name):
+            for entry, opener in walk(self._raw, self.size):
+                yield entry, Content(self.name, opener)
+
+
+class Content:
+    """The bytes of one file in an archive, opened when first read."""
+
+    def __init__(self, name: str, opener: Callable[[], IO[bytes]]) -> None:
+        self._name = name
+        self._opener = opener
+        self._stream: IO[bytes] | None = None
+
+    def readinto(self, view: memoryview) -> int:
+        """Fill the view as far as there are bytes and return how many that was."""
+        with translated(self._name):
+            if self._stream is None:
+                self._stream = self._opener()
+            data = self._stream.read(len(view))
+            view[: len(data)] = data
+            return len(data)
+
+
+class StoredFile(io.RawIOBase):
+    """A file of the target as Python's libraries want it. `check` is called at each read and may raise to end it."""
+
+    def __init__(self, files: FileOperations, path: str, check: Callable[[], None]) -> None:
+        super().__init__()
+        self._reading = Reading(files, path)
+        self._check = check
+        self._position = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self._reading.found.size
+
+    def readable(self) -> bool:
+        """Tell that it can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """Tell that it can be read from anywhere."""
+        return True
+
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override] # io.BufferedReader gives nothing else
+        """Fill the buffer as far as the file goes."""
+        self._check()
+        count = self._reading.readinto(self._position, memoryview(buffer).cast("B"))
+        self._position += count
+        return count
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Go somewhere else."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def close(self) -> None:
+        """Close the file."""
+        if not self.closed:
+            self._reading.__exit__()
+        super().close()
+
+
+@contextmanager
+def translated(name: str) -> Iterator[None]:
+    """Turn what the libraries raise for the archive of this name into our errors."""
+    try:
+        yield
+    except IntegrityError as error:
+        raise damaged(name, error.message) from error
+    except DownloadError:
+        raise
+    except (Refused, tarfile.FilterError) as error:
+        raise refusal(name, str(error)) from error
+    except Exception as error:  # a parser of somebody else's bytes may fail of anything
+        raise damaged(name, reason(error)) from error
+
+
+def damaged(name: str, problem: str) -> IntegrityError:
+    """Return the error for an archive that cannot be read."""
+    hint = "it is as its source has it: see whether it can be unpacked there"
+    return IntegrityError(f"the archive {name} cannot be unpacked: {problem}", hint=hint)

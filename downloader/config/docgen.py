@@ -1,0 +1,49 @@
+"""Writes `docs/environment.md` from the settings: `python -m downloader.config.docgen [--check] FILE`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from downloader.config.env import documented
+from downloader.config.warnings import SECTIONS
+
+HEAD = """# Environment
+
+Generated from `downloader/config/` by `make docs`. Variables are read once at the start; an empty value counts as
+unset. Everything malformed is named in one message, and the exit status is then 78.
+
+A name that begins with `AIM_` and is not on this page gets a warning with the name that is nearest to it.
+"""
+
+
+def page() -> str:
+    """Return the page."""
+    parts = [HEAD]
+    for section in SECTIONS:
+        summary = (section.__doc__ or "").strip().splitlines()[0]
+        parts.append(f"\n## {summary.rstrip('.')}\n\n| variable | meaning | default |\n|---|---|---|\n")
+        for _, facts in documented(section):
+            names = ", then ".join(f"`{name}`" for name in facts.names)
+            default = (
+                facts.default_text if "`" in facts.default_text or not facts.default_text else f"`{facts.default_text}`"
+            )
+            parts.append(f"| {names} | {facts.meaning}{' (secret)' if facts.secret else ''} | {default} |\n")
+    return "".join(parts)
+
+
+def main(arguments: list[str]) -> int:
+    """Write the page, or with `--check` say whether the file is current."""
+    check = "--check" in arguments
+    target = Path(next(argument for argument in arguments if not argument.startswith("-")))
+    if not check:
+        target.write_text(page())
+        return 0
+    if target.is_file() and target.read_text() == page():
+        return 0
+    sys.stderr.write(f"{target} is not current: run make docs\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

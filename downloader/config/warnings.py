@@ -1,0 +1,58 @@
+"""Settings that mean nothing to us: misspelt names, and values of the one variable that nothing may fail for."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+from downloader.config.adapters import AdapterReapSettings, AdapterStageSettings, AdapterSyncSettings
+from downloader.config.debug import DebugSettings
+from downloader.config.env import documented, shown_value
+from downloader.config.hub import HubSettings
+from downloader.config.job import LOG_LEVELS, ClusterSettings, JobSettings, WebSettings
+from downloader.config.kserve import KServeSettings
+from downloader.config.proxies import ProxySettings
+from downloader.config.s3 import S3Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
+
+SECTIONS: tuple[type[Any], ...] = (
+    JobSettings,
+    HubSettings,
+    WebSettings,
+    ProxySettings,
+    S3Settings,
+    KServeSettings,
+    ClusterSettings,
+    AdapterStageSettings,
+    AdapterReapSettings,
+    AdapterSyncSettings,
+    DebugSettings,
+)
+"""Everything that the environment can say, in the order of the reference page."""
+OURS = "AIM_"
+LONGEST_SHOWN = 60
+
+
+def suspicious_settings(environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield a sentence for each setting that is there and does nothing. A Job may carry names of other programs."""
+    level = environ.get("AIM_LOG_LEVEL", "").strip()
+    if level and level.lower() not in LOG_LEVELS:
+        yield f"AIM_LOG_LEVEL: {shown_value(level)} is none of {', '.join(LOG_LEVELS)}, so it is info"
+    known = set(known_names())
+    for name in sorted(environ):
+        if name.startswith(OURS) and environ[name].strip() and name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+            meant = f"is {near[0]} meant?" if near else "it is for another program, or misspelt"
+            yield f"the variable {name[:LONGEST_SHOWN]} is not known here: {meant}"
+
+
+def known_names() -> Iterator[str]:
+    """Yield every variable that is read."""
+    for section in SECTIONS:
+        for _, facts in documented(section):
+            yield from facts.names
+            if section is S3Settings:
+                yield from (f"{name}_FILE" for name in facts.names)

@@ -1,0 +1,246 @@
+"""Runs the plan: lists, takes stock of the volume, and makes an attempt with each protocol at what is missing."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+from downloader.artifact import Phase
+from downloader.cancellation import Cancellation
+from downloader.cgroups import processors
+from downloader.engine.existing_files import make_room, settle_existing
+from downloader.engine.plan import Outcome, Plan
+from downloader.engine.sink import VolumeSink
+from downloader.errors import Category, DownloadError, SourceChanged, SourceNotFound, Verdict, VolumeError
+from downloader.formatting import format_size
+from downloader.integrity import SIZE_ONLY, Verifier
+from downloader.volume import FileState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    from downloader.artifact import Manifest, RemoteFile, TransferProtocol
+    from downloader.progress import ProgressMeter, StallWatchdog
+    from downloader.sources import Source
+    from downloader.transfer import Transport
+    from downloader.volume import InventoryEntry, Volume
+
+T = TypeVar("T")
+MAX_RELISTINGS = 2
+"""How often a source may change under us before that is the user's problem."""
+MOST_HASHED_AT_ONCE = 8
+"""Files on the volume: more than that, and a disk that turns has to look for each."""
+
+log = logging.getLogger(__name__)
+
+
+def gravest(failures: Mapping[str, DownloadError]) -> DownloadError:
+    """Return the failure that ends an attempt, whichever of its files failed first: every pod must say the same."""
+    categories = list(Category)
+    path = min(
+        failures, key=lambda path: (-categories.index(failures[path].category), failures[path].exit_status, path)
+    )
+    return failures[path]
+
+
+class Engine:
+    """One run over one volume, which is leased once it turns out that something must be written."""
+
+    def __init__(
+        self,
+        source: Source,
+        volume: Volume,
+        transports: Callable[[TransferProtocol, Cancellation], Transport],
+        plan: Plan,
+        *,
+        meter: ProgressMeter,
+        watchdog: StallWatchdog,
+        cancellation: Cancellation,
+        lease: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        self._source = source
+        self._volume = volume
+        self._transports = transports
+        self._plan = plan
+        self._meter = meter
+        self._watchdog = watchdog
+        self._cancellation = cancellation
+        self._lease = lease
+        self._judge = Verifier()
+
+    def run(self) -> Outcome:
+        """Bring the artifact home. Raises one of our errors; the volume can be resumed whatever happens."""
+        # While there is nothing to write, nobody has to wait for the lease, and a read-only volume will do.
+        outcome = self._unchanged()
+        if outcome is None:
+            manifest = self._list()
+            outcome = self._published(manifest)
+        if outcome is not None:
+            self._volume.tidy()
+            return self._end(outcome)
+        with self._lease():
+            for relistings_left in range(MAX_RELISTINGS, -1, -1):
+                try:
+                    return self._end(self._bring(manifest))
+                except (SourceChanged, SourceNotFound) as error:
+                    # What was listed and is gone may be gone from the next listing, too.
+                    if not relistings_left:
+                        raise
+                    log.warning("%s; listing it again", error.message)
+                    self._meter.restart()
+                    manifest = self._list()
+                except VolumeError:
+                    # One that was taken over while this process slept fails in many ways: say what really happened.
+                    self._volume.check_lease()
+                    raise
+        raise AssertionError("unreachable")
+
+    def _unchanged(self) -> Outcome | None:
+        """Return what is finished here if its source has the very same; None if only a listing and a survey can tell.
+
+        The volume is looked at last: while the source is asked, somebody else may begin to change it.
+        """
+        version = self._plan.selection.version_of(self._ask(self._source.version))
+        sealed = self._volume.sealed() if version else None
+        if version is None or sealed is None or not sealed.fits(version):
+            return None
+        manifest, proofs = sealed.manifest, sealed.proofs
+        if not all(self._plan.is_proved(proofs[file.path]) for file in manifest.files):
+            return None
+        self._meter.expect(manifest.size, len(manifest.files))
+        self._meter.landed(manifest.size)
+        self._meter.files_done(len(manifest.files))
+        return Outcome(manifest, sealed.digests, proofs)
+
+    def _ask(self, question: Callable[[], T]) -> T:
+        """Ask the source something about the artifact as a whole."""
+        self._meter.enter(Phase.LISTING)
+        self._watchdog.guard(self._cancellation)
+        try:
+            with self._meter.waiting_for_network():
+                answer = question()
+        finally:
+            self._watchdog.guard(None)
+        self._cancellation.check()
+        return answer
+
+    def _list(self) -> Manifest:
+        manifest = self._plan.selection.of(self._ask(self._source.manifest))
+        for file in manifest.files:
+            if not file.digests:
+                self._plan.demand_proof(file, SIZE_ONLY)
+        self._meter.expect(manifest.size, len(manifest.files))
+        return manifest
+
+    def _published(self, manifest: Manifest) -> Outcome | None:
+        """Return what is finished here; None if something is lacking."""
+        survey = self._volume.survey(manifest)
+        proved = survey.having(FileState.VERIFIED)
+        if not survey.published or not all(self._plan.is_proved(holding.proof) for holding in proved):
+            return None
+        outcome = Outcome(manifest)
+        for holding in proved:
+            self._keep(holding, outcome)
+        outcome.complete()
+        return outcome
+
+    def _bring(self, manifest: Manifest) -> Outcome:
+        """Make one listing true."""
+        outcome, missing = self._take_stock(manifest)
+        if missing:
+            self._fetch(missing, outcome)
+        self._meter.enter(Phase.VERIFYING)
+        outcome.complete()
+        self._volume.publish(outcome.manifest, outcome.checksums)
+        return outcome
+
+    def _end(self, outcome: Outcome) -> Outcome:
+        self._meter.enter(Phase.DONE)
+        return outcome
+
+    def _take_stock(self, manifest: Manifest) -> tuple[Outcome, list[RemoteFile]]:
+        """Prove what is on the volume, and check that the rest has room; return both."""
+        survey = self._volume.survey(manifest)
+        if survey.leftovers:
+            log.info("reclaimed %s of leftovers", format_size(self._volume.reclaim(survey)))
+        outcome = Outcome(manifest)
+        unproved = survey.having(FileState.UNVERIFIED)
+        for holding in survey.having(FileState.VERIFIED):
+            if self._plan.is_proved(holding.proof):
+                self._keep(holding, outcome)
+            else:  # by an earlier run, of which nobody knows what it asked for
+                unproved.append(holding)
+        if unproved:
+            self._meter.enter(Phase.CHECKING, f"checking {len(unproved)} files that are on the volume already")
+        missing = survey.having(FileState.PARTIAL, FileState.MISSING)
+        needed = survey.needed_bytes
+        for holding, proved in zip(unproved, self._check(unproved), strict=True):
+            if proved is None:
+                missing.append(holding)
+                needed += holding.file.size
+            else:
+                self._keep(proved, outcome)
+        settle_existing(self._volume, manifest, survey, missing, self._plan)
+        self._meter.landed(sum(holding.done_bytes for holding in missing if holding.state is FileState.PARTIAL))
+        if missing:
+            self._volume.require_names(manifest)
+            make_room(self._volume, survey, missing, needed, self._plan)
+        return outcome, [holding.file for holding in missing]
+
+    def _check(self, unproved: Sequence[InventoryEntry]) -> Iterator[InventoryEntry | None]:
+        """Hash what is on the volume, several files at once: after a kill that may be most of the artifact."""
+
+        def check(holding: InventoryEntry) -> InventoryEntry | None:
+            return self._volume.check(holding, lambda _: self._cancellation.check(), self._plan.content)
+
+        with ThreadPoolExecutor(min(processors(), MOST_HASHED_AT_ONCE), thread_name_prefix="check") as pool:
+            yield from pool.map(check, unproved)
+
+    def _keep(self, holding: InventoryEntry, outcome: Outcome) -> None:
+        self._plan.demand_proof(holding.file, holding.proof)
+        outcome.checksums[holding.file.path] = holding.sha256 or ""
+        outcome.proofs[holding.file.path] = holding.proof
+        if not holding.file.sized:
+            outcome.sizes[holding.file.path] = holding.file.size
+            self._meter.expect_more(holding.file.size)
+        self._meter.landed(holding.file.size)
+        self._meter.files_done(1)
+
+    def _fetch(self, missing: list[RemoteFile], outcome: Outcome) -> None:
+        """Make the attempts. Raises what ended the last one if anything is still missing."""
+        sequence = self._plan.sequence
+        why = ""
+        for number, protocol in enumerate(sequence, start=1):
+            self._meter.begin_attempt(protocol, number, sequence, why)
+            log.info("attempt %d of %d: %s, %d files missing", number, len(sequence), protocol, len(missing))
+            failures = self._attempt(protocol, missing, outcome)
+            missing = [file for file in missing if file.path not in outcome.checksums]
+            if not missing:
+                return
+            error = gravest(failures)
+            if number == len(sequence):
+                raise error
+            why = f"{protocol} left {len(missing)} files: {error.message}; switching to {sequence[number]}"
+            log.warning("%s", why)
+
+    def _attempt(
+        self, protocol: TransferProtocol, files: Sequence[RemoteFile], outcome: Outcome
+    ) -> dict[str, DownloadError]:
+        """Make one pass of one protocol over what is missing; return why files are still missing."""
+        attempt = Cancellation(self._cancellation)
+        sink = VolumeSink(self._volume, self._meter, attempt, plan=self._plan, outcome=outcome, judge=self._judge)
+        self._watchdog.guard(attempt)
+        try:
+            self._transports(protocol, attempt).fetch(files, sink)
+        except DownloadError as error:
+            self._cancellation.check()
+            if error.verdict is Verdict.FAIL or isinstance(error, SourceChanged):
+                raise
+            sink.failures.setdefault("", error)
+        finally:
+            self._watchdog.guard(None)
+            attempt.close()
+            sink.close(self._cancellation.check)
+        return sink.failures

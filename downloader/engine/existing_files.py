@@ -1,0 +1,93 @@
+"""What else is in the target: files of another artifact, of another revision of this one, or of somebody else.
+
+Nothing of that is replaced in silence. An artifact at another revision, or with other filters, is what a target is run
+again for, so it goes on. Another artifact would break the one that is there, so it needs the user's word.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from downloader.errors import NoSpace
+from downloader.formatting import names_text
+from downloader.volume import FileState, check_replacement
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from downloader.artifact import Manifest
+    from downloader.engine.plan import Plan
+    from downloader.volume import Inventory, InventoryEntry, Volume
+
+log = logging.getLogger(__name__)
+
+
+def settle_existing(
+    volume: Volume, manifest: Manifest, survey: Inventory, missing: Sequence[InventoryEntry], plan: Plan
+) -> None:
+    """Say which files will be replaced by the `missing` ones, and which stay that the artifact no longer has.
+
+    If the plan allows it, the latter are removed once the artifact is complete. Raises VolumeError if files of another
+    artifact would be replaced without that.
+    """
+    present = _present(missing)
+    broken = check_replacement(str(volume.target), manifest, survey, present, replace=plan.replace)
+    if updated := (present - broken) & survey.ours:
+        log.info("replacing %s of an earlier download: %s", _count(updated), names_text(updated))
+    if unlisted := present - survey.ours:
+        log.warning("replacing %s that other programs have put here: %s", _count(unlisted), names_text(unlisted))
+    _settle_older(volume, manifest, survey, plan)
+
+
+def make_room(volume: Volume, survey: Inventory, missing: Sequence[InventoryEntry], needed: int, plan: Plan) -> None:
+    """Raise NoSpace unless `needed` bytes fit; if the plan allows it, in the place of what earlier runs brought.
+
+    An operator's volume is as large as one revision: the next one fits only in the place of the last.
+    """
+    try:
+        volume.require_space(needed, len(missing))
+    except NoSpace:
+        outdated = sorted(_present(missing) & survey.ours)
+        if not outdated or not plan.make_room:
+            raise
+        volume.require_space(max(0, needed - volume.allocated(outdated)), len(missing))
+        log.warning("removing %s first, which would be replaced: there is no room for both", _count(outdated))
+        volume.remove_outdated(outdated)
+        volume.require_space(needed, len(missing))
+
+
+def _present(missing: Sequence[InventoryEntry]) -> set[str]:
+    """Return the paths that have another file now."""
+    return {holding.file.path for holding in missing if holding.replaces or holding.state is FileState.UNVERIFIED}
+
+
+def _settle_older(volume: Volume, manifest: Manifest, survey: Inventory, plan: Plan) -> None:
+    """Say what stays of what the same request has brought before, or have it removed."""
+    current = {file.path for file in manifest.files}
+    wanted = (manifest.origin, manifest.revision or "")
+    older = {
+        path: origin.revision
+        for path, origin in survey.listed.items()
+        if origin.uri == manifest.origin
+        and path not in current
+        and manifest.may_have(path)
+        and plan.selection.wants(path)
+        # A revision does not change: what is not in it was asked for in another way.
+        if origin != wanted or not origin.revision
+    }
+    if not older:
+        return
+    revision = older[min(older)]
+    what = f"{_count(older)} of {manifest.origin}" + (f" at revision {revision}" if revision else "")
+    if plan.replace:
+        log.info("%s will be removed once the artifact is complete: %s", what, names_text(older))
+        volume.remove_when_published(older)
+    else:
+        log.warning(
+            "still here, though the artifact no longer has it (--replace removes it): %s: %s", what, names_text(older)
+        )
+
+
+def _count(paths: Collection[str]) -> str:
+    return "1 file" if len(paths) == 1 else f"{len(paths)} files"

@@ -1,0 +1,183 @@
+"""Where an attempt's files land: the volume, with a judge at its door."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from downloader.artifact import Algorithm
+from downloader.errors import (
+    DownloadError,
+    IntegrityError,
+    InternalError,
+    ProtocolDown,
+    SourceChanged,
+    Stalled,
+    UnexpectedContent,
+    Verdict,
+)
+from downloader.integrity import UNVERIFIED, instead
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from downloader.artifact import RemoteFile
+    from downloader.cancellation import Cancellation
+    from downloader.engine.plan import Outcome, Plan
+    from downloader.integrity import Verifier
+    from downloader.progress import ProgressMeter
+    from downloader.transfer import CompletedFile
+    from downloader.volume import Partial, Volume
+
+WAKE_UP = 0.2
+"""Seconds between two looks for a cancellation."""
+TOLD = 5
+"""Files of an attempt whose failures are told one by one: of thousands the reason is mostly one."""
+
+log = logging.getLogger(__name__)
+
+
+class VolumeSink:
+    """Where a transport's files end: judged, and given their final name. Good for one attempt."""
+
+    def __init__(
+        self,
+        volume: Volume,
+        meter: ProgressMeter,
+        attempt: Cancellation,
+        *,
+        plan: Plan,
+        outcome: Outcome,
+        judge: Verifier,
+    ) -> None:
+        self.failures: dict[str, DownloadError] = {}
+        self._volume = volume
+        self._meter = meter
+        self._attempt = attempt
+        self._plan = plan
+        self._outcome = outcome
+        self._judge = judge
+        self._lock = threading.Condition()
+        self._begun: dict[str, Partial] = {}
+        self._inside = 0
+        self._closed = False
+
+    @contextmanager
+    def _entered(self) -> Iterator[None]:
+        with self._lock:
+            if self._closed:
+                raise InternalError("an attempt went on after its end")
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+                self._lock.notify_all()
+
+    def close(self, check: Callable[[], None]) -> None:
+        """Let nobody in any more, wait for those inside, and close what was left half-way; it stays for the next one.
+
+        A thread that hangs in the volume may outlast its attempt. It must not begin or name a file that the next
+        attempt has begun anew: that would be half of it. `check` raises to end the wait.
+        """
+        try:
+            with self._lock:
+                self._closed = True
+                while self._inside:
+                    self._lock.wait(WAKE_UP)
+                    check()
+        finally:
+            for partial in list(self._begun.values()):
+                with suppress(DownloadError):
+                    partial.close()
+
+    def begin(self, file: RemoteFile) -> Partial:
+        """Open the file's partial."""
+        with self._entered():
+            partial = self._volume.partial(file)
+            with self._lock:
+                self._begun[file.path] = partial
+            return partial
+
+    def inspect(self, file: RemoteFile, head: bytes) -> None:
+        """Refuse a file for its first bytes, before hundreds of gigabytes follow.
+
+        A file with a digest waits for that: if it is wrong, these bytes came by accident, and the next try may bring
+        others.
+        """
+        if not file.digests:
+            self._plan.content.require(file.path, file.size, head, proved=False)
+
+    def commit(self, completed_files: Sequence[CompletedFile]) -> Mapping[str, IntegrityError]:
+        """Judge files and give the right ones their final names; return what is wrong with the others."""
+        with self._entered():
+            refused = self._commit(completed_files)
+            with self._lock:
+                for completed_file in completed_files:
+                    self._begun.pop(completed_file.partial.file.path, None)
+            return refused
+
+    def _commit(self, completed_files: Sequence[CompletedFile]) -> Mapping[str, IntegrityError]:
+        proved: list[tuple[Partial, str, str]] = []
+        refused: dict[str, IntegrityError] = {}
+        unexpected: UnexpectedContent | None = None
+        for completed_file in completed_files:
+            partial, results = completed_file.partial, completed_file.results
+            file = partial.file
+            try:
+                proof = self._prove(completed_file)
+            except IntegrityError as error:
+                if isinstance(error, UnexpectedContent):
+                    unexpected = unexpected or error
+                refused[file.path] = error
+                self._meter.landed(-file.size)
+                if self._plan.keep_corrupt:
+                    partial.set_aside()
+                else:
+                    partial.discard()
+            else:
+                proved.append((partial, results[Algorithm.SHA256], proof))
+        self._volume.commit_many(proved)
+        with self._lock:
+            self._outcome.checksums.update((partial.file.path, sha256) for partial, sha256, _ in proved)
+            self._outcome.proofs.update((partial.file.path, proof) for partial, _, proof in proved)
+            for partial, _, _ in proved:
+                if not partial.file.sized:
+                    self._outcome.sizes[partial.file.path] = partial.file.size
+                    self._meter.expect_more(partial.file.size)
+        self._meter.files_done(len(proved))
+        if unexpected is not None:
+            raise unexpected
+        return refused
+
+    def _prove(self, completed_file: CompletedFile) -> str:
+        """Return what proves a file. Raises IntegrityError if its bytes are wrong, or what they are is."""
+        file = completed_file.partial.file
+        try:
+            proof = self._judge.proof(file, completed_file.results)
+        except IntegrityError as error:
+            found = instead(file.path, file.size, completed_file.head, vouched=False)
+            if not found:
+                raise
+            raise IntegrityError(f"{error.message}; what came {found}", hint=error.hint) from error
+        self._plan.demand_proof(file, proof)
+        self._plan.content.require(file.path, file.size, completed_file.head, proved=proof not in UNVERIFIED)
+        return proof
+
+    def fail(self, file: RemoteFile, error: DownloadError) -> None:
+        """Leave the file to the next attempt; end this one where the error is everybody's."""
+        with self._lock:
+            self.failures[file.path] = error
+            told = len(self.failures)
+            self._begun.pop(file.path, None)
+        log.log(logging.INFO if told <= TOLD else logging.DEBUG, "not fetched: %s", error)
+        if told == TOLD:
+            log.info("further files that could not be fetched are told with --log-level debug")
+        dead = (
+            error.verdict is Verdict.RETRY or isinstance(error, Stalled)
+        ) and self._meter.silence() >= self._plan.silence
+        if dead or isinstance(error, SourceChanged | ProtocolDown):
+            self._attempt.cancel(error)

@@ -1,0 +1,33 @@
+"""The file system below a target folder: every call to the kernel, its time limit, and its errors in our words."""
+
+from downloader.filesystem.interface import (
+    AlreadyThere,
+    FileOperations,
+    InTheWay,
+    Kind,
+    NotThere,
+    Space,
+    Stat,
+    stats_of,
+)
+from downloader.filesystem.local import Disk
+from downloader.filesystem.openat import Folder, split
+from downloader.filesystem.tree import clear, discard, raze, remove
+
+__all__ = [
+    "AlreadyThere",
+    "Disk",
+    "FileOperations",
+    "Folder",
+    "InTheWay",
+    "Kind",
+    "NotThere",
+    "Space",
+    "Stat",
+    "clear",
+    "discard",
+    "raze",
+    "remove",
+    "split",
+    "stats_of",
+]

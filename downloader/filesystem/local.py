@@ -1,0 +1,385 @@
+"""The real file system: the only module here that calls the kernel.
+
+Every path is walked from the target folder's descriptor one part at a time without following symlinks, at each
+operation anew. Nothing is cached: a holder whose lease was taken over finds its folder gone, and that is the fence.
+"""
+# ruff: noqa: D102 -- FileOperations documents the methods
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from downloader.errors import DownloadError, VolumeError
+from downloader.filesystem import syncfs, xattr
+from downloader.filesystem.interface import AlreadyThere, InTheWay, Kind, NotSupported, NotThere, Space, Stat
+from downloader.filesystem.openat import STEP_FLAGS, Folder, split
+from downloader.filesystem.operations import Operations
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+_FILE_MODE = 0o644
+_FOLDER_MODE = 0o755
+_SHARED_FILE_BITS = 0o060
+_SHARED_FOLDER_BITS = 0o070
+_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_STAT_BLOCK = 512
+# Linux is what this runs on; where a call is missing, a plain one does.
+_DIRECT = getattr(os, "O_DIRECT", 0)
+_sync = getattr(os, "fdatasync", os.fsync)
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG)
+"""What a look at a path says that is not there; the last three where no file can have such a name."""
+
+
+class Disk:
+    """A target folder on a real file system. The folder itself may be reached through symlinks: the user named it.
+
+    `fault` is called with what is about to be done, inside the operation, and may sleep or raise OSError.
+    Raises VolumeError where the target is no folder or cannot be opened; NotThere if it is missing and not `create`.
+    """
+
+    def __init__(self, target: Path, *, create: bool = True, fault: Callable[[str], None] | None = None) -> None:
+        self._operation = Operations(str(target), fault, self._lacks_inodes)
+        with _naming_the_target(target), self._operation("opening"):
+            if create:
+                _make_ancestors(target)
+            self._root = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._shared = bool(os.fstat(self._root).st_mode & stat.S_ISGID)
+        self._syncs_whole = syncfs.can_sync_whole(self._root)
+
+    @property
+    def name(self) -> str:
+        return self._operation.name
+
+    def create(self, path: str) -> int:
+        folder, name = split(path)
+        with self._operation("creating", path), Folder(self._root, folder) as opened:
+            handle = os.open(name, _FILE_FLAGS | os.O_RDWR | os.O_CREAT | os.O_EXCL, _FILE_MODE, dir_fd=opened)
+            if self._shared:
+                _change_mode(handle, stat.S_IMODE(os.fstat(handle).st_mode) | _SHARED_FILE_BITS)
+            return handle
+
+    def open(self, path: str, *, write: bool = False) -> int:
+        flags = _FILE_FLAGS | (os.O_RDWR if write else os.O_RDONLY)
+        folder, name = split(path)
+        with self._operation("opening", path), Folder(self._root, folder) as opened:
+            try:
+                handle = os.open(name, flags, dir_fd=opened)
+            except OSError as error:
+                if error.errno == errno.ENXIO:  # a socket, or a fifo without a reader
+                    raise OSError(errno.ELOOP, "no regular file") from error
+                raise
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                os.close(handle)
+                raise OSError(errno.ELOOP, "no regular file")
+            return handle
+
+    def open_direct(self, path: str) -> int | None:
+        if not _DIRECT:
+            return None
+        folder, name = split(path)
+        with self._operation("opening", path), Folder(self._root, folder) as opened:
+            try:
+                return os.open(name, _FILE_FLAGS | os.O_WRONLY | _DIRECT, dir_fd=opened)
+            except OSError as error:
+                if error.errno in (errno.EINVAL, errno.EOPNOTSUPP):
+                    return None
+                raise
+
+    def close(self, handle: int) -> None:
+        with self._operation("closing"):
+            os.close(handle)
+
+    def write(self, handle: int, offset: int, data: memoryview | bytes) -> None:
+        with self._operation("writing to"):
+            while (count := os.pwrite(handle, data, offset)) < len(data):
+                data = memoryview(data)[count:]
+                offset += count
+
+    def write_direct(self, handle: int, offset: int, data: memoryview) -> bool:
+        with self._operation("writing to"):
+            try:
+                return os.pwrite(handle, data, offset) == len(data)
+            except OSError as error:
+                if error.errno in (errno.EINVAL, errno.EOPNOTSUPP):
+                    return False
+                raise
+
+    def read(self, handle: int, offset: int, view: memoryview) -> int:
+        done = 0
+        with self._operation("reading from"):
+            while done < len(view) and (count := _read_into(handle, view[done:], offset + done)):
+                done += count
+        return done
+
+    def sync(self, handle: int) -> None:
+        with self._operation("syncing a file of"):
+            _sync(handle)
+
+    def sync_everything(self) -> bool:
+        if not self._syncs_whole:
+            return False
+        try:
+            with self._operation("syncing"):
+                syncfs.sync_whole(self._root)
+        except DownloadError:
+            return False  # it may be anybody's trouble: each file will say whether it is ours
+        return True
+
+    def forget(self, handle: int) -> None:
+        # It is advice: who cannot take it loses nothing.
+        with self._operation("releasing memory of"), suppress(OSError, AttributeError):
+            os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+
+    def truncate(self, handle: int, size: int) -> None:
+        with self._operation("sizing a file of"):
+            os.ftruncate(handle, size)
+
+    def touch(self, handle: int, mtime_ns: int) -> None:
+        with self._operation("dating a file of"):
+            os.utime(handle, ns=(mtime_ns, mtime_ns))
+
+    def handle_stat(self, handle: int) -> Stat:
+        with self._operation("looking at"):
+            return _stat(os.fstat(handle))
+
+    def stat(self, path: str) -> Stat | None:
+        if not path:
+            return self.handle_stat(self._root)
+        folder, name = split(path)
+        with self._operation("looking at", path):
+            try:
+                with Folder(self._root, folder) as opened:
+                    return _stat(os.stat(name, dir_fd=opened, follow_symlinks=False))
+            except OSError as error:
+                if error.errno in _NOT_THERE:
+                    return None
+                raise
+
+    def stats(self, folder: str, names: list[str]) -> dict[str, Stat]:
+        found = {}
+        with self._operation("looking at", folder):
+            try:
+                with Folder(self._root, folder) as opened:
+                    for name in names:
+                        try:
+                            found[name] = _stat(os.stat(name, dir_fd=opened, follow_symlinks=False))
+                        except OSError as error:
+                            if error.errno not in _NOT_THERE:
+                                raise
+            except OSError as error:
+                if error.errno not in _NOT_THERE:
+                    raise
+                return {}
+        return found
+
+    def scan(self, folder: str) -> dict[str, Kind]:
+        with self._operation("listing", folder):
+            try:
+                handle = self._open_folder(folder)
+            except (FileNotFoundError, NotADirectoryError):
+                return {}
+            try:
+                with os.scandir(handle) as entries:
+                    return {entry.name: _entry_kind(entry) for entry in entries}
+            finally:
+                os.close(handle)
+
+    def rename(self, old: str, new: str) -> None:
+        source, old_name = split(old)
+        folder, new_name = split(new)
+        with (
+            self._operation("renaming to", new),
+            Folder(self._root, source) as left,
+            Folder(self._root, folder) as entered,
+        ):
+            os.rename(old_name, new_name, src_dir_fd=left, dst_dir_fd=entered)
+
+    def unlink(self, path: str) -> None:
+        folder, name = split(path)
+        with self._operation("removing", path), Folder(self._root, folder) as opened:
+            os.unlink(name, dir_fd=opened)
+
+    def make_folder(self, path: str) -> bool:
+        folder, name = split(path)
+        with self._operation("making the folder", path), Folder(self._root, folder) as opened:
+            try:
+                os.mkdir(name, _FOLDER_MODE, dir_fd=opened)
+            except FileExistsError:
+                os.close(os.open(name, STEP_FLAGS, dir_fd=opened))
+                return False
+            if self._shared:
+                with suppress(FileNotFoundError):  # somebody who tidies up removed it at once
+                    handle = os.open(name, _FOLDER_FLAGS, dir_fd=opened)
+                    try:
+                        _change_mode(handle, stat.S_IMODE(os.fstat(handle).st_mode) | _SHARED_FOLDER_BITS)
+                    finally:
+                        os.close(handle)
+            return True
+
+    def remove_folder(self, path: str) -> None:
+        folder, name = split(path)
+        with self._operation("removing the folder", path), Folder(self._root, folder) as opened:
+            os.rmdir(name, dir_fd=opened)
+
+    def sync_folder(self, path: str) -> None:
+        with self._operation("syncing the folder", path):
+            handle = self._open_folder(path)
+            try:
+                os.fsync(handle)
+            except OSError as error:
+                if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # FUSE, CIFS: nothing to sync there
+                    raise
+            finally:
+                os.close(handle)
+
+    def attribute(self, path: str, name: str) -> bytes | None:
+        folder, _, last = path.rpartition("/")
+        return self.attributes(folder, [last], name).get(last) if path else xattr.get(self._root, name)
+
+    def attributes(self, folder: str, names: list[str], name: str) -> dict[str, bytes]:
+        found = {}
+        with (
+            self._operation("looking at", folder),
+            suppress(FileNotFoundError, NotADirectoryError),
+            Folder(self._root, folder) as opened,
+        ):
+            for file in names:
+                with suppress(OSError), _opened(file, opened) as handle:  # private to somebody else
+                    if (value := xattr.get(handle, name)) is not None:
+                        found[file] = value
+        return found
+
+    def set_attribute(self, path: str, name: str, value: bytes) -> bool:
+        with self._operation("marking", path):
+            if not path:
+                return xattr.put(self._root, name, value)
+            folder, last = split(path)
+            with Folder(self._root, folder) as opened, _opened(last, opened) as handle:
+                return xattr.put(handle, name, value)
+
+    def remove_attribute(self, path: str, name: str) -> None:
+        with self._operation("unmarking", path):
+            if not path:
+                xattr.drop(self._root, name)
+                return
+            folder, last = split(path)
+            with Folder(self._root, folder) as opened, _opened(last, opened) as handle:
+                xattr.drop(handle, name)
+
+    def writes_in_order(self, path: str) -> bool:
+        if not syncfs.kind(self._root).startswith(syncfs.FUSE):
+            return False
+        handle = self.create(path)
+        try:
+            self.truncate(handle, _STAT_BLOCK)
+        except NotSupported:
+            return True
+        else:
+            return False
+        finally:
+            self.close(handle)
+            with suppress(DownloadError):
+                self.unlink(path)
+
+    def space(self) -> Space:
+        with self._operation("measuring"):
+            found = os.fstatvfs(self._root)
+            free = found.f_bavail * found.f_frsize if found.f_blocks else None  # a FUSE file system may leave it out
+            return Space(free, found.f_favail if found.f_files else None, found.f_frsize)
+
+    def oldest_operation(self) -> tuple[str, float] | None:
+        return self._operation.oldest()
+
+    def close_all(self) -> None:
+        os.close(self._root)
+
+    def _lacks_inodes(self) -> bool:
+        found = os.fstatvfs(self._root)
+        return bool(found.f_files and not found.f_favail and found.f_bavail)
+
+    def _open_folder(self, path: str) -> int:
+        with Folder(self._root, path) as opened:
+            return os.open(".", _FOLDER_FLAGS, dir_fd=opened)
+
+
+@contextmanager
+def _naming_the_target(target: Path) -> Iterator[None]:
+    """Say in words why a target cannot be opened that is missing or no folder."""
+    try:
+        yield
+    except NotThere as error:
+        raise NotThere(f"there is no folder {target}", hint="name the folder of a download") from error
+    except (AlreadyThere, InTheWay) as error:
+        culprit = next((path for path in (*reversed(target.parents), target) if _is_no_folder(path)), target)
+        what = "it" if culprit == target else str(culprit)
+        kind = "a symlink that leads to no folder" if culprit.is_symlink() else "a file"
+        raise VolumeError(f"{target} cannot be the target: {what} is {kind}", hint="name a folder") from error
+
+
+def _is_no_folder(path: Path) -> bool:
+    return os.path.lexists(path) and not path.is_dir()
+
+
+@contextmanager
+def _opened(name: str, folder: int) -> Iterator[int]:
+    handle = os.open(name, _FILE_FLAGS | os.O_RDONLY, dir_fd=folder)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _read_into(handle: int, view: memoryview, offset: int) -> int:
+    if hasattr(os, "preadv"):
+        return os.preadv(handle, [view], offset)
+    data = os.pread(handle, len(view), offset)
+    view[: len(data)] = data
+    return len(data)
+
+
+def _make_ancestors(target: Path) -> None:
+    """Make the target and what is missing above it, so that its name survives a power loss."""
+    if target.is_dir():
+        return
+    _make_ancestors(target.parent)
+    target.mkdir(_FOLDER_MODE, exist_ok=True)  # another process may make it at this moment
+    mode = target.stat().st_mode
+    if mode & stat.S_ISGID:
+        target.chmod(stat.S_IMODE(mode) | _SHARED_FOLDER_BITS)
+    parent = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(parent)
+    finally:
+        os.close(parent)
+
+
+def _change_mode(handle: int, mode: int) -> None:
+    """Set a mode where the file system has modes: some keep one for all files and refuse to be told."""
+    with suppress(PermissionError):
+        os.fchmod(handle, mode)
+
+
+def _stat(found: os.stat_result) -> Stat:
+    mode = found.st_mode
+    if stat.S_ISREG(mode):
+        kind = Kind.FILE
+    elif stat.S_ISDIR(mode):
+        kind = Kind.FOLDER
+    else:
+        kind = Kind.SYMLINK if stat.S_ISLNK(mode) else Kind.OTHER
+    return Stat(kind, found.st_size, found.st_mtime_ns, found.st_ino, found.st_nlink, found.st_blocks * _STAT_BLOCK)
+
+
+def _entry_kind(entry: os.DirEntry[str]) -> Kind:
+    if entry.is_symlink():
+        return Kind.SYMLINK
+    if entry.is_dir(follow_symlinks=False):
+        return Kind.FOLDER
+    return Kind.FILE if entry.is_file(follow_symlinks=False) else Kind.OTHER

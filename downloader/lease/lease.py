@@ -1,0 +1,261 @@
+"""The lease on a volume: one process works, others wait. No flock: it lies or fails on network file systems.
+
+The lease is a file `.downloading/lease.<epoch>` that only one process can create, and its heartbeat: a counter in it
+that the holder rewrites. Whoever waits judges it only by whether it was *seen to change*, on its own monotonic clock,
+so wrong clocks do no harm. Time in which the volume did not answer the watcher does not count against the holder.
+
+A lease unchanged for its time to live is taken over by creating the next epoch, which one process wins. It counts only
+if the dead leases are still the very ones that were judged: epochs begin at 1 again after each finished artifact, so
+the number of a dead lease may by now be that of a living one. Only then a newer lease gets its content, and one without
+content is no reason for a holder to give up.
+
+The winner renames the folder of partials to its own token: a frozen holder that wakes up finds none of its paths, so it
+cannot rename anything to a final name any more. What it still can do is finish a write into a partial that it has open;
+those are bytes of the very content that the partial's name stands for, at their place, and the digest covers the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import secrets
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from downloader.errors import DownloadError, LeaseLost
+from downloader.filesystem import AlreadyThere, InTheWay, Kind, NotThere, discard
+from downloader.formatting import single_line
+from downloader.lease.process_id import ProcessIdentity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from downloader.filesystem import FileOperations
+
+WORK = ".downloading"
+"""The folder in the target under which everything of ours lives until the artifact is complete."""
+PARTS = "parts."
+LEASE = "lease."
+LAST_EPOCH = 10**15
+"""Beyond it nothing of ours ever comes; a name may still be longer by the next one."""
+_LEASE = re.compile(r"lease\.(0|[1-9][0-9]{0,15})")
+
+_LIMIT = 16384
+"""Bytes of a lease that are read."""
+_LONGEST_NAME = 300
+_BEATS = 6
+"""Heartbeats per time to live."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a lease."""
+
+    token: str
+    process: ProcessIdentity
+    uri: str
+    """The artifact it works on."""
+
+    def __str__(self) -> str:
+        return single_line(f"{self.process} ({self.uri})", _LONGEST_NAME)
+
+
+def boot_clock() -> float:
+    """Return seconds that go on while the process, or the machine, sleeps."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+class Lease:
+    """A lease that is held. Its heart beats in a daemon thread until `release`."""
+
+    def __init__(
+        self, files: FileOperations, epoch: int, holder: Holder, ttl: float, clock: Callable[[], float]
+    ) -> None:
+        self._files = files
+        self._holder = holder
+        self._ttl = ttl
+        self._clock = clock
+        self.in_order = False
+        """The volume takes the bytes of a file only one after the other, each once."""
+        self._path = lease_path(epoch)
+        self._epoch = epoch
+        self._beats = 0
+        self._last = clock()
+        self._lost: str | None = None
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._keep_beating, name="lease heartbeat", daemon=True)
+
+    @property
+    def folder(self) -> str:
+        """Where the holder's partials are."""
+        return parts_path(self._holder.token)
+
+    def start(self) -> None:
+        """Start the heartbeat."""
+        self._thread.start()
+
+    def check(self) -> None:
+        """Raise LeaseLost if somebody took over. Cheap: looks at the volume only if a heartbeat is overdue."""
+        if self._lost is not None:
+            raise self._error()
+        if self._clock() - self._last > self._ttl / 2:
+            self.confirm()
+
+    def confirm(self) -> None:
+        """Look at the volume, beat, and raise LeaseLost if somebody took over."""
+        with self._lock:
+            if self._lost is None and not self._stopped.is_set():
+                self._beat()
+        if self._lost is not None:
+            raise self._error()
+
+    def release(self) -> None:
+        """Give the lease back, if it is still ours, and the folders if nothing is left in them.
+
+        Raises nothing: a lease that stays is taken over like that of any dead process.
+        """
+        self._stopped.set()
+        try:
+            with self._lock:
+                if self._lost is None and (handle := self._open_own()) is not None:
+                    self._files.close(handle)
+                    for epoch in epochs(self._files):
+                        if epoch > self._epoch:  # nobody holds it: its maker was killed before it stepped back
+                            discard(self._files, lease_path(epoch))
+                    discard(self._files, self._path)
+            self._remove_folders()
+        except DownloadError as error:
+            _log.info("the lease on %s stays behind: %s", self._files.name, error)
+
+    def _remove_folders(self) -> None:
+        for folder in (self.folder, WORK):
+            with suppress(NotThere, InTheWay, AlreadyThere):
+                self._files.remove_folder(folder)
+
+    def _keep_beating(self) -> None:
+        while not self._stopped.wait(self._ttl / _BEATS):
+            try:
+                self.confirm()
+            except LeaseLost:
+                return
+            except DownloadError as error:
+                _log.debug("the heartbeat of the lease failed: %s", error)
+
+    def _beat(self) -> None:
+        now = self._clock()
+        handle = self._open_own()
+        if handle is None:
+            return
+        self._beats += 1
+        content = render_lease(self._holder, self._beats)
+        try:
+            if not self.in_order:
+                self._files.write(handle, 0, content)
+                self._files.sync(handle)
+        finally:
+            self._files.close(handle)
+        if self.in_order:
+            self._replace(content)
+        self._last = now
+
+    def _replace(self, content: bytes) -> None:
+        """Beat by a new file in the place of the lease, where it cannot be rewritten."""
+        beat = f"{WORK}/beat.{self._holder.token}"
+        discard(self._files, beat)
+        handle = self._files.create(beat)
+        try:
+            self._files.write(handle, 0, content)
+        finally:
+            self._files.close(handle)
+        self._files.rename(beat, self._path)
+
+    def _open_own(self) -> int | None:
+        """Return a handle of the lease file if it still is ours; the caller closes it."""
+        newer = any(epoch > self._epoch and self._has_holder(epoch) for epoch in epochs(self._files))
+        try:
+            handle = self._files.open(self._path, write=not self.in_order)
+        except (NotThere, InTheWay):
+            self._lost = "its lease is gone"
+            return None
+        found = parse_lease(_content(self._files, handle))
+        if newer or found is None or found.token != self._holder.token:
+            self._files.close(handle)
+            self._lost = "the lease has another holder"
+            return None
+        return handle
+
+    def _has_holder(self, epoch: int) -> bool:
+        """Tell whether a lease is held: who has only created it may yet find that ours is alive, and step back."""
+        content = read_lease(self._files, lease_path(epoch))
+        return content is not None and parse_lease(content) is not None
+
+    def _error(self) -> LeaseLost:
+        return LeaseLost(
+            f"another process has taken over {self._files.name} while this one did not answer: {self._lost}",
+            hint="nothing is lost: the other one goes on where this one stopped",
+        )
+
+
+def lease_path(epoch: int) -> str:
+    """Return the path of a lease."""
+    return f"{WORK}/{LEASE}{epoch}"
+
+
+def parts_path(token: str) -> str:
+    """Return the folder of a holder's partials."""
+    return f"{WORK}/{PARTS}{token}"
+
+
+def epochs(files: FileOperations) -> list[int]:
+    """Return the epochs of all leases, the newest last."""
+    names = (name for name, kind in files.scan(WORK).items() if kind is Kind.FILE and is_lease(name))
+    return sorted(int(name.removeprefix(LEASE)) for name in names)
+
+
+def is_lease(name: str) -> bool:
+    """Tell whether a name in `.downloading` is that of a lease."""
+    return _LEASE.fullmatch(name) is not None
+
+
+def new_token() -> str:
+    """Return a name that no other holder has."""
+    return secrets.token_hex(8)
+
+
+def read_lease(files: FileOperations, path: str) -> bytes | None:
+    """Return a lease's content; None if it is gone."""
+    try:
+        handle = files.open(path)
+    except (NotThere, InTheWay):
+        return None
+    try:
+        return _content(files, handle)
+    finally:
+        files.close(handle)
+
+
+def render_lease(holder: Holder, beats: int) -> bytes:
+    """Return a lease's content, always of one length for one holder, so that it is rewritten in place."""
+    fields = {"token": holder.token, "uri": holder.uri, **holder.process.fields(), "beats": f"{beats:012}"}
+    return json.dumps(fields).encode() + b"\n"
+
+
+def parse_lease(content: bytes) -> Holder | None:
+    """Return who holds a lease; None if its content does not say so."""
+    try:
+        fields = json.loads(content)
+        return Holder(str(fields["token"]), ProcessIdentity.parse(fields), str(fields["uri"]))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _content(files: FileOperations, handle: int) -> bytes:
+    buffer = bytearray(_LIMIT)
+    return bytes(buffer[: files.read(handle, 0, memoryview(buffer))])

@@ -1,0 +1,101 @@
+"""Which process holds a lease, told so exactly that a dead one on the same machine is known to be dead."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+_PROC = Path("/proc")
+_START_TIME = 19
+"""The field of /proc/PID/stat with the start time, counted from the state, which follows the name in parentheses."""
+_ENDED = ("Z", "X", "x")
+_LARGEST = (1 << 64) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessIdentity:
+    """One process among all processes of all machines. A part that cannot be learned is empty or 0."""
+
+    host: str
+    boot: str
+    """The kernel's boot id: another after each start of the machine."""
+    namespace: int
+    """The inode of the pid namespace: two containers on one machine have two."""
+    pid: int
+    started: str
+    """The kernel's start time of the process: another for each user of the same pid."""
+
+    @classmethod
+    def current(cls) -> ProcessIdentity:
+        """Return the calling process."""
+        pid = os.getpid()
+        return cls(socket.gethostname(), _boot(), _namespace(), pid, _start_time(pid) or "")
+
+    @classmethod
+    def parse(cls, fields: dict[str, Any]) -> ProcessIdentity:
+        """Return the process that `fields` describe. Raises KeyError, TypeError or ValueError if they do not."""
+        host, boot, started = str(fields["host"]), str(fields["boot"]), str(fields["started"])
+        return cls(host, boot, _number(fields["namespace"]), _number(fields["pid"]), started)
+
+    def fields(self) -> dict[str, Any]:
+        """Return what `parse` reads."""
+        return asdict(self)
+
+    def is_gone(self) -> bool:
+        """Tell whether the process certainly runs no more; False wherever that cannot be seen from here.
+
+        The host's name counts too: clones of one virtual machine share a boot id and may share namespace numbers.
+        """
+        here = (socket.gethostname(), _boot(), _namespace())
+        if not self.boot or not self.namespace or not self.started or here != (self.host, self.boot, self.namespace):
+            return False
+        return _start_time(self.pid) != self.started and not _is_hidden(self.pid)
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
+
+
+def _number(field: object) -> int:
+    """Return a number as the kernel gives them. JSON has others, among them Infinity."""
+    if not isinstance(field, int) or not 0 <= field <= _LARGEST:
+        raise ValueError(f"{str(field)[:20]!r} is no number of the kernel's")
+    return field
+
+
+def _boot() -> str:
+    try:
+        return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _namespace() -> int:
+    try:
+        return (_PROC / "self/ns/pid").stat().st_ino
+    except OSError:
+        return 0
+
+
+def _is_hidden(pid: int) -> bool:
+    """Tell whether a process runs of which /proc says nothing, as some systems have it for other users' ones."""
+    if (_PROC / str(pid)).exists():
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _start_time(pid: int) -> str | None:
+    """Return the start time of a running process; None if there is none, or if it has ended and only waits."""
+    try:
+        after_name = (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+        return None if after_name[0] in _ENDED else after_name[_START_TIME]
+    except (OSError, IndexError):
+        return None

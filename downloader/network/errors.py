@@ -1,0 +1,193 @@
+"""From statuses and library errors to ours: the one place for everything that goes over HTTP."""
+
+from __future__ import annotations
+
+import email.utils
+import re
+import socket
+import time
+from typing import TYPE_CHECKING, ClassVar
+from urllib.parse import urlsplit
+
+import httpx2
+
+from downloader.artifact import shown_url
+from downloader.errors import (
+    ConfigurationError,
+    ConnectionBroken,
+    DownloadError,
+    ProtocolFailed,
+    SourceChanged,
+    SourceSilent,
+    SourceUnavailable,
+    Throttled,
+    UnknownHost,
+    Verdict,
+)
+from downloader.formatting import reason
+from downloader.network.server_message import server_message
+from downloader.network.tls_errors import causes, untrusted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+MAX_BODY = 4096
+"""Bytes of an explanation that are looked at."""
+BUSY = frozenset({429, 503})
+SECONDS = re.compile(r"[0-9]{1,19}")
+POLICY = re.compile(r'(?:"[^"]*"|[^",])+')
+"""One policy of a `RateLimit` field, such as `"resolvers";r=0;t=12`: r requests are left for the next t seconds."""
+UNKNOWN_NAME = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
+"""How the resolver says that there is no such name, and not that it cannot tell for now."""
+PASSING = frozenset({408, 425, 500, 502, 504})
+
+SENTENCES: tuple[tuple[tuple[type[Exception], ...], type[DownloadError], str, str], ...] = (
+    ((httpx2.ConnectTimeout,), SourceUnavailable, "{where} does not answer", "check host, network and proxy"),
+    ((httpx2.TimeoutException,), SourceSilent, "{where} was silent for too long", ""),
+    (
+        (httpx2.ProxyError,),
+        SourceUnavailable,
+        "{where} cannot be reached through the proxy: {why}",
+        "check the proxy settings",
+    ),
+    ((httpx2.ConnectError,), SourceUnavailable, "cannot connect to {where}: {why}", "check host, network and proxy"),
+    (
+        (httpx2.UnsupportedProtocol, httpx2.InvalidURL),
+        ConfigurationError,
+        "{where} is not a usable address: {why}",
+        "check the URI and the endpoint",
+    ),
+    (
+        (httpx2.LocalProtocolError,),
+        ConfigurationError,
+        "the request to {where} cannot be sent: {why}",
+        "check the tokens and headers in the environment",
+    ),
+    ((httpx2.NetworkError, OSError), ConnectionBroken, "the connection to {where} broke: {why}", ""),
+    ((httpx2.TransportError,), SourceUnavailable, "the connection to {where} broke: {why}", ""),
+)
+"""The first that fits counts."""
+
+
+class HttpStatusError(DownloadError):
+    """A server answered with a status that only the source can interpret."""
+
+    verdict: ClassVar[Verdict] = Verdict.FALL_BACK
+    exit_status = 69
+
+    def __init__(self, status: int, url: str, headers: Mapping[str, str], body: bytes) -> None:
+        """`url` is where the answer came from, after all redirects; of `body` a part is kept."""
+        self.status = status
+        self.url = url
+        self.headers = headers
+        self.body = body[:MAX_BODY]
+        self.server_message = server_message(headers, self.body)
+        """The server's own explanation, as one short line; empty where it gives none."""
+        told = f": {self.server_message}" if self.server_message else ""
+        super().__init__(f"{shown_url(url)} answered HTTP {status}{told}")
+
+    @property
+    def host(self) -> str:
+        """Who answered: the host, with its port where that is not the usual one."""
+        return host_of(self.url)
+
+
+def place(url: str, at: str = "") -> str:
+    """Return an address as messages name it, with the host that redirects led to, if that is another one."""
+    answered = host_of(at) if at else ""
+    return shown_url(url) if answered in ("", host_of(url)) else f"{shown_url(url)} (redirected to {answered})"
+
+
+def host_of(url: str) -> str:
+    """Return the host that an address names, with its port where that is not the usual one."""
+    return shown_url(url).partition("://")[2].partition("/")[0]
+
+
+def refuse(
+    status: int, url: str, headers: Mapping[str, str], body: bytes, asked_at: float | None = None
+) -> DownloadError:
+    """Return the error that an answer with this status stands for; `asked_at` as `Throttled` has it."""
+    where = shown_url(url)
+    if status in BUSY | PASSING:
+        words = server_message(headers, body[:MAX_BODY])
+        told = f": {words}" if words else ""
+        if status in PASSING:
+            return SourceUnavailable(f"{where} answered HTTP {status}{told}")
+        pause = retry_after(headers)
+        length = "" if pause is None else f" of {pause:.0f} s"
+        sentence = f"{host_of(url)} asks for a pause{length} (HTTP {status}){told}"
+        return Throttled(sentence, retry_after=pause, asked_at=asked_at)
+    if status == httpx2.codes.PRECONDITION_FAILED:
+        return SourceChanged(f"{where} changed while it was being read", hint="start again to fetch its new version")
+    return HttpStatusError(status, url, headers, body)
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the pause in seconds that an answer asks for; None if it names none.
+
+    `Retry-After` names it as a number or as a date, `RateLimit` (an IETF draft, which the Hub speaks) as the rest of a
+    window in which nothing is left. The longer one counts: before that, the next request would be refused as well.
+    """
+    named = [pause for pause in (_retry_after(headers), window_left(headers)) if pause is not None]
+    return max(named, default=None)
+
+
+def window_left(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds until there is a right to another request; None where some are left, or nobody says."""
+    field = headers.get("ratelimit", "")
+    return max(_used_up(field), default=None) if field else None
+
+
+def _used_up(field: str) -> Iterator[float]:
+    """Yield the seconds until each policy's window ends that has no request left."""
+    for policy in POLICY.findall(field):
+        _, *parameters = policy.rpartition('"')[2].split(";")
+        told = {name.strip(): value.strip() for name, _, value in (part.partition("=") for part in parameters)}
+        if told.get("r") == "0" and SECONDS.fullmatch(told.get("t", "")):
+            yield float(told["t"])
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    text = headers.get("retry-after", "").strip()
+    if SECONDS.fullmatch(text):
+        return float(text)
+    moment = _moment(text)
+    if moment is None:
+        return None
+    answered = _moment(headers.get("date", ""))  # by the same clock, which may not be ours
+    return max(0.0, moment - (time.time() if answered is None else answered))
+
+
+def _moment(text: str) -> float | None:
+    """Return the seconds since the epoch that an HTTP date names; None if it is none."""
+    try:
+        return email.utils.parsedate_to_datetime(text).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def translate(error: Exception, url: str, at: str = "") -> DownloadError:
+    """Return our error for one that httpx2, ssl or the socket layer raised. The caller must chain it.
+
+    `url` is what was wanted, `at` the address to which redirects had led.
+    """
+    where = place(url, at)
+    refused = untrusted(error, shown_url(at or url))
+    if refused is not None:
+        return refused
+    if _is_unknown_name(error):
+        return UnknownHost(
+            f"there is no host of the name {urlsplit(at or url).hostname}",
+            hint="check the address, the network and its DNS",
+        )
+    for kinds, ours, sentence, hint in SENTENCES:
+        if isinstance(error, kinds):
+            return ours(sentence.format(where=where, why=reason(error)), hint=hint)
+    return ProtocolFailed(f"reading {where} failed: {reason(error)}")
+
+
+def _is_unknown_name(error: Exception) -> bool:
+    """Tell whether the name service knows the server's name not; a proxy's name would be another matter."""
+    return not isinstance(error, httpx2.ProxyError) and any(
+        isinstance(link, socket.gaierror) and link.errno in UNKNOWN_NAME for link in causes(error)
+    )

@@ -1,0 +1,93 @@
+"""The same plane for other people's code: answers come whole and bounded, and refusals as our errors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import httpx2
+
+from downloader.artifact import shown_url
+from downloader.errors import ProtocolFailed
+from downloader.network.errors import refuse, translate
+from downloader.network.messages import Request, lines, read_whole, unpacked
+from downloader.network.url import address
+
+if TYPE_CHECKING:
+    from downloader.network.transport import SocketTransport
+    from downloader.network.url import Origin
+    from downloader.progress import ProgressMeter
+
+PRIVATE = ("authorization", "cookie")
+ABOUT_CODING = frozenset({"content-encoding", "content-length", "transfer-encoding"})
+
+
+class LibraryTransport(httpx2.BaseTransport):
+    """Carries a library's requests: at most `answers` answers of at most `limit` bytes each and `total` together."""
+
+    def __init__(self, inner: SocketTransport, meter: ProgressMeter, *, limit: int, total: int, answers: int) -> None:
+        self._inner = inner
+        self._meter = meter
+        self._limit = limit
+        self._bytes_left = total
+        self._answers_left = answers
+        self._home: Origin | None = None
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send a request; whatever is no answer to it is raised as our error, before the library can interpret it."""
+        url = str(request.url)
+        self._answers_left -= 1
+        if self._answers_left < 0 or self._bytes_left < 0:
+            raise ProtocolFailed(f"{shown_url(url)}: there is no end to this listing")
+        self._guard(request)
+        try:
+            request.headers["accept-encoding"] = "identity"
+            ours = _ours(request)
+            self._meter.asked = ours.address.authority
+            answer = self._inner.send(ours)
+            try:
+                body = read_whole(answer, self._limit, self._meter)
+            finally:
+                answer.close()
+            self._meter.answered()
+        except httpx2.HTTPError as error:
+            raise translate(error, url) from error
+        if answer.status >= httpx2.codes.BAD_REQUEST:
+            raise refuse(answer.status, url, answer.headers, body)
+        body = unpacked(body, answer.headers, self._limit, shown_url(url))
+        self._bytes_left -= len(body)
+        headers = [(name, value) for name, value in answer.headers.items() if name not in ABOUT_CODING]
+        return httpx2.Response(answer.status, headers=headers, content=body, request=request)
+
+    def _guard(self, request: httpx2.Request) -> None:
+        """Keep what is meant for the first origin from all others: the next page of a listing may be anywhere."""
+        origin = address(str(request.url)).origin
+        if self._home is None:
+            self._home = origin
+            self._inner.name(origin.host)
+        if not self._home.shares_credentials_with(origin):
+            for name in PRIVATE:
+                request.headers.pop(name, None)
+            if self._home.scheme == "https" and origin.scheme != "https":
+                where = shown_url(str(request.url))
+                raise ProtocolFailed(f"{where} is where a listing goes on, from https to http, which is not followed")
+
+
+def _ours(request: httpx2.Request) -> Request:
+    """Return the same request as we send it. Raises httpx2.LocalProtocolError for what no field may hold."""
+    fields = lines((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw)
+    return Request(request.method, address(str(request.url)), fields, request.read())
+
+
+def stay_on_the_route(response: httpx2.Response) -> None:
+    """Let the next page of a listing be on the route of this one, with the query that it is given.
+
+    Mirrors pass on the address that the origin has given it, or one without a host or without their own prefix.
+    """
+    following = response.links.get("next", {}).get("url")
+    if following is None:
+        return
+    here, query = str(response.request.url).partition("?")[0], urlsplit(following).query
+    if not query:
+        raise ProtocolFailed(f"{shown_url(here)} names a next page that is none")
+    response.headers["link"] = f'<{here}?{query}>; rel="next"'

@@ -1,0 +1,67 @@
+"""Reading a file of which nobody has told the size: one answer to its end, which must be certain."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx2
+
+from downloader.errors import ProtocolFailed, RangeIgnored
+from downloader.integrity import end_of
+from downloader.network.content_encoding import DecodedBody, can_decode, is_packed
+from downloader.network.errors import translate
+from downloader.network.ranges import check_version
+
+if TYPE_CHECKING:
+    from downloader.network.messages import StreamingResponse
+    from downloader.network.ranges import RangeRequest
+
+
+class StreamBody:
+    """The body of one answer to its end, of a file of which nobody has told the size."""
+
+    def __init__(self, answer: StreamingResponse | DecodedBody, request: RangeRequest) -> None:
+        self._answer = answer
+        self._request = request
+        self._empty = True
+        self._end = None if request.proved else end_of(request.shown)
+
+    def readinto(self, view: memoryview, /) -> int:
+        """Put the next bytes into `view`; 0 at the end, if it is certain or a digest will tell."""
+        try:
+            count = self._answer.readinto(view)
+        except httpx2.HTTPError as error:
+            raise translate(error, self._request.url, self._request.at) from error
+        self._empty &= not count
+        if self._end is not None:
+            self._end.update(view[:count])
+        if count or self._request.proved:
+            return count
+        if self._empty:
+            # As programs do that fail before the first byte: who means an empty file says so.
+            raise ProtocolFailed(
+                f"{self._request.where} answers with no bytes, and does not say that the file is empty"
+            )
+        if not self._answer.complete and not (self._end is not None and self._end.reached()):
+            raise ProtocolFailed(
+                f"{self._request.where} is sent without its length, so nobody can tell whether it is complete",
+                hint="give its digest with #sha256=",
+            )
+        return count
+
+    def interrupt(self) -> None:
+        """Wake a reader that is blocked in another thread."""
+        self._answer.interrupt()
+
+    def close(self) -> None:
+        """Give the connection up unless the answer was read to its end."""
+        self._answer.close()
+
+
+def stream_body(request: RangeRequest, answer: StreamingResponse) -> StreamBody:
+    """Return the body of an answer of unknown length."""
+    check_version(request, answer.headers)
+    if answer.status == httpx2.codes.PARTIAL_CONTENT:
+        raise RangeIgnored(f"{request.where} was asked for the whole file and sends a part of it")
+    packed = can_decode(answer.headers) and not is_packed(request.shown)
+    return StreamBody(DecodedBody(answer, request.where) if packed else answer, request)

@@ -1,0 +1,182 @@
+"""Requests over `Pool`, one by one or several at once."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+from typing import TYPE_CHECKING
+
+import httpx2
+
+from downloader.errors import ProtocolFailed
+from downloader.formatting import reason
+from downloader.network.h1 import field_lines, request_head
+from downloader.network.messages import UNSENDABLE, StreamingResponse, malformed
+from downloader.network.pipelining import Pipeline
+from downloader.network.rate_limits import RateLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from downloader.network.connection import Connection
+    from downloader.network.messages import Request
+    from downloader.network.pool import Pool
+    from downloader.network.url import Origin
+
+PROXY_REFUSES = 407
+PROOF_SECONDS = 5.0
+"""How long an answer may take that was asked for ahead, until a server has shown that it can do that."""
+
+
+class SocketTransport:
+    """Sends requests over pooled connections. Timeouts are the pool's: a caller cannot switch them off."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._ahead = Pipeline()
+        self._proven: set[Origin] = set()
+        """Those who answered a request that had been sent behind another."""
+        self._impatient: set[Origin] = set()
+        """Those who did not."""
+        self._windows = RateLimits()
+
+    def prefetch(self, requests: Sequence[Request]) -> None:
+        """Send requests without a body ahead: the calling thread will hand in the same objects next, in this order.
+
+        Those that were announced before and not handed in yet come first again, or are let go of.
+
+        It then finds them answered, or, where that goes wrong, they are sent as if nothing had been announced.
+        """
+        asked = self._ahead.following(requests)
+        if not asked:
+            self._ahead.drop()
+        elif asked == len(requests):
+            return
+        if len(requests) < 2:  # noqa: PLR2004 - one alone is as quick without
+            return
+        origin = requests[0].address.origin
+        if origin in self._impatient or self._pool.proxied(origin) is not None:
+            return
+        if self._windows.left(requests[0].address):
+            return
+        if any(request.address.origin != origin for request in requests):
+            raise ValueError("requests to several origins cannot go over one connection")
+        try:
+            heads = [self._head(request) for request in requests[asked:]]
+            if not asked:
+                self._ahead.start(self._pool.take(origin)[0])
+            self._ahead.send(requests[asked:], b"".join(heads))
+        except (OSError, ValueError, httpx2.TransportError, ProtocolFailed):
+            self._ahead.drop()  # the request itself will tell what is wrong
+
+    def name(self, host: str) -> None:
+        """Say that the run itself names this host: it may have any address."""
+        self._pool.name(host)
+
+    @property
+    def ahead(self) -> int:
+        """How many requests the calling thread has sent ahead that are still to be answered."""
+        return self._ahead.count
+
+    def send(self, request: Request) -> StreamingResponse:
+        """Send one request. A connection that the server closed while it was idle is replaced once.
+
+        Raises httpx2's errors, and Throttled for what the server would refuse, as it has told.
+        """
+        origin = request.address.origin
+        if origin.scheme not in ("http", "https"):
+            raise httpx2.UnsupportedProtocol(f"{origin.scheme}:// cannot be fetched over HTTP")
+        channel = self._ahead.next(request)
+        if channel is not None:
+            try:
+                return self._answer_ahead(channel, request)
+            except httpx2.TransportError:
+                self._impatient.add(origin)  # and ask again, as if nothing had been announced
+        self._windows.check(request.address)
+        request.sent_ahead_at = None
+        try:
+            message = self._head(request) + request.body
+        except ValueError as error:
+            raise httpx2.LocalProtocolError(UNSENDABLE) from error
+        channel, used = self._pool.take(origin)
+        try:
+            return self._exchange(channel, request, message)
+        except Unanswered:
+            if not used:
+                raise
+        return self._exchange(self._pool.fresh(origin), request, message)
+
+    def _head(self, request: Request) -> bytes:
+        where = request.address
+        authorization = self._pool.proxied(where.origin)
+        if authorization is None:
+            return request_head(request.method, where.target, request.fields)
+        fields = request.fields
+        if authorization:
+            fields += field_lines([("Proxy-Authorization", authorization)])
+        return request_head(request.method, f"{where.origin.scheme}://{where.authority}{where.target}", fields)
+
+    def _exchange(self, channel: Connection, request: Request, message: bytes) -> StreamingResponse:
+        try:
+            channel.send(message)
+        except Exception as error:
+            channel.close()
+            raise _head_error(error) from error
+        return self._answer(channel, request)
+
+    def _answer_ahead(self, channel: Connection, request: Request) -> StreamingResponse:
+        """Take an answer to a request that was sent ahead; of a server that is not known to do that not for long."""
+        origin = request.address.origin
+        if origin in self._proven:
+            return self._answer(channel, request)
+        usual = channel.sock.gettimeout()
+        channel.sock.settimeout(PROOF_SECONDS if usual is None else min(usual, PROOF_SECONDS))
+        answer = self._answer(channel, request)
+        if not channel.closed:
+            channel.sock.settimeout(usual)
+        if channel.answers > 1:
+            self._proven.add(origin)
+        return answer
+
+    def _answer(self, channel: Connection, request: Request) -> StreamingResponse:
+        try:
+            head, body = channel.receive(request.method)
+        except Exception as error:
+            channel.close()
+            raise _head_error(error) from error
+        refused = self._pool.wants_password(request.address.origin) if head.status == PROXY_REFUSES else None
+        if refused is not None:
+            channel.close()
+            raise refused
+        self._windows.note(request.address, head.fields)
+        answer = StreamingResponse(request.address, head, channel, body, self._keep)
+        answer.asked_at = request.sent_ahead_at
+        return answer
+
+    def _keep(self, origin: Origin, channel: Connection) -> None:
+        if channel is self._ahead.channel:
+            if self._ahead.requests:
+                return  # there is more to come on it
+            self._ahead.drop()
+        self._pool.give(origin, channel)
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._pool.close()
+
+
+class Unanswered(httpx2.ReadError):
+    """The server closed the connection without an answer, as it does with one that was idle for too long."""
+
+
+def _head_error(error: Exception) -> httpx2.TransportError:
+    """Return httpx2's error for one that sending a request or reading the head of its answer raised."""
+    if isinstance(error, TimeoutError):
+        return httpx2.ReadTimeout("no answer within the time")
+    if isinstance(error, http.client.RemoteDisconnected | ConnectionResetError | BrokenPipeError | ssl.SSLEOFError):
+        return Unanswered("the server closed the connection without an answer")
+    if isinstance(error, http.client.HTTPException):
+        return httpx2.RemoteProtocolError(malformed(error))
+    if isinstance(error, OSError):
+        return httpx2.ReadError(reason(error))
+    return httpx2.LocalProtocolError(UNSENDABLE)

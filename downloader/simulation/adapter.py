@@ -1,0 +1,28 @@
+"""An invented adapter, for the operator's end-to-end tests: small files as an adapter has them, and no network."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from downloader.artifact import Manifest, RemoteFile
+
+if TYPE_CHECKING:
+    from downloader.adapters import AdapterDisk
+
+_WEIGHTS = bytes(8 << 10)
+
+
+def simulate(disk: AdapterDisk, folder: str, uri: str, *, base_model: str, rank: int) -> Manifest:
+    """Write the adapter into an existing folder and return what it consists of."""
+    config = json.dumps({"base_model_name_or_path": base_model, "r": rank}).encode() + b"\n"
+    contents = {"adapter_config.json": config, "adapter_model.safetensors": _WEIGHTS}
+    for name, content in contents.items():
+        handle = disk.create(f"{folder}/{name}")
+        try:
+            disk.write(handle, 0, content)
+            disk.sync(handle)
+        finally:
+            disk.close(handle)
+    disk.sync_folder(folder)
+    return Manifest(uri, tuple(RemoteFile(name, len(content)) for name, content in contents.items()))

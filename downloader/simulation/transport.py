@@ -1,0 +1,110 @@
+"""A transport that follows a script instead of a network: for the debug switches.
+
+It writes only the ends of what it brings, so that a file of any size takes next to no room and no time.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from downloader.artifact import Span
+from downloader.errors import ProtocolFailed
+from downloader.integrity import Hasher
+from downloader.transfer import CompletedFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from downloader.artifact import RemoteFile
+    from downloader.cancellation import Cancellation
+    from downloader.progress import ProgressMeter
+    from downloader.sources import Source
+    from downloader.transfer import FileSink
+    from downloader.volume import Partial
+
+END = 4096
+PIECE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """What one attempt does, in this order; durations are in seconds."""
+
+    hang: float = 0.0
+    """Nothing comes while the network is waited for: the watchdog's business."""
+    run: float = 0.0
+    """Nothing has come yet, but nobody worries."""
+    failure: str = ""
+    """Why the attempt fails now; empty if it does not."""
+    pause: float = 0.0
+    """Between the first half of a file and the rest."""
+
+
+class SimulatedTransport:
+    """Brings files of a source that knows all its bytes beforehand."""
+
+    def __init__(self, source: Source, script: Script, meter: ProgressMeter, attempt: Cancellation) -> None:
+        self._source = source
+        self._script = script
+        self._meter = meter
+        self._attempt = attempt
+
+    def fetch(self, files: Sequence[RemoteFile], sink: FileSink) -> None:
+        """Follow the script with every file."""
+        if self._script.hang:
+            with self._meter.waiting_for_network():
+                self._attempt.sleep(self._script.hang)
+        self._attempt.sleep(self._script.run)
+        for file in files:
+            if self._script.failure:
+                sink.fail(file, ProtocolFailed(self._script.failure))
+                continue
+            with closing(sink.begin(file)) as partial:
+                self._bring(partial)
+                self._commit(self._arrival(partial), sink)
+
+    def _commit(self, completed_file: CompletedFile, sink: FileSink) -> None:
+        for error in sink.commit([completed_file]).values():
+            raise error
+
+    def _bring(self, partial: Partial) -> None:
+        half = partial.file.size // 2
+        for span in _halves(partial.missing(), half):
+            if span.start >= half:
+                self._attempt.sleep(self._script.pause)
+            self._write(partial, Span(span.start, min(span.start + END, span.stop)))
+            self._write(partial, Span(max(span.start, span.stop - END), span.stop))
+            partial.complete(span)
+            self._meter.received(len(span))
+            self._meter.landed(len(span))
+
+    def _write(self, partial: Partial, span: Span) -> None:
+        buffer = memoryview(bytearray(len(span)))
+        with closing(self._source.open(partial.file, span)) as body:
+            filled = 0
+            while filled < len(span):
+                filled += body.readinto(buffer[filled:])
+        partial.write(span.start, buffer)
+
+    def _arrival(self, partial: Partial) -> CompletedFile:
+        """Hash the file as its source has it: what lies between the ends is a hole, which reads as the same zeros."""
+        file = partial.file
+        hasher = Hasher(file.size, file.digests)
+        buffer = memoryview(bytearray(PIECE))
+        with closing(self._source.open(file, Span(0, file.size))) as body:
+            while hasher.position < file.size:
+                self._attempt.check()
+                hasher.update(buffer[: body.readinto(buffer)])
+        return CompletedFile(partial, hasher.results(), hasher.head)
+
+
+def _halves(gaps: list[Span], half: int) -> Iterator[Span]:
+    """Yield the gaps, cut where the second half begins."""
+    for gap in gaps:
+        if gap.start < half < gap.stop:
+            yield Span(gap.start, half)
+            yield Span(half, gap.stop)
+        else:
+            yield gap

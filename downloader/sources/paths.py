@@ -1,0 +1,91 @@
+"""Remote names are hostile: every path is judged before the first byte is fetched."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from downloader.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+RESERVED = frozenset({".downloading", ".artifact.sha256"})
+MAX_PART_BYTES = 255
+MAX_PATH_BYTES = 3072
+MAX_FOLDERS = 128
+"""Folders on the way to a file: no model has ten, and each costs a step at each operation, ours and everybody's."""
+MAX_SHOWN = 80
+STEPS = frozenset({".", ".."})
+NOT_NAMES = STEPS | {""}
+CONTROL = re.compile(r"[\0-\x1f\x7f]")
+SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class PathValidator:
+    """The names of one artifact, judged as they come: what a listing without end holds must not be kept first."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._files: dict[str, None] = {}
+
+    def add(self, path: str) -> None:
+        """Raise ConfigurationError for a path that must not become a file below the target, or comes again."""
+        problem = _problem(path) or ("is listed twice" if path in self._files else None)
+        if problem is not None:
+            raise refused(path, problem, self._uri)
+        self._files[path] = None
+
+    def finish(self) -> None:
+        """Raise ConfigurationError if a file has a name that another one needs for its folder."""
+        known = ""
+        for path in self._files:
+            folder = path.rpartition("/")[0]
+            if folder == known:
+                continue
+            # No folder is kept: a path of many short parts has a thousand times its own length of them.
+            end = path.find("/")
+            while end != -1:
+                if path[:end] in self._files:
+                    problem = f"is a file while {path[:MAX_SHOWN]!r} needs a folder of that name"
+                    raise refused(path[:end], problem, self._uri)
+                end = path.find("/", end + 1)
+            known = folder
+
+
+def check_names(paths: Iterable[str], uri: str) -> None:
+    """Raise ConfigurationError naming the first path that cannot or must not become a file below the target."""
+    names = PathValidator(uri)
+    for path in paths:
+        names.add(path)
+    names.finish()
+
+
+def is_step(path: str) -> bool:
+    """Tell whether parts of a path are steps in a folder tree and no names: such a file could end up anywhere."""
+    return not STEPS.isdisjoint(path.split("/"))
+
+
+def refused(path: str, problem: str, uri: str) -> ConfigurationError:
+    """Return the error for one name."""
+    hint = "rename it at the source, or leave it out with --exclude"
+    return ConfigurationError(f"{uri} has a name that is refused: {path[:MAX_SHOWN]!r} {problem}", hint=hint)
+
+
+def _problem(path: str) -> str | None:
+    parts = path.split("/")
+    rules = (
+        ("is not a relative path", not path or path.startswith("/")),
+        ("has an empty, '.' or '..' part", not NOT_NAMES.isdisjoint(parts)),
+        ("has control characters", CONTROL.search(path) is not None),
+        ("is not valid text", SURROGATE.search(path) is not None),
+        ("collides with a name that this program uses itself", parts[0] in RESERVED),
+        ("is too long for a file system", _too_long(path, parts)),
+        (f"is more than {MAX_FOLDERS} folders deep", len(parts) > MAX_FOLDERS + 1),
+    )
+    return next((problem for problem, broken in rules if broken), None)
+
+
+def _too_long(path: str, parts: list[str]) -> bool:
+    sizes = [len(part.encode(errors="replace")) for part in parts]
+    return max(sizes) > MAX_PART_BYTES or len(path.encode(errors="replace")) > MAX_PATH_BYTES

@@ -1,0 +1,87 @@
+"""How an object was cut into parts: asked where the server tells, guessed where it does not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from downloader.artifact import Mismatch
+from downloader.integrity import OF_PARTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from downloader.artifact import Digest
+    from downloader.sources.s3.client import S3ApiClient
+    from downloader.sources.s3.object_info import ObjectInfo
+
+MIB, MB, GIB = 1 << 20, 10**6, 1 << 30
+USUAL = (8, 16, 5, 50, 15, 10, 64, 32, 128, 25, 20, 100, 256, 512)
+"""What uploaders take by default, in MiB or MB: boto3 and the AWS CLI 8, rclone 5, s5cmd 50, s3cmd 15, MinIO 16."""
+MOST_PARTS = 10_000
+MOST_ASKED = 64
+"""Parts that are asked for one by one."""
+MOST_GUESSES = 8
+MOST_GUESSES_OF_LARGE = 3
+"""Each guess costs one more MD5 of the whole object, 1.45 CPU seconds for a GiB."""
+
+Layouts = tuple[tuple[int, ...], ...]
+
+
+def with_layouts(connection: S3ApiClient, bucket: str, key: str, facts: ObjectInfo) -> ObjectInfo:
+    """Return the facts with what is needed to compute digests of parts; what stays unknown is left out."""
+    if not any(digest.algorithm in OF_PARTS for digest in facts.digests):
+        return facts
+    return replace(facts, digests=tuple(_completed(connection, bucket, key, facts)))
+
+
+def _completed(connection: S3ApiClient, bucket: str, key: str, facts: ObjectInfo) -> Iterator[Digest]:
+    asked: dict[int, tuple[Layouts, Mismatch]] = {}
+    for digest in facts.digests:
+        if digest.algorithm not in OF_PARTS:
+            yield digest
+            continue
+        count = int(digest.value.rpartition("-")[2])
+        if count not in asked:
+            known = _known(connection, bucket, key, facts, count)
+            # Even what the server tells leaves room for doubt: between its first part and its last may be others.
+            asked[count] = (known, Mismatch.AMBIGUOUS) if known else (guesses(facts.size, count), Mismatch.NOTHING)
+        layouts, mismatch = asked[count]
+        if layouts:
+            yield replace(digest, layouts=layouts, mismatch=mismatch)
+
+
+def _known(connection: S3ApiClient, bucket: str, key: str, facts: ObjectInfo, count: int) -> Layouts:
+    if count == 1:
+        return ((max(1, facts.size),),)
+    first = connection.part(bucket, key, 1, facts.version)
+    if first is not None and first.count == count:
+        if _fits(first.size, facts.size, count):
+            return ((first.size,),)
+        if count <= MOST_ASKED:
+            others = [connection.part(bucket, key, number, facts.version) for number in range(2, count + 1)]
+            return _layout([first.size, *(part.size for part in others if part is not None)], facts.size, count)
+    return _layout(connection.listed_parts(bucket, key, facts.version), facts.size, count)
+
+
+def _layout(sizes: list[int], size: int, count: int) -> Layouts:
+    return (tuple(sizes),) if len(sizes) == count > 0 and sum(sizes) == size and min(sizes) > 0 else ()
+
+
+def guesses(size: int, count: int) -> Layouts:
+    """Return sizes of equal parts, the last one smaller, that cut an object of `size` bytes into so many."""
+    if not 1 <= count <= MOST_PARTS or size < count:
+        return ()
+    exact = -(-size // count)
+    candidates = [
+        *(number * unit for unit in (MIB, MB) for number in USUAL),
+        *(-(-exact // unit) * unit for unit in (5 * MIB, MIB, 1 << 10)),
+        size // MOST_PARTS + 1,  # what AWS's Go library takes where its usual size would give too many parts
+        exact,
+    ]
+    fitting = dict.fromkeys(candidate for candidate in candidates if _fits(candidate, size, count))
+    return tuple((candidate,) for candidate in fitting)[: MOST_GUESSES if size <= GIB else MOST_GUESSES_OF_LARGE]
+
+
+def _fits(part: int, size: int, count: int) -> bool:
+    return (count - 1) * part < size <= count * part

@@ -1,0 +1,192 @@
+"""The transport for `XET`: what is stored in Xet comes from the child, everything else over plain HTTP."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from downloader.errors import (
+    ProtocolDown,
+    ProtocolFailed,
+    ProtocolUntrusted,
+    SourceUnavailable,
+    Stalled,
+    UntrustedServer,
+)
+from downloader.sources.base import SourceWrapper
+from downloader.sources.retry import Retrier, RetryPolicy
+from downloader.sources.retrying import RetryingSource
+from downloader.transfer.ranged import Ranged
+from downloader.transfer.xet.config import SPAN
+from downloader.transfer.xet.errors import Unreachable
+from downloader.transfer.xet.process import XetProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from downloader.artifact import RemoteFile, Span
+    from downloader.cancellation import Cancellation
+    from downloader.errors import DownloadError, IntegrityError
+    from downloader.progress import ProgressMeter
+    from downloader.sources import Body, Source, XetAccess
+    from downloader.sources.pause import SharedPause
+    from downloader.transfer.base import CompletedFile, FileSink
+    from downloader.transfer.config import TransferConfig
+    from downloader.transfer.xet.config import XetSettings
+    from downloader.volume import Partial
+
+TOKEN_PATIENCE = 6.0
+"""Seconds of trouble that asking for a token may take."""
+SPAN_PATIENCE = 3.0
+"""Seconds of trouble that one span is given, on top of hf_xet's own tries."""
+
+log = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class XetSource(Protocol):
+    """A source whose files may be stored in Xet."""
+
+    def xet_access(self) -> XetAccess:
+        """Return a token and where it is good for. Raises ProtocolDown where there is no Xet."""
+
+    def require_trust(self, origin: str) -> None:
+        """Raise UntrustedServer if the certificate of a server, `https://host[:port]`, cannot be verified."""
+
+
+@dataclass(frozen=True, slots=True)
+class Xet:
+    """One attempt over Xet. `plain` reads what is not stored there."""
+
+    source: Source
+    plain: Source
+    meter: ProgressMeter
+    cancellation: Cancellation
+    shape: TransferConfig
+    tuning: XetSettings
+    pause: SharedPause
+    pace: Callable[[Source], Source] | None = None
+    """Puts the cap on bandwidth around a source; None where there is no cap."""
+
+    def fetch(self, files: Sequence[RemoteFile], sink: FileSink) -> None:
+        """Bring every file home; end at once where Xet does not work at all."""
+        stored = [file for file in files if file.xet_hash]
+        if not stored or not isinstance(self.source, XetSource):
+            log.info("nothing of this is stored in Xet: plain HTTP")
+            Ranged(self.plain, self.meter, self.cancellation, self.shape).fetch(files, sink)
+            return
+        access = self._ask_for_access(self.source)
+        with self.tuning.scratch() as environment:
+            process = XetProcess(
+                self.tuning.order(access),
+                environment,
+                channels=min(self.tuning.streams, sum(-(-file.size // SPAN) for file in stored)),
+                received=self.meter.received if self.pace is None else _ignore,
+                down=self.cancellation.cancel,
+            )
+            try:
+                # hf_xet has tried three times before we hear of trouble.
+                patience = RetryPolicy(self._at_most(SPAN_PATIENCE), self.meter, self.cancellation, self.pause)
+                # The child counts what comes over its network; under a cap it is far ahead of us, so we count.
+                source = process if self.pace is None else self.pace(process)
+                reader = RetryingSource(source, patience, counted=self.pace is not None)
+                buffers = max(self.shape.buffers, self._window)
+                workers = max(self.shape.connections, self.tuning.streams)
+                shape = replace(
+                    self.shape,
+                    connections=workers,
+                    most=workers,
+                    request=self._request,
+                    buffers=buffers,
+                    ahead=False,
+                    stream=0,
+                )
+                either = _Either(reader, self.plain)
+                # Workers may wait for the child in many places: its end wakes them all.
+                with self.cancellation.waking(process.kill_nowait):
+                    Ranged(either, self.meter, self.cancellation, shape).fetch(
+                        files, _Watched(sink, process, self.source, access.endpoint)
+                    )
+            finally:
+                process.kill()
+
+    def _at_most(self, seconds: float) -> float:
+        """Never be more patient than the watchdog, who knows less of the reason."""
+        return min(seconds, self.tuning.stall_timeout / 2)
+
+    @property
+    def _window(self) -> int:
+        """Buffers that hold all spans under way, so that none has to be read back to be hashed."""
+        return (self.tuning.streams + 1) * SPAN // self.shape.buffer_size
+
+    def _request(self, file: RemoteFile) -> int:
+        return SPAN if file.xet_hash else self.shape.buffer_size
+
+    def _ask_for_access(self, source: XetSource) -> XetAccess:
+        patience = RetryPolicy(self._at_most(TOKEN_PATIENCE), self.meter, self.cancellation, self.pause)
+        try:
+            return Retrier(patience, "Xet token").run(source.xet_access)
+        except (SourceUnavailable, Stalled) as error:
+            raise ProtocolDown(f"no Xet token could be had: {error.message}") from error
+
+
+def _ignore(_count: int) -> None:
+    """Count nothing."""
+
+
+class _Either(SourceWrapper):
+    """A source that reads from the child or over HTTP, file by file."""
+
+    def __init__(self, stored: Source, plain: Source) -> None:
+        super().__init__(plain)
+        self._stored = stored
+
+    def open(self, file: RemoteFile, span: Span) -> Body:
+        return self._stored.open(file, span) if file.xet_hash else super().open(file, span)
+
+    def prefetch(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
+        super().prefetch([(file, span) for file, span in pieces if not file.xet_hash])
+
+    def close(self) -> None:
+        """Nothing to release: both belong to others."""
+
+
+class _Watched:
+    """A landing that notices when Xet brought nothing since it last failed: then it will not bring the rest either."""
+
+    def __init__(self, sink: FileSink, process: XetProcess, source: XetSource, endpoint: str) -> None:
+        """`source` is asked whether the storage at `endpoint` can be trusted."""
+        self._sink = sink
+        self._source = source
+        self._endpoint = endpoint
+        self._process = process
+        self._delivered_before = 0
+
+    def begin(self, file: RemoteFile) -> Partial:
+        return self._sink.begin(file)
+
+    def inspect(self, file: RemoteFile, head: bytes) -> None:
+        self._sink.inspect(file, head)
+
+    def commit(self, completed_files: Sequence[CompletedFile]) -> Mapping[str, IntegrityError]:
+        return self._sink.commit(completed_files)
+
+    def fail(self, file: RemoteFile, error: DownloadError) -> None:
+        if file.xet_hash and isinstance(error, ProtocolFailed | SourceUnavailable):
+            delivered, before = self._process.delivered, self._delivered_before
+            self._delivered_before = delivered
+            if delivered == before:
+                error = self._untrusted(error) or ProtocolDown(error.message, hint=error.hint)
+        self._sink.fail(file, error)
+
+    def _untrusted(self, error: DownloadError) -> ProtocolDown | None:
+        """Find out whether a certificate is the trouble: hf_xet does not say, and not always whom it could not ask."""
+        for origin in dict.fromkeys((self._endpoint, error.origin if isinstance(error, Unreachable) else "")):
+            if not origin.startswith("https://"):
+                continue
+            try:
+                self._source.require_trust(origin)
+            except UntrustedServer as untrusted:
+                return ProtocolUntrusted(untrusted.message, hint=untrusted.hint)
+        return None

@@ -1,0 +1,264 @@
+"""`verify`: every byte of a finished volume against its checksum file, offline.
+
+What rotted in silence has the size and the time that it always had, and runs believe these. So `verify` gives a damaged
+file another time: the next run reads it, and fetches it again.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from downloader.artifact import Algorithm
+from downloader.errors import IntegrityError, VolumeError
+from downloader.filesystem import Kind
+from downloader.formatting import names_text
+from downloader.integrity import MARKER, SIZE_ONLY, ContentCheck, hash_file, judge
+from downloader.lease import WORK
+from downloader.volume import completion
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from downloader.artifact import RemoteFile
+    from downloader.filesystem import FileOperations
+    from downloader.integrity import Checksums, ContentCheck
+
+_WORKERS = 2
+_DEEPEST = 128
+"""Folders in folders that an artifact may have (`sources/names.py`)."""
+_LOST = "lost+found"
+"""What the root of an ext4 file system always has."""
+_CACHES = ".cache/"
+"""What `hf download` leaves beside a model."""
+_SECOND_NS = 1_000_000_000
+"""No file system counts more coarsely than twice that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A file that is not what the checksum file says."""
+
+    path: str
+    reason: str
+    believed: bool = False
+    """The next run may take it for right all the same, since it could not be dated anew."""
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What `verify` found."""
+
+    source: str
+    """The URI of the artifact; empty where the list does not say, or somebody else wrote it."""
+    revision: str
+    checked: int
+    """Files that are right, every byte of them."""
+    proofs: Mapping[str, str]
+    """Path → what proved each of those when it was downloaded, or `unknown`."""
+    damaged: tuple[Damage, ...]
+    unlisted: tuple[str, ...]
+    """Files that the artifact does not have: somebody else's, and not judged."""
+
+
+def verify(
+    files: FileOperations,
+    *,
+    expect: Callable[[int, int], None],
+    progress: Callable[[int], None],
+    selected: Callable[[str], bool],
+    content: ContentCheck,
+) -> Verification:
+    """Hash every selected file that `.artifact.sha256` lists, and judge by `content` what kind of file each is.
+
+    `expect` hears how many bytes and files that will be, `progress` of bytes, from several threads.
+
+    Raises IntegrityError if there is no checksum file that can be read, if it may have been cut off, or if there is
+    nothing to verify: what nobody has looked at is not right.
+    """
+    checksums = _whole_list(files)
+    # Filters choose from a folder: where there is but one file, they had no say in what was downloaded.
+    paths = [path for path in checksums.files if selected(path) or len(checksums.files) == 1]
+    if not paths and checksums.files:
+        raise IntegrityError(
+            f"none of the {len(checksums.files)} files in {files.name} passes the filters, so nothing was verified",
+            hint="check AIM_HF_INCLUDE and AIM_HF_EXCLUDE, or --include and --exclude",
+        )
+    sizes = [there.size for path in paths if (there := files.stat(path)) is not None]
+    expect(sum(sizes), len(paths))
+    with ThreadPoolExecutor(_WORKERS, thread_name_prefix="verify") as pool:
+        found_damage = pool.map(_Examination(files, checksums, content, progress).damage, paths)
+        damaged = (*filter(None, found_damage), *_gone(checksums), *_other_list(files, checksums))
+    broken = {damage.path for damage in damaged}
+    unlisted = tuple(sorted(path for path in _walk(files) if path not in checksums.files and path != MARKER))
+    beside = [path for path in unlisted if not path.startswith(_CACHES)]
+    if beside and not damaged and not checksums.counted and not checksums.expected:
+        raise IntegrityError(
+            f"{files.name}/{MARKER} does not say how many files it has, and {len(beside)} files are not in it: it may"
+            f" have been cut off ({names_text(beside)})",
+            hint="download the artifact again, or move these files away",
+        )
+    proofs = {path: checksums.proof_of(path) for path in paths if path not in broken}
+    return Verification(checksums.source, checksums.revision, len(proofs), proofs, damaged, unlisted)
+
+
+def _gone(checksums: Checksums) -> tuple[Damage, ...]:
+    """Return what to say of files whose names went with them, which happens where the mark is in their attributes."""
+    count = checksums.expected - len(checksums.files)
+    if count <= 0:
+        return ()
+    return (Damage("(names unknown)", f"{count} of {checksums.expected} files are gone, or were replaced"),)
+
+
+def _other_list(files: FileOperations, checksums: Checksums) -> Iterator[Damage]:
+    """Yield what is wrong with the source's own list, where the mark is in extended attributes."""
+    if not checksums.raw and files.stat(MARKER) is not None:
+        listed = completion.in_file(files, MARKER)
+        if listed is None or any(checksums.files.get(path, digest) != digest for path, digest in listed.files.items()):
+            yield Damage(MARKER, "is not the list of these files")
+
+
+def _whole_list(files: FileOperations) -> Checksums:
+    checksums = completion.require(files)
+    if not checksums.files and not checksums.expected:
+        raise IntegrityError(
+            f"{files.name}/{MARKER} lists no files, so nothing was verified", hint="download the artifact again"
+        )
+    return checksums
+
+
+@dataclass(frozen=True, slots=True)
+class _Examination:
+    """Reads files and compares them with the checksums. For several threads."""
+
+    files: FileOperations
+    checksums: Checksums
+    content: ContentCheck
+    progress: Callable[[int], None]
+
+    def damage(self, path: str) -> Damage | None:
+        """Return what is wrong with a file, dated so that runs do not believe it; None if it is right."""
+        found = self.files.stat(path)
+        if found is None:
+            return Damage(path, "is missing")
+        if found.kind is not Kind.FILE:
+            return Damage(path, f"is a {found.kind.value} instead of a file")
+        try:
+            reading = Reading(self.files, path)
+        except VolumeError as error:
+            return Damage(path, f"cannot be read: {error}", believed=True)
+        with reading:
+            reason = self._compare(path, reading)
+            return Damage(path, reason, believed=not _doubt(reading)) if reason else None
+
+    def _compare(self, path: str, reading: Reading) -> str:
+        size, expected = reading.found.size, self.checksums.files[path]
+        try:
+            hasher = hash_file(reading.readinto, size, progress=self.progress)
+        except (VolumeError, IntegrityError) as error:
+            return f"cannot be read: {error}"
+        actual = hasher.results()[Algorithm.SHA256]
+        if actual != expected:
+            return f"has sha256 {actual}, not {expected}"
+        return self.content.instead(path, size, hasher.head, proved=True)
+
+
+def _doubt(reading: Reading) -> bool:
+    """See to it that the next run reads the file; tell whether it will."""
+    with suppress(VolumeError):
+        reading.redate(reading.found.mtime_ns + 2 * _SECOND_NS)
+        return True
+    return False
+
+
+def _walk(files: FileOperations) -> Iterator[str]:
+    """Yield each file; of a folder that is private to somebody else, or too deep to be an artifact's, its own name."""
+    todo = [""]
+    while todo:
+        folder = todo.pop()
+        try:
+            names = files.scan(folder) if folder.count("/") < _DEEPEST else None
+        except VolumeError:
+            names = None
+        if names is None:
+            yield f"{folder}/"
+            continue
+        for name, kind in names.items():
+            path = f"{folder}/{name}".lstrip("/")
+            if kind is not Kind.FOLDER:
+                yield path
+            elif path not in (WORK, _LOST):
+                todo.append(path)
+
+
+_FORGET_EVERY = 32 << 20
+
+
+class Reading:
+    """A file of the target that is read once from start to end: a context that keeps it out of the page cache."""
+
+    def __init__(self, files: FileOperations, path: str) -> None:
+        self._files = files
+        self._handle = files.open(path)
+        self._remembered = 0
+        self.found = files.handle_stat(self._handle)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._files.close(self._handle)
+
+    def readinto(self, offset: int, view: memoryview) -> int:
+        """Fill the view with the bytes from `offset` on; 0 at the end of the file."""
+        count = self._files.read(self._handle, offset, view)
+        self._remembered += count
+        if self._remembered >= _FORGET_EVERY:
+            self._remembered = 0
+            self._files.forget(self._handle)
+        return count
+
+    def is_unchanged(self) -> bool:
+        """Tell whether the file is still what it was when it was opened."""
+        return self._files.handle_stat(self._handle) == self.found
+
+    def redate(self, mtime_ns: int) -> None:
+        """Set the time of the last change of the very file that was read."""
+        self._files.touch(self._handle, mtime_ns)
+
+    def sync(self) -> None:
+        """Make the content survive a power loss, also if a program wrote it that did not care."""
+        self._files.sync(self._handle)
+
+
+def adopt(
+    files: FileOperations,
+    file: RemoteFile,
+    expected: str | None,
+    content: ContentCheck,
+    progress: Callable[[int], None],
+) -> tuple[str, str]:
+    """Hash a file and return its sha256 and what proved it; `expected` is its sha256 if that is known.
+
+    Raises IntegrityError if it is another file or nothing can prove it, VolumeError if it cannot be read.
+    """
+    with Reading(files, file.path) as reading:
+        hasher = hash_file(reading.readinto, file.size, file.digests, progress)
+        results = hasher.results()
+        sha256 = results[Algorithm.SHA256]
+        if expected not in (None, sha256):
+            raise IntegrityError(f"{file.path} has sha256 {sha256} and should have {expected}")
+        proof = judge(file, results).proof
+        if proof == SIZE_ONLY and expected is None:
+            raise IntegrityError(f"nothing that the source publishes can prove {file.path}")
+        content.require(file.path, file.size, hasher.head, proved=True)
+        reading.sync()
+        if not reading.is_unchanged() or reading.found.size != file.size:
+            raise IntegrityError(f"{file.path} was written to while it was read")
+        files.sync_folder(file.path.rpartition("/")[0])
+        return sha256, proof

@@ -1,0 +1,404 @@
+"""Counters, snapshots, the watchdog over them and the clock that shows them."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from downloader.artifact import Phase, Snapshot, TransferProtocol
+from downloader.cancellation import Cancellation
+from downloader.errors import Stalled, VolumeError
+from downloader.progress import FLOOR_RATE, RATE_WINDOW, ProgressMeter, StallWatchdog, Ticker, Wait
+from tests.clocks import Clock
+from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from downloader.errors import DownloadError
+
+TIMEOUT = 120.0
+STEP = 0.5
+SEQUENCE = (TransferProtocol.XET, TransferProtocol.HTTP)
+
+
+class Run:
+    """A meter with a clock of its own, in the middle of an attempt."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.meter = ProgressMeter(self.clock)
+        self.meter.expect(1000, 3)
+        self.watchdog = StallWatchdog(self.meter, TIMEOUT)
+        self.begin()
+
+    def begin(self) -> Cancellation:
+        self.attempt = Cancellation()
+        self.meter.begin_attempt(TransferProtocol.XET, 1, SEQUENCE, "why")
+        self.watchdog.guard(self.attempt)
+        return self.attempt
+
+    def reason(self) -> DownloadError | None:
+        """Return why the attempt has ended."""
+        return self.attempt.reason
+
+    def let(self, seconds: float, *, per_second: float = 0.0, stuck: str = "") -> None:
+        """Let time pass, in which bytes arrive, with looks at every half second."""
+        due = 0.0
+        for _ in range(round(seconds / STEP)):
+            self.clock.pass_by(STEP)
+            due += per_second * STEP
+            self.meter.received(int(due))
+            self.meter.landed(int(due))
+            due -= int(due)
+            self.watchdog.look(self.meter.snapshot(stuck))
+
+
+def test_a_snapshot_says_what_happened() -> None:
+    run = Run()
+    run.meter.received(600)
+    run.meter.landed(500)
+    run.meter.files_done(1)
+    assert run.meter.snapshot("the volume") == Snapshot(
+        Phase.DOWNLOADING,
+        total_bytes=1000,
+        done_bytes=500,
+        received_bytes=600,
+        total_files=3,
+        done_files=1,
+        protocol=TransferProtocol.XET,
+        attempt=1,
+        sequence=SEQUENCE,
+        message="why",
+        stuck_volume="the volume",
+    )
+
+
+@given(st.lists(st.integers(-500, 800), max_size=30))
+def test_shown_bytes_never_fall_and_never_pass_the_total(changes: list[int]) -> None:
+    run, shown = Run(), [0]
+    for change in changes:
+        run.meter.landed(change)
+        shown.append(run.meter.snapshot().done_bytes)
+    assert shown == sorted(shown)
+    assert shown[-1] <= 1000
+
+
+def test_what_is_fetched_again_does_not_count_twice() -> None:
+    run = Run()
+    run.meter.landed(800)
+    assert run.meter.snapshot().done_bytes == 800
+    run.meter.landed(-800)
+    run.meter.landed(500)
+    assert run.meter.snapshot().done_bytes == 800
+    run.meter.landed(400)
+    assert run.meter.snapshot().done_bytes == 900
+
+
+def test_a_new_listing_begins_at_nothing() -> None:
+    run = Run()
+    run.meter.landed(800)
+    run.meter.files_done(1)
+    run.meter.snapshot()
+    run.meter.restart()
+    assert (run.meter.snapshot().done_bytes, run.meter.snapshot().done_files) == (0, 0)
+
+
+def test_rate_and_remaining_time_follow_the_last_seconds() -> None:
+    run = Run()
+    run.meter.expect(1_000_000, 1)
+    run.let(60, per_second=10_000)
+    assert run.meter.snapshot().rate == pytest.approx(10_000, rel=0.01)
+    assert run.meter.snapshot().eta == pytest.approx(40, rel=0.01)
+    run.let(RATE_WINDOW + 1, per_second=2000)
+    assert run.meter.snapshot().rate == pytest.approx(2000, rel=0.01)
+    assert run.meter.snapshot().eta == pytest.approx(189, rel=0.01)
+
+
+def test_rate_and_remaining_time_are_of_bytes_that_stay() -> None:
+    run = Run()
+    run.meter.expect(1_000_000, 2)
+    run.let(60, per_second=10_000)
+    for _ in range(20):
+        run.meter.received(50_000)  # what comes and is thrown away again
+        run.meter.landed(50_000)
+        run.let(STEP)
+        run.meter.landed(-50_000)
+    assert (run.meter.snapshot().rate, run.meter.snapshot().eta) == (0, None)
+    assert run.meter.snapshot().discarded_bytes == 1_000_000
+    run.meter.landed(-200_000)
+    run.let(RATE_WINDOW + 1, per_second=1000)
+    snapshot = run.meter.snapshot()
+    assert snapshot.done_bytes == 650_000, "what is shown never falls"
+    assert snapshot.rate == pytest.approx(1000, rel=0.01)
+    assert snapshot.eta == pytest.approx(589, rel=0.01), "what was thrown away has to come again"
+
+
+def test_after_a_switch_the_rate_starts_anew() -> None:
+    run = Run()
+    run.meter.expect(1_000_000, 1)
+    run.let(9, per_second=50_000)
+    run.begin()
+    assert (run.meter.snapshot().rate, run.meter.snapshot().eta) == (0, None)
+    run.let(2, per_second=1000)
+    assert run.meter.snapshot().rate == pytest.approx(1000, rel=0.01)
+
+
+def test_what_a_resumed_run_finds_on_the_volume_is_no_rate() -> None:
+    clock = Clock()
+    meter = ProgressMeter(clock)
+    meter.expect(1_000_000, 1)
+    clock.pass_by(5)
+    meter.landed(900_000)
+    meter.begin_attempt(TransferProtocol.XET, 1, SEQUENCE, "")
+    clock.pass_by(1)
+    meter.landed(1000)
+    assert meter.snapshot().rate == pytest.approx(1000, rel=0.01)
+
+
+def test_trouble_is_shown_with_the_time_until_it_is_given_up_while_nobody_gets_a_byte() -> None:
+    run = Run()
+    trouble = Wait("refused; trying again", run.clock(), run.clock() + 60)
+    run.meter.troubled(trouble)
+    run.clock.pass_by(20)
+    assert (run.meter.snapshot().waiting, run.meter.snapshot().wait_left) == ("refused; trying again", 40)
+    run.meter.received(1)
+    assert (run.meter.snapshot().waiting, run.meter.snapshot().wait_left) == ("", None)
+    run.meter.relieved(trouble)
+    assert run.meter.snapshot().wait_left is None
+
+
+def test_without_bytes_there_is_no_rate_and_no_remaining_time() -> None:
+    run = Run()
+    assert (run.meter.snapshot().rate, run.meter.snapshot().eta) == (0, None)
+    run.let(5, per_second=1000)
+    assert run.meter.snapshot().rate > 0
+    run.let(RATE_WINDOW + 1)
+    assert (run.meter.snapshot().rate, run.meter.snapshot().eta) == (0, None)
+
+
+def test_a_trickle_is_no_forecast() -> None:
+    run = Run()
+    run.meter.expect(1 << 40, 1)
+    run.let(RATE_WINDOW, per_second=2000)
+    assert (run.meter.snapshot().rate, run.meter.snapshot().eta) == (2000, None)
+    run.let(RATE_WINDOW + 1, per_second=0.2)
+    assert run.meter.snapshot().rate == 0
+
+
+def test_a_long_listing_does_not_spoil_the_rate() -> None:
+    clock = Clock()
+    meter = ProgressMeter(clock)
+    for _ in range(600):
+        clock.pass_by(STEP)
+        meter.snapshot()
+    meter.begin_attempt(TransferProtocol.XET, 1, SEQUENCE, "")
+    for _ in range(30):
+        clock.pass_by(STEP)
+        meter.landed(500)
+        meter.snapshot()
+    assert meter.snapshot().rate == pytest.approx(1000, rel=0.01)
+
+
+def test_only_a_download_has_a_rate() -> None:
+    run = Run()
+    run.let(5, per_second=1000)
+    run.meter.enter(Phase.VERIFYING)
+    assert (run.meter.snapshot().rate, run.meter.snapshot().eta) == (0, None)
+
+
+@pytest.fixture
+def run() -> Iterator[Run]:
+    """A run in which somebody waits for the network."""
+    run = Run()
+    with run.meter.waiting_for_network():
+        yield run
+
+
+def test_an_attempt_in_which_nothing_arrives_is_ended_after_the_timeout(run: Run) -> None:
+    run.let(TIMEOUT - 1)
+    assert run.reason() is None
+    run.let(2)
+    assert isinstance(run.reason(), Stalled)
+    assert str(run.reason()) == "no byte arrived over XET for 120 s"
+
+
+def test_a_stall_names_who_was_asked_last_unless_that_was_for_xet_alone(run: Run) -> None:
+    run.meter.asked = "hub.test"
+    run.let(TIMEOUT + 1)
+    assert str(run.reason()) == "no byte arrived over XET for 120 s"
+    run.meter.begin_attempt(TransferProtocol.HTTP, 2, SEQUENCE, "")
+    assert run.meter.asked == ""
+    run.meter.asked = "cdn.test:8443"
+    run.watchdog.guard(attempt := Cancellation())
+    run.let(TIMEOUT + 1)
+    assert str(attempt.reason) == "no byte arrived from cdn.test:8443 over HTTP for 120 s"
+
+
+def test_a_trickle_is_no_movement_and_a_stream_is(run: Run) -> None:
+    run.let(3 * TIMEOUT, per_second=FLOOR_RATE * 1.1)
+    assert run.reason() is None
+    run.let(2 * TIMEOUT, per_second=FLOOR_RATE * 0.9)
+    assert isinstance(run.reason(), Stalled)
+    assert "only" in str(run.reason())
+
+
+def test_bytes_now_and_then_are_movement(run: Run) -> None:
+    for _ in range(6):
+        run.let(TIMEOUT - 5)
+        run.meter.received(int(FLOOR_RATE * TIMEOUT) + 1)
+    assert run.reason() is None
+
+
+def test_a_rest_stops_the_clock(run: Run) -> None:
+    run.let(TIMEOUT - 1)
+    with run.meter.resting("the server asked for a pause", 300):
+        assert (run.meter.snapshot().waiting, run.meter.snapshot().wait_left) == ("the server asked for a pause", 300)
+        run.let(100)
+        assert run.meter.snapshot().wait_left == 200
+        run.let(200)
+    assert (run.meter.snapshot().waiting, run.meter.snapshot().wait_left) == ("", None)
+    run.let(TIMEOUT - 1)
+    assert run.reason() is None
+    run.let(2)
+    assert run.reason() is not None
+
+
+def test_of_several_rests_the_last_is_shown_and_each_stops_the_clock(run: Run) -> None:
+    with run.meter.resting("first", 60):
+        with run.meter.resting("second", 60):
+            assert run.meter.snapshot().waiting == "second"
+        assert run.meter.snapshot().waiting == "first"
+        assert not run.meter.suspicious
+    assert run.meter.suspicious
+
+
+def test_a_stuck_volume_stops_the_clock(run: Run) -> None:
+    run.let(TIMEOUT - 1)
+    run.let(1000, stuck="the volume has not answered for 300 s")
+    run.let(TIMEOUT - 1)
+    assert run.reason() is None
+
+
+def test_silence_is_nobodys_fault_while_nobody_waits_for_the_network() -> None:
+    run = Run()
+    run.let(10 * TIMEOUT)
+    assert run.reason() is None
+
+
+@pytest.mark.parametrize("phase", sorted(set(Phase) - {Phase.DOWNLOADING, Phase.LISTING}))
+def test_only_what_waits_for_the_source_can_stall(run: Run, phase: Phase) -> None:
+    run.meter.enter(phase)
+    run.let(10 * TIMEOUT)
+    assert run.reason() is None
+
+
+def test_a_listing_stalls_when_neither_answers_nor_bytes_come(run: Run) -> None:
+    run.meter.enter(Phase.LISTING)
+    for _ in range(3):
+        run.let(TIMEOUT - 1)
+        run.meter.answered()
+    for _ in range(3):
+        run.let(TIMEOUT - 1)
+        run.meter.heard(int(FLOOR_RATE * TIMEOUT) + 1)
+    assert run.reason() is None
+    run.let(TIMEOUT + 2)
+    assert isinstance(run.reason(), Stalled)
+    assert str(run.reason()) == "no byte arrived of the listing for 120 s"
+
+
+def test_what_was_listed_is_not_shown_as_downloaded() -> None:
+    meter = ProgressMeter()
+    meter.heard(5000)
+    meter.answered()
+    assert meter.snapshot().received_bytes == 0
+    assert meter.answers == (1, 5000)
+
+
+def test_each_attempt_has_a_clock_of_its_own(run: Run) -> None:
+    first = run.attempt
+    run.let(TIMEOUT - 1)
+    run.watchdog.guard(None)
+    run.let(TIMEOUT)
+    second = run.begin()
+    run.let(TIMEOUT - 1)
+    assert (first.reason, second.reason) == (None, None)
+    run.let(2)
+    assert first.reason is None
+    assert isinstance(second.reason, Stalled)
+
+
+def test_silence_is_counted_from_the_last_byte_or_the_last_beginning() -> None:
+    run = Run()
+    run.let(7)
+    run.meter.received(1)
+    run.clock.pass_by(5)
+    assert run.meter.silence() == 5
+    run.begin()
+    assert run.meter.silence() == 0
+    run.clock.pass_by(4)
+    run.meter.enter(Phase.VERIFYING)
+    assert run.meter.silence() == 0
+
+
+def test_many_threads_count_right() -> None:
+    meter = ProgressMeter()
+    meter.expect(1 << 30, 0)
+
+    def work() -> None:
+        for _ in range(1000):
+            with meter.waiting_for_network():
+                meter.received(3)
+            meter.landed(2)
+            meter.files_done(1)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    last = meter.snapshot()
+    assert (last.received_bytes, last.done_bytes, last.done_files) == (12_000, 8000, 4000)
+    assert not meter.suspicious
+
+
+def test_the_ticker_shows_what_changed_at_once_and_to_everybody() -> None:
+    meter, seen = ProgressMeter(), list[Phase]()
+
+    def fail(_: Snapshot) -> None:
+        raise VolumeError("a watcher that breaks breaks nothing")
+
+    ticker = Ticker(meter, [fail, lambda snapshot: seen.append(snapshot.phase)], interval=30)
+    ticker.start()
+    assert eventually(lambda: seen == [Phase.LISTING])
+    meter.enter(Phase.DOWNLOADING)
+    assert eventually(lambda: seen[-1] is Phase.DOWNLOADING)
+    meter.enter(Phase.DONE)
+    assert eventually(lambda: seen[-1] is Phase.DONE)
+    ticker.stop()
+    count = len(seen)
+    meter.enter(Phase.FAILED)
+    assert len(seen) == count
+
+
+def test_the_ticker_ticks_and_knows_of_the_volume() -> None:
+    seen: list[str] = []
+    ticker = Ticker(
+        ProgressMeter(),
+        [lambda snapshot: seen.append(snapshot.stuck_volume)],
+        stuck_volume=lambda: "stuck",
+        interval=0.005,
+    )
+    ticker.start()
+    assert eventually(lambda: len(seen) > 3)
+    ticker.stop()
+    ticker.stop()
+    assert set(seen) == {"stuck"}
+
+
+def test_a_ticker_that_never_began_can_be_stopped() -> None:
+    Ticker(ProgressMeter(), []).stop()

@@ -1,0 +1,211 @@
+"""How many connections a ranged transport has, for which files, and how much memory that takes."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile, Span
+from downloader.cancellation import Cancellation
+from downloader.cli import wiring
+from downloader.cli.wiring import make_shape
+from downloader.config import Settings
+from downloader.progress import ProgressMeter
+from downloader.transfer.config import MEMORY, TransferConfig
+from downloader.transfer.ranged import Ranged
+from downloader.volume import Volume
+from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from downloader.errors import DownloadError, IntegrityError
+    from downloader.transfer import CompletedFile
+    from downloader.volume import Partial
+
+MIB = 1 << 20
+URI = "memory://artifact"
+CONNECTIONS = 8
+
+
+def shape(uri: str = "s3://bucket/m", **environ: str) -> TransferConfig:
+    return make_shape(uri, Settings.from_environment(environ, with_s3=True))
+
+
+@pytest.fixture(autouse=True)
+def many_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wiring, "processors", lambda: 64)
+
+
+@pytest.mark.parametrize(("processors", "connections"), [(1, 2), (2, 4), (3, 6), (4, 8), (64, 8)])
+def test_few_processors_have_few_connections_at_first(
+    monkeypatch: pytest.MonkeyPatch, processors: int, connections: int
+) -> None:
+    monkeypatch.setattr(wiring, "processors", lambda: processors)
+    for uri in ("hf://org/model", "s3://bucket/m", "https://host/model"):
+        assert (shape(uri).connections, shape(uri).most) == (connections, 16)
+    assert shape("https://host/model", AIM_CONNECTIONS="9").connections == 9
+
+
+@pytest.mark.parametrize(
+    ("environ", "connections"),
+    [
+        ({}, 8),
+        ({"AIM_CONNECTIONS": "30"}, 30),
+        ({"AIM_S3_MAX_WORKERS": "1"}, 10),
+        ({"AIM_S3_MAX_CONCURRENCY": "2"}, 16),
+        ({"AIM_S3_MAX_WORKERS": "3", "AIM_S3_MAX_CONCURRENCY": "4"}, 12),
+        ({"AIM_S3_MAX_WORKERS": "64", "AIM_S3_MAX_CONCURRENCY": "64"}, 64),
+        ({"AIM_S3_MAX_WORKERS": "3", "AIM_CONNECTIONS": "2"}, 2),
+        ({"AIM_S3_MAX_WORKERS": "1", "AIM_S3_MAX_CONCURRENCY": "2", "AIM_CONNECTIONS": "9"}, 2),
+    ],
+)
+def test_the_environment_says_how_many_connections_s3_has(environ: dict[str, str], connections: int) -> None:
+    assert shape(**environ).connections == connections
+
+
+def test_what_is_said_of_s3_holds_for_s3_alone() -> None:
+    found = shape("hf://org/model", AIM_S3_MAX_WORKERS="2", AIM_S3_MAX_CONCURRENCY="2")
+    assert (found.connections, found.files, found.per_file) == (8, None, None)
+
+
+def test_the_size_of_a_request_is_not_that_of_a_buffer() -> None:
+    file = RemoteFile("model", 1 << 40)
+    for mebibytes in (8, 5, 5120):
+        found = shape(AIM_S3_MULTIPART_CHUNKSIZE_MB=str(mebibytes))
+        assert found.request(file) == mebibytes * MIB
+        assert found.buffer_size == shape().buffer_size
+
+
+@pytest.mark.parametrize("connections", [1, 8, 9, 20, 64])
+def test_memory_is_the_same_for_any_number_of_connections(connections: int) -> None:
+    found = TransferConfig.of(connections)
+    assert found.buffers > found.most == found.connections == connections
+    assert found.buffers * found.buffer_size <= MEMORY
+
+
+class Shelf:
+    """A source that keeps everything in memory and counts who reads."""
+
+    def __init__(self, files: Mapping[str, bytes], limiter: int) -> None:
+        """Nobody gets a byte before there have been so many readers at one time."""
+        self._files = files
+        self._limiter = limiter
+        self._lock = threading.Lock()
+        self._open: Counter[str] = Counter()
+        self.most = 0
+        self.most_files = 0
+        self.most_per_file = 0
+
+    def version(self) -> None:
+        return None
+
+    def manifest(self) -> Manifest:
+        files = [
+            RemoteFile(path, len(data), (Digest(Algorithm.SHA256, hashlib.sha256(data).hexdigest()),))
+            for path, data in self._files.items()
+        ]
+        return Manifest(URI, tuple(files))
+
+    def open(self, file: RemoteFile, span: Span) -> Reader:
+        return Reader(self, file.path, memoryview(self._files[file.path])[span.start : span.stop])
+
+    def prefetch(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
+        """Have everything already."""
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+    @property
+    def crowded(self) -> bool:
+        return self.most >= self._limiter
+
+    def count(self, path: str, change: int) -> None:
+        with self._lock:
+            self._open[path] += change
+            self.most = max(self.most, self._open.total())
+            self.most_files = max(self.most_files, len(+self._open))
+            self.most_per_file = max(self.most_per_file, self._open[path])
+
+
+class Reader:
+    """Waits until enough readers have met."""
+
+    def __init__(self, shelf: Shelf, path: str, data: memoryview) -> None:
+        self._shelf = shelf
+        self._path = path
+        self._data = data
+        shelf.count(path, 1)
+
+    def readinto(self, view: memoryview, /) -> int:
+        assert eventually(lambda: self._shelf.crowded)
+        count = min(len(view), len(self._data))
+        view[:count] = self._data[:count]
+        self._data = self._data[count:]
+        if count and not self._data:
+            self._shelf.count(self._path, -1)
+        return count
+
+    def interrupt(self) -> None:
+        """Nothing blocks."""
+
+    def close(self) -> None:
+        """Hold nothing: what is read to its end counts no more."""
+
+
+class Landing:
+    """Gives files their names, whatever their digests are."""
+
+    def __init__(self, volume: Volume) -> None:
+        self._volume = volume
+
+    def inspect(self, file: RemoteFile, head: bytes) -> None:
+        pass
+
+    def begin(self, file: RemoteFile) -> Partial:
+        return self._volume.partial(file)
+
+    def commit(self, completed_files: Sequence[CompletedFile]) -> Mapping[str, IntegrityError]:
+        self._volume.commit_many(
+            (partial, results[Algorithm.SHA256], "") for partial, results, _head in completed_files
+        )
+        return {}
+
+    def fail(self, file: RemoteFile, error: DownloadError) -> None:
+        raise AssertionError(file.path) from error
+
+
+@pytest.mark.parametrize(
+    ("limits", "files", "per_file"),
+    [({}, 8, 8), ({"files": 1}, 1, 8), ({"per_file": 1}, 8, 1), ({"files": 2, "per_file": 2}, 2, 2)],
+)
+def test_the_limits_hold_while_everything_arrives(
+    tmp_path: Path, limits: dict[str, int], files: int, per_file: int
+) -> None:
+    limiter = 1 if limits else CONNECTIONS
+    shelf = Shelf({f"{number}": bytes([number]) * (3 * MIB) for number in range(6)}, limiter)
+    meter, cancellation = ProgressMeter(), Cancellation()
+    with Volume(tmp_path) as volume, volume.lease(URI):
+        transport = Ranged(shelf, meter, cancellation, TransferConfig.of(CONNECTIONS, request=MIB, stream=0, **limits))
+        transport.fetch(shelf.manifest().files, Landing(volume))
+    assert {path.name: path.read_bytes()[:1] for path in tmp_path.glob("[0-9]")} == {
+        f"{number}": bytes([number]) for number in range(6)
+    }
+    assert 1 <= shelf.most_files <= files
+    assert 1 <= shelf.most_per_file <= per_file
+    if not limits:
+        assert shelf.most_per_file > 1 < shelf.most_files
+
+
+@pytest.mark.parametrize(
+    ("limit", "most"), [(64 * MIB, 16 * MIB), (256 * MIB, MEMORY), (1 << 40, MEMORY), (MIB, 2 * MIB)]
+)
+def test_buffers_take_a_quarter_of_the_memory_that_there_is(limit: int, most: int) -> None:
+    found = make_shape("https://host/model", Settings.from_environment({}, with_s3=False), limit)
+    assert found.buffers > found.most
+    assert found.buffers * found.buffer_size <= most
