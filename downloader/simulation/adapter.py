@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Manifest, RemoteFile
+from downloader.filesystem import discard
 
 if TYPE_CHECKING:
     from downloader.adapters import AdapterDisk
@@ -18,6 +19,7 @@ def simulate(disk: AdapterDisk, folder: str, uri: str, *, base_model: str, rank:
     config = json.dumps({"base_model_name_or_path": base_model, "r": rank}).encode() + b"\n"
     contents = {"adapter_config.json": config, "adapter_model.safetensors": _WEIGHTS}
     for name, content in contents.items():
+        discard(disk, f"{folder}/{name}")  # an earlier pod of the Job may have been killed half-way
         handle = disk.create(f"{folder}/{name}")
         try:
             disk.write(handle, 0, content)

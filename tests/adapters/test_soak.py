@@ -104,7 +104,10 @@ def test_no_live_adapter_is_lost_or_half_whoever_is_killed(hub: Hub, doors: Door
     age(doors.disk)  # leases say for half an hour that somebody may live who does not
     result = doors.reap(f"{SERVICE},{OTHER}")
     assert result.status == 0, result.stderr
-    assert doors.leftovers() == []
+    # Staging has no deadline: what a killed Job of a kept service has left waits for its retry, or for the end of the
+    # service.
+    kept = tuple(f".staging/{service}" for service in (SERVICE, OTHER))
+    assert [path for path in doors.leftovers() if not path.startswith(kept)] == []
     assert sorted(path.name for path in doors.disk.iterdir() if path.name[0] != ".") == [SERVICE]
     assert doors.sync("lora-a,lora-b").status == 0
     assert sorted(path.name for path in doors.live.iterdir()) == ["lora-a", "lora-b"]

@@ -239,7 +239,7 @@ def test_a_secure_url_is_fetched_through_a_tunnel_that_is_used_again(
     ],
 )
 def test_a_credential_stays_with_its_host_when_http_becomes_https(
-    through: Callable[..., HttpClient], authority: Authority, location: str, *, is_batchable: bool
+    through: Callable[..., HttpClient], authority: Authority, location: str, *, goes_along: bool
 ) -> None:
     credential = {"authorization": "Bearer word"}
     names = authority.server_context(authority.issue(HOST, f"cdn.{HOST}"))
@@ -256,7 +256,7 @@ def test_a_credential_stays_with_its_host_when_http_becomes_https(
             assert library.content == CONTENT
         seen = [*plain.log.records(), *secure.log.records()]
         led = [record.request.headers.get("authorization") for record in seen if record.status == 200]
-        assert led == [credential["authorization"] if is_batchable else None] * 3
+        assert led == [credential["authorization"] if goes_along else None] * 3
 
 
 def test_what_no_proxy_names_is_reached_directly(through: Callable[..., HttpClient], plain: BrokenWeb) -> None:

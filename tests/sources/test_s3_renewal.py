@@ -128,7 +128,7 @@ def test_new_tokens_that_are_refused_as_well_end_it(
     agent.revoked |= {f"token-{number}" for number in range(9)}
     with pytest.raises(SourceUnavailable, match="renewed"):
         read(source, file)
-    monkeypatch.setattr("downloader.sources.s3.connection.RENEWAL_HOLDS", 0.0)
+    monkeypatch.setattr("downloader.sources.s3.client.RENEWAL_HOLDS", 0.0)
     with pytest.raises(AccessDenied, match="ExpiredToken"):
         read(source, file)
     assert agent.given == ["token-1", "token-2"]

@@ -12,7 +12,7 @@ import pytest
 from downloader.errors import ProtocolDown, ProtocolFailed, SourceUnavailable
 from downloader.sources import XetAccess
 from downloader.transfer.xet.config import HIGH_PERFORMANCE_NEEDS, LARGE_MEMORY, MIB, SMALL_MEMORY, SPAN, XetSettings
-from downloader.transfer.xet.errors import ended_early, meaning
+from downloader.transfer.xet.errors import Unreachable, ended_early, meaning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -167,7 +167,7 @@ RETRY, NEVER = SourceUnavailable, ProtocolFailed
         ("HTTP status client error (429 Too Many Requests) for url (https://cas.test/v1)", RETRY, "cas.test asks"),
         ("HTTP status server error (503 Service Unavailable) for url (https://cas.test/v1)", RETRY, "HTTP 503"),
         ("HTTP status client error (401 Unauthorized) for url (https://cas.test/v1)", NEVER, "HTTP 401"),
-        ("error sending request for url (https://cas.test/v1)", NEVER, "cas.test cannot be reached"),
+        ("error sending request for url (https://cas.test/v1)", Unreachable, "cas.test cannot be reached"),
         ("error decoding response body", RETRY, "broke the connection"),
         ("unexpected end of file", RETRY, "broke the connection"),
         ("Data integrity error", NEVER, "damaged data"),
