@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 TEST_NAME = re.compile(r"`(tests/[\w/]+\.py)(?:::(\w+))?`")
-PAGES = sorted(str(path) for path in Path("docs").glob("*.md"))
+PAGES = sorted(str(path) for path in [Path("README.md"), *Path("docs").rglob("*.md")])
+LINK = re.compile(r"\]\(([^)#:\s]+)?(?:#([^)\s]*))?\)")
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -16,6 +17,20 @@ def test_every_test_that_a_page_names_exists(page: str) -> None:
     for path, name in TEST_NAME.findall(Path(page).read_text()):
         assert Path(path).is_file(), path
         assert not name or re.search(rf"def {name}\b", Path(path).read_text()), f"{path}::{name}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_of_a_page_leads_to_a_page_and_a_heading(page: str) -> None:
+    for path, anchor in LINK.findall(Path(page).read_text()):
+        target = Path(page).parent / path if path else Path(page)
+        assert target.exists(), path
+        assert not anchor or anchor in anchors_of(target), f"{path}#{anchor}"
+
+
+def anchors_of(page: Path) -> set[str]:
+    """Return the anchors of the headings of a page, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", ["operator-contract", "reliability"])
