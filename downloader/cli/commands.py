@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from downloader import __version__
-from downloader.artifact import TransferProtocol, shown_url
+from downloader.artifact import TransferProtocol
 from downloader.cli import options
 from downloader.cli.context import CommandContext, output_error
 from downloader.cli.failure import Audience, final_line, tell_of_early_end, unexpected
@@ -21,7 +21,7 @@ from downloader.errors import DownloadError, UsageError
 from downloader.formatting import format_size
 from downloader.log import set_up
 from downloader.redaction import Redactor
-from downloader.sources.registry import canonical, scheme_of
+from downloader.sources.registry import ArtifactUri, forms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,16 +34,19 @@ log = logging.getLogger(__name__)
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
-@click.group(context_settings=CONTEXT)
+HELP = f"""Bring an AI model artifact onto a volume, verified byte by byte.
+
+An artifact is named by a URI: {forms()}.
+A run that was interrupted goes on where it stopped when the same command is given again.
+Results go to stdout, everything else to stderr. Names in brackets are environment variables.
+"""
+
+
+@click.group(context_settings=CONTEXT, help=HELP)
 @options.verbosity
 @click.version_option(__version__, prog_name="artifact-downloader")
 def cli() -> None:
-    """Bring an AI model artifact onto a volume, verified byte by byte.
-
-    An artifact is named by a URI: hf://org/name[@revision][/path], s3://bucket/prefix-or-key, or http(s)://host/file.
-    A run that was interrupted goes on where it stopped when the same command is given again.
-    Results go to stdout, everything else to stderr. Names in brackets are environment variables.
-    """
+    """Run one of the commands below."""
 
 
 @cli.command(context_settings=CONTEXT)
@@ -72,7 +75,7 @@ def cli() -> None:
 )
 @options.verbosity
 @click.pass_obj
-def download(invocation: CommandContext, /, uri: str, target: Path | None, **given: Any) -> None:  # noqa: ANN401
+def download(invocation: CommandContext, /, uri: ArtifactUri, target: Path | None, **given: Any) -> None:  # noqa: ANN401
     """Download URI into TARGET [TARGET_DIR].
 
     What is on the volume already is kept if it proves to be right; what is missing or damaged is fetched. Each file
@@ -96,7 +99,7 @@ def download(invocation: CommandContext, /, uri: str, target: Path | None, **giv
 @options.accept_any
 @options.verbosity
 @click.pass_obj
-def size(invocation: CommandContext, /, uri: str, **given: Any) -> None:  # noqa: ANN401
+def size(invocation: CommandContext, /, uri: ArtifactUri, **given: Any) -> None:  # noqa: ANN401
     """Tell how many bytes a download of URI with these filters brings.
 
     The last line on stdout is a JSON object with the keys url and sizeBytes.
@@ -107,7 +110,7 @@ def size(invocation: CommandContext, /, uri: str, **given: Any) -> None:  # noqa
     manifest = list_artifact(uri, settings, invocation.console(settings))
     log.info("%s in %d files", format_size(manifest.size), len(manifest.files))
     invocation.logs.end()
-    invocation.write(json.dumps({"url": invocation.redactor.redact(shown_url(uri)), "sizeBytes": manifest.size}) + "\n")
+    invocation.write(json.dumps({"url": invocation.redactor.redact(uri.shown), "sizeBytes": manifest.size}) + "\n")
 
 
 @cli.command(context_settings=CONTEXT)
@@ -121,7 +124,7 @@ def checksums(invocation: CommandContext, /, target: Path | None, **given: Any) 
     """
     from downloader.cli.verify import list_checksums
 
-    list_checksums(_with_options(invocation.settings(""), target=target, **given), invocation)
+    list_checksums(_with_options(invocation.settings(), target=target, **given), invocation)
 
 
 @cli.command(context_settings=CONTEXT, hidden=True)
@@ -130,7 +133,7 @@ def checksums(invocation: CommandContext, /, target: Path | None, **given: Any) 
 @options.accept_any
 @options.verbosity
 @click.pass_context
-def check_size(context: click.Context, /, uri: str, **given: Any) -> None:  # noqa: ANN401
+def check_size(context: click.Context, /, uri: ArtifactUri, **given: Any) -> None:  # noqa: ANN401
     """Do what `size` does, with a log for the operator: the door `/check-size.sh`."""
     context.invoke(size, uri=uri, **given)
 
@@ -148,7 +151,7 @@ def verify(invocation: CommandContext, /, target: Path | None, **given: Any) -> 
     """
     from downloader.cli.verify import verify_target
 
-    settings = _with_options(invocation.settings(""), target=target, **given)
+    settings = _with_options(invocation.settings(), target=target, **given)
     verify_target(settings, invocation)
 
 
@@ -156,7 +159,7 @@ def verify(invocation: CommandContext, /, target: Path | None, **given: Any) -> 
 @click.argument("uri", type=options.URI)
 @options.verbosity
 @click.pass_obj
-def adapter_stage(invocation: CommandContext, /, uri: str) -> None:
+def adapter_stage(invocation: CommandContext, /, uri: ArtifactUri) -> None:
     """Download an adapter onto the adapter disk and make it live: the door `/adapter-stage.sh`."""
     from downloader.cli.staging import stage_adapter
 
@@ -193,20 +196,20 @@ def kserve(invocation: CommandContext, /, pairs: tuple[str, ...]) -> None:
 
     if len(pairs) % 2:
         raise UsageError(f"{pairs[-1]!r} has no folder to go to", hint="give pairs of SRC and DEST")
-    initialize(
-        [(canonical(uri), Path(target)) for uri, target in zip(pairs[::2], pairs[1::2], strict=True)], invocation
-    )
+    # All URIs before the first download: one that cannot be understood is told before hours are spent on another one.
+    sources, targets = map(ArtifactUri.parse, pairs[::2]), map(Path, pairs[1::2])
+    initialize(list(zip(sources, targets, strict=True)), invocation)
 
 
-def _check_protocols(uri: str, asked: Sequence[TransferProtocol] | None) -> None:
+def _check_protocols(uri: ArtifactUri, asked: Sequence[TransferProtocol] | None) -> None:
     """Raise UsageError if none of the protocols that the command line asks for can bring this URI.
 
     The environment's are passed over instead: an operator sets them for every Job, whatever its source.
     """
-    fitting = scheme_of(uri).fitting
+    fitting = uri.scheme.fitting
     if asked and fitting.isdisjoint(asked):
         hint = f"use some of {', '.join(protocol for protocol in TransferProtocol if protocol in fitting)}"
-        raise UsageError(f"--protocol {','.join(asked)} brings nothing of {uri.partition('://')[0]}://", hint=hint)
+        raise UsageError(f"--protocol {','.join(asked)} brings nothing of {uri.prefix}", hint=hint)
 
 
 def _with_options(settings: Settings, **given: Any) -> Settings:  # noqa: ANN401

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from downloader.redaction import Redactor
     from downloader.reporters import Reporter
     from downloader.reporters.console import Console
+    from downloader.sources.registry import ArtifactUri
 
 log = logging.getLogger(__name__)
 
@@ -39,12 +40,12 @@ class CommandContext:
     told: bool = False
     """A run has shown how it ended: in the status and in the termination message."""
 
-    def settings(self, uri: str) -> Settings:
-        """Read the environment for a run with this URI."""
+    def settings(self, uri: ArtifactUri | None = None) -> Settings:
+        """Read the environment for a run with this URI, or one that needs no source."""
         from downloader.cli.wiring import learn_secrets
 
         settings = Settings.from_environment(
-            self.environ, with_s3=uri.startswith("s3://"), for_operator=self.for_operator
+            self.environ, section=uri.scheme.section if uri else None, for_operator=self.for_operator
         )
         learn_secrets(settings, self.redactor)
         for warning in (*settings.warnings, *settings.hub.warnings):

@@ -7,12 +7,11 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from downloader.artifact import Phase, shown_url
+from downloader.artifact import Phase
 from downloader.cgroups import memory_limit
 from downloader.cli.runner import Runner
 from downloader.cli.simulation import simulation_of, slow_looks_of
 from downloader.cli.wiring import (
-    bundles,
     make_shape,
     make_source,
     make_volume,
@@ -31,7 +30,6 @@ from downloader.reporters.fanout import FanOut
 from downloader.reporters.termination import TerminationMessage, sentence
 from downloader.sources import Recalling
 from downloader.sources.bandwidth import Bandwidth
-from downloader.sources.registry import scheme_of
 from downloader.sources.retry import RetryPolicy
 from downloader.sources.retrying import RetryingSource
 from downloader.transfer import TransportFactory, XetSettings
@@ -45,6 +43,7 @@ if TYPE_CHECKING:
     from downloader.redaction import Redactor
     from downloader.reporters import Reporter
     from downloader.sources import Source
+    from downloader.sources.registry import ArtifactUri
     from downloader.transfer import Transport
     from downloader.volume import Volume
 
@@ -56,7 +55,7 @@ class Download:
 
     def __init__(
         self,
-        uri: str,
+        uri: ArtifactUri,
         settings: Settings,
         environ: Mapping[str, str],
         reporters: list[Reporter],
@@ -108,7 +107,7 @@ class Download:
         web = make_web(self._uri, settings, session.meter)
         source = make_source(self._uri, settings, web)
         bandwidth = Bandwidth(job.bandwidth, session.meter) if job.bandwidth else None
-        trusted = bundles(self._uri, settings)
+        trusted = self._uri.scheme.trust(settings).bundles
         memory = memory_limit()
         tuning = XetSettings(memory, job.stall_timeout, self._environ, settings.hub.home, trusted)
         shape = make_shape(self._uri, settings, memory)
@@ -130,7 +129,7 @@ class Download:
             sequence,
             silence(settings) * 0.9,
             require_digest=settings.job.require_digest,
-            content=ContentCheck(settings.job.accept_any, scheme_of(self._uri).lists),
+            content=ContentCheck(settings.job.accept_any, self._uri.scheme.lists),
             replace=settings.job.replace,
             make_room=settings.job.replace or bool(settings.cluster.artifact_name),
             keep_corrupt=settings.job.keep_metadata_on_failure,
@@ -159,9 +158,7 @@ class Download:
                 meter=session.meter,
                 watchdog=watchdog,
                 cancellation=session.cancellation,
-                lease=lambda: volume.lease(
-                    shown_url(self._uri), waiting=self._wait_for, sleep=session.cancellation.sleep
-                ),
+                lease=lambda: volume.lease(self._uri.shown, waiting=self._wait_for, sleep=session.cancellation.sleep),
             )
             return engine.run()
         finally:
@@ -173,7 +170,7 @@ class Download:
         if sealed is None or not isinstance(source, Recalling):
             return
         manifest = sealed.manifest
-        if manifest.revision and manifest.uri == single_line(shown_url(self._uri)):
+        if manifest.revision and manifest.uri == single_line(self._uri.shown):
             source.recall(manifest.revision)
 
     def _make_volume(self, *, simulated: bool) -> Volume:
@@ -196,7 +193,7 @@ class Download:
         """Say by what the files were proved to be right, and of which that cannot be said."""
         skipped = outcome.manifest.skipped
         also = f"; {skipped} unsafe {'name' if skipped == 1 else 'names'} passed over" if skipped else ""
-        log.info("%s: %s%s", shown_url(self._uri), proofs_text(outcome.proofs), also)
+        log.info("%s: %s%s", self._uri.shown, proofs_text(outcome.proofs), also)
 
     def _advise(self, error: DownloadError, before: str) -> None:
         """Say what else is to be known of a failure: of a log people are often shown no more than its last lines."""
@@ -206,7 +203,7 @@ class Download:
         earlier = f"; before that, {before}" if before else ""
         log.info(
             "%s to %s: exit status %d, %s%s",
-            shown_url(self._uri), self._settings.job.target, error.exit_status, advice, earlier,
+            self._uri.shown, self._settings.job.target, error.exit_status, advice, earlier,
         )  # fmt: skip
 
     def _finish(self, error: DownloadError | None) -> None:
@@ -221,6 +218,4 @@ class Download:
             self._advise(error, last.message)
         seconds = time.monotonic() - self._started
         reason = str(error) if error else ""
-        self._termination.write(
-            sentence(shown_url(self._uri), final, seconds=seconds, exit_status=status, reason=reason)
-        )
+        self._termination.write(sentence(self._uri.shown, final, seconds=seconds, exit_status=status, reason=reason))

@@ -7,11 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from downloader.archives import UnpackingVolume
-from downloader.artifact import shown_url
 from downloader.cli.download import Download
 from downloader.cli.wiring import completion_for, make_disk
 from downloader.errors import ConfigurationError
-from downloader.sources.registry import canonical, scheme_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +17,7 @@ if TYPE_CHECKING:
 
     from downloader.cli.context import CommandContext
     from downloader.config import Settings
+    from downloader.sources.registry import ArtifactUri
     from downloader.volume import Volume
 
 log = logging.getLogger(__name__)
@@ -27,7 +26,7 @@ log = logging.getLogger(__name__)
 class KServeDownload(Download):
     """A download whose only file is unpacked if it is an archive."""
 
-    def __init__(self, uri: str, settings: Settings, invocation: CommandContext) -> None:
+    def __init__(self, uri: ArtifactUri, settings: Settings, invocation: CommandContext) -> None:
         reporters = invocation.watchers(settings)
         super().__init__(uri, settings, invocation.environ, reporters, invocation.redactor)
 
@@ -45,12 +44,10 @@ class KServeDownload(Download):
         )
 
 
-def initialize(pairs: Sequence[tuple[str, Path]], invocation: CommandContext) -> None:
+def initialize(pairs: Sequence[tuple[ArtifactUri, Path]], invocation: CommandContext) -> None:
     """Download one pair after the other. Raises what ended the first one that fails; the rest is then left alone."""
     prepared = []
-    for given, target in pairs:
-        uri = canonical(given)
-        scheme_of(uri)  # a source that cannot be understood is told before hours are spent on another one
+    for uri, target in pairs:
         settings = invocation.settings(uri)
         if settings.kserve.confidential:
             raise ConfigurationError(
@@ -59,7 +56,7 @@ def initialize(pairs: Sequence[tuple[str, Path]], invocation: CommandContext) ->
             )
         prepared.append((uri, replace(settings, job=replace(settings.job, target=target))))
     for uri, settings in prepared:
-        log.info("%s goes to %s", shown_url(uri), settings.job.target)
+        log.info("%s goes to %s", uri.shown, settings.job.target)
         run = KServeDownload(uri, settings, invocation)
         try:
             run.run()

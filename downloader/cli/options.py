@@ -8,7 +8,7 @@ import click
 
 from downloader.config.env import Malformed, path
 from downloader.config.job import LOG_LEVELS
-from downloader.sources.registry import canonical
+from downloader.sources.registry import ArtifactUri
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +32,7 @@ class Parsed(click.ParamType[Any]):
             self.fail(f"{value!r} is not {error}", param, ctx)
 
 
-URI: Parsed = Parsed("uri", canonical)
+URI: Parsed = Parsed("uri", ArtifactUri.parse)
 
 
 def filters(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from downloader.cancellation import Cancellation
     from downloader.config import Settings
     from downloader.progress import ProgressMeter
+    from downloader.sources.registry import ArtifactUri
     from downloader.transfer import Transport
 
 FOREVER = 1e6
@@ -69,18 +70,15 @@ def slow_looks_of(settings: Settings) -> SlowLooks | None:
     return SlowLooks(str(job.target), debug.look_duration, debug.slow_looks, pause=job.progress_interval)
 
 
-def simulation_of(uri: str, settings: Settings, meter: ProgressMeter) -> Simulation | None:
-    """Return the simulation that the debug switches ask for; None for a run in earnest.
-
-    Raises UsageError for a URI that cannot be understood.
-    """
+def simulation_of(uri: ArtifactUri, settings: Settings, meter: ProgressMeter) -> Simulation | None:
+    """Return the simulation that the debug switches ask for; None for a run in earnest."""
     debug, sequence = settings.debug, sequence_for(uri, settings)
     size = settings.job.expected_size or USUAL_SIZE
 
     def simulation(
         size: int, sequence: tuple[TransferProtocol, ...], script: Callable[[TransferProtocol], Script]
     ) -> Simulation:
-        return Simulation(SimulatedSource(uri, size), sequence, script, meter)
+        return Simulation(SimulatedSource(uri.text, size), sequence, script, meter)
 
     def hub(protocol: TransferProtocol) -> Script:
         hang = debug.hub_hang_duration if protocol in debug.hub_hanging else 0.0
@@ -94,6 +92,6 @@ def simulation_of(uri: str, settings: Settings, meter: ProgressMeter) -> Simulat
         return simulation(size, sequence[:1], lambda _: Script(failure="AIM_DEBUG_CAUSE_FAILURE is set"))
     if debug.simulate_download:
         return simulation(size, sequence, lambda _: Script(pause=debug.download_duration))
-    if uri.startswith("hf://") and (debug.simulate_hub or debug.hub_hanging):
+    if uri.scheme.simulates_hub and (debug.simulate_hub or debug.hub_hanging):
         return simulation(HUB_SIZE, sequence, hub)
     return None

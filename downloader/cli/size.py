@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from downloader.artifact import Manifest
     from downloader.config import Settings
     from downloader.reporters.console import Console
+    from downloader.sources.registry import ArtifactUri
 
 
-def list_artifact(uri: str, settings: Settings, console: Console) -> Manifest:
+def list_artifact(uri: ArtifactUri, settings: Settings, console: Console) -> Manifest:
     """Return the manifest that a download with these settings fetches."""
     session = Runner(settings.job.deadline, grace=0.0)  # a listing leaves nothing behind
     patience = RetryPolicy(silence(settings), session.meter, session.cancellation, session.pause)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from typing import TYPE_CHECKING
 
@@ -18,21 +17,18 @@ from downloader.formatting import format_size
 from downloader.integrity import MARKER
 from downloader.network import HttpClient, Proxies, Timeouts, Trust
 from downloader.simulation import SimulatedVolume
-from downloader.sources.registry import scheme_of
 from downloader.transfer import TransferConfig
 from downloader.volume import SHA256, Volume
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from downloader.cancellation import Cancellation
     from downloader.config import Settings
     from downloader.progress import ProgressMeter
     from downloader.redaction import Redactor
     from downloader.sources import Source
+    from downloader.sources.registry import ArtifactUri
 
 USER_AGENT = f"artifact-downloader/{__version__}"
-S3_LOGGERS = "downloader.sources.s3"
 PER_PROCESSOR = 2
 """Connections for each processor, at first: more of them only take each other's time where the server is near."""
 LONGEST_SILENCE = 30.0
@@ -48,62 +44,41 @@ MARKS = {
 log = logging.getLogger(__name__)
 
 
-def make_web(uri: str, settings: Settings, meter: ProgressMeter) -> HttpClient:
+def make_web(uri: ArtifactUri, settings: Settings, meter: ProgressMeter) -> HttpClient:
     """Return the HTTP plane for a source, with the trust that its kind asks for."""
-    trusted, verify = bundles(uri, settings), True
-    if uri.startswith("s3://"):
-        verify = settings.s3.verify
-    elif settings.s3.mounted_bundle not in (None, *trusted):
-        # KServe tells it for every source of a service account, though its secret may mean S3 alone.
-        log.warning("there is no CA bundle at %s, so none is trusted", settings.s3.mounted_bundle)
+    trust = uri.scheme.trust(settings)
+    if trust.missing is not None:
+        log.warning("there is no CA bundle at %s, so none is trusted", trust.missing)
     read = min(LONGEST_SILENCE, max(1.0, settings.job.stall_timeout / 4))
     timeouts = Timeouts(connect=min(10.0, read), read=read)
-    tls = Trust(trusted, verify=verify)
+    tls = Trust(trust.bundles, verify=trust.verify)
     return HttpClient(tls, Proxies(settings.proxies), user_agent=USER_AGENT, timeouts=timeouts, meter=meter)
 
 
-def bundles(uri: str, settings: Settings) -> list[Path]:
-    """Return the PEM files with CAs that a source's clients trust besides the usual ones."""
-    given = [settings.web.ca_bundle] if settings.web.ca_bundle else []
-    if uri.startswith("s3://"):
-        return [*given, *settings.s3.trusted]
-    mounted = settings.s3.mounted_bundle
-    with contextlib.suppress(OSError):  # of a folder that is closed to us
-        if mounted and mounted.is_file():
-            return [*given, mounted]
-    return given
-
-
-def make_source(uri: str, settings: Settings, web: HttpClient) -> Source:
+def make_source(uri: ArtifactUri, settings: Settings, web: HttpClient) -> Source:
     """Return the source of a URI. Raises UsageError for one that cannot be understood."""
-    if settings.s3.log_level:
-        logging.getLogger(S3_LOGGERS).setLevel(settings.s3.log_level)
-    return scheme_of(uri).make(uri, settings, web, selection_of(settings))
+    return uri.source(settings, web, selection_of(settings))
 
 
-def make_shape(uri: str, settings: Settings, limit: int | None = None) -> TransferConfig:
+def make_shape(uri: ArtifactUri, settings: Settings, limit: int | None = None) -> TransferConfig:
     """Return the numbers of the ranged transports, for a process that may use `limit` bytes."""
-    chosen, s3 = settings.job.connections, settings.s3
-    few, many = chosen or min(CONNECTIONS, PER_PROCESSOR * processors()), chosen or MOST_CONNECTIONS
-    if not uri.startswith("s3://"):
-        shape = TransferConfig.of(few, most=many, limit=limit)
-    elif s3.connections is None:
-        shape = TransferConfig.of(few, most=many, request=s3.span_size, limit=limit, stream=s3.stream_size)
-    else:
-        shape = TransferConfig.of(
-            chosen or s3.connections,
-            files=s3.max_workers,
-            per_file=s3.max_concurrency,
-            request=s3.span_size,
-            limit=limit,
-            stream=s3.stream_size,
-        )
+    wanted = uri.scheme.transfer(settings)
+    fixed = settings.job.connections or wanted.connections
+    shape = TransferConfig.of(
+        fixed or min(CONNECTIONS, PER_PROCESSOR * processors()),
+        most=fixed or MOST_CONNECTIONS,
+        files=wanted.files,
+        per_file=wanted.per_file,
+        request=wanted.request,
+        limit=limit,
+        stream=wanted.stream,
+    )
     buffers = format_size(shape.buffers * shape.buffer_size)
     log.debug("%d to %d connections, %s of buffers", shape.connections, shape.most, buffers)
     return shape
 
 
-def make_volume(uri: str, settings: Settings, cancellation: Cancellation, *, simulated: bool) -> Volume:
+def make_volume(uri: ArtifactUri, settings: Settings, cancellation: Cancellation, *, simulated: bool) -> Volume:
     """Return the target folder of a run."""
     job, debug = settings.job, settings.debug
     if not simulated:
@@ -118,14 +93,11 @@ def make_volume(uri: str, settings: Settings, cancellation: Cancellation, *, sim
     )
 
 
-def completion_for(uri: str, settings: Settings, *, for_operator: bool) -> Completion:
-    """Return where the artifact is marked as complete.
-
-    On a volume of the operator's that was filled from S3, there must be the bucket's files and no others.
-    """
+def completion_for(uri: ArtifactUri, settings: Settings, *, for_operator: bool) -> Completion:
+    """Return where the artifact is marked as complete."""
     job, chosen = settings.job, settings.job.completion
     if chosen is Completion.AUTO:
-        chosen = Completion.XATTR if uri.startswith("s3://") and for_operator else Completion.FILE
+        chosen = uri.scheme.operator_mark if for_operator else Completion.FILE
     log.info("completion mark: %s (AIM_COMPLETION=%s)", MARKS[chosen], job.completion)
     return chosen
 
@@ -135,9 +107,9 @@ def make_disk(settings: Settings) -> Disk:
     return Disk(settings.job.target)
 
 
-def sequence_for(uri: str, settings: Settings) -> tuple[TransferProtocol, ...]:
+def sequence_for(uri: ArtifactUri, settings: Settings) -> tuple[TransferProtocol, ...]:
     """Return the protocols in force for a URI."""
-    scheme = scheme_of(uri)
+    scheme = uri.scheme
     fitting = scheme.fitting - {TransferProtocol.XET} if settings.hub.disable_xet else scheme.fitting
     return in_force(settings.job.sequence, fitting, in_force(scheme.default, fitting, ()))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from downloader.config.debug import DebugSettings
 from downloader.config.env import read
@@ -49,10 +49,13 @@ class Settings:
     """What the environment says that is odd but no obstacle, for the log."""
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str], *, with_s3: bool, for_operator: bool = False) -> Settings:
+    def from_environment(
+        cls, environ: Mapping[str, str], *, section: type[Any] | None = None, for_operator: bool = False
+    ) -> Settings:
         """Raise ConfigurationError naming every malformed variable at once.
 
-        Trouble with the S3 variables counts only for a run that needs them: a Job for hf:// may carry half of them.
+        Trouble with the S3 variables counts only for a run whose scheme needs that `section`: a Job for hf:// may carry
+        half of them.
         """
         problems: list[str] = []
         settings = cls(
@@ -60,7 +63,7 @@ class Settings:
             hub=HubSettings.from_environment(environ, problems),
             web=WebSettings.from_environment(environ, problems),
             proxies=read(ProxySettings, environ, problems),
-            s3=S3Settings.from_environment(environ, problems if with_s3 else []),
+            s3=S3Settings.from_environment(environ, problems if section is S3Settings else []),
             kserve=KServeSettings.from_environment(environ, problems),
             cluster=read(ClusterSettings, environ, problems),
             debug=read(DebugSettings, environ, problems),

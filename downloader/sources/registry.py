@@ -1,21 +1,26 @@
-"""The one list of schemes: what each is called, which protocols fit it, and how its source is made.
+"""The one list of schemes: all that differs between hf://, s3:// and http(s):// outside of their sources.
 
+A new scheme is a source and an entry in `SCHEMES`; `docs/contributing/adding-a-source.md` goes through the steps.
 Sources are imported where they are made, so that a run pays only for the libraries of its own scheme.
 """
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import unicodedata
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
-from downloader.artifact import TransferProtocol, shown_url
+from downloader.artifact import Completion, TransferProtocol, shown_url
+from downloader.config.s3 import S3Settings
 from downloader.errors import UsageError
 from downloader.loading import LOADING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from downloader.config import Settings
     from downloader.filters import FileFilter
@@ -23,16 +28,87 @@ if TYPE_CHECKING:
     from downloader.sources.base import Source
 
 
+S3_LOGGERS = "downloader.sources.s3"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceTrust:
+    """Whose certificates the clients of a source take."""
+
+    bundles: tuple[Path, ...] = ()
+    """PEM files with CAs, besides the usual ones."""
+    verify: bool = True
+    """Certificates are checked at all."""
+    missing: Path | None = None
+    """A bundle that the environment names and that is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransferDefaults:
+    """The numbers of a ranged transfer that differ from `TransferConfig`'s own; None for one that does not."""
+
+    connections: int | None = None
+    """At once, all files together."""
+    files: int | None = None
+    """Files at once."""
+    per_file: int | None = None
+    """Connections that one file has, at most."""
+    request: int | None = None
+    """Bytes that are asked for at once."""
+    stream: int | None = None
+    """Bytes that are asked for at once while there are as many files as connections."""
+
+
+def usual_trust(settings: Settings) -> SourceTrust:
+    """Return the trust in any web server: the user's bundle, and the one that KServe mounts if it is there.
+
+    KServe tells of its bundle for every source of a service account, though its secret may mean S3 alone.
+    """
+    given = _given_bundles(settings)
+    mounted = settings.s3.mounted_bundle
+    with contextlib.suppress(OSError):  # of a folder that is closed to us
+        if mounted and mounted.is_file():
+            return SourceTrust((*given, mounted))
+    return SourceTrust(given, missing=None if mounted in given else mounted)
+
+
+def _s3_trust(settings: Settings) -> SourceTrust:
+    return SourceTrust((*_given_bundles(settings), *settings.s3.trusted), verify=settings.s3.verify)
+
+
+def _given_bundles(settings: Settings) -> tuple[Path, ...]:
+    return (settings.web.ca_bundle,) if settings.web.ca_bundle else ()
+
+
+def _s3_transfer(settings: Settings) -> TransferDefaults:
+    s3 = settings.s3
+    if s3.connections is None:
+        return TransferDefaults(request=s3.span_size, stream=s3.stream_size)
+    return TransferDefaults(s3.connections, s3.max_workers, s3.max_concurrency, s3.span_size, s3.stream_size)
+
+
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """What can be fetched with URIs of one scheme."""
+    """All that the program knows of the URIs of one scheme."""
 
+    form: str
+    """What its URIs look like, for `--help`."""
     default: tuple[TransferProtocol, ...]
     """The protocols in force when the environment names none that fits."""
     fitting: frozenset[TransferProtocol]
+    """The protocols that can bring its files."""
     make: Callable[[str, Settings, HttpClient, FileFilter], Source]
+    """Return the source of a URI, which is closed after the run. Raises UsageError for one that names nothing."""
     lists: bool = True
     """It lists what it holds: a web server may answer for any address with anything."""
+    section: type[Any] | None = None
+    """The settings that are its own: trouble with their variables ends a run with this scheme and no other one."""
+    trust: Callable[[Settings], SourceTrust] = usual_trust
+    transfer: Callable[[Settings], TransferDefaults] = lambda _: TransferDefaults()
+    operator_mark: Completion = Completion.FILE
+    """Where an artifact on a volume of the operator's is marked as complete, unless AIM_COMPLETION says it."""
+    simulates_hub: bool = False
+    """The debug switches AIM_DEBUG_SIMULATE_HF_* stand in for it."""
 
 
 def _hub(uri: str, settings: Settings, web: HttpClient, selection: FileFilter) -> Source:
@@ -56,7 +132,9 @@ def _s3(uri: str, settings: Settings, web: HttpClient, selection: FileFilter) ->
     with LOADING:
         from downloader.sources.s3 import S3Source
 
-    bundles = [settings.web.ca_bundle] if settings.web.ca_bundle else []
+    if settings.s3.log_level:
+        logging.getLogger(S3_LOGGERS).setLevel(settings.s3.log_level)
+    bundles = _given_bundles(settings)
     return S3Source(uri, settings.s3, web, bundles, selection, skip_unsafe=settings.skips_unsafe_names)
 
 
@@ -74,6 +152,7 @@ def _http(uri: str, settings: Settings, web: HttpClient, selection: FileFilter) 
 
 
 _WEB = Scheme(
+    "http(s)://host/file",
     (TransferProtocol.RANGES, TransferProtocol.HTTP),
     frozenset({TransferProtocol.RANGES, TransferProtocol.HTTP}),
     _http,
@@ -82,38 +161,78 @@ _WEB = Scheme(
 
 SCHEMES = {
     "hf": Scheme(
+        "hf://org/name[@revision][/path]",
         (TransferProtocol.XET, TransferProtocol.HF_TRANSFER, TransferProtocol.HTTP),
         frozenset({TransferProtocol.XET, TransferProtocol.HF_TRANSFER, TransferProtocol.RANGES, TransferProtocol.HTTP}),
         _hub,
+        simulates_hub=True,
     ),
     "s3": Scheme(
-        (TransferProtocol.S3, TransferProtocol.HTTP), frozenset({TransferProtocol.S3, TransferProtocol.HTTP}), _s3
+        "s3://bucket/prefix-or-key",
+        (TransferProtocol.S3, TransferProtocol.HTTP),
+        frozenset({TransferProtocol.S3, TransferProtocol.HTTP}),
+        _s3,
+        section=S3Settings,
+        trust=_s3_trust,
+        transfer=_s3_transfer,
+        operator_mark=Completion.XATTR,  # beside the bucket's files there must be no others
     ),
     "http": _WEB,
     "https": _WEB,
 }
 
 
+def forms() -> str:
+    """Return what URIs look like, as a list in a sentence."""
+    *others, last = dict.fromkeys(scheme.form for scheme in SCHEMES.values())
+    return f"{', '.join(others)}, or {last}"
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactUri:
+    """The name of an artifact as the command line gives it, and its scheme. Made by `parse`, once, where argv is read.
+
+    What stands behind the scheme is the source's own to read.
+    """
+
+    SHOWN: ClassVar[int] = 120
+    """Characters of a URI that a message quotes."""
+
+    text: str
+    """With the scheme in lower case: that is the one part that means the same either way. May hold secrets."""
+    scheme: Scheme
+
+    @classmethod
+    def parse(cls, given: str) -> ArtifactUri:
+        """Return the URI that a text is. Raises UsageError for a scheme that is not known, and for what is no URI."""
+        name, separator, rest = given.partition("://")
+        name = name.lower()
+        known = ", ".join(f"{name}://" for name in SCHEMES)
+        quoted = repr(shown_url(name + separator + rest)[: cls.SHOWN])
+        if any(map(_hidden, given)) or given != given.strip():
+            hint = "it has a character that cannot be shown, or begins or ends with a space"
+            raise UsageError(f"{quoted} is not an artifact URI", hint=hint)
+        if not separator:
+            raise UsageError(f"{quoted} is not an artifact URI", hint=f"it begins with one of {known}")
+        if name not in SCHEMES:
+            raise UsageError(f"the scheme {name[:40]!r} is not known", hint=f"use one of {known}")
+        return cls(name + separator + rest, SCHEMES[name])
+
+    @property
+    def prefix(self) -> str:
+        """The scheme as the URI begins with it: `s3://`."""
+        return self.text.partition("://")[0] + "://"
+
+    @property
+    def shown(self) -> str:
+        """The URI as it may be shown: without a login and a query."""
+        return shown_url(self.text)
+
+    def source(self, settings: Settings, web: HttpClient, selection: FileFilter) -> Source:
+        """Return the source that this names. Raises UsageError for a URI that cannot be understood."""
+        return self.scheme.make(self.text, settings, web, selection)
+
+
 def _hidden(character: str) -> bool:
     """Tell whether a character means nothing in a name: all but those that can be seen, and spaces of any width."""
     return not character.isprintable() and unicodedata.category(character) != "Zs"
-
-
-def canonical(uri: str) -> str:
-    """Return a URI with its scheme in lower case: that is the one part that means the same either way."""
-    scheme, separator, rest = uri.partition("://")
-    return scheme.lower() + separator + rest
-
-
-def scheme_of(uri: str) -> Scheme:
-    """Return the scheme of a URI. Raises UsageError for one that is not known."""
-    name, separator, _ = uri.partition("://")
-    known = ", ".join(f"{name}://" for name in SCHEMES)
-    if any(map(_hidden, uri)) or uri != uri.strip():
-        hint = "it has a character that cannot be shown, or begins or ends with a space"
-        raise UsageError(f"{shown_url(uri)[:120]!r} is not an artifact URI", hint=hint)
-    if not separator:
-        raise UsageError(f"{shown_url(uri)[:120]!r} is not an artifact URI", hint=f"it begins with one of {known}")
-    if name not in SCHEMES:
-        raise UsageError(f"the scheme {name[:40]!r} is not known", hint=f"use one of {known}")
-    return SCHEMES[name]

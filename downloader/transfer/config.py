@@ -51,15 +51,15 @@ class TransferConfig:
         most: int | None = None,
         files: int | None = None,
         per_file: int | None = None,
-        request: int = LARGEST_BUFFER,
+        request: int | None = None,
         limit: int | None = None,
-        stream: int = maxsize,
+        stream: int | None = None,
     ) -> TransferConfig:
         """Return a shape of so many connections: its buffers are smaller the more there are, the memory is the same.
 
         Of a `limit` on the whole process, in bytes, buffers take a quarter at most: Python and libraries need the rest.
         """
-        most = most or connections
+        most, asked = most or connections, request or LARGEST_BUFFER
         buffers = most + WAITING_BUFFERS
         memory = min(MEMORY, (limit or maxsize) // SHARE_OF_LIMIT)
         size = LARGEST_BUFFER
@@ -68,4 +68,4 @@ class TransferConfig:
         if files is not None and per_file is not None:
             connections = most = min(connections, files * per_file)
         count = max(buffers, memory // size)
-        return cls(connections, most, size, count, lambda _: request, files, per_file, stream=stream)
+        return cls(connections, most, size, count, lambda _: asked, files, per_file, stream=stream or maxsize)

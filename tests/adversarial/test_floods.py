@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from downloader.archives.reader import Archive
 from downloader.archives.validation import judge
 from downloader.config import KServeSettings, Settings
+from downloader.config.s3 import S3Settings
 from downloader.errors import DownloadError
 from downloader.filesystem.local import Disk
 from downloader.integrity import checksum_file
@@ -198,7 +199,7 @@ def test_json_of_kserve(raw: bytes) -> None:
         ("STORAGE_ALLOW_PATTERNS", "STORAGE_CONFIG", "STORAGE_OVERRIDE_CONFIG", "model.test-headers"), text
     )
     bounded(lambda: KServeSettings.from_environment(environ, []), 4 * len(raw), 40)
-    bounded(lambda: Settings.from_environment(environ, with_s3=True), 4 * len(raw), 40)
+    bounded(lambda: Settings.from_environment(environ, section=S3Settings), 4 * len(raw), 40)
 
 
 def tar_of(*members: tuple[str, bytes]) -> bytes:

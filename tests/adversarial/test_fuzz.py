@@ -37,6 +37,7 @@ from downloader.network.tls import Trust
 from downloader.operator_log import last_line
 from downloader.progress import ProgressMeter
 from downloader.redaction import Redactor
+from downloader.sources.registry import ArtifactUri
 from tests.servers.messages import Reply, Request
 from tests.servers.origin import Server
 from tests.servers.raw import Raw
@@ -93,8 +94,9 @@ def told(error: DownloadError) -> None:
 @example("https://\ud800/")
 def test_no_text_as_a_uri_breaks_anything(plane: HttpClient, uri: str) -> None:
     try:
-        sequence_for(uri, Settings())
-        make_source(uri, Settings(), plane)
+        artifact = ArtifactUri.parse(uri)
+        sequence_for(artifact, Settings())
+        make_source(artifact, Settings(), plane)
     except UsageError as error:
         told(error)
 
@@ -112,11 +114,10 @@ def trusting(bundles: Sequence[Path], *, verify: bool) -> Trust:
 @example({"AIM_HF_INCLUDE": "[" * 1000})
 @example({"AIM_HTTP_HEADERS": "[" * 100_000})
 def test_no_environment_breaks_anything(environ: Mapping[str, str]) -> None:
-    for with_s3 in (False, True):
+    for uri in map(ArtifactUri.parse, ("https://127.0.0.1/model", "s3://bucket/model")):
         try:
-            found = Settings.from_environment(environ, with_s3=with_s3)
+            found = Settings.from_environment(environ, section=uri.scheme.section)
             selection_of(found).wants("model.bin")
-            uri = "s3://bucket/model" if with_s3 else "https://127.0.0.1/model"
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(wiring, "Trust", trusting)
                 make_source(uri, found, make_web(uri, found, ProgressMeter()))
@@ -193,8 +194,8 @@ TREES = st.one_of(*[st.lists(ENTRIES, max_size=3).map(json.dumps)] * 4, JSON.map
 @example("[1e400, NaN, Infinity]")
 def test_no_tree_of_the_hub_breaks_anything(service: Service, plane: HttpClient, tree: str) -> None:
     service.kind, service.answer = "application/json", tree.encode("utf-8", errors="surrogatepass")
-    found = Settings.from_environment({"HF_ENDPOINT": service.server.origin}, with_s3=False)
-    listed(make_source("hf://org/model", found, plane))
+    found = Settings.from_environment({"HF_ENDPOINT": service.server.origin})
+    listed(make_source(ArtifactUri.parse("hf://org/model"), found, plane))
 
 
 def listing(objects: list[tuple[str, str, str, str]], junk: str) -> bytes:
@@ -227,7 +228,9 @@ PEEK = (
 def bucket(service: Service, plane: HttpClient) -> Source:
     """One for all examples: making an S3 client takes longer than listing a page."""
     environ = {"AWS_ENDPOINT_URL": service.server.origin, "AIM_S3_ANONYMOUS": "1", "AWS_REGION": "us-east-1"}
-    return make_source("s3://bucket/m", Settings.from_environment(environ, with_s3=True), plane)
+    return make_source(
+        ArtifactUri.parse("s3://bucket/m"), Settings.from_environment(environ, section=S3Settings), plane
+    )
 
 
 @QUICK
@@ -273,7 +276,7 @@ def answers(draw: st.DrawFn) -> bytes:
 def test_no_answer_of_a_web_server_breaks_anything(first: bytes, then: bytes) -> None:
     web = HttpClient(CONTEXT, Proxies(), user_agent="tests", timeouts=Timeouts(connect=0.5, read=0.1))
     with Raw([first, then]) as server:
-        source = make_source(server.url, Settings(), web)
+        source = make_source(ArtifactUri.parse(server.url), Settings(), web)
         manifest = listed(source)
         if manifest is not None:
             with suppress(DownloadError):

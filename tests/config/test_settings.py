@@ -35,6 +35,7 @@ from downloader.config.env import (
 )
 from downloader.config.hub import hide_from_library
 from downloader.config.job import bandwidth, patience, protocols
+from downloader.config.s3 import S3Settings
 from downloader.config.storage import storage_spec
 from downloader.config.warnings import SECTIONS, known_names, suspicious_settings
 from downloader.errors import ConfigurationError
@@ -179,7 +180,7 @@ def test_every_problem_is_told_at_once() -> None:
         "KUBERNETES_SERVICE_PORT": "0",
     }
     with pytest.raises(ConfigurationError) as caught:
-        Settings.from_environment(environ, with_s3=False)
+        Settings.from_environment(environ)
     for name in environ:
         assert name in caught.value.message
     assert "sesame" not in str(caught.value)
@@ -202,14 +203,14 @@ def test_the_hubs_token_may_be_in_a_file(
     if content is not None:
         (tmp_path / "token").write_text(content)
     environ = {**environ, "HF_TOKEN_PATH": str(tmp_path / "token")}
-    assert Settings.from_environment(environ, with_s3=False).hub.token == token
+    assert Settings.from_environment(environ).hub.token == token
 
 
 @pytest.mark.parametrize("content", [None, b"two\nlines", b"\xff"])
 def test_a_file_that_holds_no_token_is_a_problem_that_does_not_show_it(tmp_path: Path, content: bytes | None) -> None:
     (tmp_path / "token").mkdir() if content is None else (tmp_path / "token").write_bytes(content)
     with pytest.raises(ConfigurationError, match="HF_TOKEN_PATH") as caught:
-        Settings.from_environment({"HF_TOKEN_PATH": str(tmp_path / "token")}, with_s3=False)
+        Settings.from_environment({"HF_TOKEN_PATH": str(tmp_path / "token")})
     assert "lines" not in str(caught.value)
 
 
@@ -224,18 +225,18 @@ def test_a_file_that_holds_no_token_is_a_problem_that_does_not_show_it(tmp_path:
 def test_the_token_that_a_login_has_left_is_found(tmp_path: Path, places: str, environ: dict[str, str]) -> None:
     place = tmp_path / places
     environ = {name: text.format(tmp_path) for name, text in environ.items()}
-    lacking = Settings.from_environment(environ, with_s3=False).hub
+    lacking = Settings.from_environment(environ).hub
     assert (lacking.token, lacking.token_places, lacking.warnings) == ("", ("HF_TOKEN", str(place)), ())
     place.parent.mkdir(parents=True)
     place.write_text("hf_of_the_login\n")
-    assert Settings.from_environment(environ, with_s3=False).hub.token == "hf_of_the_login"
-    given = Settings.from_environment({**environ, "HF_TOKEN": "hf_given"}, with_s3=False).hub
+    assert Settings.from_environment(environ).hub.token == "hf_of_the_login"
+    given = Settings.from_environment({**environ, "HF_TOKEN": "hf_given"}).hub
     assert given.token == "hf_given"
 
 
 def test_a_token_file_that_is_named_but_missing_is_told(tmp_path: Path) -> None:
     place = tmp_path / "token"
-    hub = Settings.from_environment({"HF_TOKEN_PATH": str(place)}, with_s3=False).hub
+    hub = Settings.from_environment({"HF_TOKEN_PATH": str(place)}).hub
     assert hub.warnings == (f"HF_TOKEN_PATH names {place}, which is missing, so there is no token",)
     assert hub.token_places == ("HF_TOKEN", str(place))
 
@@ -244,7 +245,7 @@ def test_a_token_file_that_is_named_but_missing_is_told(tmp_path: Path) -> None:
 def test_what_a_login_has_left_is_no_reason_to_fail(tmp_path: Path, left: bytes | None) -> None:
     place = tmp_path / "token"
     place.mkdir() if left is None else place.write_bytes(left)
-    hub = Settings.from_environment({"HF_HOME": str(tmp_path)}, with_s3=False).hub
+    hub = Settings.from_environment({"HF_HOME": str(tmp_path)}).hub
     assert hub.token == ""
     assert [str(place) in warning for warning in hub.warnings] == [True]
 
@@ -259,7 +260,7 @@ def test_what_a_login_has_left_is_no_reason_to_fail(tmp_path: Path, left: bytes 
     ],
 )
 def test_the_hubs_own_switches_are_read(environ: dict[str, str], *, offline: bool, without_xet: bool) -> None:
-    hub = Settings.from_environment(environ, with_s3=False).hub
+    hub = Settings.from_environment(environ).hub
     assert (hub.offline, hub.disable_xet) == (offline, without_xet)
 
 
@@ -274,7 +275,7 @@ def test_the_hubs_own_switches_are_read(environ: dict[str, str], *, offline: boo
     ],
 )
 def test_the_hubs_address_is_parsed_with_its_login_apart(text: str, url: str, authorization: str) -> None:
-    endpoint = Settings.from_environment({"HF_ENDPOINT": text}, with_s3=False).hub.endpoint
+    endpoint = Settings.from_environment({"HF_ENDPOINT": text}).hub.endpoint
     assert (endpoint.url, endpoint.authorization) == (url, authorization)
 
 
@@ -295,7 +296,7 @@ MISSPELT = [
 @pytest.mark.parametrize("text", MISSPELT)
 def test_an_address_that_is_misspelt_is_refused_at_the_start_without_its_password(name: str, text: str) -> None:
     with pytest.raises(ConfigurationError, match=rf"^{name}: its value is not an address such as") as caught:
-        Settings.from_environment({name: text}, with_s3=True)
+        Settings.from_environment({name: text}, section=S3Settings)
     assert "sesame" not in str(caught.value)
 
 
@@ -303,7 +304,7 @@ def test_an_address_that_is_misspelt_is_refused_at_the_start_without_its_passwor
 @pytest.mark.parametrize("text", ["http://", "http://a:0", "http://a\\b", "http://a#b", "gopher://a"])
 def test_what_is_no_address_is_quoted_where_it_can_hold_no_password(name: str, text: str) -> None:
     with pytest.raises(ConfigurationError, match=name) as caught:
-        Settings.from_environment({name: text}, with_s3=True)
+        Settings.from_environment({name: text}, section=S3Settings)
     assert repr(text) in str(caught.value)
 
 
@@ -318,7 +319,7 @@ def test_what_is_no_address_is_quoted_where_it_can_hold_no_password(name: str, t
     ],
 )
 def test_a_setting_that_does_nothing_is_told(environ: dict[str, str], words: str) -> None:
-    (warning,) = Settings.from_environment(environ, with_s3=False).warnings
+    (warning,) = Settings.from_environment(environ).warnings
     assert words in warning
 
 
@@ -331,7 +332,7 @@ def test_no_name_that_the_operator_or_this_page_knows_is_odd() -> None:
 def test_the_redactor_knows_the_passwords_of_all_addresses() -> None:
     environ = {"HF_ENDPOINT": "https://key:sesame-one@hub.test", "https_proxy": "http://me:sesame-two@proxy.test:1"}
     redactor = Redactor()
-    learn_secrets(Settings.from_environment(environ, with_s3=False), redactor)
+    learn_secrets(Settings.from_environment(environ), redactor)
     for secret in ("sesame-one", "sesame-two", "a2V5OnNlc2FtZS1vbmU=", "bWU6c2VzYW1lLXR3bw=="):
         assert redactor.redact(f"a {secret} of somebody") == "a *** of somebody"
 
@@ -343,7 +344,7 @@ def test_the_library_of_the_hub_is_shown_none_of_its_variables() -> None:
 
 
 def test_an_empty_environment_is_a_good_one() -> None:
-    assert Settings.from_environment({}, with_s3=True).job == Settings().job
+    assert Settings.from_environment({}, section=S3Settings).job == Settings().job
 
 
 def test_secrets_of_all_settings_stay_out_of_sight() -> None:
@@ -354,7 +355,7 @@ def test_secrets_of_all_settings_stay_out_of_sight() -> None:
         if facts.secret and "<" not in facts.names[0]
     }
     assert len(environ) >= 5
-    settings = Settings.from_environment(environ, with_s3=True)
+    settings = Settings.from_environment(environ, section=S3Settings)
     assert "sesame" not in repr(settings)
 
 

@@ -357,5 +357,5 @@ def test_the_page_names_only_variables_that_are_read() -> None:
 
 
 def test_header_secrets_do_not_print() -> None:
-    settings = Settings.from_environment({"host-headers": f'{{"X": "{WORD}"}}'}, with_s3=False)
+    settings = Settings.from_environment({"host-headers": f'{{"X": "{WORD}"}}'})
     assert WORD not in repr(settings)

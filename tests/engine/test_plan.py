@@ -18,7 +18,7 @@ from downloader.network.tls import Trust
 from downloader.progress import ProgressMeter
 from downloader.simulation.source import SimulatedSource
 from downloader.sources.pause import SharedPause
-from downloader.sources.registry import SCHEMES, canonical, scheme_of
+from downloader.sources.registry import SCHEMES, ArtifactUri
 from downloader.transfer.config import TransferConfig
 from downloader.transfer.registry import TRANSPORTS, TransportFactory
 from downloader.transfer.xet.config import XetSettings
@@ -80,7 +80,7 @@ def test_each_transport_can_be_made(protocol: TransferProtocol, tmp_path: Path) 
 @pytest.mark.parametrize("name", SCHEMES)
 def test_each_scheme_makes_a_source(name: str) -> None:
     web = HttpClient(Trust(verify=False), Proxies(), user_agent="tests")
-    source = scheme_of(EXAMPLES[name]).make(EXAMPLES[name], Settings(), web, FileFilter())
+    source = ArtifactUri.parse(EXAMPLES[name]).source(Settings(), web, FileFilter())
     assert callable(source.manifest)
     source.close()
     web.close()
@@ -89,7 +89,7 @@ def test_each_scheme_makes_a_source(name: str) -> None:
 @pytest.mark.parametrize("uri", ["", "hf:", "model", "://x", "gs://bucket/x"])
 def test_anything_else_is_no_artifact(uri: str) -> None:
     with pytest.raises(UsageError) as caught:
-        scheme_of(uri)
+        ArtifactUri.parse(uri)
     assert "hf://" in caught.value.hint
 
 
@@ -105,33 +105,32 @@ def test_anything_else_is_no_artifact(uri: str) -> None:
 )
 def test_a_uri_with_what_is_no_part_of_any_name_is_told_so(uri: str, hint: str) -> None:
     with pytest.raises(UsageError) as caught:
-        scheme_of(uri)
+        ArtifactUri.parse(uri)
     assert hint in caught.value.hint
 
 
 @pytest.mark.parametrize("uri", ["hf://org/model/Text Encoder", "s3://bucket/a b", "http://host/\u6a21\u578b\u3000A"])
 def test_a_name_may_have_spaces_of_any_width(uri: str) -> None:
-    assert scheme_of(uri)
+    assert ArtifactUri.parse(uri)
 
 
 @pytest.mark.parametrize("uri", ["HF://Org/Model", "S3://Bucket/Key", "HTTPS://Host/File"])
 def test_a_scheme_means_the_same_in_any_case_and_nothing_else_does(uri: str) -> None:
     scheme, _, rest = uri.partition("://")
-    assert canonical(uri) == f"{scheme.lower()}://{rest}"
-    assert scheme_of(canonical(uri))
+    assert ArtifactUri.parse(uri).text == f"{scheme.lower()}://{rest}"
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_scheme_with_nothing_behind_it_is_told_what_is_missing(scheme: str) -> None:
     uri, web = f"{scheme}://", HttpClient(Trust(), Proxies(), user_agent="tests")
     with pytest.raises(UsageError, match=r"names? (no|a)") as caught:
-        scheme_of(uri).make(uri, Settings(), web, FileFilter())
+        ArtifactUri.parse(uri).source(Settings(), web, FileFilter())
     assert "write " in caught.value.hint
     web.close()
 
 
 def test_a_wrong_uri_is_quoted_without_its_secrets() -> None:
     with pytest.raises(UsageError) as caught:
-        scheme_of("gs://me:sesame@bucket/x?signature=secret")
+        ArtifactUri.parse("gs://me:sesame@bucket/x?signature=secret")
     assert "sesame" not in str(caught.value)
     assert "secret" not in str(caught.value)

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import certifi
 import pytest
 
-from downloader.cli.wiring import bundles
 from downloader.config import Settings
 from downloader.errors import ConfigurationError, UntrustedServer
 from downloader.network import HttpClient
 from downloader.network.pool import Timeouts
 from downloader.network.proxies import Proxies
 from downloader.network.tls import Trust
+from downloader.sources.registry import usual_trust
 from tests.servers.broken import BrokenWeb
 from tests.servers.certificates import Authority, OldAuthority
 from tests.waiting import AT_LAST
@@ -142,10 +142,10 @@ def test_a_mounted_bundle_in_a_folder_that_is_closed_to_us_is_none_at_all(tmp_pa
     if os.geteuid() != 0:
         pytest.skip("becoming somebody else needs root")
     environ = {"CA_BUNDLE_CONFIGMAP_NAME": "cabundle", "CA_BUNDLE_VOLUME_MOUNT_POINT": str(tmp_path)}
-    settings = Settings.from_environment(environ, with_s3=False)
+    settings = Settings.from_environment(environ)
     tmp_path.chmod(0o700)
     os.seteuid(1_234_567)
     try:
-        assert bundles("https://host/file", settings) == []
+        assert usual_trust(settings).bundles == ()
     finally:
         os.seteuid(0)
