@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 from pathlib import Path
 
 import pytest
 
 import downloader
 from downloader import errors
+from downloader.config.warnings import SECTIONS
 from downloader.errors import DownloadError, Verdict
+from downloader.sources.registry import SCHEMES
 
 PACKAGE = Path(downloader.__file__).parent
 DOCS = PACKAGE.parent / "docs"
@@ -55,9 +58,9 @@ def test_only_the_composition_root_reads_the_environment(path: str) -> None:
 
 
 NAMERS = {
-    "words.py",  # in words, where an error says nothing else
+    "formatting.py",  # in words, where an error says nothing else
     "cli/failure.py",  # the three that tell of a bug, for whoever mends it
-    "transports/crew.py",
+    "transfer/workers.py",
     "sources/s3/errors.py",
     "transfer/xet/child.py",  # its parent looks for these names, and words them anew
     "reporters/fanout.py",  # the name of a reporter
@@ -116,3 +119,51 @@ def test_what_is_retried_or_switched_is_never_the_users_mistake() -> None:
         # Of a server that one protocol alone needs the next protocol asks nothing.
         if kind.lasting and kind is not errors.ProtocolUntrusted:
             assert kind.verdict is Verdict.FAIL, name
+
+
+ADDRESSES = {"http", "https"}
+"""Schemes that are also those of services, proxies and redirects, which anybody may look at."""
+PREFIXES = tuple(f"{name}://" for name in SCHEMES.keys() - ADDRESSES)
+QUESTIONS = {"startswith", "removeprefix", "partition", "split", "urlsplit", "match", "fullmatch"}
+"""What tells one scheme from another."""
+
+
+def texts(tree: ast.AST) -> list[tuple[int, str]]:
+    """Return the texts that a program uses, with their lines: those that stand alone are docstrings."""
+    alone = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in alone]
+    return [(node.lineno, node.value) for node in found if isinstance(node.value, str)]
+
+
+def scheme_questions(tree: ast.Module) -> list[int]:
+    """Return the lines that look for a scheme, or take an artifact's URI apart. Sentences for people may name one."""
+    codes = [(line, text) for line, text in texts(tree) if " " not in text]
+    lines = [line for line, text in codes if any(prefix in text for prefix in PREFIXES)]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare):
+            named = [line for line, text in texts(node) if text in SCHEMES.keys() - ADDRESSES]
+            lines += named if re.search("scheme|uri", ast.unparse(node)) else []
+        elif isinstance(node, ast.Call):
+            function = node.func
+            name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+            subjects = [*([function.value] if isinstance(function, ast.Attribute) else []), *node.args]
+            if name in QUESTIONS:
+                lines += [part.lineno for part in subjects if ast.unparse(part) in ("uri", "self._uri", "uri.text")]
+    return sorted(lines)
+
+
+def test_the_search_for_schemes_finds_what_it_is_for() -> None:
+    assert scheme_questions(ast.parse('def f(uri):\n    return uri.startswith("s3://")')) == [2, 2]
+    assert scheme_questions(ast.parse('def f(uri):\n    return urlsplit(uri).scheme == "hf"')) == [2, 2]
+    assert scheme_questions(ast.parse('def f():\n    """Read an s3:// URI."""')) == []
+    assert scheme_questions(MODULES["sources/s3/listing.py"])
+
+
+@pytest.mark.parametrize("path", sorted(path for path in MODULES if not path.startswith("sources/")))
+def test_only_the_registry_and_the_sources_tell_schemes_apart(path: str) -> None:
+    assert scheme_questions(MODULES[path]) == []
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_the_settings_of_every_scheme_are_on_the_reference_page(name: str) -> None:
+    assert SCHEMES[name].section in (None, *SECTIONS)
