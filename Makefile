@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak image-test lint docs bench lock clean
+.PHONY: help demo check test soak image-test lint docs bench lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -19,10 +19,14 @@ demo: $(READY) ## Download a model over hf://, s3:// and https:// from local ser
 	@tests/prepare servers
 	@$(BIN)/python -m tests.demo $(URI)
 
+check: lint ## Check the code and run the tests that are not slow: a minute, before every commit
+	@tests/prepare servers
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow"
+
 test: $(READY) ## Run the whole suite
 	@tests/prepare servers
 	@tests/prepare s3
-	$(BIN)/pytest -n 4 --dist loadgroup --durations 20
+	$(BIN)/pytest -n 4 --dist loadgroup --durations 20 -rs
 
 soak: $(READY) ## Kill the command at random for ten minutes, over every protocol; ARGS='--seconds 60 --seed 7'
 	$(BIN)/python -m tests.soak $(ARGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,7 +22,6 @@ from tests.servers.web import WebServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.servers.s3 import S3Server
 
@@ -31,6 +31,33 @@ settings.register_profile(
     "suite", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
 )
 settings.load_profile("suite")
+
+TESTS = Path(__file__).parent
+SLOW = frozenset(
+    {"adapters", "adversarial", "benchmarks", "conformance", "contract", "e2e", "faults", "image", "servers", "soak"}
+)
+"""Folders whose tests are all slow: they start whole programs, or wait for real time to pass."""
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Spare the quick tests the time that it takes to import the slow ones."""
+    return True if config.option.markexpr == "not slow" and collection_path in map(TESTS.joinpath, SLOW) else None
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        folder = item.path.relative_to(TESTS).parts[0]
+        if folder in SLOW or "ceph" in getattr(item, "fixturenames", ()):
+            item.add_marker("slow")
+        if folder == "image":
+            item.add_marker("image")
+            item.add_marker("root")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if os.geteuid() != 0 and item.get_closest_marker("root"):
+        pytest.skip("needs root")
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +101,7 @@ def rclone_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server
         yield server
 
 
-@pytest.fixture(params=["s3", "ceph", "rclone_server"])
+@pytest.fixture(params=["s3", pytest.param("ceph", marks=pytest.mark.slow), "rclone_server"])
 def any_s3(request: pytest.FixtureRequest) -> S3Server:
     """Each S3 service in turn."""
     server: S3Server = request.getfixturevalue(request.param)

@@ -49,6 +49,7 @@ def uses_of(tree: ast.Module, module: str, *names: str) -> list[int]:
 def test_there_is_something_to_check() -> None:
     assert len(MODULES) > 80
     assert len(CLASSES) > 15
+    assert MODULES.keys() >= SPEAKERS | NAMERS
     assert uses_of(MODULES[COMPOSITION_ROOT], "os", "environ")
 
 

@@ -416,6 +416,7 @@ HUNGRY = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sentence", HUNGRY)
 def test_headers_take_little_memory_however_many_and_long_they_are(sink: Landing, sentence: str) -> None:
     data = gzip.compress(b"".join(HUNGRY[sentence]()) + bytes(1024), 1)
@@ -513,6 +514,7 @@ SMALL = {
 }
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.sampled_from(sorted(SMALL)), place=st.floats(0, 1), change=st.binary(max_size=24), cut=st.booleans())
 def test_whatever_is_wrong_with_an_archive_the_error_is_ours_and_nothing_gets_out(

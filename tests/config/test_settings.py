@@ -115,6 +115,7 @@ def test_a_value_is_refused(parse: Callable[[str], Any], text: str) -> None:
     assert str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parse", [seconds, duration])
 @given(text=st.floats().map(str) | st.text(max_size=10))
 def test_whatever_passes_as_seconds_can_be_waited_for(parse: Callable[[str], float], text: str) -> None:

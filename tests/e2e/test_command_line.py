@@ -52,7 +52,7 @@ def test_a_target_that_is_no_folder_is_told_in_the_same_words_however_it_is_give
     assert by_argument.last_line == by_environment.last_line
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may not read a folder")
+@pytest.mark.root
 @pytest.mark.parametrize("command", [["download", URI], ["verify"]])
 def test_a_target_that_may_not_be_read_is_told_in_the_same_words_however_it_is_given(
     command: list[str], small: Hub, tmp_path: Path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -176,7 +175,7 @@ def test_a_target_that_is_a_file(hub: Hub, tmp_path: Path) -> None:
     ends(result, 74, OTHER, str(tmp_path / "file"))
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+@pytest.mark.root
 def test_a_volume_that_is_too_small_is_refused_before_the_first_byte(hub: Hub, tmp_path: Path) -> None:
     hub.create("org/model").commit({"model.safetensors": Noise(20 << 20)})
     mount(tmp_path, "size=8m")
@@ -188,7 +187,7 @@ def test_a_volume_that_is_too_small_is_refused_before_the_first_byte(hub: Hub, t
     assert hub.log.sent("cdn") == 0
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+@pytest.mark.root
 def test_a_read_only_volume(hub: Hub, tmp_path: Path) -> None:
     hub.create("org/model").commit({"a": b"a"})
     mount(tmp_path, "ro")

@@ -6,7 +6,6 @@ fills up under Xet in tests/faults/test_xet.py.
 
 from __future__ import annotations
 
-import os
 import subprocess
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
     from tests.servers.hub import Hub
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+pytestmark = pytest.mark.root
 
 MIB = 1 << 20
 FILES = {"config.json": b"{}", "model.safetensors": Noise(40 * MIB, seed=91).bytes()}

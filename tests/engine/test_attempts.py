@@ -81,6 +81,7 @@ def test_no_file_stays_open_when_an_attempt_ends_half_way(tmp_path: Path) -> Non
     assert {path: (tmp_path / path).read_bytes() for path in FILES} == FILES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["syncing", "renaming to"])
 def test_a_delivery_that_outlasts_its_attempt_never_names_half_a_file_of_the_next(tmp_path: Path, moment: str) -> None:
     slow, go_on = threading.Event(), threading.Event()

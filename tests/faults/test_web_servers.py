@@ -47,6 +47,8 @@ from tests.servers.faults import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.servers.faults import Exchange
+
 MIB = 1 << 20
 FILE = Noise(13 * MIB + 4321, seed=11).bytes()
 OTHER = Noise(13 * MIB + 4321, seed=12).bytes()
@@ -76,6 +78,17 @@ class PauseUntil(Fault):
     def prepare(self, exchange: Exchange) -> None:
         date = email.utils.formatdate(time.time() + self.seconds, usegmt=True)
         exchange.replace(429, {"Retry-After": date}, b"slow down")
+
+
+@dataclass(frozen=True, slots=True)
+class OnRanges(Fault):
+    """A fault that strikes every part of a file, and spares who asks for the whole."""
+
+    fault: Fault
+
+    def play(self, exchange: Exchange, after: int) -> None:
+        struck = self.fault if "Content-Range" in exchange.headers else Fault()
+        struck.play(exchange, after)
 
 
 BROKEN = {
@@ -152,10 +165,12 @@ def test_when(sentence: str, protocol: str, own_web: BrokenWeb, tmp_path: Path) 
 )
 def test_where_ranges_do_not_work_one_stream_does(fault: Fault, own_web: BrokenWeb, tmp_path: Path) -> None:
     url = own_web.put("file.bin", FILE)
-    own_web.faults.add(fault, method="GET")
+    own_web.faults.add(OnRanges(fault), method="GET", times=EVER)
     result = run("download", url, tmp_path, extra={"AIM_CONNECTIONS": "1"})
     assert result.status == 0, result.stderr
     assert landed(tmp_path) == {"file.bin": FILE}
+    assert "switching to HTTP" in result.stderr
+    assert [record.range for record in own_web.log.records(method="GET") if record.status == 200][-1:] == [None]
 
 
 @pytest.mark.parametrize("conditions", ["obeyed", "ignored"])

@@ -265,7 +265,7 @@ def test_settings_of_the_user_win_and_are_told(model_hub: Hub, tmp_path: Path) -
     assert "HF_XET_CLIENT_READ_TIMEOUT=7s" in result.stderr
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+@pytest.mark.root
 def test_a_full_volume_ends_the_run_instead_of_switching(model_hub: Hub, tmp_path: Path) -> None:
     target = tmp_path / "t"
     target.mkdir()

@@ -22,6 +22,8 @@ from tests.volume.artifacts import URI, download, fill, manifest_of, states
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_killed_holder_is_replaced_at_once_and_its_bytes_are_kept(tmp_path: Path) -> None:
     with another(tmp_path, 3600) as other:

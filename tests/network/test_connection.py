@@ -60,6 +60,7 @@ def test_a_new_connection_without_an_answer_is_passing_trouble(plane: HttpClient
         assert server.connections == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("coding", [b"Transfer-Encoding: chunked", b"Connection: close"])
 def test_bytes_are_handed_on_as_they_come_also_where_no_length_was_told(tls: Trust, coding: bytes) -> None:
     body = b"5\r\n01234\r\n" if b"chunked" in coding else b"01234"

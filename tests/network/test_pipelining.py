@@ -79,6 +79,7 @@ def test_a_server_that_answers_one_and_closes_is_asked_again(plane: HttpClient, 
         assert [read(plane, request) for request in requests] == [CONTENT] * 3
 
 
+@pytest.mark.slow
 def test_a_server_that_overhears_what_comes_together_is_not_asked_so_again(tls: Trust) -> None:
     with plane_of(tls, read=2) as plane, Raw([WHOLE], forgetful=True) as server:
         requests = asked(server.url, 3)

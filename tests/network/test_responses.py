@@ -121,6 +121,7 @@ def test_an_answer_with(plane: HttpClient, hasty: HttpClient, sentence: str) -> 
     assert type(caught.value) is kind, caught.value
 
 
+@pytest.mark.slow
 def test_after_a_wrong_answer_the_connection_is_not_used_again() -> None:
     complete = {"nothing, with success", "fewer bytes in chunks", "two lengths"}
     sentences = WRONG.keys() - complete

@@ -138,9 +138,8 @@ def test_a_bundle_may_have_remarks_in_any_encoding(authority: Authority, tmp_pat
     assert authorities(Trust([bundle])) == authorities(Trust([authority.bundle]))
 
 
+@pytest.mark.root
 def test_a_mounted_bundle_in_a_folder_that_is_closed_to_us_is_none_at_all(tmp_path: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("becoming somebody else needs root")
     environ = {"CA_BUNDLE_CONFIGMAP_NAME": "cabundle", "CA_BUNDLE_VOLUME_MOUNT_POINT": str(tmp_path)}
     settings = Settings.from_environment(environ)
     tmp_path.chmod(0o700)

@@ -36,7 +36,7 @@ def sdk_descriptions() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(params=["s3", "ceph"])
+@pytest.fixture(params=["s3", pytest.param("ceph", marks=pytest.mark.slow)])
 def strict_s3(request: pytest.FixtureRequest) -> S3Server:
     """Each S3 service that takes any key, has versions and several accounts."""
     server: S3Server = request.getfixturevalue(request.param)

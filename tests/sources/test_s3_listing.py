@@ -126,6 +126,7 @@ def test_an_object_beats_a_folder_of_its_name_unless_it_is_only_a_marker(
     assert ("downloaded" in caplog.text) is bool(warning)
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_objects_take_little_memory(bucket: Bucket) -> None:
     for number in range(100_000):
         bucket.put(f"m/shard-{number % 100:03}/file-{number:06}.safetensors", b"x" * 20)

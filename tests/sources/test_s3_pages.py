@@ -35,13 +35,14 @@ def listed(bucket: Bucket, s3_source: Maker) -> list[str]:
 
 
 @pytest.mark.parametrize("names_next", [True, False], ids=["next place named", "next place not named"])
-@pytest.mark.parametrize("older", [True, False], ids=["older form", "newer form"])
-@pytest.mark.parametrize("known", ["marker", "start-after"])
+@pytest.mark.parametrize(
+    ("older", "known"),
+    [(True, "marker"), (False, "marker"), (False, "start-after")],  # the older form knows no start-after
+    ids=["older form, marker", "newer form, marker", "newer form, start-after"],
+)
 def test_a_truncated_page_is_followed_by_the_rest(
     bucket: Bucket, s3_source: Maker, known: str, *, names_next: bool, older: bool
 ) -> None:
-    if older and known == "start-after":
-        pytest.skip("the older form knows no start-after")
     bucket.names_next, bucket.ignores_list_type = names_next, older
     bucket.knows_marker, bucket.knows_start_after = known == "marker", known == "start-after"
     assert listed(bucket, s3_source) == NAMES

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tests.servers.s3 import S3Server
     from tests.servers.uploaders import Uploader
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("uploader", UPLOADERS, ids=str)
 def test_an_upload_is_proved_whoever_made_it(

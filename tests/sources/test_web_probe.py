@@ -112,6 +112,7 @@ def test_an_empty_file_whose_first_byte_is_refused_without_a_word_is_asked_for_w
     assert not read(source, file)
 
 
+@pytest.mark.slow
 def test_a_server_that_never_answers_head_is_waited_for_once(own_web: BrokenWeb, tmp_path: Path) -> None:
     files = {f"{number:03}.json": CONTENT[: number + 1] for number in range(40)}
     for path, content in files.items():

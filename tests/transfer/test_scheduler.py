@@ -82,6 +82,7 @@ def test_a_damaged_small_file_is_asked_for_alone_the_second_time(volume: Volume)
     assert times.count("050.json") == 2
 
 
+@pytest.mark.slow
 def test_a_slow_disk_needs_no_more_open_files_than_a_process_usually_may_have(volume: Volume) -> None:
     run = Run(volume, {f"{number:04}.json": b"%d" % number for number in range(1200)})
     run.sink.deliver_fault = lambda _: time.sleep(0.5) if len(run.sink.delivered) % 100 == 0 else None

@@ -30,7 +30,7 @@ def volume(target: Path) -> Iterator[Volume]:
 
 
 class Mounts:
-    """Mounts small file systems: needs root, and skips the test without."""
+    """Mounts small file systems as root, and skips the test where even root may not."""
 
     def __init__(self, folder: Path, kind: str) -> None:
         self._folder = folder
@@ -68,7 +68,7 @@ class Mounts:
             subprocess.run(["umount", "--lazy", str(path)], check=True)
 
 
-@pytest.fixture(params=["tmpfs", "ext4"])
+@pytest.fixture(params=[pytest.param(kind, marks=pytest.mark.root) for kind in ("tmpfs", "ext4")])
 def mounted(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Mounts]:
     """A maker of small file systems, in memory and on a loop device."""
     mounts = Mounts(tmp_path, request.param)

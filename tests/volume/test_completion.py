@@ -258,6 +258,7 @@ def test_without_attributes_a_rerun_hashes_and_says_so_once(
     assert content(target) == FILES | ({MARKER: manifest.checksums} if manifest.checksums else {})
 
 
+@pytest.mark.root
 def test_a_real_file_system_without_attributes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     mount = tmp_path / "mount"
     mount.mkdir()
@@ -288,6 +289,7 @@ def test_a_file_that_takes_no_attribute_is_hashed_again_alone(target: Path, capl
     assert [holding.file.path for holding in survey.having(FileState.UNVERIFIED)] == ["config.json"]
 
 
+@pytest.mark.slow
 def test_somebodys_deep_folders_are_no_trouble(finished: Path) -> None:
     deep(finished / "deep")
     try:

@@ -238,9 +238,8 @@ def test_folders_that_are_private_to_somebody_else_are_no_trouble(finished: Path
         assert volume.verify().unlisted == (".cache/huggingface/private/", "private/")
 
 
+@pytest.mark.root
 def test_a_file_of_another_owner_that_we_may_not_read_is_replaced() -> None:
-    if os.geteuid():
-        pytest.skip("needs root to become somebody else")
     program = (
         "import os, sys\n"
         "from pathlib import Path\n"

@@ -138,6 +138,7 @@ def test_the_list_of_an_interrupted_run_does_not_vouch_for_planted_bytes() -> No
         assert model(target) == FILES
 
 
+@pytest.mark.slow
 def test_a_long_ledger_of_others_takes_no_more_memory_than_the_artifact() -> None:
     with place() as target:
         (target / ".downloading").mkdir()
@@ -261,6 +262,7 @@ def deep(path: Path, depth: int = 1500) -> None:
     os.close(handle)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [".downloading/parts.x", ".downloading/parts.x/y", ".downloading/junk", "lost"])
 def test_folders_without_end_end_no_run(path: str, tmp_path: Path) -> None:
     deep(tmp_path / path)

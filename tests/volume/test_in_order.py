@@ -118,8 +118,8 @@ def test_other_file_systems_are_not_tried(tmp_path: Path) -> None:
 @pytest.fixture
 def bucket(tmp_path: Path) -> Iterator[Path]:
     """A folder that rclone mounts without a cache for writes."""
-    if os.geteuid() or not os.access("/dev/fuse", os.W_OK) or shutil.which("fusermount3") is None:
-        pytest.skip("mounting needs root, /dev/fuse and fusermount3")
+    if not os.access("/dev/fuse", os.W_OK) or shutil.which("fusermount3") is None:
+        pytest.skip("mounting needs /dev/fuse and fusermount3")
     backing, mounted = tmp_path / "backing", tmp_path / "mounted"
     backing.mkdir()
     mounted.mkdir()
@@ -132,6 +132,7 @@ def bucket(tmp_path: Path) -> Iterator[Path]:
             subprocess.run(["umount", "--lazy", str(mounted)], check=True)
 
 
+@pytest.mark.root
 def test_a_mount_of_rclone_without_a_cache_gets_the_artifact(bucket: Path, web: WebServer, web_root: Path) -> None:
     source = web_root / f"in-order-{os.getpid()}-{time.monotonic_ns()}"
     for path, data in FILES.items():

@@ -230,6 +230,7 @@ def test_a_mark_in_attributes_speaks_the_truth_of_every_file(fate: str, before: 
     assert False in seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fate", FATES)
 @pytest.mark.parametrize("before", [None, OLD], ids=["empty volume", "older artifact"])
 def test_with_a_mark_in_attributes_the_next_run_leaves_the_sources_files_alone(
@@ -254,6 +255,7 @@ def test_an_artifact_that_was_published_stays_published(fate: str, completion: C
     assert machine.committed == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fate", FATES)
 @pytest.mark.parametrize("before", [None, OLD], ids=["empty volume", "older artifact"])
 def test_the_next_run_always_completes_and_leaves_nothing_else(fate: str, before: dict[str, bytes] | None) -> None:

@@ -106,6 +106,7 @@ def test_filters_that_match_nothing_are_no_success(finished: Path) -> None:
         volume.verify(selected=lambda path: path.endswith(".gguf"))
 
 
+@pytest.mark.slow
 def test_a_list_without_comments_that_names_all_files_is_enough(finished: Path) -> None:
     """As `sha256sum` makes one by hand."""
     (finished / MARKER).write_text("".join(line for line in lines_of(finished) if not line.startswith("#")))

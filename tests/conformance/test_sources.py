@@ -18,8 +18,8 @@ from downloader.network import HttpClient
 from downloader.network.pool import Timeouts
 from downloader.network.proxies import Proxies
 from downloader.network.tls import Trust
+from tests.conformance.locations import EMPTY, FILES, LARGE, PLACES, Place, Servers
 from tests.servers.repository import git_oid
-from tests.sources.locations import EMPTY, FILES, LARGE, PLACES, Place, Servers
 from tests.sources.reading import read
 from tests.waiting import AT_LAST
 
