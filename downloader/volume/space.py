@@ -10,8 +10,12 @@ from downloader.formatting import format_size
 if TYPE_CHECKING:
     from downloader.filesystem import FileOperations
 
-_MARGIN = 1 << 20
-"""Bytes for what is ours: lease, journals, ledger, checksums."""
+_MARGIN = 64 << 10
+"""Bytes for the lease, folders, and what else does not grow with the artifact."""
+_PER_FILE = 256
+"""Bytes of a file's lines in the commit log and in the checksum list."""
+_JOURNALLED = 1 << 18
+"""Bytes of a file for one byte of its journal: a line of some 64 bytes for every 16 MiB."""
 _OURS = 16
 """Files and folders that are ours."""
 
@@ -26,7 +30,9 @@ def require_space(files: FileOperations, needed_bytes: int, needed_files: int) -
     if not needed_files:
         return
     space = files.space()
-    needed = needed_bytes + needed_files * space.block + _MARGIN
+    # No more than that is asked for: a volume may be cut for just this artifact, rounded up to the next GiB.
+    ours = _MARGIN + needed_files * (space.block + _PER_FILE) + needed_bytes // _JOURNALLED
+    needed = needed_bytes + ours
     hint = "make room or use a larger volume; what is there already is kept"
     if space.free_bytes is not None and needed > space.free_bytes:
         raise NoSpace(

@@ -30,7 +30,7 @@ def test_what_does_not_fit_is_refused_with_needed_free_and_path(mounted: Mounts)
         with pytest.raises(NoSpace) as caught:
             volume.require_space(20 * MIB, 3)
     assert caught.value.exit_status == 73
-    for words in ("no space left on device", str(target), "21.0 MiB more", "20971520 bytes in 3 files", f"{free} free"):
+    for words in ("no space left on device", str(target), "20.1 MiB more", "20971520 bytes in 3 files", f"{free} free"):
         assert words in str(caught.value)
 
 
@@ -81,6 +81,30 @@ def test_only_what_is_still_to_come_needs_room(mounted: Mounts) -> None:
         survey = volume.survey(manifest)
         volume.require_space(survey.needed_bytes, survey.needed_files)
         assert bring(volume, manifest, {"model.bin": data}) == 2 * MIB
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["", "after a kill"])
+def test_a_volume_of_the_rounded_size_takes_the_artifact(mounted: Mounts, *, killed: bool) -> None:
+    """Sizes are rounded up and nothing is added, as the operator does with a headroom of 0 percent."""
+    target = mounted(12)
+    free = Disk(target).space().free_bytes
+    assert free is not None
+    data = {"model.bin": noise(free - (200 << 10)), "config.json": b"{}"}
+    manifest = manifest_of(data)
+    with Volume(target, journal_above=MIB) as volume:
+        if killed:
+            with volume.lease(URI):
+                partial = volume.partial(manifest.files[1])
+                partial.write(0, memoryview(bytearray(data["model.bin"][: 6 * MIB])))
+                partial.complete(Span(0, 6 * MIB))
+                partial.flush()
+                partial.close()
+        with volume.lease(URI):
+            survey = volume.survey(manifest)
+            volume.require_space(survey.needed_bytes, survey.needed_files)
+            bring(volume, manifest, data)
+    assert (target / "model.bin").read_bytes() == data["model.bin"]
+    assert not (target / ".downloading").exists()
 
 
 def test_a_volume_that_fills_up_meanwhile_can_be_resumed_when_there_is_room(mounted: Mounts) -> None:
