@@ -38,7 +38,7 @@ MOST_ORIGINS = 255
 RECORD = 32
 """Characters of the record of one file, see `seal.py`."""
 
-_COMMENT = re.compile(r"# (source|revision|version|files|records|seal): (.+)")
+_COMMENT = re.compile(r"# (source|revision|version|files|records|seal|own): (.+)")
 _ORIGIN = re.compile(r"# origin: (\[.{1,5000}\])")
 _PROOF = re.compile(r"# proof: ([a-z0-9-]{1,30}(?: [a-z0-9-]{1,30})?)(?:  (.+))?")
 _RECORDS = re.compile(r"[A-Za-z0-9_-]+")
@@ -75,6 +75,8 @@ class Checksums:
     """The list says how many files it has, and has them."""
     expected: int = 0
     """How many files a mark in extended attributes says that there are; 0 for a list, which is refused unless right."""
+    own: str = ""
+    """The sha256 of the list that the source itself has, which stands beside this mark in extended attributes."""
     raw: bytes = field(default=b"", repr=False, compare=False)
     """The file as it is."""
 
@@ -143,6 +145,8 @@ def header(checksums: Checksums, date: datetime | None = None) -> Iterator[str]:
         yield f"# origin: {json.dumps(origin)}"
     if checksums.version:
         yield f"# version: {checksums.version}"
+    if checksums.own:
+        yield f"# own: {checksums.own}"
 
 
 def seal_line(seal: str) -> bytes:
@@ -237,6 +241,7 @@ class _Reader:
             proofs=self._proofs,
             origins=tuple(self._origins),
             seal=said.get("seal", ""),
+            own=said.get("own", ""),
         )
 
 

@@ -6,6 +6,7 @@ so that the volume holds the source's files alone. All that reads or writes a ma
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from contextlib import suppress
 from dataclasses import replace
@@ -61,7 +62,8 @@ def require(files: FileOperations) -> Checksums:
         return listed
     if in_attributes is None:
         raise IntegrityError(
-            f"{files.name} has no {MARKER} and no attribute {attributes.COMPLETION}: no download was finished here",
+            f"{files.name} has no {MARKER} and no attribute {attributes.COMPLETION}: no download was finished here, or"
+            " none that could leave its mark",
             hint=_HINT,
         )
     return in_attributes
@@ -74,14 +76,14 @@ def listed(files: FileOperations) -> bytes:
     """
     found = require(files)
     own = in_file(files, MARKER)
-    if own is not None:
+    if own is not None and (found.raw or is_own(found, own)):
         return own.raw
-    if len(found.files) < found.expected:
+    if not found.whole:
         raise IntegrityError(
-            f"{found.expected - len(found.files)} of {found.expected} files in {files.name} are gone, or were replaced",
+            f"{found.expected - len(found.files)} of {found.expected} files in {files.name} are gone, were replaced, or carry no mark",
             hint=_HINT,
         )
-    return render_checksums(replace(found, records={}, origins=(), version="", seal=""))
+    return render_checksums(replace(found, records={}, origins=(), version="", seal="", own=""))
 
 
 def is_in_place(files: FileOperations, mark: Checksums, completion: Completion, own: bytes | None) -> bool:
@@ -89,18 +91,22 @@ def is_in_place(files: FileOperations, mark: Checksums, completion: Completion, 
     if own is not None:
         standing_list = in_file(files, MARKER)
         return standing_list is not None and standing_list.raw == own and bool(mark.records)
-    listed = bool(mark.raw)
-    if completion is Completion.XATTR:
-        return not listed and files.stat(MARKER) is None
-    return listed and completion is Completion.FILE
+    return not mark.own and may_be_in_place(files, mark, completion)
 
 
 def may_be_in_place(files: FileOperations, mark: Checksums, completion: Completion) -> bool:
     """Tell the same as `is_in_place` where nobody has asked yet whether the source has a list of its own."""
-    listed = bool(mark.raw)
-    if completion is Completion.FILE:
-        return listed or files.stat(MARKER) is not None
-    return completion is Completion.XATTR and not listed
+    if mark.raw:
+        return completion is Completion.FILE
+    if mark.own:
+        standing_list = in_file(files, MARKER)
+        return completion is not Completion.NONE and standing_list is not None and is_own(mark, standing_list)
+    return completion is Completion.XATTR and files.stat(MARKER) is None
+
+
+def is_own(mark: Checksums, found: Checksums) -> bool:
+    """Tell whether a list is the one that the source has, to the byte."""
+    return mark.own == hashlib.sha256(found.raw).hexdigest()
 
 
 def invalidate(files: FileOperations) -> None:
@@ -143,7 +149,8 @@ def write(
         clear(files, MARKER)
         files.sync_folder("")
     if completion is Completion.XATTR or (completion is Completion.FILE and kept):
-        problem = attributes.write(files, checksums, date)
+        listed_by_source = hashlib.sha256(own.raw).hexdigest() if own is not None and kept else ""
+        problem = attributes.write(files, replace(checksums, own=listed_by_source), date)
         if problem:
             _log.warning("%s, so the next run hashes what it finds", problem)
     else:

@@ -112,15 +112,22 @@ def _gone(checksums: Checksums) -> tuple[Damage, ...]:
     count = checksums.expected - len(checksums.files)
     if count <= 0:
         return ()
-    return (Damage("(names unknown)", f"{count} of {checksums.expected} files are gone, or were replaced"),)
+    return (Damage("(names unknown)", f"{count} of {checksums.expected} files are gone, were replaced, or carry no mark"),)
 
 
 def _other_list(files: FileOperations, checksums: Checksums) -> Iterator[Damage]:
     """Yield what is wrong with the source's own list, where the mark is in extended attributes."""
-    if not checksums.raw and files.stat(MARKER) is not None:
-        listed = completion.in_file(files, MARKER)
-        if listed is None or any(checksums.files.get(path, digest) != digest for path, digest in listed.files.items()):
-            yield Damage(MARKER, "is not the list of these files")
+    if checksums.raw:
+        return
+    listed = completion.in_file(files, MARKER)
+    if files.stat(MARKER) is None:
+        if checksums.own:
+            yield Damage(MARKER, "is missing")
+    elif checksums.own:
+        if listed is None or not completion.is_own(checksums, listed):
+            yield Damage(MARKER, "is not the list that the source has")
+    elif listed is None or any(checksums.files.get(path, digest) != digest for path, digest in listed.files.items()):
+        yield Damage(MARKER, "is not the list of these files")
 
 
 def _whole_list(files: FileOperations) -> Checksums:

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,7 +25,6 @@ from tests.volume.test_hostile_records import deep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from downloader.filesystem.interface import FileOperations
 
@@ -121,7 +121,7 @@ def test_verify_counts_files_that_took_their_names_along(finished: Path) -> None
     (finished / "config.json").unlink()
     with volume_of(finished) as volume:
         found = volume.verify()
-    assert [str(damage) for damage in found.damaged] == ["(names unknown): 1 of 4 files are gone, or were replaced"]
+    assert [str(damage) for damage in found.damaged] == ["(names unknown): 1 of 4 files are gone, were replaced, or carry no mark"]
     assert (found.source, found.checked) == (URI, 3)
 
 
@@ -173,7 +173,7 @@ def test_files_of_an_earlier_mark_do_not_stand_in_for_files_that_are_gone(finish
         (finished / "a").unlink()
         assert volume.sealed() is None
         assert [str(damage) for damage in volume.verify().damaged] == [
-            "(names unknown): 1 of 3 files are gone, or were replaced"
+            "(names unknown): 1 of 3 files are gone, were replaced, or carry no mark"
         ]
 
 
@@ -241,6 +241,39 @@ def test_a_sources_own_list_stays_as_it_is_and_a_rerun_is_metadata_alone(target:
         assert [damage.path for damage in volume.verify().damaged] == [MARKER]
         assert download(volume, FILES, manifest=WITH_OWN) == 0
         assert (target / MARKER).read_bytes() == WITH_OWN.checksums
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (Path.unlink, "is missing"),
+        (lambda path: path.write_bytes(b"no list"), "is not the list that the source has"),
+        (lambda path: path.write_bytes(OWN), "is not the list that the source has"),
+    ],
+    ids=["gone", "not a list", "another one of the same files"],
+)
+@pytest.mark.parametrize("completion", [Completion.FILE, Completion.XATTR])
+def test_a_sources_own_list_is_one_of_its_files(
+    target: Path, completion: Completion, damage: Callable[[Path], object], told: str
+) -> None:
+    with volume_of(target, completion) as volume:
+        download(volume, FILES, manifest=WITH_OWN)
+        assert volume.sealed()
+        damage(target / MARKER)
+        assert volume.sealed() is None
+        assert [str(found) for found in volume.verify().damaged] == [f"{MARKER}: {told}"]
+        assert download(volume, FILES, manifest=WITH_OWN) == 0
+        assert volume.sealed()
+    assert content(target) == {**FILES, MARKER: WITH_OWN.checksums}
+
+
+def test_a_list_that_is_not_the_sources_is_taken_from_a_volume_that_has_nothing_else(finished: Path) -> None:
+    (finished / MARKER).write_bytes(OWN)
+    with volume_of(finished) as volume:
+        assert volume.sealed() is None
+        download(volume, FILES, manifest=MANIFEST)
+        assert volume.sealed()
+    assert content(finished) == FILES
 
 
 @pytest.mark.parametrize("manifest", [MANIFEST, WITH_OWN], ids=["no list", "its own list"])
