@@ -34,6 +34,14 @@ def listed(bucket: Bucket, s3_source: Maker) -> list[str]:
     return [file.path for file in s3_source("s3://bucket/m", bucket.environment).manifest().files]
 
 
+def page_of(names: list[str], more: str = "") -> bytes:
+    objects = "".join(
+        f"<Contents><Key>m/{name}</Key><Size>{len(name)}</Size><ETag>t</ETag></Contents>" for name in names
+    )
+    page = f"<ListBucketResult><IsTruncated>false</IsTruncated>{more}{objects}</ListBucketResult>"
+    return page.encode()
+
+
 @pytest.mark.parametrize("names_next", [True, False], ids=["next place named", "next place not named"])
 @pytest.mark.parametrize(
     ("older", "known"),
@@ -66,14 +74,8 @@ def test_whatever_does_not_say_that_it_is_the_last_page_is_not(
 
 
 def test_a_last_page_that_names_a_next_place_all_the_same_ends_the_listing(bucket: Bucket, s3_source: Maker) -> None:
-    objects = "".join(
-        f"<Contents><Key>m/{name}</Key><Size>{len(name)}</Size><ETag>t</ETag></Contents>" for name in NAMES
-    )
-    page = (
-        "<ListBucketResult><IsTruncated>false</IsTruncated><NextContinuationToken>m/file-4</NextContinuationToken>"
-        f"{objects}</ListBucketResult>"
-    )
-    bucket.faults.add(Answer(200, {}, page.encode()), route="listing", times=2)
+    page = page_of(NAMES, "<NextContinuationToken>m/file-4</NextContinuationToken>")
+    bucket.faults.add(Answer(200, {}, page), route="listing", times=2)
     assert listed(bucket, s3_source) == NAMES
 
 
@@ -84,6 +86,35 @@ def test_pages_that_overlap_name_each_object_once(bucket: Bucket, s3_source: Mak
     assert caught.value.verdict is Verdict.RETRY
     bucket.listed_twice = dict.fromkeys([f"m/{name}" for name in NAMES], "")
     assert listed(bucket, s3_source) == NAMES
+
+
+def test_a_page_that_has_fewer_objects_than_it_says_is_followed_by_the_rest(bucket: Bucket, s3_source: Maker) -> None:
+    bucket.faults.add(Answer(200, {}, page_of(NAMES[:2], "<KeyCount>5</KeyCount>")), route="listing")
+    assert listed(bucket, s3_source) == NAMES
+
+
+def test_a_server_that_miscounts_is_asked_once_whether_more_follows(bucket: Bucket, s3_source: Maker) -> None:
+    bucket.faults.add(Answer(200, {}, page_of(NAMES, "<KeyCount>1000</KeyCount>")), route="listing")
+    assert listed(bucket, s3_source) == NAMES
+    assert len(bucket.log.records("listing")) == 2
+
+
+def test_folders_are_not_taken_for_what_is_in_them(bucket: Bucket, s3_source: Maker) -> None:
+    page = page_of(NAMES[:2], "<CommonPrefixes><Prefix>m/folder/</Prefix></CommonPrefixes>")
+    bucket.faults.add(Answer(200, {}, page), route="listing")
+    with pytest.raises(ProtocolFailed, match="lists folders of s3://bucket/m/ instead of what is in them"):
+        listed(bucket, s3_source)
+
+
+@pytest.mark.parametrize("size", ["1000.0", "9" * 5000, "many", "0x10"])
+@pytest.mark.parametrize("field", ["Size", "MaxKeys"])
+def test_a_number_that_is_none_is_told_without_python(bucket: Bucket, s3_source: Maker, field: str, size: str) -> None:
+    page = page_of(NAMES, "<MaxKeys>7</MaxKeys>").replace(b"<Size>6<", b"<Size>7<", 1)
+    page = page.replace(f"<{field}>7<".encode(), f"<{field}>{size}<".encode())
+    bucket.faults.add(Answer(200, {}, page), route="listing")
+    with pytest.raises(ProtocolFailed, match=r"s3://bucket/m/ has something else where a number belongs") as caught:
+        listed(bucket, s3_source)
+    assert "literal" not in str(caught.value)
 
 
 def test_an_object_of_another_folder_is_none_of_this_one_s(bucket: Bucket, s3_source: Maker) -> None:

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from botocore import UNSIGNED
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 
 from downloader.artifact import shown_url
@@ -114,14 +114,24 @@ class S3ApiClient:
     def page(self, bucket: str, prefix: str, place: Mapping[str, str], *, newer: bool) -> Page:
         """List objects whose keys begin with `prefix`, up to a thousand, by the newer or the older form of listings.
 
-        `place` is the parameter that says where the page begins; empty for the first one.
+        `place` is the parameter that says where the page begins; empty for the first one. Raises ProtocolFailed for a
+        page with numbers that are none, and for one that leaves out objects which it only names the folders of.
         """
         client = self._client()
         options: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix, **place, **self._payer()}
-        found: Any = client.list_objects_v2(**options) if newer else client.list_objects(**options)
+        with _numbers_read(f"s3://{bucket}/{prefix}"):
+            found: Any = client.list_objects_v2(**options) if newer else client.list_objects(**options)
+        if found.get("CommonPrefixes"):
+            raise ProtocolFailed(
+                f"the S3 server lists folders of s3://{bucket}/{prefix} instead of what is in them",
+                hint="no delimiter was asked for: check the endpoint, and proxies before it",
+            )
         parameter, field = ("ContinuationToken", "NextContinuationToken") if newer else ("Marker", "NextMarker")
         following = {parameter: found[field]} if found.get(field) else {}
-        return Page(found.get("Contents", []), found.get("IsTruncated"), following)
+        objects = found.get("Contents", [])
+        # A page that says how many objects it has, and has fewer, is not all there is.
+        short = bool(objects) and found.get("KeyCount", 0) > len(objects)
+        return Page(objects, True if short else found.get("IsTruncated"), following)
 
     def head(self, bucket: str, key: str) -> Mapping[str, str]:
         """Return the headers of a HEAD that asks for checksums, too. Raises ClientError if it is refused."""
@@ -335,3 +345,16 @@ def _name_resource(request: AWSRequest, **_: object) -> None:
     path = urlsplit(str(request.url)).path
     if request.auth_path == f"{path}/":
         request.auth_path = path
+
+
+@contextlib.contextmanager
+def _numbers_read(what: str) -> Iterator[None]:
+    """Raise ProtocolFailed where botocore finds something else in an answer's place for a number."""
+    try:
+        yield
+    except ValueError as error:
+        if isinstance(error, (BotoCoreError, UnicodeError)):  # what was asked is wrong, not what was answered
+            raise
+        raise ProtocolFailed(
+            f"the S3 server's listing of {what} has something else where a number belongs", hint="check the endpoint"
+        ) from error
