@@ -79,8 +79,9 @@ def listed(files: FileOperations) -> bytes:
     if own is not None and (found.raw or is_own(found, own)):
         return own.raw
     if not found.whole:
+        lost = found.expected - len(found.files)
         raise IntegrityError(
-            f"{found.expected - len(found.files)} of {found.expected} files in {files.name} are gone, were replaced, or carry no mark",
+            f"{lost} of {found.expected} files in {files.name} are gone, replaced or without a mark",
             hint=_HINT,
         )
     return render_checksums(replace(found, records={}, origins=(), version="", seal="", own=""))

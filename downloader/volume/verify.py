@@ -112,7 +112,7 @@ def _gone(checksums: Checksums) -> tuple[Damage, ...]:
     count = checksums.expected - len(checksums.files)
     if count <= 0:
         return ()
-    return (Damage("(names unknown)", f"{count} of {checksums.expected} files are gone, were replaced, or carry no mark"),)
+    return (Damage("(names unknown)", f"{count} of {checksums.expected} files are gone, replaced or without a mark"),)
 
 
 def _other_list(files: FileOperations, checksums: Checksums) -> Iterator[Damage]:

@@ -121,7 +121,9 @@ def test_verify_counts_files_that_took_their_names_along(finished: Path) -> None
     (finished / "config.json").unlink()
     with volume_of(finished) as volume:
         found = volume.verify()
-    assert [str(damage) for damage in found.damaged] == ["(names unknown): 1 of 4 files are gone, were replaced, or carry no mark"]
+    assert [str(damage) for damage in found.damaged] == [
+        "(names unknown): 1 of 4 files are gone, replaced or without a mark"
+    ]
     assert (found.source, found.checked) == (URI, 3)
 
 
@@ -173,7 +175,7 @@ def test_files_of_an_earlier_mark_do_not_stand_in_for_files_that_are_gone(finish
         (finished / "a").unlink()
         assert volume.sealed() is None
         assert [str(damage) for damage in volume.verify().damaged] == [
-            "(names unknown): 1 of 3 files are gone, were replaced, or carry no mark"
+            "(names unknown): 1 of 3 files are gone, replaced or without a mark"
         ]
 
 
