@@ -23,6 +23,8 @@ ENDPOINT_HINT = "something on the way may have answered for it; check network, p
 UNAUTHORIZED, PAYMENT_REQUIRED, FORBIDDEN, MISSING, UNLAWFUL = 401, 402, 403, 404, 451
 ABOUT_ACCESS = frozenset({400, UNAUTHORIZED, FORBIDDEN, MISSING, 410})
 """What a stranger answers where an address has run out, is blocked, or is not known to it."""
+TOKENS_AND_LOGINS = frozenset({"basic", "bearer"})
+"""What an endpoint may ask for that is ours to give; who wants a Negotiate or NTLM stands in front of it."""
 SAYS_NOTHING = re.compile(
     r"(repository|entry|revision|page)? ?not found|invalid rev id: \S*|invalid username or password"
     r"|access to this resource is disabled|\S* does not exist on this revision",
@@ -91,7 +93,8 @@ class HubAnswers:
         if not address(self._endpoint).origin.shares_credentials_with(address(refusal.url).origin):
             return False
         told = error_code(refusal) or refusal.headers.get("x-error-message") or json_error(refusal.body)
-        return bool(told) or (refusal.status == UNAUTHORIZED and "www-authenticate" in refusal.headers)
+        wanted = refusal.headers.get("www-authenticate", "") if refusal.status == UNAUTHORIZED else ""
+        return bool(told) or any(word.lower() in TOKENS_AND_LOGINS for word in wanted.split())
 
     def masked(self) -> AccessDenied:
         """Return the error for a gated repository whose digests are masked for those who may not read it."""

@@ -37,11 +37,12 @@ MAX_PAGE = 16 << 20
 """Bytes of one answer. Decoded they may take thirty times as much; a thousand files take half a megabyte."""
 MAX_LISTING = 512 << 20
 """Bytes of all answers together."""
-FULL_PAGE = 1000
-"""Entries on a page of a tree. A whole number of them is where a listing ends whose links got lost on the way."""
+FULL_PAGE = 50
+"""A whole number of pages is where a listing ends whose links got lost on the way. Servers have pages of 50 to 1000
+entries, all of them multiples of this."""
 MAX_PROBE = 1 << 16
 """Bytes of a file that is read to learn its size, where a range of it is not to be had."""
-OK, REDIRECTS, BAD = 200, 300, 400
+OK, REDIRECTS, BAD, UNSATISFIABLE = 200, 300, 400, 416
 UNKNOWN_ROUTE = frozenset({400, 404, 405, 406, 410, 415, 422, 501})
 """What a server may answer to a route or a parameter that it does not know. The Hub would add its own code."""
 
@@ -126,15 +127,19 @@ class HubListing:
         params = {"recursive": str(recursive).lower(), "expand": "false"}
         url = f"{self._api}/tree/{quote(commit, safe='')}{below}"
         items = iter(paginate(url, params, self._library_headers()))
-        listed, folders, count = set(), Folders(), 0
+        listed: dict[str, RemoteFile] = {}
+        folders, count, repeated = Folders(), 0, 0
         for item in islice(items, MAX_FILES):
             count += 1
             if item["type"] != "file":
                 folders.add(item.get("path"))
             elif self._is_wanted(item["path"]):
-                listed.add(item["path"])
                 folders.filled(item["path"])
-                yield self._entries.listed(item["path"], item)
+                file = self._entries.listed(item["path"], item)
+                if _is_new(file, listed, shown_url(url)):
+                    yield file
+                elif (repeated := repeated + 1) > len(listed):
+                    raise ProtocolFailed(f"{shown_url(url)} lists the same again and again: there is no end to it")
         if next(items, None) is not None:
             raise ProtocolFailed(f"{shown_url(url)} lists more than {MAX_FILES} entries")
         if recursive and (folders.empty or (count and count % FULL_PAGE == 0)):
@@ -211,11 +216,12 @@ class HubListing:
 
     def _of_siblings(self, commit: str, siblings: list[dict[str, Any]]) -> Iterator[RemoteFile]:
         """Yield the wanted ones of the files that a description names."""
-        rest = []
+        rest, seen = [], set()
         for item in siblings:
             path = item.get("rfilename")
-            if not self._is_wanted(path) or not isinstance(path, str):
+            if not self._is_wanted(path) or not isinstance(path, str) or path in seen:
                 continue
+            seen.add(path)
             if is_step(path):
                 # It is asked for nowhere, least of all with a token; whoever takes it is told what is wrong with it.
                 yield RemoteFile(path, 0)
@@ -244,12 +250,21 @@ class HubListing:
 
     def _measured(self, url: str) -> int | None:
         """Return the size of a file by its first byte, None if that does not tell."""
-        reply = self._web.fetch(url, headers=self._headers, public_headers={"range": "bytes=0-0"}, limit=MAX_PROBE)
-        if reply.status >= BAD and total_length(reply.headers) is None:
+        reply = self._begun(url, {"range": "bytes=0-0"})
+        if reply.status == UNSATISFIABLE:  # some servers so refuse any range, of files that have bytes, too
+            reply = self._begun(url, {})
+        if reply.status >= BAD:
             raise HttpStatusError(reply.status, reply.url, reply.headers, reply.body)
-        if reply.status == OK:
-            return None if is_encoded(reply.headers) else len(reply.body)
-        return total_length(reply.headers)
+        if reply.status != OK:
+            return total_length(reply.headers)
+        if is_encoded(reply.headers):
+            return None
+        size = content_length(reply.headers)
+        return len(reply.body) if size is None and reply.complete and not reply.cut else size
+
+    def _begun(self, url: str, public_headers: Mapping[str, str]) -> Response:
+        """Return an answer with no more of its body than tells its size."""
+        return self._web.fetch(url, headers=self._headers, public_headers=public_headers, limit=MAX_PROBE, cut=True)
 
 
 class Folders:
@@ -269,6 +284,14 @@ class Folders:
         while folder in self.empty:
             self.empty.discard(folder)
             folder = folder.rpartition("/")[0]
+
+
+def _is_new(file: RemoteFile, listed: dict[str, RemoteFile], where: str) -> bool:
+    """Add a file to those that are `listed`; pages that overlap name some again. Raises ProtocolFailed for a lie."""
+    known = listed.setdefault(file.path, file)
+    if known is not file and known != file:
+        raise ProtocolFailed(f"{where} lists {file.path[:80]!r} twice, and not the same of it")
+    return known is file
 
 
 def _begun(files: Iterator[RemoteFile]) -> Iterator[RemoteFile]:

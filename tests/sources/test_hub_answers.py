@@ -160,3 +160,9 @@ def test_a_status_about_something_else_stays_what_it_is() -> None:
         error: DownloadError = answers().meaning(found)
         assert error is found
     assert "short and stout" in str(answers().meaning(refusal(418, text="short and stout")))
+
+
+@pytest.mark.parametrize(("scheme", "own"), [("Bearer realm=hub", True), ("Basic", True), ("Negotiate, NTLM", False)])
+def test_who_asks_for_what_no_token_is_stands_in_front_of_the_hub(scheme: str, *, own: bool) -> None:
+    asked = HttpStatusError(401, URL, {"www-authenticate": scheme}, b"<html>single sign-on</html>")
+    assert isinstance(answers().meaning(asked), AccessDenied if own else SourceUnavailable)

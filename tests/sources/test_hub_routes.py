@@ -8,7 +8,6 @@ import pytest
 
 from downloader.artifact import Algorithm
 from downloader.errors import AccessDenied, ConfigurationError, DownloadError, ProtocolFailed, SourceNotFound
-from downloader.sources import hub_listing
 from downloader.sources.huggingface import HubSource
 from tests.command import model, run
 from tests.servers.blobs import Noise
@@ -119,8 +118,9 @@ def test_where_siblings_are_names_the_heads_of_the_files_tell_the_rest(
     assert proofs(manifest) == right
     assert sizes(manifest) == RIGHT
     # The empty one must be seen to be empty: the manager does not say that this length is the Hub's.
-    asked = routes(manager)[-len(FILES) - 1 :]
-    assert sorted(asked) == ["GET resolve"] + ["HEAD resolve"] * len(FILES)
+    # A range of nothing is refused, so that it is asked for whole.
+    asked = routes(manager)[-len(FILES) - 2 :]
+    assert sorted(asked) == ["GET resolve"] * 2 + ["HEAD resolve"] * len(FILES)
 
 
 def names_only(info: dict[str, Any]) -> None:
@@ -225,14 +225,11 @@ def test_the_pages_of_a_tree_are_asked_of_the_manager(
     assert hub.log.records() == []
 
 
-def test_a_tree_whose_links_got_lost_is_completed_from_the_siblings(
-    hub: Hub, plain_web: HttpClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Here with pages of 10 entries, else of 1,000."""
-    monkeypatch.setattr(hub_listing, "FULL_PAGE", 10)
-    files = {f"part-{number:02}.bin": b"%d" % number for number in range(23)}
+@pytest.mark.parametrize("page", [50, 100])
+def test_a_tree_whose_links_got_lost_is_completed_from_the_siblings(hub: Hub, plain_web: HttpClient, page: int) -> None:
+    files = {f"part-{number:03}.bin": b"%d" % number for number in range(103)}
     hub.create("org/model").commit(files)
-    hub.page_size = 10
+    hub.page_size = page
 
     def unlinked_pages(_: Request, reply: Reply) -> Reply:
         reply.headers.pop("Link", None)
@@ -243,6 +240,34 @@ def test_a_tree_whose_links_got_lost_is_completed_from_the_siblings(
         manifest = HubSource("hf://org/model", plain_web, endpoint=manager.endpoint, token="").manifest()
     assert sizes(manifest) == {path: len(content) for path, content in files.items()}
     assert all(file.digests for file in manifest.files)
+
+
+def test_pages_of_a_tree_that_overlap_name_each_file_once(listed: Callable[..., Manifest], manager: Manager) -> None:
+    manager.edit("tree", lambda entries: entries.extend(entries[-2:]))
+    assert sizes(listed()) == RIGHT
+    manager.refuse("tree", 404)
+    manager.edit("api", lambda info: info["siblings"].extend(info["siblings"][:2]) if "siblings" in info else None)
+    assert sizes(listed()) == RIGHT
+
+
+def test_pages_of_a_tree_that_contradict_each_other_are_refused(
+    listed: Callable[..., Manifest], manager: Manager
+) -> None:
+    manager.edit("tree", lambda entries: entries.append({**entries[-1], "size": 7}))
+    with pytest.raises(ProtocolFailed, match="twice, and not the same of it"):
+        listed()
+
+
+def test_a_tree_that_goes_on_with_itself_has_no_end(listed: Callable[..., Manifest], manager: Manager) -> None:
+    def next_is_this(request: Request, reply: Reply) -> Reply:
+        if reply.route == "tree":
+            reply.headers["Link"] = f'<{request.target}>; rel="next"'
+        return reply
+
+    manager.change(next_is_this)
+    with pytest.raises(ProtocolFailed, match="no end to it"):
+        listed()
+    assert routes(manager).count("GET tree") <= 3
 
 
 @pytest.mark.parametrize("described", [True, False])
