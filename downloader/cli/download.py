@@ -21,7 +21,7 @@ from downloader.cli.wiring import (
     silence,
 )
 from downloader.engine import Engine, Outcome, Plan
-from downloader.errors import DownloadError
+from downloader.errors import DownloadError, UnexpectedContent
 from downloader.filters import FileFilter
 from downloader.formatting import format_duration, single_line
 from downloader.integrity import ContentCheck, proofs_text
@@ -195,9 +195,11 @@ class Download:
         also = f"; {skipped} unsafe {'name' if skipped == 1 else 'names'} passed over" if skipped else ""
         log.info("%s: %s%s", self._uri.shown, proofs_text(outcome.proofs), also)
 
-    def _advise(self, error: DownloadError, before: str) -> None:
+    def _advise(self, error: DownloadError, before: str, *, listed: bool) -> None:
         """Say what else is to be known of a failure: of a log people are often shown no more than its last lines."""
-        advice = "the next run fetches only what is missing"
+        advice = "the next run fetches only what is missing" if listed else "the next run lists the source again"
+        if isinstance(error, UnexpectedContent):
+            advice = "another run finds the same until the source has changed"
         if error.lasting:
             advice = "another run fails the same way until that is changed"
         earlier = f"; before that, {before}" if before else ""
@@ -215,7 +217,7 @@ class Download:
         )
         self._reporters.close(final)
         if error is not None:
-            self._advise(error, last.message)
+            self._advise(error, last.message, listed=last.total_files > 0)
         seconds = time.monotonic() - self._started
         reason = str(error) if error else ""
         self._termination.write(sentence(self._uri.shown, final, seconds=seconds, exit_status=status, reason=reason))

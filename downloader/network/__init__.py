@@ -7,6 +7,7 @@ file. So it names errors, parses what is unusual, and is the face for other peop
 from downloader.network.client import HttpClient, Response
 from downloader.network.content_encoding import can_decode, is_encoded, is_packed
 from downloader.network.errors import HttpStatusError, host_of
+from downloader.network.messages import unpacked
 from downloader.network.pool import Timeouts
 from downloader.network.proxies import Proxies
 from downloader.network.ranges import RangeRequest, Unpinned, content_length, total_length
@@ -33,5 +34,6 @@ __all__ = [
     "json_error",
     "merged",
     "total_length",
+    "unpacked",
     "untrusted",
 ]

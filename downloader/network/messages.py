@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import httpx2
 
 from downloader.artifact import shown_url
-from downloader.errors import ProtocolFailed
+from downloader.errors import ConnectionBroken, ProtocolFailed
 from downloader.formatting import reason, single_line
 from downloader.network.h1 import field_lines
 from downloader.network.pool import interrupt
@@ -204,9 +204,12 @@ def unpacked(body: bytes, headers: Mapping[str, str], limit: int, where: str) ->
     if coding not in ("gzip", "x-gzip"):
         raise ProtocolFailed(f"{where} answers in the coding {coding[:20]!r} although it was asked not to")
     try:
-        plain = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress(body, limit + 1)
+        inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+        plain = inflate.decompress(body, limit + 1)
     except zlib.error as error:
         raise ProtocolFailed(f"{where} answers with what is no gzip: {reason(error)}") from error
     if len(plain) > limit:
         raise ProtocolFailed(f"{where} answers with more than {limit} bytes")
+    if not inflate.eof:
+        raise ConnectionBroken(f"{where} packs its answer, and ends before it is whole")
     return plain

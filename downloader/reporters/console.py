@@ -103,9 +103,10 @@ def summary_text(final: Snapshot, seconds: float) -> str:
 
 
 def _failure_text(final: Snapshot, took: str) -> str:
-    if not final.total_bytes:
+    if not final.total_bytes and not final.total_files:
         return f"{final.phase} after {took}, before the source was listed"
-    text = f"{final.phase} after {took}: {_amount(final)} on the volume"
+    amount = _amount(final) if final.total_bytes else format_size(final.done_bytes)
+    text = f"{final.phase} after {took}: {amount} on the volume"
     if final.total_files:
         text += f", {final.done_files} of {final.total_files} files"
     if final.protocol:

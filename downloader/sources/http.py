@@ -15,19 +15,21 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile, Span, shown_url
 from downloader.errors import (
+    AccessDenied,
     ConfigurationError,
     ConnectionBroken,
-    IntegrityError,
+    DownloadError,
     ProtocolFailed,
     SourceChanged,
     SourceNotFound,
+    UnexpectedContent,
     UsageError,
 )
 from downloader.filters import FileFilter, nothing_left
 from downloader.formatting import reason
-from downloader.integrity import HEAD, MARKER, ContentCheck, is_suspicious, parse_checksums, proves_itself
+from downloader.integrity import HEAD, MARKER, ContentCheck, instead, is_suspicious, parse_checksums, proves_itself
 from downloader.integrity import HINT as ACCEPT_ANY
-from downloader.network import HttpStatusError, RangeRequest
+from downloader.network import HttpStatusError, RangeRequest, is_encoded, unpacked
 from downloader.sources.base import folder_of, version_of
 from downloader.sources.http_digests import LENGTHS, published
 from downloader.sources.http_errors import meaning
@@ -158,7 +160,7 @@ class HttpSource:
         return Manifest(self._uri, (file,), single=True, whole=folder_of(self._uri))
 
     def _refuse_page(self, file: RemoteFile, media_type: str) -> None:
-        """Raise IntegrityError for a web page that is not called one, judged by its first bytes too."""
+        """Raise UnexpectedContent for a web page that is not called one, judged by its first bytes too."""
         if file.digests or not len(file.span) or not is_suspicious(file.path, media_type):
             return
         head = bytearray(min(HEAD, len(file.span)))
@@ -170,17 +172,19 @@ class HttpSource:
         if found:
             page = HUB_PAGE.fullmatch(urlsplit(self._address.url).path)
             hint = f"for a repository on the Hub write {_hub_uri(page)}" if page else ACCEPT_ANY
-            raise IntegrityError(f"{self._uri}: {file.path} {found}", hint=hint)
+            raise UnexpectedContent(f"{self._uri}: {file.path} {found}", hint=hint)
 
     def open(self, file: RemoteFile, span: Span) -> Body:
         """Start reading a span."""
+        request = self._request(file, span)
         try:
-            return self._web.open(self._request(file, span))
+            return self._web.open(request)
         except SourceChanged:
             self._probe.doubt(file.locator)
             raise
         except HttpStatusError as refusal:
-            raise meaning(refusal, shown_url(file.locator), hint=HINT, asked=file.locator, listed=True) from refusal
+            what, part = shown_url(file.locator), not request.whole
+            raise meaning(refusal, what, hint=HINT, asked=file.locator, listed=True, part=part) from refusal
 
     def prefetch(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
         """Ask for all that will be opened next."""
@@ -219,19 +223,33 @@ class HttpSource:
     def _checksums(self) -> tuple[str, bytes]:
         if self._address.digest is not None:
             raise UsageError(f"{self._uri} is a folder: a digest in the URI is for a single file")
+        first: DownloadError | None = None
         for name in CHECKSUM_FILES:
             reply = self._web.fetch(self._address.below(name), headers=self._headers, limit=MAX_CHECKSUMS)
-            if reply.status == OK:
-                _require_end(reply)
-                return name, reply.body
-            refusal = HttpStatusError(reply.status, reply.url, reply.headers, reply.body)
-            error = meaning(refusal, self._uri + name, hint=HINT, asked=self._address.url)
-            if not isinstance(error, SourceNotFound):
+            error = self._no_list(reply, name)
+            if error is None:
+                return name, _content(reply)
+            if not isinstance(error, SourceNotFound | AccessDenied | UnexpectedContent):
                 raise error
+            if not isinstance(error, SourceNotFound):
+                first = first or error
+        if first is not None:
+            raise first
         raise SourceNotFound(
             f"{self._uri} holds neither {CHECKSUM_FILES[0]} nor {CHECKSUM_FILES[1]}, so its files cannot be known",
             hint="name a single file, or put a checksum list into the folder",
         )
+
+    def _no_list(self, reply: Response, name: str) -> DownloadError | None:
+        """Return why an answer is no checksum list; None if it may be one.
+
+        Many servers hand out no file whose name begins with a dot, and answer 403, or a page of their own.
+        """
+        if reply.status == OK:
+            found = instead(name, len(reply.body), reply.body[:HEAD], vouched=False)
+            return UnexpectedContent(f"{self._uri}{name} {found}", hint="check the URI") if found else None
+        refusal = HttpStatusError(reply.status, reply.url, reply.headers, reply.body)
+        return meaning(refusal, self._uri + name, hint=HINT, asked=self._address.url)
 
     def _probe_all(self, listed: Sequence[tuple[str, str]]) -> None:
         urls = [self._address.below(path) for path, _ in listed]
@@ -254,10 +272,13 @@ class HttpSource:
         return RemoteFile(path, size or 0, digests, validator, url, sized=size is not None)
 
 
-def _require_end(reply: Response) -> None:
-    """Raise if a checksum list may have been cut: what is left of one looks like a list of fewer files."""
+def _content(reply: Response) -> bytes:
+    """Return a checksum list. Raise if it may have been cut: what is left of one looks like a list of fewer files."""
+    if is_encoded(reply.headers):
+        # The coding has an end of its own, and a checksum.
+        return unpacked(reply.body, reply.headers, MAX_CHECKSUMS, shown_url(reply.url))
     if reply.complete:
-        return
+        return reply.body
     where = shown_url(reply.url)
     if urlsplit(reply.url).scheme == "https":
         raise ConnectionBroken(f"{where} ended in the middle: no length was sent, and no close_notify")

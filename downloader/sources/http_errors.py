@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
-from downloader.errors import AccessDenied, DownloadError, SourceNotFound, SourceUnavailable
+from downloader.errors import AccessDenied, DownloadError, ProtocolFailed, SourceNotFound, SourceUnavailable
 from downloader.network import address
 
 if TYPE_CHECKING:
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 MISSING = frozenset({404, 410})
 DENIED = frozenset({401, 403, 407})
-RUN_OUT = frozenset({400, 403})
+FORBIDDEN = 403
+RUN_OUT = frozenset({400, FORBIDDEN})
 """How stores refuse an address that has run out, or that something on the way blocks."""
 
 
@@ -26,11 +27,14 @@ STAMP = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 SECONDS = re.compile(r"[0-9]{1,12}")
 
 
-def meaning(refusal: HttpStatusError, what: str, *, hint: str, asked: str, listed: bool = False) -> DownloadError:
+def meaning(
+    refusal: HttpStatusError, what: str, *, hint: str, asked: str, listed: bool = False, part: bool = False
+) -> DownloadError:
     """Return the error for a refused request; `what` names the thing, `hint` says how to show credentials.
 
     Where redirects lead from `asked` to another host, that one's word is not final for a file that has been `listed`:
-    its address may have run out, and a new one may do.
+    its address may have run out, and a new one may do. Some servers refuse a `part` of what they hand out as a whole,
+    and some more than a few connections.
     """
     told = f": {refusal.server_message}" if refusal.server_message else ""
     who = f"{refusal.host} answered HTTP {refusal.status}{told}"
@@ -41,6 +45,8 @@ def meaning(refusal: HttpStatusError, what: str, *, hint: str, asked: str, liste
         return AccessDenied(f"the signature in the address of {what} has expired ({who})", hint="ask for a new address")
     if refusal.status in MISSING:
         return SourceNotFound(f"{what} does not exist ({who})", hint="check the URI")
+    if part and refusal.status == FORBIDDEN:
+        return ProtocolFailed(f"{what} is not handed out in parts ({who})", hint="HTTP reads it in one stream")
     if refusal.status in DENIED:
         return AccessDenied(f"{what} may not be read ({who})", hint=hint)
     return refusal

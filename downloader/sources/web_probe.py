@@ -103,7 +103,7 @@ class WebProbe:
     def _ask_for_a_byte(self, url: str) -> tuple[Response, int | None]:
         reply = self._web.fetch(url, headers=self._headers, public_headers=FIRST_BYTE, limit=0)
         size = _told_size(url, reply)
-        if reply.status == UNSATISFIABLE and size is None:
+        if reply.status == UNSATISFIABLE:  # some servers so refuse any range, and name no total or a wrong one
             reply = self._web.fetch(url, headers=self._headers, limit=0)
             size = _told_size(url, reply)
         if reply.status not in (OK, PARTIAL) and size is None:
@@ -128,9 +128,6 @@ def _told_size(url: str, reply: Response) -> int | None:
     """Return the size of the file that an answer speaks of; None if it does not tell."""
     if reply.status == PARTIAL:
         return total_length(reply.headers)
-    if reply.status == UNSATISFIABLE:
-        # What has no bytes has no first one.
-        return 0 if total_length(reply.headers) == 0 else None
     if reply.status != OK:
         return None
     if reply.headers.get("content-encoding", "identity") not in ("", "identity"):

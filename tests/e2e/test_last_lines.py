@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from downloader.errors import (
 from tests.command import run
 from tests.contract.operator_log import BOTH_STATES, filed
 from tests.servers.blobs import Noise
-from tests.servers.faults import Answer, Flip, Stall
+from tests.servers.faults import Answer, Flip, Stall, web_page
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 FOREVER = float("inf")
 TOKEN = "hf_canarycanarycanary"
 NOT_FETCHED, FETCHED = "another run fails the same way", "the next run fetches only what is missing"
+SAME = "another run finds the same until the source has changed"
+NOT_LISTED = "the next run lists the source again"
 
 FAILURES: dict[str, tuple[str, Fault | None, int, Category, str]] = {
     "a missing repository": ("hf://org/nothing", None, 66, Category.NOT_FOUND, NOT_FETCHED),
@@ -64,6 +67,34 @@ def test_each_of_the_last_three_lines_tells_something_of_the_one_reason(what: st
         for newest, line in itertools.product(BOTH_STATES, (summary, where)):
             assert filed(line, newest=newest) in (Category.OTHER, category)
         assert [filed(pod.stderr, newest=newest) for newest in BOTH_STATES] == [category] * 2
+
+
+UNLISTED: dict[str, tuple[Fault, int, str]] = {
+    "a page for a model": (web_page(), 65, SAME),
+    "a server in trouble": (Answer(503), 69, NOT_LISTED),
+}
+
+
+@pytest.mark.parametrize("what", UNLISTED)
+def test_what_fails_before_the_listing_promises_no_part_of_a_download(
+    what: str, own_web: BrokenWeb, tmp_path: Path
+) -> None:
+    fault, status, advice = UNLISTED[what]
+    own_web.faults.add(fault, times=FOREVER)
+    result = run("download", own_web.url("model.bin"), tmp_path / "t", extra={"STALL_TIMEOUT": "1.5"})
+    assert result.status == status, result.stderr
+    summary, where, _ = result.stderr.splitlines()[-3:]
+    assert "before the source was listed" in summary
+    assert f"exit status {status}, {advice}" in where
+
+
+def test_a_page_among_the_files_of_a_folder_promises_nothing_either(own_web: BrokenWeb, tmp_path: Path) -> None:
+    page = b"<!DOCTYPE html><title>Log in</title>"
+    own_web.put("m/a.bin", page)
+    own_web.put("m/SHA256SUMS", f"{hashlib.sha256(page).hexdigest()}  a.bin\n".encode())
+    result = run("download", own_web.url("m/"), tmp_path / "t")
+    assert result.status == 65, result.stderr
+    assert f"exit status 65, {SAME}" in result.stderr
 
 
 def test_of_several_failures_the_same_one_counts_whichever_came_first() -> None:

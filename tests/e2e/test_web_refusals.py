@@ -8,7 +8,7 @@ import pytest
 
 from tests.command import model, run
 from tests.servers.blobs import Noise
-from tests.servers.broken import BrokenWeb, moved
+from tests.servers.broken import BrokenWeb, RefuseParts, moved
 from tests.servers.faults import FOREVER, Answer
 
 if TYPE_CHECKING:
@@ -64,3 +64,21 @@ def test_a_server_that_refuses_what_is_its_own_is_believed(store: BrokenWeb, tmp
     result = run("download", store.url("data.bin"), tmp_path / "t")
     assert result.status == 77, result.stderr
     assert f"may not be read (127.0.0.1:{store.server.port} answered HTTP 403: members only)" in result.last_line
+
+
+def test_a_server_that_refuses_parts_is_read_in_one_stream(own_web: BrokenWeb, tmp_path: Path) -> None:
+    """Firewalls answer so to Range, and some servers to more than one connection."""
+    content = Noise(9 << 20, seed=74).bytes()
+    url = own_web.put("model.bin", content)
+    own_web.faults.add(RefuseParts(), method="GET", times=FOREVER)
+    result = run("download", url, tmp_path / "t")
+    assert result.status == 0, result.stderr
+    assert "is not handed out in parts (127.0.0.1" in result.stderr
+    assert model(tmp_path / "t") == {"model.bin": content}
+
+
+def test_who_refuses_the_whole_file_too_means_it(own_web: BrokenWeb, tmp_path: Path) -> None:
+    url = own_web.put("model.bin", Noise(9 << 20, seed=74).bytes())
+    own_web.faults.add(Answer(403), method="GET", times=FOREVER)
+    result = run("download", url, tmp_path / "t")
+    assert result.status == 77, result.stderr

@@ -86,6 +86,15 @@ class IgnoreConditions(Fault):
 
 
 @dataclass(frozen=True, slots=True)
+class RefuseParts(Fault):
+    """A firewall that takes Range for an attack, or a server that gives each client one connection."""
+
+    def prepare(self, exchange: Exchange) -> None:
+        if "Content-Range" in exchange.headers:
+            exchange.replace(403, {}, b"no ranges here")
+
+
+@dataclass(frozen=True, slots=True)
 class Meanwhile(Fault):
     """Something else happens on the server before this reply, which was made already, is sent."""
 

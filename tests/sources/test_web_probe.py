@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from downloader.errors import SourceNotFound, SourceUnavailable, Throttled
+from downloader.errors import (
+    AccessDenied,
+    ConnectionBroken,
+    SourceNotFound,
+    SourceUnavailable,
+    Throttled,
+    UnexpectedContent,
+)
 from downloader.sources.http import HttpSource
 from tests.command import model, run
-from tests.servers.broken import ClaimLength
-from tests.servers.faults import FOREVER, Answer, HangUp, Silence, too_many_requests
+from tests.servers.broken import ClaimLength, compressed
+from tests.servers.faults import FOREVER, Answer, HangUp, Silence, too_many_requests, web_page
 from tests.sources.reading import read, whole
 
 if TYPE_CHECKING:
@@ -19,7 +27,6 @@ if TYPE_CHECKING:
 
     from downloader.network import HttpClient
     from tests.servers.broken import BrokenWeb
-    from tests.servers.faults import Fault
 
 CONTENT = b"0123456789" * 1000
 NOTHING = hashlib.sha256(b"").hexdigest()
@@ -100,12 +107,18 @@ def test_a_pause_that_is_asked_for_is_not_passed_over(own_web: BrokenWeb, plain_
     assert own_web.log.records(method="GET") == []
 
 
-def test_an_empty_file_whose_first_byte_is_refused_without_a_word_is_asked_for_whole(
-    own_web: BrokenWeb, plain_web: HttpClient
+@pytest.mark.parametrize("headers", [{}, {"Content-Range": "bytes */0"}], ids=["without a word", "with a total"])
+def test_a_file_whose_first_byte_is_refused_is_asked_for_whole(
+    own_web: BrokenWeb, plain_web: HttpClient, headers: dict[str, str]
 ) -> None:
-    fault: Fault = Answer(416)
+    """Nothing is read of an empty file, so that a total of zero would never be noticed."""
+    refused = Answer(416, headers)
+    url = own_web.put("model.bin", CONTENT)
+    own_web.faults.add(ClaimLength(0), method="HEAD")
+    own_web.faults.add(refused, method="GET")
+    assert whole(HttpSource(url, plain_web, {})) == {"model.bin": CONTENT}
     url = own_web.put("empty", b"")
-    own_web.faults.add(fault, method="GET")
+    own_web.faults.add(refused, method="GET")
     source = HttpSource(url, plain_web, {})
     (file,) = source.manifest().files
     assert file.size == 0
@@ -125,3 +138,43 @@ def test_a_server_that_never_answers_head_is_waited_for_once(own_web: BrokenWeb,
     assert model(tmp_path) == files
     assert result.stderr.count("HEAD does not work here") == 1
     assert len({record.request.path for record in own_web.log.records(method="HEAD")}) < len(files)
+
+
+@pytest.mark.parametrize(
+    "refused", [Answer(403, {}, b"dot files are for nobody"), web_page()], ids=["403", "a page of its own"]
+)
+def test_where_names_with_a_dot_are_handed_to_nobody_the_other_list_counts(
+    own_web: BrokenWeb, plain_web: HttpClient, refused: Answer
+) -> None:
+    own_web.put("m/a.bin", CONTENT)
+    own_web.put("m/SHA256SUMS", f"{hashlib.sha256(CONTENT).hexdigest()}  a.bin\n".encode())
+    own_web.faults.add(refused, path="/m/.artifact.sha256")
+    assert whole(HttpSource(own_web.url("m/"), plain_web, {})) == {"a.bin": CONTENT}
+
+
+def test_where_there_is_no_list_at_all_the_refusal_of_the_first_one_is_the_reason(
+    own_web: BrokenWeb, plain_web: HttpClient
+) -> None:
+    own_web.faults.add(Answer(403), path="/m/.artifact.sha256", times=FOREVER)
+    with pytest.raises(AccessDenied, match=r"artifact\.sha256 may not be read"):
+        HttpSource(own_web.url("m/"), plain_web, {}).manifest()
+    own_web.faults.clear()
+    own_web.faults.add(web_page(), times=FOREVER)
+    with pytest.raises(UnexpectedContent, match=r"artifact\.sha256 is a web page"):
+        HttpSource(own_web.url("m/"), plain_web, {}).manifest()
+
+
+def test_a_list_that_is_packed_unasked_is_unpacked_and_never_half_of_it(
+    own_web: BrokenWeb, plain_web: HttpClient
+) -> None:
+    files = {f"{number}.bin": CONTENT[number:] for number in range(9)}
+    for path, content in files.items():
+        own_web.put(f"m/{path}", content)
+    sums = "".join(f"{hashlib.sha256(content).hexdigest()}  {path}\n" for path, content in files.items())
+    packed = compressed(sums.encode())
+    own_web.faults.add(packed, path="/m/.artifact.sha256")
+    assert whole(HttpSource(own_web.url("m/"), plain_web, {})) == files
+    for end in (200, -1):
+        own_web.faults.add(replace(packed, content=packed.content[:end]), path="/m/.artifact.sha256")
+        with pytest.raises(ConnectionBroken, match="ends before it is whole"):
+            HttpSource(own_web.url("m/"), plain_web, {}).manifest()
