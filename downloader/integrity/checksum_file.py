@@ -207,8 +207,11 @@ class _Reader:
     def checksum(self, line: str, number: int) -> None:
         """Take a checksum in. Raises IntegrityError if it is none."""
         path, digest = parse_line(line, number, self._name)
-        if path in self._files:
-            raise IntegrityError(f"line {number} of {self._name} lists a path again: {single_line(path, 200)}")
+        known = self._files.get(path)
+        if known == digest:
+            return  # lists that were put together of others may repeat a line, and sha256sum takes them
+        if known is not None:
+            raise IntegrityError(f"line {number} of {self._name} contradicts an earlier one: {single_line(path, 200)}")
         if len(self._files) == MOST_FILES:
             raise IntegrityError(f"{self._name} lists more than {MOST_FILES} files")
         self._files[path] = digest

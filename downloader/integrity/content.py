@@ -38,6 +38,9 @@ _MARKUP = re.compile(
     rb"(?:\xef\xbb\xbf)?\s*<(?:!--|(?:!doctype|html|head|body|title|script|style|meta|div|h1|p|br|table|iframe)\b)",
     re.IGNORECASE,
 )
+_TAG = re.compile(
+    rb"<(?:!doctype|html|head|body|title|script|style|meta|div|h1|h2|p|a|br|form|input|table|iframe)\b", re.IGNORECASE
+)
 _XML = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:\?xml|error|listbucketresult)\b", re.IGNORECASE)
 _ERROR_IN_JSON = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*"(?:error|errors|message|detail|details|code|status)"\s*:')
 _NOT_TEXT = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
@@ -127,7 +130,9 @@ def _unvouched(suffix: str, size: int, head: bytes, media_type: str) -> str:
     if suffix in PAGES:
         return ""
     is_text = not _NOT_TEXT.search(head)
-    if _PAGE.match(head) or (media_type in _PAGE_TYPES and is_text):
+    # Scripts that hand out files call them pages unless told otherwise.
+    is_page = media_type in _PAGE_TYPES and is_text and (suffix in BINARY or not suffix or _TAG.search(head))
+    if _PAGE.match(head) or is_page:
         return "is a web page, and its name does not say so"
     if suffix in BINARY and media_type in _ERROR_TYPES and is_text:
         return f"is text ({media_type}), not what its name says"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 DATE = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
 DIGEST = "0123456789abcdef" * 4
+OTHER = "fedcba9876543210" * 4
 NAMES = st.text(st.characters(exclude_categories=["Cc", "Cs"], exclude_characters="/"), min_size=1, max_size=12).filter(
     lambda name: name not in (".", "..")
 )
@@ -126,8 +127,8 @@ def test_paths_that_no_file_of_ours_can_have_are_refused(path: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        f"{DIGEST}  a\n{DIGEST}  a\n",
-        f"{DIGEST}  a\n{DIGEST}  ./a\n",
+        f"{DIGEST}  a\n{OTHER}  a\n",
+        f"{DIGEST}  a\n{OTHER}  ./a\n",
         f"{DIGEST}  a\n{DIGEST}  a/b\n",
         f"{DIGEST}  a/b/c\n{DIGEST}  a\n",
         f"{DIGEST[1:]}  a\n",
@@ -145,6 +146,10 @@ def test_paths_that_no_file_of_ours_can_have_are_refused(path: str) -> None:
 def test_whatever_is_no_checksum_file_is_refused_as_a_whole(text: str) -> None:
     with pytest.raises(IntegrityError):
         parse_checksums(text.encode())
+
+
+def test_a_line_that_comes_again_is_taken_as_sha256sum_takes_it() -> None:
+    assert parse_checksums(f"{DIGEST}  a\n{OTHER}  b\n{DIGEST} *./a\n".encode()).files == {"a": DIGEST, "b": OTHER}
 
 
 @given(st.binary(max_size=300))
