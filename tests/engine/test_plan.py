@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,11 +29,9 @@ if TYPE_CHECKING:
 
 XET, RANGES, HTTP, S3 = TransferProtocol.XET, TransferProtocol.RANGES, TransferProtocol.HTTP, TransferProtocol.S3
 EXAMPLES = {
-    "hf": "hf://org/model",
-    "s3": "s3://bucket/model",
-    "http": "http://host/model.bin",
-    "https": "https://host/model.bin",
+    name: f"{name}://" + re.sub(r"\[.*?\]", "", scheme.form).partition("://")[2] for name, scheme in SCHEMES.items()
 }
+"""A URI of each scheme, made of what `--help` says of it."""
 
 
 @pytest.mark.parametrize(
