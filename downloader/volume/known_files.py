@@ -53,7 +53,7 @@ class KnownFiles:
     @property
     def is_published(self) -> bool:
         """Whether a list stands that this artifact was published in, provided that all files are known by it."""
-        if self._mark is None or not self._mark.records or not self._mark.whole:
+        if self._mark is None or not self._mark.records:
             return False
         if not is_in_place(self._files, self._mark, self._completion, self._own.raw if self._own else None):
             return False
@@ -63,7 +63,7 @@ class KnownFiles:
             return True
         # Published at another revision: that is the same only if that one had nothing else.
         of_this = {path for path in self._mark.files if self._uri_of(path) == wanted.uri}
-        return bool(of_this) and of_this <= paths
+        return self._mark.whole and bool(of_this) and of_this <= paths
 
     def _uri_of(self, path: str) -> str:
         origin = origin_of(self.known_before, path)

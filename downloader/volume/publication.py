@@ -93,6 +93,12 @@ def _listed_now(
 def _with_earlier(files: FileOperations, now: Checksums, obsolete: Collection[str], outdated: list[str]) -> Checksums:
     """Add what earlier runs have listed and nobody has changed; of that, the `obsolete` paths go to `outdated`."""
     before = completion.last(files) or Checksums({})
+    nameless = before.expected - len(before.files) - len(now.files.keys() - before.files.keys())
+    if nameless > 0:
+        _log.warning(
+            "%d files of earlier runs are gone or replaced, and their marks with them: they are not listed any more",
+            nameless,
+        )
     earlier = [path for path in before.records if path not in now.files]
     if not earlier:
         return now

@@ -179,6 +179,26 @@ def test_files_of_an_earlier_mark_do_not_stand_in_for_files_that_are_gone(finish
         ]
 
 
+def test_what_another_artifact_has_lost_is_told(finished: Path, caplog: pytest.LogCaptureFixture) -> None:
+    other = {"other/a": b"a", "other/b": b"b"}
+    manifest = replace(manifest_of(other, uri="hf://org/other"), version="v2")
+    with volume_of(finished) as volume:
+        download(volume, other, manifest=manifest)
+        (finished / "other/a").unlink()
+        assert download(volume, other, manifest=manifest) == 1
+        assert not caplog.records
+        (finished / "config.json").unlink()
+        assert volume.survey(manifest).published  # it is all there, and nothing has to be written
+        assert [str(damage) for damage in volume.verify().damaged] == [
+            "(names unknown): 1 of 6 files are gone, replaced or without a mark"
+        ]
+        (finished / "other/a").unlink()
+        assert download(volume, other, manifest=manifest) == 1
+    assert [record.getMessage() for record in caplog.records] == [
+        "1 files of earlier runs are gone or replaced, and their marks with them: they are not listed any more"
+    ]
+
+
 def test_a_copied_folder_is_hashed_once(finished: Path) -> None:
     copy = finished.parent / "copy"
     subprocess.run(["cp", "-a", finished, copy], check=True)
