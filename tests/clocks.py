@@ -13,14 +13,18 @@ if TYPE_CHECKING:
 class Clock:
     """A clock that stands still until it is moved on."""
 
-    def __init__(self) -> None:
-        self.now = 1000.0
+    def __init__(self, now: float = 1000.0) -> None:
+        self.now = now
 
     def __call__(self) -> float:
         return self.now
 
     def pass_by(self, seconds: float) -> None:
         self.now += seconds
+
+    def sleep(self, seconds: float) -> None:
+        """Let the time pass at once instead of sleeping."""
+        self.pass_by(seconds)
 
 
 class Sleepless(Cancellation):

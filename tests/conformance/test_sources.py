@@ -19,6 +19,7 @@ from downloader.network.pool import Timeouts
 from downloader.network.proxies import Proxies
 from downloader.network.tls import Trust
 from tests.conformance.locations import EMPTY, FILES, LARGE, PLACES, Place, Servers
+from tests.reading import rest_of
 from tests.servers.repository import git_oid
 from tests.sources.reading import read
 from tests.waiting import AT_LAST
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from downloader.artifact import RemoteFile
-    from downloader.sources import Body, Source
+    from downloader.sources import Source
     from tests.servers.certificates import Authority
     from tests.servers.rclone import Rclone
     from tests.servers.s3 import S3Server
@@ -82,13 +83,6 @@ def plane(tls: Trust) -> Iterator[HttpClient]:
     web = HttpClient(tls, Proxies(), user_agent="tests", timeouts=Timeouts(AT_LAST, read=2 * AT_LAST))
     yield web
     web.close()
-
-
-def rest_of(body: Body) -> bytes:
-    view, content = memoryview(bytearray(1 << 16)), bytearray()
-    while count := body.readinto(view):
-        content += view[:count]
-    return bytes(content)
 
 
 def test_a_manifest_is_complete_and_sorted(place: Place, plane: HttpClient) -> None:
@@ -292,7 +286,6 @@ def test_ending_the_run_wakes_who_waits_for_an_answer_and_lets_nothing_begin(fra
     bodies = [source.open(file, Span(0, 10)) for _ in range(3)]
     for body in bodies:
         assert len(rest_of(body)) == 10
-        body.close()
     fragile.hold()
     errors: list[DownloadError] = []
 

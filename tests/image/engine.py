@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
-from typing import Self
 
+from tests.servers.closable import Closable
 from tests.servers.process import SEARCH_PATH, Child, find_program
 
 ALONE = ("--iptables=false", "--ip6tables=false", "--ip-forward=false", "--bridge=none")
@@ -46,7 +46,7 @@ class Docker:
         )
 
 
-class Engine:
+class Engine(Closable):
     """A running dockerd. `docker` is the client for it."""
 
     def __init__(self, folder: Path) -> None:
@@ -66,9 +66,3 @@ class Engine:
             place = line.split()[1]
             if place.startswith(f"{self._folder}/"):
                 subprocess.run(["umount", "--lazy", place], env={"PATH": SEARCH_PATH}, check=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

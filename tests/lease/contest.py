@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from downloader.lease.lease import Holder, render_lease
 from downloader.lease.process_id import ProcessIdentity
+from tests.clocks import Clock
 from tests.lease.holder import DATA, PATH
 from tests.volume.artifacts import URI
 
@@ -72,18 +73,15 @@ def elsewhere() -> ProcessIdentity:
     return replace(ProcessIdentity.current(), host="another-node", boot="another-boot")
 
 
-class Clock:
-    """Time passes only in sleeps."""
+class CountingClock(Clock):
+    """Counts the sleeps, and does something in each."""
 
     def __init__(self, meanwhile: Callable[[int], None] = lambda _: None) -> None:
-        self.now = 1000.0
+        super().__init__()
         self.sleeps = 0
         self._meanwhile = meanwhile
 
-    def __call__(self) -> float:
-        return self.now
-
     def sleep(self, seconds: float) -> None:
-        self.now += seconds
+        super().sleep(seconds)
         self.sleeps += 1
         self._meanwhile(self.sleeps)

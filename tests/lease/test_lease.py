@@ -18,7 +18,7 @@ from downloader.filesystem.local import Disk
 from downloader.lease.lease import LAST_EPOCH, Holder, render_lease
 from downloader.lease.process_id import ProcessIdentity
 from downloader.volume import Volume
-from tests.lease.contest import FILES, Clock, elsewhere, lease_file
+from tests.lease.contest import FILES, CountingClock, elsewhere, lease_file
 from tests.lease.holder import DATA, HALF
 from tests.volume.artifacts import URI, commit, download, fill, manifest_of, sha256
 from tests.waiting import eventually
@@ -47,7 +47,7 @@ def test_a_holder_frozen_right_before_its_rename_finds_its_paths_gone(tmp_path: 
 
 
 def test_a_writer_that_was_frozen_too_long_writes_nothing_more(tmp_path: Path) -> None:
-    clock = Clock()
+    clock = CountingClock()
     volume = Volume(tmp_path, ttl=60, clock=clock, journal_above=1 << 20)
     with volume.lease(URI):
         partial = volume.partial(manifest_of(FILES).files[0])
@@ -131,7 +131,7 @@ def test_a_living_holder_with_the_number_of_a_dead_one_is_not_replaced(tmp_path:
 
 def test_a_newer_lease_that_nobody_holds_ends_no_older_one(tmp_path: Path) -> None:
     """Its maker was killed before it could step back: its lease dies, the other one does not."""
-    clock = Clock()
+    clock = CountingClock()
     with Volume(tmp_path, ttl=60, clock=clock).lease(URI):
         (tmp_path / ".downloading/lease.2").touch()
 
@@ -140,7 +140,7 @@ def test_a_newer_lease_that_nobody_holds_ends_no_older_one(tmp_path: Path) -> No
             if count == 200:
                 raise Cancelled
 
-        other = Clock(meanwhile)
+        other = CountingClock(meanwhile)
         said: list[str] = []
         with (
             pytest.raises(Cancelled),
@@ -166,7 +166,7 @@ def test_a_holder_goes_on_beside_a_newer_lease_that_nobody_holds_and_leaves_noth
 def test_no_number_of_a_lease_ends_every_later_run(tmp_path: Path, name: str, record: bytes) -> None:
     (tmp_path / ".downloading").mkdir()
     (tmp_path / f".downloading/lease.{name}").write_bytes(record)
-    clock = Clock()
+    clock = CountingClock()
     with Volume(tmp_path, ttl=60, clock=clock) as volume:
         with volume.lease(URI, sleep=clock.sleep):
             fill(volume, manifest_of(FILES).files[0], DATA)
@@ -178,7 +178,7 @@ def test_no_number_of_a_lease_ends_every_later_run(tmp_path: Path, name: str, re
 def test_more_leases_than_there_can_be_are_waited_for_no_longer_than_one(tmp_path: Path) -> None:
     for epoch in range(1, 100):
         lease_file(tmp_path, epoch, process=elsewhere())
-    clock = Clock()
+    clock = CountingClock()
     with Volume(tmp_path, ttl=60, clock=clock) as volume, volume.lease(URI, sleep=clock.sleep):
         assert clock.now < 1100
         assert len(list((tmp_path / ".downloading").glob("lease.*"))) == 1
@@ -205,7 +205,7 @@ def test_only_changes_that_are_seen_count_whatever_the_clocks_say(tmp_path: Path
             date = time.time() + years * 365 * 86400
             os.utime(path, (date, date))
 
-        clock = Clock(meanwhile)
+        clock = CountingClock(meanwhile)
         with Volume(tmp_path, ttl=60, clock=clock).lease(URI, sleep=clock.sleep):
             pass
         assert 499 + 60 / 2 <= clock.sleeps < 499 + 60 / 2 + 5
@@ -213,7 +213,7 @@ def test_only_changes_that_are_seen_count_whatever_the_clocks_say(tmp_path: Path
 
 def test_a_watcher_that_slept_for_hours_gives_the_holder_its_time(tmp_path: Path) -> None:
     lease_file(tmp_path, 1, process=elsewhere())
-    clock = Clock()
+    clock = CountingClock()
 
     def sleep(seconds: float) -> None:
         clock.sleep(36_000 if clock.sleeps == 3 else seconds)
@@ -226,7 +226,7 @@ def test_a_watcher_that_slept_for_hours_gives_the_holder_its_time(tmp_path: Path
 @pytest.mark.parametrize("content", [b"", b"{", b'{"token": 1}', b"[]", b"\xff" * 100, b"[" * 100_000])
 def test_a_lease_that_says_nothing_is_given_its_time(tmp_path: Path, content: bytes) -> None:
     lease_file(tmp_path, 1, process=elsewhere()).write_bytes(content)
-    clock = Clock()
+    clock = CountingClock()
     with Volume(tmp_path, ttl=60, clock=clock).lease(URI, sleep=clock.sleep):
         assert clock.now >= 1060
 
@@ -342,7 +342,7 @@ def test_the_heart_beats(tmp_path: Path) -> None:
 
 
 def test_a_volume_that_answers_late_is_no_lost_lease(tmp_path: Path) -> None:
-    clock = Clock()
+    clock = CountingClock()
     volume = Volume(tmp_path, ttl=60, clock=clock)
     with volume.lease(URI):
         clock.now += 100_000

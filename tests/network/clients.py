@@ -9,6 +9,7 @@ from downloader.artifact import Span
 from downloader.network import HttpClient, RangeRequest
 from downloader.network.pool import Timeouts
 from downloader.network.proxies import Proxies
+from tests.reading import rest_of
 from tests.waiting import AT_LAST
 
 if TYPE_CHECKING:
@@ -36,11 +37,4 @@ def plane_of(tls: Trust, *, connect: float = AT_LAST, read: float = AT_LAST) -> 
 
 def fetched(web: HttpClient, url: str, span: Span | None = None, view_size: int = 1 << 20) -> bytes:
     """Read a span of a file of ten bytes."""
-    body = web.open(RangeRequest(url, span or Span(0, SIZE), SIZE))
-    view, content = memoryview(bytearray(view_size)), bytearray()
-    try:
-        while count := body.readinto(view):
-            content += view[:count]
-    finally:
-        body.close()
-    return bytes(content)
+    return rest_of(web.open(RangeRequest(url, span or Span(0, SIZE), SIZE)), view_size)

@@ -14,6 +14,7 @@ from downloader.network import RangeRequest
 from downloader.network.tls import Trust
 from tests.command import model, run
 from tests.network.clients import plane_of
+from tests.reading import rest_of
 from tests.servers.broken import compressed
 from tests.servers.faults import FOREVER, Answer
 from tests.servers.raw import Raw
@@ -45,14 +46,7 @@ def answer(body: bytes, *fields: bytes, status: bytes = b"200 OK", coding: bytes
 
 
 def fetched(web: HttpClient, url: str, span: Span, *, proved: bool = True) -> bytes:
-    body = web.open(RangeRequest(url, span, SIZE, proved=proved))
-    found, view = b"", memoryview(bytearray(1 << 12))
-    try:
-        while count := body.readinto(view):
-            found += bytes(view[:count])
-    finally:
-        body.close()
-    return found
+    return rest_of(web.open(RangeRequest(url, span, SIZE, proved=proved)), 1 << 12)
 
 
 @pytest.mark.parametrize("coding", [b"gzip", b"GZIP", b"x-gzip"])

@@ -12,6 +12,7 @@ from downloader.network import HttpStatusError, RangeRequest, Response
 from downloader.network.client import HEADS_AHEAD
 from downloader.network.tls import Trust
 from tests.network.clients import CONTENT, SIZE, WHOLE, answer, plane_of
+from tests.reading import rest_of
 from tests.servers.broken import BrokenWeb, moved
 from tests.servers.raw import END, Raw
 from tests.waiting import eventually
@@ -43,11 +44,7 @@ def asked(url: str, count: int) -> list[RangeRequest]:
 
 
 def read(web: HttpClient, request: RangeRequest) -> bytes:
-    body, view, content = web.open(request), memoryview(bytearray(64)), b""
-    while count := body.readinto(view):
-        content += bytes(view[:count])
-    body.close()
-    return content
+    return rest_of(web.open(request), 64)
 
 
 def test_answers_come_in_order_over_one_connection(plane: HttpClient) -> None:

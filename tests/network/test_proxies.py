@@ -17,6 +17,7 @@ from downloader.network.pool import Timeouts
 from downloader.network.proxies import Proxies, Proxy
 from downloader.network.tls import Trust
 from tests.command import model, run
+from tests.reading import rest_of
 from tests.servers.broken import BrokenWeb, moved
 from tests.servers.process import free_port
 from tests.servers.proxy import Proxy as ProxyServer
@@ -195,12 +196,9 @@ def secure(authority: Authority) -> Iterator[BrokenWeb]:
 
 
 def fetched(web: HttpClient, url: str) -> bytes:
-    body = web.open(RangeRequest(url, Span(0, len(CONTENT)), len(CONTENT), headers={"authorization": "Bearer word"}))
-    view, filled = memoryview(bytearray(len(CONTENT))), 0
-    while count := body.readinto(view[filled:]):
-        filled += count
-    body.close()
-    return bytes(view[:filled])
+    return rest_of(
+        web.open(RangeRequest(url, Span(0, len(CONTENT)), len(CONTENT), headers={"authorization": "Bearer word"}))
+    )
 
 
 @pytest.mark.parametrize("password", ["", "me:s@me"])

@@ -14,6 +14,7 @@ from downloader.network import HttpClient, HttpStatusError, RangeRequest, link_l
 from downloader.network.pool import Timeouts
 from downloader.network.proxies import Proxies
 from downloader.network.tls import Trust
+from tests.reading import rest_of
 from tests.servers.broken import BrokenWeb, moved
 from tests.servers.faults import FOREVER, Answer, Cut, Fault, HangUp, Silence, too_many_requests
 from tests.servers.gate import Gate
@@ -63,12 +64,7 @@ def secure(authority: Authority) -> Iterator[BrokenWeb]:
 
 
 def fetched(web: HttpClient, url: str, start: int = 0) -> bytes:
-    body = web.open(RangeRequest(url, Span(start, SIZE), SIZE, headers=SECRETS))
-    view, filled = memoryview(bytearray(SIZE)), 0
-    while count := body.readinto(view[filled:]):
-        filled += count
-    body.close()
-    return bytes(view[:filled])
+    return rest_of(web.open(RangeRequest(url, Span(start, SIZE), SIZE, headers=SECRETS)))
 
 
 def asked(server: BrokenWeb) -> list[str]:

@@ -19,6 +19,7 @@ from downloader.errors import Category
 from downloader.log import set_up
 from downloader.redaction import Redactor
 from downloader.reporters.console import Console, progress_text, summary_text
+from tests.clocks import Clock
 from tests.contract.operator_log import filed
 
 if TYPE_CHECKING:
@@ -40,13 +41,6 @@ DOWNLOADING = Snapshot(
 )
 
 
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def stream() -> Iterator[io.StringIO]:
     stream = io.StringIO()
@@ -64,7 +58,7 @@ def said(stream: io.StringIO) -> list[str]:
 
 
 def test_without_a_terminal_each_change_is_a_line_and_so_is_each_interval(stream: io.StringIO) -> None:
-    clock = Clock()
+    clock = Clock(0.0)
     console = Console(stream, clock=clock)
     console.report(Snapshot())
     assert said(stream) == ["listing"]
@@ -87,7 +81,7 @@ def test_without_a_terminal_each_change_is_a_line_and_so_is_each_interval(stream
 
 
 def test_a_stuck_volume_is_told_once_although_its_text_changes(stream: io.StringIO) -> None:
-    console = Console(stream, clock=Clock())
+    console = Console(stream, clock=Clock(0.0))
     for seconds in range(300, 303):
         console.report(replace(DOWNLOADING, stuck_volume=f"fsync has not answered for {seconds} s"))
     (line,) = said(stream)
@@ -96,7 +90,7 @@ def test_a_stuck_volume_is_told_once_although_its_text_changes(stream: io.String
 
 def test_the_unluckiest_numbers_are_innocent_and_so_is_the_worst_message(stream: io.StringIO) -> None:
     unlucky = replace(DOWNLOADING, total_bytes=404 * 1024**2, done_bytes=403 * 1024**2)
-    console = Console(stream, clock=Clock())
+    console = Console(stream, clock=Clock(0.0))
     console.report(unlucky)
     console.report(replace(unlucky, protocol=TransferProtocol.HTTP, message="s3://b/404 canary-secret"))
     assert filed(stream.getvalue(), newest=True) is Category.OTHER
@@ -137,7 +131,7 @@ def test_the_summary_tells_how_it_ended(final: Snapshot, text: str) -> None:
 
 
 def test_closing_writes_the_summary(stream: io.StringIO) -> None:
-    clock = Clock()
+    clock = Clock(0.0)
     console = Console(stream, clock=clock)
     clock.now = 5.0
     console.close(Snapshot(phase=Phase.FAILED))
@@ -154,7 +148,7 @@ def test_what_is_not_known_is_left_out() -> None:
 
 
 def test_a_wait_is_told_with_a_countdown_in_the_line_of_each_interval_and_in_no_other(stream: io.StringIO) -> None:
-    clock = Clock()
+    clock = Clock(0.0)
     console = Console(stream, clock=clock)
     for second in range(41):
         clock.now = second
@@ -165,7 +159,7 @@ def test_a_wait_is_told_with_a_countdown_in_the_line_of_each_interval_and_in_no_
 
 
 def test_what_was_thrown_away_is_told(stream: io.StringIO) -> None:
-    Console(stream, clock=Clock()).report(replace(DOWNLOADING, discarded_bytes=3 << 20))
+    Console(stream, clock=Clock(0.0)).report(replace(DOWNLOADING, discarded_bytes=3 << 20))
     assert "37 s left, 3.0 MiB discarded (S3" in said(stream)[0]
 
 
@@ -174,7 +168,7 @@ def frame(snapshot: Snapshot, columns: int) -> str:
     screen, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     with os.fdopen(terminal, "w", encoding="utf-8") as stream:
-        console = Console(stream, clock=Clock(), drawing=True)
+        console = Console(stream, clock=Clock(0.0), drawing=True)
         console.report(snapshot)
         shown = b""
         while select.select([screen], [], [], 0)[0]:
@@ -219,7 +213,7 @@ def test_a_terminal_shows_a_bar_and_lines_above_it(columns: int) -> None:
     with os.fdopen(terminal, "w", encoding="utf-8") as stream:
         log = set_up(stream, Redactor(), drawing=True)
         try:
-            console = Console(stream, clock=Clock(), drawing=True)
+            console = Console(stream, clock=Clock(0.0), drawing=True)
             console.report(Snapshot())
             console.report(DOWNLOADING)
             console.report(replace(DOWNLOADING, done_bytes=3 * GIB, message="S3 is slow"))

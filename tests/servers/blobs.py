@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from blake3 import blake3
+
+from tests.servers.closable import Closable
 
 if TYPE_CHECKING:
     import socket
@@ -57,7 +59,7 @@ class Blob:
         return os.sendfile(connection.fileno(), self.descriptor, self.start + start, min(stop - start, _STEP))
 
 
-class Shelf:
+class Shelf(Closable):
     """Keeps blobs in anonymous memory until it is closed."""
 
     def __init__(self) -> None:
@@ -79,9 +81,3 @@ class Shelf:
     def close(self) -> None:
         """Give the memory back."""
         os.close(self._descriptor)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

@@ -17,11 +17,12 @@ import os
 import re
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar
 
 from awscrt import checksums
 
 from tests.servers.blobs import Blob, Noise, Shelf
+from tests.servers.closable import Closable
 from tests.servers.faults import Answer, Exchange, Fault, Faults
 from tests.servers.messages import Log, Reply, Request
 from tests.servers.origin import Server
@@ -171,7 +172,7 @@ class _File:
     authorization: str | None
 
 
-class BrokenWeb:
+class BrokenWeb(Closable):
     """A running server. `faults` tells it what to do wrong, `log` has what it was asked and what it sent."""
 
     def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
@@ -208,12 +209,6 @@ class BrokenWeb:
     def close(self) -> None:
         self.server.close()
         self._shelf.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _answer(self, request: Request) -> Reply:
         if request.method not in ("GET", "HEAD"):

@@ -13,9 +13,10 @@ import hashlib
 from bisect import bisect_left, bisect_right, insort
 from dataclasses import dataclass, field
 from itertools import accumulate, takewhile
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
+from tests.servers.closable import Closable
 from tests.servers.faults import Faults
 from tests.servers.messages import Log, Reply, Request
 from tests.servers.origin import Server
@@ -36,7 +37,7 @@ class _Object:
 
 
 @dataclass
-class Bucket:
+class Bucket(Closable):
     """A running service with one bucket, called `bucket`."""
 
     tells_parts: bool = True
@@ -95,12 +96,6 @@ class Bucket:
 
     def close(self) -> None:
         self.server.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _answer(self, request: Request) -> Reply:
         bucket, _, key = request.path.removeprefix("/").partition("/")

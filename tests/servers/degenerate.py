@@ -7,9 +7,10 @@ If-Match; what it does not have gets a bare 404, without any error document.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
+from tests.servers.closable import Closable
 from tests.servers.faults import FOREVER, IgnoreRange
 from tests.servers.messages import Log, Reply, Request
 from tests.servers.origin import Server
@@ -23,7 +24,7 @@ KEYS = {"AWS_ACCESS_KEY_ID": "any-key", "AWS_SECRET_ACCESS_KEY": "any-secret", "
 
 
 @dataclass
-class Degenerate:
+class Degenerate(Closable):
     """A running service with one bucket, called `degenerate`."""
 
     objects: Mapping[str, bytes]
@@ -38,10 +39,7 @@ class Degenerate:
         """What a Job would have to be told to use it."""
         return {"AWS_ENDPOINT_URL": self.server.origin, **KEYS}
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         self.server.close()
 
     def _answer(self, request: Request) -> Reply:

@@ -11,12 +11,13 @@ import os
 import secrets
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from tests.servers.closable import Closable
 from tests.servers.kubernetes import artifact_crd, artifact_rbac, holds
 from tests.servers.process import Child, free_port, listening
 from tests.waiting import AT_LAST
@@ -36,7 +37,7 @@ def assets() -> Path | None:
     return Path(folder) if folder else None
 
 
-class Envtest:
+class Envtest(Closable):
     """A control plane without nodes and controllers: what of it answers the API is the real thing."""
 
     def __init__(self, binaries: Path, folder: Path, authority: Authority, *, newest: bool = True) -> None:
@@ -164,9 +165,3 @@ class Envtest:
         self._client.close()
         self._server.close()
         self._etcd.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

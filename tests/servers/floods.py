@@ -7,8 +7,9 @@ import json
 import socket
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
+from tests.servers.closable import Closable
 from tests.servers.faults import Exchange, Fault
 from tests.servers.messages import Reply, Request
 from tests.servers.origin import Server
@@ -39,7 +40,7 @@ class Flood(Fault):
             exchange.send(step[: self.size - sent])
 
 
-class VastHub:
+class VastHub(Closable):
     """A Hub that has one repository, `org/model`, whose listing is what it is told: files, or pages, or an answer."""
 
     def __init__(self, tree: Callable[[Request], Reply]) -> None:
@@ -56,10 +57,7 @@ class VastHub:
             return self._tree(request)
         return Reply("api", 200, dict(JSON), json.dumps({"id": "org/model", "sha": COMMIT}).encode())
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         self.server.close()
 
 
@@ -97,7 +95,7 @@ def _entry(number: int) -> dict[str, object]:
     }
 
 
-class EndlessHead:
+class EndlessHead(Closable):
     """Answers each request with `beginning` and then `piece` after `piece`, for as long as somebody reads."""
 
     def __init__(self, beginning: bytes, piece: bytes) -> None:
@@ -120,10 +118,7 @@ class EndlessHead:
             while True:
                 connection.sendall(self._step)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()

@@ -13,7 +13,9 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
+
+from tests.servers.closable import Closable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +25,7 @@ LITTLE = 1 << 16
 """Bytes that may wait on their way to a client: so little has passed when its reader is slow."""
 
 
-class Gate:
+class Gate(Closable):
     """Stands before a port on loopback, at a port of its own."""
 
     def __init__(self, upstream_port: int) -> None:
@@ -53,12 +55,6 @@ class Gate:
         self._listener.close()
         self._passable.set()
         self.cut()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _accept(self) -> None:
         while True:

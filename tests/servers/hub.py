@@ -16,11 +16,12 @@ closed and opened: `hub.cdn.server`, `hub.xet.server`, `hub.xet.transfer_host`.
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from tests.servers.blobs import Shelf
 from tests.servers.cas import XetServices
+from tests.servers.closable import Closable
 from tests.servers.faults import Faults
 from tests.servers.hub_routes import HubRoutes
 from tests.servers.messages import Log, Record, Reply
@@ -59,7 +60,7 @@ class ContentNetwork:
         return Reply("cdn", 200, headers, file.blob)
 
 
-class Hub:
+class Hub(Closable):
     """The Hub and everything that belongs to it. Its switches may be turned at any time, from any thread."""
 
     def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
@@ -132,9 +133,3 @@ class Hub:
     def close(self) -> None:
         """Stop all servers and forget all content."""
         self._stack.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

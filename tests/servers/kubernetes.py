@@ -18,10 +18,11 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from tests.servers.closable import Closable
 from tests.servers.kubernetes_api import Answer, Api, merge, status_object
 from tests.servers.kubernetes_https import Listener
 from tests.servers.kubernetes_rbac import Rbac
@@ -90,7 +91,7 @@ class _Fault:
     meanwhile: Callable[[], object]
 
 
-class KubernetesServer:
+class KubernetesServer(Closable):
     """The API server. Everything but HTTP acts with all rights, as a cluster's administrator or the operator."""
 
     def __init__(self, authority: Authority, *, newest: bool = True, rbac: list[dict[str, Any]] | None = None) -> None:
@@ -136,12 +137,6 @@ class KubernetesServer:
     def close(self) -> None:
         """End everything."""
         self.refuse()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def token(self, namespace: str, account: str = "default") -> str:
         """Mint a token for a ServiceAccount."""

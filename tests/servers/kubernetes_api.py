@@ -11,11 +11,11 @@ import json
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import urlsplit
 
+from tests.servers import messages
 from tests.servers.kubernetes_rbac import Attributes
 from tests.servers.kubernetes_schema import Schema
 
@@ -30,24 +30,11 @@ _VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DE
 _COLLECTION_VERBS = {"GET": "list", "DELETE": "deletecollection"}
 
 
-@dataclass(frozen=True)
-class Request:
-    """What a client asked for. Header names are in lower case."""
+@dataclass(frozen=True, kw_only=True)
+class Request(messages.Request):
+    """What a client asked for, and with what in the body."""
 
-    method: str
-    target: str
-    headers: Mapping[str, str]
     content: bytes = b""
-
-    @cached_property
-    def parts(self) -> tuple[str, ...]:
-        """The path's parts, decoded."""
-        return tuple(unquote(part) for part in urlsplit(self.target).path.split("/") if part)
-
-    @cached_property
-    def query(self) -> dict[str, str]:
-        """The decoded query."""
-        return dict(parse_qsl(urlsplit(self.target).query, keep_blank_values=True))
 
     @property
     def json(self) -> Any:

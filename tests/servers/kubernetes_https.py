@@ -36,7 +36,7 @@ class _Handler(BaseHTTPRequestHandler):
     def answer(self) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
         content = self.rfile.read(int(headers.get("content-length", "0")))
-        answer = self.server.application(Request(self.command, self.path, headers, content))
+        answer = self.server.application(Request(self.command, self.path, headers, "https", content=content))
         if answer is None:
             self.close_connection = True
             return

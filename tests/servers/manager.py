@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
+from tests.servers.closable import Closable
 from tests.servers.faults import Faults
 from tests.servers.hub_routes import HubRoutes
 from tests.servers.messages import Log, Reply
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 PREFIX = "/artifactory/api/huggingfaceml/hf"
 
 
-class Manager:
+class Manager(Closable):
     """Passes on what the Hub answers, changed as its switches say. Small files are not redirected."""
 
     def __init__(self, hub: Hub, *, prefix: str = PREFIX, login: str = "") -> None:
@@ -74,13 +75,6 @@ class Manager:
     def close(self) -> None:
         """Stop."""
         self.server.close()
-
-    def __enter__(self) -> Self:
-        self.server.__enter__()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _answer(self, request: Request) -> Reply:
         if self._login and request.headers.get("authorization") != self._login:

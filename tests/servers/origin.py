@@ -10,8 +10,9 @@ import contextlib
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
+from tests.servers.closable import Closable
 from tests.servers.exchange import Ended, Exchange
 from tests.servers.faults import Faults
 from tests.servers.messages import Log, Request
@@ -55,7 +56,7 @@ def _wake(blocked: socket.socket) -> None:
         blocked.shutdown(socket.SHUT_RDWR)
 
 
-class Server:
+class Server(Closable):
     """Serves one application on a port of its own, each connection in its own thread."""
 
     def __init__(
@@ -119,12 +120,6 @@ class Server:
         """End everything."""
         self.refuse()
         self._listener.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _empty_queue(self) -> None:
         while self._queued:

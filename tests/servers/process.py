@@ -6,7 +6,9 @@ import shutil
 import socket
 import subprocess
 import time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
+
+from tests.servers.closable import Closable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -52,7 +54,7 @@ def listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-class Child:
+class Child(Closable):
     """A server process: started at once, awaited by `wait_until`, ended by its own process id."""
 
     def __init__(self, command: Sequence[str], *, folder: Path, environment: Mapping[str, str] | None = None) -> None:
@@ -98,12 +100,6 @@ class Child:
             except subprocess.TimeoutExpired:
                 self._process.kill()
         self._process.wait()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _last_words(self) -> str:
         return self.log.read_text(errors="replace")[-2000:].strip() or "it said nothing"

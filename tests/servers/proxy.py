@@ -14,8 +14,10 @@ import contextlib
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from tests.servers.closable import Closable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,7 +79,7 @@ class _Server(ThreadingHTTPServer):
         self.log: list[str] = []
 
 
-class Proxy:
+class Proxy(Closable):
     """A running proxy; `hosts` says on which loopback port each host is."""
 
     def __init__(self, hosts: Mapping[str, int], *, password: str = "") -> None:
@@ -92,12 +94,6 @@ class Proxy:
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def _copy(source: socket.socket, target: socket.socket) -> None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, cast
+
+from tests.servers.closable import Closable
 
 if TYPE_CHECKING:
     import ssl
@@ -21,7 +23,7 @@ CUT, CLOSE_NOTIFY = "cut", "close_notify"
 """What may follow each answer: the connection ends, or TLS says that it ends while it stays open."""
 
 
-class Raw:
+class Raw(Closable):
     """Answers each request, on whatever connection, with the next item, and the last item for ever.
 
     `forgetful`: of requests that arrive together it sees only the first. `then`: what follows each answer.
@@ -49,12 +51,6 @@ class Raw:
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from contextlib import closing
 from http.client import HTTPConnection
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tests.servers.blobs import Blob
+from tests.servers.closable import Closable
 from tests.servers.faults import Faults
 from tests.servers.messages import Log, Reply
 from tests.servers.origin import Server
@@ -27,7 +28,7 @@ _OURS = frozenset({"connection", "content-length", "date", "server", "transfer-e
 """Headers that belong to one connection: our own server makes them anew."""
 
 
-class Relay:
+class Relay(Closable):
     """Stands before the server at `upstream`, a plain HTTP origin."""
 
     def __init__(self, upstream: str) -> None:
@@ -44,12 +45,6 @@ class Relay:
     def close(self) -> None:
         """Stop; the server behind goes on."""
         self.server.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _answer(self, request: Request) -> Reply:
         with closing(HTTPConnection(self._upstream, timeout=AT_LAST)) as connection:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import uuid
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
 
+from tests.servers.closable import Closable
 from tests.waiting import AT_LAST
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Account:
         return {"AWS_ACCESS_KEY_ID": self.access_key_id, "AWS_SECRET_ACCESS_KEY": self.secret_access_key, **token}
 
 
-class S3Server(ABC):
+class S3Server(Closable):
     """A running S3 service on loopback that checks signatures."""
 
     endpoint: str
@@ -118,12 +119,6 @@ class S3Server(ABC):
         for client in self._clients.values():
             client.close()
         self.stop()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def new_bucket(client: S3Client) -> str:

@@ -6,8 +6,9 @@ import json
 import os
 import urllib.parse
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
+from tests.servers.closable import Closable
 from tests.servers.process import Child, find_program, free_port, listening
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class Served:
     """How long it took from the request's first byte."""
 
 
-class WebServer:
+class WebServer(Closable):
     """A running nginx that serves `folder`; `url` is plain HTTP, `secure_url` TLS (with an authority)."""
 
     def __init__(
@@ -127,12 +128,6 @@ class WebServer:
 
     def close(self) -> None:
         self._child.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _directives(self, options: Options) -> list[str]:
         lines = [f"add_header {name} {json.dumps(value)} always;" for name, value in options.headers.items()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Span
+from tests.reading import rest_of
 
 if TYPE_CHECKING:
     from downloader.artifact import RemoteFile
@@ -13,15 +14,7 @@ if TYPE_CHECKING:
 
 def read(source: Source, file: RemoteFile, span: Span | None = None) -> bytes:
     """Return the bytes of a span, by default of the whole file."""
-    body = source.open(file, span or Span(0, file.size))
-    view = memoryview(bytearray(1 << 18))
-    content = bytearray()
-    try:
-        while count := body.readinto(view):
-            content += view[:count]
-    finally:
-        body.close()
-    return bytes(content)
+    return rest_of(source.open(file, span or Span(0, file.size)))
 
 
 def whole(source: Source) -> dict[str, bytes]:

@@ -42,6 +42,7 @@ LYING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("digest", [False, True], ids=["", "with a digest"])
 @pytest.mark.parametrize("sentence", LYING)
 def test_a_file_comes_whole_though_head_says(
@@ -55,6 +56,7 @@ def test_a_file_comes_whole_though_head_says(
     assert model(tmp_path) == {"model.bin": CONTENT}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sentence", LYING)
 def test_a_folder_comes_whole_though_head_says_of_a_file(own_web: BrokenWeb, tmp_path: Path, sentence: str) -> None:
     files = {"a.bin": CONTENT, "b.bin": CONTENT[:7], "empty": b""}

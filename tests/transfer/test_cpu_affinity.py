@@ -10,6 +10,7 @@ import pytest
 
 from downloader.transfer import cpu_affinity
 from downloader.transfer.cpu_affinity import STAY, CpuAffinity
+from tests.clocks import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,16 +18,6 @@ if TYPE_CHECKING:
 ALL = os.sched_getaffinity(0)
 
 pytestmark = pytest.mark.skipif(len(ALL) == 1, reason="there is one processor")
-
-
-class Clock:
-    """Seconds that go by when they are told to."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Worker:

@@ -16,6 +16,7 @@ from downloader.lease.lease import WORK
 from downloader.volume import FileState, Volume, attributes
 from downloader.volume.journal import load
 from downloader.volume.stamp import is_unchanged
+from tests.clocks import Clock
 from tests.volume.artifacts import bring, manifest_of, noise, remote, sha256, states
 from tests.volume.crashing import CrashingFiles, Fate, PowerLoss
 
@@ -33,19 +34,6 @@ NEW = {
     "empty": b"",
 }
 PIECE = 10_000
-
-
-class Clock:
-    """Time passes only in sleeps."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
 
 
 def survives() -> bool:
