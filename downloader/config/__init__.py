@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 from downloader.config.debug import DebugSettings
 from downloader.config.env import read
@@ -17,6 +17,7 @@ from downloader.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Self
 
 __all__ = [
     "ClusterSettings",
@@ -26,9 +27,18 @@ __all__ = [
     "KServeSettings",
     "ProxySettings",
     "S3Settings",
+    "Section",
     "Settings",
     "WebSettings",
 ]
+
+
+class Section(Protocol):
+    """Settings that only one scheme needs."""
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str], problems: list[str], /) -> Self:
+        """Read an environment; what cannot be used adds a line to `problems`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +53,8 @@ class Settings:
     kserve: KServeSettings = field(default_factory=KServeSettings)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
     debug: DebugSettings = field(default_factory=DebugSettings)
+    own: Section | None = None
+    """The section that the scheme of this run needs, where it is none of the above."""
     for_operator: bool = False
     """The operator has started this run, and what it expects is the default."""
     warnings: tuple[str, ...] = ()
@@ -50,12 +62,12 @@ class Settings:
 
     @classmethod
     def from_environment(
-        cls, environ: Mapping[str, str], *, section: type[Any] | None = None, for_operator: bool = False
+        cls, environ: Mapping[str, str], *, section: type[Section] | None = None, for_operator: bool = False
     ) -> Settings:
         """Raise ConfigurationError naming every malformed variable at once.
 
-        Trouble with the S3 variables counts only for a run whose scheme needs that `section`: a Job for hf:// may carry
-        half of them.
+        Trouble with the variables of a scheme counts only for a run that needs this `section`: a Job for hf:// may
+        carry half of S3's.
         """
         problems: list[str] = []
         settings = cls(
@@ -67,6 +79,7 @@ class Settings:
             kserve=KServeSettings.from_environment(environ, problems),
             cluster=read(ClusterSettings, environ, problems),
             debug=read(DebugSettings, environ, problems),
+            own=section.from_environment(environ, problems) if section not in (None, S3Settings) else None,
             warnings=tuple(suspicious_settings(environ)),
             for_operator=for_operator,
         )

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import unicodedata
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlsplit
 
 from downloader.artifact import Completion, TransferProtocol, shown_url
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from downloader.config import Settings
+    from downloader.config import Section, Settings
     from downloader.filters import FileFilter
     from downloader.network import HttpClient
     from downloader.sources.base import Source
@@ -101,7 +101,7 @@ class Scheme:
     """Return the source of a URI, which is closed after the run. Raises UsageError for one that names nothing."""
     lists: bool = True
     """It lists what it holds: a web server may answer for any address with anything."""
-    section: type[Any] | None = None
+    section: type[Section] | None = None
     """The settings that are its own: trouble with their variables ends a run with this scheme and no other one."""
     trust: Callable[[Settings], SourceTrust] = usual_trust
     transfer: Callable[[Settings], TransferDefaults] = lambda _: TransferDefaults()

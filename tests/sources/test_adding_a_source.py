@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 import downloader
+from downloader.config import Settings
+from downloader.config.env import count, read, variable
+from downloader.errors import ConfigurationError
 from downloader.sources.registry import Scheme
 from tests.command import Result, finish, model, start
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from typing import Self
 
     Command = Callable[..., Result]
 
@@ -92,3 +96,28 @@ def test_without_the_steps_the_scheme_is_not_known(tmp_path: Path) -> None:
 def test_the_page_explains_every_field_of_an_entry() -> None:
     fields = [field.name for field in dataclasses.fields(Scheme)]
     assert re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE) == fields
+
+
+def test_the_page_names_only_files_that_are_there() -> None:
+    named = set(re.findall(r"\b(?:downloader|tests)/[\w/.]*\w", PAGE)) - {"downloader/sources/memory.py"}
+    assert len(named) > 5
+    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
+
+
+@dataclasses.dataclass(frozen=True)
+class ToySettings:
+    """What only one scheme needs."""
+
+    port: int = variable("TOY_PORT", "a port", parse=count(1, 65535), default=80)
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str], problems: list[str], /) -> Self:
+        return read(cls, environ, problems)
+
+
+def test_a_section_of_its_own_is_read_for_its_own_runs_and_nobody_elses() -> None:
+    own = Settings.from_environment({"TOY_PORT": "8080"}, section=ToySettings).own
+    assert own == ToySettings(8080)
+    with pytest.raises(ConfigurationError, match="TOY_PORT"):
+        Settings.from_environment({"TOY_PORT": "none"}, section=ToySettings)
+    assert Settings.from_environment({"TOY_PORT": "none"}).own is None
