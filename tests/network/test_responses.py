@@ -20,6 +20,7 @@ from downloader.errors import (
 from downloader.network import RangeRequest
 from downloader.network.tls import Trust
 from tests.network.clients import CONTENT, SIZE, WHOLE, answer, fetched, plane_of
+from tests.reading import rest_of
 from tests.servers.raw import Raw
 
 if TYPE_CHECKING:
@@ -191,7 +192,7 @@ def test_another_version_is_known_by_its_validator(
 
 def test_where_a_digest_proves_the_file_an_answer_need_not_repeat_the_validator(plane: HttpClient) -> None:
     with Raw([WHOLE]) as server:
-        plane.open(RangeRequest(server.url, Span(0, SIZE), SIZE, '"v1"', proved=True)).close()
+        assert rest_of(plane.open(RangeRequest(server.url, Span(0, SIZE), SIZE, '"v1"', proved=True))) == CONTENT
 
 
 @pytest.mark.parametrize(

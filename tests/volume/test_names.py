@@ -62,6 +62,8 @@ def test_two_names_that_are_two_files_here_are_taken(
     target: Path, make: Callable[[Path], FileOperations], first: str, second: str
 ) -> None:
     judge(target, make, first, second)
+    # What was tried for it is gone again.
+    assert model(target) == {}
 
 
 @pytest.mark.parametrize("path", [".Artifact.SHA256", ".DOWNLOADING/x", ".Downloading"])

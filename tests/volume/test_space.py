@@ -63,6 +63,8 @@ def test_nothing_is_needed_for_nothing(mounted: Mounts) -> None:
     target = mounted(1)
     with Volume(target) as volume:
         fill_up(target / "theirs")
+        with pytest.raises(NoSpace):
+            volume.require_space(1 << 20, 1)
         volume.require_space(0, 0)
 
 
