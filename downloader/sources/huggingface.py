@@ -112,8 +112,9 @@ class HubSource:
         self._listed, self._named_again = commit, commit in self._gone
         if not files:
             prefix = self._address.folder
-            where = f"{prefix!r} in {self._uri}" if prefix else self._uri
-            raise SourceNotFound(f"there are no files at {where}", hint="check the path and the revision")
+            where = f"at {prefix!r} in {self._address.whole}" if prefix else f"in {self._uri}"
+            what = f"{host_of(self._endpoint)} has no files {where}"
+            raise SourceNotFound(what, hint="check the path and the revision")
         names.finish()
         files.sort(key=lambda file: file.path)
         version = version_of(self._uri, [commit])
@@ -203,7 +204,7 @@ class HubSource:
         return commit
 
     def _forbidden(self) -> ConfigurationError:
-        hint = "unset it; it lets nothing pass but a volume that is finished"
+        hint = "unset it, or TRANSFORMERS_OFFLINE; it lets nothing pass but a volume that is finished"
         return ConfigurationError(f"HF_HUB_OFFLINE forbids to ask for {self._uri}", hint=hint)
 
     def _files(self, commit: str) -> Iterator[RemoteFile]:
