@@ -18,7 +18,6 @@ from downloader.cli.wiring import (
     make_web,
     selection_of,
     sequence_for,
-    silence,
 )
 from downloader.engine import Engine, Outcome, Plan
 from downloader.errors import DownloadError, UnexpectedContent
@@ -78,9 +77,8 @@ class Download:
 
     def run(self) -> Outcome:
         """Download. Raises one of our errors, after everybody who watches has been told."""
-        job = self._settings.job
         meter = self._session.meter
-        watchdog = StallWatchdog(meter, job.stall_timeout)
+        watchdog = StallWatchdog(meter, self._settings.deadlines.stall)
         ticker = Ticker(meter, [watchdog.look, self._reporters.report], stuck_volume=self._stuck_volume)
         ticker.start()
         try:
@@ -109,10 +107,10 @@ class Download:
         bandwidth = Bandwidth(job.bandwidth, session.meter) if job.bandwidth else None
         trusted = self._uri.scheme.trust(settings).bundles
         memory = memory_limit()
-        tuning = XetSettings(memory, job.stall_timeout, self._environ, settings.hub.home, trusted)
+        tuning = XetSettings(memory, settings.deadlines, self._environ, settings.hub.home, trusted)
         shape = make_shape(self._uri, settings, memory)
         transport_factory = TransportFactory(
-            source, session.meter, shape, silence(settings), tuning, web.interrupt, session.pause, bandwidth
+            source, session.meter, shape, settings.deadlines, tuning, web.interrupt, session.pause, bandwidth
         )
         plan = self._plan(selection_of(settings), sequence_for(self._uri, settings))
         try:
@@ -127,7 +125,7 @@ class Download:
         return Plan(
             selection,
             sequence,
-            silence(settings) * 0.9,
+            settings.deadlines.last_retry,
             require_digest=settings.job.require_digest,
             content=ContentCheck(settings.job.accept_any, self._uri.scheme.lists),
             replace=settings.job.replace,
@@ -145,7 +143,7 @@ class Download:
         simulated: bool = False,
     ) -> Outcome:
         settings, session = self._settings, self._session
-        patience = RetryPolicy(silence(settings), session.meter, session.cancellation, session.pause)
+        patience = RetryPolicy(settings.deadlines.retry_budget, session.meter, session.cancellation, session.pause)
         self._volume = volume = self._make_volume(simulated=simulated)
         try:
             if settings.hub.offline:

@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from downloader.cli.runner import Runner
-from downloader.cli.wiring import make_source, make_web, selection_of, silence
+from downloader.cli.wiring import make_source, make_web, selection_of
 from downloader.errors import ProtocolFailed
 from downloader.progress import StallWatchdog, Ticker
 from downloader.sources.retry import RetryPolicy
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def list_artifact(uri: ArtifactUri, settings: Settings, console: Console) -> Manifest:
     """Return the manifest that a download with these settings fetches."""
     session = Runner(settings.job.deadline, grace=0.0)  # a listing leaves nothing behind
-    patience = RetryPolicy(silence(settings), session.meter, session.cancellation, session.pause)
+    patience = RetryPolicy(settings.deadlines.retry_budget, session.meter, session.cancellation, session.pause)
 
     def listing() -> Manifest:
         with (
@@ -37,7 +37,7 @@ def list_artifact(uri: ArtifactUri, settings: Settings, console: Console) -> Man
             raise ProtocolFailed(f"the server of {manifest.uri} does not tell how many bytes {untold} has")
         return manifest
 
-    watchdog = StallWatchdog(session.meter, settings.job.stall_timeout)
+    watchdog = StallWatchdog(session.meter, settings.deadlines.stall)
     watchdog.guard(session.cancellation)
     ticker = Ticker(session.meter, [watchdog.look, console.report])
     ticker.start()

@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 USER_AGENT = f"artifact-downloader/{__version__}"
 PER_PROCESSOR = 2
 """Connections for each processor, at first: more of them only take each other's time where the server is near."""
-LONGEST_SILENCE = 30.0
-SHARE_OF_STALL = 0.6
-"""Trouble is raised before the watchdog barks: a named cause is worth more than "nothing arrived"."""
 
 MARKS = {
     Completion.FILE: MARKER,
@@ -49,8 +46,7 @@ def make_web(uri: ArtifactUri, settings: Settings, meter: ProgressMeter) -> Http
     trust = uri.scheme.trust(settings)
     if trust.missing is not None:
         log.warning("there is no CA bundle at %s, so none is trusted", trust.missing)
-    read = min(LONGEST_SILENCE, max(1.0, settings.job.stall_timeout / 4))
-    timeouts = Timeouts(connect=min(10.0, read), read=read)
+    timeouts = Timeouts(connect=settings.deadlines.connect, read=settings.deadlines.read)
     tls = Trust(trust.bundles, verify=trust.verify)
     return HttpClient(tls, Proxies(settings.proxies), user_agent=USER_AGENT, timeouts=timeouts, meter=meter)
 
@@ -118,11 +114,6 @@ def selection_of(settings: Settings) -> FileFilter:
     """Return the filters of a run."""
     job, kserve = settings.job, settings.kserve
     return FileFilter(job.include or kserve.allow, (*job.exclude, *kserve.ignore))
-
-
-def silence(settings: Settings) -> float:
-    """Return the seconds of trouble that a listing or a span is given."""
-    return settings.job.stall_timeout * SHARE_OF_STALL
 
 
 def learn_secrets(settings: Settings, redactor: Redactor) -> None:

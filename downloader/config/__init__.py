@@ -13,6 +13,7 @@ from downloader.config.kserve import KServeSettings
 from downloader.config.proxies import ProxySettings
 from downloader.config.s3 import S3Settings
 from downloader.config.warnings import suspicious_settings
+from downloader.deadlines import Deadlines
 from downloader.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -59,6 +60,11 @@ class Settings:
     """The operator has started this run, and what it expects is the default."""
     warnings: tuple[str, ...] = ()
     """What the environment says that is odd but no obstacle, for the log."""
+
+    @property
+    def deadlines(self) -> Deadlines:
+        """How long a run waits for what."""
+        return Deadlines.of(self.job.stall_timeout)
 
     @classmethod
     def from_environment(

@@ -19,8 +19,8 @@ class Plan:
 
     selection: FileFilter
     sequence: tuple[TransferProtocol, ...]
-    silence: float
-    """Seconds without a byte from anybody after which one file's passing trouble ends the whole attempt."""
+    last_retry: float
+    """Seconds without a byte for any file after which one file's failure ends the whole attempt."""
     require_digest: bool = False
     content: ContentCheck = field(default_factory=ContentCheck)
     replace: bool = False

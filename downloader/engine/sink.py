@@ -178,6 +178,6 @@ class VolumeSink:
             log.info("further files that could not be fetched are told with --log-level debug")
         dead = (
             error.verdict is Verdict.RETRY or isinstance(error, Stalled)
-        ) and self._meter.silence() >= self._plan.silence
+        ) and self._meter.silence() >= self._plan.last_retry
         if dead or isinstance(error, SourceChanged | ProtocolDown):
             self._attempt.cancel(error)

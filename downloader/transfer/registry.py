@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from downloader.cancellation import Cancellation
+    from downloader.deadlines import Deadlines
     from downloader.progress import ProgressMeter
     from downloader.sources import Source
     from downloader.sources.bandwidth import Bandwidth
@@ -35,8 +36,7 @@ class TransportFactory:
     source: Source
     meter: ProgressMeter
     shape: TransferConfig
-    silence: float
-    """Seconds of trouble that one span is given."""
+    deadlines: Deadlines
     tuning: XetSettings
     interrupt: Callable[[], None]
     """Wakes all who wait for an answer of the source."""
@@ -56,7 +56,7 @@ class TransportFactory:
         source = self.source.presigned() if plain and isinstance(self.source, Presigning) else self.source
         limiter = AdaptiveLimiter(attempt, self.meter.clock)
         noticing = ThrottleObservingSource(self.capped(source, attempt), limiter)
-        patience = RetryPolicy(self.silence, self.meter, attempt, self.pause)
+        patience = RetryPolicy(self.deadlines.retry_budget, self.meter, attempt, self.pause)
         return ConcurrencyLimitedSource(RetryingSource(noticing, patience), limiter)
 
     def capped(self, source: Source, attempt: Cancellation) -> Source:

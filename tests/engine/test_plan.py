@@ -10,6 +10,7 @@ import pytest
 from downloader.artifact import TransferProtocol
 from downloader.cancellation import Cancellation
 from downloader.config import Settings
+from downloader.deadlines import Deadlines
 from downloader.engine.plan import in_force
 from downloader.errors import UsageError
 from downloader.filters import FileFilter
@@ -66,12 +67,18 @@ def test_every_protocol_has_a_transport_and_fits_some_scheme() -> None:
 
 @pytest.mark.parametrize("protocol", TransferProtocol)
 def test_each_transport_can_be_made(protocol: TransferProtocol, tmp_path: Path) -> None:
-    tuning = XetSettings(1 << 30, 120, {}, tmp_path)
+    tuning = XetSettings(1 << 30, Deadlines.of(120), {}, tmp_path)
     meter = ProgressMeter()
     woken: list[str] = []
     source = SimulatedSource("hf://org/model", 10)
     transport_factory = TransportFactory(
-        source, meter, TransferConfig.of(2), 60, tuning, lambda: woken.append("woken"), SharedPause(meter.clock)
+        source,
+        meter,
+        TransferConfig.of(2),
+        Deadlines.of(100),
+        tuning,
+        lambda: woken.append("woken"),
+        SharedPause(meter.clock),
     )
     assert callable(transport_factory.make(protocol, Cancellation()).fetch)
 

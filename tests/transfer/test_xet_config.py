@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import certifi
 import pytest
 
+from downloader.deadlines import Deadlines
 from downloader.errors import ProtocolDown, ProtocolFailed, SourceUnavailable
 from downloader.sources import XetAccess
 from downloader.transfer.xet.config import HIGH_PERFORMANCE_NEEDS, LARGE_MEMORY, MIB, SMALL_MEMORY, SPAN, XetSettings
@@ -31,7 +32,7 @@ def scratch(tmp_path: Path) -> Path:
 def tuning(
     scratch: Path, environment: Mapping[str, str] | None = None, *, memory: int = 1024 * MIB, bundle: Path | None = None
 ) -> XetSettings:
-    return XetSettings(memory, 120.0, environment or {}, scratch, (bundle,) if bundle else ())
+    return XetSettings(memory, Deadlines.of(120.0), environment or {}, scratch, (bundle,) if bundle else ())
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,7 @@ def test_what_the_user_sets_is_left_to_the_user(scratch: Path, name: str) -> Non
 
 @pytest.mark.parametrize(("stall", "timeout"), [(1.0, "1s"), (30.0, "10s"), (120.0, "30s"), (1e6, "30s")])
 def test_hf_xet_is_never_more_patient_than_we_are(scratch: Path, stall: float, timeout: str) -> None:
-    config = XetSettings(1 << 30, stall, {}, scratch).order(ACCESS)["config"]
+    config = XetSettings(1 << 30, Deadlines.of(stall), {}, scratch).order(ACCESS)["config"]
     assert config["client.read_timeout"] == timeout
     assert config["client.retry_max_attempts"] == 2
 

@@ -21,6 +21,7 @@ from downloader.network import merged
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from downloader.deadlines import Deadlines
     from downloader.sources import XetAccess
     from downloader.transfer.xet.child import Order
 
@@ -48,7 +49,7 @@ class XetSettings:
 
     memory: int
     """Bytes that we may use at all."""
-    stall_timeout: float
+    deadlines: Deadlines
     environment: Mapping[str, str]
     scratch_folder: Path
     bundles: Sequence[Path] = ()
@@ -103,7 +104,7 @@ class XetSettings:
     def _config(self) -> dict[str, Any]:
         return {
             "client.connect_timeout": "3s",
-            "client.read_timeout": f"{max(1, int(min(30, self.stall_timeout / 3)))}s",
+            "client.read_timeout": f"{self.deadlines.xet_read}s",
             "client.retry_max_attempts": 2,
             "client.retry_base_delay": "200ms",
             "reconstruction.download_buffer_size": self.buffers,

@@ -36,11 +36,6 @@ if TYPE_CHECKING:
     from downloader.transfer.xet.config import XetSettings
     from downloader.volume import Partial
 
-TOKEN_PATIENCE = 6.0
-"""Seconds of trouble that asking for a token may take."""
-SPAN_PATIENCE = 3.0
-"""Seconds of trouble that one span is given, on top of hf_xet's own tries."""
-
 log = logging.getLogger(__name__)
 
 
@@ -87,7 +82,9 @@ class Xet:
             )
             try:
                 # hf_xet has tried three times before we hear of trouble.
-                patience = RetryPolicy(self._at_most(SPAN_PATIENCE), self.meter, self.cancellation, self.pause)
+                patience = RetryPolicy(
+                    self.tuning.deadlines.xet_retry_budget, self.meter, self.cancellation, self.pause
+                )
                 # The child counts what comes over its network; under a cap it is far ahead of us, so we count.
                 source = process if self.pace is None else self.pace(process)
                 reader = RetryingSource(source, patience, counted=self.pace is not None)
@@ -111,10 +108,6 @@ class Xet:
             finally:
                 process.kill()
 
-    def _at_most(self, seconds: float) -> float:
-        """Never be more patient than the watchdog, who knows less of the reason."""
-        return min(seconds, self.tuning.stall_timeout / 2)
-
     @property
     def _window(self) -> int:
         """Buffers that hold all spans under way, so that none has to be read back to be hashed."""
@@ -124,7 +117,7 @@ class Xet:
         return SPAN if file.xet_hash else self.shape.buffer_size
 
     def _ask_for_access(self, source: XetSource) -> XetAccess:
-        patience = RetryPolicy(self._at_most(TOKEN_PATIENCE), self.meter, self.cancellation, self.pause)
+        patience = RetryPolicy(self.tuning.deadlines.xet_token, self.meter, self.cancellation, self.pause)
         try:
             return Retrier(patience, "Xet token").run(source.xet_access)
         except (SourceUnavailable, Stalled) as error:

@@ -1,0 +1,43 @@
+"""How long the program waits: every limit that follows from STALL_TIMEOUT, in one table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Seconds. The order is the point: whatever can name a cause gives up before the watchdog, which cannot."""
+
+    stall: float
+    """No byte from anywhere: the watchdog ends the attempt."""
+    retry_budget: float
+    """A listing or a range keeps failing: its error is raised. Bytes that arrive start the time anew."""
+    last_retry: float
+    """No file has arrived for so long when one fails for good: what fails next is not fetched again in this attempt."""
+    connect: float
+    """A connection, its proxy and its TLS handshake."""
+    read: float
+    """One read on a connection: then the connection counts as dead and the request is sent again."""
+    xet_token: float
+    """Asking for a Xet token: without one the next protocol is tried."""
+    xet_retry_budget: float
+    """One range over Xet, beyond the tries that hf_xet makes by itself."""
+    xet_read: int
+    """One read inside hf_xet. Whole seconds, since that is what it takes."""
+
+    @classmethod
+    def of(cls, stall_timeout: float) -> Self:
+        """Return the limits of a run that gives up an attempt after `stall_timeout` seconds without a byte."""
+        read = min(30.0, max(1.0, stall_timeout / 4))
+        return cls(
+            stall=stall_timeout,
+            retry_budget=0.6 * stall_timeout,
+            last_retry=0.54 * stall_timeout,
+            connect=min(10.0, read),
+            read=read,
+            xet_token=min(6.0, stall_timeout / 2),
+            xet_retry_budget=min(3.0, stall_timeout / 2),
+            xet_read=max(1, int(min(30, stall_timeout / 3))),
+        )
