@@ -31,6 +31,7 @@ The numbers are sysexits(3), all below 126 but for the signals.
 
 from __future__ import annotations
 
+import os
 import signal
 from enum import Enum
 from typing import ClassVar
@@ -60,7 +61,7 @@ class DownloadError(Exception):
     """Any failure of ours. The message says what and where, the hint says what to do about it."""
 
     verdict: ClassVar[Verdict] = Verdict.FAIL
-    exit_status: int = 70
+    exit_status: int = os.EX_SOFTWARE
     category: ClassVar[Category] = Category.OTHER
     lasting: ClassVar[bool] = False
     """Another run fails the same way until somebody has changed something."""
@@ -77,14 +78,14 @@ class DownloadError(Exception):
 class UsageError(DownloadError):
     """The command line cannot be understood."""
 
-    exit_status = 64
+    exit_status = os.EX_USAGE
     lasting = True
 
 
 class IntegrityError(DownloadError):
     """Bytes are not what their digest says."""
 
-    exit_status = 65
+    exit_status = os.EX_DATAERR
     verdict = Verdict.FALL_BACK
 
 
@@ -101,7 +102,7 @@ class UnexpectedContent(IntegrityError):
 class SourceNotFound(DownloadError):
     """What the URI names does not exist, or nothing is left of it."""
 
-    exit_status = 66
+    exit_status = os.EX_NOINPUT
     lasting = True
     category = Category.NOT_FOUND
 
@@ -109,7 +110,7 @@ class SourceNotFound(DownloadError):
 class SourceUnavailable(DownloadError):
     """The network or the server fails for now."""
 
-    exit_status = 69
+    exit_status = os.EX_UNAVAILABLE
     verdict = Verdict.RETRY
 
 
@@ -142,7 +143,7 @@ class Throttled(SourceUnavailable):
 class ProtocolFailed(DownloadError):
     """This protocol cannot bring the file; another one may."""
 
-    exit_status = 69
+    exit_status = os.EX_UNAVAILABLE
     verdict = Verdict.FALL_BACK
 
 
@@ -153,7 +154,7 @@ class ProtocolDown(ProtocolFailed):
 class ProtocolUntrusted(ProtocolDown):
     """The certificate of a server that only this protocol needs cannot be verified."""
 
-    exit_status = 78
+    exit_status = os.EX_CONFIG
     lasting = True
 
 
@@ -164,13 +165,13 @@ class RangeIgnored(ProtocolFailed):
 class InternalError(DownloadError):
     """A bug of ours."""
 
-    exit_status = 70
+    exit_status = os.EX_SOFTWARE
 
 
 class NoSpace(DownloadError):
     """The volume has no room, or its quota is used up."""
 
-    exit_status = 73
+    exit_status = os.EX_CANTCREAT
     lasting = True
     category = Category.STORAGE_FULL
 
@@ -178,32 +179,32 @@ class NoSpace(DownloadError):
 class VolumeError(DownloadError):
     """The volume cannot be read or written as it must be."""
 
-    exit_status = 74
+    exit_status = os.EX_IOERR
 
 
 class OutputError(DownloadError):
     """What a command was asked for cannot be written to standard output."""
 
-    exit_status = 74
+    exit_status = os.EX_IOERR
 
 
 class Stalled(DownloadError):
     """No byte arrived for STALL_TIMEOUT; not to be confused with Cancelled."""
 
-    exit_status = 75
+    exit_status = os.EX_TEMPFAIL
     verdict = Verdict.FALL_BACK
 
 
 class LeaseLost(DownloadError):
     """Another process took the volume over, so nothing may be published any more."""
 
-    exit_status = 75
+    exit_status = os.EX_TEMPFAIL
 
 
 class AccessDenied(DownloadError):
     """Credentials are missing, wrong or not sufficient."""
 
-    exit_status = 77
+    exit_status = os.EX_NOPERM
     lasting = True
     category = Category.DENIED
 
@@ -211,14 +212,14 @@ class AccessDenied(DownloadError):
 class ConfigurationError(DownloadError):
     """The environment asks for something impossible; the message holds every problem found."""
 
-    exit_status = 78
+    exit_status = os.EX_CONFIG
     lasting = True
 
 
 class UntrustedServer(DownloadError):
     """A server's certificate cannot be verified."""
 
-    exit_status = 78
+    exit_status = os.EX_CONFIG
     lasting = True
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import os
 import re
 import socket
 import time
@@ -73,7 +74,7 @@ class HttpStatusError(DownloadError):
     """A server answered with a status that only the source can interpret."""
 
     verdict: ClassVar[Verdict] = Verdict.FALL_BACK
-    exit_status = 69
+    exit_status = os.EX_UNAVAILABLE
 
     def __init__(self, status: int, url: str, headers: Mapping[str, str], body: bytes) -> None:
         """`url` is where the answer came from, after all redirects; of `body` a part is kept."""
