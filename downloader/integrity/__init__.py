@@ -9,6 +9,17 @@ CRC32C and CRC64NVME come from the `awscrt` wheel, which not every platform has;
 file that has nothing else is proved by nothing.
 """
 
+from downloader.integrity.algorithms import (
+    DIGEST_FIELDS,
+    FRAGMENTS,
+    GOOGLE_NAMES,
+    OF_PARTS,
+    S3_HEADERS,
+    SPECS,
+    STRENGTH,
+    computable,
+    is_hexadecimal,
+)
 from downloader.integrity.checksum_file import (
     LARGEST_LIST,
     MARKER,
@@ -25,10 +36,9 @@ from downloader.integrity.checksum_file import (
 )
 from downloader.integrity.content import HEAD, HINT, ContentCheck, instead, is_suspicious
 from downloader.integrity.ends import end_of
-from downloader.integrity.hashing import OF_PARTS, Digests, Hasher, computable, hash_file, of_nothing
+from downloader.integrity.hashing import Digests, Hasher, hash_file, of_nothing
 from downloader.integrity.verify import (
     SIZE_ONLY,
-    STRENGTH,
     UNKNOWN,
     UNVERIFIABLE,
     UNVERIFIED,
@@ -41,6 +51,9 @@ from downloader.integrity.verify import (
 )
 
 __all__ = [
+    "DIGEST_FIELDS",
+    "FRAGMENTS",
+    "GOOGLE_NAMES",
     "HEAD",
     "HINT",
     "LARGEST_LIST",
@@ -48,7 +61,9 @@ __all__ = [
     "MOST_ORIGINS",
     "OF_PARTS",
     "RECORD",
+    "S3_HEADERS",
     "SIZE_ONLY",
+    "SPECS",
     "STRENGTH",
     "UNKNOWN",
     "UNVERIFIABLE",
@@ -65,6 +80,7 @@ __all__ = [
     "hash_file",
     "header",
     "instead",
+    "is_hexadecimal",
     "is_suspicious",
     "judge",
     "may_combine",

@@ -3,71 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
-import zlib
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from downloader.artifact import Algorithm
 from downloader.errors import IntegrityError
+from downloader.integrity.algorithms import OF_PARTS, SPECS, computable
 from downloader.integrity.content import HEAD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from types import ModuleType
 
     from downloader.artifact import Digest
+    from downloader.integrity.algorithms import Digester
 
 Digests = dict[Algorithm, str]
 """What was computed: lowercase hexadecimal by algorithm."""
 
-OF_PARTS = {
-    Algorithm.ETAG: Algorithm.MD5,
-    Algorithm.SHA256_PARTS: Algorithm.SHA256,
-    Algorithm.SHA1_PARTS: Algorithm.SHA1,
-    Algorithm.CRC32C_PARTS: Algorithm.CRC32C,
-    Algorithm.CRC32_PARTS: Algorithm.CRC32,
-}
-"""Digests of parts' digests → what both are made with."""
-
 _PIECE = 1 << 20
-
-
-class _Running(Protocol):
-    """A digest on its way."""
-
-    def update(self, data: memoryview, /) -> None: ...
-
-    def hexdigest(self) -> str: ...
-
-
-class _Whole(_Running, Protocol):
-    """A digest on its way of which others can be made."""
-
-    def digest(self) -> bytes: ...
-
-
-class _Crc:
-    """A CRC with the manners of hashlib."""
-
-    def __init__(self, step: Callable[[memoryview, int], int], length: int) -> None:
-        self._step = step
-        self._length = length
-        self._value = 0
-
-    def update(self, data: memoryview, /) -> None:
-        self._value = self._step(data, self._value)
-
-    def digest(self) -> bytes:
-        return self._value.to_bytes(self._length, "big")
-
-    def hexdigest(self) -> str:
-        return self.digest().hex()
 
 
 class _Parts:
     """The digest of the parts' digests, for one way to cut the file."""
 
-    def __init__(self, start: Callable[[], _Whole], layout: tuple[int, ...]) -> None:
+    def __init__(self, start: Callable[[], Digester], layout: tuple[int, ...]) -> None:
         self._start = start
         self._sizes = _repeating(layout)
         self._done: list[bytes] = []
@@ -97,7 +55,7 @@ class _Parts:
 class _AnyLayout:
     """A digest of parts for several ways to cut the file: the value that was published, if one of them gives it."""
 
-    def __init__(self, start: Callable[[], _Whole], wanted: Digest) -> None:
+    def __init__(self, start: Callable[[], Digester], wanted: Digest) -> None:
         self._wanted = wanted.value
         self._candidates = [_Parts(start, layout) for layout in wanted.layouts]
 
@@ -114,7 +72,7 @@ class Hasher:
     """Computes what a file of this size needs, fed with its buffers in order. Not for several threads at once."""
 
     def __init__(self, size: int, wanted: Iterable[Digest] = ()) -> None:
-        self._running: dict[Algorithm, _Running] = {Algorithm.SHA256: hashlib.sha256()}
+        self._running: dict[Algorithm, Digester | _AnyLayout] = {Algorithm.SHA256: hashlib.sha256()}
         self.position = 0
         """Bytes taken so far."""
         self.head = b""
@@ -165,44 +123,15 @@ def hash_file(
     return hasher
 
 
-def computable(algorithm: Algorithm) -> bool:
-    """Tell whether this platform can compute a digest."""
-    return OF_PARTS.get(algorithm, algorithm) not in _CRCS_OF_AWS or _checksums() is not None
-
-
-_CRCS_OF_AWS = {Algorithm.CRC32C: 4, Algorithm.CRC64NVME: 8}
-"""With the length of each in bytes."""
-_STARTS: dict[Algorithm, Callable[[], _Whole]] = {
-    Algorithm.SHA256: hashlib.sha256,
-    Algorithm.SHA512: hashlib.sha512,
-    Algorithm.SHA1: lambda: hashlib.sha1(usedforsecurity=False),
-    Algorithm.MD5: lambda: hashlib.md5(usedforsecurity=False),
-    Algorithm.CRC32: lambda: _Crc(zlib.crc32, 4),
-}
-
-
-def _running(wanted: Digest, size: int) -> _Running | None:
+def _running(wanted: Digest, size: int) -> Digester | _AnyLayout | None:
     if wanted.algorithm is Algorithm.GIT_SHA1:
         return hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False)
-    start = _start(OF_PARTS.get(wanted.algorithm, wanted.algorithm))
+    if not computable(wanted.algorithm):
+        return None
+    start = SPECS[OF_PARTS.get(wanted.algorithm, wanted.algorithm)].start
     if start is None or wanted.algorithm not in OF_PARTS:
         return start and start()
     return _AnyLayout(start, wanted) if wanted.layouts else None
-
-
-def _start(algorithm: Algorithm) -> Callable[[], _Whole] | None:
-    if algorithm in _STARTS:
-        return _STARTS[algorithm]
-    library = _checksums()
-    return (lambda: _Crc(getattr(library, algorithm), _CRCS_OF_AWS[algorithm])) if library else None
-
-
-def _checksums() -> ModuleType | None:
-    """Import awscrt only where a CRC of its is needed: most artifacts never do."""
-    try:
-        return importlib.import_module("awscrt.checksums")
-    except ImportError:
-        return None
 
 
 def _repeating(layout: tuple[int, ...]) -> Iterator[int]:

@@ -9,29 +9,13 @@ from typing import TYPE_CHECKING
 
 from downloader.artifact import Algorithm, Mismatch
 from downloader.errors import IntegrityError
-from downloader.integrity.hashing import computable
+from downloader.integrity.algorithms import STRENGTH, computable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from downloader.artifact import Digest, RemoteFile
 
-STRENGTH = (
-    Algorithm.SHA512,
-    Algorithm.SHA256,
-    Algorithm.SHA256_PARTS,
-    Algorithm.GIT_SHA1,
-    Algorithm.SHA1,
-    Algorithm.SHA1_PARTS,
-    Algorithm.MD5,
-    Algorithm.ETAG,
-    Algorithm.CRC64NVME,
-    Algorithm.CRC32C,
-    Algorithm.CRC32,
-    Algorithm.CRC32C_PARTS,
-    Algorithm.CRC32_PARTS,
-)
-"""The strongest first."""
 SIZE_ONLY = "size only"
 """The proof of a file that has no digest to be judged by."""
 UNVERIFIABLE = "etag unverifiable"

@@ -27,11 +27,21 @@ from downloader.errors import (
 )
 from downloader.filters import FileFilter, nothing_left
 from downloader.formatting import reason
-from downloader.integrity import HEAD, MARKER, ContentCheck, instead, is_suspicious, parse_checksums, proves_itself
+from downloader.integrity import (
+    FRAGMENTS,
+    HEAD,
+    MARKER,
+    SPECS,
+    ContentCheck,
+    instead,
+    is_suspicious,
+    parse_checksums,
+    proves_itself,
+)
 from downloader.integrity import HINT as ACCEPT_ANY
 from downloader.network import HttpStatusError, RangeRequest, is_encoded, unpacked
 from downloader.sources.base import folder_of, version_of
-from downloader.sources.http_digests import LENGTHS, published
+from downloader.sources.http_digests import published
 from downloader.sources.http_errors import meaning
 from downloader.sources.paths import check_names
 from downloader.sources.web_probe import HINT, OK, WebProbe, validator_of
@@ -44,7 +54,7 @@ if TYPE_CHECKING:
     from downloader.sources.base import Body
 
 CHECKSUM_FILES = (MARKER, "SHA256SUMS")
-FRAGMENT = re.compile(r"(sha256|sha512|sha1|md5)[=:]([0-9a-fA-F]+)")
+FRAGMENT = re.compile(rf"({'|'.join(FRAGMENTS)})[=:]([0-9a-fA-F]+)")
 HUB_PAGE = re.compile(r"/(datasets/|spaces/)?([\w.-]+/[\w.-]+)(?:/(?:blob|tree|resolve|raw)/([^/]+)(/.*)?)?/?")
 """The path of a page about a repository or a file on the Hub."""
 PARAMETER = re.compile(r';\s*([\w!#$%&*+.^`|~-]{1,40})\s*=\s*("(?:\\.|[^"\\])*"|[^;]*)')
@@ -109,7 +119,7 @@ def _fragment(fragment: str) -> Digest | None:
     if not fragment:
         return None
     match = FRAGMENT.fullmatch(fragment)
-    if match is None or len(match.group(2)) != 2 * LENGTHS[Algorithm(match.group(1))]:
+    if match is None or len(match.group(2)) != 2 * SPECS[Algorithm(match.group(1))].length:
         raise UsageError(f"#{fragment[:80]} is not a digest", hint="write #sha256= and 64 hexadecimal digits")
     return Digest(Algorithm(match.group(1)), match.group(2).lower())
 

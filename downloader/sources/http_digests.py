@@ -8,30 +8,13 @@ import re
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Algorithm, Digest
+from downloader.integrity import DIGEST_FIELDS, GOOGLE_NAMES, S3_HEADERS, SPECS, STRENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 FIELD_ITEM = re.compile(r"(?<![a-z0-9-])([a-z0-9-]{1,40})\s{0,8}=\s{0,8}:?([A-Za-z0-9+/=]+):?", re.IGNORECASE)
-FIELD_NAMES = {"sha-256": Algorithm.SHA256, "sha-512": Algorithm.SHA512, "sha": Algorithm.SHA1, "md5": Algorithm.MD5}
-AMAZON = {
-    "x-amz-checksum-sha256": Algorithm.SHA256,
-    "x-amz-checksum-sha1": Algorithm.SHA1,
-    "x-amz-checksum-crc64nvme": Algorithm.CRC64NVME,
-    "x-amz-checksum-crc32c": Algorithm.CRC32C,
-    "x-amz-checksum-crc32": Algorithm.CRC32,
-}
-GOOGLE = {"md5": Algorithm.MD5, "crc32c": Algorithm.CRC32C}
-FIELDS = frozenset({"content-digest", "repr-digest", "digest", "x-goog-hash", "content-md5", *AMAZON})
-LENGTHS = {
-    Algorithm.SHA256: 32,
-    Algorithm.SHA512: 64,
-    Algorithm.SHA1: 20,
-    Algorithm.MD5: 16,
-    Algorithm.CRC64NVME: 8,
-    Algorithm.CRC32C: 4,
-    Algorithm.CRC32: 4,
-}
+FIELDS = frozenset({"content-digest", "repr-digest", "digest", "x-goog-hash", "content-md5", *S3_HEADERS})
 
 
 def published(headers: Mapping[str, str], *, whole: bool) -> tuple[Digest, ...]:
@@ -46,7 +29,7 @@ def _all(headers: Mapping[str, str], *, whole: bool) -> Iterator[Digest | None]:
         yield from _field(headers.get("content-digest", ""))
     yield from _field(headers.get("repr-digest", ""))
     yield from _field(headers.get("digest", ""))
-    for name, algorithm in AMAZON.items():
+    for name, algorithm in sorted(S3_HEADERS.items(), key=lambda item: STRENGTH.index(item[1])):
         value = headers.get(name, "")
         # A value with "-N" is a digest of the parts' digests, not of the file.
         if value and "-" not in value and headers.get("x-amz-checksum-type", "FULL_OBJECT") == "FULL_OBJECT":
@@ -55,15 +38,15 @@ def _all(headers: Mapping[str, str], *, whole: bool) -> Iterator[Digest | None]:
     unpacked = "content-encoding" not in headers and headers.get("x-goog-stored-content-encoding") == "gzip"
     for item in headers.get("x-goog-hash", "").split(",") if not unpacked else ():
         name, _, value = item.strip().partition("=")
-        if name in GOOGLE:
-            yield digest_from_base64(GOOGLE[name], value)
+        if name in GOOGLE_NAMES:
+            yield digest_from_base64(GOOGLE_NAMES[name], value)
     if whole and "content-md5" in headers:
         yield digest_from_base64(Algorithm.MD5, headers["content-md5"])
 
 
 def _field(value: str) -> Iterator[Digest | None]:
     for match in FIELD_ITEM.finditer(value):
-        algorithm = FIELD_NAMES.get(match.group(1).lower())
+        algorithm = DIGEST_FIELDS.get(match.group(1).lower())
         if algorithm is not None:
             yield digest_from_base64(algorithm, match.group(2))
 
@@ -74,4 +57,4 @@ def digest_from_base64(algorithm: Algorithm, value: str) -> Digest | None:
         raw = base64.b64decode(value.strip(), validate=True)
     except (binascii.Error, ValueError):
         return None
-    return Digest(algorithm, raw.hex()) if len(raw) == LENGTHS[algorithm] else None
+    return Digest(algorithm, raw.hex()) if len(raw) == SPECS[algorithm].length else None

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from downloader.artifact import Algorithm, Digest, Mismatch, RemoteFile
 from downloader.errors import ProtocolFailed
+from downloader.integrity import is_hexadecimal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from downloader.errors import DownloadError
 
-HEX = {Algorithm.GIT_SHA1: re.compile(r"[0-9a-f]{40}"), Algorithm.SHA256: re.compile(r"[0-9a-f]{64}")}
+ALGORITHMS = (Algorithm.GIT_SHA1, Algorithm.SHA256)
+"""Those of the Hub: of what lies in Git itself, and of what lies in LFS or Xet."""
 PREFIX = re.compile(r"(?:git-)?sha[0-9]+:")
 """What some servers write before a digest to say of which kind it is."""
 MAX_SHOWN = 80
@@ -41,7 +43,7 @@ class Entries:
     def linked(self, path: str, headers: Mapping[str, str]) -> RemoteFile | None:
         """Return the file that the Hub's own fields in a head describe; None where they are not all there."""
         tag, size = _bare(headers.get("x-linked-etag")), headers.get("x-linked-size", "")
-        algorithm = next((algorithm for algorithm, digits in HEX.items() if digits.fullmatch(tag)), None)
+        algorithm = next((algorithm for algorithm in ALGORITHMS if is_hexadecimal(algorithm, tag)), None)
         if algorithm is None or not (size.isascii() and size.isdigit() and len(size) < MAX_SHOWN):
             return None
         xet_hash = _xet_hash(headers.get("x-xet-hash"))
@@ -55,11 +57,11 @@ class Entries:
         """
         digests = []
         named = _bare(headers.get("x-checksum-sha256"))
-        if HEX[Algorithm.SHA256].fullmatch(named):
+        if is_hexadecimal(Algorithm.SHA256, named):
             digests.append(Digest(Algorithm.SHA256, named))
         tag = _bare(headers.get("etag"))
-        for algorithm, digits in HEX.items():
-            if digits.fullmatch(tag) and not digests:
+        for algorithm in ALGORITHMS:
+            if is_hexadecimal(algorithm, tag) and not digests:
                 digests.append(Digest(algorithm, tag, mismatch=Mismatch.NOTHING))
         return RemoteFile(path, self._size(path, size), tuple(digests), version=commit)
 
@@ -70,7 +72,7 @@ class Entries:
 
     def _digest(self, path: str, algorithm: Algorithm, value: object) -> Digest:
         digest = _bare(value)
-        if HEX[algorithm].fullmatch(digest):
+        if is_hexadecimal(algorithm, digest):
             return Digest(algorithm, digest)
         if digest and set(digest) == {"*"}:
             raise self._masked()
@@ -85,4 +87,4 @@ def _bare(value: object) -> str:
 
 
 def _xet_hash(value: object) -> str | None:
-    return value if isinstance(value, str) and HEX[Algorithm.SHA256].fullmatch(value) else None
+    return value if isinstance(value, str) and is_hexadecimal(Algorithm.SHA256, value) else None

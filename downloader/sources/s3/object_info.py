@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from downloader.artifact import Algorithm, Digest, Mismatch
 from downloader.errors import ProtocolFailed
-from downloader.integrity import OF_PARTS, computable
+from downloader.integrity import OF_PARTS, S3_HEADERS, computable
 from downloader.sources.http_digests import digest_from_base64
 
 if TYPE_CHECKING:
@@ -16,14 +16,6 @@ if TYPE_CHECKING:
 
     from downloader.artifact import RemoteFile
 
-CHECKSUMS = {
-    "x-amz-checksum-crc64nvme": Algorithm.CRC64NVME,
-    "x-amz-checksum-crc32c": Algorithm.CRC32C,
-    "x-amz-checksum-crc32": Algorithm.CRC32,
-    "x-amz-checksum-sha256": Algorithm.SHA256,
-    "x-amz-checksum-sha1": Algorithm.SHA1,
-}
-"""The cheapest first."""
 PARTS_OF = {whole: of_parts for of_parts, whole in OF_PARTS.items() if of_parts is not Algorithm.ETAG}
 MD5_TAG = re.compile(r'"?([0-9a-f]{32})"?')
 PARTS_TAG = re.compile(r'"?([0-9a-f]{32})-([0-9]{1,5})"?')
@@ -89,7 +81,7 @@ def published(headers: Mapping[str, str], *, aws: bool) -> tuple[Digest, ...]:
     cut = PARTS_TAG.fullmatch(tag)
     count = cut.group(2) if cut else ""
     certain, unclear, of_parts = [], [], []
-    for name, algorithm in CHECKSUMS.items():
+    for name, algorithm in S3_HEADERS.items():
         value, _, number = headers.get(name, "").partition("-")
         digest = digest_from_base64(algorithm, value) if value else None
         if digest is None or not computable(algorithm):
