@@ -42,12 +42,10 @@ class CommandContext:
 
     def settings(self, uri: ArtifactUri | None = None) -> Settings:
         """Read the environment for a run with this URI, or one that needs no source."""
-        from downloader.cli.wiring import learn_secrets
-
         settings = Settings.from_environment(
             self.environ, section=uri.scheme.section if uri else None, for_operator=self.for_operator
         )
-        learn_secrets(settings, self.redactor)
+        self.redactor.add(*settings.secrets())
         for warning in (*settings.warnings, *settings.hub.warnings):
             log.warning("%s", warning)
         return settings

@@ -9,7 +9,6 @@ from downloader import __version__
 from downloader.artifact import Completion, TransferProtocol
 from downloader.cgroups import processors
 from downloader.config.job import CONNECTIONS, MOST_CONNECTIONS
-from downloader.config.s3 import NOBODY
 from downloader.engine import in_force
 from downloader.filesystem import Disk
 from downloader.filters import FileFilter
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from downloader.cancellation import Cancellation
     from downloader.config import Settings
     from downloader.progress import ProgressMeter
-    from downloader.redaction import Redactor
     from downloader.sources import Source
     from downloader.sources.registry import ArtifactUri
 
@@ -114,12 +112,3 @@ def selection_of(settings: Settings) -> FileFilter:
     """Return the filters of a run."""
     job, kserve = settings.job, settings.kserve
     return FileFilter(job.include or kserve.allow, (*job.exclude, *kserve.ignore))
-
-
-def learn_secrets(settings: Settings, redactor: Redactor) -> None:
-    """Tell the redactor every secret of the settings."""
-    redactor.add(*settings.hub.endpoint.secrets, *settings.proxies.secrets)
-    redactor.add(settings.hub.token, settings.web.token, *(settings.web.headers or {}).values())
-    redactor.add(*(value for headers in (settings.kserve.headers or {}).values() for value in headers.values()))
-    keys = settings.s3.access_key_id, settings.s3.secret_access_key, settings.s3.session_token
-    redactor.add(*(key for key in keys if key != NOBODY))

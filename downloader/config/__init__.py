@@ -12,12 +12,13 @@ from downloader.config.job import REFUSE, SKIP, ClusterSettings, JobSettings, We
 from downloader.config.kserve import KServeSettings
 from downloader.config.proxies import ProxySettings
 from downloader.config.s3 import S3Settings
+from downloader.config.secret_values import secrets_of
 from downloader.config.warnings import suspicious_settings
 from downloader.deadlines import Deadlines
 from downloader.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Self
 
 __all__ = [
@@ -92,6 +93,10 @@ class Settings:
         if problems:
             raise ConfigurationError("; ".join(problems), hint="correct the environment; docs/environment.md lists it")
         return settings
+
+    def secrets(self) -> Iterator[str]:
+        """Yield what the redactor has to know."""
+        return secrets_of(self)
 
     @property
     def skips_unsafe_names(self) -> bool:

@@ -40,6 +40,9 @@ class Variable:
     parse: Callable[[str], Any]
     default_text: str
     secret: bool = False
+    """The redactor learns its value, and no message quotes it."""
+    keywords: frozenset[str] = frozenset()
+    """Values of a secret that are none: they say something else, and may be shown."""
 
 
 def variable(
@@ -50,10 +53,11 @@ def variable(
     default: Any = None,  # noqa: ANN401 - the field's own annotation says what it is
     default_text: str = "",
     secret: bool = False,
+    keywords: frozenset[str] = frozenset(),
 ) -> Any:  # noqa: ANN401 - as above
     """Declare a settings field; `names` are separated by spaces."""
     shown = default_text or ("" if default in (None, "", ()) else str(default))
-    facts = Variable(tuple(names.split()), meaning, parse, shown, secret)
+    facts = Variable(tuple(names.split()), meaning, parse, shown, secret, keywords)
     return field(default=default, metadata={VARIABLE: facts}, repr=not secret)
 
 

@@ -42,8 +42,3 @@ class ProxySettings:
         if own is not None:
             return f"{scheme.upper()}_PROXY", own
         return ("ALL_PROXY", self.fallback) if self.fallback is not None and scheme in ("http", "https") else None
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """What the redactor has to know."""
-        return tuple(secret for one in (self.http, self.https, self.fallback) if one for secret in one.secrets)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from downloader.config.addresses import EXAMPLE, web_endpoint
 from downloader.config.env import Malformed, count, documented, flag, path, read, shown_value, variable, with_files
-from downloader.config.storage import CONFIG, OVERRIDE, as_variables, storage_spec
+from downloader.config.storage import CONFIG, OVERRIDE, StorageSpec, as_variables, storage_spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, MutableMapping
@@ -25,6 +25,7 @@ AWS = (".amazonaws.com", ".amazonaws.com.cn")
 """How the names of its hosts end."""
 NOBODY = "anonymous"
 """As a key: ask unsigned. An empty key is read as this word."""
+KEYWORDS = frozenset({NOBODY})
 WORKERS, CONCURRENCY = 8, 10
 SPAN_MEBIBYTES, STREAM_MEBIBYTES = 8, 64
 MOST_CONNECTIONS = 64
@@ -131,11 +132,19 @@ class S3Settings:
         "AIM_S3_ANONYMOUS awsAnonymousCredential", "true: ask unsigned", parse=flag, default=False
     )
     access_key_id: str = variable(
-        "AWS_ACCESS_KEY_ID", "access key; set to nothing or to `anonymous`: ask unsigned", default="", secret=True
+        "AWS_ACCESS_KEY_ID",
+        "access key; set to nothing or to `anonymous`: ask unsigned",
+        default="",
+        secret=True,
+        keywords=KEYWORDS,
     )
-    secret_access_key: str = variable("AWS_SECRET_ACCESS_KEY", "its secret", default="", secret=True)
+    secret_access_key: str = variable("AWS_SECRET_ACCESS_KEY", "its secret", default="", secret=True, keywords=KEYWORDS)
     session_token: str = variable(
-        "AWS_SESSION_TOKEN", "session token of temporary credentials", default="", secret=True
+        "AWS_SESSION_TOKEN",
+        "session token of temporary credentials",
+        default="",
+        secret=True,
+        keywords=KEYWORDS,
     )
     profile: str = variable("AWS_PROFILE", "profile in AWS's configuration files", default="")
     ca_bundle: Path | None = variable("AWS_CA_BUNDLE AIM_S3_CA_BUNDLE", "PEM file with CAs to trust", parse=path)
@@ -151,15 +160,16 @@ class S3Settings:
     requester_pays: bool = variable(
         "S3_REQUEST_PAYER", "`requester`: agree to pay for the requests", parse=request_payer, default=False
     )
-    storage: dict[str, str] | None = variable(
+    storage: StorageSpec | None = variable(
         CONFIG,
         "KServe's JSON object with `type: s3` and any of `endpoint_url`, `access_key_id`, `secret_access_key`,"
         " `session_token`, `region`, `ca_bundle`, `verify_ssl`, `anonymous`: what it says beats the variables",
         parse=storage_spec,
         secret=True,
+        keywords=KEYWORDS,
     )
-    storage_override: dict[str, str] | None = variable(
-        OVERRIDE, "the same, and beats it", parse=storage_spec, secret=True
+    storage_override: StorageSpec | None = variable(
+        OVERRIDE, "the same, and beats it", parse=storage_spec, secret=True, keywords=KEYWORDS
     )
     max_workers: int = variable("AIM_S3_MAX_WORKERS", "objects at once", parse=count(1, 64), default=WORKERS)
     max_concurrency: int = variable(

@@ -21,14 +21,24 @@ MEANING = {
     "anonymous": "awsAnonymousCredential",
 }
 """The members that say something about S3, and the variables that say the same."""
+SECRET = ("access_key_id", "secret_access_key", "session_token")
 
 
-def storage_spec(text: str) -> dict[str, str]:
+class StorageSpec(dict[str, str]):
+    """The members of KServe's object. Its keys are secret; its addresses and switches may be shown."""
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What the redactor has to know."""
+        return tuple(self[name] for name in SECRET if name in self)
+
+
+def storage_spec(text: str) -> StorageSpec:
     """Parse STORAGE_CONFIG or STORAGE_OVERRIDE_CONFIG. Numbers and booleans are returned as a variable has them."""
     members = json_object(text)
     if not all(isinstance(value, str | int | float | None) for value in members.values()):
         raise Malformed("a JSON object of strings, numbers and booleans")
-    return {name: _text(value) for name, value in members.items()}
+    return StorageSpec({name: _text(value) for name, value in members.items()})
 
 
 def _text(value: object) -> str:

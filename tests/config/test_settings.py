@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from downloader.artifact import TransferProtocol
-from downloader.cli.wiring import learn_secrets
 from downloader.config import Settings
 from downloader.config.adapters import rank
+from downloader.config.addresses import proxy_endpoint
 from downloader.config.docgen import page
 from downloader.config.env import (
     Malformed,
@@ -36,6 +37,7 @@ from downloader.config.env import (
 from downloader.config.hub import hide_from_library
 from downloader.config.job import bandwidth, patience, protocols
 from downloader.config.s3 import S3Settings
+from downloader.config.secret_values import secrets_of
 from downloader.config.storage import storage_spec
 from downloader.config.warnings import SECTIONS, known_names, suspicious_settings
 from downloader.errors import ConfigurationError
@@ -332,8 +334,7 @@ def test_no_name_that_the_operator_or_this_page_knows_is_odd() -> None:
 
 def test_the_redactor_knows_the_passwords_of_all_addresses() -> None:
     environ = {"HF_ENDPOINT": "https://key:sesame-one@hub.test", "https_proxy": "http://me:sesame-two@proxy.test:1"}
-    redactor = Redactor()
-    learn_secrets(Settings.from_environment(environ), redactor)
+    redactor = Redactor(*Settings.from_environment(environ).secrets())
     for secret in ("sesame-one", "sesame-two", "a2V5OnNlc2FtZS1vbmU=", "bWU6c2VzYW1lLXR3bw=="):
         assert redactor.redact(f"a {secret} of somebody") == "a *** of somebody"
 
@@ -358,6 +359,47 @@ def test_secrets_of_all_settings_stay_out_of_sight() -> None:
     assert len(environ) >= 5
     settings = Settings.from_environment(environ, section=S3Settings)
     assert "sesame" not in repr(settings)
+
+
+STORAGE = {"access_key_id": "sesame-id", "secret_access_key": "sesame-key", "session_token": "sesame-session"}
+SECRET_VALUES: dict[Callable[[str], object], tuple[str, tuple[str, ...]]] = {
+    str: ("sesame-word", ("sesame-word",)),
+    token: ("Bearer sesame-token", ("sesame-token",)),
+    header_map: ('{"x-one": "sesame-one", "x-two": "sesame-two"}', ("sesame-one", "sesame-two")),
+    storage_spec: (json.dumps(STORAGE), tuple(STORAGE.values())),
+    proxy_endpoint: ("http://me:sesame-login@proxy.test:1", ("sesame-login", "bWU6c2VzYW1lLWxvZ2lu")),
+}
+"""For each parser of a secret: a value, and what of it nobody may see."""
+SECRET_VARIABLES = [
+    (name, facts.parse)
+    for section in SECTIONS
+    for _, facts in documented(section)
+    if facts.secret
+    for name in facts.names
+]
+
+
+@pytest.mark.parametrize(("name", "parse"), SECRET_VARIABLES)
+def test_a_variable_that_is_declared_secret_is_redacted(name: str, parse: Callable[[str], object]) -> None:
+    text, hidden = SECRET_VALUES[parse]
+    environ = {name.replace("<host>", "models.test"): text, "AIM_S3_AUTH_MODE": "chain"}
+    redactor = Redactor(*Settings.from_environment(environ, section=S3Settings).secrets())
+    for secret in hidden:
+        assert redactor.redact(f"a {secret} of somebody") == "a *** of somebody"
+
+
+def test_what_a_secret_is_declared_to_say_besides_is_no_secret() -> None:
+    storage = json.dumps({"access_key_id": "anonymous", "region": "us-east-1"})
+    for environ in ({"AWS_ACCESS_KEY_ID": ""}, {"AWS_SECRET_ACCESS_KEY": "anonymous"}, {"STORAGE_CONFIG": storage}):
+        assert not any(Settings.from_environment(environ, section=S3Settings).secrets())
+
+
+def test_secrets_are_found_in_every_section_and_kind_of_value() -> None:
+    @dataclass(frozen=True)
+    class Whole:
+        example: Example
+
+    assert sorted(secrets_of(Whole(Example(word="sesame", pin=7)))) == ["7", "sesame"]
 
 
 def test_every_variable_is_documented_once() -> None:

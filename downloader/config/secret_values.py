@@ -1,0 +1,44 @@
+"""Which values of the settings must never be shown: those of the fields that are declared with `secret=True`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from downloader.config.env import VARIABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@runtime_checkable
+class PartlySecret(Protocol):
+    """A value that tells which of its parts are secret, such as the password in an address."""
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What the redactor has to know."""
+
+
+def secrets_of(settings: Any) -> Iterator[str]:  # noqa: ANN401 - any dataclass of settings, with sections or without
+    """Yield every text that the redactor has to know, from all sections."""
+    for item in dataclasses.fields(settings):
+        value = getattr(settings, item.name)
+        facts = item.metadata.get(VARIABLE)
+        keywords = facts.keywords if facts is not None else ()
+        if isinstance(value, PartlySecret):
+            yield from (text for text in value.secrets if text not in keywords)
+        elif dataclasses.is_dataclass(value):
+            yield from secrets_of(value)
+        elif facts is not None and facts.secret:
+            yield from (text for text in _texts(value) if text not in keywords)
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Yield the texts in a value: in a mapping they are the members' values, however deep."""
+    if isinstance(value, Mapping):
+        for member in value.values():
+            yield from _texts(member)
+    elif value is not None:
+        yield str(value)
