@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import signal
 import subprocess
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,11 +14,10 @@ import pytest
 from tests.command import PEOPLE, finish, model, run, start
 from tests.servers.blobs import Noise
 from tests.servers.faults import FOREVER, Stall
-from tests.servers.s3 import fill_bucket
+from tests.servers.published import Place, in_a_bucket, in_a_web_folder, on_the_hub
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from tests.servers.certificates import Authority
@@ -38,18 +36,6 @@ FILES = {
 SIZE = sum(map(len, FILES.values()))
 
 
-@dataclass
-class Place:
-    """An artifact somewhere, and how to be let in."""
-
-    uri: str
-    extra: Mapping[str, str]
-
-
-def checksums(files: Mapping[str, bytes]) -> bytes:
-    return "".join(f"{hashlib.sha256(data).hexdigest()}  {path}\n" for path, data in sorted(files.items())).encode()
-
-
 @pytest.fixture(params=["hf", "s3", "https"])
 def place(  # noqa: PLR0917 - pytest passes them by name
     request: pytest.FixtureRequest, hub: Hub, s3: S3Server, web: WebServer, web_root: Path, authority: Authority
@@ -57,15 +43,11 @@ def place(  # noqa: PLR0917 - pytest passes them by name
     """The same artifact behind each scheme."""
     name = f"{request.param}-{abs(hash(request.node.name)) % 10**8}"
     if request.param == "hf":
-        hub.create("org/model").commit(FILES)
-        return Place("hf://org/model", {"HF_ENDPOINT": hub.endpoint})
+        return on_the_hub(hub, FILES)
     if request.param == "s3":
-        fill_bucket(s3.client(), name, {f"models/m/{path}": data for path, data in FILES.items()})
-        return Place(f"s3://{name}/models/m", {**PEOPLE, **s3.environment()})
-    for path, data in {**FILES, "SHA256SUMS": checksums(FILES)}.items():
-        (web_root / name / path).parent.mkdir(parents=True, exist_ok=True)
-        (web_root / name / path).write_bytes(data)
-    return Place(f"{web.secure_url}/{name}/", {"AIM_CA_BUNDLE": str(authority.bundle)})
+        place = in_a_bucket(s3, name, FILES)
+        return replace(place, extra={**PEOPLE, **place.extra})
+    return in_a_web_folder(web, web_root / name, FILES, str(authority.bundle))
 
 
 def test_every_source_lands_whole_with_a_checksum_list_and_nothing_else(place: Place, tmp_path: Path) -> None:

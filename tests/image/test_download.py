@@ -15,7 +15,7 @@ from tests.contract.operator_log import BOTH_STATES, filed
 from tests.image.container import OPERATOR, STRANGER, Containers, volume
 from tests.image.job import BUNDLE, Job
 from tests.servers.blobs import Noise
-from tests.servers.s3 import fill_bucket
+from tests.servers.published import Place, in_a_bucket, in_a_web_folder, on_the_hub
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,30 +36,19 @@ SIZE = sum(map(len, FILES.values()))
 EVERY_USER = pytest.mark.parametrize("job", [OPERATOR, STRANGER], indirect=True, ids=["operator", "stranger"])
 
 
-@dataclass
-class Place:
-    """An artifact somewhere, how to be let in, and the protocol that brings it."""
-
-    uri: str
-    extra: Mapping[str, str]
-    protocol: str
+PROTOCOLS = {"hf": "XET", "s3": "S3", "https": "RANGES"}
+"""What brings an artifact of each scheme."""
 
 
-@pytest.fixture(params=["hf", "s3", "https"])
+@pytest.fixture(params=PROTOCOLS)
 def place(request: pytest.FixtureRequest, hub: Hub, s3: S3Server, web: WebServer, web_root: Path) -> Place:
     """The same artifact behind each scheme."""
     name = f"{request.param}-{hashlib.sha256(request.node.name.encode()).hexdigest()[:12]}"
     if request.param == "hf":
-        hub.create("org/model").commit(FILES)
-        return Place("hf://org/model", {"HF_ENDPOINT": hub.endpoint}, "XET")
+        return on_the_hub(hub, FILES)
     if request.param == "s3":
-        fill_bucket(s3.client(), name, {f"models/m/{path}": data for path, data in FILES.items()})
-        return Place(f"s3://{name}/models/m", s3.environment(), "S3")
-    sums = "".join(f"{hashlib.sha256(data).hexdigest()}  {path}\n" for path, data in sorted(FILES.items()))
-    for path, data in {**FILES, "SHA256SUMS": sums.encode()}.items():
-        (web_root / name / path).parent.mkdir(parents=True, exist_ok=True)
-        (web_root / name / path).write_bytes(data)
-    return Place(f"{web.secure_url}/{name}/", {"AIM_CA_BUNDLE": BUNDLE}, "RANGES")
+        return in_a_bucket(s3, name, FILES)
+    return in_a_web_folder(web, web_root / name, FILES, BUNDLE)
 
 
 @EVERY_USER
@@ -70,7 +59,8 @@ def test_a_job_brings_the_artifact_and_shows_it_in_the_status(place: Place, job:
     subprocess.run(["sha256sum", "-c", "--quiet", ".artifact.sha256"], cwd=job.volume, check=True)
     assert job.status["progress"]["percentage"] == 100
     assert job.status["progress"]["totalBytes"] == job.status["progress"]["downloadedBytes"] == SIZE
-    assert (job.status["download"]["protocol"], job.status["download"]["attempt"]) == (place.protocol, 1)
+    assert job.status["download"]["protocol"] == PROTOCOLS[place.uri.partition(":")[0]]
+    assert job.status["download"]["attempt"] == 1
     assert job.last_words.startswith("downloaded (exit status 0)")
 
 
