@@ -6,6 +6,7 @@ import contextlib
 import threading
 from collections import deque
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -46,7 +47,9 @@ WORTH_A_ROUND_TRIP = 1 << 20
 UNPACKED = {"accept-encoding": "identity"}
 FOREIGN = (httpx2.HTTPError, httpx2.InvalidURL)
 """What httpx2 raises: the second is no child of the first."""
-EXPIRED = frozenset({400, 401, 403, 404, 410})
+EXPIRED = frozenset(
+    {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
+)
 """What a signed address that has run out is answered with, by one store or the other."""
 
 
@@ -142,7 +145,7 @@ class HttpClient:
         finally:
             answer.drain(MAX_REFUSAL_BODY)
         self._meter.answered()
-        if answer.status >= httpx2.codes.BAD_REQUEST:
+        if answer.status >= HTTPStatus.BAD_REQUEST:
             trouble = refuse(answer.status, where, answer.headers, body, answer.asked_at)
             if isinstance(trouble, SourceUnavailable):
                 raise trouble
@@ -214,7 +217,7 @@ class HttpClient:
         self.transport.prefetch([ready for _, _, ready in prefetched])
 
     def _refusal(self, request: RangeRequest, answer: StreamingResponse) -> DownloadError:
-        if answer.status == httpx2.codes.RANGE_NOT_SATISFIABLE:
+        if answer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             return unsatisfied(request, answer.headers)
         try:
             body = read_whole(answer, MAX_REFUSAL_BODY, self._meter, cut=True)

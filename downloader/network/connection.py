@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import io
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol, cast
 
 import httpx2
@@ -83,7 +84,7 @@ class Connection:
             return head, None
         response = http.client.HTTPResponse(cast("socket.socket", self), method=method)
         response.begin()
-        if response.status < http.client.OK:
+        if response.status < HTTPStatus.OK:
             # The standard library knows one interim answer; after another the next request would get this one's.
             raise http.client.UnknownProtocol(f"an interim answer, {response.status}")
         self.answers += 1

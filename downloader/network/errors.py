@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import time
+from http import HTTPStatus
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlsplit
 
@@ -34,13 +35,21 @@ if TYPE_CHECKING:
 
 MAX_BODY = 4096
 """Bytes of an explanation that are looked at."""
-BUSY = frozenset({429, 503})
+BUSY = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 SECONDS = re.compile(r"[0-9]{1,19}")
 POLICY = re.compile(r'(?:"[^"]*"|[^",])+')
 """One policy of a `RateLimit` field, such as `"resolvers";r=0;t=12`: r requests are left for the next t seconds."""
 UNKNOWN_NAME = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
 """How the resolver says that there is no such name, and not that it cannot tell for now."""
-PASSING = frozenset({408, 425, 500, 502, 504})
+PASSING = frozenset(
+    {
+        HTTPStatus.REQUEST_TIMEOUT,
+        HTTPStatus.TOO_EARLY,
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        HTTPStatus.BAD_GATEWAY,
+        HTTPStatus.GATEWAY_TIMEOUT,
+    }
+)
 
 SENTENCES: tuple[tuple[tuple[type[Exception], ...], type[DownloadError], str, str], ...] = (
     ((httpx2.ConnectTimeout,), SourceUnavailable, "{where} does not answer", "check host, network and proxy"),
@@ -118,7 +127,7 @@ def refuse(
         length = "" if pause is None else f" of {pause:.0f} s"
         sentence = f"{host_of(url)} asks for a pause{length} (HTTP {status}){told}"
         return Throttled(sentence, retry_after=pause, asked_at=asked_at)
-    if status == httpx2.codes.PRECONDITION_FAILED:
+    if status == HTTPStatus.PRECONDITION_FAILED:
         return SourceChanged(f"{where} changed while it was being read", hint="start again to fetch its new version")
     return HttpStatusError(status, url, headers, body)
 

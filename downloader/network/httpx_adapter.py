@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -52,7 +53,7 @@ class LibraryTransport(httpx2.BaseTransport):
             self._meter.answered()
         except httpx2.HTTPError as error:
             raise translate(error, url) from error
-        if answer.status >= httpx2.codes.BAD_REQUEST:
+        if answer.status >= HTTPStatus.BAD_REQUEST:
             raise refuse(answer.status, url, answer.headers, body)
         body = unpacked(body, answer.headers, self._limit, shown_url(url))
         self._bytes_left -= len(body)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import zlib
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import httpx2
@@ -24,7 +25,15 @@ if TYPE_CHECKING:
     from downloader.progress import ProgressMeter
 
 PIECE = 1 << 18
-REDIRECTS = frozenset({301, 302, 303, 307, 308})
+REDIRECTS = frozenset(
+    {
+        HTTPStatus.MOVED_PERMANENTLY,
+        HTTPStatus.FOUND,
+        HTTPStatus.SEE_OTHER,
+        HTTPStatus.TEMPORARY_REDIRECT,
+        HTTPStatus.PERMANENT_REDIRECT,
+    }
+)
 UNSENDABLE = "a header has characters that no header may have"
 
 
@@ -92,7 +101,7 @@ class StreamingResponse:
     @property
     def is_success(self) -> bool:
         """The status says that this is what was asked for."""
-        return http.client.OK <= self.status < http.client.MULTIPLE_CHOICES
+        return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
 
     @property
     def complete(self) -> bool:

@@ -11,6 +11,7 @@ import threading
 import time
 import weakref
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import httpx2
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from downloader.network.url import Origin
 
 ENDED = "the run has ended"
-TUNNEL_REFUSED = "Tunnel connection failed: 407"
+TUNNEL_REFUSED = f"Tunnel connection failed: {HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:d}"
 """What `http.client` says of a proxy that wants a password."""
 MAX_IDLE = 128
 """Connections that are kept for later: twice as many as a run may have in use. A listing may lead to any number."""

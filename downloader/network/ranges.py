@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import httpx2
@@ -172,7 +173,7 @@ def checked_body(request: RangeRequest, answer: StreamingResponse) -> SpanBody:
     if content_range is not None:
         # Judged by Content-Range, not by the status: some servers send a right range with status 200.
         skip, length, expected = _checked_range(content_range, request)
-    elif answer.status == httpx2.codes.PARTIAL_CONTENT:
+    elif answer.status == HTTPStatus.PARTIAL_CONTENT:
         raise RangeIgnored(f"{request.where} sends a part without saying which")
     else:
         skip, length = _whole_body(request, prefetched)
@@ -199,7 +200,7 @@ def _unpacked_body(request: RangeRequest, answer: StreamingResponse) -> SpanBody
     """Return the body of an answer that is packed, unpacked, where there is a digest that proves it."""
     if not request.proved or not can_decode(answer.headers):
         raise ProtocolFailed(f"{request.where} compresses the file although it was asked not to")
-    if answer.status == httpx2.codes.PARTIAL_CONTENT or request.span.stop != request.size:
+    if answer.status == HTTPStatus.PARTIAL_CONTENT or request.span.stop != request.size:
         hint = "HTTP reads it in one stream"
         raise RangeIgnored(f"{request.where} compresses the file, so that no range of it can be read", hint=hint)
     body = DecodedBody(answer, request.where)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import httpx2
@@ -61,7 +62,7 @@ class StreamBody:
 def stream_body(request: RangeRequest, answer: StreamingResponse) -> StreamBody:
     """Return the body of an answer of unknown length."""
     check_version(request, answer.headers)
-    if answer.status == httpx2.codes.PARTIAL_CONTENT:
+    if answer.status == HTTPStatus.PARTIAL_CONTENT:
         raise RangeIgnored(f"{request.where} was asked for the whole file and sends a part of it")
     packed = can_decode(answer.headers) and not is_packed(request.shown)
     return StreamBody(DecodedBody(answer, request.where) if packed else answer, request)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import ssl
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import httpx2
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from downloader.network.pool import Pool
     from downloader.network.url import Origin
 
-PROXY_REFUSES = 407
 PROOF_SECONDS = 5.0
 """How long an answer may take that was asked for ahead, until a server has shown that it can do that."""
 
@@ -144,7 +144,8 @@ class SocketTransport:
         except Exception as error:
             channel.close()
             raise _head_error(error) from error
-        refused = self._pool.wants_password(request.address.origin) if head.status == PROXY_REFUSES else None
+        by_proxy = head.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED
+        refused = self._pool.wants_password(request.address.origin) if by_proxy else None
         if refused is not None:
             channel.close()
             raise refused

@@ -10,6 +10,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
@@ -44,7 +45,7 @@ from downloader.sources.base import folder_of, version_of
 from downloader.sources.http_digests import published
 from downloader.sources.http_errors import meaning
 from downloader.sources.paths import check_names
-from downloader.sources.web_probe import HINT, OK, WebProbe, validator_of
+from downloader.sources.web_probe import HINT, WebProbe, validator_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -255,7 +256,7 @@ class HttpSource:
 
         Many servers hand out no file whose name begins with a dot, and answer 403, or a page of their own.
         """
-        if reply.status == OK:
+        if reply.status == HTTPStatus.OK:
             found = instead(name, len(reply.body), reply.body[:HEAD], vouched=False)
             return UnexpectedContent(f"{self._uri}{name} {found}", hint="check the URI") if found else None
         refusal = HttpStatusError(reply.status, reply.url, reply.headers, reply.body)
@@ -274,7 +275,7 @@ class HttpSource:
             path = proposed_name(reply) or path
         # What is published of an answer that will be unpacked is of its packed bytes.
         packed = size is None and "content-encoding" in reply.headers
-        told = () if packed else published(reply.headers, whole=reply.status == OK)
+        told = () if packed else published(reply.headers, whole=reply.status == HTTPStatus.OK)
         digests = (digest,) if digest is not None else told
         # Nodes behind one name may differ in their validators, and a digest that the user knows is the truth.
         known = self._address.digest is not None or self._probe.is_doubted(url)

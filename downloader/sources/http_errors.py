@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from datetime import datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
@@ -14,14 +15,13 @@ from downloader.network import address
 if TYPE_CHECKING:
     from downloader.network import HttpStatusError
 
-MISSING = frozenset({404, 410})
-DENIED = frozenset({401, 403, 407})
-FORBIDDEN = 403
-RUN_OUT = frozenset({400, FORBIDDEN})
+MISSING = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
+DENIED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED})
+RUN_OUT = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN})
 """How stores refuse an address that has run out, or that something on the way blocks."""
 
 
-EXPIRED = frozenset({400, 401, 403})
+EXPIRED = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 """How a store refuses a signature that was good once."""
 STAMP = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 SECONDS = re.compile(r"[0-9]{1,12}")
@@ -45,7 +45,7 @@ def meaning(
         return AccessDenied(f"the signature in the address of {what} has expired ({who})", hint="ask for a new address")
     if refusal.status in MISSING:
         return SourceNotFound(f"{what} does not exist ({who})", hint="check the URI")
-    if part and refusal.status == FORBIDDEN:
+    if part and refusal.status == HTTPStatus.FORBIDDEN:
         return ProtocolFailed(f"{what} is not handed out in parts ({who})", hint="HTTP reads it in one stream")
     if refusal.status in DENIED:
         return AccessDenied(f"{what} may not be read ({who})", hint=hint)

@@ -8,6 +8,7 @@ token: it is passing trouble, which a new address, another try or the next proto
 from __future__ import annotations
 
 import re
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from downloader.errors import AccessDenied, DownloadError, SourceNotFound, SourceUnavailable
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 
 TOKEN_HINT = "set HF_TOKEN to a token with access"  # noqa: S105 - a hint, no secret
 ENDPOINT_HINT = "something on the way may have answered for it; check network, proxy and HF_ENDPOINT"
-UNAUTHORIZED, PAYMENT_REQUIRED, FORBIDDEN, MISSING, UNLAWFUL = 401, 402, 403, 404, 451
-ABOUT_ACCESS = frozenset({400, UNAUTHORIZED, FORBIDDEN, MISSING, 410})
+ABOUT_ACCESS = frozenset(
+    {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
+)
 """What a stranger answers where an address has run out, is blocked, or is not known to it."""
 TOKENS_AND_LOGINS = frozenset({"basic", "bearer"})
 """What an endpoint may ask for that is ours to give; who wants a Negotiate or NTLM stands in front of it."""
@@ -68,7 +70,7 @@ class HubAnswers:
         """Return the error for a refused request; `what` names the file, if it was for one."""
         if not self.is_verdict(refusal):
             return self._somebody_elses(refusal, what)
-        if refusal.status == FORBIDDEN and "disabled" in refusal.server_message.lower():
+        if refusal.status == HTTPStatus.FORBIDDEN and "disabled" in refusal.server_message.lower():
             return AccessDenied(f"{refusal.host} has disabled the repository {self._repository}", hint="ask its owner")
         if self._with_token and TOKEN_TROUBLE.search(refusal.server_message):
             return self._bad_token(refusal)
@@ -78,12 +80,12 @@ class HubAnswers:
             "EntryNotFound": self._no_entry,
             "RepoNotFound": self._no_repository,
         }
-        by_status = {
-            UNAUTHORIZED: self._not_allowed,
-            PAYMENT_REQUIRED: self._not_allowed,
-            FORBIDDEN: self._not_allowed,
-            UNLAWFUL: self._not_allowed,
-            MISSING: self._no_repository,
+        by_status: dict[int, Callable[[HttpStatusError, str], DownloadError]] = {
+            HTTPStatus.UNAUTHORIZED: self._not_allowed,
+            HTTPStatus.PAYMENT_REQUIRED: self._not_allowed,
+            HTTPStatus.FORBIDDEN: self._not_allowed,
+            HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS: self._not_allowed,
+            HTTPStatus.NOT_FOUND: self._no_repository,
         }
         tell = by_code.get(error_code(refusal)) or by_status.get(refusal.status)
         return tell(refusal, what) if tell else refusal
@@ -93,7 +95,7 @@ class HubAnswers:
         if not address(self._endpoint).origin.shares_credentials_with(address(refusal.url).origin):
             return False
         told = error_code(refusal) or refusal.headers.get("x-error-message") or json_error(refusal.body)
-        wanted = refusal.headers.get("www-authenticate", "") if refusal.status == UNAUTHORIZED else ""
+        wanted = refusal.headers.get("www-authenticate", "") if refusal.status == HTTPStatus.UNAUTHORIZED else ""
         return bool(told) or any(word.lower() in TOKENS_AND_LOGINS for word in wanted.split())
 
     def masked(self) -> AccessDenied:
@@ -144,7 +146,7 @@ class HubAnswers:
 
     def _not_allowed(self, refusal: HttpStatusError, what: str) -> AccessDenied:
         hint = "" if self._with_token and _told(refusal) else self._token_hint
-        if refusal.status in (PAYMENT_REQUIRED, UNLAWFUL):
+        if refusal.status in (HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS):
             hint = ""
         sentence = f"{refusal.host} refuses to hand out {what or self._repository} (HTTP {refusal.status})"
         return AccessDenied(sentence + _told(refusal), hint=hint)

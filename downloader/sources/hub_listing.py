@@ -7,6 +7,7 @@ repository's description, and what that does not tell of a file in the head of t
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -42,8 +43,18 @@ FULL_PAGE = 50
 entries, all of them multiples of this."""
 MAX_PROBE = 1 << 16
 """Bytes of a file that is read to learn its size, where a range of it is not to be had."""
-OK, REDIRECTS, BAD, UNSATISFIABLE = 200, 300, 400, 416
-UNKNOWN_ROUTE = frozenset({400, 404, 405, 406, 410, 415, 422, 501})
+UNKNOWN_ROUTE = frozenset(
+    {
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.NOT_FOUND,
+        HTTPStatus.METHOD_NOT_ALLOWED,
+        HTTPStatus.NOT_ACCEPTABLE,
+        HTTPStatus.GONE,
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        HTTPStatus.NOT_IMPLEMENTED,
+    }
+)
 """What a server may answer to a route or a parameter that it does not know. The Hub would add its own code."""
 
 
@@ -178,7 +189,7 @@ class HubListing:
             raise
         except SourceUnavailable:
             return None  # a listing may still work
-        if reply.status < BAD:
+        if reply.status < HTTPStatus.BAD_REQUEST:
             return self._entries.linked(path, reply.headers)
         refusal = HttpStatusError(reply.status, reply.url, reply.headers, reply.body)
         if error_code(refusal) not in ("", "EntryNotFound"):
@@ -237,11 +248,15 @@ class HubListing:
         urls = [root + quote(path) for path in paths]
         replies = self._web.heads(urls, self._headers, follow=False)
         for path, url, reply in zip(paths, urls, replies, strict=True):
-            head = reply.headers if isinstance(reply, Response) and reply.status < BAD else {}
+            head = reply.headers if isinstance(reply, Response) and reply.status < HTTPStatus.BAD_REQUEST else {}
             file = self._entries.linked(path, head)
-            if file is None and isinstance(reply, Response) and REDIRECTS <= reply.status < BAD:
+            if (
+                file is None
+                and isinstance(reply, Response)
+                and HTTPStatus.MULTIPLE_CHOICES <= reply.status < HTTPStatus.BAD_REQUEST
+            ):
                 reply = self._web.fetch(url, method="HEAD", headers=self._headers, limit=0)  # noqa: PLW2901 - the same one
-                head = reply.headers if reply.status < BAD else {}
+                head = reply.headers if reply.status < HTTPStatus.BAD_REQUEST else {}
             if file is None:
                 size = None if is_encoded(head) else content_length(head)
                 # Many a server answers HEAD with a length of 0, so that an empty file must be seen to be empty.
@@ -251,11 +266,12 @@ class HubListing:
     def _measured(self, url: str) -> int | None:
         """Return the size of a file by its first byte, None if that does not tell."""
         reply = self._begun(url, {"range": "bytes=0-0"})
-        if reply.status == UNSATISFIABLE:  # some servers so refuse any range, of files that have bytes, too
+        if reply.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            # Some servers so refuse any range, of files that have bytes, too.
             reply = self._begun(url, {})
-        if reply.status >= BAD:
+        if reply.status >= HTTPStatus.BAD_REQUEST:
             raise HttpStatusError(reply.status, reply.url, reply.headers, reply.body)
-        if reply.status != OK:
+        if reply.status != HTTPStatus.OK:
             return total_length(reply.headers)
         if is_encoded(reply.headers):
             return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from downloader.sources.base import Body
 
 MAX_TOKEN = 1 << 16
-OK = 200
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +145,7 @@ class HubSource:
         """Ask for a Xet token for the commit. Raises ProtocolDown where the Hub, or its mirror, has none to give."""
         url = f"{self._endpoint}/api/{self._address.kind}s/{self._address.repository}/xet-read-token/{self._listed}"
         reply = self._web.fetch(url, headers=self._headers, limit=MAX_TOKEN)
-        if reply.status != OK:
+        if reply.status != HTTPStatus.OK:
             raise self._no_xet_token(HttpStatusError(reply.status, reply.url, reply.headers, reply.body))
         try:
             answer = json.loads(reply.body)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from downloader.artifact import shown_url
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from downloader.artifact import Digest
     from downloader.network import HttpClient, Response
 
-OK, PARTIAL, UNSATISFIABLE = 200, 206, 416
 FIRST_BYTE = {"range": "bytes=0-0"}
 MOST_HEAD_FAILURES = 3
 """After so many, or after one that cost a whole time limit, HEAD is not asked any more."""
@@ -103,10 +103,11 @@ class WebProbe:
     def _ask_for_a_byte(self, url: str) -> tuple[Response, int | None]:
         reply = self._web.fetch(url, headers=self._headers, public_headers=FIRST_BYTE, limit=0)
         size = _told_size(url, reply)
-        if reply.status == UNSATISFIABLE:  # some servers so refuse any range, and name no total or a wrong one
+        if reply.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            # Some servers so refuse any range, and name no total or a wrong one.
             reply = self._web.fetch(url, headers=self._headers, limit=0)
             size = _told_size(url, reply)
-        if reply.status not in (OK, PARTIAL) and size is None:
+        if reply.status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT) and size is None:
             raise meaning(
                 HttpStatusError(reply.status, reply.url, reply.headers, b""), shown_url(url), hint=HINT, asked=url
             )
@@ -126,9 +127,9 @@ def validator_of(reply: Response) -> str | None:
 
 def _told_size(url: str, reply: Response) -> int | None:
     """Return the size of the file that an answer speaks of; None if it does not tell."""
-    if reply.status == PARTIAL:
+    if reply.status == HTTPStatus.PARTIAL_CONTENT:
         return total_length(reply.headers)
-    if reply.status != OK:
+    if reply.status != HTTPStatus.OK:
         return None
     if reply.headers.get("content-encoding", "identity") not in ("", "identity"):
         # A packed file is kept as it is; of anything else the length is not that of what it will be unpacked to.

@@ -16,6 +16,7 @@ import threading
 import time
 import weakref
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
@@ -51,12 +52,11 @@ DEFAULT_REGION = "us-east-1"
 NOT_OURS = frozenset({"host", "user-agent"})
 """Headers that the wire makes itself; the first is signed, and is the same."""
 
-OK, PARTIAL = 200, 206
 LISTING = b"<ListBucketResult"
 MOST_TO_EXPLAIN = 1 << 16
 MAX_ANSWER = 8 << 20
 """Bytes. Parsed they may take thirty times as much; a page of a thousand of the longest keys has four million."""
-REDIRECTS = frozenset({301, 302, 307})
+REDIRECTS = frozenset({HTTPStatus.MOVED_PERMANENTLY, HTTPStatus.FOUND, HTTPStatus.TEMPORARY_REDIRECT})
 REGION = "x-amz-bucket-region"
 GOOD_FOR = 3600
 """Seconds within which a presigned address has to be used; what is being read then comes to its end."""
@@ -141,7 +141,7 @@ class S3ApiClient:
             request = self._signer.sign_head(bucket, key)
             if request is not None:
                 reply = self._web.fetch(request.url, method="HEAD", headers=request.headers, limit=0, follow=False)
-                if reply.status == OK:
+                if reply.status == HTTPStatus.OK:
                     return reply.headers
         found = client.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED", **self._payer())
         self._described.add(bucket)
@@ -330,7 +330,11 @@ class S3ApiClient:
             # botocore asks for the bucket's region when it is redirected, and would ask again and again.
             where = shown_url(reply.url)
             raise ProtocolFailed(f"{where} redirects without telling the bucket's region", hint="check the endpoint")
-        if reply.status == OK and ".ListObjects" in event_name and LISTING not in reply.body[:MOST_TO_EXPLAIN]:
+        if (
+            reply.status == HTTPStatus.OK
+            and ".ListObjects" in event_name
+            and LISTING not in reply.body[:MOST_TO_EXPLAIN]
+        ):
             raise ProtocolFailed(f"{shown_url(reply.url)}: the server's answer is not S3", hint="check the endpoint")
         received: Any = {**reply.headers, ANSWERED_BY: host_of(reply.url)}
         return AWSResponse(request.url, reply.status, received, _Content(reply.body))

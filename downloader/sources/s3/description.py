@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
@@ -16,7 +17,6 @@ from botocore.parsers import ResponseParserError
 from downloader.errors import SourceNotFound, SourceUnavailable, Throttled
 from downloader.integrity import of_nothing
 from downloader.sources.s3.answers import ErrorResponse
-from downloader.sources.s3.client import OK, PARTIAL
 from downloader.sources.s3.errors import meaning
 from downloader.sources.s3.object_info import ObjectInfo, published, size_of
 
@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 
     Headers = Mapping[str, str]
 
-UNSATISFIABLE = 416
 REFUSED = (ClientError, ResponseParserError, ValueError)
 """What botocore raises for a HEAD that is refused, or whose headers make no sense to it."""
+TELLING = frozenset({HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE})
+"""Answers to a GET of the first byte that describe the object; an empty one has no first byte."""
 LENGTHS = frozenset({"content-length", "content-range"})
 
 log = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ class ObjectProbe:
             return None
         except SourceUnavailable as error:
             reply = self._get_after(error, key)
-            return self._facts(key, None, reply, None) if reply.status in (OK, PARTIAL, UNSATISFIABLE) else None
+            return self._facts(key, None, reply, None) if reply.status in TELLING else None
         return self._described(key, head, None)
 
     def find_by_get(self, key: str) -> ObjectInfo | None:
@@ -108,13 +109,13 @@ class ObjectProbe:
     def _facts(self, key: str, head: Headers | None, reply: Response, listed: int | None) -> ObjectInfo:
         """Read what a GET of the first byte says; what only the HEAD tells counts if both are of one version."""
         what = f"s3://{self._bucket}/{key}"
-        if reply.status not in (OK, PARTIAL, UNSATISFIABLE):
+        if reply.status not in TELLING:
             raise meaning(ErrorResponse.read(reply.status, reply.body, reply.url), what, self._connection.asker)
         size = _size_by_get(reply)
         if size is None:
             size = listed
         told = {name: value for name, value in reply.headers.items() if name not in LENGTHS}
-        if reply.status == UNSATISFIABLE:
+        if reply.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             told = {}  # these are the headers of a refusal
         if head is not None and told.get("etag", head.get("etag")) == head.get("etag"):
             told = {**head, **told}
@@ -126,8 +127,8 @@ class ObjectProbe:
 def _size_by_get(reply: Response) -> int | None:
     """Return the size of the whole object by the answer to a GET of its first byte; None where it does not tell."""
     size = size_of(reply.headers)
-    if reply.status == UNSATISFIABLE and "content-range" not in reply.headers:
+    if reply.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and "content-range" not in reply.headers:
         return 0  # there is no first byte
-    if size is None and reply.status == OK and not reply.cut:
+    if size is None and reply.status == HTTPStatus.OK and not reply.cut:
         return len(reply.body)  # that was all
     return size

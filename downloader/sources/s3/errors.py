@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from botocore import exceptions
@@ -82,8 +83,16 @@ MISDIRECTED = {
     "InvalidRequest": ("the server refuses the request", "objects with customer-provided keys cannot be read"),
 }
 ARCHIVED = "InvalidObjectState"
-UNSUPPORTED = frozenset({"NotImplemented", "MethodNotAllowed", "UnsupportedOperation", "501", "405"})
-UNAUTHORIZED, FORBIDDEN, LOST, CHANGED, BUSY, BROKEN = 401, 403, 404, 412, 429, 500
+UNSUPPORTED = frozenset(
+    {
+        "NotImplemented",
+        "MethodNotAllowed",
+        "UnsupportedOperation",
+        f"{HTTPStatus.NOT_IMPLEMENTED:d}",
+        f"{HTTPStatus.METHOD_NOT_ALLOWED:d}",
+    }
+)
+"""The numbers are the codes of answers that have none."""
 
 
 LIBRARY: tuple[tuple[tuple[type[Exception], ...], type[DownloadError], str, str], ...] = (
@@ -141,27 +150,30 @@ def meaning(answer: ErrorResponse, what: str, asker: Identity) -> DownloadError:
     status, code, told = answer.status, answer.code, answer.told
     rules: tuple[tuple[bool, Callable[[], DownloadError]], ...] = (
         (
-            code in MISSING or (status == LOST and code not in DENIED),
+            code in MISSING or (status == HTTPStatus.NOT_FOUND and code not in DENIED),
             lambda: SourceNotFound(
                 f"{told}: {MISSING.get(code, 'there is no such thing')}: {what}", hint="check the URI and the endpoint"
             ),
         ),
         (code == ARCHIVED, lambda: archived(what)),
         (
-            code in THROTTLED or status == BUSY,
+            code in THROTTLED or status == HTTPStatus.TOO_MANY_REQUESTS,
             lambda: Throttled(f"the S3 server asks for a pause ({told}): {what}"),
         ),
         (
-            code in PASSING or (status >= BROKEN and code not in UNSUPPORTED),
+            code in PASSING or (status >= HTTPStatus.INTERNAL_SERVER_ERROR and code not in UNSUPPORTED),
             lambda: SourceUnavailable(f"the S3 server fails ({told}): {what}{answer.in_its_words}"),
         ),
         (
-            status == CHANGED,
+            status == HTTPStatus.PRECONDITION_FAILED,
             lambda: SourceChanged(f"{what} changed while it was being read", hint="start again for its new version"),
         ),
         (code in MISDIRECTED, lambda: _misdirected(answer, what)),
         (code in EXPIRED, lambda: _expired(told, what, asker)),
-        (code in DENIED or status in (UNAUTHORIZED, FORBIDDEN), lambda: _denial(answer, what, asker)),
+        (
+            code in DENIED or status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN),
+            lambda: _denial(answer, what, asker),
+        ),
         (
             True,
             lambda: ProtocolFailed(
@@ -223,7 +235,7 @@ def translated(what: str, asker: Callable[[], Identity]) -> Iterator[None]:
 def _of_client(error: exceptions.ClientError, what: str, asker: Identity) -> DownloadError:
     answer = ErrorResponse.of(error)
     if error.operation_name.startswith(("Assume", "GetRoleCredentials", "CreateToken")):
-        if answer.code in PASSING | THROTTLED or answer.status >= BROKEN:
+        if answer.code in PASSING | THROTTLED or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return SourceUnavailable(f"AWS's token service fails ({answer.code})")
         return AccessDenied(
             f"AWS credentials not found: the role was refused ({error.operation_name}: {answer.code})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile
@@ -13,7 +14,6 @@ from downloader.filters import nothing_left
 from downloader.integrity import LARGEST_LIST, MARKER, of_nothing, parse_checksums, proves_itself
 from downloader.sources.base import version_of
 from downloader.sources.s3.answers import ErrorResponse
-from downloader.sources.s3.client import OK
 from downloader.sources.s3.errors import archived, meaning
 from downloader.sources.s3.multipart import with_layouts
 from downloader.sources.s3.object_info import shared_tags, tag_digests, without_tag_digests
@@ -121,7 +121,7 @@ class Folder:
         what = self._address.uri_of(marker.key)
         with self._connection.translated(what):
             reply = self._connection.fetch(self._address.bucket, marker.key, LARGEST_LIST)
-        if reply.status != OK:
+        if reply.status != HTTPStatus.OK:
             error = meaning(ErrorResponse.read(reply.status, reply.body, reply.url), what, self._connection.asker)
             log.warning("%s is of no use: %s", what, error)
             return None

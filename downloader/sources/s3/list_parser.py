@@ -8,6 +8,7 @@ as plain as every known server writes it, nothing is handed over and botocore re
 from __future__ import annotations
 
 import re
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 EVENTS = ("before-parse.s3.ListObjects", "before-parse.s3.ListObjectsV2")
-OK = 200
 OPENING, CLOSING = b"<Contents>", b"</Contents>"
 DECLARATION = b"<!"
 """Begins a comment, a DTD and raw text, of which no plain page has any."""
@@ -28,7 +28,7 @@ SAYS = {b"true": True, b"1": True, b"false": False, b"0": False}
 def read_contents(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object) -> None:
     """Take the objects out of a page before botocore reads the rest of it, and hand them over in botocore's form."""
     body = response_dict["body"]
-    if response_dict["status_code"] != OK or not isinstance(body, bytes):
+    if response_dict["status_code"] != HTTPStatus.OK or not isinstance(body, bytes):
         return
     start, stop = body.find(OPENING), body.rfind(CLOSING) + len(CLOSING)
     if not 0 <= start < stop or DECLARATION in body:
@@ -46,7 +46,7 @@ def read_contents(response_dict: dict[str, Any], customized_response_dict: dict[
 def read_truncation(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object) -> None:
     """Hand over whether more follows, where botocore would misread it: to it all but `true` means that this is all."""
     body = response_dict["body"]
-    said = TRUNCATED.findall(body) if response_dict["status_code"] == OK and isinstance(body, bytes) else []
+    said = TRUNCATED.findall(body) if response_dict["status_code"] == HTTPStatus.OK and isinstance(body, bytes) else []
     if said and said not in PLAIN:
         customized_response_dict["IsTruncated"] = SAYS.get(said[0].strip().lower()) if len(said) == 1 else None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from dataclasses import replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Manifest, RemoteFile
@@ -17,7 +18,7 @@ from downloader.sources.base import folder_of
 from downloader.sources.paths import check_names
 from downloader.sources.s3.client import S3ApiClient
 from downloader.sources.s3.description import ObjectProbe
-from downloader.sources.s3.errors import FORBIDDEN, CredentialsExpired, archived, refused
+from downloader.sources.s3.errors import CredentialsExpired, archived, refused
 from downloader.sources.s3.folder import Folder, Gone
 from downloader.sources.s3.listing import Listing, S3Address
 from downloader.sources.s3.multipart import with_layouts
@@ -161,7 +162,7 @@ class S3Source:
             return self._read(file, span, version)
         except HttpStatusError as refusal:
             self._connection.forget()
-            if version is None or refusal.status != FORBIDDEN:
+            if version is None or refusal.status != HTTPStatus.FORBIDDEN:
                 raise self._refused(refusal, file) from refusal
         try:
             body = self._read(file, span, None)
