@@ -44,6 +44,12 @@ class HubSettings:
     disable_xet: bool = variable(
         "HF_HUB_DISABLE_XET", "true: XET is left out of the protocols", parse=flag, default=False
     )
+    disable_implicit_token: bool = variable(
+        "HF_HUB_DISABLE_IMPLICIT_TOKEN",
+        "true: the token that a login has left is not looked for",
+        parse=flag,
+        default=False,
+    )
     token_places: tuple[str, ...] = ("HF_TOKEN",)
     """Where a token was looked for, for whoever lacks one: variables and files."""
     warnings: tuple[str, ...] = field(default=())
@@ -55,7 +61,7 @@ class HubSettings:
         settings = read(cls, environ, problems)
         warnings: list[str] = []
         if not settings.token:
-            place = settings.token_path or _login_file(environ)
+            place = settings.token_path or (None if settings.disable_implicit_token else _login_file(environ))
             if place is not None:
                 found = _token_of(place, problems if settings.token_path else warnings)
                 settings = replace(settings, token=found or "", token_places=("HF_TOKEN", str(place)))

@@ -235,6 +235,8 @@ def test_the_token_that_a_login_has_left_is_found(tmp_path: Path, places: str, e
     assert Settings.from_environment(environ).hub.token == "hf_of_the_login"
     given = Settings.from_environment({**environ, "HF_TOKEN": "hf_given"}).hub
     assert given.token == "hf_given"
+    without = Settings.from_environment({**environ, "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}).hub
+    assert (without.token, without.token_places) == ("", ("HF_TOKEN",))
 
 
 def test_a_token_file_that_is_named_but_missing_is_told(tmp_path: Path) -> None:
