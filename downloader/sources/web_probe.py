@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from downloader.artifact import shown_url
 from downloader.errors import SourceSilent, SourceUnavailable, Throttled
-from downloader.integrity import Hasher
+from downloader.integrity import of_nothing
 from downloader.network import HttpStatusError, can_decode, content_length, is_packed, total_length
 from downloader.sources.http_errors import meaning
 
@@ -81,7 +81,7 @@ class WebProbe:
         if head is not None and not isinstance(head, SourceUnavailable) and not self.is_doubted(url):
             size = _told_size(url, head)
             # Nothing is read of an empty file, so a wrong zero would never be noticed.
-            if size or (size == 0 and digest is not None and _is_of_nothing(digest)):
+            if size or (size == 0 and digest is not None and of_nothing((digest,))):
                 return head, size
         answer = self._ask_for_a_byte(url)
         if isinstance(head, SourceUnavailable):
@@ -135,7 +135,3 @@ def _told_size(url: str, reply: Response) -> int | None:
         # A packed file is kept as it is; of anything else the length is not that of what it will be unpacked to.
         return content_length(reply.headers) if can_decode(reply.headers) and is_packed(shown_url(url)) else None
     return content_length(reply.headers)
-
-
-def _is_of_nothing(digest: Digest) -> bool:
-    return Hasher(0, (digest,)).results().get(digest.algorithm) == digest.value
