@@ -50,7 +50,8 @@ def stage(kind: type[AdapterDisk], root: Path, what: str, job: str, fault: Calla
     """Stage an adapter, or fail if it is none."""
     with kind(root, fault=fault) as disk:
         place = AdapterPaths("service", "lora", job, os.urandom(8).hex())
-        staging = Staging(disk, place, ttl=60, waiting=lambda *_: None, sleep=lambda _: None)
+        # A process that dies between making its lease and signing it is waited for as long as that.
+        staging = Staging(disk, place, ttl=1, waiting=lambda *_: None, sleep=lambda _: None)
         with staging.held("hf://org/lora"):
             if not what:
                 raise SourceGone
