@@ -144,6 +144,8 @@ class HttpSource:
         self._web = web
         self._selection = selection or FileFilter()
         self._headers = _credentials(self._address, headers, netrc_file)
+        self._parts_came: set[str] = set()
+        """Files of which a part was handed out."""
         self._probe = WebProbe(web, self._headers)
         self._content = content or ContentCheck()
         self._probed: dict[tuple[str, str], RemoteFile] = {}
@@ -189,13 +191,18 @@ class HttpSource:
         """Start reading a span."""
         request = self._request(file, span)
         try:
-            return self._web.open(request)
+            body = self._web.open(request)
         except SourceChanged:
             self._probe.doubt(file.locator)
             raise
         except HttpStatusError as refusal:
-            what, part = shown_url(file.locator), not request.whole
+            what = shown_url(file.locator)
+            # Where parts came before, it is the access that has ended.
+            part = not request.whole and file.locator not in self._parts_came
             raise meaning(refusal, what, hint=HINT, asked=file.locator, listed=True, part=part) from refusal
+        if not request.whole:
+            self._parts_came.add(file.locator)
+        return body
 
     def prefetch(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
         """Ask for all that will be opened next."""

@@ -130,7 +130,7 @@ BROKEN = {
     "a web page comes instead of the file": Broken(
         Answer(200, {"Content-Type": "text/html"}, b"<p>log in"), ranges=69, stream=69, times=EVER
     ),
-    "access ends half-way": Broken(Answer(403), ranges=77, stream=77, times=EVER, skip=1),
+    "access ends half-way": Broken(Answer(403), ranges=77, stream=69, times=EVER, skip=1),
     "the file disappears half-way": Broken(Answer(404), ranges=66, stream=66, times=EVER),
 }
 
