@@ -13,17 +13,18 @@ from tests.command import PEOPLE, content, model, run
 from tests.contract.operator_log import BOTH_STATES, filed
 from tests.servers.blobs import Noise
 from tests.servers.certificates import Authority
+from tests.servers.clusters import KINDS, start
 from tests.servers.degenerate import NAME, Degenerate
+from tests.servers.kubernetes_pod import Pod
 from tests.servers.moto import Moto
 from tests.servers.s3 import fill_bucket
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from tests.command import Result
-    from tests.servers.kubernetes import KubernetesServer
-    from tests.servers.kubernetes_pod import Pod
+    from tests.servers.kubernetes_pod import Cluster
     from tests.servers.s3 import S3Server
 
 GOOD = Noise(1 << 20, seed=71).bytes()
@@ -32,10 +33,18 @@ PROTOCOLS = {"AIM_DOWNLOADER_PROTOCOL": "XET,HF_TRANSFER"}
 NOBODY = {"AWS_EC2_METADATA_DISABLED": "true"}
 
 
+@pytest.fixture(params=KINDS)
+def api(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cluster]:
+    """Our API server that has the AIMArtifact `llama`, and a real one where KUBEBUILDER_ASSETS names it."""
+    with start(request.param, tmp_path / "cluster") as cluster:
+        cluster.create_artifact("models", "llama")
+        yield cluster
+
+
 @pytest.fixture
-def job(api: KubernetesServer, pod: Pod) -> dict[str, str]:
+def job(api: Cluster, tmp_path: Path) -> dict[str, str]:
     """The environment of a download Job."""
-    del api
+    pod = Pod(api, tmp_path / "serviceaccount")
     return {
         **pod.environment,
         "ARTIFACT_NAME": "llama",
@@ -59,13 +68,13 @@ def categories(result: Result) -> set[object]:
     return {filed(result.stderr, newest=newest) for newest in BOTH_STATES}
 
 
-def status_of(api: KubernetesServer) -> dict[str, object]:
+def status_of(api: Cluster) -> dict[str, object]:
     found: dict[str, object] = api.artifact("models", "llama")["status"]["progress"]
     return found
 
 
 @pytest.mark.parametrize("protocol", ["XET,HF_TRANSFER", "S3", "HTTP", "S3,HTTP"])
-def test_degenerate_keys_s3(api: KubernetesServer, job: dict[str, str], tmp_path: Path, protocol: str) -> None:
+def test_degenerate_keys_s3(api: Cluster, job: dict[str, str], tmp_path: Path, protocol: str) -> None:
     uri = f"s3://{NAME}/tree"
     with Degenerate(TREE) as server:
         assert check_size(uri, server.environment) == len(GOOD)
