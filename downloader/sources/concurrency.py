@@ -117,7 +117,7 @@ class AdaptiveLimiter:
 
 
 class ThrottleObservingSource(SourceWrapper):
-    """A source that tells the crowd when it is throttled, or a connection breaks."""
+    """A source that tells the limiter when it is throttled, or a connection breaks."""
 
     def __init__(self, source: Source, limiter: AdaptiveLimiter) -> None:
         super().__init__(source)
@@ -157,7 +157,7 @@ class _Noticed:
 
 
 class ConcurrencyLimitedSource(SourceWrapper):
-    """A source that is read by no more at one time than the crowd allows."""
+    """A source that is read by no more at one time than the limiter allows."""
 
     def __init__(self, source: Source, limiter: AdaptiveLimiter) -> None:
         super().__init__(source)

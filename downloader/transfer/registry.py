@@ -49,7 +49,7 @@ class TransportFactory:
         return TRANSPORTS[protocol](self, attempt)
 
     def reader(self, attempt: Cancellation, *, plain: bool = False) -> Source:
-        """Return the source with the cap, the retry policy and the crowd's limit around it, for one attempt.
+        """Return the source with the cap, the retry policy and the concurrency limit around it, for one attempt.
 
         `plain`: over nothing but HTTP, where the source knows a difference.
         """
