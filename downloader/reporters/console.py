@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-import threading
 import time
-from typing import TYPE_CHECKING, Any, ClassVar, Final
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING, Final
 
 from downloader.artifact import Phase
 from downloader.formatting import format_duration, format_size
@@ -27,6 +25,11 @@ BAR: Final = 14
 """Columns that a bar takes at least, with the marks around it."""
 GAP: Final = "  "
 """What stands in its place where there is none."""
+EIGHTHS: Final = " ▏▎▍▌▋▊▉█"
+"""A column of the bar, from empty to full."""
+ASCII: Final = " #"
+"""The same for a stream that cannot encode others."""
+CLEAR_TO_END: Final = "\x1b[K"
 
 
 class Console:
@@ -43,7 +46,7 @@ class Console:
     ) -> None:
         """Draw a bar if `drawing`, on a terminal that can move its cursor; `quiet` shows nothing at all."""
         self._quiet = quiet
-        self._bar = _Bar(stream) if drawing and not quiet else None
+        self._bar = _ProgressLine(stream) if drawing and not quiet else None
         self._interval = interval
         self._clock = clock
         self._started = self._spoken = clock()
@@ -154,27 +157,49 @@ def _layout(snapshot: Snapshot, columns: int) -> tuple[str, str]:
     return next((line for line in lines if len(line) <= columns), lines[-1][:columns]), ""
 
 
-class _Bar(tqdm):  # type: ignore[type-arg] # it iterates over nothing
-    """A progress bar that shows the numbers of the snapshot instead of measuring its own."""
+def _line(snapshot: Snapshot, columns: int, marks: str) -> str:
+    """Return the line for a terminal of so many columns; `marks` are the fillings of one column of the bar."""
+    words, facts = _layout(snapshot, columns)
+    if not facts:
+        return words
+    bar = _bar(snapshot.done_bytes / snapshot.total_bytes, columns - len(words) - len(facts) - len(" || "), marks)
+    return f"{words} |{bar}| {facts}"
 
-    monitor_interval: ClassVar[int] = 0  # no thread that redraws
-    _lock = threading.RLock()  # tqdm's own needs semaphores of the system
+
+def _bar(fraction: float, columns: int, marks: str) -> str:
+    """Return a bar that is filled to this fraction, with what `marks` has for a column that is partly filled."""
+    steps = len(marks) - 1
+    full, part = divmod(int(min(fraction, 1.0) * columns * steps), steps)
+    return f"{marks[-1] * full}{marks[part]}"[:columns].ljust(columns)
+
+
+class _ProgressLine:
+    """The last line of a terminal, drawn over itself with each snapshot (ADR 63)."""
 
     def __init__(self, stream: TextIO) -> None:
-        self.facts = ""
         self._stream = stream
-        super().__init__(file=stream, desc="starting", bar_format="{desc}", ncols=79, nrows=24, leave=False)
-
-    @property
-    def format_dict(self) -> dict[str, Any]:
-        """What `bar_format` can name: tqdm's own and our facts."""
-        return {**super().format_dict, "facts": self.facts}
+        self._marks = EIGHTHS if "utf" in (stream.encoding or "").lower() else ASCII
+        self._closed = False
+        self._write("starting")
 
     def show(self, snapshot: Snapshot) -> None:
-        """Draw the bar as it is at this moment."""
-        # Some terminals say that they have no rows and columns, and tqdm believes it.
-        self.ncols = (os.get_terminal_size(self._stream.fileno()).columns or 80) - 1
-        self.desc, self.facts = _layout(snapshot, self.ncols)
-        self.bar_format = "{desc} |{bar}| {facts}" if self.facts else "{desc}"
-        self.n, self.total = snapshot.done_bytes, snapshot.total_bytes
-        self.refresh()
+        """Draw the line as it is at this moment."""
+        if self._closed:
+            return
+        # The size is read each time, since a window can be resized. Some terminals report no columns.
+        with contextlib.suppress(OSError):
+            columns = os.get_terminal_size(self._stream.fileno()).columns or 80
+            # A character in the last column would make some terminals wrap.
+            self._write(_line(snapshot, columns - 1, self._marks))
+
+    def close(self) -> None:
+        """Remove the line. Nothing is drawn after that."""
+        if not self._closed:
+            self._closed = True
+            self._write("")
+
+    def _write(self, text: str) -> None:
+        # The terminal may be gone, which must not end the run.
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(f"\r{text}{CLEAR_TO_END}")
+            self._stream.flush()

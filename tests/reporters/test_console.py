@@ -18,7 +18,7 @@ from downloader.artifact import Phase, Snapshot, TransferProtocol
 from downloader.errors import Category
 from downloader.log import set_up
 from downloader.redaction import Redactor
-from downloader.reporters.console import Console, progress_text, summary_text
+from downloader.reporters.console import CLEAR_TO_END, Console, progress_text, summary_text
 from tests.clocks import Clock
 from tests.contract.operator_log import filed
 
@@ -163,18 +163,18 @@ def test_what_was_thrown_away_is_told(stream: io.StringIO) -> None:
     assert "37 s left, 3.0 MiB discarded (S3" in said(stream)[0]
 
 
-def frame(snapshot: Snapshot, columns: int) -> str:
+def frame(snapshot: Snapshot, columns: int, encoding: str = "utf-8") -> str:
     """Return what a terminal of so many columns shows of one moment."""
     screen, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    with os.fdopen(terminal, "w", encoding="utf-8") as stream:
+    with os.fdopen(terminal, "w", encoding=encoding) as stream:
         console = Console(stream, clock=Clock(0.0), drawing=True)
         console.report(snapshot)
         shown = b""
         while select.select([screen], [], [], 0)[0]:
             shown += os.read(screen, 65536)
     os.close(screen)
-    return shown.decode().split("\r")[-1].rstrip()
+    return shown.decode().split("\r")[-1].removesuffix(CLEAR_TO_END)
 
 
 WAITING = replace(DOWNLOADING, rate=0.0, eta=None, waiting="hub.test refuses; trying again", wait_left=40)
@@ -195,7 +195,7 @@ WAITING = replace(DOWNLOADING, rate=0.0, eta=None, waiting="hub.test refuses; tr
 def test_on_a_narrow_terminal_rate_and_time_left_stay_and_the_bar_goes(
     snapshot: Snapshot, columns: int, shown: str
 ) -> None:
-    assert frame(snapshot, columns) == shown.rstrip()
+    assert frame(snapshot, columns) == shown
     assert len(frame(snapshot, columns)) < columns
 
 
@@ -226,16 +226,39 @@ def test_a_terminal_shows_a_bar_and_lines_above_it(columns: int) -> None:
             shown += os.read(screen, 65536)
     os.close(screen)
     frames = shown.decode().replace("\n", "").split("\r")
-    assert any(re.fullmatch("listing *", frame) for frame in frames)
-    bars = [frame for frame in frames if frame.startswith("downloading S3 1/2  25 % |")]
-    assert bars
-    assert bars[0].rstrip().endswith("| 1.0 GiB of 4.0 GiB, 85.0 MiB/s, 37 s left")
-    assert len(bars[0]) < (columns or 80)
-    assert "█" in bars[0]
-    lines = [frame for frame in frames if frame.startswith("\x1b[K")]
+    drawn = [frame.removesuffix(CLEAR_TO_END) for frame in frames if frame.endswith(CLEAR_TO_END)]
+    assert drawn[:2] == ["starting", "listing"]
+    assert re.fullmatch(r"downloading S3 1/2  25 % \|█+.? +\| 1.0 GiB of 4.0 GiB, 85.0 MiB/s, 37 s left", drawn[2])
+    assert len(drawn[2]) == (columns or 80) - 1
+    assert drawn[3].count("█") == 3 * drawn[2].count("█") + 1  # three quarters of 26 or 46 columns, and a quarter
+    assert drawn[4:] == [""]
+    lines = [frame for frame in frames if frame.startswith(CLEAR_TO_END) and frame != CLEAR_TO_END]
     assert [line.partition("Z ")[2] for line in lines] == [
         "info    S3 is slow",
         "warning one more line",
         "info    failed after 0.0 s: 1.0 GiB of 4.0 GiB on the volume, 0 of 12 files, attempt 1 of 2 (S3)",
     ]
-    assert frames[frames.index(lines[-1]) - 2].strip() == ""
+    assert frames[frames.index(lines[-1]) - 1] == CLEAR_TO_END
+
+
+def test_a_stream_without_unicode_gets_a_bar_of_ascii() -> None:
+    assert "|#####               |" in frame(DOWNLOADING, 90, encoding="ascii")
+
+
+def test_a_terminal_that_goes_away_does_not_end_the_run() -> None:
+    screen, terminal = pty.openpty()
+    stream = os.fdopen(terminal, "w", encoding="utf-8")
+    console = Console(stream, clock=Clock(0.0), drawing=True)
+    os.close(screen)
+    console.report(DOWNLOADING)
+    console.clear()
+    with pytest.raises(OSError, match="Input/output error"):
+        stream.close()
+
+
+def test_nothing_is_drawn_after_the_bar_was_taken_away() -> None:
+    stream = io.StringIO()
+    console = Console(stream, clock=Clock(0.0), drawing=True)
+    console.clear()
+    console.report(DOWNLOADING)
+    assert stream.getvalue().endswith(f"\r{CLEAR_TO_END}")
