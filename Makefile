@@ -44,15 +44,15 @@ lint: $(READY) ## Check style, types, layers and generated pages
 	$(BIN)/deptry .
 	$(BIN)/python -m downloader.config.docgen --check docs/environment.md
 
-docs: $(READY) ## Write the generated pages anew
+docs: $(READY) ## Regenerate the generated pages
 	$(BIN)/python -m downloader.config.docgen docs/environment.md
 
-bench: $(READY) ## Measure against everybody, side by side (ARGS="--only TITLE", --write, --list, --long)
+bench: $(READY) ## Measure against other tools, side by side (ARGS="--only TITLE", --write, --list, --long)
 	@tests/prepare servers
 	-@tests/prepare peers
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 
-lock: $(READY) ## Pin the dependencies anew, with hashes
+lock: $(READY) ## Repin the dependencies, with hashes
 	$(BIN)/pip-compile -q --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o requirements.txt pyproject.toml
 	$(BIN)/pip-compile -q --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-header --allow-unsafe --extra dev -c requirements.txt -o requirements-dev.txt pyproject.toml
 	$(BIN)/pip-compile -q --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-header --allow-unsafe --only-build-deps --build-deps-for wheel -c requirements-dev.txt -o docker/build-requirements.txt pyproject.toml

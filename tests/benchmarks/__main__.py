@@ -1,4 +1,4 @@
-"""`make bench`: prints a table for each case, keeps what was found, and writes docs/benchmarks.md with `--write`."""
+"""`make bench`: prints a table for each case, stores the results, and writes docs/benchmarks.md with `--write`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 import click
 
 from tests.benchmarks import page
-from tests.benchmarks.bars import verdicts
 from tests.benchmarks.bench import Bench, Outcome
-from tests.benchmarks.catalog import CASES
+from tests.benchmarks.cases import CASES
 from tests.benchmarks.peers import install
+from tests.benchmarks.targets import targets_table
 from tests.servers.certificates import Authority
 
 
@@ -22,11 +22,11 @@ from tests.servers.certificates import Authority
 @click.option("--only", multiple=True, help="Only cases whose title contains this; may be given several times.")
 @click.option("--rounds", default=2, show_default=True, help="Counted rounds, after a warm-up; slow cases take fewer.")
 @click.option(
-    "--scale", default=1.0, show_default=True, help="Factor on sizes and numbers; other than 1 is for trying."
+    "--scale", default=1.0, show_default=True, help="Factor on sizes and numbers; only results at 1 are stored."
 )
 @click.option("--long", is_flag=True, help="Also measure what takes many minutes.")
-@click.option("--write", is_flag=True, help="Write docs/benchmarks.md of what was found last, by this run or earlier.")
-@click.option("--list", "listing", is_flag=True, help="Show the titles and end.")
+@click.option("--write", is_flag=True, help="Write docs/benchmarks.md from the last result of each case.")
+@click.option("--list", "listing", is_flag=True, help="List the titles and exit.")
 def main(only: tuple[str, ...], rounds: int, scale: float, *, long: bool, write: bool, listing: bool) -> None:
     """Measure whole commands side by side."""
     titles = [title for title in CASES if not only or any(part in title for part in only)]
@@ -51,7 +51,7 @@ def main(only: tuple[str, ...], rounds: int, scale: float, *, long: bool, write:
             click.echo(f"\n{outcomes[title].text}\n({time.monotonic() - began:.0f} s)")
             if scale == 1:
                 page.keep(title, outcomes[title])
-    click.echo(f"\n{verdicts(outcomes)}\nAll in {(time.monotonic() - started) / 60:.1f} minutes.")
+    click.echo(f"\n{targets_table(outcomes)}\nAll in {(time.monotonic() - started) / 60:.1f} minutes.")
     if write:
         page.write(CASES)
 

@@ -7,14 +7,14 @@ import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from tests.benchmarks.measure import GIB, MIB, Case, compete
+from tests.benchmarks.measure import GIB, MIB, Case, compare
 from tests.servers.blobs import Noise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from tests.benchmarks.measure import Contender, Score
+    from tests.benchmarks.measure import Score, Tool
     from tests.servers.certificates import Authority
 
 SMALL = 20 << 10
@@ -27,7 +27,7 @@ FEW = 200
 
 @dataclass(frozen=True)
 class Files:
-    """A folder below `web` with a list of checksums in it."""
+    """A folder below `web` that contains a checksum file."""
 
     name: str
     digests: Mapping[str, str]
@@ -45,7 +45,7 @@ class Outcome:
     text: str
     """Markdown: tables and remarks."""
     values: dict[str, float] = field(default_factory=dict)
-    """What the bars ask for, by name."""
+    """Measured values by name, for the targets."""
     figures: dict[str, Mapping[str, object]] = field(default_factory=dict)
     """Name of a figure → what it shows."""
 
@@ -71,18 +71,18 @@ class Bench:
         """What web servers serve."""
         return self.folder / "web"
 
-    def compete(
+    def compare(
         self,
-        contenders: Callable[[Files], Sequence[Contender]],
+        tools: Callable[[Files], Sequence[Tool]],
         files: Files,
         *,
         rounds: int = 0,
         folder: Path | None = None,
     ) -> dict[str, Score]:
-        """Let those who fetch these files compete, by default as often as was asked for and on the disk."""
-        case = Case(files.digests, contenders(files))
-        warm = Case(files.warm.digests, contenders(files.warm)) if files.warm else None
-        return compete(case, folder or self.folder, rounds or self.rounds, self.say, warm=warm)
+        """Measure the tools with these files, by default with the rounds of the command line and on the disk."""
+        case = Case(files.digests, tools(files))
+        warm = Case(files.warm.digests, tools(files.warm)) if files.warm else None
+        return compare(case, folder or self.folder, rounds or self.rounds, self.say, warm=warm)
 
     def large(self, count: int, size: int) -> Files:
         """Return so many files of `size` scaled bytes, without any pattern."""

@@ -39,7 +39,7 @@ class MemoryCgroup:
         return int((self._folder / self._peak).read_text())
 
     @property
-    def refusals(self) -> int:
+    def limit_hits(self) -> int:
         """How often the kernel had to make room because the limit was reached."""
         if self.version == 1:
             return int((self._folder / "memory.failcnt").read_text())

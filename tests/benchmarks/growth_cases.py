@@ -35,7 +35,7 @@ def growth(bench: Bench) -> Outcome:
     for count, score in small.items():
         each = score.wall / count * 1000
         lines.append(f"| {count:,} x 20 KiB | {score.wall:.2f} | {each:.2f} s | {score.cpu:.2f} | {_mib(score)} |")
-    text = "\n".join(lines) + "\n\nOver HTTP, files that read as zeros; the process's own memory, without page cache.\n"
+    text = "\n".join(lines) + "\n\nOver HTTP, sparse files; the memory of the process, without page cache.\n"
     values = {
         "wall per GiB, largest / smallest": large[gibs[-1]].wall / gibs[-1] / large[1].wall,
         "peak memory, largest / smallest": large[gibs[-1]].peak / large[1].peak,
@@ -54,8 +54,8 @@ def growth(bench: Bench) -> Outcome:
 def _score(bench: Bench, count: int, size: int) -> Score:
     files = bench.zeros(count, size)
     with serve(bench) as server:
-        return bench.compete(
-            lambda files: [replace(ours(f"{server.url}/{files.name}/"), patience=LONGEST)], files, rounds=1
+        return bench.compare(
+            lambda files: [replace(ours(f"{server.url}/{files.name}/"), timeout=LONGEST)], files, rounds=1
         )[OURS]
 
 

@@ -1,4 +1,4 @@
-"""Runs contenders in turn and measures each as a whole process."""
+"""Runs tools in turn and measures each as a whole process."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ GIB = 1 << 30
 MIB = 1 << 20
 MANY = 1000
 """Files that are put aside instead of removed."""
-PATIENCE = 90.0
-"""Seconds after which a contender is given up, by default: all cases together must stay short."""
+TIMEOUT = 90.0
+"""Seconds after which a tool is killed, by default: all cases together must stay short."""
 
 
 @dataclass(frozen=True)
-class Contender:
-    """A command that brings the case's files into a folder."""
+class Tool:
+    """A command that downloads the files of the case to a folder."""
 
     name: str
     command: Callable[[Path], Sequence[str]]
@@ -42,17 +42,17 @@ class Contender:
     """Why it cannot be had; then it is named in the table and not run."""
     writes: bool = True
     """Whether it leaves the files to be compared."""
-    patience: float = PATIENCE
-    """Seconds after which it is given up."""
+    timeout: float = TIMEOUT
+    """Seconds after which it is killed."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """The same files for everybody."""
+    """The files that each tool downloads."""
 
     files: Mapping[str, str]
     """Path below the folder → sha256."""
-    contenders: Sequence[Contender]
+    tools: Sequence[Tool]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Run:
 
 @dataclass
 class Score:
-    """The counted runs of one contender, or why there are none."""
+    """The counted runs of one tool, or why it has none."""
 
     runs: list[Run] = field(default_factory=list)
     failure: str = ""
@@ -98,57 +98,57 @@ class Score:
         return f"{min(walls):.2f}-{max(walls):.2f}"
 
 
-def compete(
+def compare(
     case: Case, folder: Path, rounds: int, say: Callable[[str], None], *, warm: Case | None = None
 ) -> dict[str, Score]:
     """Let all run in turn, `rounds` times, after a warm-up that does not count; compare contents each time.
 
-    `folder` takes what they write. `warm` has the same contenders for smaller files, where a whole warm-up takes too
-    long. A contender that fails once is out; its score says why.
+    `folder` takes what they write. `warm` has the same tools for smaller files, where a whole warm-up takes too
+    long. A tool that fails once is not run again; its score says why.
     """
-    scores = {acquirer.name: Score(failure=acquirer.missing) for acquirer in case.contenders}
+    scores = {tool.name: Score(failure=tool.missing) for tool in case.tools}
     for number in range(rounds + 1):
         turn = case if number or warm is None else warm
-        for acquirer in turn.contenders:
-            score = scores[acquirer.name]
+        for tool in turn.tools:
+            score = scores[tool.name]
             if score.failure:
                 continue
             target = Path(tempfile.mkdtemp(dir=folder))
             try:
-                run = measure(acquirer, target)
-                if acquirer.writes:
+                run = measure(tool, target)
+                if tool.writes:
                     check(turn.files, target)
             except (subprocess.SubprocessError, ValueError, OSError) as error:
                 score.failure = " ".join(str(error).split())[:300]
                 score.runs.clear()
-                say(f"  {acquirer.name}: {score.failure}")
+                say(f"  {tool.name}: {score.failure}")
                 continue
             finally:
                 clear(target)
             if number:
                 score.runs.append(run)
-            say(f"  {f'round {number}' if number else 'warm-up'}: {acquirer.name} {run.wall:.2f} s")
+            say(f"  {f'round {number}' if number else 'warm-up'}: {tool.name} {run.wall:.2f} s")
     return scores
 
 
-def measure(acquirer: Contender, target: Path) -> Run:
-    """Run a contender once. Raises ValueError if it fails."""
-    environment = {"PATH": os.environ["PATH"], "HOME": str(target.parent), **acquirer.environment}
-    command = [*acquirer.prefix, *(str(part) for part in acquirer.command(target))]
+def measure(tool: Tool, target: Path) -> Run:
+    """Run a tool once. Raises ValueError if it fails."""
+    environment = {"PATH": os.environ["PATH"], "HOME": str(target.parent), **tool.environment}
+    command = [*tool.prefix, *(str(part) for part in tool.command(target))]
     with tempfile.TemporaryFile() as output:
         started = time.monotonic()
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
-        with Peak(process.pid, acquirer.patience) as peak:
+        with Peak(process.pid, tool.timeout) as peak:
             _, status, usage = os.wait4(process.pid, 0)
         ended = time.time()
         process.returncode = os.waitstatus_to_exitcode(status)
         if peak.overdue:
-            raise ValueError(f"{acquirer.name} took more than {acquirer.patience:.0f} s")
+            raise ValueError(f"{tool.name} took more than {tool.timeout:.0f} s")
         if process.returncode:
             output.seek(0)
             said = output.read()[-300:].decode(errors="replace").strip()
-            raise ValueError(f"{acquirer.name} ended with status {process.returncode}: {said or 'it said nothing'}")
-        if acquirer.sync:
+            raise ValueError(f"{tool.name} ended with status {process.returncode}: {said or 'it said nothing'}")
+        if tool.sync:
             subprocess.run(["sync", "-f", str(target)], check=True)
     return Run(time.monotonic() - started, usage.ru_utime + usage.ru_stime, peak.bytes, ended)
 
@@ -171,7 +171,7 @@ def clear(*folders: Path) -> None:
     """Remove what a run has written, so that the next one starts with a quiet disk.
 
     Many files are put aside and go when the whole benchmark ends: ext4 does not use an inode again that was freed in
-    the last minutes, and whoever comes next would have to search for others.
+    the last minutes, so the next run would have to search for others.
     """
     for folder in folders:
         if folder.is_dir() and sum(1 for _ in folder.rglob("*")) >= MANY:
@@ -182,5 +182,5 @@ def clear(*folders: Path) -> None:
 
 
 def best(scores: Mapping[str, Score], names: Iterable[str]) -> float | None:
-    """Return the shortest median in seconds of these contenders; None if none of them has one."""
+    """Return the shortest median in seconds of these tools; None if none of them has one."""
     return min((scores[name].wall for name in names if name in scores and scores[name].runs), default=None)

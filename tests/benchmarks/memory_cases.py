@@ -18,7 +18,7 @@ from tests.benchmarks.web_cases import serve
 
 if TYPE_CHECKING:
     from tests.benchmarks.bench import Bench, Files
-    from tests.benchmarks.measure import Contender
+    from tests.benchmarks.measure import Tool
 
 LIMIT = 256 * MIB
 SECONDS = 10
@@ -37,7 +37,7 @@ def little_memory(bench: Bench) -> Outcome:
     except CgroupError as error:
         return Outcome(f"Not measured: a cgroup could not be made: {error}\n")
     rest = (
-        f"\nThe limit is {LIMIT // MIB} MiB; the peak is the kernel's own count and includes page cache. The 1,000 "
+        f"\nThe limit is {LIMIT // MIB} MiB; the peak is the kernel's count and includes page cache. The 1,000 "
         f"files have 1 MiB each. The sparse file is ended by SIGTERM after {SECONDS} s.\n"
     )
     return Outcome("\n".join(lines) + "\n" + rest, values)
@@ -46,18 +46,18 @@ def little_memory(bench: Bench) -> Outcome:
 def _inside_and_outside(bench: Bench, what: str, files: Files, values: dict[str, float]) -> str:
     with serve(bench) as server, MemoryCgroup(LIMIT) as group:
 
-        def contenders(files: Files) -> list[Contender]:
+        def tools(files: Files) -> list[Tool]:
             url = f"{server.url}/{files.name}/"
             return [ours(url, prefix=group.prefix), ours(url, name=_OUTSIDE)]
 
-        scores = bench.compete(contenders, files)
-        peak, refusals = group.peak / MIB, group.refusals
+        scores = bench.compare(tools, files)
+        peak, limit_hits = group.peak / MIB, group.limit_hits
     inside, outside = scores[OURS], scores[_OUTSIDE]
     if not inside.runs or not outside.runs:
-        return f"| {what} | failed: {inside.failure or outside.failure} | | {peak:.0f} | {refusals} |"
+        return f"| {what} | failed: {inside.failure or outside.failure} | | {peak:.0f} | {limit_hits} |"
     values[f"peak, {what}"] = peak
     values[f"wall inside / outside, {what}"] = inside.wall / outside.wall
-    return f"| {what} | {inside.wall:.2f} | {outside.wall:.2f} | {peak:.0f} | {refusals} times |"
+    return f"| {what} | {inside.wall:.2f} | {outside.wall:.2f} | {peak:.0f} | {limit_hits} times |"
 
 
 def _largest(bench: Bench, values: dict[str, float]) -> str:
@@ -70,22 +70,22 @@ def _largest(bench: Bench, values: dict[str, float]) -> str:
     os.truncate(bench.web / name / "zeros.bin", size)
     target = Path(tempfile.mkdtemp(dir=bench.folder))
     with serve(bench) as server, MemoryCgroup(LIMIT) as group:
-        acquirer = ours(f"{server.url}/{name}/zeros.bin", prefix=group.prefix)
-        status = _begin(acquirer, target)
-        peak, refusals = group.peak / MIB, group.refusals
+        tool = ours(f"{server.url}/{name}/zeros.bin", prefix=group.prefix)
+        status = _begin(tool, target)
+        peak, limit_hits = group.peak / MIB, group.limit_hits
         sent = sum(one.sent for one in server.requests)
     clear(target)
     took = f"{size / GIB:.0f} GiB sparse file, {sent / GIB:.1f} GiB of it in {SECONDS} s"
     if status not in {0, 128 + signal.SIGTERM}:
-        return f"| {took} | failed: status {status} | | {peak:.0f} | {refusals} times |"
+        return f"| {took} | failed: status {status} | | {peak:.0f} | {limit_hits} times |"
     values[f"peak, {what}"] = peak
-    return f"| {took} | - | - | {peak:.0f} | {refusals} times |"
+    return f"| {took} | - | - | {peak:.0f} | {limit_hits} times |"
 
 
-def _begin(acquirer: Contender, target: Path) -> int:
+def _begin(tool: Tool, target: Path) -> int:
     """Run our side for a while; return its status."""
-    command = [*acquirer.prefix, *acquirer.command(target)]
-    environment = {"PATH": os.environ["PATH"], "HOME": str(target.parent), **acquirer.environment}
+    command = [*tool.prefix, *tool.command(target)]
+    environment = {"PATH": os.environ["PATH"], "HOME": str(target.parent), **tool.environment}
     with subprocess.Popen(command, env=environment) as process:
         try:
             return process.wait(SECONDS)

@@ -1,4 +1,4 @@
-"""docs/benchmarks.md: made of what each case found last, so that cases can be run one by one."""
+"""docs/benchmarks.md: generated from the last result of each case, so that cases can be run one by one."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.benchmarks.bars import verdicts
 from tests.benchmarks.bench import Outcome
 from tests.benchmarks.peers import PEERS, program
+from tests.benchmarks.targets import targets_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,19 +23,19 @@ _FOUND = PEERS / "found"
 _HEAD = """# Benchmarks
 
 Written by `make bench` on {cpus} CPUs, {system} {release}, Python {python}. Servers share the machine with the
-contenders, who take turns after a warm-up round that does not count; each round's contents are compared. Read ratios:
-below 1 we are faster. Our side verifies every byte by sha256, journals, syncs and writes the list of checksums; the
-others verify nothing and are synced afterwards, within their time.
+tools under test. They run in turn after an uncounted warm-up round, and the files of each round are compared. Read the
+ratios: below 1 we are faster. Our tool verifies every byte by sha256, journals, syncs and writes the checksum file; the
+others verify nothing, and their measured time includes a sync afterwards.
 
-## The bars
+## Targets
 
-{verdicts}
-## The cases
+{targets_table}
+## Cases
 """
 
 
 def keep(title: str, outcome: Outcome) -> None:
-    """Keep what a case found, with the day and the commit."""
+    """Store the result of a case, with the day and the commit."""
     _FOUND.mkdir(exist_ok=True)
     command = ["git", "describe", "--always", "--dirty"]
     commit = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
@@ -44,7 +44,7 @@ def keep(title: str, outcome: Outcome) -> None:
 
 
 def write(titles: Iterable[str]) -> None:
-    """Write the page of everything that was kept, in this order, and its figures."""
+    """Write the page from the stored results, in this order, and its figures."""
     kept = {title: json.loads(_path(title).read_text()) for title in titles if _path(title).exists()}
     outcomes = {title: Outcome(found["text"], found["values"], found["figures"]) for title, found in kept.items()}
     parts = [
@@ -53,7 +53,7 @@ def write(titles: Iterable[str]) -> None:
             system=platform.system(),
             release=platform.release(),
             python=platform.python_version(),
-            verdicts=verdicts(outcomes),
+            targets_table=targets_table(outcomes),
         )
     ]
     for title, outcome in outcomes.items():

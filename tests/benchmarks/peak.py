@@ -16,14 +16,14 @@ _STEP = 0.05
 class Peak:
     """Looks at a process and its children now and then: what the kernel tells at the end includes our own fork.
 
-    Ends the process when `patience` seconds are over.
+    Ends the process when `timeout` seconds are over.
     """
 
-    def __init__(self, pid: int, patience: float) -> None:
+    def __init__(self, pid: int, timeout: float) -> None:
         self.bytes = 0
         self.overdue = False
         self._pid = pid
-        self._deadline = time.monotonic() + patience
+        self._deadline = time.monotonic() + timeout
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch)
 

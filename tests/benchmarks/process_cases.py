@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.benchmarks.bench import Files, Outcome, write_checksums
-from tests.benchmarks.measure import Contender, clear, measure
+from tests.benchmarks.measure import Tool, clear, measure
 from tests.benchmarks.peers import ours
 from tests.benchmarks.source_cases import bucket, publish, small_contents
 from tests.benchmarks.web_cases import serve
@@ -39,9 +39,9 @@ def tail(bench: Bench, contents: Mapping[str, Files]) -> Outcome:
         values[f"share of the wall time, {what}"] = share = verified / wall
         lines.append(f"| {what} | {wall:.2f} | {verified:.3f} | {share:.1%} | {ended:.3f} |")
     rest = (
-        "\nOver HTTP. From the last answer in the server's log to the line `verified` of our own log, so with what was "
-        "still on the way and the last writes; and to the end of the process, so with fsync, the list of checksums and "
-        "Python's own end.\n"
+        "\nOver HTTP. From the last response in the server's log to the line `verified` of our log, so including "
+        "bytes that were still in transit and the last writes; and to the end of the process, so including fsync, the "
+        "checksum file and Python's own end.\n"
     )
     return Outcome("\n".join(lines) + "\n" + rest, values)
 
@@ -50,10 +50,10 @@ def _watch(bench: Bench, files: Files) -> tuple[float, float, float]:
     """Download once; return seconds: the whole run, the last byte to `verified`, the last byte to the end."""
     target = Path(tempfile.mkdtemp(dir=bench.folder))
     with serve(bench) as server:
-        acquirer = ours(f"{server.url}/{files.name}/", AIM_LOG_LEVEL="info")
-        environment = {"PATH": os.environ["PATH"], "HOME": str(bench.folder), **acquirer.environment}
+        tool = ours(f"{server.url}/{files.name}/", AIM_LOG_LEVEL="info")
+        environment = {"PATH": os.environ["PATH"], "HOME": str(bench.folder), **tool.environment}
         began = time.time()
-        command = list(acquirer.command(target))
+        command = list(tool.command(target))
         with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
             assert process.stderr is not None
             said = [(time.time(), line) for line in process.stderr]
@@ -96,23 +96,23 @@ def rerun(bench: Bench) -> Outcome:
     clear(target)
     with Hub() as hub:
         published = publish(hub, "org/many", small_contents(count))
-        acquirer = ours(f"hf://{published.name}", HF_ENDPOINT=hub.endpoint, AIM_DOWNLOADER_PROTOCOL="HF_TRANSFER")
-        walls, cpus = _again(bench, acquirer, target)
+        tool = ours(f"hf://{published.name}", HF_ENDPOINT=hub.endpoint, AIM_DOWNLOADER_PROTOCOL="HF_TRANSFER")
+        walls, cpus = _again(bench, tool, target)
     add("hf://, 20 KiB each", walls, cpus, "not counted")
     clear(target)
     rest = (
         f"\n{count:,} files each. The 100 GB, over HTTP, are {count:,} sparse files of 10 MB, on the server and on the "
-        "volume, with their true digests in the list of checksums: hashing them would take about a minute, so a run "
-        "that is so much shorter read nothing but metadata.\n"
+        "volume, with their digests in the checksum file. Hashing them would take about a minute, so a run that is so "
+        "much shorter has read only metadata.\n"
     )
     return Outcome("\n".join(lines) + "\n" + rest, values)
 
 
-def _again(bench: Bench, acquirer: Contender, target: Path) -> tuple[list[float], list[float]]:
+def _again(bench: Bench, tool: Tool, target: Path) -> tuple[list[float], list[float]]:
     """Finish a volume, then run again; return wall and CPU seconds of the runs that had nothing to do."""
     target.mkdir(exist_ok=True)
-    measure(acquirer, target)
-    runs = [measure(acquirer, target) for _ in range(bench.rounds)]
+    measure(tool, target)
+    runs = [measure(tool, target) for _ in range(bench.rounds)]
     return [run.wall for run in runs], [run.cpu for run in runs]
 
 
@@ -131,8 +131,8 @@ def start(bench: Bench) -> Outcome:
         }
         for what, (arguments, environment) in commands.items():
             command = [sys.executable, "-m", "downloader", *arguments]
-            acquirer = Contender(what, lambda _, command=command: command, environment, sync=False)  # type: ignore[misc]
-            runs = [measure(acquirer, bench.folder) for _ in range(_STARTS + 1)][1:]
+            tool = Tool(what, lambda _, command=command: command, environment, sync=False)  # type: ignore[misc]
+            runs = [measure(tool, bench.folder) for _ in range(_STARTS + 1)][1:]
             values[f"CPU, {what}"] = cpu = statistics.median(run.cpu for run in runs)
             wall, peak = statistics.median(run.wall for run in runs), max(run.peak for run in runs)
             heavy = ", ".join(_imports(arguments, environment)) or "none"

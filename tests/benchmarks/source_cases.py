@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from downloader.integrity.checksum_file import MARKER
 from tests.benchmarks.bench import FEW, SMALL, Files, Outcome, write_checksums
-from tests.benchmarks.measure import MIB, Contender
+from tests.benchmarks.measure import MIB, Tool
 from tests.benchmarks.peers import ours
+from tests.benchmarks.results import ratios, table
 from tests.benchmarks.s3_peers import s3_peers
-from tests.benchmarks.standings import ratios, table
 from tests.servers.blobs import Noise
 from tests.servers.hub import Hub
 from tests.servers.rclone import Rclone
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
 
 
 _TAGGED = (
-    "The server, `rclone serve s3`, publishes nothing but the MD5 of each object, as many stores do. We compute it "
-    "beside sha256 and compare; it takes twice as long as sha256."
+    "The server, `rclone serve s3`, publishes nothing but the MD5 of each object, as many stores do. We compute and "
+    "compare it in addition to sha256; it takes twice as long as sha256."
 )
 _LISTED = (
-    "The bucket holds our list of checksums, as one does that was filled from a volume of ours. So sha256 is compared, "
-    "and no MD5 has to be computed; stores that publish a CRC64NVME, AWS's own default, cost as little."
+    "The bucket contains our checksum file, like a bucket that was filled from a finished volume. So sha256 is "
+    "compared and no MD5 is computed; a CRC64NVME, the default of AWS, is as cheap."
 )
 
 
 @contextmanager
 def bucket(bench: Bench, files: Files, *, listed: bool = False, remembers: bool = False) -> Iterator[Rclone]:
-    """Serve a folder as a bucket of the same name, and that of its warm-up; `listed` beside a list of checksums.
+    """Serve a folder as a bucket of the same name, and that of its warm-up; with a checksum file if `listed`.
 
     A server that `remembers` ETags does not make those of large objects each time; small ones take longer with it.
     """
@@ -59,13 +59,13 @@ def bucket(bench: Bench, files: Files, *, listed: bool = False, remembers: bool 
 
 
 def s3_large(bench: Bench, files: Files, *, listed: bool) -> Outcome:
-    """Compare with everybody who speaks S3, signed."""
+    """Compare with all S3 peers, with signed requests."""
     remark = _LISTED if listed else _TAGGED
     return _s3(bench, files, remark, listed=listed, remembers=True)
 
 
 def s3_small(bench: Bench, files: Files) -> Outcome:
-    """Compare with those who are quick where files are many."""
+    """Compare with the peers that are fast for many files."""
     return _s3(
         bench, files, "boto3 and the aws CLI are left out: each takes about a minute.", without=("boto3", "aws CLI")
     )
@@ -82,12 +82,12 @@ def _s3(
 ) -> Outcome:
     with bucket(bench, files, listed=listed, remembers=remembers) as server:
 
-        def contenders(files: Files) -> list[Contender]:
+        def tools(files: Files) -> list[Tool]:
             mine = ours(f"s3://{files.name}", **server.environment())
             peers = s3_peers(server, files.name, list(files.digests))
             return [mine, *(peer for peer in peers if peer.name not in without)]
 
-        scores = bench.compete(contenders, files, rounds=1)
+        scores = bench.compare(tools, files, rounds=1)
     return Outcome(f"{table(files, scores)}\n{remark}\n", ratios(files, scores))
 
 
@@ -96,7 +96,7 @@ def hub_large(bench: Bench, *, xet: bool) -> Outcome:
     size = int(512 * MIB * bench.scale)
     with Hub() as hub:
         files = publish(hub, "org/large", {f"model-{number}.safetensors": Noise(size, number) for number in range(2)})
-        scores = bench.compete(lambda files: _hub_contenders(hub, files, xet=xet), files)
+        scores = bench.compare(lambda files: _hub_tools(hub, files, xet=xet), files)
     return Outcome(table(files, scores), ratios(files, scores))
 
 
@@ -105,8 +105,8 @@ def hub_small(bench: Bench, count: int) -> Outcome:
     with Hub() as hub:
         warm = publish(hub, "org/few", small_contents(FEW))
         files = publish(hub, "org/many", small_contents(max(10, int(count * min(1.0, bench.scale)))))
-        contenders = partial(_hub_contenders, hub, xet=False)
-        scores = bench.compete(contenders, replace(files, warm=warm), rounds=1)
+        tools = partial(_hub_tools, hub, xet=False)
+        scores = bench.compare(tools, replace(files, warm=warm), rounds=1)
     return Outcome(table(files, scores), ratios(files, scores))
 
 
@@ -122,14 +122,14 @@ def publish(hub: Hub, name: str, contents: Mapping[str, Noise]) -> Files:
     return Files(name, digests, sum(content.size for content in contents.values()))
 
 
-def _hub_contenders(hub: Hub, files: Files, *, xet: bool) -> list[Contender]:
+def _hub_tools(hub: Hub, files: Files, *, xet: bool) -> list[Tool]:
     settings = {"HF_ENDPOINT": hub.endpoint, "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_UPDATE_CHECK": "1"}
     theirs = settings if xet else {**settings, "HF_HUB_DISABLE_XET": "1"}
     program = str(Path(sys.executable).parent / "hf")
     protocol = "XET" if xet else "HF_TRANSFER"
     return [
         ours(f"hf://{files.name}", HF_ENDPOINT=hub.endpoint, AIM_DOWNLOADER_PROTOCOL=protocol),
-        Contender("hf download", lambda target: [program, "download", files.name, "--local-dir", str(target)], theirs),
+        Tool("hf download", lambda target: [program, "download", files.name, "--local-dir", str(target)], theirs),
     ]
 
 

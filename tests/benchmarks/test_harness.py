@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.benchmarks.bars import BARS, Bar, verdicts
 from tests.benchmarks.bench import Files, Outcome
-from tests.benchmarks.catalog import CASES
-from tests.benchmarks.measure import Case, Contender, compete, sha256
+from tests.benchmarks.cases import CASES
+from tests.benchmarks.measure import Case, Tool, compare, sha256
 from tests.benchmarks.peers import OURS
-from tests.benchmarks.standings import ratios, table
+from tests.benchmarks.results import ratios, table
+from tests.benchmarks.targets import TARGETS, Target, targets_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,31 +26,31 @@ def sleeper(_: Path) -> list[str]:
     return ["sleep", "30"]
 
 
-def writer(name: str, content: bytes = CONTENT, *, status: int = 0, missing: str = "") -> Contender:
-    """Return a contender that writes one file and ends with a status."""
+def writer(name: str, content: bytes = CONTENT, *, status: int = 0, missing: str = "") -> Tool:
+    """Return a tool that writes one file and ends with a status."""
     script = (
         "import sys, pathlib; pathlib.Path(sys.argv[1], 'a.bin').write_bytes(bytes.fromhex(sys.argv[2])); sys.exit("
     )
-    return Contender(
+    return Tool(
         name,
         lambda target: [sys.executable, "-c", f"{script}{status})", str(target), content.hex()],
         missing=missing,
     )
 
 
-def case(tmp_path: Path, *contenders: Contender) -> Case:
+def case(tmp_path: Path, *tools: Tool) -> Case:
     (tmp_path / "a.bin").write_bytes(CONTENT)
-    return Case({"a.bin": sha256(tmp_path / "a.bin")}, contenders)
+    return Case({"a.bin": sha256(tmp_path / "a.bin")}, tools)
 
 
-@pytest.mark.parametrize("bar", BARS, ids=str)
-def test_every_bar_belongs_to_a_case(bar: Bar) -> None:
-    assert bar.case in CASES
+@pytest.mark.parametrize("target", TARGETS, ids=str)
+def test_every_target_belongs_to_a_case(target: Target) -> None:
+    assert target.case in CASES
 
 
-def test_every_contender_runs_once_more_than_is_counted(tmp_path: Path) -> None:
+def test_every_tool_runs_once_more_than_is_counted(tmp_path: Path) -> None:
     said: list[str] = []
-    scores = compete(case(tmp_path, writer(OURS), writer("peer")), tmp_path, 2, said.append)
+    scores = compare(case(tmp_path, writer(OURS), writer("peer")), tmp_path, 2, said.append)
     assert [len(score.runs) for score in scores.values()] == [2, 2]
     assert [line.split(":")[0].strip() for line in said] == ["warm-up"] * 2 + ["round 1"] * 2 + ["round 2"] * 2
 
@@ -60,29 +60,29 @@ def test_every_contender_runs_once_more_than_is_counted(tmp_path: Path) -> None:
     [
         (writer("peer", b"other"), "other bytes"),
         (writer("peer", status=3), "status 3"),
-        (replace(writer("peer", content=CONTENT), command=sleeper, patience=0.2), "more than"),
+        (replace(writer("peer", content=CONTENT), command=sleeper, timeout=0.2), "more than"),
         (writer("peer", missing="the package peer could not be installed"), "could not be installed"),
     ],
     ids=["other bytes", "failed", "too slow", "missing"],
 )
-def test_a_peer_without_a_result_is_named_with_the_reason(tmp_path: Path, peer: Contender, reason: str) -> None:
+def test_a_peer_without_a_result_is_named_with_the_reason(tmp_path: Path, peer: Tool, reason: str) -> None:
     compared = case(tmp_path, writer(OURS), peer)
-    scores = compete(compared, tmp_path, 1, lambda _: None)
+    scores = compare(compared, tmp_path, 1, lambda _: None)
     files = Files("folder", compared.files, len(CONTENT))
     assert reason in next(line for line in table(files, scores).splitlines() if line.startswith("| peer "))
     assert "wall / peer" not in ratios(files, scores)
 
 
-def test_what_a_contender_wrote_is_gone_afterwards(tmp_path: Path) -> None:
-    compete(case(tmp_path, writer(OURS)), tmp_path, 1, lambda _: None)
+def test_what_a_tool_wrote_is_gone_afterwards(tmp_path: Path) -> None:
+    compare(case(tmp_path, writer(OURS)), tmp_path, 1, lambda _: None)
     assert [path.name for path in tmp_path.iterdir()] == ["a.bin"]
 
 
 def test_a_verdict_says_yes_no_or_not_measured() -> None:
-    first, second = BARS[0], BARS[2]
+    first, second = TARGETS[0], TARGETS[2]
     outcomes = {
         first.case: Outcome("", {first.value: first.limit / 2}),
         second.case: Outcome("", {second.value: second.limit * 2}),
     }
-    words = [line.split(" | ")[-1].strip(" |*") for line in verdicts(outcomes).splitlines()[2:]]
+    words = [line.split(" | ")[-1].strip(" |*") for line in targets_table(outcomes).splitlines()[2:]]
     assert (words[0], words[2], words[4]) == ("yes", "no", "-")

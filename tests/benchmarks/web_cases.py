@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.benchmarks.bench import Outcome, per_gib
-from tests.benchmarks.measure import Contender, clear, measure
+from tests.benchmarks.measure import Tool, clear, measure
 from tests.benchmarks.peers import OURS, ours, program
-from tests.benchmarks.standings import ratios, table
+from tests.benchmarks.results import ratios, table
 from tests.benchmarks.web_peers import WebFolder, plain_reader, web_peers
 from tests.servers.web import Options, WebServer
 
@@ -24,7 +24,7 @@ MEMORY = Path("/dev/shm")  # noqa: S108 - a file system to measure, not a place 
 BEST_FOUR = ("s5cmd", "curl", "aria2c", "hf_transfer")
 WRITER = "plain writer"
 FOR_SMALL_FILES = ("curl", "aria2c", "s5cmd", "rclone")
-LEFT_OUT = "hf_transfer is left out where files are small: it is made for large ones only."
+LEFT_OUT = "hf_transfer is left out for small files: it is made for large ones only."
 READER, HASHER = "plain reader", "plain reader with sha256"
 CAP = 12_500_000
 """Bytes per second that a content network allows a connection: 100 Mbit/s."""
@@ -39,14 +39,14 @@ def serve(bench: Bench, options: Options | None = None) -> Iterator[WebServer]:
 
 
 def to_disk(bench: Bench, files: Files, *, secure: bool, rounds: int = 0) -> Outcome:
-    """Compare with everybody."""
+    """Compare with all peers."""
     with serve(bench) as server:
 
-        def contenders(files: Files) -> list[Contender]:
+        def tools(files: Files) -> list[Tool]:
             folder, trust = _folder(bench, server, files, secure=secure)
             return [ours(f"{folder.url}/", **trust), *web_peers(folder)]
 
-        scores = bench.compete(contenders, files, rounds=rounds)
+        scores = bench.compare(tools, files, rounds=rounds)
     values = ratios(files, scores)
     four = [values[f"wall / {name}"] for name in BEST_FOUR if f"wall / {name}" in values]
     if four:
@@ -58,19 +58,19 @@ def small_files(bench: Bench, files: Files) -> Outcome:
     """Compare where files are many, and with what the disk alone takes for them."""
     with serve(bench) as server:
 
-        def contenders(files: Files) -> list[Contender]:
+        def tools(files: Files) -> list[Tool]:
             folder, _ = _folder(bench, server, files, secure=False)
-            writer = Contender(
+            writer = Tool(
                 WRITER,
                 lambda target: program("plain_writer", str(target), str(len(files.digests)), python=sys.executable),
                 writes=False,
             )
             return [ours(f"{folder.url}/"), writer, *web_peers(folder, *FOR_SMALL_FILES)]
 
-        scores = bench.compete(contenders, files, rounds=1)
+        scores = bench.compare(tools, files, rounds=1)
     rest = (
-        f"\nThe {WRITER} makes as many files of the same size without any network and syncs once: what the disk itself "
-        f"takes. {LEFT_OUT}\n"
+        f"\nThe {WRITER} writes the same number and size of files without a network and syncs once: the time that "
+        f"the disk itself takes. {LEFT_OUT}\n"
     )
     return Outcome(table(files, scores) + rest, ratios(files, scores, aside=(WRITER,)))
 
@@ -81,13 +81,13 @@ def to_memory(bench: Bench, files: Files, *, secure: bool) -> Outcome:
         return Outcome(f"Not measured: {MEMORY} is not a file system of its own.\n")
     with serve(bench) as server, tempfile.TemporaryDirectory(prefix="bench-", dir=MEMORY) as name:
 
-        def contenders(files: Files) -> list[Contender]:
+        def tools(files: Files) -> list[Tool]:
             folder, trust = _folder(bench, server, files, secure=secure)
             readers = [plain_reader(folder, "plain", READER), plain_reader(folder, "sha256", HASHER)]
             with_readers = not secure and len(files.digests) == 1
             return [ours(f"{folder.url}/", **trust), *web_peers(folder, "s5cmd"), *(readers if with_readers else [])]
 
-        scores = bench.compete(contenders, files, folder=Path(name))
+        scores = bench.compare(tools, files, folder=Path(name))
     text = table(files, scores)
     if READER in scores and scores[READER].runs and scores[HASHER].runs:
         plain, hashed = (per_gib(scores[one].cpu, files.size) for one in (READER, HASHER))
@@ -103,11 +103,11 @@ def capped(bench: Bench, files: Files) -> Outcome:
     """Compare where each connection is slow but there may be many."""
     with serve(bench, Options(limit_rate=CAP)) as server:
 
-        def contenders(files: Files) -> list[Contender]:
+        def tools(files: Files) -> list[Tool]:
             folder, _ = _folder(bench, server, files, secure=False)
             return [ours(f"{folder.url}/"), *web_peers(folder, "aria2c", "s5cmd", "hf_transfer", "rclone")]
 
-        scores = bench.compete(contenders, files, rounds=1)
+        scores = bench.compare(tools, files, rounds=1)
     return Outcome(table(files, scores), ratios(files, scores))
 
 
@@ -117,12 +117,12 @@ def one_processor(bench: Bench, files: Files) -> Outcome:
     everywhere = f"{OURS} on all processors"
     with serve(bench) as server:
 
-        def contenders(files: Files) -> list[Contender]:
+        def tools(files: Files) -> list[Tool]:
             url = f"{server.url}/{files.name}"
             peers = web_peers(WebFolder(url, list(files.digests), prefix=pinned), "aria2c", "s5cmd")
             return [ours(f"{url}/", prefix=pinned), ours(f"{url}/", name=everywhere), *peers]
 
-        scores = bench.compete(contenders, files)
+        scores = bench.compare(tools, files)
     values = ratios(files, scores, aside=(everywhere,))
     return Outcome(table(files, scores), values | {"failures": float(bool(scores[OURS].failure))})
 

@@ -1,1 +1,1 @@
-"""What peers that are libraries need to be contenders: a program of a few lines each, run with `.bench`'s Python."""
+"""One small program for each peer that is a library, run with the Python of `.bench`."""

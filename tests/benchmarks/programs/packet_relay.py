@@ -59,7 +59,7 @@ class Direction:
 
 
 def main(one: str, other: str, delay: str, rate: str) -> None:
-    os.nice(-15)  # the contenders' hunger for processors is none of the link's business
+    os.nice(-15)  # the link must not depend on how busy the tools keep the processors
     first, second = _open(one), _open(other)
     ways = [
         Direction(first, second, float(delay), float(rate)),
@@ -67,8 +67,8 @@ def main(one: str, other: str, delay: str, rate: str) -> None:
     ]
     print("ready", flush=True)
     while True:
-        patience = min(way.give(time.monotonic()) for way in ways)
-        readable, _, _ = select.select([first, second], [], [], patience)
+        timeout = min(way.give(time.monotonic()) for way in ways)
+        readable, _, _ = select.select([first, second], [], [], timeout)
         for way in ways:
             if way.entrance in readable:
                 way.take(time.monotonic())

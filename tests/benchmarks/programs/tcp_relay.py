@@ -1,7 +1,7 @@
 """Carry TCP connections to a port of this machine, late and no faster than a link would: PORT DELAY RATE.
 
 DELAY is seconds each way, RATE bytes per second each way, shared by all connections. Says on which port it listens.
-Unlike a link it loses nothing and knows no slow start: for machines that let nobody make network devices.
+Unlike a link it has neither loss nor slow start: for machines on which network devices cannot be created.
 """
 
 from __future__ import annotations

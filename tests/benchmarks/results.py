@@ -1,4 +1,4 @@
-"""The table of a case, and the ratios that the bars ask for."""
+"""The table of a case, and the ratios that the targets limit."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def table(files: Files, scores: Mapping[str, Score]) -> str:
-    """Return a case as Markdown, the fastest first, those that could not take part last."""
+    """Return a case as Markdown, the fastest first, tools that could not run last."""
     lines = [
-        "| contender | wall s (median) | MiB/s | files/s | spread s | CPU s/GiB | peak MiB | ours / it |",
+        "| tool | wall s (median) | MiB/s | files/s | spread s | CPU s/GiB | peak MiB | ours / it |",
         "|---|---|---|---|---|---|---|---|",
     ]
     done = {name: score for name, score in scores.items() if score.runs}
@@ -36,7 +36,7 @@ def table(files: Files, scores: Mapping[str, Score]) -> str:
 
 
 def ratios(files: Files, scores: Mapping[str, Score], *, aside: Collection[str] = ()) -> dict[str, float]:
-    """Return our wall time divided by each other's and by the best one's; `aside` names those that are no peers."""
+    """Return our wall time divided by each other's and by the best one's; `aside` names tools that are not peers."""
     if not scores[OURS].runs:
         return {}
     mine = scores[OURS].wall
