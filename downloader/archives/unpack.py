@@ -26,6 +26,7 @@ from downloader.volume import (
     FileState,
     Inventory,
     InventoryEntry,
+    VerifiedFile,
     Volume,
     check_replacement,
     hash_of,
@@ -207,7 +208,7 @@ class _Unpacker:
     def commit(self) -> None:
         """Give everything that was added its final name."""
         files = zip(self._partials, self._sha256, strict=True)
-        self._volume.commit_many((partial, sha256, self._proof) for partial, sha256 in files)
+        self._volume.commit(VerifiedFile(partial, sha256, self._proof) for partial, sha256 in files)
         for partial, sha256 in zip(self._partials, self._sha256, strict=True):
             self.digests[partial.file.path] = sha256
         self._partials, self._sha256, self._size = [], [], 0

@@ -19,6 +19,7 @@ from downloader.errors import (
     Verdict,
 )
 from downloader.integrity import UNVERIFIED, instead
+from downloader.volume import VerifiedFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -112,49 +113,56 @@ class VolumeSink:
             self._plan.content.require(file.path, file.size, head, proved=False)
 
     def commit(self, completed_files: Sequence[CompletedFile]) -> Mapping[str, IntegrityError]:
-        """Judge files and give the right ones their final names; return what is wrong with the others."""
+        """Verify files and commit the right ones to the volume; return the errors of the rejected ones by path.
+
+        Rejected partials are discarded, or set aside if the plan says so. Raises UnexpectedContent, which ends the run,
+        after the others have been committed.
+        """
         with self._entered():
-            refused = self._commit(completed_files)
+            verified, rejected = self._verify(completed_files)
+            self._volume.commit(verified)
+            self._record(verified)
             with self._lock:
                 for completed_file in completed_files:
                     self._begun.pop(completed_file.partial.file.path, None)
-            return refused
+        for error in rejected.values():
+            if isinstance(error, UnexpectedContent):
+                raise error
+        return rejected
 
-    def _commit(self, completed_files: Sequence[CompletedFile]) -> Mapping[str, IntegrityError]:
-        proved: list[tuple[Partial, str, str]] = []
-        refused: dict[str, IntegrityError] = {}
-        unexpected: UnexpectedContent | None = None
+    def _verify(self, completed_files: Sequence[CompletedFile]) -> tuple[list[VerifiedFile], dict[str, IntegrityError]]:
+        """Return the files whose bytes are right, and the errors of the others by path."""
+        verified: list[VerifiedFile] = []
+        rejected: dict[str, IntegrityError] = {}
         for completed_file in completed_files:
-            partial, results = completed_file.partial, completed_file.results
-            file = partial.file
+            partial = completed_file.partial
             try:
                 proof = self._prove(completed_file)
             except IntegrityError as error:
-                if isinstance(error, UnexpectedContent):
-                    unexpected = unexpected or error
-                refused[file.path] = error
-                self._meter.landed(-file.size)
+                rejected[partial.file.path] = error
+                self._meter.landed(-partial.file.size)
                 if self._plan.keep_corrupt:
                     partial.set_aside()
                 else:
                     partial.discard()
             else:
-                proved.append((partial, results[Algorithm.SHA256], proof))
-        self._volume.commit_many(proved)
+                verified.append(VerifiedFile(partial, completed_file.results[Algorithm.SHA256], proof))
+        return verified, rejected
+
+    def _record(self, committed: Sequence[VerifiedFile]) -> None:
+        """Add committed files to the outcome and to the progress."""
         with self._lock:
-            self._outcome.checksums.update((partial.file.path, sha256) for partial, sha256, _ in proved)
-            self._outcome.proofs.update((partial.file.path, proof) for partial, _, proof in proved)
-            for partial, _, _ in proved:
-                if not partial.file.sized:
-                    self._outcome.sizes[partial.file.path] = partial.file.size
-                    self._meter.expect_more(partial.file.size)
-        self._meter.files_done(len(proved))
-        if unexpected is not None:
-            raise unexpected
-        return refused
+            for partial, sha256, proof in committed:
+                file = partial.file
+                self._outcome.checksums[file.path] = sha256
+                self._outcome.proofs[file.path] = proof
+                if not file.sized:
+                    self._outcome.sizes[file.path] = file.size
+                    self._meter.expect_more(file.size)
+        self._meter.files_done(len(committed))
 
     def _prove(self, completed_file: CompletedFile) -> str:
-        """Return what proves a file. Raises IntegrityError if its bytes are wrong, or what they are is."""
+        """Return what was published of a file's bytes. Raises IntegrityError if they are not what it promises."""
         file = completed_file.partial.file
         try:
             proof = self._judge.proof(file, completed_file.results)

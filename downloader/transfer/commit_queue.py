@@ -1,45 +1,87 @@
-"""Small files on their way to their final names: one thread takes all that have arrived, since they share syncs."""
+"""The commit of a completed file: from "last byte hashed" to "has its final name" in four calls.
+
+1. `CommitQueue.commit` decides when: a large file at once, small ones in batches, since they share syncs.
+2. `FileSink.commit` decides whether: it compares the digests with the published ones and rejects damaged files.
+3. `Volume.commit` requires the lease.
+4. `Committer.commit` (`volume/commit.py`) syncs the bytes, renames the files, syncs the directories and writes the
+   commit log, in this order.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+from downloader.transfer.config import SMALL
+from downloader.transfer.workers import guarded
 
-    from downloader.transfer.file_transfer import FileTransfer
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from downloader.cancellation import Cancellation
+    from downloader.errors import IntegrityError
+    from downloader.transfer.base import CompletedFile, FileSink
+    from downloader.transfer.cpu_affinity import CpuAffinity
 
 WAITING = 256
-"""Files that may wait for the disk while as many are on their way to it; who brings more waits, too.
+"""Files that may wait while the thread commits as many others; `commit` blocks when there are more.
 
 Each is an open file, and on many nodes a process may have 1024 of them.
 """
 WAKE_UP = 0.5
+"""Seconds between two checks for a cancellation while `commit` blocks."""
 
 
 class CommitQueue:
-    """Delivers files behind the workers. `commit` gets as many as there are and must let nothing out."""
+    """Commits the files of one attempt to a sink, small ones in a thread of its own (ADR 22).
 
-    def __init__(self, commit: Callable[[Sequence[FileTransfer]], None]) -> None:
-        self._commit = commit
+    `settle` receives each batch after its commit, with the errors of rejected files by path. Errors in the thread
+    cancel the attempt.
+    """
+
+    def __init__(
+        self,
+        sink: FileSink,
+        settle: Callable[[Sequence[CompletedFile], Mapping[str, IntegrityError]], None],
+        cancellation: Cancellation,
+        cpu_affinity: CpuAffinity,
+    ) -> None:
+        self._sink = sink
+        self._settle = settle
+        self._cancellation = cancellation
+        self._cpu_affinity = cpu_affinity
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
-        self._waiting: deque[FileTransfer] = deque()
+        self._waiting: deque[CompletedFile] = deque()
         self._ended = False
-        self._thread = threading.Thread(target=self._run, name="deliveries", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="commits", daemon=True)
         self._thread.start()
 
-    def add(self, work: FileTransfer, check: Callable[[], None]) -> None:
-        """Deliver soon. Waits for a place; `check` raises to end the wait."""
+    def commit(self, completed_file: CompletedFile) -> None:
+        """Commit a large file now, or queue a small one. Blocks while the queue is full.
+
+        Raises the errors of the sink for a large file, and the reason of the cancellation while it blocks.
+        """
+        if completed_file.partial.file.size > SMALL:
+            self._commit([completed_file])
+            return
         with self._lock:
             while len(self._waiting) >= WAITING:
-                check()
+                self._cancellation.check()
                 self._changed.wait(WAKE_UP)
-            self._waiting.append(work)
+            self._waiting.append(completed_file)
             if len(self._waiting) == 1:
                 self._changed.notify_all()
+
+    def close(self, seconds: float) -> None:
+        """Drop the queue and wait at most that long for the batch that is being committed."""
+        with self._lock:
+            self._waiting.clear()
+            self._ended = True
+            self._changed.notify_all()
+        self._thread.join(seconds)
 
     def _run(self) -> None:
         while True:
@@ -51,12 +93,8 @@ class CommitQueue:
                 batch = list(self._waiting)
                 self._waiting.clear()
                 self._changed.notify_all()
-            self._commit(batch)
+            self._cpu_affinity.pin()
+            guarded(partial(self._commit, batch), self._cancellation)
 
-    def end(self, seconds: float) -> None:
-        """Begin no more and wait for those that are being delivered, but no longer than so many seconds."""
-        with self._lock:
-            self._waiting.clear()
-            self._ended = True
-            self._changed.notify_all()
-        self._thread.join(seconds)
+    def _commit(self, batch: Sequence[CompletedFile]) -> None:
+        self._settle(batch, self._sink.commit(batch))

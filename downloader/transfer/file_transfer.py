@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from downloader.artifact import Span
 from downloader.errors import VolumeError
 from downloader.integrity import HEAD, Hasher
+from downloader.transfer.base import CompletedFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from downloader.artifact import Algorithm, RemoteFile
+    from downloader.artifact import RemoteFile
     from downloader.errors import DownloadError
     from downloader.volume import Partial
 
@@ -167,7 +168,7 @@ class FileTransfer:
             if inspect is not None:
                 self._inspect = None
         if inspect is not None:
-            inspect(self.file, self.head)
+            inspect(self.file, self._hasher.head)
 
     def _next_piece(self) -> tuple[memoryview | None, int] | None:
         with self._lock:
@@ -206,22 +207,13 @@ class FileTransfer:
             self._written[start] = start + length
             return buffer
 
-    def try_complete(self) -> bool:
-        """Say once, to one thread, that every byte is on the volume and hashed."""
+    def try_complete(self) -> CompletedFile | None:
+        """Return the file once, to one thread, as soon as every byte is on the volume and hashed."""
         with self._lock:
             if self._claimed or self._hashing or self._hashed < self.file.size:
-                return False
+                return None
             self._claimed = True
-            return True
-
-    def results(self) -> Mapping[Algorithm, str]:
-        """Return the digests of the whole file."""
-        return self._hasher.results()
-
-    @property
-    def head(self) -> bytes:
-        """The first bytes of the file."""
-        return self._hasher.head
+        return CompletedFile(self.partial, self._hasher.results(), self._hasher.head)
 
     def drop(self, release: Callable[[memoryview], None]) -> None:
         """Give all waiting buffers back; nothing will be hashed any more."""

@@ -9,28 +9,28 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import closing, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Span
 from downloader.errors import DownloadError, RangeIgnored, Verdict
 from downloader.integrity import may_combine
-from downloader.transfer.base import CompletedFile
 from downloader.transfer.buffers import Buffers
 from downloader.transfer.commit_queue import CommitQueue
-from downloader.transfer.config import SMALL
 from downloader.transfer.cpu_affinity import CpuAffinity
 from downloader.transfer.file_transfer import FileTransfer
 from downloader.transfer.scheduler import Scheduler, Task
 from downloader.transfer.workers import ConcurrencyRamp, WorkerPool, guarded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from downloader.artifact import RemoteFile
     from downloader.cancellation import Cancellation
+    from downloader.errors import IntegrityError
     from downloader.progress import ProgressMeter
     from downloader.sources import Body, Source
-    from downloader.transfer.base import FileSink
+    from downloader.transfer.base import CompletedFile, FileSink
     from downloader.transfer.config import TransferConfig
     from downloader.transfer.file_transfer import Segment
 
@@ -59,14 +59,14 @@ class Ranged:
     def fetch(self, files: Sequence[RemoteFile], sink: FileSink) -> None:
         """Bring every file home."""
         self._schedule.add(files)
-        commit_queue = CommitQueue(lambda works: self._commit_small(works, sink))
+        commit_queue = CommitQueue(sink, partial(self._settle, sink), self._cancellation, self._cpu_affinity)
         busy = self._schedule.busy
         workers = WorkerPool(lambda: self._work(sink, commit_queue), self._meter, self._cancellation)
         workers.run(ConcurrencyRamp(min(self._shape.connections, busy), min(self._shape.most, busy)))
         # Nobody may go on while the next attempt opens the same partials: it would name what is only half there.
         deadline = time.monotonic() + GRACE
         workers.join(GRACE)
-        commit_queue.end(max(0.0, deadline - time.monotonic()))
+        commit_queue.close(max(0.0, deadline - time.monotonic()))
         self._cancellation.check()
 
     def _work(self, sink: FileSink, commit_queue: CommitQueue) -> None:
@@ -123,12 +123,10 @@ class Ranged:
         error = self._fetch(work, segment) if segment is not None else None
         if error is None:
             work.hash_ready(self._buffers.release)
-            if work.try_complete():
+            completed_file = work.try_complete()
+            if completed_file is not None:
                 self._schedule.complete(work)
-                if work.file.size > SMALL:
-                    self._commit([work], sink)
-                else:
-                    commit_queue.add(work, self._cancellation.check)
+                commit_queue.commit(completed_file)
                 return
         reason = self._schedule.leave(work, error)
         if reason is not None:
@@ -202,20 +200,18 @@ class Ranged:
         works = reversed(self._schedule.works)
         return next((buffer for work in works if (buffer := work.spare()) is not None), None)
 
-    def _commit_small(self, works: Sequence[FileTransfer], sink: FileSink) -> None:
-        self._cpu_affinity.pin()
-        guarded(lambda: self._commit(works, sink), self._cancellation)
-
-    def _commit(self, works: Sequence[FileTransfer], sink: FileSink) -> None:
-        refused = sink.commit([CompletedFile(work.partial, work.results(), work.head) for work in works])
-        damaged = [work for work in works if work.file.path in refused]
-        again = [work.file for work in damaged if self._schedule.may_come_again(work.file)]
-        for work in damaged:
-            if work.file not in again:
-                self._leave(work, refused[work.file.path], sink)
-        for file in again:
-            log.warning("%s; it is fetched again", refused[file.path])
-        self._schedule.delivered(len(works), again)
+    def _settle(
+        self, sink: FileSink, completed_files: Sequence[CompletedFile], rejected: Mapping[str, IntegrityError]
+    ) -> None:
+        """Fetch rejected files again, once each; a file that is rejected twice is left to the next attempt."""
+        damaged = [file for file in (each.partial.file for each in completed_files) if file.path in rejected]
+        again = [file for file in damaged if self._schedule.may_come_again(file)]
+        for file in damaged:
+            if file in again:
+                log.warning("%s; it is fetched again", rejected[file.path])
+            else:
+                sink.fail(file, rejected[file.path])
+        self._schedule.committed(len(completed_files), again)
 
     def _leave(self, work: FileTransfer, error: DownloadError, sink: FileSink) -> None:
         work.drop(self._buffers.release)

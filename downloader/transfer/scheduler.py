@@ -51,7 +51,7 @@ class Scheduler:
         self._works: list[FileTransfer] = []
         """Files of which something is still to be fetched or hashed."""
         self._beginning = 0
-        self._delivering = 0
+        self._committing = 0
         self._refetched: set[str] = set()
 
     def add(self, files: Iterable[RemoteFile]) -> None:
@@ -116,10 +116,10 @@ class Scheduler:
             return self._take_segment() if plenty and not self._ended() else None
 
     def complete(self, work: FileTransfer) -> None:
-        """Take leave of the last stretch of a file, which is being delivered from now on."""
+        """Record that a file has all its bytes; its commit begins."""
         with self._lock:
             self._works.remove(work)
-            self._delivering += 1
+            self._committing += 1
 
     def leave(self, work: FileTransfer, error: DownloadError | None) -> DownloadError | None:
         """Take leave of a stretch; return why the file has to be left, to the last one that was working on it."""
@@ -135,12 +135,12 @@ class Scheduler:
         """Tell whether a file that was refused has not been fetched twice yet."""
         return file.path not in self._refetched
 
-    def delivered(self, count: int, again: Sequence[RemoteFile]) -> None:
-        """Take note of files that were delivered, and of those among them that are fetched again."""
+    def committed(self, count: int, again: Sequence[RemoteFile]) -> None:
+        """Record that the commit of `count` files has ended; those in `again` were rejected and wait once more."""
         with self._lock:
             self._refetched.update(file.path for file in again)
             self._waiting.extendleft(again)
-            self._delivering -= count
+            self._committing -= count
             self._changed.notify_all()
 
     def restart(self, file: RemoteFile) -> bool:
@@ -159,7 +159,7 @@ class Scheduler:
 
     def _is_over(self) -> bool:
         """Tell whether there will never be anything to do again."""
-        left = self._waiting or self._works or self._beginning or self._delivering
+        left = self._waiting or self._works or self._beginning or self._committing
         return self._ended() or not left
 
     def _next_task(self) -> Task | None:

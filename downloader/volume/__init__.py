@@ -5,6 +5,7 @@ with everything else: the lease, the partials and their journals, the commit log
 """
 
 from downloader.volume.attributes import SHA256
+from downloader.volume.commit import VerifiedFile
 from downloader.volume.completion import standing
 from downloader.volume.inventory import FileState, Inventory, InventoryEntry
 from downloader.volume.other_artifacts import check_replacement
@@ -23,6 +24,7 @@ __all__ = [
     "Partial",
     "Reading",
     "Verification",
+    "VerifiedFile",
     "Volume",
     "check_replacement",
     "hash_of",

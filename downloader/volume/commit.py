@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from downloader.errors import DownloadError, VolumeError
 from downloader.filesystem import AlreadyThere, InTheWay, Kind, NotThere, discard
@@ -27,18 +27,17 @@ TOGETHER = 8
 """Files from which on one sync of everything is cheaper than a sync of each."""
 
 
-class _Ticket:
-    """One file that wants its final name."""
+class VerifiedFile(NamedTuple):
+    """A whole partial whose bytes are right, and what the commit log records of it."""
 
-    def __init__(self, partial: Partial, sha256: str, proof: str) -> None:
-        self.partial = partial
-        self.sha256 = sha256
-        self.proof = proof
-        self.error: DownloadError | None = None
+    partial: Partial
+    sha256: str
+    proof: str
+    """What its source published that the bytes were compared with."""
 
     @property
     def entry(self) -> Entry:
-        """What the ledger is to say of it."""
+        """The record of the file in the commit log."""
         file = self.partial.file
         return Entry(file.path, file.size, self.sha256, file.identity)
 
@@ -72,29 +71,28 @@ class Committer:
         self._folders: set[str] = set()
         self._working = threading.Lock()
 
-    def commit_many(self, files: Iterable[tuple[Partial, str, str]]) -> None:
-        """Return when these files have their final names for certain. Raises the first error after that."""
-        batch = [_Ticket(partial, sha256, proof) for partial, sha256, proof in files]
+    def commit(self, files: Iterable[VerifiedFile]) -> None:
+        """Give files their final names, durably. Raises the first error once the other files have theirs."""
+        batch = list(files)
         if not batch:
             return
+        errors: list[DownloadError] = []
         with self._working:
-            self._work(batch)
-        for ticket in batch:
-            if ticket.error is not None:
-                raise ticket.error
+            self._commit(batch, errors)
+        if errors:
+            raise errors[0]
 
-    def _work(self, batch: list[_Ticket]) -> None:
-        """Do what can be done: what one ticket fails of stays with it, what goes wrong for all of them is raised."""
-        self._sync_together([ticket.partial for ticket in batch])
-        _each(batch, lambda ticket: ticket.partial.seal())
+    def _commit(self, batch: list[VerifiedFile], errors: list[DownloadError]) -> None:
+        """Commit a batch. Errors of one file are added to `errors`, errors that concern all of them are raised."""
+        self._sync_together([file.partial for file in batch])
+        sealed = _each(batch, lambda file: file.partial.seal(), errors)
         self._prepare()
         changed: set[str] = set()
-        _each(batch, lambda ticket: self._rename(ticket.partial, changed))
+        named = _each(sealed, lambda file: self._rename(file.partial, changed), errors)
         for folder in sorted(changed, reverse=True):  # what is inside before what it is in
             self._files.sync_folder(folder)
-        finished = [ticket for ticket in batch if ticket.error is None]
-        self._commit_log.add((ticket.entry, ticket.proof) for ticket in finished)
-        _each(finished, lambda ticket: ticket.partial.committed())
+        self._commit_log.add((file.entry, file.proof) for file in named)
+        _each(named, lambda file: file.partial.committed(), errors)
 
     def _sync_together(self, partials: list[Partial]) -> None:
         """Sync many files by one call, where there is one; those that are left sync themselves."""
@@ -185,10 +183,16 @@ def occupied(target: str, path: str, inner: str = "") -> VolumeError:
     )
 
 
-def _each(batch: Iterable[_Ticket], step: Callable[[_Ticket], None]) -> None:
-    for ticket in batch:
-        if ticket.error is None:
-            try:
-                step(ticket)
-            except DownloadError as error:
-                ticket.error = error
+def _each(
+    files: Iterable[VerifiedFile], step: Callable[[VerifiedFile], None], errors: list[DownloadError]
+) -> list[VerifiedFile]:
+    """Apply a step to each file and return those where it succeeded; the errors of the others go to `errors`."""
+    succeeded = []
+    for file in files:
+        try:
+            step(file)
+        except DownloadError as error:
+            errors.append(error)
+        else:
+            succeeded.append(file)
+    return succeeded

@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 class Partial:
     """One file that is being fetched, or was left half-fetched. Several threads may write different spans at once.
 
-    `alive` raises LeaseLost once the volume belongs to somebody else. `Volume.commit_many` gives it its final name.
+    `alive` raises LeaseLost once the volume belongs to somebody else. `Volume.commit` gives it its final name.
     """
 
     def __init__(

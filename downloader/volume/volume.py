@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from downloader.artifact import Manifest, RemoteFile
     from downloader.filesystem import FileOperations
     from downloader.lease import Lease
+    from downloader.volume.commit import VerifiedFile
 
 JOURNAL_ABOVE = 4 << 20
 """Bytes above which a file has a journal."""
@@ -230,13 +231,12 @@ class Volume:
             in_order=session.in_order,
         )
 
-    def commit_many(self, files: Iterable[tuple[Partial, str, str]]) -> None:
-        """Give whole files their final names, durably and with one round of syncs, and close them.
+    def commit(self, files: Iterable[VerifiedFile]) -> None:
+        """Give files their final names, durably and with one round of syncs, and close them.
 
-        Each comes with its sha256, which must have been found right before, and with what its source had published that
-        proved it. Raises the first error after the others are done.
+        Raises the first error once the other files have their names.
         """
-        self._held().committer.commit_many(files)
+        self._held().committer.commit(files)
 
     def publish(self, manifest: Manifest, digests: Mapping[str, str]) -> None:
         """Declare the artifact complete: write the completion mark and remove everything else that is ours.

@@ -33,6 +33,7 @@ from downloader.errors import (
 )
 from downloader.filesystem.interface import Kind
 from downloader.filesystem.local import Disk
+from downloader.volume import VerifiedFile
 from tests.command import content, model
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class Landing:
                     partial.write(0, memoryview(data))
                     for span in partial.missing():
                         partial.complete(span)
-                    volume.commit_many([(partial, sha256, "")])
+                    volume.commit([VerifiedFile(partial, sha256, "")])
                 volume.publish(manifest, {name: sha256})
         return True
 

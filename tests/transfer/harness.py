@@ -12,6 +12,7 @@ from downloader.errors import DownloadError, IntegrityError
 from downloader.progress import ProgressMeter
 from downloader.transfer.config import TransferConfig
 from downloader.transfer.ranged import Ranged
+from downloader.volume import VerifiedFile
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class Land:
                 partial.discard()
                 refused[partial.file.path] = IntegrityError(f"{partial.file.path} is damaged")
                 continue
-            self.volume.commit_many([(partial, results[Algorithm.SHA256], "sha256")])
+            self.volume.commit([VerifiedFile(partial, results[Algorithm.SHA256], "sha256")])
             self.delivered.append(partial.file.path)
         return refused
 

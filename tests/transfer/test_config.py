@@ -19,7 +19,7 @@ from downloader.progress import ProgressMeter
 from downloader.sources.registry import ArtifactUri
 from downloader.transfer.config import MEMORY, TransferConfig
 from downloader.transfer.ranged import Ranged
-from downloader.volume import Volume
+from downloader.volume import VerifiedFile, Volume
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -173,8 +173,8 @@ class Landing:
         return self._volume.partial(file)
 
     def commit(self, completed_files: Sequence[CompletedFile]) -> Mapping[str, IntegrityError]:
-        self._volume.commit_many(
-            (partial, results[Algorithm.SHA256], "") for partial, results, _head in completed_files
+        self._volume.commit(
+            VerifiedFile(partial, results[Algorithm.SHA256], "") for partial, results, _head in completed_files
         )
         return {}
 

@@ -7,7 +7,7 @@ import random
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile, Span
-from downloader.volume import FileState, Volume
+from downloader.volume import FileState, VerifiedFile, Volume
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -58,7 +58,7 @@ def fill(volume: Volume, file: RemoteFile, data: bytes, *, piece: int = 1 << 20)
 
 def commit(volume: Volume, partial: Partial, data: bytes, proof: str = "") -> None:
     """Give one file its final name."""
-    volume.commit_many([(partial, sha256(data), proof)])
+    volume.commit([VerifiedFile(partial, sha256(data), proof)])
 
 
 def bring(

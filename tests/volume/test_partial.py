@@ -12,7 +12,7 @@ import pytest
 from downloader.artifact import Span
 from downloader.errors import InternalError, VolumeError
 from downloader.filesystem.local import Disk
-from downloader.volume import Volume
+from downloader.volume import VerifiedFile, Volume
 from tests.volume.artifacts import URI, commit, fill, remote, sha256
 from tests.volume.partials import DATA, FILE, SMALL, done_bytes, kill, part_of, put, reopened
 from tests.waiting import AT_LAST
@@ -277,20 +277,20 @@ def test_files_that_are_committed_together_share_their_syncs(target: Path) -> No
         for path, data in contents.items():
             partial = volume.partial(remote(path, data))
             put(partial, 0, len(data), data)
-            partials.append((partial, sha256(data), "sha256"))
+            partials.append(VerifiedFile(partial, sha256(data), "sha256"))
         syncs.clear()
-        volume.commit_many(partials)
+        volume.commit(partials)
         assert [doing.rpartition(str(target))[2] for doing in syncs] == ["/folder", "", "/.downloading"]
     assert {path: (target / path).read_bytes() for path in contents} == contents
 
 
-def test_commit_many_commits_what_it_can_and_tells_of_the_rest(volume: Volume, target: Path) -> None:
+def test_a_commit_of_many_files_commits_what_it_can_and_raises_the_first_error(volume: Volume, target: Path) -> None:
     (target / "b" / "foreign").mkdir(parents=True)
     partials = []
     for path in ("a", "b", "c"):
         partial = volume.partial(remote(path, b"x"))
         put(partial, 0, 1, b"x")
-        partials.append((partial, sha256(b"x"), "sha256"))
+        partials.append(VerifiedFile(partial, sha256(b"x"), "sha256"))
     with pytest.raises(VolumeError, match="b is a folder"):
-        volume.commit_many(partials)
+        volume.commit(partials)
     assert [(target / path).is_file() for path in ("a", "b", "c")] == [True, False, True]

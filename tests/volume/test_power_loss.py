@@ -13,7 +13,7 @@ from downloader.artifact import Completion, Span
 from downloader.filesystem.interface import stats_of
 from downloader.integrity.checksum_file import MARKER, Checksums, parse_checksums
 from downloader.lease.lease import WORK
-from downloader.volume import FileState, Volume, attributes
+from downloader.volume import FileState, VerifiedFile, Volume, attributes
 from downloader.volume.journal import load
 from downloader.volume.stamp import is_unchanged
 from tests.clocks import Clock
@@ -301,8 +301,8 @@ class Together(Machine):
                 partial = volume.partial(remote(path, data))
                 partial.write(0, memoryview(bytearray(data)))
                 partial.complete(Span(0, len(data)))
-                partials.append((partial, sha256(data), "sha256"))
-            volume.commit_many(partials)
+                partials.append(VerifiedFile(partial, sha256(data), "sha256"))
+            volume.commit(partials)
             self.committed = list(content)
 
 
