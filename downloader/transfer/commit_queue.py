@@ -37,19 +37,19 @@ WAKE_UP = 0.5
 class CommitQueue:
     """Commits the files of one attempt to a sink, small ones in a thread of its own (ADR 22).
 
-    `settle` receives each batch after its commit, with the errors of rejected files by path. Errors in the thread
+    `on_committed` receives each batch after its commit, with the errors of rejected files by path. Errors in the thread
     cancel the attempt.
     """
 
     def __init__(
         self,
         sink: FileSink,
-        settle: Callable[[Sequence[CompletedFile], Mapping[str, IntegrityError]], None],
+        on_committed: Callable[[Sequence[CompletedFile], Mapping[str, IntegrityError]], None],
         cancellation: Cancellation,
         cpu_affinity: CpuAffinity,
     ) -> None:
         self._sink = sink
-        self._settle = settle
+        self._on_committed = on_committed
         self._cancellation = cancellation
         self._cpu_affinity = cpu_affinity
         self._lock = threading.Lock()
@@ -97,4 +97,4 @@ class CommitQueue:
             guarded(partial(self._commit, batch), self._cancellation)
 
     def _commit(self, batch: Sequence[CompletedFile]) -> None:
-        self._settle(batch, self._sink.commit(batch))
+        self._on_committed(batch, self._sink.commit(batch))

@@ -59,7 +59,7 @@ class Ranged:
     def fetch(self, files: Sequence[RemoteFile], sink: FileSink) -> None:
         """Bring every file home."""
         self._schedule.add(files)
-        commit_queue = CommitQueue(sink, partial(self._settle, sink), self._cancellation, self._cpu_affinity)
+        commit_queue = CommitQueue(sink, partial(self._on_committed, sink), self._cancellation, self._cpu_affinity)
         busy = self._schedule.busy
         workers = WorkerPool(lambda: self._work(sink, commit_queue), self._meter, self._cancellation)
         workers.run(ConcurrencyRamp(min(self._shape.connections, busy), min(self._shape.most, busy)))
@@ -200,7 +200,7 @@ class Ranged:
         works = reversed(self._schedule.works)
         return next((buffer for work in works if (buffer := work.spare()) is not None), None)
 
-    def _settle(
+    def _on_committed(
         self, sink: FileSink, completed_files: Sequence[CompletedFile], rejected: Mapping[str, IntegrityError]
     ) -> None:
         """Fetch rejected files again, once each; a file that is rejected twice is left to the next attempt."""
