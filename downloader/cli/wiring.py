@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from downloader import __version__
+from downloader import __version__, integrity
 from downloader.artifact import Completion, TransferProtocol
 from downloader.cgroups import processors
 from downloader.config.job import CONNECTIONS, MOST_CONNECTIONS
@@ -13,7 +13,6 @@ from downloader.engine import in_force
 from downloader.filesystem import Disk
 from downloader.filters import FileFilter
 from downloader.formatting import format_size
-from downloader.integrity import MARKER
 from downloader.network import HttpClient, Proxies, Timeouts, Trust
 from downloader.simulation import SimulatedVolume
 from downloader.transfer import TransferConfig
@@ -31,12 +30,24 @@ PER_PROCESSOR = 2
 """Connections for each processor, at first: more of them only take each other's time where the server is near."""
 
 MARKS = {
-    Completion.FILE: MARKER,
+    Completion.FILE: integrity.MARKER,
     Completion.XATTR: f"extended attributes, {SHA256} of each file",
     Completion.NONE: "none, a rerun hashes everything",
 }
 
 log = logging.getLogger(__name__)
+
+
+class NetworkProgress:
+    """Counts what the HTTP client reports in the progress meter."""
+
+    def __init__(self, meter: ProgressMeter) -> None:
+        self._meter = meter
+        self.on_bytes, self.on_response = meter.heard, meter.answered
+
+    def on_request(self, authority: str) -> None:
+        """Remember the host, which is named if nothing more arrives."""
+        self._meter.asked = authority
 
 
 def make_web(uri: ArtifactUri, settings: Settings, meter: ProgressMeter) -> HttpClient:
@@ -46,7 +57,14 @@ def make_web(uri: ArtifactUri, settings: Settings, meter: ProgressMeter) -> Http
         log.warning("there is no CA bundle at %s, so none is trusted", trust.missing)
     timeouts = Timeouts(connect=settings.deadlines.connect, read=settings.deadlines.read)
     tls = Trust(trust.bundles, verify=trust.verify)
-    return HttpClient(tls, Proxies(settings.proxies), user_agent=USER_AGENT, timeouts=timeouts, meter=meter)
+    return HttpClient(
+        tls,
+        Proxies(settings.proxies),
+        user_agent=USER_AGENT,
+        timeouts=timeouts,
+        observer=NetworkProgress(meter),
+        content=integrity,
+    )
 
 
 def make_source(uri: ArtifactUri, settings: Settings, web: HttpClient) -> Source:

@@ -17,6 +17,7 @@ from downloader.artifact import shown_url
 from downloader.errors import DownloadError, ProtocolFailed, SourceUnavailable, Throttled
 from downloader.network.errors import HttpStatusError, refuse, translate
 from downloader.network.httpx_adapter import LibraryTransport, stay_on_the_route
+from downloader.network.interfaces import ANY_CONTENT, NOT_OBSERVED
 from downloader.network.messages import Request, lines, read_whole
 from downloader.network.pipelining import PrefetchHints
 from downloader.network.pool import Pool, Timeouts
@@ -24,11 +25,11 @@ from downloader.network.ranges import RangeRequest, SpanBody, checked_body, come
 from downloader.network.streams import StreamBody, stream_body
 from downloader.network.transport import SocketTransport
 from downloader.network.url import address
-from downloader.progress import ProgressMeter
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 
+    from downloader.network.interfaces import ContentRules, NetworkObserver
     from downloader.network.messages import StreamingResponse
     from downloader.network.proxies import Proxies
     from downloader.network.tls import Trust
@@ -77,10 +78,12 @@ class HttpClient:
         *,
         user_agent: str,
         timeouts: Timeouts | None = None,
-        meter: ProgressMeter | None = None,
+        observer: NetworkObserver = NOT_OBSERVED,
+        content: ContentRules = ANY_CONTENT,
     ) -> None:
-        """Tell `meter` of small answers, for those who watch a listing."""
-        self._meter = meter or ProgressMeter()
+        """Tell `observer` of requests and of responses that are read whole; judge files by the rules for `content`."""
+        self._observer = observer
+        self._content = content
         self._pool = Pool(tls, proxies, timeouts or Timeouts())
         self.transport = SocketTransport(self._pool)
         self._usual = {"accept": "*/*", "user-agent": user_agent}
@@ -139,12 +142,12 @@ class HttpClient:
             raise translate(error, url) from error
         where = answer.address.url
         try:
-            body = read_whole(answer, limit + cut, self._meter, cut=cut) if limit else b""
+            body = read_whole(answer, limit + cut, self._observer, cut=cut) if limit else b""
         except FOREIGN as error:
             raise translate(error, url, where) from error
         finally:
             answer.drain(MAX_REFUSAL_BODY)
-        self._meter.answered()
+        self._observer.on_response()
         if answer.status >= HTTPStatus.BAD_REQUEST:
             trouble = refuse(answer.status, where, answer.headers, body, answer.asked_at)
             if isinstance(trouble, SourceUnavailable):
@@ -185,7 +188,8 @@ class HttpClient:
             if comes_unpacked(request, answer.headers):
                 answer.close()
                 return self._open(replace(request, as_stored=True), url)
-            body = stream_body(request, answer) if request.size is None else checked_body(request, answer)
+            opened = stream_body if request.size is None else checked_body
+            body = opened(request, answer, self._content)
         except DownloadError:
             answer.close()
             raise
@@ -220,7 +224,7 @@ class HttpClient:
         if answer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             return unsatisfied(request, answer.headers)
         try:
-            body = read_whole(answer, MAX_REFUSAL_BODY, self._meter, cut=True)
+            body = read_whole(answer, MAX_REFUSAL_BODY, self._observer, cut=True)
         except (httpx2.HTTPError, DownloadError):
             body = b""
         return refuse(answer.status, answer.address.url, answer.headers, body, answer.asked_at)
@@ -249,7 +253,7 @@ class HttpClient:
             request = ready or self._request(method, current, {**private, **public} if at_home else public)
             ready = None
             try:
-                self._meter.asked = request.address.authority
+                self._observer.on_request(request.address.authority)
                 answer = self.transport.send(request)
             except FOREIGN as error:
                 raise translate(error, home or url, current.url) from error
@@ -281,7 +285,7 @@ class HttpClient:
         together, and more `answers` than that: listings may go on without end.
         """
         return httpx2.Client(
-            transport=LibraryTransport(self.transport, self._meter, limit=limit, total=total, answers=answers),
+            transport=LibraryTransport(self.transport, self._observer, limit=limit, total=total, answers=answers),
             follow_redirects=True,
             cookies=_no_cookies(),
             trust_env=False,

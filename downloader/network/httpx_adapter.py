@@ -15,9 +15,9 @@ from downloader.network.messages import Request, lines, read_whole, unpacked
 from downloader.network.url import address
 
 if TYPE_CHECKING:
+    from downloader.network.interfaces import NetworkObserver
     from downloader.network.transport import SocketTransport
     from downloader.network.url import Origin
-    from downloader.progress import ProgressMeter
 
 PRIVATE = ("authorization", "cookie")
 ABOUT_CODING = frozenset({"content-encoding", "content-length", "transfer-encoding"})
@@ -26,9 +26,11 @@ ABOUT_CODING = frozenset({"content-encoding", "content-length", "transfer-encodi
 class LibraryTransport(httpx2.BaseTransport):
     """Carries a library's requests: at most `answers` answers of at most `limit` bytes each and `total` together."""
 
-    def __init__(self, inner: SocketTransport, meter: ProgressMeter, *, limit: int, total: int, answers: int) -> None:
+    def __init__(
+        self, inner: SocketTransport, observer: NetworkObserver, *, limit: int, total: int, answers: int
+    ) -> None:
         self._inner = inner
-        self._meter = meter
+        self._observer = observer
         self._limit = limit
         self._bytes_left = total
         self._answers_left = answers
@@ -44,13 +46,13 @@ class LibraryTransport(httpx2.BaseTransport):
         try:
             request.headers["accept-encoding"] = "identity"
             ours = _ours(request)
-            self._meter.asked = ours.address.authority
+            self._observer.on_request(ours.address.authority)
             answer = self._inner.send(ours)
             try:
-                body = read_whole(answer, self._limit, self._meter)
+                body = read_whole(answer, self._limit, self._observer)
             finally:
                 answer.close()
-            self._meter.answered()
+            self._observer.on_response()
         except httpx2.HTTPError as error:
             raise translate(error, url) from error
         if answer.status >= HTTPStatus.BAD_REQUEST:

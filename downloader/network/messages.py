@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from downloader.network.connection import Connection
     from downloader.network.h1 import Head
+    from downloader.network.interfaces import NetworkObserver
     from downloader.network.url import Address, Origin
-    from downloader.progress import ProgressMeter
 
 PIECE = 1 << 18
 REDIRECTS = frozenset(
@@ -189,15 +189,15 @@ class StreamingResponse:
             self._channel.close()
 
 
-def read_whole(answer: StreamingResponse, limit: int, meter: ProgressMeter, *, cut: bool = False) -> bytes:
-    """Return the body as it comes, telling `meter` of it.
+def read_whole(answer: StreamingResponse, limit: int, observer: NetworkObserver, *, cut: bool = False) -> bytes:
+    """Return the body as it comes, reporting its bytes to `observer`.
 
     A longer one than `limit` bytes is cut there, or else raises ProtocolFailed.
     """
     pieces = bytearray()
     for piece in answer.pieces():
         pieces += piece
-        meter.heard(len(piece))
+        observer.on_bytes(len(piece))
         if len(pieces) > limit:
             if cut:
                 return bytes(pieces[:limit])

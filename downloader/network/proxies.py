@@ -6,11 +6,12 @@ import ipaddress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from downloader.config.proxies import ProxySettings
 from downloader.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from downloader.config.addresses import Endpoint
+    from collections.abc import Iterable
+
+    from downloader.network.interfaces import Endpoint, ProxySettings
 
 HTTP_PORT = 80
 
@@ -38,23 +39,26 @@ class Proxies:
     """Chooses the proxy for each origin."""
 
     def __init__(self, settings: ProxySettings | None = None) -> None:
-        self._settings = settings or ProxySettings()
+        self._settings = settings
 
     def choose(self, scheme: str, host: str, port: int) -> Proxy | None:
         """Return the proxy for an origin, None for a direct connection. Loopback is always direct.
 
         Raises ConfigurationError where one is needed that we cannot speak to.
         """
+        if self._settings is None:
+            return None
         found = self._settings.named_for(scheme)
-        if found is None or self._excepted(host.lower().strip("[]").rstrip("."), port):
+        if found is None or _bypasses(self._settings.exceptions, host.lower().strip("[]").rstrip("."), port):
             return None
         return Proxy.of(*found)
 
-    def _excepted(self, host: str, port: int) -> bool:
-        address = _address(host)
-        if host == "localhost" or (address is not None and address.is_loopback):
-            return True
-        return any(_matches(item, host, port, address) for item in self._settings.exceptions)
+
+def _bypasses(exceptions: Iterable[str], host: str, port: int) -> bool:
+    address = _address(host)
+    if host == "localhost" or (address is not None and address.is_loopback):
+        return True
+    return any(_matches(item, host, port, address) for item in exceptions)
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -11,13 +11,13 @@ import httpx2
 
 from downloader.artifact import Span, shown_url
 from downloader.errors import DownloadError, ProtocolFailed, RangeIgnored, SourceChanged, SourceUnavailable
-from downloader.integrity import is_suspicious
 from downloader.network.content_encoding import DecodedBody, can_decode
 from downloader.network.errors import place, translate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from downloader.network.interfaces import ContentRules
     from downloader.network.messages import StreamingResponse
 
 NUMBER = "[0-9]{1,19}"
@@ -159,10 +159,10 @@ def total_length(headers: Mapping[str, str]) -> int | None:
     return int(found.group(1)) if found else None
 
 
-def checked_body(request: RangeRequest, answer: StreamingResponse) -> SpanBody:
+def checked_body(request: RangeRequest, answer: StreamingResponse, content: ContentRules) -> SpanBody:
     """Return the body of a 200 or 206 answer if it is what was asked for; raise one of our errors otherwise."""
     headers = answer.headers
-    if _is_page(request, headers):
+    if _is_page(request, headers, content):
         hint = "is there a page to log in, or a proxy in between?"
         raise ProtocolFailed(f"{request.where} answers with a web page in the place of the file", hint=hint)
     if _compressed(request, headers):
@@ -189,11 +189,11 @@ def comes_unpacked(request: RangeRequest, headers: Mapping[str, str]) -> bool:
     return stored and not request.as_stored and headers.get("x-goog-stored-content-length") == str(request.size)
 
 
-def _is_page(request: RangeRequest, headers: Mapping[str, str]) -> bool:
+def _is_page(request: RangeRequest, headers: Mapping[str, str], content: ContentRules) -> bool:
     """Tell whether the answer is a page, of another length than the file, that everybody gets who asks for anything."""
     if "content-range" in headers or content_length(headers) in (None, request.size):
         return False
-    return is_suspicious(request.shown, headers.get("content-type", ""))
+    return content.is_suspicious(request.shown, headers.get("content-type", ""))
 
 
 def _unpacked_body(request: RangeRequest, answer: StreamingResponse) -> SpanBody:

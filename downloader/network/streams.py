@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import httpx2
 
 from downloader.errors import ProtocolFailed, RangeIgnored
-from downloader.integrity import end_of
 from downloader.network.content_encoding import DecodedBody, can_decode, is_packed
 from downloader.network.errors import translate
 from downloader.network.ranges import check_version
 
 if TYPE_CHECKING:
+    from downloader.network.interfaces import ContentRules
     from downloader.network.messages import StreamingResponse
     from downloader.network.ranges import RangeRequest
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 class StreamBody:
     """The body of one answer to its end, of a file of which nobody has told the size."""
 
-    def __init__(self, answer: StreamingResponse | DecodedBody, request: RangeRequest) -> None:
+    def __init__(self, answer: StreamingResponse | DecodedBody, request: RangeRequest, content: ContentRules) -> None:
         self._answer = answer
         self._request = request
         self._empty = True
-        self._end = None if request.proved else end_of(request.shown)
+        self._end = None if request.proved else content.end_of(request.shown)
 
     def readinto(self, view: memoryview, /) -> int:
         """Put the next bytes into `view`; 0 at the end, if it is certain or a digest will tell."""
@@ -59,10 +59,10 @@ class StreamBody:
         self._answer.close()
 
 
-def stream_body(request: RangeRequest, answer: StreamingResponse) -> StreamBody:
+def stream_body(request: RangeRequest, answer: StreamingResponse, content: ContentRules) -> StreamBody:
     """Return the body of an answer of unknown length."""
     check_version(request, answer.headers)
     if answer.status == HTTPStatus.PARTIAL_CONTENT:
         raise RangeIgnored(f"{request.where} was asked for the whole file and sends a part of it")
     packed = can_decode(answer.headers) and not is_packed(request.shown)
-    return StreamBody(DecodedBody(answer, request.where) if packed else answer, request)
+    return StreamBody(DecodedBody(answer, request.where) if packed else answer, request, content)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from downloader import integrity
 from downloader.artifact import Algorithm, Span
 from downloader.errors import Cancelled, DownloadError, SourceChanged, SourceUnavailable, Verdict
 from downloader.network import HttpClient
@@ -80,7 +81,9 @@ def fragile(request: pytest.FixtureRequest, servers: Servers) -> Iterator[Place]
 @pytest.fixture
 def plane(tls: Trust) -> Iterator[HttpClient]:
     """A plane without any connection yet."""
-    web = HttpClient(tls, Proxies(), user_agent="tests", timeouts=Timeouts(AT_LAST, read=2 * AT_LAST))
+    web = HttpClient(
+        tls, Proxies(), user_agent="tests", timeouts=Timeouts(AT_LAST, read=2 * AT_LAST), content=integrity
+    )
     yield web
     web.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from downloader import integrity
 from downloader.artifact import Span
 from downloader.network import HttpClient, RangeRequest
 from downloader.network.pool import Timeouts
@@ -30,7 +31,7 @@ def answer(*headers: bytes, body: bytes = CONTENT, status: bytes = b"200 OK") ->
 @contextmanager
 def plane_of(tls: Trust, *, connect: float = AT_LAST, read: float = AT_LAST) -> Iterator[HttpClient]:
     """Make an HTTP plane with these timeouts, in seconds."""
-    web = HttpClient(tls, Proxies(), user_agent="tests", timeouts=Timeouts(connect, read))
+    web = HttpClient(tls, Proxies(), user_agent="tests", timeouts=Timeouts(connect, read), content=integrity)
     yield web
     web.close()
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from downloader import integrity
 from downloader.artifact import Span
 from downloader.errors import ConfigurationError, DownloadError, ProtocolFailed, SourceUnavailable, Throttled
 from downloader.network import HttpClient, HttpStatusError, RangeRequest, link_local
@@ -37,7 +38,7 @@ def tls(authority: Authority) -> Trust:
 
 @pytest.fixture
 def plane(tls: Trust) -> Iterator[HttpClient]:
-    web = HttpClient(tls, Proxies(), user_agent="tests", timeouts=Timeouts(AT_LAST, AT_LAST))
+    web = HttpClient(tls, Proxies(), user_agent="tests", timeouts=Timeouts(AT_LAST, AT_LAST), content=integrity)
     yield web
     web.close()
 
@@ -305,7 +306,7 @@ def test_only_passing_trouble_of_small_answers_is_raised(
 
 def test_an_answer_that_does_not_come_is_silence(tls: Trust, home: BrokenWeb) -> None:
     home.faults.add(Silence())
-    web = HttpClient(tls, Proxies(), user_agent="tests", timeouts=Timeouts(AT_LAST, read=0.1))
+    web = HttpClient(tls, Proxies(), user_agent="tests", timeouts=Timeouts(AT_LAST, read=0.1), content=integrity)
     with pytest.raises(SourceUnavailable, match="silent"):
         web.fetch(home.url("file.bin"))
     web.close()

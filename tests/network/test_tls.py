@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import certifi
 import pytest
 
+from downloader import integrity
 from downloader.config import Settings
 from downloader.errors import ConfigurationError, UntrustedServer
 from downloader.network import HttpClient
@@ -42,7 +43,7 @@ def servers(authority: Authority, other: Authority) -> Iterator[list[BrokenWeb]]
 
 
 def answer(tls: Trust, url: str) -> bytes:
-    web = HttpClient(tls, Proxies(), user_agent="tests", timeouts=Timeouts(AT_LAST, AT_LAST))
+    web = HttpClient(tls, Proxies(), user_agent="tests", timeouts=Timeouts(AT_LAST, AT_LAST), content=integrity)
     try:
         return web.fetch(url).body
     finally:

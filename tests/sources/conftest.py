@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import botocore.session
 import pytest
 
+from downloader import integrity
 from downloader.config.env import read
 from downloader.config.proxies import ProxySettings
 from downloader.config.s3 import S3Settings
@@ -46,7 +47,7 @@ def strict_s3(request: pytest.FixtureRequest) -> S3Server:
 @pytest.fixture(scope="session")
 def plain_web() -> Iterator[HttpClient]:
     """The HTTP plane that sources share: reading the trusted certificates takes longer than most tests."""
-    web = HttpClient(Trust(), Proxies(), user_agent="tests", timeouts=TIMEOUTS)
+    web = HttpClient(Trust(), Proxies(), user_agent="tests", timeouts=TIMEOUTS, content=integrity)
     yield web
     web.close()
 
@@ -72,7 +73,13 @@ def s3_source(
             return S3Source(uri, settings, plain_web, (), selection, skip_unsafe=skip_unsafe)
         tls = Trust(settings.trusted, verify=settings.verify)
         webs.append(
-            HttpClient(tls, Proxies(read(ProxySettings, environ, problems)), user_agent="tests", timeouts=TIMEOUTS)
+            HttpClient(
+                tls,
+                Proxies(read(ProxySettings, environ, problems)),
+                user_agent="tests",
+                timeouts=TIMEOUTS,
+                content=integrity,
+            )
         )
         return S3Source(uri, settings, webs[-1], (), selection, skip_unsafe=skip_unsafe)
 
