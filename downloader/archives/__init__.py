@@ -5,6 +5,6 @@ more than names and bytes below the target: no links, no devices, no modes, no o
 """
 
 from downloader.archives.entries import Entry, Refused, only_archive
-from downloader.archives.unpack import UnpackingVolume
+from downloader.archives.unpack import ArchiveUnpacker
 
-__all__ = ["Entry", "Refused", "UnpackingVolume", "only_archive"]
+__all__ = ["ArchiveUnpacker", "Entry", "Refused", "only_archive"]

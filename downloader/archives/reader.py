@@ -11,12 +11,11 @@ from downloader.archives import tar, zip  # noqa: A004 - a format, not the built
 from downloader.archives.entries import ZIP, Entry, Refused, refusal
 from downloader.errors import DownloadError, IntegrityError
 from downloader.formatting import reason
-from downloader.volume import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from downloader.filesystem import FileOperations
+    from downloader.volume import Reading
 
 BUFFER = 1 << 20
 
@@ -27,9 +26,10 @@ class Archive:
     A context; what `entries` yields is good until it is left. `check` is called at each read and may raise to end it.
     """
 
-    def __init__(self, files: FileOperations, path: str, check: Callable[[], None]) -> None:
-        self.name = path
-        stored = StoredFile(files, path, check)
+    def __init__(self, reading: Reading, name: str, check: Callable[[], None]) -> None:
+        """Open an archive; `reading` is closed with it, `name` is its path in the target."""
+        self.name = name
+        stored = StoredFile(reading, check)
         self.size = stored.size
         self._raw: io.BufferedReader = io.BufferedReader(stored, BUFFER)
 
@@ -69,9 +69,9 @@ class Content:
 class StoredFile(io.RawIOBase):
     """A file of the target as Python's libraries want it. `check` is called at each read and may raise to end it."""
 
-    def __init__(self, files: FileOperations, path: str, check: Callable[[], None]) -> None:
+    def __init__(self, reading: Reading, check: Callable[[], None]) -> None:
         super().__init__()
-        self._reading = Reading(files, path)
+        self._reading = reading
         self._check = check
         self._position = 0
 

@@ -1,8 +1,8 @@
-"""A volume on which an archive is unpacked as the last step of its download.
+"""Unpacks an archive as the last step of its download, between "verified" and "published".
 
-The contents become files of the target by the same way as downloaded ones: partials, digests, commits. An unpacking
-that was interrupted begins again, from the archive that is there. `.artifact.sha256` then lists the contents, and its
-version says which archive they are of, so that the next run knows that nothing is left to do although the archive is
+The contents become files of the target in the same way as downloaded ones: partials, digests, commits. If unpacking is
+interrupted, the next run starts it again from the verified archive. The completion mark then lists the contents, and
+its version says which archive they come from, so the next run knows that nothing is left to do although the archive is
 gone.
 """
 
@@ -10,36 +10,22 @@ from __future__ import annotations
 
 import logging
 import mmap
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 from downloader.archives.entries import only_archive
 from downloader.archives.reader import Archive, StoredFile, damaged
 from downloader.archives.validation import judge
-from downloader.artifact import Algorithm, Completion, Manifest, RemoteFile, Span
+from downloader.artifact import Algorithm, Manifest, RemoteFile, Span
 from downloader.errors import IntegrityError
-from downloader.filesystem import discard, stats_of
 from downloader.formatting import format_size
 from downloader.integrity import UNKNOWN, Hasher
-from downloader.volume import (
-    CompletedArtifact,
-    FileState,
-    Inventory,
-    InventoryEntry,
-    VerifiedFile,
-    Volume,
-    check_replacement,
-    hash_of,
-    latest,
-    standing,
-)
+from downloader.volume import FileState, InventoryEntry, Publication, VerifiedFile, check_replacement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
-    from downloader.filesystem import FileOperations
-    from downloader.volume import Partial
+    from downloader.volume import CompletedArtifact, Inventory, Partial, Volume
 
 PIECE = 1 << 20
 FILES_AT_ONCE = 64
@@ -48,123 +34,100 @@ BYTES_AT_ONCE = 64 << 20
 log = logging.getLogger(__name__)
 
 
-class UnpackingVolume(Volume):
-    """A target folder that holds the contents of an archive instead of the archive.
+@dataclass(frozen=True, slots=True)
+class ArchiveUnpacker:
+    """A finalizer that publishes the contents of an archive instead of the archive; other artifacts as they are.
 
-    `check` is called again and again, and may raise to end the unpacking.
+    `replace` allows it to replace files of another artifact.
     """
 
-    def __init__(
-        self,
-        target: Path,
-        *,
-        check: Callable[[], None],
-        files: FileOperations | None = None,
-        ttl: float,
-        completion: Completion = Completion.FILE,
-        replace: bool = False,
-    ) -> None:
-        super().__init__(target, files=files, ttl=ttl, completion=completion)
-        self._check = check
-        self._replace = replace
+    replace: bool = False
 
-    def sealed(self) -> CompletedArtifact | None:
-        """Return the finished artifact, unless it is an archive that another command has left packed."""
-        found = super().sealed()
-        return None if found is not None and only_archive(found.manifest) else found
+    def is_final(self, completed: CompletedArtifact) -> bool:
+        """Return False for an archive that another command has left packed."""
+        return only_archive(completed.manifest) is None
 
-    def survey(self, manifest: Manifest) -> Inventory:
-        """Compare the volume with the manifest. An archive whose contents are all here is proved by them."""
+    def survey(self, volume: Volume, manifest: Manifest) -> Inventory:
+        """Compare the volume with the manifest. An archive whose contents are all unchanged counts as verified."""
         archive = only_archive(manifest)
         if archive is None:
-            return super().survey(manifest)
-        contents = self._unpacked(manifest, archive)
-        if contents is None:
-            return replace(super().survey(manifest), published=False)
-        found = super().survey(contents)
-        tidied = archive.path in found.digests or self._files.stat(archive.path) is None
+            return volume.survey(manifest)
+        found = _survey_of_contents(volume, manifest, archive)
+        if found is None:
+            return replace(volume.survey(manifest), published=False)
+        archive_is_gone = archive.path in found.digests or not volume.has(archive.path)
         return replace(
             found,
             holdings=(InventoryEntry(archive, FileState.VERIFIED, archive.size, proof=_proof_of(found)),),
-            published=found.published and tidied,
+            published=found.published and archive_is_gone,
         )
 
-    def publish(self, manifest: Manifest, digests: Mapping[str, str]) -> None:
-        """Unpack the archive, if the artifact is one and that is not done, and declare the contents complete.
+    def finalize(
+        self, volume: Volume, manifest: Manifest, digests: Mapping[str, str], check: Callable[[], None]
+    ) -> Publication:
+        """Unpack the archive, unless that is done or the artifact is none, and return what to publish.
 
         Raises ConfigurationError for an archive that is refused, IntegrityError for one that cannot be read.
         """
         archive = only_archive(manifest)
         if archive is None:
-            super().publish(manifest, digests)
-            return
-        contents = self._unpacked(manifest, archive)
-        if contents is not None:
-            digests = super().survey(contents).digests
+            return Publication(manifest, digests)
+        found = _survey_of_contents(volume, manifest, archive)
+        if found is None:
+            contents, digests = self._unpack(volume, manifest, archive, check)
         else:
-            contents, digests = self._unpack(manifest, archive)
-        super().publish(contents, digests)
-        if archive.path not in digests:
-            discard(self._files, archive.path)
-            self._files.sync_folder(archive.path.rpartition("/")[0])
+            contents = contents_of(manifest, archive, {entry.file.path: entry.file.size for entry in found.holdings})
+            digests = found.digests
+        return Publication(contents, digests, () if archive.path in digests else (archive.path,))
 
-    def _unpacked(self, manifest: Manifest, archive: RemoteFile) -> Manifest | None:
-        """Return the contents of the archive if they were unpacked here and nobody has changed them."""
-        checksums = standing(self._files)
-        if checksums is None or not checksums.whole or checksums.version != hash_of(_version_of(archive)):
-            return None
-        found = stats_of(self._files, latest(checksums))
-        if len(found) < len(latest(checksums)):
-            return None
-        sizes = {path: details.size for path, details in found.items()}
-        contents = contents_of(manifest, archive, sizes)
-        proved = super().survey(contents).having(FileState.VERIFIED)
-        return contents if len(proved) == len(contents.files) else None
-
-    def _unpack(self, manifest: Manifest, archive: RemoteFile) -> tuple[Manifest, Mapping[str, str]]:
-        """Bring the contents under their final names; return them with the sha256 of each."""
+    def _unpack(
+        self, volume: Volume, manifest: Manifest, archive: RemoteFile, check: Callable[[], None]
+    ) -> tuple[Manifest, Mapping[str, str]]:
+        """Write the contents to the volume under their final names; return them with the sha256 of each."""
         try:
-            with Archive(self._files, archive.path, self._check) as opened:
-                return self._unpack_opened(manifest, archive, opened)
+            with Archive(volume.reading(archive.path), archive.path, check) as opened:
+                return self._unpack_opened(volume, manifest, archive, opened, check)
         except IntegrityError:
             if not archive.digests:
-                # Nothing but its size spoke for it, so the way may have damaged it: let it be fetched again.
-                discard(self._files, archive.path)
+                # Only its size was verified, so it may have been damaged on the way: let the next run fetch it again.
+                volume.remove_outdated([archive.path])
             raise
 
     def _unpack_opened(
-        self, manifest: Manifest, archive: RemoteFile, opened: Archive
+        self, volume: Volume, manifest: Manifest, archive: RemoteFile, opened: Archive, check: Callable[[], None]
     ) -> tuple[Manifest, Mapping[str, str]]:
+        proof = volume.proof_of(archive.path)
         judged = judge((entry for entry, _ in opened.entries()), opened.size, archive.path)
         contents = contents_of(manifest, archive, judged.files)
-        survey = super().survey(contents)
+        survey = volume.survey(contents)
         missing = {
             holding.file.path: holding.file for holding in survey.holdings if holding.state is not FileState.VERIFIED
         }
-        present = [held.file.path for held in survey.holdings if held.replaces or held.state is FileState.UNVERIFIED]
-        check_replacement(self._files.name, contents, survey, present, replace=self._replace)
-        for holding in survey.having(FileState.UNVERIFIED):
-            # A run that was killed may have made it, but only the archive could prove that, and is read anyway.
-            discard(self._files, holding.file.path)
-        self.require_space(sum(file.size for file in missing.values()), len(missing))
+        unverified = [holding.file.path for holding in survey.having(FileState.UNVERIFIED)]
+        present = [*unverified, *(holding.file.path for holding in survey.holdings if holding.replaces)]
+        check_replacement(str(volume.target), contents, survey, present, replace=self.replace)
+        if unverified:
+            # A killed run may have unpacked them, but only the archive can verify that, and is read anyway.
+            volume.remove_outdated(unverified)
+        volume.require_space(sum(file.size for file in missing.values()), len(missing))
         log.info("unpacking %s: %d files, %s", archive.path, len(contents.files), format_size(contents.size))
-        with _Unpacker(self, archive.path, self.proof_of(archive.path), self._check) as unpacker:
+        with _Writer(volume, archive.path, proof, check) as writer:
             for entry, content in opened.entries():
                 if entry.path in missing and entry.path not in judged.links:
-                    unpacker.add(missing[entry.path], content.readinto)
-            unpacker.commit()
+                    writer.add(missing[entry.path], content.readinto)
+            writer.commit()
             for link, path in judged.links.items():
                 if link in missing:
-                    with StoredFile(self._files, path, self._check) as source:
-                        unpacker.add(missing[link], source.readinto)
-            unpacker.commit()
-        return contents, {**survey.digests, **unpacker.digests}
+                    with StoredFile(volume.reading(path), check) as source:
+                        writer.add(missing[link], source.readinto)
+            writer.commit()
+        return contents, {**survey.digests, **writer.digests}
 
 
-class _Unpacker:
-    """Makes files of the target, many with one round of syncs. A context that leaves none of them open.
+class _Writer:
+    """Writes files of the target and commits many together. A context that closes the partials it leaves.
 
-    `name` is that of the archive, for people; `proof` is what had proved it.
+    `name` is the archive's, for messages; `proof` is what verified it.
     """
 
     def __init__(self, volume: Volume, name: str, proof: str, check: Callable[[], None]) -> None:
@@ -214,8 +177,17 @@ class _Unpacker:
         self._partials, self._sha256, self._size = [], [], 0
 
 
+def _survey_of_contents(volume: Volume, manifest: Manifest, archive: RemoteFile) -> Inventory | None:
+    """Compare the volume with the contents of the archive; None unless they were unpacked here and are unchanged."""
+    sizes = volume.published_sizes(_version_of(archive))
+    if sizes is None:
+        return None
+    found = volume.survey(contents_of(manifest, archive, sizes))
+    return found if all(holding.state is FileState.VERIFIED for holding in found.holdings) else None
+
+
 def _proof_of(contents: Inventory) -> str:
-    """Return what had proved the archive: it is written down for each of its files."""
+    """Return what verified the archive: it is on record for each of its files."""
     return contents.holdings[0].proof if contents.holdings else UNKNOWN
 
 

@@ -13,6 +13,7 @@ from downloader.cli.runner import Runner
 from downloader.cli.simulation import simulation_of, slow_looks_of
 from downloader.cli.wiring import (
     make_shape,
+    make_simulated_verification,
     make_source,
     make_volume,
     make_web,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from downloader.artifact import TransferProtocol
     from downloader.cancellation import Cancellation
     from downloader.config import Settings
+    from downloader.engine import Finalizer
     from downloader.redaction import Redactor
     from downloader.reporters import Reporter
     from downloader.sources import Source
@@ -59,7 +61,16 @@ class Download:
         environ: Mapping[str, str],
         reporters: list[Reporter],
         redactor: Redactor,
+        *,
+        finalizer: Finalizer | None = None,
+        for_operator: bool = True,
     ) -> None:
+        """Prepare a run; `finalizer` works on its verified files before they are published.
+
+        With `for_operator` the completion mark is where the operator wants it, provided that a run has one.
+        """
+        self._finalizer = finalizer
+        self._for_operator = for_operator and bool(settings.cluster.artifact_name)
         self._uri = uri
         self._settings = settings
         self._environ = environ
@@ -144,7 +155,8 @@ class Download:
     ) -> Outcome:
         settings, session = self._settings, self._session
         patience = RetryPolicy(settings.deadlines.retry_budget, session.meter, session.cancellation, session.pause)
-        self._volume = volume = self._make_volume(simulated=simulated)
+        self._volume = volume = make_volume(self._uri, settings, for_operator=self._for_operator, simulated=simulated)
+        finalizer = make_simulated_verification(settings, session.cancellation) if simulated else self._finalizer
         try:
             if settings.hub.offline:
                 self._recall(source, volume)
@@ -157,6 +169,7 @@ class Download:
                 watchdog=watchdog,
                 cancellation=session.cancellation,
                 lease=lambda: volume.lease(self._uri.shown, waiting=self._wait_for, sleep=session.cancellation.sleep),
+                finalizer=finalizer,
             )
             return engine.run()
         finally:
@@ -170,9 +183,6 @@ class Download:
         manifest = sealed.manifest
         if manifest.revision and manifest.uri == single_line(self._uri.shown):
             source.recall(manifest.revision)
-
-    def _make_volume(self, *, simulated: bool) -> Volume:
-        return make_volume(self._uri, self._settings, self._session.cancellation, simulated=simulated)
 
     def _wait_for(self, holder: str, _unseen: float) -> None:
         self._session.meter.enter(Phase.WAITING, f"waiting for {holder} to finish with the volume")

@@ -6,9 +6,8 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from downloader.archives import UnpackingVolume
+from downloader.archives import ArchiveUnpacker
 from downloader.cli.download import Download
-from downloader.cli.wiring import completion_for, make_disk
 from downloader.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -18,30 +17,21 @@ if TYPE_CHECKING:
     from downloader.cli.context import CommandContext
     from downloader.config import Settings
     from downloader.sources.registry import ArtifactUri
-    from downloader.volume import Volume
 
 log = logging.getLogger(__name__)
 
 
-class KServeDownload(Download):
-    """A download whose only file is unpacked if it is an archive."""
-
-    def __init__(self, uri: ArtifactUri, settings: Settings, invocation: CommandContext) -> None:
-        reporters = invocation.watchers(settings)
-        super().__init__(uri, settings, invocation.environ, reporters, invocation.redactor)
-
-    def _make_volume(self, *, simulated: bool) -> Volume:
-        if simulated:
-            return super()._make_volume(simulated=simulated)
-        job, cancellation = self._settings.job, self._session.cancellation
-        return UnpackingVolume(
-            job.target,
-            check=cancellation.check,
-            files=make_disk(self._settings),
-            ttl=job.lease_ttl,
-            completion=completion_for(self._uri, self._settings, for_operator=False),
-            replace=job.replace,
-        )
+def kserve_download(uri: ArtifactUri, settings: Settings, invocation: CommandContext) -> Download:
+    """Return a download whose only file is unpacked if it is an archive."""
+    return Download(
+        uri,
+        settings,
+        invocation.environ,
+        invocation.watchers(settings),
+        invocation.redactor,
+        finalizer=ArchiveUnpacker(replace=settings.job.replace),
+        for_operator=False,
+    )
 
 
 def initialize(pairs: Sequence[tuple[ArtifactUri, Path]], invocation: CommandContext) -> None:
@@ -57,7 +47,7 @@ def initialize(pairs: Sequence[tuple[ArtifactUri, Path]], invocation: CommandCon
         prepared.append((uri, replace(settings, job=replace(settings.job, target=target))))
     for uri, settings in prepared:
         log.info("%s goes to %s", uri.shown, settings.job.target)
-        run = KServeDownload(uri, settings, invocation)
+        run = kserve_download(uri, settings, invocation)
         try:
             run.run()
         finally:

@@ -9,18 +9,19 @@ from downloader import __version__, integrity
 from downloader.artifact import Completion, TransferProtocol
 from downloader.cgroups import processors
 from downloader.config.job import CONNECTIONS, MOST_CONNECTIONS
-from downloader.engine import in_force
+from downloader.engine import PublishAsDownloaded, in_force
 from downloader.filesystem import Disk
 from downloader.filters import FileFilter
 from downloader.formatting import format_size
 from downloader.network import HttpClient, Proxies, Timeouts, Trust
-from downloader.simulation import SimulatedVolume
+from downloader.simulation import RoomyDisk, SimulatedVerification
 from downloader.transfer import TransferConfig
 from downloader.volume import SHA256, Volume
 
 if TYPE_CHECKING:
     from downloader.cancellation import Cancellation
     from downloader.config import Settings
+    from downloader.engine import Finalizer
     from downloader.progress import ProgressMeter
     from downloader.sources import Source
     from downloader.sources.registry import ArtifactUri
@@ -90,19 +91,21 @@ def make_shape(uri: ArtifactUri, settings: Settings, limit: int | None = None) -
     return shape
 
 
-def make_volume(uri: ArtifactUri, settings: Settings, cancellation: Cancellation, *, simulated: bool) -> Volume:
-    """Return the target folder of a run."""
-    job, debug = settings.job, settings.debug
-    if not simulated:
-        completion = completion_for(uri, settings, for_operator=bool(settings.cluster.artifact_name))
-        return Volume(job.target, files=make_disk(settings), ttl=job.lease_ttl, completion=completion)
-    return SimulatedVolume(
-        job.target,
-        ttl=job.lease_ttl,
-        sleep=cancellation.sleep,
-        verification=debug.verify_duration if debug.simulate_download else 0.0,
-        fails=debug.simulate_download and debug.verify_fail,
-    )
+def make_volume(uri: ArtifactUri, settings: Settings, *, for_operator: bool, simulated: bool) -> Volume:
+    """Return the target folder of a run. The operator and people may want the completion mark in different places."""
+    job = settings.job
+    if simulated:
+        return Volume(job.target, files=RoomyDisk(job.target), ttl=job.lease_ttl)
+    completion = completion_for(uri, settings, for_operator=for_operator)
+    return Volume(job.target, files=make_disk(settings), ttl=job.lease_ttl, completion=completion)
+
+
+def make_simulated_verification(settings: Settings, cancellation: Cancellation) -> Finalizer:
+    """Return the last step of a simulated run."""
+    debug = settings.debug
+    if not debug.simulate_download:
+        return PublishAsDownloaded()
+    return SimulatedVerification(cancellation.sleep, debug.verify_duration, debug.verify_fail)
 
 
 def completion_for(uri: ArtifactUri, settings: Settings, *, for_operator: bool) -> Completion:

@@ -1,6 +1,7 @@
 """The engine: lists an artifact, checks what is on the volume, and runs an attempt for each protocol."""
 
 from downloader.engine.engine import Engine
+from downloader.engine.finalizer import Finalizer, PublishAsDownloaded
 from downloader.engine.plan import Outcome, Plan, in_force
 
-__all__ = ["Engine", "Outcome", "Plan", "in_force"]
+__all__ = ["Engine", "Finalizer", "Outcome", "Plan", "PublishAsDownloaded", "in_force"]

@@ -10,6 +10,7 @@ from downloader.artifact import Phase
 from downloader.cancellation import Cancellation
 from downloader.cgroups import processors
 from downloader.engine.existing_files import make_room, settle_existing
+from downloader.engine.finalizer import PublishAsDownloaded
 from downloader.engine.plan import Outcome, Plan
 from downloader.engine.sink import VolumeSink
 from downloader.errors import Category, DownloadError, SourceChanged, SourceNotFound, Verdict, VolumeError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from downloader.artifact import Manifest, RemoteFile, TransferProtocol
+    from downloader.engine.finalizer import Finalizer
     from downloader.progress import ProgressMeter, StallWatchdog
     from downloader.sources import Source
     from downloader.transfer import Transport
@@ -59,7 +61,9 @@ class Engine:
         watchdog: StallWatchdog,
         cancellation: Cancellation,
         lease: Callable[[], AbstractContextManager[None]],
+        finalizer: Finalizer | None = None,
     ) -> None:
+        """`lease` acquires the volume's lease; `finalizer` works on the verified files before they are published."""
         self._source = source
         self._volume = volume
         self._transports = transports
@@ -68,6 +72,7 @@ class Engine:
         self._watchdog = watchdog
         self._cancellation = cancellation
         self._lease = lease
+        self._finalizer: Finalizer = finalizer or PublishAsDownloaded()
         self._judge = Verifier()
 
     def run(self) -> Outcome:
@@ -104,7 +109,7 @@ class Engine:
         """
         version = self._plan.selection.version_of(self._ask(self._source.version))
         sealed = self._volume.sealed() if version else None
-        if version is None or sealed is None or not sealed.fits(version):
+        if version is None or sealed is None or not sealed.fits(version) or not self._finalizer.is_final(sealed):
             return None
         manifest, proofs = sealed.manifest, sealed.proofs
         if not all(self._plan.is_proved(proofs[file.path]) for file in manifest.files):
@@ -136,7 +141,7 @@ class Engine:
 
     def _published(self, manifest: Manifest) -> Outcome | None:
         """Return what is finished here; None if something is lacking."""
-        survey = self._volume.survey(manifest)
+        survey = self._finalizer.survey(self._volume, manifest)
         proved = survey.having(FileState.VERIFIED)
         if not survey.published or not all(self._plan.is_proved(holding.proof) for holding in proved):
             return None
@@ -153,7 +158,10 @@ class Engine:
             self._fetch(missing, outcome)
         self._meter.enter(Phase.VERIFYING)
         outcome.complete()
-        self._volume.publish(outcome.manifest, outcome.checksums)
+        publication = self._finalizer.finalize(
+            self._volume, outcome.manifest, outcome.checksums, self._cancellation.check
+        )
+        self._volume.publish(*publication)
         return outcome
 
     def _end(self, outcome: Outcome) -> Outcome:
@@ -162,7 +170,7 @@ class Engine:
 
     def _take_stock(self, manifest: Manifest) -> tuple[Outcome, list[RemoteFile]]:
         """Prove what is on the volume, and check that the rest has room; return both."""
-        survey = self._volume.survey(manifest)
+        survey = self._finalizer.survey(self._volume, manifest)
         if survey.leftovers:
             log.info("reclaimed %s of leftovers", format_size(self._volume.reclaim(survey)))
         outcome = Outcome(manifest)

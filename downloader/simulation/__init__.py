@@ -6,6 +6,6 @@ Chosen where a run is put together; nothing else knows of them.
 from downloader.simulation.adapter import simulate
 from downloader.simulation.source import SimulatedSource
 from downloader.simulation.transport import Script, SimulatedTransport
-from downloader.simulation.volume import SimulatedVolume
+from downloader.simulation.volume import RoomyDisk, SimulatedVerification
 
-__all__ = ["Script", "SimulatedSource", "SimulatedTransport", "SimulatedVolume", "simulate"]
+__all__ = ["RoomyDisk", "Script", "SimulatedSource", "SimulatedTransport", "SimulatedVerification", "simulate"]

@@ -1,50 +1,54 @@
-"""A volume as the debug switches want it: with room for anything, and verified for a given time."""
+"""The volume of a simulated download: it has room for everything, and a verification that lasts as long as is asked."""
 
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from downloader.errors import IntegrityError
 from downloader.filesystem import Disk
-from downloader.volume import Volume
+from downloader.volume import Publication
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from downloader.artifact import Manifest
     from downloader.filesystem import Space
+    from downloader.volume import CompletedArtifact, Inventory, Volume
 
 
 class RoomyDisk(Disk):
-    """A real disk that claims to have room for everything: simulated files are holes."""
+    """A real disk that reports unlimited free space, since simulated files are holes."""
 
     def space(self) -> Space:
-        """Return the real block size, and room without end."""
+        """Return the real block size, and unlimited room."""
         return super().space()._replace(free_bytes=sys.maxsize, free_files=None)
 
 
-class SimulatedVolume(Volume):
-    """A volume whose last step takes `verification` seconds and, if told so, fails. `sleep` may raise to end it."""
+@dataclass(frozen=True, slots=True)
+class SimulatedVerification:
+    """A finalizer that waits before the files are published as they are. `sleep` raises when the run is cancelled."""
 
-    def __init__(
-        self,
-        target: Path,
-        *,
-        ttl: float,
-        sleep: Callable[[float], None],
-        verification: float = 0.0,
-        fails: bool = False,
-    ) -> None:
-        super().__init__(target, files=RoomyDisk(target), ttl=ttl)
-        self._sleep = sleep
-        self._verification = verification
-        self._fails = fails
+    sleep: Callable[[float], None]
+    seconds: float = 0.0
+    fails: bool = False
 
-    def publish(self, manifest: Manifest, digests: Mapping[str, str]) -> None:
-        """Pretend to verify, then publish. Raises IntegrityError if the verification is to fail."""
-        self._sleep(self._verification)
-        if self._fails:
+    def is_final(self, completed: CompletedArtifact) -> bool:
+        """Return True: any complete artifact is final."""
+        del completed
+        return True
+
+    def survey(self, volume: Volume, manifest: Manifest) -> Inventory:
+        """Compare the volume with the manifest."""
+        return volume.survey(manifest)
+
+    def finalize(
+        self, volume: Volume, manifest: Manifest, digests: Mapping[str, str], check: Callable[[], None]
+    ) -> Publication:
+        """Wait, then return the files as they are. Raises IntegrityError if the verification is to fail."""
+        del volume, check
+        self.sleep(self.seconds)
+        if self.fails:
             raise IntegrityError("the simulated verification failed", hint="unset AIM_DEBUG_VERIFY_FAIL")
-        super().publish(manifest, digests)
+        return Publication(manifest, digests)

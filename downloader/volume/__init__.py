@@ -6,11 +6,11 @@ with everything else: the lease, the partials and their journals, the commit log
 
 from downloader.volume.attributes import SHA256
 from downloader.volume.commit import VerifiedFile
-from downloader.volume.completion import standing
 from downloader.volume.inventory import FileState, Inventory, InventoryEntry
 from downloader.volume.other_artifacts import check_replacement
 from downloader.volume.partial import Partial
-from downloader.volume.stamp import CompletedArtifact, hash_of, latest
+from downloader.volume.publication import Publication
+from downloader.volume.stamp import CompletedArtifact
 from downloader.volume.verify import Damage, Reading, Verification
 from downloader.volume.volume import Volume
 
@@ -22,12 +22,10 @@ __all__ = [
     "Inventory",
     "InventoryEntry",
     "Partial",
+    "Publication",
     "Reading",
     "Verification",
     "VerifiedFile",
     "Volume",
     "check_replacement",
-    "hash_of",
-    "latest",
-    "standing",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from downloader.errors import InternalError, VolumeError
 from downloader.filesystem import Kind, discard, remove, stats_of
@@ -26,6 +26,16 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
+class Publication(NamedTuple):
+    """What a run publishes."""
+
+    manifest: Manifest
+    digests: Mapping[str, str]
+    """Path → sha256 of every file of the manifest."""
+    consumed: Collection[str] = ()
+    """Verified files that the manifest does not have, such as an archive that was unpacked: removed in the end."""
+
+
 def publish(
     files: FileOperations,
     folder: str,
@@ -35,13 +45,14 @@ def publish(
     date: datetime,
     proofs: Mapping[str, str],
     obsolete: Collection[str],
+    consumed: Collection[str],
     where: Completion,
     confirm: Callable[[], None],
 ) -> None:
     """Mark the artifact as complete, durably and at once. `folder` is the lease holder's.
 
     What earlier runs have listed stays listed if nobody has changed it, but for the `obsolete` paths: these files are
-    removed after that.
+    removed after that, and so are the `consumed` ones, whoever brought them.
     """
     confirm()
     lacking = [file.path for file in manifest.files if file.path not in digests]
@@ -49,13 +60,16 @@ def publish(
         raise InternalError(f"{lacking[0]} was never verified, and so are {len(lacking) - 1} others")
     checksums = _listed_now(files, manifest, digests, proofs)
     outdated: list[str] = []
-    checksums = _with_earlier(files, checksums, obsolete, outdated)
+    checksums = _with_earlier(files, checksums, obsolete, consumed, outdated)
     own = parse_own(manifest)
     if own is not None and any(own.files[file.path] != digests[file.path] for file in manifest.files):
         own = None
     completion.write(files, folder, checksums, date, completion=where, own=own, confirm=confirm)
     for path in outdated:
         discard(files, path)
+    for path in consumed:
+        discard(files, path)
+        files.sync_folder(path.rpartition("/")[0])
 
 
 def clear_work(files: FileOperations, folder: str) -> None:
@@ -90,8 +104,14 @@ def _listed_now(
     )
 
 
-def _with_earlier(files: FileOperations, now: Checksums, obsolete: Collection[str], outdated: list[str]) -> Checksums:
-    """Add what earlier runs have listed and nobody has changed; of that, the `obsolete` paths go to `outdated`."""
+def _with_earlier(
+    files: FileOperations,
+    now: Checksums,
+    obsolete: Collection[str],
+    consumed: Collection[str],
+    outdated: list[str],
+) -> Checksums:
+    """Add what earlier runs have listed, except what was `consumed` or changed; `obsolete` paths go to `outdated`."""
     before = completion.last(files) or Checksums({})
     nameless = before.expected - len(before.files) - len(now.files.keys() - before.files.keys())
     if nameless > 0:
@@ -99,7 +119,7 @@ def _with_earlier(files: FileOperations, now: Checksums, obsolete: Collection[st
             "%d files of earlier runs are gone or replaced, and their marks with them: they are not listed any more",
             nameless,
         )
-    earlier = [path for path in before.records if path not in now.files]
+    earlier = [path for path in before.records if path not in now.files and path not in consumed]
     if not earlier:
         return now
     found = stats_of(files, earlier)

@@ -28,11 +28,11 @@ from downloader.volume.known_files import recorded
 from downloader.volume.names import require_names
 from downloader.volume.partial import Partial
 from downloader.volume.space import require_space
-from downloader.volume.stamp import CompletedArtifact, find_completed
-from downloader.volume.verify import Verification, adopt
+from downloader.volume.stamp import CompletedArtifact, find_completed, hash_of, latest
+from downloader.volume.verify import Reading, Verification, adopt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from downloader.artifact import Manifest, RemoteFile
@@ -146,6 +146,26 @@ class Volume:
                 return find_completed(self._files, mark)
         return None
 
+    def published_sizes(self, version: str) -> dict[str, int] | None:
+        """Return the sizes of the files that were last published, if that was at this version and all are there.
+
+        Needs no lease. The files may have been changed: `survey` tells.
+        """
+        mark = standing(self._files)
+        if mark is None or not mark.whole or mark.version != hash_of(version):
+            return None
+        paths = latest(mark)
+        found = stats_of(self._files, paths)
+        return {path: details.size for path, details in found.items()} if len(found) == len(paths) else None
+
+    def has(self, path: str) -> bool:
+        """Tell whether there is something at a path of the target, whatever it is."""
+        return self._files.stat(path) is not None
+
+    def reading(self, path: str) -> Reading:
+        """Open a file of the target to read it. Raises VolumeError; the caller closes it."""
+        return Reading(self._files, path)
+
     def survey(self, manifest: Manifest) -> Inventory:
         """Compare the volume with the manifest, by metadata alone. Needs no lease.
 
@@ -238,11 +258,12 @@ class Volume:
         """
         self._held().committer.commit(files)
 
-    def publish(self, manifest: Manifest, digests: Mapping[str, str]) -> None:
+    def publish(self, manifest: Manifest, digests: Mapping[str, str], consumed: Collection[str] = ()) -> None:
         """Declare the artifact complete: write the completion mark and remove everything else that is ours.
 
-        `digests` has the sha256 of every file by its path, of proved, checked and committed ones alike. The lease must
-        be let go right after. Raises VolumeError if a file was taken away or resized meanwhile.
+        `digests` has the sha256 of every file by its path, of proved, checked and committed ones alike; `consumed` are
+        files to remove that the artifact does not have (`Publication`). The lease must be let go right after. Raises
+        VolumeError if a file was taken away or resized meanwhile.
         """
         session = self._held()
         session.commit_log.close()
@@ -255,6 +276,7 @@ class Volume:
             date=date,
             proofs=self._proofs | session.commit_log.proofs,
             obsolete=self._obsolete,
+            consumed=consumed,
             where=self._completion,
             confirm=session.lease.confirm,
         )

@@ -33,7 +33,7 @@ from downloader.network.h1 import usual_head
 from downloader.sources.http import proposed_name
 from downloader.sources.http_digests import published
 from downloader.sources.s3.list_parser import read_contents, read_truncation
-from downloader.volume import journal
+from downloader.volume import Reading, journal
 from downloader.volume.commit_log import COMMIT_LOG, read_commit_log
 from downloader.volume.record_log import encode
 
@@ -246,7 +246,7 @@ def judged(name: str, data: bytes) -> None:
         Path(folder, name).write_bytes(data)
         disk = Disk(Path(folder))
         try:
-            with Archive(disk, name, lambda: None) as archive:
+            with Archive(Reading(disk, name), name, lambda: None) as archive:
                 judge((entry for entry, _ in archive.entries()), archive.size, name)
         finally:
             disk.close_all()

@@ -18,8 +18,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from downloader.archives import Entry
-from downloader.archives.unpack import FILES_AT_ONCE, UnpackingVolume
+from downloader.archives import ArchiveUnpacker, Entry
+from downloader.archives.unpack import FILES_AT_ONCE
 from downloader.archives.validation import ALWAYS_ALLOWED, MAX_ENTRIES, judge
 from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile
 from downloader.errors import (
@@ -33,8 +33,9 @@ from downloader.errors import (
 )
 from downloader.filesystem.interface import Kind
 from downloader.filesystem.local import Disk
-from downloader.volume import VerifiedFile
+from downloader.volume import VerifiedFile, Volume
 from tests.command import content, model
+from tests.volume.artifacts import download
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -107,23 +108,28 @@ class Landing:
         manifest = manifest_of(name, data, proved=proved)
         (archive,) = manifest.files
         sha256 = hashlib.sha256(data).hexdigest()
-        with UnpackingVolume(self.folder, check=check, files=files, ttl=60) as volume:
-            if volume.survey(manifest).published:
+        unpacker = ArchiveUnpacker()
+        with Volume(self.folder, files=files, ttl=60) as volume:
+            if unpacker.survey(volume, manifest).published:
                 return False
             with volume.lease(manifest.uri):
-                (holding,) = volume.survey(manifest).holdings
+                (holding,) = unpacker.survey(volume, manifest).holdings
                 if holding.state.value != "proved":
                     partial = volume.partial(archive)
                     partial.write(0, memoryview(data))
                     for span in partial.missing():
                         partial.complete(span)
                     volume.commit([VerifiedFile(partial, sha256, "")])
-                volume.publish(manifest, {name: sha256})
+                volume.publish(*unpacker.finalize(volume, manifest, {name: sha256}, check))
         return True
 
+    def bring_packed(self, name: str, data: bytes) -> None:
+        with Volume(self.folder) as volume:
+            download(volume, {name: data}, manifest=manifest_of(name, data))
+
     def state(self, name: str, data: bytes) -> tuple[bool, str]:
-        with UnpackingVolume(self.folder, check=lambda: None, ttl=60) as volume:
-            survey = volume.survey(manifest_of(name, data))
+        with Volume(self.folder, ttl=60) as volume:
+            survey = ArchiveUnpacker().survey(volume, manifest_of(name, data))
         return survey.published, survey.holdings[0].state.value
 
 
@@ -196,6 +202,16 @@ def test_an_archive_that_was_left_beside_its_contents_goes_away(sink: Landing) -
     assert sink.bring("model.tgz", FRIENDLY["model.tgz"]) is True
     assert model(sink.folder) == FILES
     assert sink.bring("model.tgz", FRIENDLY["model.tgz"]) is False
+
+
+def test_an_archive_that_another_command_left_packed_is_unpacked_and_not_listed_any_more(sink: Landing) -> None:
+    data = FRIENDLY["model.tgz"]
+    sink.bring_packed("model.tgz", data)
+    assert sink.bring("model.tgz", data) is True
+    assert model(sink.folder) == FILES
+    with Volume(sink.folder) as volume:
+        assert volume.verify().damaged == ()
+    assert sink.bring("model.tgz", data) is False
 
 
 def test_contents_that_would_replace_those_of_another_archive_are_refused(sink: Landing) -> None:

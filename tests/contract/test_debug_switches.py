@@ -16,7 +16,7 @@ from downloader.cancellation import Cancellation
 from downloader.cli.simulation import SlowLooks
 from downloader.errors import Category, NoSpace, Stalled
 from downloader.progress import ProgressMeter, StallWatchdog
-from downloader.simulation.volume import SimulatedVolume
+from downloader.simulation import RoomyDisk
 from downloader.volume import Volume
 from tests.command import Result, finish, model, start
 from tests.contract.operator_log import BOTH_STATES, filed
@@ -254,7 +254,7 @@ def test_a_simulated_file_takes_next_to_no_room_whatever_its_size(job: Job) -> N
 def test_a_simulation_may_be_larger_than_the_volume(tmp_path: Path) -> None:
     with Volume(tmp_path) as real, pytest.raises(NoSpace):
         real.require_space(1 << 60, 1)
-    with SimulatedVolume(tmp_path, ttl=60, sleep=time.sleep) as volume:
+    with Volume(tmp_path, files=RoomyDisk(tmp_path)) as volume:
         volume.require_space(1 << 60, 1)
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from downloader.archives.unpack import UnpackingVolume, contents_of
+from downloader.archives import ArchiveUnpacker
+from downloader.archives.unpack import contents_of
 from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile
 from downloader.filesystem.local import Disk
 from downloader.integrity.checksum_file import MARKER, parse_checksums
@@ -82,8 +83,8 @@ def test_a_list_that_a_source_serves_does_not_stand_for_an_archive(tmp_path: Pat
     with Volume(target) as volume, volume.lease("https://evil/"):
         bring(volume, mirror(EVIL, lying), EVIL)
     assert (target / MARKER).read_bytes() == lying
-    with UnpackingVolume(target, check=lambda: None, ttl=60) as unpacking:
-        survey = unpacking.survey(archive)
+    with Volume(target, ttl=60) as volume:
+        survey = ArchiveUnpacker().survey(volume, archive)
     assert (survey.published, survey.holdings[0].state) == (False, FileState.MISSING)
 
 
