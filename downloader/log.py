@@ -1,7 +1,8 @@
-"""Logging for the whole process: one line per record on one stream, free of secrets, worded for who reads it.
+"""Logging of the whole process: one line per record on one stream, without secrets, worded for its reader.
 
-Records of other people's libraries come from warnings on, tracebacks only at `debug`. What Python itself would print
-(warnings, uncaught exceptions, also those of threads and finalizers) takes the same way.
+Records of libraries are shown from `warning` on, tracebacks only at `debug`. What Python itself would print (warnings,
+uncaught exceptions, also those of threads and finalizers) is logged as well, through the hooks that Python documents
+for this.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ FOREIGN: Final = (
     "urllib3",
 )
 LONGEST: Final = 2000
-"""Characters of a line: what servers answer must not flood the log."""
+"""Characters of a line: a server's response must not flood the log."""
 
 _CLEAR_LINE: Final = "\r\x1b[K"
 
@@ -50,16 +51,20 @@ log = logging.getLogger(__name__)
 class LineHandler(logging.Handler):
     """Writes each record as one line. Must not raise, whatever a record holds or the stream does."""
 
-    def __init__(self, stream: TextIO, redactor: Redactor, level: int, *, for_operator: bool, drawing: bool) -> None:
+    def __init__(self, stream: TextIO, redactor: Redactor, *, for_operator: bool, drawing: bool) -> None:
         super().__init__()
         self._stream = stream
         self._redactor = redactor
         self._reword = neutralize if for_operator else str
         self._clear = _CLEAR_LINE if drawing else ""
-        self._tracebacks = level <= logging.DEBUG
-        self.foreign_level = max(level, logging.WARNING)
+        self.own_level = logging.INFO
         self._silent = False
         self._ended = False
+
+    @property
+    def foreign_level(self) -> int:
+        """From this level on records of libraries are shown: below `warning` they quote headers and bodies."""
+        return max(self.own_level, logging.WARNING)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record; called under the handler's lock."""
@@ -67,7 +72,7 @@ class LineHandler(logging.Handler):
             self._write([self._reword(line) for line in self._lines(record)])
 
     def end(self, last_line: str) -> None:
-        """Write this line as it is, if it is not empty, and no record ever after it; only the first such line."""
+        """Write this line unchanged unless it is empty, and no record after it. Later calls write nothing."""
         self.acquire()
         try:
             self._silent = True
@@ -82,7 +87,7 @@ class LineHandler(logging.Handler):
             self._stream.write("".join(f"{self._clear}{line}\n" for line in lines))
             self._stream.flush()
         except (OSError, ValueError):
-            return  # the stream is closed, and there is nowhere to complain
+            return  # the stream is closed, and there is no other place for an error message
 
     def _lines(self, record: logging.LogRecord) -> Iterator[str]:
         moment = time.strftime("%H:%M:%SZ", time.gmtime(record.created))
@@ -94,53 +99,58 @@ class LineHandler(logging.Handler):
         if error is not None:
             text += ": " + traceback.format_exception_only(error)[-1]
         yield head + single_line(self._redactor.redact(text), LONGEST)
-        if error is not None and self._tracebacks:
+        if error is not None and self.own_level <= logging.DEBUG:
             for line in self._redactor.redact("".join(traceback.format_exception(error))).splitlines():
                 indent = " " * (len(line) - len(line.lstrip()))
                 yield f"{head}| {indent}{single_line(line, LONGEST)}"
 
 
 class Log:
-    """The logging of the process from now on."""
+    """The logging of the process."""
 
     def __init__(self, handler: LineHandler, undo: ExitStack) -> None:
         self._handler = handler
         self._undo = undo
 
+    def set_level(self, level: str) -> None:
+        """Show our own records from this level on, `debug` to `error`, and those of libraries from `warning` on."""
+        self._handler.own_level = logging.getLevelNamesMapping()[level.upper()]
+        logging.getLogger(OURS).setLevel(self._handler.own_level)
+        for name in (None, *FOREIGN):
+            logging.getLogger(name).setLevel(self._handler.foreign_level)
+
     def end(self, last_line: str = "") -> None:
-        """Write this line as it is, if any, and let nothing follow it: not even what other threads still say."""
+        """Write this line unchanged, if any, and nothing after it: records of other threads are dropped from now on."""
         self._handler.end(last_line)
 
     def restore(self) -> None:
-        """Put back what was before: for those who set up logging more than once in a process."""
+        """Undo `set_up`, for a process that sets up logging more than once."""
         self._undo.close()
 
 
 def set_up(
     stream: TextIO, redactor: Redactor, level: str = "info", *, for_operator: bool = False, drawing: bool = False
 ) -> Log:
-    """Send everything that is logged to this stream. `level` holds for our own records: `debug` to `error`.
+    """Send all log records to this stream, with `level` as for `Log.set_level`.
 
-    Others are heard from `warning` on: below that, their records quote headers and bodies. For the operator, which
-    looks for words in the log of a failed pod, each line is reworded so that it finds none. While somebody is `drawing`
-    on the stream, each line takes the place of what is drawn.
+    The operator searches the log of a failed pod for words: with `for_operator`, each line is reworded so that none of
+    them matches. With `drawing`, a progress line is at the end of the stream, and each record replaces it.
     """
-    ours = logging.getLevelNamesMapping()[level.upper()]
-    handler = LineHandler(stream, redactor, ours, for_operator=for_operator, drawing=drawing)
+    handler = LineHandler(stream, redactor, for_operator=for_operator, drawing=drawing)
     undo = ExitStack()
-    _steal(logging.getLogger(), handler.foreign_level, undo)
+    for name in (None, OURS, *FOREIGN):
+        _take_over(logging.getLogger(name), undo)
     logging.getLogger().addHandler(handler)
-    _steal(logging.getLogger(OURS), ours, undo)
     for name in FOREIGN:
-        logger = logging.getLogger(name)
-        _steal(logger, handler.foreign_level, undo)
-        # Some add a handler of their own when they are imported, and that may be later.
-        _replace(logger, "addHandler", _refuse_handler, undo)
+        # huggingface_hub adds a handler when it is imported, which happens later and would write unredacted lines.
+        _replace(logging.getLogger(name), "addHandler", _ignore_handler, undo)
     _replace(warnings, "showwarning", _show_warning, undo)
     _replace(sys, "excepthook", _uncaught, undo)
     _replace(sys, "unraisablehook", _unraisable, undo)
     _replace(threading, "excepthook", _uncaught_in_thread, undo)
-    return Log(handler, undo)
+    logs = Log(handler, undo)
+    logs.set_level(level)
+    return logs
 
 
 def _is_ours(record: logging.LogRecord) -> bool:
@@ -150,13 +160,12 @@ def _is_ours(record: logging.LogRecord) -> bool:
 def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
-    except Exception:  # noqa: BLE001 - other people's arguments, which may fail in any way
+    except Exception:  # noqa: BLE001 - arguments of libraries, which may fail in any way
         return record.msg if isinstance(record.msg, str) else "a record that cannot be shown"
 
 
-def _steal(logger: logging.Logger, level: int, undo: ExitStack) -> None:
+def _take_over(logger: logging.Logger, undo: ExitStack) -> None:
     undo.callback(logger.setLevel, logger.level)
-    logger.setLevel(level)
     _replace(logger, "propagate", True, undo)
     _replace(logger, "handlers", [], undo)
 
@@ -166,8 +175,8 @@ def _replace(target: object, name: str, value: object, undo: ExitStack) -> None:
     setattr(target, name, value)
 
 
-def _refuse_handler(_handler: logging.Handler) -> None:
-    """Stand in for `addHandler`."""
+def _ignore_handler(_handler: logging.Handler) -> None:
+    """Replace `addHandler` of a library's logger."""
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_where: object) -> None:

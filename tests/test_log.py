@@ -213,3 +213,16 @@ def test_uncaught_exceptions_and_late_handlers_write_filtered_lines_too() -> Non
     assert lines[3] == "critical uncaught: FileN·otFoundError: 404 ***"
     assert len(lines) == 4
     assert done.stdout == ""
+
+
+def test_the_level_can_be_changed_later(logging_to: SetUp) -> None:
+    start, stream = logging_to
+    log = start("warning")
+    logging.getLogger("downloader").info("one")
+    log.set_level("debug")
+    logging.getLogger("downloader").debug("two")
+    logging.getLogger("boto3").info("three")
+    log.set_level("error")
+    logging.getLogger("downloader").warning("four")
+    logging.getLogger("boto3").warning("five")
+    assert [line.partition("Z ")[2] for line in stream.getvalue().splitlines()] == ["debug   two"]

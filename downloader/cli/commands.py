@@ -224,7 +224,8 @@ def main(arguments: list[str], environ: Mapping[str, str], stdout: TextIO, stder
     audience = Audience.of(arguments, environ)
     drawing = stderr.isatty() and environ.get("TERM") != "dumb"
     # Never restored: whatever other threads still say must not follow the last line.
-    level = _level(arguments, environ)
+    level = environ.get("AIM_LOG_LEVEL", "").strip().lower()
+    level = level if level in LOG_LEVELS else "info"  # an unknown one is warned about with the other settings
     logs = set_up(stderr, redactor, level, for_operator=audience.for_operator, drawing=drawing)
     invocation = CommandContext(
         environ, stdout, stderr, redactor, logs, for_operator=audience.for_operator, drawing=drawing
@@ -261,16 +262,3 @@ def _invoke(arguments: list[str], invocation: CommandContext) -> None:
         raise UsageError("a command is missing", hint="see artifact-downloader --help") from error
     except click.ClickException as error:
         raise UsageError(error.format_message(), hint="see artifact-downloader --help") from error
-
-
-def _level(arguments: list[str], environ: Mapping[str, str]) -> str:
-    """Find the log level before click does: its own complaints go through the log, too."""
-    wanted = environ.get("AIM_LOG_LEVEL", "info").strip().lower()
-    for position, argument in enumerate(arguments):
-        if argument in ("-q", "--quiet"):
-            wanted = "warning"
-        elif argument == "--log-level" and position + 1 < len(arguments):
-            wanted = arguments[position + 1]
-        elif argument.startswith("--log-level="):
-            wanted = argument.partition("=")[2]
-    return wanted if wanted in LOG_LEVELS else "info"

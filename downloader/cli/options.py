@@ -64,15 +64,22 @@ def folder(text: str) -> Path:
 def _be_quiet(context: click.Context, _parameter: click.Parameter, quiet: bool) -> None:  # noqa: FBT001 - click's form
     if quiet:
         context.obj.quiet = True
+        context.obj.logs.set_level("warning")
+
+
+def _set_level(context: click.Context, _parameter: click.Parameter, level: str | None) -> None:
+    if level is not None:
+        context.obj.logs.set_level(level)
 
 
 def verbosity(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that say how much is said; the log level is read before all others are (`commands.py`)."""
+    """Add the options of the log level. They are eager: parsing the other options may log already."""
     quiet = click.option(
         "-q",
         "--quiet",
         is_flag=True,
         expose_value=False,
+        is_eager=True,
         callback=_be_quiet,
         help="Only warnings, and the last line.",
     )
@@ -80,6 +87,8 @@ def verbosity(command: Callable[..., Any]) -> Callable[..., Any]:
         "--log-level",
         type=click.Choice(LOG_LEVELS),
         expose_value=False,
+        is_eager=True,
+        callback=_set_level,
         help="How much is said on stderr. [AIM_LOG_LEVEL]",
     )
     return quiet(level(command))
