@@ -43,7 +43,7 @@ class Archive:
         """Yield everything that is in it from start to end; a content is good until the next entry is asked for."""
         self._raw.seek(0)
         walk = zip.walk if self.name.lower().endswith(ZIP) else tar.walk
-        with translated(self.name):
+        with map_exceptions(self.name):
             for entry, opener in walk(self._raw, self.size):
                 yield entry, Content(self.name, opener)
 
@@ -58,7 +58,7 @@ class Content:
 
     def readinto(self, view: memoryview) -> int:
         """Fill the view as far as there are bytes and return how many that was."""
-        with translated(self._name):
+        with map_exceptions(self._name):
             if self._stream is None:
                 self._stream = self._opener()
             data = self._stream.read(len(view))
@@ -109,7 +109,7 @@ class StoredFile(io.RawIOBase):
 
 
 @contextmanager
-def translated(name: str) -> Iterator[None]:
+def map_exceptions(name: str) -> Iterator[None]:
     """Turn what the libraries raise for the archive of this name into our errors."""
     try:
         yield

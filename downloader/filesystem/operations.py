@@ -6,8 +6,9 @@ import errno
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
+from downloader.error_map import ErrorRow, map_error
 from downloader.errors import NoSpace, VolumeError
 from downloader.filesystem.interface import AlreadyThere, InTheWay, NotSupported, NotThere
 
@@ -78,61 +79,99 @@ class Operation:
         self._operations.running.pop(self._thread, None)
         if error is not None and isinstance(error, OSError):
             no_inodes = error.errno == errno.ENOSPC and self._operations.lacks_inodes()
-            raise translate(error, self.doing, no_inodes=no_inodes) from error
+            raise map_os_error(error, self.doing, no_inodes=no_inodes) from error
 
 
-_FAILING = "the storage behind the volume fails: see the node's kernel log and the storage system"
-_HINTS = {
-    errno.EROFS: "the volume is mounted read-only",
-    errno.EIO: _FAILING,
-    errno.ENXIO: _FAILING,
-    errno.ENODEV: _FAILING,
-    getattr(errno, "EREMOTEIO", errno.EIO): _FAILING,  # Linux alone has it
-    errno.ETIMEDOUT: _FAILING,
-    errno.ESTALE: "the server lost the folder: was the volume remounted or restored?",
-    errno.EMFILE: "raise the limit of open files",
-    errno.ENFILE: "the node has too many open files",
-    errno.ENAMETOOLONG: "the volume's file system does not allow a name of this length",
-    errno.EFBIG: "the volume's file system does not allow a file of this size",
-    errno.EINVAL: "the volume's file system does not allow this name or operation",
-    errno.EILSEQ: "the volume's file system does not allow this name",
-}
-_UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.ESPIPE, errno.EINVAL})
+class _Failure(NamedTuple):
+    """What the rows of the table look at."""
+
+    number: int
+    """The errno, 0 if there is none."""
+    doing: str
+    no_inodes: bool
+
+
+def _number(*numbers: int) -> Callable[[_Failure], bool]:
+    return lambda failure: failure.number in numbers
+
+
+def _lacks(verb: str, *numbers: int) -> Callable[[_Failure], bool]:
+    return lambda failure: failure.number in numbers and failure.doing.startswith(verb)
+
+
+_UNSUPPORTED = (errno.EOPNOTSUPP, errno.ENOSYS, errno.ESPIPE, errno.EINVAL)
 """What file systems answer that lack an operation."""
-_OBJECT_STORE = "as mounts of object stores do: use a file system, or download elsewhere and copy"
-_LACKING = {
-    "renaming to": f"the volume may be one that cannot rename, {_OBJECT_STORE}",
-    "sizing a file of": f"the volume takes writes only in order, {_OBJECT_STORE}",
-    "writing to": f"the volume takes writes only in order, {_OBJECT_STORE}",
-}
-"""What a refusal of these operations means, whoever may write there."""
-_CLASSES: dict[int, type[VolumeError]] = {
-    errno.ENOENT: NotThere,
-    errno.EEXIST: AlreadyThere,
-    errno.ENOTEMPTY: AlreadyThere,
-    errno.ENOTDIR: InTheWay,
-    errno.EISDIR: InTheWay,
-    errno.ELOOP: InTheWay,
-}
+_FAILURES: tuple[ErrorRow[_Failure, DownloadError], ...] = (
+    # First what every run meets for thousands of files: asking whether one is there.
+    ErrorRow(_number(errno.ENOENT), NotThere, "{reason} while {doing}"),
+    ErrorRow(_number(errno.EEXIST, errno.ENOTEMPTY), AlreadyThere, "{reason} while {doing}"),
+    ErrorRow(_number(errno.ENOTDIR, errno.EISDIR, errno.ELOOP), InTheWay, "{reason} while {doing}"),
+    ErrorRow(
+        lambda failure: failure.number == errno.ENOSPC and failure.no_inodes,
+        NoSpace,
+        "no space left on device while {doing}: all inodes are used",
+        "remove files from it",
+    ),
+    ErrorRow(
+        _number(errno.ENOSPC),
+        NoSpace,
+        "no space left on device while {doing}",
+        "free or add space, then run again",
+    ),
+    ErrorRow(_number(errno.EDQUOT), NoSpace, "disk quota exceeded while {doing}", "raise the quota, then run again"),
+    # These operations are refused by mounts of object stores, whoever asks. They also answer EPERM to writes, but to a
+    # rename that means a lack of permission.
+    ErrorRow(
+        _lacks("renaming to", *_UNSUPPORTED),
+        NotSupported,
+        "{reason} while {doing}",
+        "the volume may be one that cannot rename, as mounts of object stores do: use a file system, or download"
+        " elsewhere and copy",
+    ),
+    *(
+        ErrorRow(
+            _lacks(verb, *_UNSUPPORTED, errno.EPERM),
+            NotSupported,
+            "{reason} while {doing}",
+            "the volume takes writes only in order, as mounts of object stores do: use a file system, or download"
+            " elsewhere and copy",
+        )
+        for verb in ("sizing a file of", "writing to")
+    ),
+    ErrorRow(
+        _number(errno.EACCES, errno.EPERM),
+        VolumeError,
+        "{reason} while {doing}",
+        "the volume must be writable for user {user}, group {group} (fsGroup in Kubernetes)",
+    ),
+    *(
+        ErrorRow(_number(*numbers), VolumeError, "{reason} while {doing}", hint)
+        for numbers, hint in (
+            ((errno.EROFS,), "the volume is mounted read-only"),
+            (
+                # EREMOTEIO is only on Linux.
+                (errno.EIO, errno.ENXIO, errno.ENODEV, errno.ETIMEDOUT, getattr(errno, "EREMOTEIO", errno.EIO)),
+                "the storage behind the volume fails: see the node's kernel log and the storage system",
+            ),
+            ((errno.ESTALE,), "the server lost the folder: was the volume remounted or restored?"),
+            ((errno.EMFILE,), "raise the limit of open files"),
+            ((errno.ENFILE,), "the node has too many open files"),
+            ((errno.ENAMETOOLONG,), "the volume's file system does not allow a name of this length"),
+            ((errno.EFBIG,), "the volume's file system does not allow a file of this size"),
+            ((errno.EINVAL,), "the volume's file system does not allow this name or operation"),
+            ((errno.EILSEQ,), "the volume's file system does not allow this name"),
+        )
+    ),
+)
 
 
-def translate(error: OSError, doing: str, *, no_inodes: bool = False) -> DownloadError:
+def map_os_error(error: OSError, doing: str, *, no_inodes: bool = False) -> DownloadError:
     """Return our error for one that came while `doing` something, for example `creating /cache/a.bin`.
 
     `no_inodes` says that a full volume lacks inodes rather than bytes.
     """
     number = error.errno or 0
     reason = os.strerror(number) if number else str(error)
-    if number == errno.ENOSPC and no_inodes:
-        return NoSpace(f"no space left on device while {doing}: all inodes are used", hint="remove files from it")
-    if number == errno.ENOSPC:
-        return NoSpace(f"no space left on device while {doing}", hint="free or add space, then run again")
-    if number == errno.EDQUOT:
-        return NoSpace(f"disk quota exceeded while {doing}", hint="raise the quota, then run again")
-    hint = _HINTS.get(number, "")
-    if number in (errno.EACCES, errno.EPERM):
-        hint = f"the volume must be writable for user {os.geteuid()}, group {os.getegid()} (fsGroup in Kubernetes)"
-    lacking = next((lack for verb, lack in _LACKING.items() if doing.startswith(verb)), "")
-    if lacking and (number in _UNSUPPORTED or (number == errno.EPERM and not doing.startswith("renaming"))):
-        return NotSupported(f"{reason} while {doing}", hint=lacking)
-    return _CLASSES.get(number, VolumeError)(f"{reason} while {doing}", hint=hint)
+    failure = _Failure(number, doing, no_inodes)
+    facts = {"reason": reason, "doing": doing, "user": os.geteuid(), "group": os.getegid()}
+    return map_error(_FAILURES, failure, **facts) or VolumeError(f"{reason} while {doing}")

@@ -45,7 +45,7 @@ from downloader.network.proxies import Proxies
 from downloader.network.ranges import RangeRequest, Unpinned, content_length, total_length
 from downloader.network.server_message import json_error
 from downloader.network.tls import Trust, merged
-from downloader.network.tls_errors import untrusted
+from downloader.network.tls_errors import map_tls_error
 from downloader.network.url import address
 
 __all__ = [
@@ -68,8 +68,8 @@ __all__ = [
     "is_encoded",
     "is_packed",
     "json_error",
+    "map_tls_error",
     "merged",
     "total_length",
     "unpacked",
-    "untrusted",
 ]

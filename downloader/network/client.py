@@ -15,7 +15,7 @@ import httpx2
 
 from downloader.artifact import shown_url
 from downloader.errors import DownloadError, ProtocolFailed, SourceUnavailable, Throttled
-from downloader.network.errors import HttpStatusError, refuse, translate
+from downloader.network.errors import HttpStatusError, map_exception, map_status
 from downloader.network.httpx_adapter import LibraryTransport, stay_on_the_route
 from downloader.network.interfaces import ANY_CONTENT, NOT_OBSERVED
 from downloader.network.messages import Request, lines, read_whole
@@ -139,17 +139,17 @@ class HttpClient:
             public = {**UNPACKED, **(public_headers or {})}
             answer, _ = self._follow(method, url, headers or {}, public, follow=follow, ready=ready)
         except FOREIGN as error:
-            raise translate(error, url) from error
+            raise map_exception(error, url) from error
         where = answer.address.url
         try:
             body = read_whole(answer, limit + cut, self._observer, cut=cut) if limit else b""
         except FOREIGN as error:
-            raise translate(error, url, where) from error
+            raise map_exception(error, url, where) from error
         finally:
             answer.drain(MAX_REFUSAL_BODY)
         self._observer.on_response()
         if answer.status >= HTTPStatus.BAD_REQUEST:
-            trouble = refuse(answer.status, where, answer.headers, body, answer.asked_at)
+            trouble = map_status(answer.status, where, answer.headers, body, answer.asked_at)
             if isinstance(trouble, SourceUnavailable):
                 raise trouble
         complete = not limit or answer.complete
@@ -179,7 +179,7 @@ class HttpClient:
                 "GET", url, request.headers, request.range_headers(), home=request.url, ready=ready
             )
         except FOREIGN as error:
-            raise translate(error, url) from error
+            raise map_exception(error, url) from error
         if crossed:
             request = replace(request, at=answer.address.url)
         try:
@@ -227,7 +227,7 @@ class HttpClient:
             body = read_whole(answer, MAX_REFUSAL_BODY, self._observer, cut=True)
         except (httpx2.HTTPError, DownloadError):
             body = b""
-        return refuse(answer.status, answer.address.url, answer.headers, body, answer.asked_at)
+        return map_status(answer.status, answer.address.url, answer.headers, body, answer.asked_at)
 
     def _follow(
         self,
@@ -256,7 +256,7 @@ class HttpClient:
                 self._observer.on_request(request.address.authority)
                 answer = self.transport.send(request)
             except FOREIGN as error:
-                raise translate(error, home or url, current.url) from error
+                raise map_exception(error, home or url, current.url) from error
             if not follow or not answer.redirects:
                 return answer, current.origin != origin
             answer.drain(MAX_REFUSAL_BODY)

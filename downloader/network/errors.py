@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from downloader.artifact import shown_url
+from downloader.error_map import ErrorRow, instance_of, map_error, one_of
 from downloader.errors import (
     ConfigurationError,
     ConnectionBroken,
@@ -28,7 +29,7 @@ from downloader.errors import (
 )
 from downloader.formatting import reason
 from downloader.network.server_message import server_message
-from downloader.network.tls_errors import causes, untrusted
+from downloader.network.tls_errors import causes, map_tls_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -51,32 +52,54 @@ PASSING = frozenset(
     }
 )
 
-SENTENCES: tuple[tuple[tuple[type[Exception], ...], type[DownloadError], str, str], ...] = (
-    ((httpx2.ConnectTimeout,), SourceUnavailable, "{where} does not answer", "check host, network and proxy"),
-    ((httpx2.TimeoutException,), SourceSilent, "{where} was silent for too long", ""),
-    (
-        (httpx2.ProxyError,),
+_EXCEPTIONS: tuple[ErrorRow[BaseException, DownloadError], ...] = (
+    ErrorRow(
+        instance_of(httpx2.ConnectTimeout),
+        SourceUnavailable,
+        "{where} does not answer",
+        "check host, network and proxy",
+    ),
+    ErrorRow(instance_of(httpx2.TimeoutException), SourceSilent, "{where} was silent for too long"),
+    ErrorRow(
+        instance_of(httpx2.ProxyError),
         SourceUnavailable,
         "{where} cannot be reached through the proxy: {why}",
         "check the proxy settings",
     ),
-    ((httpx2.ConnectError,), SourceUnavailable, "cannot connect to {where}: {why}", "check host, network and proxy"),
-    (
-        (httpx2.UnsupportedProtocol, httpx2.InvalidURL),
+    ErrorRow(
+        instance_of(httpx2.ConnectError),
+        SourceUnavailable,
+        "cannot connect to {where}: {why}",
+        "check host, network and proxy",
+    ),
+    ErrorRow(
+        instance_of(httpx2.UnsupportedProtocol, httpx2.InvalidURL),
         ConfigurationError,
         "{where} is not a usable address: {why}",
         "check the URI and the endpoint",
     ),
-    (
-        (httpx2.LocalProtocolError,),
+    # Header values come from tokens and AIM_WEB_HEADERS: what cannot be sent once can never be sent.
+    ErrorRow(
+        instance_of(httpx2.LocalProtocolError),
         ConfigurationError,
         "the request to {where} cannot be sent: {why}",
         "check the tokens and headers in the environment",
     ),
-    ((httpx2.NetworkError, OSError), ConnectionBroken, "the connection to {where} broke: {why}", ""),
-    ((httpx2.TransportError,), SourceUnavailable, "the connection to {where} broke: {why}", ""),
+    # Several of these within a second count as throttling, unlike the general row below.
+    ErrorRow(instance_of(httpx2.NetworkError, OSError), ConnectionBroken, "the connection to {where} broke: {why}"),
+    ErrorRow(instance_of(httpx2.TransportError), SourceUnavailable, "the connection to {where} broke: {why}"),
 )
-"""The first that fits counts."""
+_STATUSES: tuple[ErrorRow[int, DownloadError], ...] = (
+    ErrorRow(one_of(*PASSING), SourceUnavailable, "{where} answered HTTP {status}{told}"),
+    ErrorRow(one_of(*BUSY), Throttled, "{host} asks for a pause{length} (HTTP {status}){told}"),
+    ErrorRow(
+        one_of(HTTPStatus.PRECONDITION_FAILED),
+        SourceChanged,
+        "{where} changed while it was being read",
+        "start again to fetch its new version",
+    ),
+)
+"""What a status means whichever source asked."""
 
 
 class HttpStatusError(DownloadError):
@@ -113,23 +136,24 @@ def host_of(url: str) -> str:
     return shown_url(url).partition("://")[2].partition("/")[0]
 
 
-def refuse(
+def map_status(
     status: int, url: str, headers: Mapping[str, str], body: bytes, asked_at: float | None = None
 ) -> DownloadError:
     """Return the error that an answer with this status stands for; `asked_at` as `Throttled` has it."""
-    where = shown_url(url)
-    if status in BUSY | PASSING:
-        words = server_message(headers, body[:MAX_BODY])
-        told = f": {words}" if words else ""
-        if status in PASSING:
-            return SourceUnavailable(f"{where} answered HTTP {status}{told}")
-        pause = retry_after(headers)
-        length = "" if pause is None else f" of {pause:.0f} s"
-        sentence = f"{host_of(url)} asks for a pause{length} (HTTP {status}){told}"
-        return Throttled(sentence, retry_after=pause, asked_at=asked_at)
-    if status == HTTPStatus.PRECONDITION_FAILED:
-        return SourceChanged(f"{where} changed while it was being read", hint="start again to fetch its new version")
-    return HttpStatusError(status, url, headers, body)
+    pause = retry_after(headers) if status in BUSY else None
+    words = server_message(headers, body[:MAX_BODY]) if status in BUSY | PASSING else ""
+    error = map_error(
+        _STATUSES,
+        status,
+        status=status,
+        where=shown_url(url),
+        host=host_of(url),
+        told=f": {words}" if words else "",
+        length="" if pause is None else f" of {pause:.0f} s",
+    )
+    if isinstance(error, Throttled):
+        error.retry_after, error.asked_at = pause, asked_at
+    return error or HttpStatusError(status, url, headers, body)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -176,24 +200,21 @@ def _moment(text: str) -> float | None:
         return None
 
 
-def translate(error: Exception, url: str, at: str = "") -> DownloadError:
+def map_exception(error: Exception, url: str, at: str = "") -> DownloadError:
     """Return our error for one that httpx2, ssl or the socket layer raised. The caller must chain it.
 
     `url` is what was wanted, `at` the address to which redirects had led.
     """
-    where = place(url, at)
-    refused = untrusted(error, shown_url(at or url))
-    if refused is not None:
-        return refused
+    untrusted = map_tls_error(error, shown_url(at or url))
+    if untrusted is not None:
+        return untrusted
     if _is_unknown_name(error):
         return UnknownHost(
             f"there is no host of the name {urlsplit(at or url).hostname}",
             hint="check the address, the network and its DNS",
         )
-    for kinds, ours, sentence, hint in SENTENCES:
-        if isinstance(error, kinds):
-            return ours(sentence.format(where=where, why=reason(error)), hint=hint)
-    return ProtocolFailed(f"reading {where} failed: {reason(error)}")
+    where, why = place(url, at), reason(error)
+    return map_error(_EXCEPTIONS, error, where=where, why=why) or ProtocolFailed(f"reading {where} failed: {why}")
 
 
 def _is_unknown_name(error: Exception) -> bool:

@@ -10,7 +10,7 @@ import httpx2
 
 from downloader.artifact import shown_url
 from downloader.errors import ProtocolFailed
-from downloader.network.errors import refuse, translate
+from downloader.network.errors import map_exception, map_status
 from downloader.network.messages import Request, lines, read_whole, unpacked
 from downloader.network.url import address
 
@@ -54,9 +54,9 @@ class LibraryTransport(httpx2.BaseTransport):
                 answer.close()
             self._observer.on_response()
         except httpx2.HTTPError as error:
-            raise translate(error, url) from error
+            raise map_exception(error, url) from error
         if answer.status >= HTTPStatus.BAD_REQUEST:
-            raise refuse(answer.status, url, answer.headers, body)
+            raise map_status(answer.status, url, answer.headers, body)
         body = unpacked(body, answer.headers, self._limit, shown_url(url))
         self._bytes_left -= len(body)
         headers = [(name, value) for name, value in answer.headers.items() if name not in ABOUT_CODING]

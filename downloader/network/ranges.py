@@ -12,7 +12,7 @@ import httpx2
 from downloader.artifact import Span, shown_url
 from downloader.errors import DownloadError, ProtocolFailed, RangeIgnored, SourceChanged, SourceUnavailable
 from downloader.network.content_encoding import DecodedBody, can_decode
-from downloader.network.errors import place, translate
+from downloader.network.errors import map_exception, place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -120,7 +120,7 @@ class SpanBody:
         try:
             return self._answer.readinto(view)
         except httpx2.HTTPError as error:
-            raise translate(error, self._request.url, self._request.at) from error
+            raise map_exception(error, self._request.url, self._request.at) from error
 
     def _pass_over(self) -> None:
         view = memoryview(bytearray(min(SKIP_PIECE, self._skip)))

@@ -9,7 +9,7 @@ import httpx2
 
 from downloader.errors import ProtocolFailed, RangeIgnored
 from downloader.network.content_encoding import DecodedBody, can_decode, is_packed
-from downloader.network.errors import translate
+from downloader.network.errors import map_exception
 from downloader.network.ranges import check_version
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class StreamBody:
         try:
             count = self._answer.readinto(view)
         except httpx2.HTTPError as error:
-            raise translate(error, self._request.url, self._request.at) from error
+            raise map_exception(error, self._request.url, self._request.at) from error
         self._empty &= not count
         if self._end is not None:
             self._end.update(view[:count])

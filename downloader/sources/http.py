@@ -43,7 +43,7 @@ from downloader.integrity import HINT as ACCEPT_ANY
 from downloader.network import HttpStatusError, RangeRequest, is_encoded, unpacked
 from downloader.sources.base import folder_of, version_of
 from downloader.sources.http_digests import published
-from downloader.sources.http_errors import meaning
+from downloader.sources.http_errors import map_status_error
 from downloader.sources.paths import check_names
 from downloader.sources.web_probe import HINT, WebProbe, validator_of
 
@@ -199,7 +199,7 @@ class HttpSource:
             what = shown_url(file.locator)
             # Where parts came before, it is the access that has ended.
             part = not request.whole and file.locator not in self._parts_came
-            raise meaning(refusal, what, hint=HINT, asked=file.locator, listed=True, part=part) from refusal
+            raise map_status_error(refusal, what, hint=HINT, asked=file.locator, listed=True, part=part) from refusal
         if not request.whole:
             self._parts_came.add(file.locator)
         return body
@@ -267,7 +267,7 @@ class HttpSource:
             found = instead(name, len(reply.body), reply.body[:HEAD], vouched=False)
             return UnexpectedContent(f"{self._uri}{name} {found}", hint="check the URI") if found else None
         refusal = HttpStatusError(reply.status, reply.url, reply.headers, reply.body)
-        return meaning(refusal, self._uri + name, hint=HINT, asked=self._address.url)
+        return map_status_error(refusal, self._uri + name, hint=HINT, asked=self._address.url)
 
     def _probe_all(self, listed: Sequence[tuple[str, str]]) -> None:
         urls = [self._address.below(path) for path, _ in listed]

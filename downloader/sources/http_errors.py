@@ -1,14 +1,16 @@
-"""What a web server's refusal means where nothing more special is known."""
+"""What a web server's error status means where the source knows nothing more special about it."""
 
 from __future__ import annotations
 
 import re
 import time
+from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
+from downloader.error_map import ErrorRow, map_error
 from downloader.errors import AccessDenied, DownloadError, ProtocolFailed, SourceNotFound, SourceUnavailable
 from downloader.network import address
 
@@ -19,37 +21,73 @@ MISSING = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 DENIED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED})
 RUN_OUT = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN})
 """How stores refuse an address that has run out, or that something on the way blocks."""
-
-
 EXPIRED = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 """How a store refuses a signature that was good once."""
 STAMP = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 SECONDS = re.compile(r"[0-9]{1,12}")
 
 
-def meaning(
-    refusal: HttpStatusError, what: str, *, hint: str, asked: str, listed: bool = False, part: bool = False
-) -> DownloadError:
-    """Return the error for a refused request; `what` names the thing, `hint` says how to show credentials.
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What the rows of the table look at."""
 
-    Where redirects lead from `asked` to another host, that one's word is not final for a file that has been `listed`:
-    its address may have run out, and a new one may do. Some servers refuse a `part` of what they hand out as a whole,
-    and some more than a few connections.
+    error: HttpStatusError
+    asked: str
+    """The URL that was asked for, before redirects."""
+    listed: bool
+    part: bool
+
+    @property
+    def status(self) -> int:
+        return self.error.status
+
+    @property
+    def elsewhere(self) -> bool:
+        """Redirects led to another host."""
+        return not address(self.asked).origin.shares_credentials_with(address(self.error.url).origin)
+
+    @property
+    def expired(self) -> bool:
+        """The signature in the address is over, by what it says itself or by what the server says."""
+        return has_run_out(self.asked) or "expired" in self.error.server_message.lower()
+
+
+_STATUSES: tuple[ErrorRow[_Answer, DownloadError], ...] = (
+    # The other host's word is not final: its address may have run out, and a new one may do.
+    ErrorRow(
+        lambda it: it.status in RUN_OUT | (MISSING | DENIED if it.listed else frozenset()) and it.elsewhere,
+        SourceUnavailable,
+        "{what} was refused ({who})",
+    ),
+    ErrorRow(
+        lambda it: it.status in EXPIRED and it.expired,
+        AccessDenied,
+        "the signature in the address of {what} has expired ({who})",
+        "ask for a new address",
+    ),
+    ErrorRow(lambda it: it.status in MISSING, SourceNotFound, "{what} does not exist ({who})", "check the URI"),
+    # Some servers refuse a part of what they hand out as a whole, and some more than a few connections.
+    ErrorRow(
+        lambda it: it.status == HTTPStatus.FORBIDDEN and it.part,
+        ProtocolFailed,
+        "{what} is not handed out in parts ({who})",
+        "HTTP reads it in one stream",
+    ),
+    ErrorRow(lambda it: it.status in DENIED, AccessDenied, "{what} may not be read ({who})", "{hint}"),
+)
+
+
+def map_status_error(
+    error: HttpStatusError, what: str, *, hint: str, asked: str, listed: bool = False, part: bool = False
+) -> DownloadError:
+    """Return what an error status means; the error itself where it means nothing more.
+
+    `what` names the file, `hint` says how to show credentials, `asked` is the URL before redirects. The file has been
+    `listed` before, and only a `part` of it was asked for.
     """
-    told = f": {refusal.server_message}" if refusal.server_message else ""
-    who = f"{refusal.host} answered HTTP {refusal.status}{told}"
-    elsewhere = not address(asked).origin.shares_credentials_with(address(refusal.url).origin)
-    if elsewhere and (refusal.status in RUN_OUT or (listed and refusal.status in MISSING | DENIED)):
-        return SourceUnavailable(f"{what} was refused ({who})")
-    if refusal.status in EXPIRED and (has_run_out(asked) or "expired" in refusal.server_message.lower()):
-        return AccessDenied(f"the signature in the address of {what} has expired ({who})", hint="ask for a new address")
-    if refusal.status in MISSING:
-        return SourceNotFound(f"{what} does not exist ({who})", hint="check the URI")
-    if part and refusal.status == HTTPStatus.FORBIDDEN:
-        return ProtocolFailed(f"{what} is not handed out in parts ({who})", hint="HTTP reads it in one stream")
-    if refusal.status in DENIED:
-        return AccessDenied(f"{what} may not be read ({who})", hint=hint)
-    return refusal
+    told = f": {error.server_message}" if error.server_message else ""
+    who = f"{error.host} answered HTTP {error.status}{told}"
+    return map_error(_STATUSES, _Answer(error, asked, listed, part), what=what, who=who, hint=hint) or error
 
 
 def has_run_out(url: str) -> bool:

@@ -8,14 +8,16 @@ token: it is passing trouble, which a new address, another try or the next proto
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from downloader.error_map import ErrorRow, map_error
 from downloader.errors import AccessDenied, DownloadError, SourceNotFound, SourceUnavailable
 from downloader.network import address, host_of, json_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from downloader.network import HttpStatusError
 
@@ -43,6 +45,99 @@ GATED = (
 TOKEN_TROUBLE = re.compile(r"invalid credentials|token\b.*\b(expired|revoked|invalid)", re.IGNORECASE)
 
 
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """What the rows of the table look at."""
+
+    error: HttpStatusError
+    code: str
+    """The Hub's word for the kind of error; empty where it gives none."""
+    with_token: bool
+    listed: bool
+
+    @property
+    def status(self) -> int:
+        return self.error.status
+
+    @property
+    def is_no_repository(self) -> bool:
+        return self.code == "RepoNotFound" or self.status == HTTPStatus.NOT_FOUND
+
+    @property
+    def says_more(self) -> bool:
+        """The server says more than we say ourselves."""
+        return bool(_told(self.error))
+
+
+_NO_REPOSITORY = "{host} has no repository {repository} that we may see{told}"
+_NOT_ALLOWED = "{host} refuses to hand out {what} (HTTP {status}){told}"
+_VERDICTS: tuple[ErrorRow[_Verdict, DownloadError], ...] = (
+    ErrorRow(
+        lambda it: it.status == HTTPStatus.FORBIDDEN and "disabled" in it.error.server_message.lower(),
+        AccessDenied,
+        "{host} has disabled the repository {repository}",
+        "ask its owner",
+    ),
+    # The Hub checks the token first, so whatever code comes with it says nothing of the repository.
+    ErrorRow(
+        lambda it: it.with_token and TOKEN_TROUBLE.search(it.error.server_message) is not None,
+        AccessDenied,
+        "{host} does not accept the token in {place}{told}",
+        "make a new one in the account's settings",
+    ),
+    ErrorRow(
+        lambda it: it.code == "GatedRepo",
+        AccessDenied,
+        "{repository} is a gated repository{told_by_host}",
+        "{gate_hint}",
+    ),
+    ErrorRow(
+        lambda it: it.code == "RevisionNotFound",
+        SourceNotFound,
+        "revision {revision!r} of {repository} does not exist on {host}",
+        "check the revision",
+    ),
+    ErrorRow(
+        lambda it: it.code == "EntryNotFound",
+        SourceNotFound,
+        "{repository} at {revision!r} lacks {path}, says {host}",
+        "check the path and the revision",
+    ),
+    # It was there a moment ago: one of the Hub's nodes does not know it yet, or any more.
+    ErrorRow(
+        lambda it: it.is_no_repository and it.listed,
+        SourceUnavailable,
+        "{host} does not know {what} although it has listed it (HTTP {status}){told}",
+    ),
+    # The Hub answers alike for a repository that is missing and one that is hidden from us.
+    ErrorRow(
+        lambda it: it.is_no_repository and it.with_token,
+        SourceNotFound,
+        _NO_REPOSITORY,
+        "check the name, and that the token may see it",
+    ),
+    ErrorRow(lambda it: it.is_no_repository, SourceNotFound, _NO_REPOSITORY, "if it is private, {token_hint}"),
+    # A token changes nothing about a bill or a court's order.
+    ErrorRow(
+        lambda it: it.status in (HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS),
+        AccessDenied,
+        _NOT_ALLOWED,
+    ),
+    ErrorRow(
+        lambda it: it.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN) and it.with_token and it.says_more,
+        AccessDenied,
+        _NOT_ALLOWED,
+    ),
+    ErrorRow(
+        lambda it: it.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN),
+        AccessDenied,
+        _NOT_ALLOWED,
+        "{token_hint}",
+    ),
+)
+"""What the Hub itself says. Its code counts more than the status, which is often 401 for what does not exist."""
+
+
 class HubAnswers:
     """The refusals for one repository. A missing one and one that is hidden from us are answered alike."""
 
@@ -66,29 +161,29 @@ class HubAnswers:
         self.listed = False
         """The repository was listed, so what is refused from then on is not for want of it."""
 
-    def meaning(self, refusal: HttpStatusError, what: str = "") -> DownloadError:
-        """Return the error for a refused request; `what` names the file, if it was for one."""
-        if not self.is_verdict(refusal):
-            return self._somebody_elses(refusal, what)
-        if refusal.status == HTTPStatus.FORBIDDEN and "disabled" in refusal.server_message.lower():
-            return AccessDenied(f"{refusal.host} has disabled the repository {self._repository}", hint="ask its owner")
-        if self._with_token and TOKEN_TROUBLE.search(refusal.server_message):
-            return self._bad_token(refusal)
-        by_code: dict[str, Callable[[HttpStatusError, str], DownloadError]] = {
-            "GatedRepo": self._gated,
-            "RevisionNotFound": self._no_revision,
-            "EntryNotFound": self._no_entry,
-            "RepoNotFound": self._no_repository,
-        }
-        by_status: dict[int, Callable[[HttpStatusError, str], DownloadError]] = {
-            HTTPStatus.UNAUTHORIZED: self._not_allowed,
-            HTTPStatus.PAYMENT_REQUIRED: self._not_allowed,
-            HTTPStatus.FORBIDDEN: self._not_allowed,
-            HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS: self._not_allowed,
-            HTTPStatus.NOT_FOUND: self._no_repository,
-        }
-        tell = by_code.get(error_code(refusal)) or by_status.get(refusal.status)
-        return tell(refusal, what) if tell else refusal
+    def map_status_error(self, error: HttpStatusError, what: str = "") -> DownloadError:
+        """Return what an error status means; the error itself where it means nothing more.
+
+        `what` names the file, if one was asked for.
+        """
+        if not self.is_verdict(error):
+            return self._map_foreign(error, what)
+        ours = map_error(
+            _VERDICTS,
+            _Verdict(error, error_code(error), self._with_token, self.listed),
+            host=error.host,
+            status=error.status,
+            repository=self._repository,
+            revision=self._revision,
+            what=what or self._repository,
+            path=what or "that path",
+            place=self._place,
+            told=_told(error),
+            told_by_host=_told(error, by=error.host),
+            token_hint=self._token_hint,
+            gate_hint=self._gate_hint(error.server_message),
+        )
+        return ours or error
 
     def is_verdict(self, refusal: HttpStatusError) -> bool:
         """Tell whether it was the Hub that refused, and not somebody on the way to it or behind it."""
@@ -102,54 +197,18 @@ class HubAnswers:
         """Return the error for a gated repository whose digests are masked for those who may not read it."""
         return AccessDenied(f"{self._repository} is a gated repository", hint=self._gate_hint(""))
 
-    def _somebody_elses(self, refusal: HttpStatusError, what: str) -> DownloadError:
-        if refusal.status not in ABOUT_ACCESS:
-            return refusal
-        told = _told(refusal)
-        sentence = f"{refusal.host} refused {what or self._repository} (HTTP {refusal.status}){told}"
-        own = refusal.host == host_of(self._endpoint)
-        return SourceUnavailable(sentence, hint=ENDPOINT_HINT if own else "")
-
-    def _bad_token(self, refusal: HttpStatusError, _: str = "") -> AccessDenied:
-        sentence = f"{refusal.host} does not accept the token in {self._place}{_told(refusal)}"
-        return AccessDenied(sentence, hint="make a new one in the account's settings")
-
-    def _gated(self, refusal: HttpStatusError, _: str) -> AccessDenied:
-        hint = self._gate_hint(refusal.server_message)
-        return AccessDenied(f"{self._repository} is a gated repository{_told(refusal, by=refusal.host)}", hint=hint)
+    def _map_foreign(self, error: HttpStatusError, what: str) -> DownloadError:
+        """Return what a status means that is not the Hub's own: it says nothing of repository or token."""
+        if error.status not in ABOUT_ACCESS:
+            return error
+        sentence = f"{error.host} refused {what or self._repository} (HTTP {error.status}){_told(error)}"
+        return SourceUnavailable(sentence, hint=ENDPOINT_HINT if error.host == host_of(self._endpoint) else "")
 
     def _gate_hint(self, told: str) -> str:
         if not self._with_token:
             return f"ask for access on its page, then {self._token_hint}"
         usual = f"ask for access on its page, with the account of {self._place}"
         return next((hint for pattern, hint in GATED if pattern.search(told)), usual)
-
-    def _no_revision(self, refusal: HttpStatusError, _: str) -> SourceNotFound:
-        what = f"revision {self._revision!r} of {self._repository} does not exist on {refusal.host}"
-        return SourceNotFound(what, hint="check the revision")
-
-    def _no_entry(self, refusal: HttpStatusError, what: str) -> SourceNotFound:
-        sentence = f"{self._repository} at {self._revision!r} lacks {what or 'that path'}, says {refusal.host}"
-        return SourceNotFound(sentence, hint="check the path and the revision")
-
-    def _no_repository(self, refusal: HttpStatusError, what: str) -> DownloadError:
-        if self.listed:
-            return SourceUnavailable(
-                f"{refusal.host} does not know {what or self._repository} although it has listed it"
-                f" (HTTP {refusal.status}){_told(refusal)}"
-            )
-        hint = f"if it is private, {self._token_hint}"
-        if self._with_token:
-            hint = "check the name, and that the token may see it"
-        sentence = f"{refusal.host} has no repository {self._repository} that we may see{_told(refusal)}"
-        return SourceNotFound(sentence, hint=hint)
-
-    def _not_allowed(self, refusal: HttpStatusError, what: str) -> AccessDenied:
-        hint = "" if self._with_token and _told(refusal) else self._token_hint
-        if refusal.status in (HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS):
-            hint = ""
-        sentence = f"{refusal.host} refuses to hand out {what or self._repository} (HTTP {refusal.status})"
-        return AccessDenied(sentence + _told(refusal), hint=hint)
 
 
 def error_code(refusal: HttpStatusError) -> str:

@@ -132,7 +132,7 @@ class HubSource:
         try:
             return self._web.open(self._request(file, span))
         except HttpStatusError as refusal:
-            raise self._refused(refusal, file.path) from refusal
+            raise self._map_status_error(refusal, file.path) from refusal
 
     def prefetch(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
         """Ask for all that will be opened next."""
@@ -157,16 +157,16 @@ class HubSource:
 
     def _no_xet_token(self, refusal: HttpStatusError) -> DownloadError:
         """Return why there is no Xet token. What else it may say of the repository, plain HTTP will show."""
-        error = self._refused(refusal, "a Xet token")
+        error = self._map_status_error(refusal, "a Xet token")
         if isinstance(error, SourceChanged) or error_code(refusal) == "GatedRepo":
             return error
         return ProtocolDown(f"{refusal.host} gives no Xet token (HTTP {refusal.status})")
 
-    def _refused(self, refusal: HttpStatusError, what: str) -> DownloadError:
+    def _map_status_error(self, refusal: HttpStatusError, what: str) -> DownloadError:
         """Return the error for what was refused after the listing: a file, or a token for all of them."""
         lost = error_code(refusal) in ("RevisionNotFound", "EntryNotFound") and self._answers.is_verdict(refusal)
         if not lost:
-            return self._answers.meaning(refusal, what)
+            return self._answers.map_status_error(refusal, what)
         sentence = f"{refusal.host} lacks {what} at commit {self._listed} of {self._uri}, which it has listed"
         if self._named_again or self._address.is_pinned:
             return ProtocolFailed(sentence, hint="its copies may differ for now; try again later")
@@ -198,7 +198,7 @@ class HubSource:
         try:
             commit = self._listing.commit()
         except Exception as error:
-            raise self._translate(error) from error
+            raise self._map_exception(error) from error
         if not commit:
             raise ProtocolFailed(f"{host_of(self._endpoint)} does not tell the commit of {self._uri}")
         return commit
@@ -214,13 +214,13 @@ class HubSource:
         except HttpStatusError as refusal:
             raise self._not_listed(refusal, commit) from refusal
         except Exception as error:
-            raise self._translate(error) from error
+            raise self._map_exception(error) from error
 
     def _not_listed(self, refusal: HttpStatusError, commit: str) -> DownloadError:
         """Return the error for a refused page; a commit that vanished meanwhile is resolved again by the next try."""
         vanished = error_code(refusal) == "RevisionNotFound" and self._answers.is_verdict(refusal)
         if not vanished or self._address.is_pinned:
-            return self._answers.meaning(refusal)
+            return self._answers.map_status_error(refusal)
         self._commit = ""
         revision = self._address.revision
         return SourceUnavailable(f"{refusal.host} names commit {commit} for {revision!r} of {self._uri}, and lacks it")
@@ -229,10 +229,10 @@ class HubSource:
         """Return where a file is. Not kept for each: of a hundred thousand files that would be the largest part."""
         return self._root + quote(path)
 
-    def _translate(self, error: Exception) -> DownloadError:
+    def _map_exception(self, error: Exception) -> DownloadError:
         """Map what huggingface_hub raises, beside the errors that are ours already."""
         if isinstance(error, HttpStatusError):
-            return self._answers.meaning(error)
+            return self._answers.map_status_error(error)
         if isinstance(error, DownloadError):
             return error
         log.debug("the library stumbled over an answer", exc_info=error)

@@ -11,7 +11,7 @@ from downloader.artifact import shown_url
 from downloader.errors import SourceSilent, SourceUnavailable, Throttled
 from downloader.integrity import of_nothing
 from downloader.network import HttpStatusError, can_decode, content_length, is_packed, total_length
-from downloader.sources.http_errors import meaning
+from downloader.sources.http_errors import map_status_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -108,7 +108,7 @@ class WebProbe:
             reply = self._web.fetch(url, headers=self._headers, limit=0)
             size = _told_size(url, reply)
         if reply.status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT) and size is None:
-            raise meaning(
+            raise map_status_error(
                 HttpStatusError(reply.status, reply.url, reply.headers, b""), shown_url(url), hint=HINT, asked=url
             )
         return reply, size

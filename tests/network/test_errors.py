@@ -27,7 +27,7 @@ from downloader.errors import (
     UntrustedServer,
     Verdict,
 )
-from downloader.network.errors import HttpStatusError, refuse, retry_after, translate, window_left
+from downloader.network.errors import HttpStatusError, map_exception, map_status, retry_after, window_left
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,7 +89,7 @@ def test_every_error_that_httpx2_has_was_thought_of() -> None:
 
 @pytest.mark.parametrize("kind", list(foreign()), ids=lambda kind: kind.__name__)
 def test_every_error_of_httpx2_becomes_one_of_ours(kind: type[Exception]) -> None:
-    ours = translate(instance(kind), URL)
+    ours = map_exception(instance(kind), URL)
     assert type(ours) is MEANINGS[kind.__name__]
     assert SHOWN in ours.message
     assert "secret" not in str(ours)
@@ -98,14 +98,14 @@ def test_every_error_of_httpx2_becomes_one_of_ours(kind: type[Exception]) -> Non
 
 @pytest.mark.parametrize("error", [OSError(5, "Input/output error"), ConnectionResetError(), socket.gaierror(-2, "no")])
 def test_errors_of_sockets_are_passing_trouble(error: OSError) -> None:
-    assert translate(error, URL).verdict is Verdict.RETRY
+    assert map_exception(error, URL).verdict is Verdict.RETRY
 
 
 def test_a_name_that_nobody_knows_is_told_from_one_that_cannot_be_looked_up_for_now() -> None:
     def meaning(number: int, kind: type[Exception] = httpx2.ConnectError) -> DownloadError:
         error = kind("why")
         error.__cause__ = socket.gaierror(number, "why")
-        return translate(error, URL)
+        return map_exception(error, URL)
 
     assert isinstance(meaning(socket.EAI_NONAME), UnknownHost)
     assert "no host of the name host" in meaning(socket.EAI_NONAME).message
@@ -127,7 +127,7 @@ def test_a_certificate_is_the_trouble_however_deep_it_hides(chain: str) -> None:
         error.__cause__.__context__ = certificate
     else:
         error = certificate
-    ours = translate(error, URL)
+    ours = map_exception(error, URL)
     assert isinstance(ours, UntrustedServer)
     assert "unknown authority" in ours.message
     assert "AIM_CA_BUNDLE" in ours.hint
@@ -155,7 +155,7 @@ def test_a_certificate_is_the_trouble_however_deep_it_hides(chain: str) -> None:
     ],
 )
 def test_each_status_has_its_meaning(status: int, kind: type[DownloadError]) -> None:
-    error = refuse(status, URL, {}, b"body")
+    error = map_status(status, URL, {}, b"body")
     assert type(error) is kind
     assert "secret" not in str(error)
     assert str(status) in error.message or status == 412
@@ -244,7 +244,7 @@ def test_retry_after_as_a_date_counts_by_the_clock_of_the_server() -> None:
 
 def test_a_pause_is_told_with_host_length_and_the_words_of_the_server() -> None:
     headers = {"ratelimit": '"api";r=0;t=290', "x-error-message": "Log in to get a higher limit."}
-    error = refuse(429, URL, headers, b"", asked_at=5.0)
+    error = map_status(429, URL, headers, b"", asked_at=5.0)
     assert isinstance(error, Throttled)
     assert error.message == "host.test asks for a pause of 290 s (HTTP 429): Log in to get a higher limit"
     assert (error.retry_after, error.asked_at) == (290, 5)
@@ -284,7 +284,7 @@ def test_whatever_stands_in_retry_after_is_a_pause_or_none(text: str) -> None:
 def test_advice_about_a_certificate_fits_the_reason(code: int, words: str, advice: str) -> None:
     certificate = ssl.SSLCertVerificationError(1, "failed")
     certificate.verify_code, certificate.verify_message = code, "as OpenSSL says it"
-    ours = translate(certificate, URL)
+    ours = map_exception(certificate, URL)
     assert ours.message.startswith("TLS certificate verification failed for ")
     assert words in ours.message
     assert "as OpenSSL says it" in ours.message

@@ -39,14 +39,14 @@ RESTRICTED = "Access to model org/model is restricted. Visit https://hub.test/or
     ],
 )
 def test_what_the_hub_says_of_a_gate_is_passed_on_with_advice_that_can_help(text: str, advice: str) -> None:
-    error = answers().meaning(refusal(403, "GatedRepo", text))
+    error = answers().map_status_error(refusal(403, "GatedRepo", text))
     assert isinstance(error, AccessDenied)
     assert error.message == f"org/model is a gated repository, says hub.test: {text.rstrip('.')}"
     assert advice in error.hint
 
 
 def test_a_gate_without_a_token_advises_to_set_one() -> None:
-    error = answers(token=False).meaning(refusal(401, "GatedRepo", RESTRICTED))
+    error = answers(token=False).map_status_error(refusal(401, "GatedRepo", RESTRICTED))
     assert "set HF_TOKEN" in error.hint
     assert "account of HF_TOKEN" not in error.hint
 
@@ -65,7 +65,7 @@ def test_a_reason_that_only_the_hub_knows_is_passed_on_without_guesses(status: i
     found = (
         refusal(status, text=text) if where == "header" else refusal(status, body=b'{"error": "%s"}' % text.encode())
     )
-    error = answers().meaning(found)
+    error = answers().map_status_error(found)
     assert isinstance(error, AccessDenied)
     assert str(error) == f"hub.test refuses to hand out org/model (HTTP {status}): {text}"
 
@@ -74,7 +74,7 @@ def test_a_reason_that_only_the_hub_knows_is_passed_on_without_guesses(status: i
     "text", ["Invalid credentials in Authorization header", 'User Access Token "ci" is expired', "token was revoked"]
 )
 def test_a_token_that_is_not_accepted_is_told_in_the_hubs_words(text: str) -> None:
-    error = answers().meaning(refusal(401, text=text))
+    error = answers().map_status_error(refusal(401, text=text))
     assert isinstance(error, AccessDenied)
     assert error.message == f"hub.test does not accept the token in HF_TOKEN: {text}"
     assert "new one" in error.hint
@@ -84,7 +84,7 @@ def test_a_token_that_is_not_accepted_is_told_in_the_hubs_words(text: str) -> No
 @pytest.mark.parametrize("code", ["", "GatedRepo", "RepoNotFound", "RevisionNotFound", "EntryNotFound"])
 @pytest.mark.parametrize("text", ["", "Invalid credentials in Authorization header", "no"])
 def test_no_token_is_blamed_where_none_was_set(status: int, code: str, text: str) -> None:
-    told = str(answers(token=False).meaning(refusal(status, code, text)))
+    told = str(answers(token=False).map_status_error(refusal(status, code, text)))
     assert "token in HF_TOKEN" not in told
     assert "that the token" not in told
 
@@ -98,16 +98,16 @@ def test_no_token_is_blamed_where_none_was_set(status: int, code: str, text: str
     ],
 )
 def test_what_is_said_already_is_not_said_again(found: HttpStatusError) -> None:
-    error = answers().meaning(found)
+    error = answers().map_status_error(found)
     assert isinstance(error, SourceNotFound)
     assert error.message == "hub.test has no repository org/model that we may see"
 
 
 def test_a_missing_revision_and_a_missing_file_are_named() -> None:
-    revision = answers().meaning(refusal(404, "RevisionNotFound", "Invalid rev id: main"))
+    revision = answers().map_status_error(refusal(404, "RevisionNotFound", "Invalid rev id: main"))
     assert isinstance(revision, SourceNotFound)
     assert revision.message == "revision 'main' of org/model does not exist on hub.test"
-    entry = answers().meaning(refusal(404, "EntryNotFound", "Entry not found"), "model.gguf")
+    entry = answers().map_status_error(refusal(404, "EntryNotFound", "Entry not found"), "model.gguf")
     assert isinstance(entry, SourceNotFound)
     assert entry.message == "org/model at 'main' lacks model.gguf, says hub.test"
 
@@ -117,7 +117,7 @@ def test_a_missing_revision_and_a_missing_file_are_named() -> None:
     "url", ["https://cdn.test/x?Signature=s", "https://hub.test:8443/x", "https://other.hub.test/x", URL]
 )
 def test_who_does_not_speak_as_the_hub_does_is_passing_trouble_and_named(status: int, url: str) -> None:
-    error = answers().meaning(refusal(status, url=url, body=b"<html>blocked</html>"), "model.gguf")
+    error = answers().map_status_error(refusal(status, url=url, body=b"<html>blocked</html>"), "model.gguf")
     assert type(error) is SourceUnavailable
     host = url.split("/")[2]
     assert error.message == f"{host} refused model.gguf (HTTP {status}): blocked"
@@ -125,7 +125,7 @@ def test_who_does_not_speak_as_the_hub_does_is_passing_trouble_and_named(status:
 
 
 def test_the_words_of_the_hub_from_another_address_are_no_verdict() -> None:
-    error = answers().meaning(refusal(403, "GatedRepo", PENDING, url="https://cdn.test/x"))
+    error = answers().map_status_error(refusal(403, "GatedRepo", PENDING, url="https://cdn.test/x"))
     assert type(error) is SourceUnavailable
     assert "cdn.test refused" in error.message
     assert PENDING.rstrip(".") in error.message
@@ -133,36 +133,36 @@ def test_the_words_of_the_hub_from_another_address_are_no_verdict() -> None:
 
 @pytest.mark.parametrize("endpoint", ["http://hub.test", "http://hub.test:80/prefix"])
 def test_an_endpoint_that_leads_from_http_to_https_is_the_same(endpoint: str) -> None:
-    assert isinstance(answers(endpoint=endpoint).meaning(refusal(404, "RepoNotFound")), SourceNotFound)
+    assert isinstance(answers(endpoint=endpoint).map_status_error(refusal(404, "RepoNotFound")), SourceNotFound)
 
 
 def test_a_challenge_is_a_verdict_without_any_words() -> None:
     found = HttpStatusError(401, URL, {"www-authenticate": 'Basic realm="mirror"'}, b"")
-    error = answers(token=False).meaning(found)
+    error = answers(token=False).map_status_error(found)
     assert isinstance(error, AccessDenied)
     assert "set HF_TOKEN" in error.hint
 
 
 def test_after_a_listing_a_missing_repository_is_no_reason() -> None:
-    error = answers(listed=True).meaning(refusal(404, "RepoNotFound", "Repository not found"), "model.gguf")
+    error = answers(listed=True).map_status_error(refusal(404, "RepoNotFound", "Repository not found"), "model.gguf")
     assert type(error) is SourceUnavailable
     assert error.message == "hub.test does not know model.gguf although it has listed it (HTTP 404)"
 
 
 def test_a_disabled_repository_is_told() -> None:
-    error = answers().meaning(refusal(403, text="Access to this resource is disabled."))
+    error = answers().map_status_error(refusal(403, text="Access to this resource is disabled."))
     assert isinstance(error, AccessDenied)
     assert "disabled" in error.message
 
 
 def test_a_status_about_something_else_stays_what_it_is() -> None:
     for found in (refusal(418, text="short and stout"), refusal(416, url="https://cdn.test/x")):
-        error: DownloadError = answers().meaning(found)
+        error: DownloadError = answers().map_status_error(found)
         assert error is found
-    assert "short and stout" in str(answers().meaning(refusal(418, text="short and stout")))
+    assert "short and stout" in str(answers().map_status_error(refusal(418, text="short and stout")))
 
 
 @pytest.mark.parametrize(("scheme", "own"), [("Bearer realm=hub", True), ("Basic", True), ("Negotiate, NTLM", False)])
 def test_who_asks_for_what_no_token_is_stands_in_front_of_the_hub(scheme: str, *, own: bool) -> None:
     asked = HttpStatusError(401, URL, {"www-authenticate": scheme}, b"<html>single sign-on</html>")
-    assert isinstance(answers().meaning(asked), AccessDenied if own else SourceUnavailable)
+    assert isinstance(answers().map_status_error(asked), AccessDenied if own else SourceUnavailable)

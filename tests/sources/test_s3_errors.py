@@ -24,7 +24,7 @@ from downloader.operator_log import classify, last_line
 from downloader.redaction import Redactor
 from downloader.sources.s3 import S3Source
 from downloader.sources.s3.answers import Identity
-from downloader.sources.s3.errors import translated
+from downloader.sources.s3.errors import map_exceptions
 from tests.servers.broken import BrokenWeb
 from tests.servers.certificates import Authority
 from tests.servers.faults import FOREVER, Answer, HangUp, web_page
@@ -289,7 +289,7 @@ def test_every_error_of_the_library_becomes_one_of_ours() -> None:
     for kind in library:
         error = kind.__new__(kind)
         Exception.__init__(error, "why")
-        with pytest.raises(DownloadError) as caught, translated("s3://bucket/m", Identity):
+        with pytest.raises(DownloadError) as caught, map_exceptions("s3://bucket/m", Identity):
             raise error
         assert caught.value.__cause__ is error
 
@@ -297,6 +297,6 @@ def test_every_error_of_the_library_becomes_one_of_ours() -> None:
 def test_a_role_that_is_refused_is_a_denial_and_a_busy_token_service_is_not() -> None:
     for code, expected in (("AccessDenied", AccessDenied), ("Throttling", SourceUnavailable)):
         error = exceptions.ClientError({"Error": {"Code": code}}, "AssumeRoleWithWebIdentity")
-        with pytest.raises(expected) as caught, translated("s3://bucket/m", Identity):
+        with pytest.raises(expected) as caught, map_exceptions("s3://bucket/m", Identity):
             raise error
         check(caught.value, expected, code)

@@ -13,7 +13,7 @@ from downloader.deadlines import Deadlines
 from downloader.errors import ProtocolDown, ProtocolFailed, SourceUnavailable
 from downloader.sources import XetAccess
 from downloader.transfer.xet.config import HIGH_PERFORMANCE_NEEDS, LARGE_MEMORY, MIB, SMALL_MEMORY, SPAN, XetSettings
-from downloader.transfer.xet.errors import Unreachable, ended_early, meaning
+from downloader.transfer.xet.errors import Unreachable, ended_early, map_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -179,14 +179,14 @@ RETRY, NEVER = SourceUnavailable, ProtocolFailed
     ],
 )
 def test_each_error_of_hf_xet_has_its_meaning(text: str, kind: type[DownloadError], words: str) -> None:
-    error = meaning("model.bin", f"RuntimeError: {text}")
+    error = map_text("model.bin", f"RuntimeError: {text}")
     assert type(error) is kind
     assert words in error.message
     assert error.message.startswith("model.bin: ")
 
 
 def test_the_host_is_named_without_what_else_is_in_the_url() -> None:
-    error = meaning("a", "HTTP status client error (403 Forbidden) for url (https://cas.test/x?X-Signature=secret)")
+    error = map_text("a", "HTTP status client error (403 Forbidden) for url (https://cas.test/x?X-Signature=secret)")
     assert "cas.test" in error.message
     assert "secret" not in error.message
 

@@ -9,7 +9,7 @@ from unicodedata import normalize
 
 from downloader.errors import VolumeError
 from downloader.filesystem.local import Disk
-from downloader.filesystem.operations import translate
+from downloader.filesystem.operations import map_os_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +32,7 @@ class SpellingDisk(Disk):
         spelt: list[str] = []
         for part in path.split("/") if path else ():
             if number := self._refuses(part):
-                raise translate(OSError(number, os.strerror(number)), f"creating {self._target}/{path}")
+                raise map_os_error(OSError(number, os.strerror(number)), f"creating {self._target}/{path}")
             folder = self._target.joinpath(*spelt)
             known = {self._key(found.name): found.name for found in folder.iterdir()} if folder.is_dir() else {}
             spelt.append(known.get(self._key(part), part))

@@ -11,6 +11,7 @@ from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 from urllib3.util import create_urllib3_context
 
+from downloader.error_map import ErrorRow, map_error, one_of
 from downloader.reporters.kubernetes.access import Busy, NotWritten, Refused
 
 if TYPE_CHECKING:
@@ -21,7 +22,30 @@ VERSION: Final = "v1alpha1"
 PLURAL: Final = "aimartifacts"
 FIELD_MANAGER: Final = "artifact-downloader"
 _PASSING: Final = frozenset(
-    {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
+    {
+        HTTPStatus.REQUEST_TIMEOUT,
+        HTTPStatus.CONFLICT,
+        HTTPStatus.TOO_EARLY,
+        HTTPStatus.TOO_MANY_REQUESTS,
+        *range(HTTPStatus.INTERNAL_SERVER_ERROR, 1000),
+    }
+)
+_STATUSES: Final[tuple[ErrorRow[int, NotWritten], ...]] = (
+    # The package has no status where TLS failed.
+    ErrorRow(one_of(0), Busy, "the certificate of the API server does not fit {ca_file}"),
+    # The kubelet replaces the token, so the next one may be accepted.
+    ErrorRow(one_of(HTTPStatus.UNAUTHORIZED), Busy, "the API server does not accept the token in {token_file}"),
+    ErrorRow(one_of(*_PASSING), Busy, "the API server has trouble or asks for a pause"),
+    ErrorRow(
+        one_of(HTTPStatus.FORBIDDEN),
+        Refused,
+        "this pod's account may not patch it; apply the RoleBinding that docs/kubernetes.md shows",
+    ),
+    ErrorRow(
+        one_of(HTTPStatus.NOT_FOUND),
+        Refused,
+        "there is no AIMArtifact of the name and namespace in ARTIFACT_NAME and ARTIFACT_NAMESPACE",
+    ),
 )
 
 
@@ -67,7 +91,7 @@ class StatusClient:
                 _request_timeout=timeout,
             )
         except ApiException as error:
-            raise self._meaning(error) from error
+            raise self._map_error(error) from error
         except (HTTPError, OSError, ValueError) as error:
             raise Busy("the API server does not answer") from error
 
@@ -78,20 +102,15 @@ class StatusClient:
             raise Busy(f"no token can be read from {self._access.token_file}") from error
         self._configuration.api_key["BearerToken"] = token
 
-    def _meaning(self, error: ApiException) -> NotWritten:
-        status = error.status
-        if not status:
-            # The package's way to say that TLS failed.
-            return Busy(f"the certificate of the API server does not fit {self._access.ca_file}")
-        if status == HTTPStatus.UNAUTHORIZED:
-            return Busy(f"the API server does not accept the token in {self._access.token_file}")
-        if status in _PASSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return Busy("the API server has trouble or asks for a pause", retry_after=_retry_after(error))
-        if status == HTTPStatus.FORBIDDEN:
-            return Refused("this pod's account may not patch it; apply the RoleBinding that docs/kubernetes.md shows")
-        if status == HTTPStatus.NOT_FOUND:
-            return Refused("there is no AIMArtifact of the name and namespace in ARTIFACT_NAME and ARTIFACT_NAMESPACE")
-        return Refused(f"the API server does not take our patch (HTTP {status}); is its AIMArtifact CRD up to date?")
+    def _map_error(self, error: ApiException) -> NotWritten:
+        status = error.status or 0
+        files = {"token_file": self._access.token_file, "ca_file": self._access.ca_file}
+        ours = map_error(_STATUSES, status, **files) or Refused(
+            f"the API server does not take our patch (HTTP {status}); is its AIMArtifact CRD up to date?"
+        )
+        if isinstance(ours, Busy) and status in _PASSING:
+            ours.retry_after = _retry_after(error)
+        return ours
 
 
 def _tls() -> ssl.SSLContext:

@@ -33,7 +33,7 @@ from downloader.formatting import reason
 from downloader.network import merged
 from downloader.sources.s3.answers import ANSWERED_BY, ErrorResponse, Identity, host_of
 from downloader.sources.s3.credentials import authenticate, origin_of
-from downloader.sources.s3.errors import CredentialsExpired, translated
+from downloader.sources.s3.errors import CredentialsExpired, map_exceptions
 from downloader.sources.s3.list_parser import EVENTS, read_contents, read_truncation
 from downloader.sources.s3.page import Page
 from downloader.sources.s3.signing import SignedRequest, Signer
@@ -269,10 +269,10 @@ class S3ApiClient:
         return region
 
     @contextlib.contextmanager
-    def translated(self, what: str) -> Iterator[None]:
+    def map_exceptions(self, what: str) -> Iterator[None]:
         """Turn what botocore raises in the block into our errors; `what` names what is asked for."""
         try:
-            with translated(what, lambda: self.asker):
+            with map_exceptions(what, lambda: self.asker):
                 yield
         except CredentialsExpired as error:
             raise self.after_expiry(error) from error

@@ -17,7 +17,7 @@ from botocore.parsers import ResponseParserError
 from downloader.errors import SourceNotFound, SourceUnavailable, Throttled
 from downloader.integrity import of_nothing
 from downloader.sources.s3.answers import ErrorResponse
-from downloader.sources.s3.errors import meaning
+from downloader.sources.s3.errors import map_response
 from downloader.sources.s3.object_info import ObjectInfo, published, size_of
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class ObjectProbe:
         """Read what a GET of the first byte says; what only the HEAD tells counts if both are of one version."""
         what = f"s3://{self._bucket}/{key}"
         if reply.status not in TELLING:
-            raise meaning(ErrorResponse.read(reply.status, reply.body, reply.url), what, self._connection.asker)
+            raise map_response(ErrorResponse.read(reply.status, reply.body, reply.url), what, self._connection.asker)
         size = _size_by_get(reply)
         if size is None:
             size = listed

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from botocore import exceptions
 from botocore.parsers import ResponseParserError
 
+from downloader.error_map import ErrorRow, always, instance_of, map_error
 from downloader.errors import (
     AccessDenied,
     ConfigurationError,
@@ -20,7 +22,7 @@ from downloader.errors import (
     SourceUnavailable,
     Throttled,
 )
-from downloader.network import untrusted
+from downloader.network import map_tls_error
 from downloader.sources.s3.answers import ErrorResponse
 
 if TYPE_CHECKING:
@@ -34,11 +36,13 @@ NO_CREDENTIALS = (
     " profile in AWS's files, a web identity, a container's agent or an instance role"
 )
 WITHOUT_CREDENTIALS = "set the two keys or a role; a public bucket needs AIM_S3_ANONYMOUS=true"
+KEYS = "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and the endpoint"
 PERMISSIONS = (
     "the credentials need s3:ListBucket and s3:GetObject; without the first S3 denies what does not exist, too"
 )
-KEYS = "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and the endpoint"
-REGION = "set AWS_REGION to the bucket's region, and check the endpoint"
+LOCATION = "check the URI and the endpoint"
+ARCHIVED = "{what} lies in an archive and cannot be read"
+RESTORE = "restore it first, then start again"
 
 DENIED = {
     "InvalidAccessKeyId": ("the access key is unknown to the server", KEYS),
@@ -52,12 +56,8 @@ DENIED = {
     "InvalidSecurity": ("the credentials are not valid", KEYS),
     "NotSignedUp": ("the account has no S3", "ask the account's owner"),
 }
+"""Code → what is wrong with who asks, and the hint."""
 EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
-MISSING = {
-    "NoSuchBucket": "there is no such bucket",
-    "NoSuchKey": "there is no such object",
-    "NoSuchVersion": "there is no such version of the object",
-}
 THROTTLED = frozenset(
     {
         "SlowDown",
@@ -74,15 +74,6 @@ THROTTLED = frozenset(
 PASSING = frozenset(
     {"InternalError", "ServiceUnavailable", "RequestTimeout", "XMinioServerNotInitialized", "OperationAborted"}
 )
-MISDIRECTED = {
-    "PermanentRedirect": ("the bucket is in another region", REGION),
-    "TemporaryRedirect": ("the bucket is in another region", REGION),
-    "AuthorizationHeaderMalformed": ("the bucket is in another region", REGION),
-    "IllegalLocationConstraintException": ("the bucket is in another region", REGION),
-    "InvalidBucketName": ("the server refuses the bucket's name", "check the URI and AIM_S3_ADDRESSING_STYLE"),
-    "InvalidRequest": ("the server refuses the request", "objects with customer-provided keys cannot be read"),
-}
-ARCHIVED = "InvalidObjectState"
 UNSUPPORTED = frozenset(
     {
         "NotImplemented",
@@ -95,18 +86,157 @@ UNSUPPORTED = frozenset(
 """The numbers are the codes of answers that have none."""
 
 
-LIBRARY: tuple[tuple[tuple[type[Exception], ...], type[DownloadError], str, str], ...] = (
-    ((exceptions.NoCredentialsError,), AccessDenied, NO_CREDENTIALS, WITHOUT_CREDENTIALS),
-    ((exceptions.PartialCredentialsError,), ConfigurationError, "the S3 credentials are incomplete: {why}", KEYS),
-    ((exceptions.SSLError,), SourceUnavailable, "the TLS connection to AWS's token service failed: {why}", ""),
-    (
-        (exceptions.HTTPClientError, exceptions.ConnectionError),
+class CredentialsExpired(AccessDenied):
+    """Temporary credentials have expired; their provider may have others by now."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """What the rows of the table look at."""
+
+    answer: ErrorResponse
+    asker: Identity
+
+    @property
+    def status(self) -> int:
+        return self.answer.status
+
+    @property
+    def code(self) -> str:
+        return self.answer.code
+
+    @property
+    def denied(self) -> bool:
+        return self.code in DENIED or self.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+
+
+def _code(*codes: str) -> Callable[[_Refusal], bool]:
+    return lambda it: it.code in codes
+
+
+_RESPONSES: tuple[ErrorRow[_Refusal, DownloadError], ...] = (
+    ErrorRow(_code("NoSuchBucket"), SourceNotFound, "{told}: there is no such bucket: {what}", LOCATION),
+    ErrorRow(_code("NoSuchKey"), SourceNotFound, "{told}: there is no such object: {what}", LOCATION),
+    ErrorRow(
+        _code("NoSuchVersion"), SourceNotFound, "{told}: there is no such version of the object: {what}", LOCATION
+    ),
+    ErrorRow(
+        lambda it: it.status == HTTPStatus.NOT_FOUND and it.code not in DENIED,
+        SourceNotFound,
+        "{told}: there is no such thing: {what}",
+        LOCATION,
+    ),
+    ErrorRow(
+        _code("InvalidObjectState"),
+        ProtocolFailed,
+        ARCHIVED,
+        RESTORE,
+    ),
+    ErrorRow(
+        lambda it: it.code in THROTTLED or it.status == HTTPStatus.TOO_MANY_REQUESTS,
+        Throttled,
+        "the S3 server asks for a pause ({told}): {what}",
+    ),
+    # A server answers 501 to what it does not know: that does not pass.
+    ErrorRow(
+        lambda it: it.code in PASSING or (it.status >= HTTPStatus.INTERNAL_SERVER_ERROR and it.code not in UNSUPPORTED),
+        SourceUnavailable,
+        "the S3 server fails ({told}): {what}{own_words}",
+    ),
+    # Every range carries If-Match, so this is another version of the object.
+    ErrorRow(
+        lambda it: it.status == HTTPStatus.PRECONDITION_FAILED,
+        SourceChanged,
+        "{what} changed while it was being read",
+        "start again for its new version",
+    ),
+    # botocore follows redirects between regions by itself: these are answered where that failed.
+    ErrorRow(
+        _code(
+            "PermanentRedirect",
+            "TemporaryRedirect",
+            "AuthorizationHeaderMalformed",
+            "IllegalLocationConstraintException",
+        ),
+        ConfigurationError,
+        "the bucket is in another region ({told}): {what}{own_words}",
+        "set AWS_REGION to the bucket's region, and check the endpoint",
+    ),
+    ErrorRow(
+        _code("InvalidBucketName"),
+        ConfigurationError,
+        "the server refuses the bucket's name ({told}): {what}{own_words}",
+        "check the URI and AIM_S3_ADDRESSING_STYLE",
+    ),
+    # What a HEAD or GET of ours lacks is the customer's key of SSE-C.
+    ErrorRow(
+        _code("InvalidRequest"),
+        ConfigurationError,
+        "the server refuses the request ({told}): {what}{own_words}",
+        "objects with customer-provided keys cannot be read",
+    ),
+    ErrorRow(
+        lambda it: it.code in EXPIRED and bool(it.asker.provider),
+        CredentialsExpired,
+        "{told}: the temporary credentials have expired: {what}",
+        "they come from {provider}",
+    ),
+    ErrorRow(
+        lambda it: it.code in EXPIRED,
+        CredentialsExpired,
+        "{told}: the temporary credentials have expired: {what}",
+        "renew AWS_SESSION_TOKEN and its keys",
+    ),
+    ErrorRow(
+        lambda it: it.denied and bool(it.asker.unsigned),
+        AccessDenied,
+        "{told}: {what} may not be read without credentials: {unsigned}{own_words}",
+        KEYS,
+    ),
+    *(
+        ErrorRow(_code(code), AccessDenied, f"{{told}}: {sentence}: {{what}}{{own_words}}", hint)
+        for code, (sentence, hint) in DENIED.items()
+    ),
+    # A HEAD is answered without a code, so its status is all there is.
+    ErrorRow(
+        lambda it: it.denied and it.code == str(it.status),
+        AccessDenied,
+        "{told}: the credentials do not allow it: {what}{own_words}",
+        PERMISSIONS,
+    ),
+    # For a reason of the server's own, which only its words explain.
+    ErrorRow(lambda it: it.denied, AccessDenied, "{told}: the server refuses it: {what}{own_words}"),
+    ErrorRow(
+        always,
+        ProtocolFailed,
+        "the server refuses the request ({told}): {what}{own_words}",
+        "check the endpoint",
+    ),
+)
+"""By the codes of S3's API, which gateways use as well: AWS, "Error responses" in the S3 API reference."""
+
+
+_EXCEPTIONS: tuple[ErrorRow[BaseException, DownloadError], ...] = (
+    ErrorRow(instance_of(exceptions.NoCredentialsError), AccessDenied, NO_CREDENTIALS, WITHOUT_CREDENTIALS),
+    ErrorRow(
+        instance_of(exceptions.PartialCredentialsError),
+        ConfigurationError,
+        "the S3 credentials are incomplete: {why}",
+        KEYS,
+    ),
+    # S3 itself is asked by our own HTTP client: what fails in botocore's is a service that hands out credentials.
+    ErrorRow(
+        instance_of(exceptions.SSLError),
+        SourceUnavailable,
+        "the TLS connection to AWS's token service failed: {why}",
+    ),
+    ErrorRow(
+        instance_of(exceptions.HTTPClientError, exceptions.ConnectionError),
         SourceUnavailable,
         "AWS's token service cannot be reached: {why}",
-        "",
     ),
-    (
-        (
+    ErrorRow(
+        instance_of(
             exceptions.CredentialRetrievalError,
             exceptions.UnauthorizedSSOTokenError,
             exceptions.SSOError,
@@ -117,91 +247,47 @@ LIBRARY: tuple[tuple[tuple[type[Exception], ...], type[DownloadError], str, str]
         "AWS credentials not found: {why}",
         "check the role or the profile that the credentials come from",
     ),
-    (
-        (exceptions.ProfileNotFound, exceptions.ConfigNotFound, exceptions.ConfigParseError),
+    ErrorRow(
+        instance_of(exceptions.ProfileNotFound, exceptions.ConfigNotFound, exceptions.ConfigParseError),
         ConfigurationError,
         "AWS's configuration files are of no use: {why}",
         "check AWS_PROFILE and AWS_CONFIG_FILE",
     ),
-    ((exceptions.MetadataRetrievalError,), SourceUnavailable, "no instance credentials for now: {why}", ""),
-    (
-        (exceptions.PaginationError,),
+    ErrorRow(
+        instance_of(exceptions.MetadataRetrievalError), SourceUnavailable, "no instance credentials for now: {why}"
+    ),
+    ErrorRow(
+        instance_of(exceptions.PaginationError),
         ProtocolFailed,
         "the S3 server's listing of {what} does not come to an end",
-        "",
     ),
-    ((ResponseParserError,), ProtocolFailed, "{what}: the server's answer is not S3", "check the endpoint"),
-    (
-        (exceptions.BotoCoreError, ValueError),
+    ErrorRow(
+        instance_of(ResponseParserError), ProtocolFailed, "{what}: the server's answer is not S3", "check the endpoint"
+    ),
+    # Some of botocore's checks of addresses and settings raise plain ValueError.
+    ErrorRow(
+        instance_of(exceptions.BotoCoreError, ValueError),
         ConfigurationError,
         "the S3 settings do not work for {what}: {why}",
         "check endpoint, region, addressing style and bucket",
     ),
 )
-"""The first that fits counts."""
 
 
-class CredentialsExpired(AccessDenied):
-    """Temporary credentials have expired; their provider may have others by now."""
-
-
-def meaning(answer: ErrorResponse, what: str, asker: Identity) -> DownloadError:
-    """Return the error that a refusal stands for; `what` names the bucket or the object."""
-    status, code, told = answer.status, answer.code, answer.told
-    rules: tuple[tuple[bool, Callable[[], DownloadError]], ...] = (
-        (
-            code in MISSING or (status == HTTPStatus.NOT_FOUND and code not in DENIED),
-            lambda: SourceNotFound(
-                f"{told}: {MISSING.get(code, 'there is no such thing')}: {what}", hint="check the URI and the endpoint"
-            ),
-        ),
-        (code == ARCHIVED, lambda: archived(what)),
-        (
-            code in THROTTLED or status == HTTPStatus.TOO_MANY_REQUESTS,
-            lambda: Throttled(f"the S3 server asks for a pause ({told}): {what}"),
-        ),
-        (
-            code in PASSING or (status >= HTTPStatus.INTERNAL_SERVER_ERROR and code not in UNSUPPORTED),
-            lambda: SourceUnavailable(f"the S3 server fails ({told}): {what}{answer.in_its_words}"),
-        ),
-        (
-            status == HTTPStatus.PRECONDITION_FAILED,
-            lambda: SourceChanged(f"{what} changed while it was being read", hint="start again for its new version"),
-        ),
-        (code in MISDIRECTED, lambda: _misdirected(answer, what)),
-        (code in EXPIRED, lambda: _expired(told, what, asker)),
-        (
-            code in DENIED or status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN),
-            lambda: _denial(answer, what, asker),
-        ),
-        (
-            True,
-            lambda: ProtocolFailed(
-                f"the server refuses the request ({told}): {what}{answer.in_its_words}", hint="check the endpoint"
-            ),
-        ),
+def map_response(answer: ErrorResponse, what: str, asker: Identity) -> DownloadError:
+    """Return the error that an answer of the server stands for; `what` names the bucket or the object."""
+    error = map_error(
+        _RESPONSES,
+        _Refusal(answer, asker),
+        told=answer.told,
+        what=what,
+        own_words=answer.in_its_words,
+        unsigned=asker.unsigned,
+        provider=asker.provider,
     )
-    return next(make() for applies, make in rules if applies)
-
-
-def _misdirected(answer: ErrorResponse, what: str) -> ConfigurationError:
-    sentence, hint = MISDIRECTED[answer.code]
-    return ConfigurationError(f"{sentence} ({answer.told}): {what}{answer.in_its_words}", hint=hint)
-
-
-def _expired(told: str, what: str, asker: Identity) -> CredentialsExpired:
-    hint = f"they come from {asker.provider}" if asker.provider else "renew AWS_SESSION_TOKEN and its keys"
-    return CredentialsExpired(f"{told}: the temporary credentials have expired: {what}", hint=hint)
-
-
-def _denial(answer: ErrorResponse, what: str, asker: Identity) -> AccessDenied:
-    told, own = answer.told, answer.in_its_words
-    if asker.unsigned:
-        return AccessDenied(f"{told}: {what} may not be read without credentials: {asker.unsigned}{own}", hint=KEYS)
-    if answer.code not in DENIED and answer.code != str(answer.status):
-        return AccessDenied(f"{told}: the server refuses it: {what}{own}")  # for a reason that only it knows
-    sentence, hint = DENIED.get(answer.code, ("the credentials do not allow it", PERMISSIONS))
-    return AccessDenied(f"{told}: {sentence}: {what}{own}", hint=hint)
+    if error is None:
+        raise AssertionError("unreachable: the last row applies to every answer")
+    return error
 
 
 def no_credentials(unusable: str) -> AccessDenied:
@@ -212,45 +298,39 @@ def no_credentials(unusable: str) -> AccessDenied:
 
 def archived(what: str) -> ProtocolFailed:
     """Return the error for an object that has to be brought back from an archive before it can be read."""
-    return ProtocolFailed(f"{what} lies in an archive and cannot be read", hint="restore it first, then start again")
+    return ProtocolFailed(ARCHIVED.format(what=what), hint=RESTORE)
 
 
-def refused(refusal: HttpStatusError, what: str, asker: Identity) -> DownloadError:
-    """Return the error for a refused span."""
-    return meaning(ErrorResponse.read(refusal.status, refusal.body, refusal.url), what, asker)
+def map_status_error(error: HttpStatusError, what: str, asker: Identity) -> DownloadError:
+    """Return the error for a range that the server refused."""
+    return map_response(ErrorResponse.read(error.status, error.body, error.url), what, asker)
 
 
 @contextlib.contextmanager
-def translated(what: str, asker: Callable[[], Identity]) -> Iterator[None]:
-    """Turn whatever botocore raises in the block into one of our errors; `what` and `asker` as for `meaning`."""
+def map_exceptions(what: str, asker: Callable[[], Identity]) -> Iterator[None]:
+    """Turn whatever botocore raises in the block into one of our errors; `what` and `asker` as for `map_response`."""
     try:
         yield
     except exceptions.ClientError as error:
-        raise _of_client(error, what, asker()) from error
+        raise _map_client_error(error, what, asker()) from error
     except (exceptions.BotoCoreError, ResponseParserError, ValueError) as error:
-        # Some of botocore's checks of addresses and settings raise plain ValueError.
-        raise _of_library(error, what) from error
+        raise _map_exception(error, what) from error
 
 
-def _of_client(error: exceptions.ClientError, what: str, asker: Identity) -> DownloadError:
+def _map_client_error(error: exceptions.ClientError, what: str, asker: Identity) -> DownloadError:
     answer = ErrorResponse.of(error)
-    if error.operation_name.startswith(("Assume", "GetRoleCredentials", "CreateToken")):
-        if answer.code in PASSING | THROTTLED or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return SourceUnavailable(f"AWS's token service fails ({answer.code})")
-        return AccessDenied(
-            f"AWS credentials not found: the role was refused ({error.operation_name}: {answer.code})"
-            f"{answer.in_its_words}",
-            hint="check the role, its trust policy and the service account's annotation",
-        )
-    return meaning(answer, what, asker)
+    if not error.operation_name.startswith(("Assume", "GetRoleCredentials", "CreateToken")):
+        return map_response(answer, what, asker)
+    # Another service: it hands out the credentials of a role.
+    if answer.code in PASSING | THROTTLED or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return SourceUnavailable(f"AWS's token service fails ({answer.code})")
+    return AccessDenied(
+        f"AWS credentials not found: the role was refused ({error.operation_name}: {answer.code}){answer.in_its_words}",
+        hint="check the role, its trust policy and the service account's annotation",
+    )
 
 
-def _of_library(error: Exception, what: str) -> DownloadError:
-    if isinstance(error, exceptions.SSLError):
-        refused = untrusted(error, "AWS's token service")
-        if refused is not None:
-            return refused
-    for classes, ours, sentence, hint in LIBRARY:
-        if isinstance(error, classes):
-            return ours(sentence.format(what=what, why=error), hint=hint)
-    return InternalError(f"{what}: {type(error).__name__}: {error}")
+def _map_exception(error: Exception, what: str) -> DownloadError:
+    untrusted = map_tls_error(error, "AWS's token service") if isinstance(error, exceptions.SSLError) else None
+    ours = untrusted or map_error(_EXCEPTIONS, error, what=what, why=error)
+    return ours or InternalError(f"{what}: {type(error).__name__}: {error}")

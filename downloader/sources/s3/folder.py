@@ -14,7 +14,7 @@ from downloader.filters import nothing_left
 from downloader.integrity import LARGEST_LIST, MARKER, of_nothing, parse_checksums, proves_itself
 from downloader.sources.base import version_of
 from downloader.sources.s3.answers import ErrorResponse
-from downloader.sources.s3.errors import archived, meaning
+from downloader.sources.s3.errors import archived, map_response
 from downloader.sources.s3.multipart import with_layouts
 from downloader.sources.s3.object_info import shared_tags, tag_digests, without_tag_digests
 
@@ -119,10 +119,10 @@ class Folder:
     def _checksums(self, marker: Entry, listed: Sequence[Entry]) -> bytes | None:
         """Return the bucket's own checksum list if it covers exactly the objects beside it."""
         what = self._address.uri_of(marker.key)
-        with self._connection.translated(what):
+        with self._connection.map_exceptions(what):
             reply = self._connection.fetch(self._address.bucket, marker.key, LARGEST_LIST)
         if reply.status != HTTPStatus.OK:
-            error = meaning(ErrorResponse.read(reply.status, reply.body, reply.url), what, self._connection.asker)
+            error = map_response(ErrorResponse.read(reply.status, reply.body, reply.url), what, self._connection.asker)
             log.warning("%s is of no use: %s", what, error)
             return None
         try:
@@ -151,7 +151,7 @@ class Folder:
         known = self._facts.get((entry.key, entry.tag))
         if known is None:
             try:
-                with self._connection.translated(self._address.uri_of(entry.key)):
+                with self._connection.map_exceptions(self._address.uri_of(entry.key)):
                     described = self._describer.describe(entry.key, entry.size)
                     known = with_layouts(self._connection, self._address.bucket, entry.key, described)
             except SourceNotFound as error:

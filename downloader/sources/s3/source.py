@@ -18,7 +18,7 @@ from downloader.sources.base import folder_of
 from downloader.sources.paths import check_names
 from downloader.sources.s3.client import S3ApiClient
 from downloader.sources.s3.description import ObjectProbe
-from downloader.sources.s3.errors import CredentialsExpired, archived, refused
+from downloader.sources.s3.errors import CredentialsExpired, archived, map_status_error
 from downloader.sources.s3.folder import Folder, Gone
 from downloader.sources.s3.listing import Listing, S3Address
 from downloader.sources.s3.multipart import with_layouts
@@ -140,7 +140,7 @@ class S3Source:
 
     def _see_that_it_is_s3(self) -> None:
         """Look for a folder of the object's name. Raises ProtocolFailed where what answers is no S3 service."""
-        with contextlib.suppress(AccessDenied), self._connection.translated(self._uri):
+        with contextlib.suppress(AccessDenied), self._connection.map_exceptions(self._uri):
             pages = Pages(self._connection, self._address.bucket, self._address.prefix)
             if next(iter(pages), []):
                 log.warning("%s is an object and a folder: the object is downloaded", self._uri)
@@ -163,17 +163,17 @@ class S3Source:
         except HttpStatusError as refusal:
             self._connection.forget()
             if version is None or refusal.status != HTTPStatus.FORBIDDEN:
-                raise self._refused(refusal, file) from refusal
+                raise self._map_status_error(refusal, file) from refusal
         try:
             body = self._read(file, span, None)
         except HttpStatusError as refusal:
-            raise self._refused(refusal, file) from refusal
+            raise self._map_status_error(refusal, file) from refusal
         # s3:GetObjectVersion is a permission of its own; the entity tag pins the object as well.
         self._versions = False
         return body
 
-    def _refused(self, refusal: HttpStatusError, file: RemoteFile) -> DownloadError:
-        error = refused(refusal, self._address.uri_of(file.locator), self._connection.asker)
+    def _map_status_error(self, refusal: HttpStatusError, file: RemoteFile) -> DownloadError:
+        error = map_status_error(refusal, self._address.uri_of(file.locator), self._connection.asker)
         return self._connection.after_expiry(error) if isinstance(error, CredentialsExpired) else error
 
     def presigned(self) -> PresignedSource:
@@ -208,14 +208,14 @@ class S3Source:
         return body
 
     def _request(self, file: RemoteFile, span: Span, version: str | None, sign: Signer | None = None) -> RangeRequest:
-        with self._connection.translated(self._address.uri_of(file.locator)):
+        with self._connection.map_exceptions(self._address.uri_of(file.locator)):
             request = (sign or self._connection.sign)(self._address.bucket, file.locator, version)
         size = file.size if file.sized else None
         return RangeRequest(request.url, span, size, file.validator, request.headers, proves_itself(file))
 
     def _list(self) -> Listing:
         listing = Listing(self._address, self._selection.wants, skip_unsafe=self._skip_unsafe)
-        with self._connection.translated(self._uri):
+        with self._connection.map_exceptions(self._uri):
             listing.read(self._connection)
         if listing.skipped and listing.skipped != self._warned:
             self._warned = listing.skipped
@@ -230,7 +230,7 @@ class S3Source:
         key = self._address.key
         if key is None:
             return None
-        with self._connection.translated(self._uri):
+        with self._connection.map_exceptions(self._uri):
             described = find(key)
             if described is None:
                 return None

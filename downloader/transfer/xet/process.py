@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from downloader.errors import IntegrityError, InternalError, ProtocolDown
 from downloader.formatting import reason
 from downloader.transfer.xet.child import LENGTH
-from downloader.transfer.xet.errors import ended_early, meaning
+from downloader.transfer.xet.errors import ended_early, map_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -232,7 +232,7 @@ class XetBody:
         text = self._exactly(LENGTH.unpack(self._exactly(LENGTH.size))[0]).decode(errors="replace")
         self._ended = True
         if text:
-            raise meaning(self._file.path, text)
+            raise map_text(self._file.path, text)
         if self._left:
             raise ended_early(self._file.path, self._left)
 
