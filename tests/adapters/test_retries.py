@@ -16,7 +16,7 @@ from downloader.simulation.adapter import simulate
 from tests.adapters.doors import FILES, SERVICE, Doors, age, whole
 from tests.command import content, finish, model
 from tests.servers.blobs import Noise
-from tests.servers.faults import Stall, Trickle
+from tests.servers.faults import FOREVER, Held, Stall
 from tests.waiting import AT_LAST, eventually
 
 if TYPE_CHECKING:
@@ -40,8 +40,9 @@ def test_a_retry_of_the_job_fetches_only_the_rest(hub: Hub, doors: Doors, signum
     data = Noise(BIG, seed=2)
     hub.create("org/big").commit({"adapter_model.safetensors": data})
     doors.extra = {"HF_ENDPOINT": hub.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER"}
-    hub.faults.add(Trickle(rate=100_000), route="cdn", offset=50 << 20)
-    process = doors.start_stage("hf://org/big")
+    held = Held()
+    hub.faults.add(held, route="cdn", offset=50 << 20, times=FOREVER)
+    process = doors.start_stage("hf://org/big", STALL_TIMEOUT="600")
     assert eventually(lambda: hub.log.sent("cdn") > 48 << 20 and journalled(doors) > 0)
     process.send_signal(signum)
     result = finish(process)
@@ -50,6 +51,9 @@ def test_a_retry_of_the_job_fetches_only_the_rest(hub: Hub, doors: Doors, signum
         assert not list(doors.disk.glob(".staging/*")), "staging is removed on every exit"
     assert not doors.live.exists()
     hub.faults.clear()
+    held.go_on.set()
+    # What was requested before the kill is answered, and logged, until the server has noticed it.
+    assert eventually(lambda: hub.cdn.server.connections == 0)
     hub.log.clear()
     kept = journalled(doors)
     result = doors.stage("hf://org/big")
@@ -61,7 +65,7 @@ def test_a_retry_of_the_job_fetches_only_the_rest(hub: Hub, doors: Doors, signum
 
 
 def test_what_a_failed_pod_keeps_is_reaped_if_no_retry_comes(hub: Hub, source: str, doors: Doors) -> None:
-    hub.faults.add(Stall(), route="cdn", offset=1 << 20, times=float("inf"))
+    hub.faults.add(Stall(), route="cdn", offset=1 << 20, times=FOREVER)
     result = doors.stage(source, STALL_TIMEOUT="1", AIM_DOWNLOADER_PROTOCOL="HF_TRANSFER")
     assert result.status in (69, 75), result.stderr
     assert not list(doors.disk.glob(".staging/*"))

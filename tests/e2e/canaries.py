@@ -112,7 +112,7 @@ class Mine:
         uri: str,
         extra: Mapping[str, str],
         *,
-        kill_nowait: Callable[[subprocess.Popen[str]], None] = undisturbed,
+        disturb: Callable[[subprocess.Popen[str]], None] = undisturbed,
         door: str = "download",
     ) -> tuple[Result, set[str]]:
         """Run the command with everything switched on that talks; return its result and what /proc showed."""
@@ -129,7 +129,7 @@ class Mine:
         process = start("--log-level", "debug", door, *arguments, extra={**own, **extra})
         watcher = Watcher(process)
         watcher.start()
-        kill_nowait(process)
+        disturb(process)
         result = finish(process)
         watcher.join()
         return result, watcher.seen

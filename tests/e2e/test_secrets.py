@@ -110,12 +110,12 @@ def test_no_secret_comes_out_of_a_run_that_is_ended(
     private.faults.add(Stall(after=MIB if route != "tree" else 10), route=route, times=FOREVER)
     protocol = "XET" if route == "xorb" else "HF_TRANSFER"
 
-    def kill_nowait(process: subprocess.Popen[str]) -> None:
+    def end(process: subprocess.Popen[str]) -> None:
         assert eventually(lambda: private.log.sent(route) > 0)
         os.killpg(process.pid, signum)
 
     extra = {**SECRETS, "HF_ENDPOINT": private.endpoint, "AIM_DOWNLOADER_PROTOCOL": protocol}
-    result, processes = mine.run("hf://org/model", extra, kill_nowait=kill_nowait)
+    result, processes = mine.run("hf://org/model", extra, disturb=end)
     assert result.status == (143 if signum == signal.SIGTERM else -9), result.stderr
     assert mine.leaks(result, processes, {*ALL, *handed_out(private.log)}) == []
 

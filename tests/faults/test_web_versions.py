@@ -34,7 +34,7 @@ class ReplacedThere(BodyFault):
 
     replace: Callable[[], object] = field(default=lambda: None)
 
-    def kill_nowait(self, exchange: Exchange) -> None:
+    def inject(self, exchange: Exchange) -> None:
         self.replace()
         exchange.end(reset=False)
 

@@ -226,13 +226,13 @@ class BodyFault(Fault):
     spoils_body: ClassVar[bool] = True
     after: int = 0
 
-    def kill_nowait(self, exchange: Exchange) -> None:
+    def inject(self, exchange: Exchange) -> None:
         """Do the damage, in the middle of the body."""
 
     def play(self, exchange: Exchange, after: int) -> None:
         exchange.head()
         exchange.body(until=after)
-        self.kill_nowait(exchange)
+        self.inject(exchange)
         exchange.body()
 
 
@@ -242,7 +242,7 @@ class Stall(BodyFault):
 
     seconds: float | None = None
 
-    def kill_nowait(self, exchange: Exchange) -> None:
+    def inject(self, exchange: Exchange) -> None:
         exchange.hang(self.seconds)
 
 
@@ -252,7 +252,7 @@ class Held(BodyFault):
 
     go_on: threading.Event = field(default_factory=threading.Event)
 
-    def kill_nowait(self, exchange: Exchange) -> None:
+    def inject(self, exchange: Exchange) -> None:
         while not self.go_on.is_set():
             exchange.hang(0.01)
 
@@ -261,7 +261,7 @@ class Held(BodyFault):
 class Reset(BodyFault):
     """The connection breaks (RST)."""
 
-    def kill_nowait(self, exchange: Exchange) -> None:
+    def inject(self, exchange: Exchange) -> None:
         exchange.end(reset=True)
 
 
@@ -269,7 +269,7 @@ class Reset(BodyFault):
 class Cut(BodyFault):
     """The connection ends in an orderly way (FIN): fewer bytes than promised."""
 
-    def kill_nowait(self, exchange: Exchange) -> None:
+    def inject(self, exchange: Exchange) -> None:
         exchange.end(reset=False)
 
 
@@ -277,7 +277,7 @@ class Cut(BodyFault):
 class Flip(BodyFault):
     """One byte is wrong."""
 
-    def kill_nowait(self, exchange: Exchange) -> None:
+    def inject(self, exchange: Exchange) -> None:
         exchange.flip()
 
 
@@ -287,7 +287,7 @@ class Trickle(BodyFault):
 
     rate: int = 20_000
 
-    def kill_nowait(self, exchange: Exchange) -> None:
+    def inject(self, exchange: Exchange) -> None:
         step = max(1, self.rate // 20)
         while exchange.sent < exchange.length:
             exchange.body(until=exchange.sent + step)

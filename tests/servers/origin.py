@@ -87,6 +87,11 @@ class Server(Closable):
         """The server's URL, without a slash at its end."""
         return f"{self.scheme}://127.0.0.1:{self.port}"
 
+    @property
+    def connections(self) -> int:
+        """How many connections are open. Once it is 0, no earlier request is answered, or logged, any more."""
+        return len(self._threads)
+
     def refuse(self) -> None:
         """Close the port: end all connections and refuse new ones until `accept`."""
         _wake(self._listener)

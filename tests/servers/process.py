@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import shutil
 import socket
 import subprocess
@@ -30,19 +31,16 @@ def find_program(name: str, package: str) -> str:
     return found
 
 
-_RESERVED: list[socket.socket] = []
-"""Sockets that keep ports for this process, and never listen."""
-
-
 def free_port() -> int:
-    """Return a loopback port that nobody listens on, and that nobody is given until this process ends.
+    """Return an unused loopback port, reserved until this process ends.
 
-    Whoever means to listen there says SO_REUSEADDR, as all servers do: Linux lets them as long as one socket listens.
+    A server can still listen on it with SO_REUSEADDR, which all servers set: Linux allows that while only one socket
+    listens.
     """
     keeper = socket.socket()
+    atexit.register(keeper.close)  # which also keeps the socket alive until then
     keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     keeper.bind(("127.0.0.1", 0))
-    _RESERVED.append(keeper)
     port: int = keeper.getsockname()[1]
     return port
 
