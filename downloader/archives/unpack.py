@@ -47,18 +47,18 @@ class ArchiveUnpacker:
         """Return False for an archive that another command has left packed."""
         return only_archive(completed.manifest) is None
 
-    def survey(self, volume: Volume, manifest: Manifest) -> Inventory:
+    def inventory(self, volume: Volume, manifest: Manifest) -> Inventory:
         """Compare the volume with the manifest. An archive whose contents are all unchanged counts as verified."""
         archive = only_archive(manifest)
         if archive is None:
-            return volume.survey(manifest)
-        found = _survey_of_contents(volume, manifest, archive)
+            return volume.inventory(manifest)
+        found = _inventory_of_contents(volume, manifest, archive)
         if found is None:
-            return replace(volume.survey(manifest), published=False)
+            return replace(volume.inventory(manifest), published=False)
         archive_is_gone = archive.path in found.digests or not volume.has(archive.path)
         return replace(
             found,
-            holdings=(InventoryEntry(archive, FileState.VERIFIED, archive.size, proof=_proof_of(found)),),
+            entries=(InventoryEntry(archive, FileState.VERIFIED, archive.size, proof=_proof_of(found)),),
             published=found.published and archive_is_gone,
         )
 
@@ -72,11 +72,11 @@ class ArchiveUnpacker:
         archive = only_archive(manifest)
         if archive is None:
             return Publication(manifest, digests)
-        found = _survey_of_contents(volume, manifest, archive)
+        found = _inventory_of_contents(volume, manifest, archive)
         if found is None:
             contents, digests = self._unpack(volume, manifest, archive, check)
         else:
-            contents = contents_of(manifest, archive, {entry.file.path: entry.file.size for entry in found.holdings})
+            contents = contents_of(manifest, archive, {entry.file.path: entry.file.size for entry in found.entries})
             digests = found.digests
         return Publication(contents, digests, () if archive.path in digests else (archive.path,))
 
@@ -99,13 +99,11 @@ class ArchiveUnpacker:
         proof = volume.proof_of(archive.path)
         judged = judge((entry for entry, _ in opened.entries()), opened.size, archive.path)
         contents = contents_of(manifest, archive, judged.files)
-        survey = volume.survey(contents)
-        missing = {
-            holding.file.path: holding.file for holding in survey.holdings if holding.state is not FileState.VERIFIED
-        }
-        unverified = [holding.file.path for holding in survey.having(FileState.UNVERIFIED)]
-        present = [*unverified, *(holding.file.path for holding in survey.holdings if holding.replaces)]
-        check_replacement(str(volume.target), contents, survey, present, replace=self.replace)
+        inventory = volume.inventory(contents)
+        missing = {entry.file.path: entry.file for entry in inventory.entries if entry.state is not FileState.VERIFIED}
+        unverified = [entry.file.path for entry in inventory.having(FileState.UNVERIFIED)]
+        present = [*unverified, *(entry.file.path for entry in inventory.entries if entry.replaces)]
+        check_replacement(str(volume.target), contents, inventory, present, replace=self.replace)
         if unverified:
             # A killed run may have unpacked them, but only the archive can verify that, and is read anyway.
             volume.remove_outdated(unverified)
@@ -121,7 +119,7 @@ class ArchiveUnpacker:
                     with StoredFile(volume.reading(path), check) as source:
                         writer.add(missing[link], source.readinto)
             writer.commit()
-        return contents, {**survey.digests, **writer.digests}
+        return contents, {**inventory.digests, **writer.digests}
 
 
 class _Writer:
@@ -177,18 +175,18 @@ class _Writer:
         self._partials, self._sha256, self._size = [], [], 0
 
 
-def _survey_of_contents(volume: Volume, manifest: Manifest, archive: RemoteFile) -> Inventory | None:
+def _inventory_of_contents(volume: Volume, manifest: Manifest, archive: RemoteFile) -> Inventory | None:
     """Compare the volume with the contents of the archive; None unless they were unpacked here and are unchanged."""
     sizes = volume.published_sizes(_version_of(archive))
     if sizes is None:
         return None
-    found = volume.survey(contents_of(manifest, archive, sizes))
-    return found if all(holding.state is FileState.VERIFIED for holding in found.holdings) else None
+    found = volume.inventory(contents_of(manifest, archive, sizes))
+    return found if all(entry.state is FileState.VERIFIED for entry in found.entries) else None
 
 
 def _proof_of(contents: Inventory) -> str:
     """Return what verified the archive: it is on record for each of its files."""
-    return contents.holdings[0].proof if contents.holdings else UNKNOWN
+    return contents.entries[0].proof if contents.entries else UNKNOWN
 
 
 def contents_of(manifest: Manifest, archive: RemoteFile, sizes: Mapping[str, int]) -> Manifest:

@@ -177,10 +177,10 @@ class Download:
 
     def _recall(self, source: Source, volume: Volume) -> None:
         """Tell the source what a finished volume holds of it: nobody else may be asked."""
-        sealed = volume.sealed()
-        if sealed is None or not isinstance(source, Recalling):
+        completed = volume.completed()
+        if completed is None or not isinstance(source, Recalling):
             return
-        manifest = sealed.manifest
+        manifest = completed.manifest
         if manifest.revision and manifest.uri == single_line(self._uri.shown):
             source.recall(manifest.revision)
 

@@ -103,21 +103,26 @@ class Engine:
         raise AssertionError("unreachable")
 
     def _unchanged(self) -> Outcome | None:
-        """Return what is finished here if its source has the very same; None if only a listing and a survey can tell.
+        """Return the finished artifact if its source still has that version; None if only a listing can tell.
 
         The volume is looked at last: while the source is asked, somebody else may begin to change it.
         """
         version = self._plan.selection.version_of(self._ask(self._source.version))
-        sealed = self._volume.sealed() if version else None
-        if version is None or sealed is None or not sealed.fits(version) or not self._finalizer.is_final(sealed):
+        completed = self._volume.completed() if version else None
+        if (
+            version is None
+            or completed is None
+            or not completed.fits(version)
+            or not self._finalizer.is_final(completed)
+        ):
             return None
-        manifest, proofs = sealed.manifest, sealed.proofs
+        manifest, proofs = completed.manifest, completed.proofs
         if not all(self._plan.is_proved(proofs[file.path]) for file in manifest.files):
             return None
         self._meter.expect(manifest.size, len(manifest.files))
         self._meter.landed(manifest.size)
         self._meter.files_done(len(manifest.files))
-        return Outcome(manifest, sealed.digests, proofs)
+        return Outcome(manifest, completed.digests, proofs)
 
     def _ask(self, question: Callable[[], T]) -> T:
         """Ask the source something about the artifact as a whole."""
@@ -141,13 +146,13 @@ class Engine:
 
     def _published(self, manifest: Manifest) -> Outcome | None:
         """Return what is finished here; None if something is lacking."""
-        survey = self._finalizer.survey(self._volume, manifest)
-        proved = survey.having(FileState.VERIFIED)
-        if not survey.published or not all(self._plan.is_proved(holding.proof) for holding in proved):
+        inventory = self._finalizer.inventory(self._volume, manifest)
+        proved = inventory.having(FileState.VERIFIED)
+        if not inventory.published or not all(self._plan.is_proved(entry.proof) for entry in proved):
             return None
         outcome = Outcome(manifest)
-        for holding in proved:
-            self._keep(holding, outcome)
+        for entry in proved:
+            self._keep(entry, outcome)
         outcome.complete()
         return outcome
 
@@ -170,50 +175,50 @@ class Engine:
 
     def _take_stock(self, manifest: Manifest) -> tuple[Outcome, list[RemoteFile]]:
         """Prove what is on the volume, and check that the rest has room; return both."""
-        survey = self._finalizer.survey(self._volume, manifest)
-        if survey.leftovers:
-            log.info("reclaimed %s of leftovers", format_size(self._volume.reclaim(survey)))
+        inventory = self._finalizer.inventory(self._volume, manifest)
+        if inventory.leftovers:
+            log.info("reclaimed %s of leftovers", format_size(self._volume.reclaim(inventory)))
         outcome = Outcome(manifest)
-        unproved = survey.having(FileState.UNVERIFIED)
-        for holding in survey.having(FileState.VERIFIED):
-            if self._plan.is_proved(holding.proof):
-                self._keep(holding, outcome)
+        unproved = inventory.having(FileState.UNVERIFIED)
+        for entry in inventory.having(FileState.VERIFIED):
+            if self._plan.is_proved(entry.proof):
+                self._keep(entry, outcome)
             else:  # by an earlier run, of which nobody knows what it asked for
-                unproved.append(holding)
+                unproved.append(entry)
         if unproved:
             self._meter.enter(Phase.CHECKING, f"checking {len(unproved)} files that are on the volume already")
-        missing = survey.having(FileState.PARTIAL, FileState.MISSING)
-        needed = survey.needed_bytes
-        for holding, proved in zip(unproved, self._check(unproved), strict=True):
+        missing = inventory.having(FileState.PARTIAL, FileState.MISSING)
+        needed = inventory.needed_bytes
+        for entry, proved in zip(unproved, self._check(unproved), strict=True):
             if proved is None:
-                missing.append(holding)
-                needed += holding.file.size
+                missing.append(entry)
+                needed += entry.file.size
             else:
                 self._keep(proved, outcome)
-        settle_existing(self._volume, manifest, survey, missing, self._plan)
-        self._meter.landed(sum(holding.done_bytes for holding in missing if holding.state is FileState.PARTIAL))
+        settle_existing(self._volume, manifest, inventory, missing, self._plan)
+        self._meter.landed(sum(entry.done_bytes for entry in missing if entry.state is FileState.PARTIAL))
         if missing:
             self._volume.require_names(manifest)
-            make_room(self._volume, survey, missing, needed, self._plan)
-        return outcome, [holding.file for holding in missing]
+            make_room(self._volume, inventory, missing, needed, self._plan)
+        return outcome, [entry.file for entry in missing]
 
     def _check(self, unproved: Sequence[InventoryEntry]) -> Iterator[InventoryEntry | None]:
         """Hash what is on the volume, several files at once: after a kill that may be most of the artifact."""
 
-        def check(holding: InventoryEntry) -> InventoryEntry | None:
-            return self._volume.check(holding, lambda _: self._cancellation.check(), self._plan.content)
+        def check(entry: InventoryEntry) -> InventoryEntry | None:
+            return self._volume.check(entry, lambda _: self._cancellation.check(), self._plan.content)
 
         with ThreadPoolExecutor(min(processors(), MOST_HASHED_AT_ONCE), thread_name_prefix="check") as pool:
             yield from pool.map(check, unproved)
 
-    def _keep(self, holding: InventoryEntry, outcome: Outcome) -> None:
-        self._plan.demand_proof(holding.file, holding.proof)
-        outcome.checksums[holding.file.path] = holding.sha256 or ""
-        outcome.proofs[holding.file.path] = holding.proof
-        if not holding.file.sized:
-            outcome.sizes[holding.file.path] = holding.file.size
-            self._meter.expect_more(holding.file.size)
-        self._meter.landed(holding.file.size)
+    def _keep(self, entry: InventoryEntry, outcome: Outcome) -> None:
+        self._plan.demand_proof(entry.file, entry.proof)
+        outcome.checksums[entry.file.path] = entry.sha256 or ""
+        outcome.proofs[entry.file.path] = entry.proof
+        if not entry.file.sized:
+            outcome.sizes[entry.file.path] = entry.file.size
+            self._meter.expect_more(entry.file.size)
+        self._meter.landed(entry.file.size)
         self._meter.files_done(1)
 
     def _fetch(self, missing: list[RemoteFile], outcome: Outcome) -> None:

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 def settle_existing(
-    volume: Volume, manifest: Manifest, survey: Inventory, missing: Sequence[InventoryEntry], plan: Plan
+    volume: Volume, manifest: Manifest, inventory: Inventory, missing: Sequence[InventoryEntry], plan: Plan
 ) -> None:
     """Say which files will be replaced by the `missing` ones, and which stay that the artifact no longer has.
 
@@ -32,15 +32,15 @@ def settle_existing(
     artifact would be replaced without that.
     """
     present = _present(missing)
-    broken = check_replacement(str(volume.target), manifest, survey, present, replace=plan.replace)
-    if updated := (present - broken) & survey.ours:
+    broken = check_replacement(str(volume.target), manifest, inventory, present, replace=plan.replace)
+    if updated := (present - broken) & inventory.ours:
         log.info("replacing %s of an earlier download: %s", _count(updated), names_text(updated))
-    if unlisted := present - survey.ours:
+    if unlisted := present - inventory.ours:
         log.warning("replacing %s that other programs have put here: %s", _count(unlisted), names_text(unlisted))
-    _settle_older(volume, manifest, survey, plan)
+    _settle_older(volume, manifest, inventory, plan)
 
 
-def make_room(volume: Volume, survey: Inventory, missing: Sequence[InventoryEntry], needed: int, plan: Plan) -> None:
+def make_room(volume: Volume, inventory: Inventory, missing: Sequence[InventoryEntry], needed: int, plan: Plan) -> None:
     """Raise NoSpace unless `needed` bytes fit; if the plan allows it, in the place of what earlier runs brought.
 
     An operator's volume is as large as one revision: the next one fits only in the place of the last.
@@ -48,7 +48,7 @@ def make_room(volume: Volume, survey: Inventory, missing: Sequence[InventoryEntr
     try:
         volume.require_space(needed, len(missing))
     except NoSpace:
-        outdated = sorted(_present(missing) & survey.ours)
+        outdated = sorted(_present(missing) & inventory.ours)
         if not outdated or not plan.make_room:
             raise
         volume.require_space(max(0, needed - volume.allocated(outdated)), len(missing))
@@ -59,16 +59,16 @@ def make_room(volume: Volume, survey: Inventory, missing: Sequence[InventoryEntr
 
 def _present(missing: Sequence[InventoryEntry]) -> set[str]:
     """Return the paths that have another file now."""
-    return {holding.file.path for holding in missing if holding.replaces or holding.state is FileState.UNVERIFIED}
+    return {entry.file.path for entry in missing if entry.replaces or entry.state is FileState.UNVERIFIED}
 
 
-def _settle_older(volume: Volume, manifest: Manifest, survey: Inventory, plan: Plan) -> None:
+def _settle_older(volume: Volume, manifest: Manifest, inventory: Inventory, plan: Plan) -> None:
     """Say what stays of what the same request has brought before, or have it removed."""
     current = {file.path for file in manifest.files}
     wanted = (manifest.origin, manifest.revision or "")
     older = {
         path: origin.revision
-        for path, origin in survey.listed.items()
+        for path, origin in inventory.listed.items()
         if origin.uri == manifest.origin
         and path not in current
         and manifest.may_have(path)

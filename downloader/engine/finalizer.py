@@ -23,8 +23,8 @@ class Finalizer(Protocol):
     def is_final(self, completed: CompletedArtifact) -> bool:
         """Return whether a complete artifact is what this step publishes, rather than what it starts from."""
 
-    def survey(self, volume: Volume, manifest: Manifest) -> Inventory:
-        """Compare the volume with the manifest, by metadata alone and without the lease, like `Volume.survey`.
+    def inventory(self, volume: Volume, manifest: Manifest) -> Inventory:
+        """Compare the volume with the manifest, by metadata alone and without the lease, like `Volume.inventory`.
 
         Files that this step has turned into others count as verified as long as all of those are unchanged.
         """
@@ -47,9 +47,9 @@ class PublishAsDownloaded:
         del completed
         return True
 
-    def survey(self, volume: Volume, manifest: Manifest) -> Inventory:
+    def inventory(self, volume: Volume, manifest: Manifest) -> Inventory:
         """Compare the volume with the manifest."""
-        return volume.survey(manifest)
+        return volume.inventory(manifest)
 
     def finalize(
         self, volume: Volume, manifest: Manifest, digests: Mapping[str, str], check: Callable[[], None]

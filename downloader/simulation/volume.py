@@ -39,9 +39,9 @@ class SimulatedVerification:
         del completed
         return True
 
-    def survey(self, volume: Volume, manifest: Manifest) -> Inventory:
+    def inventory(self, volume: Volume, manifest: Manifest) -> Inventory:
         """Compare the volume with the manifest."""
-        return volume.survey(manifest)
+        return volume.inventory(manifest)
 
     def finalize(
         self, volume: Volume, manifest: Manifest, digests: Mapping[str, str], check: Callable[[], None]

@@ -174,13 +174,13 @@ def _write_file(  # noqa: PLR0917
     try:
         inode = files.handle_stat(handle).inode
         kept = own is not None and not is_ours(own, inode)
-        files.write(handle, 0, own.raw if own is not None and kept else _sealed(checksums, date, inode))
+        files.write(handle, 0, own.raw if own is not None and kept else _stamped(checksums, date, inode))
         files.sync(handle)
     finally:
         files.close(handle)
     confirm()
     with suppress(NotThere, InTheWay):
-        files.remove_folder(MARKER)  # an empty one: a survey refuses any other
+        files.remove_folder(MARKER)  # an empty one: an inventory refuses any other
     try:
         files.rename(temporary, MARKER)
     except NotThere:
@@ -190,7 +190,7 @@ def _write_file(  # noqa: PLR0917
     return kept
 
 
-def _sealed(checksums: Checksums, date: datetime, inode: int) -> bytes:
+def _stamped(checksums: Checksums, date: datetime, inode: int) -> bytes:
     seal = stamp_of(render_checksums(checksums, date), inode)
     return render_checksums(replace(checksums, seal=seal), date)
 

@@ -55,7 +55,7 @@ class InventoryEntry:
 class Inventory:
     """What the volume has of one manifest."""
 
-    holdings: tuple[InventoryEntry, ...]
+    entries: tuple[InventoryEntry, ...]
     """In the order of the manifest."""
     published: bool
     """The artifact is complete: all files proved, the checksum file stands, and nothing of a run is left."""
@@ -70,18 +70,18 @@ class Inventory:
     revision of this one, and those that the manifest does not have."""
 
     def having(self, *states: FileState) -> list[InventoryEntry]:
-        """Return the holdings in one of these states."""
-        return [holding for holding in self.holdings if holding.state in states]
+        """Return the entries in one of these states."""
+        return [entry for entry in self.entries if entry.state in states]
 
     @property
     def digests(self) -> dict[str, str]:
         """The sha256 of every proved file by its path."""
-        return {holding.file.path: holding.sha256 or "" for holding in self.having(FileState.VERIFIED)}
+        return {entry.file.path: entry.sha256 or "" for entry in self.having(FileState.VERIFIED)}
 
     @property
     def needed_bytes(self) -> int:
         """Room that the files take which are still to come."""
-        return sum(holding.needed_bytes for holding in self.holdings)
+        return sum(entry.needed_bytes for entry in self.entries)
 
     @property
     def needed_files(self) -> int:
@@ -117,17 +117,17 @@ class InventoryScanner:
             for name in files.scan(f"{WORK}/{folder}")
         }
 
-    def survey(self, now_ns: int) -> Inventory:
+    def scan(self, now_ns: int) -> Inventory:
         """Return what is there. `now_ns` is the time by which other tools' leftovers are judged."""
         found = stats_of(self._files, (file.path for file in self._manifest.files))
-        holdings = [self._hold(file, found.get(file.path)) for file in self._manifest.files]
+        entries = [self._hold(file, found.get(file.path)) for file in self._manifest.files]
         folders = {"", *(file.path.rpartition("/")[0] for file in self._manifest.files)}
-        proved = all(holding.state is FileState.VERIFIED for holding in holdings)
+        proved = all(entry.state is FileState.VERIFIED for entry in entries)
         return Inventory(
-            tuple(holdings),
+            tuple(entries),
             published=proved and self._evidence.is_published and not self._work,
             leftovers=(
-                *self._stale_parts(holdings),
+                *self._stale_parts(entries),
                 *cleanup.others(self._files, folders, now_ns, self._evidence.ours | found.keys()),
             ),
             ours=frozenset(self._evidence.ours),
@@ -148,8 +148,8 @@ class InventoryScanner:
                 return InventoryEntry(file, FileState.UNVERIFIED, file.size, expected)
             if found.kind is Kind.FOLDER:
                 self._outdated |= self._only_ours(file.path)
-        holding = self._hold_partial(file)
-        return replace(holding, replaces=True) if found is not None and found.kind is Kind.FILE else holding
+        entry = self._hold_partial(file)
+        return replace(entry, replaces=True) if found is not None and found.kind is Kind.FILE else entry
 
     def _only_ours(self, folder: str) -> set[str]:
         """Return the files of a folder, all of which an earlier run has brought. Raises VolumeError for any other."""
@@ -184,7 +184,7 @@ class InventoryScanner:
     def _is_resumable(self, file: RemoteFile) -> bool:
         return file.size > self._journal_above and may_combine(file)
 
-    def _stale_parts(self, holdings: list[InventoryEntry]) -> list[cleanup.Leftover]:
-        identities = {holding.file.identity for holding in holdings if holding.state is not FileState.VERIFIED}
+    def _stale_parts(self, entries: list[InventoryEntry]) -> list[cleanup.Leftover]:
+        identities = {entry.file.identity for entry in entries if entry.state is not FileState.VERIFIED}
         folders = sorted(set(self._parts.values()))
         return [leftover for folder in folders for leftover in cleanup.ours(self._files, folder, identities)]

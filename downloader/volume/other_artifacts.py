@@ -18,16 +18,16 @@ _log = logging.getLogger(__name__)
 
 
 def check_replacement(
-    target: str, manifest: Manifest, survey: Inventory, paths: Collection[str], *, replace: bool
+    target: str, manifest: Manifest, inventory: Inventory, paths: Collection[str], *, replace: bool
 ) -> set[str]:
     """Return those of the paths to be replaced that are files of another artifact, and say so.
 
     Raises VolumeError if there are any and `replace` does not allow it.
     """
     foreign = {
-        path: survey.listed[path].uri
+        path: inventory.listed[path].uri
         for path in paths
-        if path in survey.listed and survey.listed[path].uri != manifest.origin
+        if path in inventory.listed and inventory.listed[path].uri != manifest.origin
     }
     if not foreign:
         return set()

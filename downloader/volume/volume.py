@@ -135,10 +135,10 @@ class Volume:
         """Raise LeaseLost if the volume is known to belong to somebody else. Cheap."""
         self._held().lease.check()
 
-    def sealed(self) -> CompletedArtifact | None:
+    def completed(self) -> CompletedArtifact | None:
         """Return the finished artifact that stands here untouched, by metadata alone. Needs no lease.
 
-        None if a survey must tell: also where something cannot be looked at, of which it will say why.
+        None if an inventory must tell: also where something cannot be looked at, of which it will say why.
         """
         with suppress(VolumeError):
             mark = standing(self._files)
@@ -149,7 +149,7 @@ class Volume:
     def published_sizes(self, version: str) -> dict[str, int] | None:
         """Return the sizes of the files that were last published, if that was at this version and all are there.
 
-        Needs no lease. The files may have been changed: `survey` tells.
+        Needs no lease. The files may have been changed: `inventory` tells.
         """
         mark = standing(self._files)
         if mark is None or not mark.whole or mark.version != hash_of(version):
@@ -166,20 +166,20 @@ class Volume:
         """Open a file of the target to read it. Raises VolumeError; the caller closes it."""
         return Reading(self._files, path)
 
-    def survey(self, manifest: Manifest) -> Inventory:
+    def inventory(self, manifest: Manifest) -> Inventory:
         """Compare the volume with the manifest, by metadata alone. Needs no lease.
 
         Raises VolumeError where something that is not ours to remove stands in a file's place.
         """
-        survey = InventoryScanner(self._files, manifest, self._journal_above, self._completion).survey(self._now())
-        self._ours, self._outdated = survey.ours, survey.outdated
-        self._proofs = {holding.file.path: holding.proof for holding in survey.having(FileState.VERIFIED)}
-        return survey
+        inventory = InventoryScanner(self._files, manifest, self._journal_above, self._completion).scan(self._now())
+        self._ours, self._outdated = inventory.ours, inventory.outdated
+        self._proofs = {entry.file.path: entry.proof for entry in inventory.having(FileState.VERIFIED)}
+        return inventory
 
-    def reclaim(self, survey: Inventory) -> int:
-        """Remove the leftovers that the survey found and return the bytes freed."""
+    def reclaim(self, inventory: Inventory) -> int:
+        """Remove the leftovers that the inventory found and return the bytes freed."""
         self._held().lease.confirm()
-        return cleanup.reclaim(self._files, survey.leftovers)
+        return cleanup.reclaim(self._files, inventory.leftovers)
 
     def proof_of(self, path: str) -> str:
         """Return what proved a file of this run; empty if nobody said. Needs the lease."""
@@ -218,11 +218,11 @@ class Volume:
 
     def check(
         self,
-        holding: InventoryEntry,
+        entry: InventoryEntry,
         progress: Callable[[int], None] = lambda _: None,
         content: ContentCheck | None = None,
     ) -> InventoryEntry | None:
-        """Hash an unproved file; return the holding as it is proved now, None if the file has to be fetched.
+        """Hash an unproved file; return the entry as it is proved now, None if the file has to be fetched.
 
         `progress` hears the size of each piece, `content` judges what kind of file it is. A right file is synced and
         believed from now on. One that cannot be read, whatever the reason, is as good as missing: fetching it again
@@ -230,13 +230,13 @@ class Volume:
         """
         session = self._held()
         try:
-            sha256, proof = adopt(self._files, holding.file, holding.sha256, content or ContentCheck(), progress)
+            sha256, proof = adopt(self._files, entry.file, entry.sha256, content or ContentCheck(), progress)
         except (VolumeError, IntegrityError) as error:
-            _log.info("%s is there but will be fetched again: %s", holding.file.path, error)
+            _log.info("%s is there but will be fetched again: %s", entry.file.path, error)
             return None
-        file = holding.file
+        file = entry.file
         session.commit_log.add([(Entry(file.path, file.size, sha256, file.identity), proof)])
-        return replace(holding, state=FileState.VERIFIED, sha256=sha256, proof=proof)
+        return replace(entry, state=FileState.VERIFIED, sha256=sha256, proof=proof)
 
     def partial(self, file: RemoteFile) -> Partial:
         """Return the file's partial, with whatever an earlier run left of it. The caller commits or closes it."""

@@ -110,11 +110,11 @@ class Landing:
         sha256 = hashlib.sha256(data).hexdigest()
         unpacker = ArchiveUnpacker()
         with Volume(self.folder, files=files, ttl=60) as volume:
-            if unpacker.survey(volume, manifest).published:
+            if unpacker.inventory(volume, manifest).published:
                 return False
             with volume.lease(manifest.uri):
-                (holding,) = unpacker.survey(volume, manifest).holdings
-                if holding.state.value != "proved":
+                (entry,) = unpacker.inventory(volume, manifest).entries
+                if entry.state.value != "proved":
                     partial = volume.partial(archive)
                     partial.write(0, memoryview(data))
                     for span in partial.missing():
@@ -129,8 +129,8 @@ class Landing:
 
     def state(self, name: str, data: bytes) -> tuple[bool, str]:
         with Volume(self.folder, ttl=60) as volume:
-            survey = ArchiveUnpacker().survey(volume, manifest_of(name, data))
-        return survey.published, survey.holdings[0].state.value
+            inventory = ArchiveUnpacker().inventory(volume, manifest_of(name, data))
+        return inventory.published, inventory.entries[0].state.value
 
 
 @pytest.fixture

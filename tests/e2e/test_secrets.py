@@ -228,13 +228,13 @@ BUG = """
 import atexit, os
 def patch():
     from downloader.volume import Volume
-    def survey(self, manifest):
+    def inventory(self, manifest):
         secrets = [value for name, value in os.environ.items() if "anary" in value]
         try:
             raise ValueError({"authorization": f"Bearer {secrets}", "secrets": secrets})
         except ValueError as error:
             raise RuntimeError(f"https://alice:{secrets[0]}@host/?X-Amz-Signature={secrets}") from error
-    Volume.survey = survey
+    Volume.inventory = inventory
 import importlib.abc, importlib.util, sys
 class Finder(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):

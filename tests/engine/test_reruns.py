@@ -170,7 +170,7 @@ def test_what_nobody_knows_the_proof_of_is_hashed_where_a_digest_is_required(tmp
     manifest = Versioned().manifest()
     with Volume(tmp_path) as volume, volume.lease(manifest.uri):
         bring(volume, manifest, FILES)
-        assert {holding.proof for holding in volume.survey(manifest).holdings} == {"unknown"}
+        assert {entry.proof for entry in volume.inventory(manifest).entries} == {"unknown"}
     run = Run(tmp_path, Versioned(), require_digest=True)
     assert run.outcome.proofs == dict.fromkeys(FILES, "sha256")
     assert run.source.served == 0

@@ -48,7 +48,7 @@ def test_sha256sum_checks_every_name_that_a_file_can_have(tmp_path: Path) -> Non
     files = {name: name.encode() for name in STRANGE} | {f"folder/{name}": b"" for name in STRANGE}
     with Volume(tmp_path) as volume:
         download(volume, files)
-        assert volume.survey(manifest_of(files)).published
+        assert volume.inventory(manifest_of(files)).published
     subprocess.run(["sha256sum", "--check", "--strict", "--quiet", MARKER], cwd=tmp_path, check=True)
 
 
@@ -280,5 +280,5 @@ def download_under_lease(volume: Volume, manifest: Manifest) -> None:
 def test_a_name_that_we_need_ourselves_is_refused(volume: Volume) -> None:
     for path in (MARKER, ".downloading/lease.1", ".downloading"):
         with pytest.raises(VolumeError, match="needs for itself"):
-            volume.survey(Manifest("s3://b/", (remote(path, b""),)))
-    volume.survey(Manifest("s3://b/", (RemoteFile("folder/.artifact.sha256", 0),)))
+            volume.inventory(Manifest("s3://b/", (remote(path, b""),)))
+    volume.inventory(Manifest("s3://b/", (RemoteFile("folder/.artifact.sha256", 0),)))

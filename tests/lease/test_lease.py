@@ -86,7 +86,7 @@ def test_a_lease_of_the_same_number_may_be_somebody_elses(tmp_path: Path) -> Non
         lease_file(tmp_path, 1, process=elsewhere())
         theirs = lease.read_bytes()
         with pytest.raises(LeaseLost):
-            volume.reclaim(volume.survey(manifest_of(FILES)))
+            volume.reclaim(volume.inventory(manifest_of(FILES)))
     assert lease.read_bytes() == theirs
 
 
@@ -157,7 +157,7 @@ def test_a_holder_goes_on_beside_a_newer_lease_that_nobody_holds_and_leaves_noth
     with Volume(tmp_path) as volume:
         with volume.lease(URI):
             (tmp_path / ".downloading/lease.2").touch()
-            volume.reclaim(volume.survey(manifest_of(FILES)))
+            volume.reclaim(volume.inventory(manifest_of(FILES)))
         assert list(tmp_path.iterdir()) == []
 
 
@@ -171,7 +171,7 @@ def test_no_number_of_a_lease_ends_every_later_run(tmp_path: Path, name: str, re
         with volume.lease(URI, sleep=clock.sleep):
             fill(volume, manifest_of(FILES).files[0], DATA)
             volume.publish(manifest_of(FILES), {"model.bin": sha256(DATA)})
-        assert volume.survey(manifest_of(FILES)).published
+        assert volume.inventory(manifest_of(FILES)).published
     assert clock.now < 1100
 
 
@@ -295,7 +295,7 @@ def test_a_lease_is_free_again_after_a_failed_run_and_the_bytes_stay(tmp_path: P
         raise Cancelled
     assert list((tmp_path / ".downloading").glob("lease.*")) == []
     with Volume(tmp_path, journal_above=1 << 20).lease(URI, waiting=lambda *_: pytest.fail("it waited")):
-        assert volume.survey(manifest_of(FILES)).holdings[0].done_bytes == HALF
+        assert volume.inventory(manifest_of(FILES)).entries[0].done_bytes == HALF
 
 
 def test_an_artifact_of_any_name_can_be_leased_and_named(tmp_path: Path) -> None:

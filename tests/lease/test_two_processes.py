@@ -69,7 +69,7 @@ def test_a_frozen_holder_is_replaced_and_can_publish_nothing_when_it_wakes(tmp_p
         volume = Volume(tmp_path, ttl=0.6, journal_above=1 << 20)
         waits: list[str] = []
         with volume.lease(URI, waiting=lambda holder, _: waits.append(holder)):
-            assert states(volume.survey(manifest_of(FILES))) == {PATH: FileState.PARTIAL}
+            assert states(volume.inventory(manifest_of(FILES))) == {PATH: FileState.PARTIAL}
             other.signal(signal.SIGCONT)
             assert other.do("second half") == "LeaseLost"
             assert other.do("commit") in ("LeaseLost", "InternalError")

@@ -73,20 +73,20 @@ def bring(
 
     `committed` is told each path that has got its final name.
     """
-    survey = volume.survey(manifest)
-    volume.reclaim(survey)
-    digests = dict(survey.digests)
-    wanted = survey.having(FileState.PARTIAL, FileState.MISSING)
-    for holding in survey.having(FileState.UNVERIFIED):
-        found = volume.check(holding)
+    inventory = volume.inventory(manifest)
+    volume.reclaim(inventory)
+    digests = dict(inventory.digests)
+    wanted = inventory.having(FileState.PARTIAL, FileState.MISSING)
+    for entry in inventory.having(FileState.UNVERIFIED):
+        found = volume.check(entry)
         if found is None:
-            wanted.append(holding)
+            wanted.append(entry)
         else:
-            digests[holding.file.path] = found.sha256 or ""
+            digests[entry.file.path] = found.sha256 or ""
     fetched = 0
-    for holding in wanted:
-        path = holding.file.path
-        fetched += fill(volume, holding.file, files[path], piece=piece)
+    for entry in wanted:
+        path = entry.file.path
+        fetched += fill(volume, entry.file, files[path], piece=piece)
         digests[path] = sha256(files[path])
         committed(path)
     volume.publish(manifest, digests)
@@ -100,5 +100,5 @@ def download(volume: Volume, files: Mapping[str, bytes], *, manifest: Manifest |
         return bring(volume, manifest, files)
 
 
-def states(survey: Inventory) -> dict[str, FileState]:
-    return {holding.file.path: holding.state for holding in survey.holdings}
+def states(inventory: Inventory) -> dict[str, FileState]:
+    return {entry.file.path: entry.state for entry in inventory.entries}

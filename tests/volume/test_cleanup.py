@@ -55,9 +55,9 @@ def volume_of(target: Path) -> Volume:
 def test_what_other_tools_left_unfinished_is_reclaimed(target: Path, path: str) -> None:
     place = plant(target, path, 3600)
     with volume_of(target) as volume, volume.lease(URI):
-        survey = volume.survey(manifest_of(FILES))
-        assert [leftover.path for leftover in survey.leftovers] == [path]
-        assert volume.reclaim(survey) >= 5000
+        inventory = volume.inventory(manifest_of(FILES))
+        assert [leftover.path for leftover in inventory.leftovers] == [path]
+        assert volume.reclaim(inventory) >= 5000
     assert not place.exists()
 
 
@@ -67,8 +67,8 @@ def test_a_file_of_the_artifact_is_no_leftover_whatever_its_name(target: Path, p
     place = plant(target, path, 3600)
     with volume_of(target) as volume:
         with volume.lease(URI):
-            survey = volume.survey(manifest_of(files))
-            assert survey.leftovers == ()
+            inventory = volume.inventory(manifest_of(files))
+            assert inventory.leftovers == ()
         assert download(volume, files) == 10
         os.utime(place, (NOW - 3600, NOW - 3600))
         (target / "model.bin").unlink()  # a run with a filter that leaves that file out
@@ -104,14 +104,14 @@ def test_a_full_volume_gets_no_room_from_what_a_run_has_brought(
 @pytest.mark.parametrize("path", ORPHANS)
 def test_what_is_still_being_written_is_left_alone(target: Path, path: str) -> None:
     plant(target, path, 10)
-    assert volume_of(target).survey(manifest_of(FILES)).leftovers == ()
+    assert volume_of(target).inventory(manifest_of(FILES)).leftovers == ()
 
 
 @pytest.mark.parametrize("path", NOT_ORPHANS)
 def test_what_might_be_somebodys_file_is_left_alone(target: Path, path: str) -> None:
     place = plant(target, path, 3600)
     with volume_of(target) as volume:
-        assert volume.survey(manifest_of(FILES)).leftovers == ()
+        assert volume.inventory(manifest_of(FILES)).leftovers == ()
         download(volume, FILES)
     assert place.read_bytes() == noise(5000)
 
@@ -123,7 +123,7 @@ def test_a_symlink_or_a_folder_of_that_name_is_left_alone(target: Path, tmp_path
     (cache / "x.incomplete").symlink_to(outside)
     (cache / "linked").symlink_to(outside.parent)
     (cache / "folder.incomplete").mkdir()
-    assert volume_of(target).survey(manifest_of(FILES)).leftovers == ()
+    assert volume_of(target).inventory(manifest_of(FILES)).leftovers == ()
 
 
 def test_partials_of_another_artifact_are_reclaimed_and_ours_are_kept(target: Path) -> None:
@@ -142,10 +142,10 @@ def test_partials_of_another_artifact_are_reclaimed_and_ours_are_kept(target: Pa
             (folder / "scratch/chunk").write_bytes(noise(5000))
         with volume.lease(URI):
             manifest = manifest_of({"model.bin": ours})
-            assert volume.reclaim(volume.survey(manifest)) >= 15_000
+            assert volume.reclaim(volume.inventory(manifest)) >= 15_000
             left = {path.name for path in target.glob(".downloading/parts.*/**/*") if path.is_file()}
             assert left == {f"{files[0].identity}.part", f"{files[0].identity}.journal"}
-            assert volume.survey(manifest).holdings[0].done_bytes == 5000
+            assert volume.inventory(manifest).entries[0].done_bytes == 5000
 
 
 def test_an_empty_working_folder_is_removed_without_a_lease_and_one_in_use_is_not(target: Path) -> None:

@@ -82,13 +82,13 @@ def test_a_rerun_is_metadata_alone(finished: Path) -> None:
     before = {path: path.stat().st_ctime_ns for path in finished.rglob("*")}
     opened: list[str] = []
     with volume_of(finished, files=Disk(finished, fault=opened.append)) as volume:
-        sealed = volume.sealed()
+        sealed = volume.completed()
         assert sealed
         assert sealed.fits("v1")
         assert not sealed.fits("v2")
-        survey = volume.survey(MANIFEST)
-    assert survey.published
-    assert survey.digests == {path: sha256(data) for path, data in FILES.items()}
+        inventory = volume.inventory(MANIFEST)
+    assert inventory.published
+    assert inventory.digests == {path: sha256(data) for path, data in FILES.items()}
     assert not [doing for doing in opened if doing.startswith(("reading", "marking"))]
     assert {path: path.stat().st_ctime_ns for path in finished.rglob("*")} == before
 
@@ -98,7 +98,7 @@ def test_files_without_any_sha256_of_the_source_are_known_too(target: Path) -> N
     manifest = Manifest(URI, tuple(sorted(found, key=lambda file: file.path)), "c0")
     with volume_of(target) as volume:
         download(volume, FILES, manifest=manifest)
-        assert volume.survey(manifest).published
+        assert volume.inventory(manifest).published
 
 
 @pytest.mark.parametrize(("damage", "broken"), DAMAGES.values(), ids=DAMAGES.keys())
@@ -114,7 +114,7 @@ def test_damage_is_found_by_verify_and_mended_alone(
         assert named <= broken
         assert download(volume, HEALED) == sum(len(HEALED[path]) for path in broken)
         assert volume.verify().damaged == ()
-        assert volume.survey(manifest_of(HEALED)).published
+        assert volume.inventory(manifest_of(HEALED)).published
 
 
 def test_verify_counts_files_that_took_their_names_along(finished: Path) -> None:
@@ -133,7 +133,7 @@ def test_a_copy_of_a_file_with_its_attributes_is_not_one_of_the_artifact(finishe
     with volume_of(finished) as volume:
         found = volume.verify()
         assert (found.damaged, found.unlisted, found.checked) == ((), ("copy.json",), 4)
-        assert volume.survey(MANIFEST).published
+        assert volume.inventory(MANIFEST).published
 
 
 def replace_with_attributes(target: Path) -> None:
@@ -154,10 +154,10 @@ def test_a_mark_that_lost_names_is_not_the_mark_of_the_artifact(
 ) -> None:
     damage(finished)
     with volume_of(finished) as volume:
-        assert volume.sealed() is None
-        assert not volume.survey(MANIFEST).published
+        assert volume.completed() is None
+        assert not volume.inventory(MANIFEST).published
         download(volume, FILES, manifest=MANIFEST)
-        assert volume.sealed()
+        assert volume.completed()
     assert content(finished) == FILES
 
 
@@ -169,11 +169,11 @@ def test_files_of_an_earlier_mark_do_not_stand_in_for_files_that_are_gone(finish
         os.utime(finished / path)  # somebody touched them, so they are not listed any more
     with volume_of(finished) as volume:
         download(volume, later, manifest=manifest)
-        found = volume.sealed()
+        found = volume.completed()
         assert found
         assert found.digests.keys() == later.keys()
         (finished / "a").unlink()
-        assert volume.sealed() is None
+        assert volume.completed() is None
         assert [str(damage) for damage in volume.verify().damaged] == [
             "(names unknown): 1 of 3 files are gone, replaced or without a mark"
         ]
@@ -188,7 +188,7 @@ def test_what_another_artifact_has_lost_is_told(finished: Path, caplog: pytest.L
         assert download(volume, other, manifest=manifest) == 1
         assert not caplog.records
         (finished / "config.json").unlink()
-        assert volume.survey(manifest).published  # it is all there, and nothing has to be written
+        assert volume.inventory(manifest).published  # it is all there, and nothing has to be written
         assert [str(damage) for damage in volume.verify().damaged] == [
             "(names unknown): 1 of 6 files are gone, replaced or without a mark"
         ]
@@ -204,10 +204,10 @@ def test_a_copied_folder_is_hashed_once(finished: Path) -> None:
     subprocess.run(["cp", "-a", finished, copy], check=True)
     assert os.getxattr(copy, COMPLETION)
     with volume_of(copy) as volume:
-        assert volume.sealed() is None
-        assert FileState.VERIFIED not in states(volume.survey(MANIFEST)).values()
+        assert volume.completed() is None
+        assert FileState.VERIFIED not in states(volume.inventory(MANIFEST)).values()
         assert download(volume, FILES, manifest=MANIFEST) == 0
-        assert volume.survey(MANIFEST).published
+        assert volume.inventory(MANIFEST).published
 
 
 @pytest.mark.parametrize("completion", [Completion.FILE, Completion.XATTR])
@@ -236,13 +236,13 @@ def test_another_choice_moves_the_mark_and_fetches_nothing(target: Path, first: 
     with volume_of(target, first) as volume:
         download(volume, FILES, manifest=MANIFEST)
     with volume_of(target, second) as volume:
-        assert volume.survey(MANIFEST).published == (first == second != Completion.NONE)
+        assert volume.inventory(MANIFEST).published == (first == second != Completion.NONE)
         assert download(volume, FILES, manifest=MANIFEST) == 0
     assert (target / MARKER).exists() == (second is Completion.FILE)
     names = os.listxattr(target)
     assert (COMPLETION in names, PREVIOUS in names) == (second is Completion.XATTR, False)
     with volume_of(target, second) as volume:
-        assert set(states(volume.survey(MANIFEST)).values()) == {
+        assert set(states(volume.inventory(MANIFEST)).values()) == {
             FileState.UNVERIFIED if second is Completion.NONE else FileState.VERIFIED
         }
 
@@ -252,13 +252,13 @@ def test_a_sources_own_list_stays_as_it_is_and_a_rerun_is_metadata_alone(target:
     with volume_of(target, completion) as volume:
         download(volume, FILES, manifest=WITH_OWN)
         assert (target / MARKER).read_bytes() == WITH_OWN.checksums == volume.checksums()
-        assert volume.survey(WITH_OWN).published
-        sealed = volume.sealed()
+        assert volume.inventory(WITH_OWN).published
+        sealed = volume.completed()
         assert sealed
         assert sealed.fits("v1")
         assert volume.verify().source == "s3://bucket/"
         (target / MARKER).write_bytes(OWN.replace(b"config", b"confix"))
-        assert not volume.survey(WITH_OWN).published
+        assert not volume.inventory(WITH_OWN).published
         (target / MARKER).write_bytes(OWN.replace(sha256(b"x").encode(), b"0" * 64))
         assert [damage.path for damage in volume.verify().damaged] == [MARKER]
         assert download(volume, FILES, manifest=WITH_OWN) == 0
@@ -280,21 +280,21 @@ def test_a_sources_own_list_is_one_of_its_files(
 ) -> None:
     with volume_of(target, completion) as volume:
         download(volume, FILES, manifest=WITH_OWN)
-        assert volume.sealed()
+        assert volume.completed()
         damage(target / MARKER)
-        assert volume.sealed() is None
+        assert volume.completed() is None
         assert [str(found) for found in volume.verify().damaged] == [f"{MARKER}: {told}"]
         assert download(volume, FILES, manifest=WITH_OWN) == 0
-        assert volume.sealed()
+        assert volume.completed()
     assert content(target) == {**FILES, MARKER: WITH_OWN.checksums}
 
 
 def test_a_list_that_is_not_the_sources_is_taken_from_a_volume_that_has_nothing_else(finished: Path) -> None:
     (finished / MARKER).write_bytes(OWN)
     with volume_of(finished) as volume:
-        assert volume.sealed() is None
+        assert volume.completed() is None
         download(volume, FILES, manifest=MANIFEST)
-        assert volume.sealed()
+        assert volume.completed()
     assert content(finished) == FILES
 
 
@@ -305,7 +305,7 @@ def test_without_attributes_a_rerun_hashes_and_says_so_once(
     for fetched in (MANIFEST.size, 0):
         caplog.clear()
         with volume_of(target, files=Plain(target)) as volume:
-            assert FileState.VERIFIED not in states(volume.survey(manifest)).values()
+            assert FileState.VERIFIED not in states(volume.inventory(manifest)).values()
             assert download(volume, FILES, manifest=manifest) == fetched
         assert [record.getMessage() for record in caplog.records] == [
             "the volume has no extended attributes, so the next run hashes what it finds"
@@ -339,9 +339,9 @@ def test_a_file_that_takes_no_attribute_is_hashed_again_alone(target: Path, capl
     with volume_of(target, files=Private(target)) as volume:
         download(volume, FILES, manifest=MANIFEST)
         assert "1 files take no extended attributes, so" in caplog.text
-        survey = volume.survey(MANIFEST)
-    assert not survey.published
-    assert [holding.file.path for holding in survey.having(FileState.UNVERIFIED)] == ["config.json"]
+        inventory = volume.inventory(MANIFEST)
+    assert not inventory.published
+    assert [entry.file.path for entry in inventory.having(FileState.UNVERIFIED)] == ["config.json"]
 
 
 @pytest.mark.slow
@@ -349,7 +349,7 @@ def test_somebodys_deep_folders_are_no_trouble(finished: Path) -> None:
     deep(finished / "deep")
     try:
         with volume_of(finished) as volume:
-            assert volume.survey(MANIFEST).published
+            assert volume.inventory(MANIFEST).published
     finally:
         subprocess.run(["rm", "-rf", str(finished / "deep")], check=True)
 
@@ -360,4 +360,4 @@ def test_another_selection_of_the_same_repository_is_added(target: Path) -> None
         download(volume, FILES, manifest=first)
         download(volume, FILES, manifest=replace(MANIFEST, files=MANIFEST.files[2:]))
         assert volume.verify().checked == 4
-        assert volume.survey(first).published
+        assert volume.inventory(first).published

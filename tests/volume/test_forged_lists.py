@@ -59,9 +59,9 @@ def test_a_list_that_a_source_serves_proves_nothing_for_another_artifact(tmp_pat
             bring(volume, mirror(EVIL, lying), EVIL)
         assert (target / MARKER).read_bytes() == lying
         assert volume.verify().source == "https://evil/"
-        survey = volume.survey(OFFICIAL)
-        assert not survey.published
-        assert states(survey) == {"config.json": FileState.UNVERIFIED, "model.bin": FileState.VERIFIED}
+        inventory = volume.inventory(OFFICIAL)
+        assert not inventory.published
+        assert states(inventory) == {"config.json": FileState.UNVERIFIED, "model.bin": FileState.VERIFIED}
         with volume.lease(OFFICIAL.uri):
             bring(volume, OFFICIAL, GOOD)
         assert volume.verify().source == OFFICIAL.uri
@@ -72,7 +72,7 @@ def test_a_copied_folder_with_a_forged_list_proves_nothing(tmp_path: Path, targe
     forge(tmp_path / "forged", OFFICIAL, EVIL)
     shutil.copytree(tmp_path / "forged", target, dirs_exist_ok=True)
     with Volume(target) as volume:
-        assert FileState.VERIFIED not in states(volume.survey(OFFICIAL)).values()
+        assert FileState.VERIFIED not in states(volume.inventory(OFFICIAL)).values()
 
 
 def test_a_list_that_a_source_serves_does_not_stand_for_an_archive(tmp_path: Path, target: Path) -> None:
@@ -84,8 +84,8 @@ def test_a_list_that_a_source_serves_does_not_stand_for_an_archive(tmp_path: Pat
         bring(volume, mirror(EVIL, lying), EVIL)
     assert (target / MARKER).read_bytes() == lying
     with Volume(target, ttl=60) as volume:
-        survey = ArchiveUnpacker().survey(volume, archive)
-    assert (survey.published, survey.holdings[0].state) == (False, FileState.MISSING)
+        inventory = ArchiveUnpacker().inventory(volume, archive)
+    assert (inventory.published, inventory.entries[0].state) == (False, FileState.MISSING)
 
 
 class Predictable(Disk):
@@ -107,7 +107,7 @@ def test_a_list_whose_writer_guessed_the_number_of_its_file_is_not_kept(tmp_path
     kept = parse_checksums((target / MARKER).read_bytes())
     assert (kept.source, kept.files) == ("https://evil/", {path: sha256(data) for path, data in EVIL.items()})
     with Volume(target, files=Predictable(target)) as volume:
-        assert states(volume.survey(OFFICIAL))["config.json"] is FileState.UNVERIFIED
+        assert states(volume.inventory(OFFICIAL))["config.json"] is FileState.UNVERIFIED
 
 
 @pytest.mark.parametrize("path", ["notes", "notes/mine.txt"])
@@ -117,4 +117,4 @@ def test_what_a_list_of_somebody_else_names_is_not_ours_to_remove(target: Path, 
     (target / path).write_text("mine")
     (target / MARKER).write_text(f"# files: 1\n{sha256(b'mine')}  {path}\n")
     with Volume(target) as volume:
-        assert path not in volume.survey(replace(OFFICIAL)).ours
+        assert path not in volume.inventory(replace(OFFICIAL)).ours

@@ -120,7 +120,7 @@ def test_the_next_run_mends_exactly_that(finished: Path, damage: Callable[[Path]
     with Volume(finished) as volume:
         assert download(volume, FILES) == sum(len(FILES[path]) for path in broken)
         assert volume.verify().damaged == ()
-        assert volume.survey(MANIFEST).published
+        assert volume.inventory(MANIFEST).published
     assert content(finished) == FILES
 
 
@@ -154,9 +154,9 @@ def test_a_damaged_checksum_file_costs_hashing_and_no_download(
 ) -> None:
     damage(finished / MARKER)
     with Volume(finished) as volume:
-        assert not volume.survey(MANIFEST).published
+        assert not volume.inventory(MANIFEST).published
         assert download(volume, FILES) == 0
-        assert volume.survey(MANIFEST).published
+        assert volume.inventory(MANIFEST).published
         assert volume.verify().checked == len(FILES)
     assert stat.S_ISREG((finished / MARKER).lstat().st_mode)
 
@@ -173,7 +173,7 @@ def test_a_lying_checksum_file_is_found_out(finished: Path) -> None:
     marker.write_text(marker.read_text().replace(sha256(FILES["a.txt"]), "0" * 64))
     with Volume(finished) as volume:
         assert [found.path for found in volume.verify().damaged] == ["a.txt"]
-        assert not volume.survey(MANIFEST).published
+        assert not volume.inventory(MANIFEST).published
         assert download(volume, FILES) == 0
         assert volume.verify().damaged == ()
 
@@ -189,7 +189,7 @@ def test_one_wrong_digit_in_the_checksum_file_is_mended(target: Path, published:
         marker.write_text(good.replace(digest, digest[:-1] + ("0" if digest[-1] != "0" else "1")))
         download(volume, FILES, manifest=manifest)
         assert volume.verify().damaged == ()
-        assert volume.survey(manifest).published
+        assert volume.inventory(manifest).published
 
 
 def test_files_of_others_stay_and_are_only_named(finished: Path) -> None:
@@ -200,7 +200,7 @@ def test_files_of_others_stay_and_are_only_named(finished: Path) -> None:
         verification = volume.verify()
         assert verification.unlisted == ("folder/notes.txt", "link", "notes.txt")
         assert verification.damaged == ()
-        assert volume.survey(MANIFEST).published
+        assert volume.inventory(MANIFEST).published
         (finished / "a.txt").unlink()
         download(volume, FILES)
     assert (finished / "notes.txt").read_text() == "mine"
@@ -234,7 +234,7 @@ def test_folders_that_are_private_to_somebody_else_are_no_trouble(finished: Path
             raise PermissionError(errno.EACCES, "Permission denied")
 
     with Volume(finished, files=Disk(finished, fault=fault)) as volume:
-        assert volume.survey(MANIFEST).published
+        assert volume.inventory(MANIFEST).published
         assert volume.verify().unlisted == (".cache/huggingface/private/", "private/")
 
 

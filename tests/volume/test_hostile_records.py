@@ -85,7 +85,7 @@ def brought(target: Path) -> None:
     """See that a run mends whatever is there."""
     with Volume(target, ttl=1) as volume:
         download(volume, FILES)
-        assert volume.survey(MANIFEST).published
+        assert volume.inventory(MANIFEST).published
         assert volume.verify().damaged == ()
     assert model(target) == FILES
 
@@ -117,7 +117,7 @@ def test_a_ledger_does_not_vouch_for_planted_bytes(published: bool) -> None:  # 
             with (target / COMMIT_LOG).open("ab") as commit_log:
                 commit_log.write(proved(["file", file.path, file.size, *facts]))
         with Volume(target) as volume:
-            assert not volume.survey(manifest).having(FileState.VERIFIED)
+            assert not volume.inventory(manifest).having(FileState.VERIFIED)
             assert download(volume, FILES, manifest=manifest) == sum(map(len, FILES.values()))
         assert model(target) == FILES
 
@@ -133,7 +133,7 @@ def test_the_list_of_an_interrupted_run_does_not_vouch_for_planted_bytes() -> No
             (target / file.path).write_bytes(b"E" * file.size)
             os.utime(target / file.path, ns=(before.st_atime_ns, before.st_mtime_ns))
         with Volume(target) as volume:
-            assert not volume.survey(MANIFEST).having(FileState.VERIFIED)
+            assert not volume.inventory(MANIFEST).having(FileState.VERIFIED)
             assert download(volume, FILES) == sum(map(len, FILES.values()))
         assert model(target) == FILES
 
@@ -268,7 +268,7 @@ def test_folders_without_end_end_no_run(path: str, tmp_path: Path) -> None:
     deep(tmp_path / path)
     with Volume(tmp_path, ttl=1) as volume:
         download(volume, FILES)
-        assert volume.survey(MANIFEST).published
+        assert volume.inventory(MANIFEST).published
         assert volume.verify().damaged == ()
     for file, data in FILES.items():
         assert (tmp_path / file).read_bytes() == data

@@ -84,7 +84,7 @@ def test_files_come_in_one_stream_each_and_are_finished(in_order: InOrder, tmp_p
             manifest = manifest_of(FILES)
             volume.publish(manifest, {file.path: file.digests[0].value for file in manifest.files})
         assert in_order.out_of_order == []
-        assert volume.survey(manifest).published
+        assert volume.inventory(manifest).published
     assert model(tmp_path / "target") == FILES
 
 

@@ -52,20 +52,20 @@ class Reads(Disk):
 
 
 def test_an_empty_volume_lacks_everything(volume: Volume) -> None:
-    survey = volume.survey(MANIFEST)
-    assert set(states(survey).values()) == {FileState.MISSING}
-    assert (survey.needed_bytes, survey.needed_files) == (MANIFEST.size, 3)
-    assert not survey.published
+    inventory = volume.inventory(MANIFEST)
+    assert set(states(inventory).values()) == {FileState.MISSING}
+    assert (inventory.needed_bytes, inventory.needed_files) == (MANIFEST.size, 3)
+    assert not inventory.published
 
 
 def test_a_finished_volume_is_believed_without_opening_a_file_or_writing_one(target: Path) -> None:
     assert run(target, FILES) == MANIFEST.size
     disk = Reads(target)
     before = sorted((path, path.stat().st_mtime_ns) for path in target.rglob("*"))
-    survey = Volume(target, files=disk).survey(MANIFEST)
-    assert survey.published
-    assert survey.digests == {path: sha256(data) for path, data in FILES.items()}
-    assert [holding.done_bytes for holding in survey.holdings] == [file.size for file in MANIFEST.files]
+    inventory = Volume(target, files=disk).inventory(MANIFEST)
+    assert inventory.published
+    assert inventory.digests == {path: sha256(data) for path, data in FILES.items()}
+    assert [entry.done_bytes for entry in inventory.entries] == [file.size for file in MANIFEST.files]
     assert not set(disk.opened) & FILES.keys()
     assert sorted((path, path.stat().st_mtime_ns) for path in target.rglob("*")) == before
 
@@ -75,7 +75,7 @@ def test_a_survey_looks_at_each_folder_and_not_at_each_file_on_its_own(target: P
     run(target, files)
     looks: list[str] = []
     with Volume(target, files=Disk(target, fault=looks.append)) as volume:
-        assert volume.survey(manifest_of(files)).published
+        assert volume.inventory(manifest_of(files)).published
     assert len(looks) < 60
 
 
@@ -89,9 +89,9 @@ def test_what_an_unfinished_run_has_committed_is_hashed_and_not_fetched(
         with volume.lease(URI):
             fill(volume, manifest.files[0], FILES["config.json"])
         with volume.lease(URI):
-            survey = volume.survey(manifest)
-            assert states(survey)["config.json"] is FileState.UNVERIFIED
-            found = volume.check(survey.holdings[0])
+            inventory = volume.inventory(manifest)
+            assert states(inventory)["config.json"] is FileState.UNVERIFIED
+            found = volume.check(inventory.entries[0])
             assert found
             assert found.sha256 == sha256(FILES["config.json"])
             assert found.proof == ("sha256" if published else "size only")
@@ -111,9 +111,9 @@ def test_a_committed_file_that_was_touched_is_hashed_again(target: Path, change:
             path.rename(target / "aside")
             path.write_bytes(b'{"b": 1}')
             os.utime(path, ns=times)
-        holding = volume.survey(MANIFEST).holdings[0]
-        assert holding.state is FileState.UNVERIFIED
-        found = volume.check(holding)
+        entry = volume.inventory(MANIFEST).entries[0]
+        assert entry.state is FileState.UNVERIFIED
+        found = volume.check(entry)
         assert (found and found.sha256) == (sha256(FILES["config.json"]) if change == "time" else None)
 
 
@@ -123,13 +123,13 @@ def test_a_listed_file_changed_after_the_list_is_hashed_again(target: Path, publ
     run(target, FILES, manifest)
     os.utime(target / "config.json")
     with Volume(target) as volume, volume.lease(URI):
-        survey = volume.survey(manifest)
-        assert states(survey) == VERIFIED | {"config.json": FileState.UNVERIFIED}
-        found = volume.check(survey.holdings[0])
+        inventory = volume.inventory(manifest)
+        assert states(inventory) == VERIFIED | {"config.json": FileState.UNVERIFIED}
+        found = volume.check(inventory.entries[0])
         assert found
         assert (found.state, found.sha256) == (FileState.VERIFIED, sha256(FILES["config.json"]))
     assert run(target, FILES, manifest) == 0
-    assert states(Volume(target).survey(manifest)) == VERIFIED
+    assert states(Volume(target).inventory(manifest)) == VERIFIED
 
 
 def test_a_new_revision_costs_only_what_it_changed(target: Path) -> None:
@@ -142,17 +142,17 @@ def test_a_new_revision_costs_only_what_it_changed(target: Path) -> None:
         return Manifest(URI, tuple(sorted(found, key=lambda file: file.path)), commit)
 
     run(target, first, listed(first, "c0"))
-    assert Volume(target).survey(listed(first, "c0")).published
+    assert Volume(target).inventory(listed(first, "c0")).published
     with Volume(target) as volume:
-        survey = volume.survey(listed(second, "c1"))
-    assert not survey.published
-    assert states(survey) == {
+        inventory = volume.inventory(listed(second, "c1"))
+    assert not inventory.published
+    assert states(inventory) == {
         "config.json": FileState.UNVERIFIED,
         "empty": FileState.VERIFIED,
         "folder/model.bin": FileState.VERIFIED,
     }
     assert run(target, second, listed(second, "c1")) == len(second["config.json"])
-    assert Volume(target).survey(listed(second, "c1")).published
+    assert Volume(target).inventory(listed(second, "c1")).published
 
 
 def test_an_object_that_was_replaced_behind_the_same_size_is_fetched_again(target: Path) -> None:
@@ -166,8 +166,8 @@ def test_an_object_that_was_replaced_behind_the_same_size_is_fetched_again(targe
 
 def test_a_file_that_nothing_can_prove_is_not_believed(target: Path) -> None:
     (target / "config.json").write_bytes(FILES["config.json"])
-    survey = Volume(target).survey(manifest_of(FILES, published=False))
-    assert states(survey)["config.json"] is FileState.MISSING
+    inventory = Volume(target).inventory(manifest_of(FILES, published=False))
+    assert states(inventory)["config.json"] is FileState.MISSING
 
 
 def test_a_volume_filled_by_other_tools_is_adopted_and_not_fetched(target: Path) -> None:
@@ -179,45 +179,45 @@ def test_a_volume_filled_by_other_tools_is_adopted_and_not_fetched(target: Path)
     volume = Volume(target, files=disk)
     manifest = Manifest(URI, tuple(git_remote(file.path, FILES[file.path]) for file in MANIFEST.files), "c0")
     with volume.lease(URI):
-        survey = volume.survey(manifest)
-        assert set(states(survey).values()) == {FileState.UNVERIFIED}
-        assert survey.needed_bytes == 0
-        for holding in survey.holdings:
+        inventory = volume.inventory(manifest)
+        assert set(states(inventory).values()) == {FileState.UNVERIFIED}
+        assert inventory.needed_bytes == 0
+        for entry in inventory.entries:
             synced.clear()
-            found = volume.check(holding)
+            found = volume.check(entry)
             assert found
-            assert (found.sha256, found.proof) == (sha256(FILES[holding.file.path]), "git-sha1")
+            assert (found.sha256, found.proof) == (sha256(FILES[entry.file.path]), "git-sha1")
             assert len(synced) == 1
         assert bring(volume, manifest, FILES) == 0
-    assert volume.survey(manifest).published
+    assert volume.inventory(manifest).published
 
 
 def test_progress_of_a_check_is_told_and_can_end_it(target: Path) -> None:
     (target / "folder").mkdir()
     (target / "folder/model.bin").write_bytes(FILES["folder/model.bin"])
     with Volume(target) as volume, volume.lease(URI):
-        holding = next(h for h in volume.survey(MANIFEST).holdings if h.file.path == "folder/model.bin")
+        entry = next(h for h in volume.inventory(MANIFEST).entries if h.file.path == "folder/model.bin")
         told: list[int] = []
-        assert volume.check(holding, told.append) is not None
-        assert sum(told) == holding.file.size
+        assert volume.check(entry, told.append) is not None
+        assert sum(told) == entry.file.size
 
         def stop(_: int) -> None:
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            volume.check(holding, stop)
+            volume.check(entry, stop)
 
 
 def test_a_file_that_is_written_to_while_it_is_hashed_is_not_believed(target: Path) -> None:
     path = target / "config.json"
     path.write_bytes(FILES["config.json"])
     with Volume(target) as volume, volume.lease(URI):
-        holding = volume.survey(MANIFEST).holdings[0]
+        entry = volume.inventory(MANIFEST).entries[0]
 
         def write(_: int) -> None:
             path.write_bytes(b'{"b": 1}')
 
-        assert volume.check(holding, write) is None
+        assert volume.check(entry, write) is None
 
 
 def test_a_partial_counts_as_much_as_its_journal_says_and_needs_room_for_the_rest(target: Path) -> None:
@@ -228,17 +228,17 @@ def test_a_partial_counts_as_much_as_its_journal_says_and_needs_room_for_the_res
         partial.write(0, memoryview(bytearray(data[: 3 << 20])))
         partial.complete(Span(0, 2 << 20))
         partial.close()
-        holding = volume.survey(Manifest(URI, (file,))).holdings[0]
-    assert (holding.state, holding.done_bytes) == (FileState.PARTIAL, 2 << 20)
-    assert holding.needed_bytes <= 5 << 20
-    (holding,) = Volume(target, journal_above=1 << 20).survey(Manifest(URI, (file,))).holdings
-    assert holding.done_bytes == 2 << 20
+        entry = volume.inventory(Manifest(URI, (file,))).entries[0]
+    assert (entry.state, entry.done_bytes) == (FileState.PARTIAL, 2 << 20)
+    assert entry.needed_bytes <= 5 << 20
+    (entry,) = Volume(target, journal_above=1 << 20).inventory(Manifest(URI, (file,))).entries
+    assert entry.done_bytes == 2 << 20
 
 
 def test_the_same_bytes_under_another_path_are_another_file(target: Path) -> None:
     run(target, FILES)
     moved = {"moved.json": FILES["config.json"]}
-    assert states(Volume(target).survey(manifest_of(moved))) == {"moved.json": FileState.MISSING}
+    assert states(Volume(target).inventory(manifest_of(moved))) == {"moved.json": FileState.MISSING}
 
 
 @pytest.mark.parametrize("date", [1, 2**62], ids=["long ago", "in the future"])
@@ -249,11 +249,11 @@ def test_whatever_the_dates_of_files_are_a_later_change_is_noticed(target: Path,
         (target / path).write_bytes(data)
         os.utime(target / path, ns=(date, date))
     assert run(target, FILES) == 0
-    assert Volume(target).survey(MANIFEST).published
+    assert Volume(target).inventory(MANIFEST).published
     (target / "config.json").write_bytes(b'{"b": 1}')
-    assert states(Volume(target).survey(MANIFEST)) == VERIFIED | {"config.json": FileState.UNVERIFIED}
+    assert states(Volume(target).inventory(MANIFEST)) == VERIFIED | {"config.json": FileState.UNVERIFIED}
     os.utime(target / "config.json", ns=(date - 1, date - 1))
-    assert states(Volume(target).survey(MANIFEST)) == VERIFIED | {"config.json": FileState.UNVERIFIED}
+    assert states(Volume(target).inventory(MANIFEST)) == VERIFIED | {"config.json": FileState.UNVERIFIED}
     assert run(target, FILES) == len(FILES["config.json"])
 
 
@@ -264,7 +264,7 @@ def test_a_clock_that_was_ahead_when_the_files_were_written_costs_no_hashing(tar
             fill(volume, file, FILES[file.path])
             os.utime(target / file.path, ns=(2**62, 2**62))
         volume.publish(MANIFEST, {path: sha256(data) for path, data in FILES.items()})
-    assert states(Volume(target).survey(MANIFEST)) == VERIFIED
+    assert states(Volume(target).inventory(MANIFEST)) == VERIFIED
 
 
 def test_two_artifacts_may_use_one_target_after_each_other(target: Path) -> None:
@@ -284,9 +284,9 @@ def test_the_checksum_file_is_away_while_files_it_lists_are_changed(target: Path
             assert (target / MARKER).exists()
             fill(volume, newer.files[0], b"newer")
             assert not (target / MARKER).exists()
-        survey = volume.survey(newer)
-    assert states(survey) == dict.fromkeys(FILES, FileState.UNVERIFIED)
-    assert not survey.published
+        inventory = volume.inventory(newer)
+    assert states(inventory) == dict.fromkeys(FILES, FileState.UNVERIFIED)
+    assert not inventory.published
     assert run(target, FILES | {"config.json": b"newer"}, newer) == 0
 
 
@@ -321,7 +321,7 @@ def test_what_proved_a_file_stands_in_the_list(target: Path) -> None:
                 commit(volume, partial, FILES[file.path], proofs[file.path])
             volume.publish(MANIFEST, {path: sha256(data) for path, data in FILES.items()})
         assert volume.verify().proofs == proofs
-        assert {holding.file.path: holding.proof for holding in volume.survey(MANIFEST).holdings} == proofs
+        assert {entry.file.path: entry.proof for entry in volume.inventory(MANIFEST).entries} == proofs
 
 
 def test_after_a_crash_a_file_is_proved_by_what_its_source_publishes_and_not_by_what_the_volume_says(

@@ -140,7 +140,7 @@ def test_a_folder_that_an_earlier_run_has_filled_may_become_a_file(target: Path)
     with Volume(target) as volume:
         download(volume, older)
         download(volume, newer)
-        assert volume.survey(manifest_of(newer)).published
+        assert volume.inventory(manifest_of(newer)).published
         assert model(target) == newer
         download(volume, older)
     assert model(target) == older

@@ -211,10 +211,10 @@ def test_a_mark_in_attributes_speaks_the_truth_of_every_file(fate: str, before: 
         for path, digest in mark.files.items():
             if is_unchanged(mark, path, stats_of(machine.files, [path])[path]):
                 assert sha256(tree[path]) == digest
-        survey = machine.volume().survey(manifest_of(NEW))
-        seen.add(survey.published)
-        assert not survey.published or tree == NEW
-        assert not machine.published or set(states(survey).values()) == {FileState.VERIFIED}
+        inventory = machine.volume().inventory(manifest_of(NEW))
+        seen.add(inventory.published)
+        assert not inventory.published or tree == NEW
+        assert not machine.published or set(states(inventory).values()) == {FileState.VERIFIED}
     assert False in seen
 
 
@@ -227,7 +227,7 @@ def test_with_a_mark_in_attributes_the_next_run_leaves_the_sources_files_alone(
     for machine in crashes(fate, before, NEW, Completion.XATTR):
         machine.run(NEW)
         assert machine.files.tree() == NEW
-        assert machine.volume().survey(manifest_of(NEW)).published
+        assert machine.volume().inventory(manifest_of(NEW)).published
         assert not machine.volume().verify().damaged
 
 
@@ -238,7 +238,7 @@ def test_an_artifact_that_was_published_stays_published(fate: str, completion: C
     machine.run(NEW)
     machine.files.off = True
     machine.files.restart(FATES[fate](0))
-    assert set(states(machine.volume().survey(manifest_of(NEW))).values()) == {FileState.VERIFIED}
+    assert set(states(machine.volume().inventory(manifest_of(NEW))).values()) == {FileState.VERIFIED}
     machine.run(NEW)
     assert machine.committed == []
 

@@ -74,14 +74,14 @@ def test_only_what_is_still_to_come_needs_room(mounted: Mounts) -> None:
     data = noise(8 * MIB)
     manifest = manifest_of({"model.bin": data})
     with Volume(target, journal_above=MIB) as volume, volume.lease(URI):
-        survey = volume.survey(manifest)
-        volume.require_space(survey.needed_bytes, survey.needed_files)
+        inventory = volume.inventory(manifest)
+        volume.require_space(inventory.needed_bytes, inventory.needed_files)
         partial = volume.partial(manifest.files[0])
         partial.write(0, memoryview(bytearray(data[: 6 * MIB])))
         partial.complete(Span(0, 6 * MIB))
         partial.close()
-        survey = volume.survey(manifest)
-        volume.require_space(survey.needed_bytes, survey.needed_files)
+        inventory = volume.inventory(manifest)
+        volume.require_space(inventory.needed_bytes, inventory.needed_files)
         assert bring(volume, manifest, {"model.bin": data}) == 2 * MIB
 
 
@@ -102,8 +102,8 @@ def test_a_volume_of_the_rounded_size_takes_the_artifact(mounted: Mounts, *, kil
                 partial.flush()
                 partial.close()
         with volume.lease(URI):
-            survey = volume.survey(manifest)
-            volume.require_space(survey.needed_bytes, survey.needed_files)
+            inventory = volume.inventory(manifest)
+            volume.require_space(inventory.needed_bytes, inventory.needed_files)
             bring(volume, manifest, data)
     assert (target / "model.bin").read_bytes() == data["model.bin"]
     assert not (target / ".downloading").exists()

@@ -1,4 +1,4 @@
-"""The seal fits the very same files of the very same version; whatever else is there is left to the survey."""
+"""The seal fits the very same files of the very same version; whatever else is there is left to the inventory."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ def finished(target: Path) -> Path:
     return target
 
 
-def sealed(target: Path) -> CompletedArtifact | None:
+def completed(target: Path) -> CompletedArtifact | None:
     with Volume(target) as volume:
-        return volume.sealed()
+        return volume.completed()
 
 
 def fits(target: Path, version: str = "v1") -> bool:
-    found = sealed(target)
+    found = completed(target)
     return found is not None and found.fits(version)
 
 
 def test_an_untouched_volume_is_known_by_its_version_without_opening_a_file(finished: Path) -> None:
     opened: list[str] = []
     with Volume(finished, files=Disk(finished, fault=opened.append)) as volume:
-        found = volume.sealed()
+        found = volume.completed()
     assert found
     assert found.fits("v1")
     assert not found.fits("v2")
@@ -65,10 +65,10 @@ def test_an_untouched_volume_is_known_by_its_version_without_opening_a_file(fini
     ]
 
 
-def test_where_a_source_has_no_version_nothing_is_sealed(target: Path) -> None:
+def test_where_a_source_has_no_version_nothing_is_stamped(target: Path) -> None:
     with Volume(target) as volume:
         download(volume, FILES)
-        assert volume.sealed() is None
+        assert volume.completed() is None
     assert b"# version: " not in (target / MARKER).read_bytes()
 
 
@@ -157,9 +157,9 @@ def test_a_copy_is_hashed_once_and_not_fetched(finished: Path) -> None:
     shutil.copytree(finished, copy)
     assert not fits(copy)
     with Volume(copy) as volume:
-        assert set(states(volume.survey(MANIFEST)).values()) == {FileState.UNVERIFIED}
+        assert set(states(volume.inventory(MANIFEST)).values()) == {FileState.UNVERIFIED}
         assert download(volume, FILES, manifest=MANIFEST) == 0
-        assert volume.survey(MANIFEST).published
+        assert volume.inventory(MANIFEST).published
     assert fits(copy)
 
 
@@ -169,7 +169,7 @@ def test_what_cannot_be_looked_at_is_left_to_the_survey(finished: Path) -> None:
             raise PermissionError(13, "Permission denied")
 
     with Volume(finished, files=Disk(finished, fault=fault)) as volume:
-        assert volume.sealed() is None
+        assert volume.completed() is None
 
 
 def test_the_next_version_is_sealed_anew(finished: Path) -> None:
@@ -194,4 +194,4 @@ def test_a_sealed_list_of_somebody_else_seals_nothing(finished: Path, target: Pa
     assert not fits(other)
     assert not fits(other, "v3")
     with Volume(other) as volume:
-        assert set(states(volume.survey(manifest)).values()) == {FileState.UNVERIFIED}
+        assert set(states(volume.inventory(manifest)).values()) == {FileState.UNVERIFIED}

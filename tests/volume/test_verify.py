@@ -38,11 +38,11 @@ def rot(target: Path) -> None:
 def test_a_bit_flipped_with_the_old_time_is_found_by_verify_and_mended_by_the_next_run(finished: Path) -> None:
     rot(finished)
     with Volume(finished) as volume:
-        assert volume.survey(MANIFEST).published
+        assert volume.inventory(MANIFEST).published
         assert [(found.path, found.believed) for found in volume.verify().damaged] == [("folder/model.bin", False)]
         assert download(volume, FILES) == len(FILES["folder/model.bin"])
         assert volume.verify().damaged == ()
-        assert volume.survey(MANIFEST).published
+        assert volume.inventory(MANIFEST).published
 
 
 def test_verify_says_that_a_run_would_believe_what_it_may_not_date_anew(finished: Path) -> None:
