@@ -19,7 +19,7 @@ from downloader.sources import hub_listing
 from downloader.sources.hub_listing import MAX_PAGE
 from downloader.sources.huggingface import HubSource
 from downloader.sources.s3 import pages
-from downloader.sources.s3.client import MAX_ANSWER
+from downloader.sources.s3.http_adapter import MAX_ANSWER
 from tests.memory import MIB, run_measured
 from tests.servers.broken import BrokenWeb, moved
 from tests.servers.bucket import KEYS, Bucket

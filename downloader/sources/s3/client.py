@@ -1,4 +1,4 @@
-"""One S3 client per run: settings → a botocore client that signs, while our own HTTP plane carries the requests.
+"""One S3 service per run: what is asked of its API, and who asks.
 
 botocore knows regions, addressing styles, access points and every kind of credentials, so it prepares each request.
 None of its own connections is used for S3: proxies, trust, timeouts and errors are those of the `HttpClient`. Only the
@@ -9,7 +9,6 @@ environment and AWS's files, as they do in every other tool.
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import tempfile
 import threading
@@ -18,46 +17,32 @@ import weakref
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
 
-from botocore import UNSIGNED
-from botocore.awsrequest import AWSResponse
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from botocore.session import Session
 
-from downloader.artifact import shown_url
 from downloader.errors import ConfigurationError, ProtocolFailed, SourceUnavailable
 from downloader.formatting import reason
 from downloader.network import merged
-from downloader.sources.s3.answers import ANSWERED_BY, ErrorResponse, Identity, host_of
-from downloader.sources.s3.credentials import authenticate, origin_of
+from downloader.sources.s3.answers import ErrorResponse, Identity
+from downloader.sources.s3.credentials import authenticate
 from downloader.sources.s3.errors import CredentialsExpired, map_exceptions
-from downloader.sources.s3.list_parser import EVENTS, read_contents, read_truncation
+from downloader.sources.s3.http_adapter import SIGNED, HttpAdapter
 from downloader.sources.s3.page import Page
+from downloader.sources.s3.session import new_client, new_session
 from downloader.sources.s3.signing import SignedRequest, Signer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from botocore.awsrequest import AWSPreparedRequest, AWSRequest
+    from botocore.session import Session
     from types_boto3_s3.client import S3Client
 
     from downloader.config.s3 import S3Settings
     from downloader.errors import DownloadError
     from downloader.network import HttpClient, Response
 
-DEFAULT_REGION = "us-east-1"
-NOT_OURS = frozenset({"host", "user-agent"})
-"""Headers that the wire makes itself; the first is signed, and is the same."""
-
-LISTING = b"<ListBucketResult"
 MOST_TO_EXPLAIN = 1 << 16
-MAX_ANSWER = 8 << 20
-"""Bytes. Parsed they may take thirty times as much; a page of a thousand of the longest keys has four million."""
-REDIRECTS = frozenset({HTTPStatus.MOVED_PERMANENTLY, HTTPStatus.FOUND, HTTPStatus.TEMPORARY_REDIRECT})
-REGION = "x-amz-bucket-region"
 GOOD_FOR = 3600
 """Seconds within which a presigned address has to be used; what is being read then comes to its end."""
 
@@ -75,21 +60,6 @@ class Part:
     count: int
 
 
-class _Prepared(Exception):
-    """No error: it brings a prepared request out of botocore."""
-
-    def __init__(self, request: SignedRequest) -> None:
-        super().__init__()
-        self.request = request
-
-
-class _Content(io.BytesIO):
-    """What botocore reads the body of an answer from."""
-
-    def stream(self) -> Iterator[bytes]:
-        yield self.read()
-
-
 class S3ApiClient:
     """An S3 service and who asks it. For many threads; the client is made when it is first needed."""
 
@@ -97,6 +67,7 @@ class S3ApiClient:
         """`bundles` are PEM files with CAs to trust besides the usual ones and those of the settings."""
         self._settings = settings
         self._web = web
+        self._adapter = HttpAdapter(web)
         self._bundles = (*bundles, *settings.trusted)
         self._lock = threading.Lock()
         self._made: S3Client | None = None
@@ -201,11 +172,9 @@ class S3ApiClient:
 
     def _prepare(self, bucket: str, key: str, version: str | None) -> SignedRequest:
         options: dict[str, Any] = {"VersionId": version} if version else {}
-        try:
-            self._client().get_object(Bucket=bucket, Key=key, **options, **self._payer())
-        except _Prepared as prepared:
-            return prepared.request
-        raise AssertionError("unreachable: botocore sends nothing by itself")
+        answer: Any = self._client().get_object(Bucket=bucket, Key=key, **options, **self._payer())
+        request: SignedRequest = answer[SIGNED]
+        return request
 
     def presign(self, bucket: str, key: str, version: str | None = None) -> SignedRequest:
         """Return the same as an address that is its own permission, good for an hour."""
@@ -223,50 +192,11 @@ class S3ApiClient:
             return self._made
 
     def _make(self) -> S3Client:
-        settings = self._settings
-        session = self._session = Session(profile=settings.profile or None)
-        # Nobody reads the times of a listing, and parsing them takes longer than all the rest of it.
-        session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=str)
-        region = self._configure(session)
-        asker = self.asker = authenticate(session, settings, self._trust_file)
-        client: Any = session.create_client(
-            "s3",
-            region_name=region,
-            endpoint_url=settings.url,
-            config=Config(
-                signature_version=UNSIGNED if asker.unsigned else settings.signature,
-                s3={"addressing_style": settings.style.value, "use_accelerate_endpoint": settings.accelerate},
-                use_dualstack_endpoint=settings.dualstack,
-                use_fips_endpoint=settings.fips,
-                # The retry policy is one for all sources and stands around this one.
-                retries={"mode": "standard", "total_max_attempts": 1},
-                response_checksum_validation="when_required",
-                request_checksum_calculation="when_required",
-            ),
-        )
-        client.meta.events.register("before-send.s3", self._send)
-        client.meta.events.register("before-sign.s3", _name_resource)
-        for event in EVENTS:
-            client.meta.events.register(event, read_contents)
-            client.meta.events.register(event, read_truncation)
-        for warning in settings.warnings:
-            log.warning("%s", warning)
-        log.info(
-            "S3 at %s, region %s, %s style, %s", client.meta.endpoint_url, region, settings.style, origin_of(asker)
-        )
-        return cast("S3Client", client)
-
-    def _configure(self, session: Session) -> str:
-        """Tell the session what it would else look up in the environment in another way; return the region."""
-        settings = self._settings
-        if settings.url is not None and not settings.sts_endpoint:
-            # AWS_ENDPOINT_URL means S3. Without this the token service would be looked for there as well.
-            session.set_config_variable("ignore_configured_endpoint_urls", value=True)
-        region = settings.region
-        if not region:
-            region = DEFAULT_REGION if settings.url else session.get_config_variable("region") or DEFAULT_REGION
-        session.set_config_variable("region", region)
-        return region
+        session = self._session = new_session(self._settings)
+        self.asker = authenticate(session, self._settings, self._trust_file)
+        client = new_client(session, self._settings, self.asker)
+        self._adapter.attach(client)
+        return client
 
     @contextlib.contextmanager
     def map_exceptions(self, what: str) -> Iterator[None]:
@@ -313,42 +243,6 @@ class S3ApiClient:
         except OSError as error:
             raise ConfigurationError(f"no scratch file can be written: {reason(error)}", hint="set TMPDIR") from error
         return file.name
-
-    def _send(self, request: AWSPreparedRequest, event_name: str, **_: object) -> AWSResponse:
-        """Carry a prepared request over our wire; those for an object's bytes are taken out instead."""
-        sent: dict[str, str | bytes] = dict(request.headers.items())
-        headers = {
-            name: value.decode("latin-1") if isinstance(value, bytes) else value
-            for name, value in sent.items()
-            if name.lower() not in NOT_OURS
-        }
-        if event_name.endswith(".GetObject"):
-            raise _Prepared(SignedRequest(request.url, headers))
-        # botocore knows what a redirect means for the region and the signature.
-        reply = self._web.fetch(request.url, method=request.method, headers=headers, limit=MAX_ANSWER, follow=False)
-        if event_name.endswith(".HeadBucket") and reply.status in REDIRECTS and REGION not in reply.headers:
-            # botocore asks for the bucket's region when it is redirected, and would ask again and again.
-            where = shown_url(reply.url)
-            raise ProtocolFailed(f"{where} redirects without telling the bucket's region", hint="check the endpoint")
-        if (
-            reply.status == HTTPStatus.OK
-            and ".ListObjects" in event_name
-            and LISTING not in reply.body[:MOST_TO_EXPLAIN]
-        ):
-            raise ProtocolFailed(f"{shown_url(reply.url)}: the server's answer is not S3", hint="check the endpoint")
-        received: Any = {**reply.headers, ANSWERED_BY: host_of(reply.url)}
-        return AWSResponse(request.url, reply.status, received, _Content(reply.body))
-
-
-def _name_resource(request: AWSRequest, **_: object) -> None:
-    """Let signatures of version 2 name a bucket as the address does.
-
-    What they sign is the path of the request. botocore leaves the slash away behind a bucket in the address, but signs
-    it, and servers that go by the address (Ceph's) refuse that.
-    """
-    path = urlsplit(str(request.url)).path
-    if request.auth_path == f"{path}/":
-        request.auth_path = path
 
 
 @contextlib.contextmanager
