@@ -29,7 +29,7 @@ def main() -> None:
     try:
         # Imported under these handlers: it takes a while.
         from downloader.cli.commands import main as run
-        from downloader.cli.runner import leave
+        from downloader.cli.process import leave
         from downloader.config.hub import hide_from_library
         from downloader.config.s3 import unset_empty
     except ImportError as error:
@@ -56,11 +56,12 @@ def main() -> None:
 def _incomplete(error: ImportError, environ: Mapping[str, str]) -> int:
     """Tell of an installation in which the command line cannot be loaded, as far as what is left of it can do that."""
     try:
-        from downloader.cli.failure import Audience, final_line, tell_of_early_end, unexpected
+        from downloader.cli.failure import Audience, final_line, report_early_end
+        from downloader.errors import unexpected
         from downloader.redaction import Redactor
 
         bug, audience, redactor = unexpected(error), Audience.of(sys.argv[1:], environ), Redactor()
-        tell_of_early_end(bug, audience, environ, redactor)
+        report_early_end(bug, audience, environ, redactor)
         sys.stderr.write(final_line(bug, audience, redactor) + "\n")
     except ImportError:
         sys.stderr.write(f"failed: this installation is not complete: {error.name or error} cannot be loaded\n")

@@ -6,7 +6,7 @@
     │   ├── SourceChanged     65  FALL_BACK  the source replaced a file while it was read
     │   └── UnexpectedContent 65  FAIL    a file is something else than its name says
     ├── SourceNotFound        66  FAIL    repository, bucket, key, revision or file is missing
-    ├── SourceUnavailable     69  RETRY   network, server trouble
+    ├── SourceUnavailable     69  RETRY   the network or the server fails
     │   ├── ConnectionBroken  69  RETRY   a connection ended before its time
     │   ├── SourceSilent      69  RETRY   the server is there but says nothing
     │   ├── UnknownHost       69  RETRY   no host has this name
@@ -41,7 +41,7 @@ class Verdict(Enum):
     """What a failure means for the run: the only retry vocabulary."""
 
     RETRY = "again"
-    """Passing trouble: the retry policy tries the same thing again."""
+    """It may pass: the retry policy tries the same thing again."""
     FALL_BACK = "switch"
     """This protocol cannot: the file stays missing for the next attempt."""
     FAIL = "stop"
@@ -64,7 +64,7 @@ class DownloadError(Exception):
     exit_status: int = os.EX_SOFTWARE
     category: ClassVar[Category] = Category.OTHER
     lasting: ClassVar[bool] = False
-    """Another run fails the same way until somebody has changed something."""
+    """Another run fails the same way until the user has changed something."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -230,3 +230,16 @@ class Cancelled(DownloadError):
         how = "ended at once by a second" if again else "ended by"
         super().__init__(f"{how} {signal.Signals(signum).name}", hint="run the same command again to resume")
         self.exit_status = 128 + signum
+
+
+def unexpected(error: Exception) -> InternalError:
+    """Return our error for an exception that no code has foreseen: a bug, or a module that cannot be loaded."""
+    if isinstance(error, ImportError):
+        bug = InternalError(
+            f"this installation is not complete: {error.name or error} cannot be loaded",
+            hint="install it again, or use another image",
+        )
+    else:
+        bug = InternalError(f"{type(error).__name__}: {error}", hint="please report this, with --log-level debug")
+    bug.__cause__ = error
+    return bug

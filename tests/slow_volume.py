@@ -12,8 +12,8 @@ import threading
 import time
 
 from downloader.__main__ import main
-from downloader.cli import wiring
 from downloader.filesystem.local import Disk
+from downloader.runs import wiring
 
 LOOKS = ("looking at ", "listing ", "measuring ")
 """How operations begin that only look."""

@@ -1,51 +1,40 @@
-"""The adapter doors that only tidy up: settings become an adapter disk and one of two duties."""
+"""The entry points of the adapter disk: their variables become settings, and a run with them."""
 
 from __future__ import annotations
 
-import logging
-import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from downloader.adapters import AdapterDisk, Reaper, sync_service
-from downloader.cli.runner import Runner
-from downloader.config.adapters import AdapterReapSettings, AdapterSyncSettings
+from downloader.cli.download import ending_for
+from downloader.config import ClusterSettings
+from downloader.config.adapters import AdapterReapSettings, AdapterStageSettings, AdapterSyncSettings
+from downloader.runs import adapters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from downloader.cli.context import CommandContext
+    from downloader.sources.registry import ArtifactUri
 
-log = logging.getLogger(__name__)
+
+def stage_adapter(uri: ArtifactUri, context: CommandContext) -> None:
+    """Download an adapter and make it live."""
+    adapter = AdapterStageSettings.from_environment(context.environ)
+    settings = replace(context.settings(uri), cluster=ClusterSettings())  # an adapter has no status
+    adapters.stage(
+        uri,
+        settings,
+        adapter,
+        context.runner(settings.job.deadline),
+        context.reporters(settings),
+        environment=context.environ,
+        ended=ending_for(settings, context),
+    )
 
 
-def reap_adapters(invocation: CommandContext) -> None:
+def reap_adapters(context: CommandContext) -> None:
     """Remove what no service needs any more."""
-    door = AdapterReapSettings.from_environment(invocation.environ)
-    session = Runner()
-
-    def work() -> None:
-        with AdapterDisk(door.root) as disk:
-            Reaper(disk, door.keep, door.min_age, wall_clock=time.time, sleep=session.cancellation.sleep).run()
-            log.info("reaped %s, keeping %d services", door.root, len(door.keep))
-
-    _run(session, work, invocation)
+    adapters.reap(AdapterReapSettings.from_environment(context.environ), context.runner())
 
 
-def sync_adapters(invocation: CommandContext) -> None:
-    """Take the adapters away that a service no longer declares."""
-    door = AdapterSyncSettings.from_environment(invocation.environ)
-    session = Runner()
-
-    def work() -> None:
-        with AdapterDisk(door.root) as disk:
-            sync_service(disk, door.service, door.keep, sleep=session.cancellation.sleep)
-            log.info("synced %s/%s, keeping %d adapters", door.root, door.service, len(door.keep))
-
-    _run(session, work, invocation)
-
-
-def _run(session: Runner, work: Callable[[], None], invocation: CommandContext) -> None:
-    try:
-        session.run(work)
-    finally:
-        invocation.abandoned = session.abandoned
+def sync_adapters(context: CommandContext) -> None:
+    """Remove the adapters that a service no longer declares."""
+    adapters.sync(AdapterSyncSettings.from_environment(context.environ), context.runner())

@@ -14,10 +14,10 @@ from downloader import __version__
 from downloader.artifact import TransferProtocol
 from downloader.cli import options
 from downloader.cli.context import CommandContext, output_error
-from downloader.cli.failure import Audience, final_line, tell_of_early_end, unexpected
+from downloader.cli.failure import Audience, final_line, report_early_end
 from downloader.config.env import seconds
 from downloader.config.job import LOG_LEVELS, bandwidth, protocols
-from downloader.errors import DownloadError, UsageError
+from downloader.errors import DownloadError, UsageError, unexpected
 from downloader.formatting import format_size
 from downloader.log import set_up
 from downloader.redaction import Redactor
@@ -63,7 +63,11 @@ def cli() -> None:
 @click.option(
     "--bandwidth", type=options.Parsed("rate", bandwidth), help="Bytes per second, such as 200M. [AIM_BANDWIDTH]"
 )
-@click.option("--stall-timeout", type=options.Parsed("seconds", seconds), help="Patience with silence. [STALL_TIMEOUT]")
+@click.option(
+    "--stall-timeout",
+    type=options.Parsed("seconds", seconds),
+    help="Seconds without a byte until the next protocol is tried. [STALL_TIMEOUT]",
+)
 @click.option("--deadline", type=options.Parsed("seconds", seconds), help="Longest duration of the run. [AIM_DEADLINE]")
 @click.option("--require-digest", is_flag=True, default=None, help="Size alone proves nothing. [AIM_REQUIRE_DIGEST]")
 @options.accept_any
@@ -75,22 +79,16 @@ def cli() -> None:
 )
 @options.verbosity
 @click.pass_obj
-def download(invocation: CommandContext, /, uri: ArtifactUri, target: Path | None, **given: Any) -> None:  # noqa: ANN401
+def download(context: CommandContext, /, uri: ArtifactUri, target: Path | None, **given: Any) -> None:  # noqa: ANN401
     """Download URI into TARGET [TARGET_DIR].
 
     What is on the volume already is kept if it proves to be right; what is missing or damaged is fetched. Each file
     gets its name when its digest is right and it is on the disk; the list of checksums, .artifact.sha256, comes last.
     """
-    from downloader.cli.download import Download
+    from downloader.cli.download import download_artifact
 
     _check_protocols(uri, given["sequence"])
-    settings = _with_options(invocation.settings(uri), target=target, **given)
-    reporters = invocation.watchers(settings)
-    run = Download(uri, settings, invocation.environ, reporters, invocation.redactor)
-    try:
-        run.run()
-    finally:
-        invocation.abandoned, invocation.told = run.abandoned, True
+    download_artifact(uri, _with_options(context.settings(uri), target=target, **given), context)
 
 
 @cli.command(context_settings=CONTEXT)
@@ -99,32 +97,37 @@ def download(invocation: CommandContext, /, uri: ArtifactUri, target: Path | Non
 @options.accept_any
 @options.verbosity
 @click.pass_obj
-def size(invocation: CommandContext, /, uri: ArtifactUri, **given: Any) -> None:  # noqa: ANN401
+def size(context: CommandContext, /, uri: ArtifactUri, **given: Any) -> None:  # noqa: ANN401
     """Tell how many bytes a download of URI with these filters brings.
 
     The last line on stdout is a JSON object with the keys url and sizeBytes.
     """
-    from downloader.cli.size import list_artifact
+    from downloader.runs.size import list_artifact
 
-    settings = _with_options(invocation.settings(uri), **given)
-    manifest = list_artifact(uri, settings, invocation.console(settings))
+    settings = _with_options(context.settings(uri), **given)
+    runner = context.runner(settings.job.deadline, grace=0.0)  # a listing leaves nothing behind
+    console = context.console(settings)
+    try:
+        manifest = list_artifact(uri, settings, runner, console.report)
+    finally:
+        console.clear()
     log.info("%s in %d files", format_size(manifest.size), len(manifest.files))
-    invocation.logs.end()
-    invocation.write(json.dumps({"url": invocation.redactor.redact(uri.shown), "sizeBytes": manifest.size}) + "\n")
+    context.logs.end()
+    context.write(json.dumps({"url": context.redactor.redact(uri.shown), "sizeBytes": manifest.size}) + "\n")
 
 
 @cli.command(context_settings=CONTEXT)
 @options.target
 @options.verbosity
 @click.pass_obj
-def checksums(invocation: CommandContext, /, target: Path | None, **given: Any) -> None:  # noqa: ANN401
+def checksums(context: CommandContext, /, target: Path | None, **given: Any) -> None:  # noqa: ANN401
     """Print the checksums of the artifact in TARGET [TARGET_DIR], for `sha256sum -c`.
 
     That is its .artifact.sha256, or the same list from the extended attributes that stand in its place.
     """
-    from downloader.cli.verify import list_checksums
+    from downloader.cli.verify import print_checksums
 
-    list_checksums(_with_options(invocation.settings(), target=target, **given), invocation)
+    print_checksums(_with_options(context.settings(), target=target, **given), context)
 
 
 @cli.command(context_settings=CONTEXT, hidden=True)
@@ -134,7 +137,7 @@ def checksums(invocation: CommandContext, /, target: Path | None, **given: Any) 
 @options.verbosity
 @click.pass_context
 def check_size(context: click.Context, /, uri: ArtifactUri, **given: Any) -> None:  # noqa: ANN401
-    """Do what `size` does, with a log for the operator: the door `/check-size.sh`."""
+    """Do what `size` does, with a log for the operator: the entry point `/check-size.sh`."""
     context.invoke(size, uri=uri, **given)
 
 
@@ -144,61 +147,61 @@ def check_size(context: click.Context, /, uri: ArtifactUri, **given: Any) -> Non
 @options.accept_any
 @options.verbosity
 @click.pass_obj
-def verify(invocation: CommandContext, /, target: Path | None, **given: Any) -> None:  # noqa: ANN401
+def verify(context: CommandContext, /, target: Path | None, **given: Any) -> None:  # noqa: ANN401
     """Check what is in TARGET [TARGET_DIR] against its .artifact.sha256, without network.
 
     Prints a line for each file that is not as it should be; the exit status is 65 if there is one.
     """
     from downloader.cli.verify import verify_target
 
-    settings = _with_options(invocation.settings(), target=target, **given)
-    verify_target(settings, invocation)
+    settings = _with_options(context.settings(), target=target, **given)
+    verify_target(settings, context)
 
 
 @cli.command(context_settings=CONTEXT, hidden=True)
 @click.argument("uri", type=options.URI)
 @options.verbosity
 @click.pass_obj
-def adapter_stage(invocation: CommandContext, /, uri: ArtifactUri) -> None:
-    """Download an adapter onto the adapter disk and make it live: the door `/adapter-stage.sh`."""
-    from downloader.cli.staging import stage_adapter
+def adapter_stage(context: CommandContext, /, uri: ArtifactUri) -> None:
+    """Download an adapter onto the adapter disk and make it live: the entry point `/adapter-stage.sh`."""
+    from downloader.cli.adapters import stage_adapter
 
-    stage_adapter(uri, invocation)
+    stage_adapter(uri, context)
 
 
 @cli.command(context_settings=CONTEXT, hidden=True)
 @options.verbosity
 @click.pass_obj
-def adapter_reap(invocation: CommandContext, /) -> None:
-    """Remove from the adapter disk what no service needs: the door `/adapter-reap.sh`."""
+def adapter_reap(context: CommandContext, /) -> None:
+    """Remove from the adapter disk what no service needs: the entry point `/adapter-reap.sh`."""
     from downloader.cli.adapters import reap_adapters
 
-    reap_adapters(invocation)
+    reap_adapters(context)
 
 
 @cli.command(context_settings=CONTEXT, hidden=True)
 @options.verbosity
 @click.pass_obj
-def adapter_sync(invocation: CommandContext, /) -> None:
-    """Remove the adapters that a service no longer declares: the door `/adapter-subtree-sync.sh`."""
+def adapter_sync(context: CommandContext, /) -> None:
+    """Remove the adapters that a service no longer declares: the entry point `/adapter-subtree-sync.sh`."""
     from downloader.cli.adapters import sync_adapters
 
-    sync_adapters(invocation)
+    sync_adapters(context)
 
 
 @cli.command(context_settings=CONTEXT, hidden=True)
 @click.argument("pairs", nargs=-1, required=True, metavar="SRC DEST [SRC DEST]...")
 @options.verbosity
 @click.pass_obj
-def kserve(invocation: CommandContext, /, pairs: tuple[str, ...]) -> None:
-    """Download each SRC into its DEST, one after the other: the door of KServe's storage initializer."""
+def kserve(context: CommandContext, /, pairs: tuple[str, ...]) -> None:
+    """Download each SRC into its DEST, one after the other: the entry point of KServe's storage initializer."""
     from downloader.cli.kserve import initialize
 
     if len(pairs) % 2:
         raise UsageError(f"{pairs[-1]!r} has no folder to go to", hint="give pairs of SRC and DEST")
     # All URIs before the first download: one that cannot be understood is told before hours are spent on another one.
     sources, targets = map(ArtifactUri.parse, pairs[::2]), map(Path, pairs[1::2])
-    initialize(list(zip(sources, targets, strict=True)), invocation)
+    initialize(list(zip(sources, targets, strict=True)), context)
 
 
 def _check_protocols(uri: ArtifactUri, asked: Sequence[TransferProtocol] | None) -> None:
@@ -227,30 +230,30 @@ def main(arguments: list[str], environ: Mapping[str, str], stdout: TextIO, stder
     level = environ.get("AIM_LOG_LEVEL", "").strip().lower()
     level = level if level in LOG_LEVELS else "info"  # an unknown one is warned about with the other settings
     logs = set_up(stderr, redactor, level, for_operator=audience.for_operator, drawing=drawing)
-    invocation = CommandContext(
+    context = CommandContext(
         environ, stdout, stderr, redactor, logs, for_operator=audience.for_operator, drawing=drawing
     )
     try:
-        _invoke(arguments, invocation)
+        _invoke(arguments, context)
     except DownloadError as error:
-        return _fail(error, invocation, audience), invocation.abandoned
+        return _fail(error, context, audience), context.abandoned
     except Exception as error:  # the promise is one line, also for a bug
         log.debug("a bug", exc_info=True)
-        return _fail(unexpected(error), invocation, audience), invocation.abandoned
-    return 0, invocation.abandoned
+        return _fail(unexpected(error), context, audience), context.abandoned
+    return 0, context.abandoned
 
 
-def _fail(error: DownloadError, invocation: CommandContext, audience: Audience) -> int:
-    """Tell of a failure, last in the log; return the exit status."""
-    if not invocation.told:
-        tell_of_early_end(error, audience, invocation.environ, invocation.redactor)
-    invocation.logs.end(final_line(error, audience, invocation.redactor))
+def _fail(error: DownloadError, context: CommandContext, audience: Audience) -> int:
+    """Report a failure in the last line of the log; return the exit status."""
+    if not context.told:
+        report_early_end(error, audience, context.environ, context.redactor)
+    context.logs.end(final_line(error, audience, context.redactor))
     return error.exit_status
 
 
-def _invoke(arguments: list[str], invocation: CommandContext) -> None:
+def _invoke(arguments: list[str], context: CommandContext) -> None:
     try:
-        cli.main(arguments, prog_name="artifact-downloader", standalone_mode=False, obj=invocation)
+        cli.main(arguments, prog_name="artifact-downloader", standalone_mode=False, obj=context)
     except click.exceptions.Exit:
         return
     except OSError as error:
@@ -258,7 +261,7 @@ def _invoke(arguments: list[str], invocation: CommandContext) -> None:
             raise
         raise output_error(error) from error
     except click.exceptions.NoArgsIsHelpError as error:
-        invocation.stderr.write(error.format_message() + "\n")
+        context.stderr.write(error.format_message() + "\n")
         raise UsageError("a command is missing", hint="see artifact-downloader --help") from error
     except click.ClickException as error:
         raise UsageError(error.format_message(), hint="see artifact-downloader --help") from error

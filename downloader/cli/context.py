@@ -1,14 +1,16 @@
-"""What every command is given."""
+"""What every command is given: where to read and write, and how its runs are started and shown."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
+from downloader.cli.process import cancelled_by_signals
 from downloader.cli.status import status_reporter
 from downloader.config import Settings
 from downloader.errors import OutputError
+from downloader.runs.runner import GRACE, Runner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,9 +38,20 @@ class CommandContext:
     """The operator has started the command."""
     drawing: bool = False
     """What is shown on stderr may be drawn over: it is a terminal that can move its cursor."""
-    abandoned: bool = False
     told: bool = False
     """A run has shown how it ended: in the status and in the termination message."""
+    runners: list[Runner] = field(default_factory=list)
+
+    @property
+    def abandoned(self) -> bool:
+        """A thread of a run hangs: leave the process without waiting for it."""
+        return any(runner.abandoned for runner in self.runners)
+
+    def runner(self, deadline: float | None = None, *, grace: float = GRACE) -> Runner:
+        """Return what executes a run: for at most `deadline` seconds, and until a signal cancels it."""
+        runner = Runner(deadline, grace=grace, interruptible=cancelled_by_signals)
+        self.runners.append(runner)
+        return runner
 
     def settings(self, uri: ArtifactUri | None = None) -> Settings:
         """Read the environment for a run with this URI, or one that needs no source."""
@@ -59,13 +72,13 @@ class CommandContext:
             raise output_error(error) from error
 
     def console(self, settings: Settings) -> Console:
-        """Return what shows a run to whoever looks at it."""
+        """Return the reporter that shows a run on stderr."""
         from downloader.reporters.console import Console
 
         return Console(self.stderr, interval=settings.job.progress_interval, quiet=self.quiet, drawing=self.drawing)
 
-    def watchers(self, settings: Settings) -> list[Reporter]:
-        """Return whoever is shown a run with these settings."""
+    def reporters(self, settings: Settings) -> list[Reporter]:
+        """Return the reporters for a run with these settings: the AIMArtifact, if there is one, and the console."""
         status = status_reporter(settings.cluster, self.redactor, settings.job.progress_interval)
         return [*([status] if status is not None else []), self.console(settings)]
 

@@ -9,7 +9,6 @@ from downloader.artifact import Phase, Snapshot
 from downloader.cli.status import status_reporter
 from downloader.config.env import read
 from downloader.config.job import ClusterSettings, JobSettings
-from downloader.errors import InternalError
 from downloader.operator_log import last_line, plain_line
 from downloader.reporters.termination import TerminationMessage
 
@@ -21,9 +20,9 @@ if TYPE_CHECKING:
 
 WITH_STATUS = ("download", "kserve")
 """The commands whose runs are shown in the status of an AIMArtifact."""
-OPERATOR_DOORS = ("check-size", "adapter-stage", "adapter-reap", "adapter-sync")
-"""The commands that nobody but the operator gives; its Jobs for them name no AIMArtifact."""
-COMMANDS = (*WITH_STATUS, *OPERATOR_DOORS, "size", "verify")
+OPERATOR_COMMANDS = ("check-size", "adapter-stage", "adapter-reap", "adapter-sync")
+"""The commands that only the operator gives; its Jobs for them name no AIMArtifact."""
+COMMANDS = (*WITH_STATUS, *OPERATOR_COMMANDS, "size", "verify")
 
 
 @dataclass(frozen=True)
@@ -40,20 +39,7 @@ class Audience:
         """Find out from what a process was started with."""
         command = next((argument for argument in arguments if argument in COMMANDS), "")
         named = bool(environ.get("ARTIFACT_NAME", "").strip())
-        return cls(named or command in OPERATOR_DOORS, command in (*WITH_STATUS, ""))
-
-
-def unexpected(error: Exception) -> InternalError:
-    """Return our error for one that nobody has foreseen: a bug, or a part of the program that cannot be loaded."""
-    if isinstance(error, ImportError):
-        bug = InternalError(
-            f"this installation is not complete: {error.name or error} cannot be loaded",
-            hint="install it again, or use another image",
-        )
-    else:
-        bug = InternalError(f"{type(error).__name__}: {error}", hint="please report this, with --log-level debug")
-    bug.__cause__ = error
-    return bug
+        return cls(named or command in OPERATOR_COMMANDS, command in (*WITH_STATUS, ""))
 
 
 def final_line(error: DownloadError, audience: Audience, redactor: Redactor) -> str:
@@ -61,7 +47,7 @@ def final_line(error: DownloadError, audience: Audience, redactor: Redactor) -> 
     return (last_line if audience.for_operator else plain_line)(error, redactor)
 
 
-def tell_of_early_end(error: DownloadError, audience: Audience, environ: Mapping[str, str], redactor: Redactor) -> None:
+def report_early_end(error: DownloadError, audience: Audience, environ: Mapping[str, str], redactor: Redactor) -> None:
     """Tell Kubernetes that a run ended before it began, as where the environment is malformed.
 
     What an earlier pod left in the status would be read as this one's: 100 % and a failed pod are a failed

@@ -1,4 +1,4 @@
-"""KServe's door: pairs of source and folder, and archives that are unpacked."""
+"""The entry point of KServe's storage initializer: pairs of source and folder, and archives that are unpacked."""
 
 from __future__ import annotations
 
@@ -6,39 +6,25 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from downloader.archives import ArchiveUnpacker
-from downloader.cli.download import Download
+from downloader.cli.download import ending_for
 from downloader.errors import ConfigurationError
+from downloader.runs.unpacking import unpacking_download
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from downloader.cli.context import CommandContext
-    from downloader.config import Settings
     from downloader.sources.registry import ArtifactUri
 
 log = logging.getLogger(__name__)
 
 
-def kserve_download(uri: ArtifactUri, settings: Settings, invocation: CommandContext) -> Download:
-    """Return a download whose only file is unpacked if it is an archive."""
-    return Download(
-        uri,
-        settings,
-        invocation.environ,
-        invocation.watchers(settings),
-        invocation.redactor,
-        finalizer=ArchiveUnpacker(replace=settings.job.replace),
-        for_operator=False,
-    )
-
-
-def initialize(pairs: Sequence[tuple[ArtifactUri, Path]], invocation: CommandContext) -> None:
-    """Download one pair after the other. Raises what ended the first one that fails; the rest is then left alone."""
+def initialize(pairs: Sequence[tuple[ArtifactUri, Path]], context: CommandContext) -> None:
+    """Download one pair after the other. Raises the error of the first one that fails; the rest is then left alone."""
     prepared = []
     for uri, target in pairs:
-        settings = invocation.settings(uri)
+        settings = context.settings(uri)
         if settings.kserve.confidential:
             raise ConfigurationError(
                 "CONFIDENTIAL_ENABLED asks for a model that is decrypted after the download: nothing is decrypted here",
@@ -47,8 +33,11 @@ def initialize(pairs: Sequence[tuple[ArtifactUri, Path]], invocation: CommandCon
         prepared.append((uri, replace(settings, job=replace(settings.job, target=target))))
     for uri, settings in prepared:
         log.info("%s goes to %s", uri.shown, settings.job.target)
-        run = kserve_download(uri, settings, invocation)
-        try:
-            run.run()
-        finally:
-            invocation.abandoned, invocation.told = run.abandoned, True
+        unpacking_download(
+            uri,
+            settings,
+            context.runner(settings.job.deadline),
+            context.reporters(settings),
+            environment=context.environ,
+            ended=ending_for(settings, context),
+        ).run()

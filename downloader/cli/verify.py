@@ -1,73 +1,44 @@
-"""Checking a finished volume, offline."""
+"""The commands `verify` and `checksums`: what a finished volume is found to hold, as lines and log records."""
 
 from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING
 
-from downloader.artifact import Phase
-from downloader.cli.runner import Runner
-from downloader.cli.wiring import selection_of
 from downloader.errors import IntegrityError
 from downloader.formatting import single_line
-from downloader.integrity import ContentCheck, proofs_text
-from downloader.progress import Ticker
-from downloader.volume import Volume
+from downloader.integrity import proofs_text
+from downloader.runs.verify import read_checksums, verify_volume
 
 if TYPE_CHECKING:
     from downloader.cli.context import CommandContext
     from downloader.config import Settings
-    from downloader.volume import Verification
 
 log = logging.getLogger(__name__)
 
 
-def list_checksums(settings: Settings, invocation: CommandContext) -> None:
-    """Write the list of checksums to stdout. Raises IntegrityError if there is none, OutputError if nobody reads it."""
-    session = Runner(settings.job.deadline)
-
-    def work() -> bytes:
-        with Volume(settings.job.target, create=False) as volume:
-            return volume.checksums()
-
-    invocation.write(session.run(work).decode())
+def print_checksums(settings: Settings, context: CommandContext) -> None:
+    """Write the checksums of the target to stdout. Raises IntegrityError without any, OutputError."""
+    context.write(read_checksums(settings, context.runner(settings.job.deadline)).decode())
 
 
-def verify_target(settings: Settings, invocation: CommandContext) -> None:
-    """Hash what the target's `.artifact.sha256` lists; write a line to stdout for each file that is damaged.
+def verify_target(settings: Settings, context: CommandContext) -> None:
+    """Hash what the target's checksums list; write a line to stdout for each file that is damaged.
 
-    Raises IntegrityError if there is one, or no list, and OutputError if nobody can be told.
+    Raises IntegrityError if there is one, or no checksums, and OutputError if the lines cannot be written.
     """
-    session = Runner(settings.job.deadline)
-    meter, target = session.meter, settings.job.target
-
-    def progress(count: int) -> None:
-        session.cancellation.check()
-        meter.landed(count)
-
-    def work() -> Verification:
-        with Volume(target, create=False) as volume:
-            content = ContentCheck(settings.job.accept_any, listed=True)
-            return volume.verify(
-                expect=meter.expect, progress=progress, selected=selection_of(settings).wants, content=content
-            )
-
-    console = invocation.console(settings)
-    meter.enter(Phase.HASHING)
-    ticker = Ticker(meter, [console.report])
-    ticker.start()
+    target = settings.job.target
+    console = context.console(settings)
     try:
-        found = session.run(work)
+        found = verify_volume(settings, context.runner(settings.job.deadline), console.report)
     finally:
-        ticker.stop()
         console.clear()
-        invocation.abandoned = session.abandoned
     lines = [f"damaged {damage}" for damage in found.damaged] + [f"unlisted {path}" for path in found.unlisted]
-    invocation.write("".join(single_line(line) + "\n" for line in lines))
+    context.write("".join(single_line(line) + "\n" for line in lines))
     if found.damaged:
         hint = "run the download again: it fetches only these"
         if any(damage.believed for damage in found.damaged):
-            hint = "remove these as somebody who may write there, then run the download again: it fetches only these"
+            hint = "remove these as a user who may write there, then run the download again: it fetches only these"
         raise IntegrityError(
             f"{len(found.damaged)} of {found.checked + len(found.damaged)} files in {target} are damaged", hint=hint
         )

@@ -1,11 +1,10 @@
-"""What the operator's debug switches ask for: a source, a transport and a volume that only pretend.
+"""What the operator's debug switches ask for: a source, a transport and a verification that only pretend.
 
-Chosen where a run is put together; nothing else knows of them.
+Chosen where a run is wired (`runs/`); no other package imports this one.
 """
 
 from downloader.simulation.adapter import simulate
-from downloader.simulation.source import SimulatedSource
-from downloader.simulation.transport import Script, SimulatedTransport
+from downloader.simulation.switches import SlowLooks, simulation_of, slow_looks_of
 from downloader.simulation.volume import RoomyDisk, SimulatedVerification
 
-__all__ = ["RoomyDisk", "Script", "SimulatedSource", "SimulatedTransport", "SimulatedVerification", "simulate"]
+__all__ = ["RoomyDisk", "SimulatedVerification", "SlowLooks", "simulate", "simulation_of", "slow_looks_of"]

@@ -54,7 +54,7 @@ class Zeros:
         return count
 
     def interrupt(self) -> None:
-        """Nobody ever waits for a zero."""
+        """Do nothing: no read ever waits."""
 
     def close(self) -> None:
         """Nothing to release."""

@@ -35,7 +35,7 @@ class Script:
     hang: float = 0.0
     """Nothing comes while the network is waited for: the watchdog's business."""
     run: float = 0.0
-    """Nothing has come yet, but nobody worries."""
+    """Nothing has come yet, but no stall is suspected."""
     failure: str = ""
     """Why the attempt fails now; empty if it does not."""
     pause: float = 0.0
@@ -63,7 +63,7 @@ class SimulatedTransport:
                 continue
             with closing(sink.begin(file)) as partial:
                 self._bring(partial)
-                self._commit(self._arrival(partial), sink)
+                self._commit(self._completed_file(partial), sink)
 
     def _commit(self, completed_file: CompletedFile, sink: FileSink) -> None:
         for error in sink.commit([completed_file]).values():
@@ -88,7 +88,7 @@ class SimulatedTransport:
                 filled += body.readinto(buffer[filled:])
         partial.write(span.start, buffer)
 
-    def _arrival(self, partial: Partial) -> CompletedFile:
+    def _completed_file(self, partial: Partial) -> CompletedFile:
         """Hash the file as its source has it: what lies between the ends is a hole, which reads as the same zeros."""
         file = partial.file
         hasher = Hasher(file.size, file.digests)

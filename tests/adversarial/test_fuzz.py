@@ -16,8 +16,6 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from downloader.artifact import Manifest, Span
-from downloader.cli import wiring
-from downloader.cli.wiring import make_source, make_web, selection_of, sequence_for
 from downloader.config import (
     ClusterSettings,
     DebugSettings,
@@ -37,6 +35,8 @@ from downloader.network.tls import Trust
 from downloader.operator_log import last_line
 from downloader.progress import ProgressMeter
 from downloader.redaction import Redactor
+from downloader.runs import wiring
+from downloader.runs.wiring import make_client, make_filter, make_source, sequence_for
 from downloader.sources.registry import ArtifactUri
 from tests.servers.messages import Reply, Request
 from tests.servers.origin import Server
@@ -117,10 +117,10 @@ def test_no_environment_breaks_anything(environ: Mapping[str, str]) -> None:
     for uri in map(ArtifactUri.parse, ("https://127.0.0.1/model", "s3://bucket/model")):
         try:
             found = Settings.from_environment(environ, section=uri.scheme.section)
-            selection_of(found).wants("model.bin")
+            make_filter(found).wants("model.bin")
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(wiring, "Trust", trusting)
-                make_source(uri, found, make_web(uri, found, ProgressMeter()))
+                make_source(uri, found, make_client(uri, found, ProgressMeter()))
         except ConfigurationError as error:
             told(error)
 

@@ -22,7 +22,7 @@ COMPOSITION_ROOT = "__main__.py"
 SPEAKERS = {
     "config/docgen.py",  # a program of its own, which writes the reference page
     "__main__.py",
-    "cli/runner.py",  # flushes what others wrote
+    "cli/process.py",  # flushes what others wrote
     "log.py",
     "transfer/xet/child.py",  # a process of its own
 }
@@ -49,7 +49,7 @@ def uses_of(tree: ast.Module, module: str, *names: str) -> list[int]:
 def test_there_is_something_to_check() -> None:
     assert len(MODULES) > 80
     assert len(CLASSES) > 15
-    assert MODULES.keys() >= SPEAKERS | NAMERS
+    assert MODULES.keys() >= SPEAKERS | NAMERS | SIGNAL_HANDLERS
     assert uses_of(MODULES[COMPOSITION_ROOT], "os", "environ")
 
 
@@ -60,7 +60,7 @@ def test_only_the_composition_root_reads_the_environment(path: str) -> None:
 
 NAMERS = {
     "formatting.py",  # in words, where an error says nothing else
-    "cli/failure.py",  # the three that tell of a bug, for whoever mends it
+    "errors.py",  # the three that tell of a bug, for whoever mends it
     "transfer/workers.py",
     "sources/s3/errors.py",
     "transfer/xet/child.py",  # its parent looks for these names, and words them anew
@@ -85,6 +85,15 @@ def test_nobody_prints(path: str) -> None:
 @pytest.mark.parametrize("path", sorted(MODULES.keys() - SPEAKERS))
 def test_streams_are_handed_in(path: str) -> None:
     assert uses_of(MODULES[path], "sys", "stdout", "stderr", "__stdout__", "__stderr__") == []
+
+
+SIGNAL_HANDLERS = {"__main__.py", "cli/process.py", "transfer/xet/child.py"}
+"""What belongs to the process: a run has a cancellation, and several runs may go on in one process."""
+
+
+@pytest.mark.parametrize("path", sorted(MODULES.keys() - SIGNAL_HANDLERS))
+def test_only_the_process_handles_signals(path: str) -> None:
+    assert uses_of(MODULES[path], "signal", "signal", "pthread_sigmask", "set_wakeup_fd", "sigwait") == []
 
 
 MENTIONED = {

@@ -13,10 +13,9 @@ import pytest
 
 from downloader.artifact import TransferProtocol
 from downloader.cancellation import Cancellation
-from downloader.cli.simulation import SlowLooks
 from downloader.errors import Category, NoSpace, Stalled
 from downloader.progress import ProgressMeter, StallWatchdog
-from downloader.simulation import RoomyDisk
+from downloader.simulation import RoomyDisk, SlowLooks
 from downloader.volume import Volume
 from tests.command import Result, finish, model, start
 from tests.contract.operator_log import BOTH_STATES, filed

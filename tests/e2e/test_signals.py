@@ -1,6 +1,6 @@
 """SIGTERM in every phase: the run ends soon, gives its lease back, and says how to go on.
 
-Ten seconds are promised even where threads hang, by two graces (tests/cli/test_runner.py). Here these are so long
+Ten seconds are promised even where threads hang, by two graces (tests/runs/test_runner.py). Here these are so long
 that a thread which is not woken is noticed also where a busy machine needs ten seconds for next to nothing.
 """
 
@@ -35,7 +35,7 @@ FILES = {
 SOON = 25.0
 """Seconds; a read that nobody wakes lasts thirty."""
 GRACES = """
-from downloader.cli.runner import Runner
+from downloader.runs.runner import Runner
 from downloader.transfer import ranged
 Runner.__init__.__kwdefaults__["grace"] = ranged.GRACE = 600.0
 """

@@ -11,11 +11,11 @@ import pytest
 
 from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile, Span
 from downloader.cancellation import Cancellation
-from downloader.cli import wiring
-from downloader.cli.wiring import make_shape
 from downloader.config import Settings
 from downloader.config.s3 import S3Settings
 from downloader.progress import ProgressMeter
+from downloader.runs import wiring
+from downloader.runs.wiring import make_transfer_config
 from downloader.sources.registry import ArtifactUri
 from downloader.transfer.config import MEMORY, TransferConfig
 from downloader.transfer.ranged import Ranged
@@ -36,7 +36,7 @@ CONNECTIONS = 8
 
 
 def shape(uri: str = "s3://bucket/m", **environ: str) -> TransferConfig:
-    return make_shape(ArtifactUri.parse(uri), Settings.from_environment(environ, section=S3Settings))
+    return make_transfer_config(ArtifactUri.parse(uri), Settings.from_environment(environ, section=S3Settings))
 
 
 @pytest.fixture(autouse=True)
@@ -208,6 +208,6 @@ def test_the_limits_hold_while_everything_arrives(
     ("limit", "most"), [(64 * MIB, 16 * MIB), (256 * MIB, MEMORY), (1 << 40, MEMORY), (MIB, 2 * MIB)]
 )
 def test_buffers_take_a_quarter_of_the_memory_that_there_is(limit: int, most: int) -> None:
-    found = make_shape(ArtifactUri.parse("https://host/model"), Settings.from_environment({}), limit)
+    found = make_transfer_config(ArtifactUri.parse("https://host/model"), Settings.from_environment({}), limit)
     assert found.buffers > found.most
     assert found.buffers * found.buffer_size <= most

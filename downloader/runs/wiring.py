@@ -1,4 +1,4 @@
-"""From settings to objects: the only place where the parts of a run meet."""
+"""Makes the objects of a run from its settings."""
 
 from __future__ import annotations
 
@@ -7,22 +7,28 @@ from typing import TYPE_CHECKING
 
 from downloader import __version__, integrity
 from downloader.artifact import Completion, TransferProtocol
-from downloader.cgroups import processors
+from downloader.cgroups import memory_limit, processors
 from downloader.config.job import CONNECTIONS, MOST_CONNECTIONS
-from downloader.engine import PublishAsDownloaded, in_force
+from downloader.engine import Plan, PublishAsDownloaded, in_force
 from downloader.filesystem import Disk
 from downloader.filters import FileFilter
 from downloader.formatting import format_size
 from downloader.network import HttpClient, Proxies, Timeouts, Trust
 from downloader.simulation import RoomyDisk, SimulatedVerification
-from downloader.transfer import TransferConfig
+from downloader.sources.bandwidth import Bandwidth
+from downloader.sources.retry import RetryPolicy
+from downloader.sources.retrying import RetryingSource
+from downloader.transfer import TransferConfig, TransportFactory, XetSettings
 from downloader.volume import SHA256, Volume
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from downloader.cancellation import Cancellation
     from downloader.config import Settings
     from downloader.engine import Finalizer
     from downloader.progress import ProgressMeter
+    from downloader.runs.runner import Runner
     from downloader.sources import Source
     from downloader.sources.registry import ArtifactUri
 
@@ -51,8 +57,8 @@ class NetworkProgress:
         self._meter.asked = authority
 
 
-def make_web(uri: ArtifactUri, settings: Settings, meter: ProgressMeter) -> HttpClient:
-    """Return the HTTP plane for a source, with the trust that its kind asks for."""
+def make_client(uri: ArtifactUri, settings: Settings, meter: ProgressMeter) -> HttpClient:
+    """Return the HTTP client for a source, with the certificates that its scheme trusts."""
     trust = uri.scheme.trust(settings)
     if trust.missing is not None:
         log.warning("there is no CA bundle at %s, so none is trusted", trust.missing)
@@ -68,16 +74,16 @@ def make_web(uri: ArtifactUri, settings: Settings, meter: ProgressMeter) -> Http
     )
 
 
-def make_source(uri: ArtifactUri, settings: Settings, web: HttpClient) -> Source:
+def make_source(uri: ArtifactUri, settings: Settings, client: HttpClient) -> Source:
     """Return the source of a URI. Raises UsageError for one that cannot be understood."""
-    return uri.source(settings, web, selection_of(settings))
+    return uri.source(settings, client, make_filter(settings))
 
 
-def make_shape(uri: ArtifactUri, settings: Settings, limit: int | None = None) -> TransferConfig:
-    """Return the numbers of the ranged transports, for a process that may use `limit` bytes."""
+def make_transfer_config(uri: ArtifactUri, settings: Settings, limit: int | None = None) -> TransferConfig:
+    """Return the numbers of the ranged transports, for a process that may use `limit` bytes of memory."""
     wanted = uri.scheme.transfer(settings)
     fixed = settings.job.connections or wanted.connections
-    shape = TransferConfig.of(
+    config = TransferConfig.of(
         fixed or min(CONNECTIONS, PER_PROCESSOR * processors()),
         most=fixed or MOST_CONNECTIONS,
         files=wanted.files,
@@ -86,13 +92,13 @@ def make_shape(uri: ArtifactUri, settings: Settings, limit: int | None = None) -
         limit=limit,
         stream=wanted.stream,
     )
-    buffers = format_size(shape.buffers * shape.buffer_size)
-    log.debug("%d to %d connections, %s of buffers", shape.connections, shape.most, buffers)
-    return shape
+    buffers = format_size(config.buffers * config.buffer_size)
+    log.debug("%d to %d connections, %s of buffers", config.connections, config.most, buffers)
+    return config
 
 
 def make_volume(uri: ArtifactUri, settings: Settings, *, for_operator: bool, simulated: bool) -> Volume:
-    """Return the target folder of a run. The operator and people may want the completion mark in different places."""
+    """Return the target folder of a run. The operator and users may want the completion mark in different places."""
     job = settings.job
     if simulated:
         return Volume(job.target, files=RoomyDisk(job.target), ttl=job.lease_ttl)
@@ -129,7 +135,50 @@ def sequence_for(uri: ArtifactUri, settings: Settings) -> tuple[TransferProtocol
     return in_force(settings.job.sequence, fitting, in_force(scheme.default, fitting, ()))
 
 
-def selection_of(settings: Settings) -> FileFilter:
+def make_filter(settings: Settings) -> FileFilter:
     """Return the filters of a run."""
     job, kserve = settings.job, settings.kserve
     return FileFilter(job.include or kserve.allow, (*job.exclude, *kserve.ignore))
+
+
+def make_plan(
+    uri: ArtifactUri, settings: Settings, sequence: tuple[TransferProtocol, ...], files: FileFilter | None = None
+) -> Plan:
+    """Return what the engine is asked to do: with these protocols, and `files` in place of the filters of the run."""
+    job = settings.job
+    return Plan(
+        make_filter(settings) if files is None else files,
+        sequence,
+        settings.deadlines.last_retry,
+        require_digest=job.require_digest,
+        content=integrity.ContentCheck(job.accept_any, uri.scheme.lists),
+        replace=job.replace,
+        make_room=job.replace or bool(settings.cluster.artifact_name),
+        keep_corrupt=job.keep_metadata_on_failure,
+    )
+
+
+def make_transports(
+    uri: ArtifactUri,
+    settings: Settings,
+    runner: Runner,
+    *,
+    client: HttpClient,
+    source: Source,
+    environment: Mapping[str, str],
+) -> TransportFactory:
+    """Return the factory of a run's transports; child processes get their variables from `environment`."""
+    memory, job = memory_limit(), settings.job
+    trusted = uri.scheme.trust(settings).bundles
+    bandwidth = Bandwidth(job.bandwidth, runner.meter) if job.bandwidth else None
+    xet = XetSettings(memory, settings.deadlines, environment, settings.hub.home, trusted)
+    config = make_transfer_config(uri, settings, memory)
+    return TransportFactory(
+        source, runner.meter, config, settings.deadlines, xet, client.interrupt, runner.pause, bandwidth
+    )
+
+
+def make_retrying(source: Source, settings: Settings, runner: Runner) -> RetryingSource:
+    """Return the source, retried as long as the run allows."""
+    policy = RetryPolicy(settings.deadlines.retry_budget, runner.meter, runner.cancellation, runner.pause)
+    return RetryingSource(source, policy)

@@ -1,4 +1,4 @@
-"""From debug switches to a run that moves no real bytes: engine, volume, meter and watchdog are the real ones."""
+"""Chooses what a run simulates, by the debug switches: source and transports. Engine, volume and watchdog are real."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from downloader.cli.wiring import sequence_for
-from downloader.simulation import Script, SimulatedSource, SimulatedTransport
+from downloader.simulation.source import SimulatedSource
+from downloader.simulation.transport import Script, SimulatedTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,9 +70,11 @@ def slow_looks_of(settings: Settings) -> SlowLooks | None:
     return SlowLooks(str(job.target), debug.look_duration, debug.slow_looks, pause=job.progress_interval)
 
 
-def simulation_of(uri: ArtifactUri, settings: Settings, meter: ProgressMeter) -> Simulation | None:
-    """Return the simulation that the debug switches ask for; None for a run in earnest."""
-    debug, sequence = settings.debug, sequence_for(uri, settings)
+def simulation_of(
+    uri: ArtifactUri, settings: Settings, sequence: tuple[TransferProtocol, ...], meter: ProgressMeter
+) -> Simulation | None:
+    """Return the simulation that the debug switches ask for, over these protocols; None if they ask for none."""
+    debug = settings.debug
     size = settings.job.expected_size or USUAL_SIZE
 
     def simulation(

@@ -1,0 +1,62 @@
+"""The process around a run: its signals, and how it is left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from downloader.errors import Cancelled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+    from downloader.cancellation import Cancellation
+
+STDERR = 2
+
+
+@contextlib.contextmanager
+def cancelled_by_signals(cancellation: Cancellation) -> Iterator[None]:
+    """Turn the first SIGTERM or SIGINT into a cancellation; the second ends the process at once.
+
+    Only the main thread can handle signals: in any other one nothing happens.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(signum: int, _frame: FrameType | None) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, leave_at_once)
+        cancellation.cancel(Cancelled(signum))
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        if cancellation.reason is None:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def leave_at_once(signum: int, _frame: FrameType | None) -> None:
+    """End the process upon a second signal, with a last line of its own."""
+    # Nothing is flushed, and nothing is waited for: the main thread may be in the middle of a write, or hang in it.
+    with contextlib.suppress(OSError, ValueError):
+        if select.select([], [STDERR], [], 0)[1]:
+            os.write(STDERR, f"\nfailed: {Cancelled(signum, again=True)}\n".encode())
+    os._exit(128 + signum)
+
+
+def leave(status: int) -> None:
+    """End the process without waiting for threads that hang in the file system or in a library."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(status)

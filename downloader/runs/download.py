@@ -1,0 +1,191 @@
+"""Downloads one artifact onto one volume, and shows it to reporters."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeAlias
+
+from downloader.artifact import Phase
+from downloader.engine import Engine, Outcome
+from downloader.errors import DownloadError
+from downloader.filters import FileFilter
+from downloader.formatting import format_duration, single_line
+from downloader.integrity import proofs_text
+from downloader.progress import StallWatchdog
+from downloader.reporters.fanout import FanOut
+from downloader.runs.wiring import (
+    make_client,
+    make_plan,
+    make_retrying,
+    make_simulated_verification,
+    make_source,
+    make_transports,
+    make_volume,
+    sequence_for,
+)
+from downloader.simulation import simulation_of, slow_looks_of
+from downloader.sources import Recalling
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from downloader.artifact import Snapshot, TransferProtocol
+    from downloader.cancellation import Cancellation
+    from downloader.config import Settings
+    from downloader.engine import Finalizer, Plan
+    from downloader.reporters import Reporter
+    from downloader.runs.runner import Runner
+    from downloader.sources import Source
+    from downloader.sources.registry import ArtifactUri
+    from downloader.transfer import Transport
+    from downloader.volume import Volume
+
+Transports: TypeAlias = "Callable[[TransferProtocol, Cancellation], Transport]"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a download ended."""
+
+    uri: str
+    """Fit to be shown: without a login."""
+    target: Path
+    snapshot: Snapshot
+    """The final one: its phase is DONE or FAILED."""
+    message: str
+    """What the run was doing last."""
+    seconds: float
+    """How long it took."""
+    error: DownloadError | None = None
+
+
+class Download:
+    """One artifact onto one volume: listed, transferred, verified and published."""
+
+    def __init__(
+        self,
+        uri: ArtifactUri,
+        settings: Settings,
+        runner: Runner,
+        reporters: Iterable[Reporter] = (),
+        *,
+        environment: Mapping[str, str],
+        finalizer: Finalizer | None = None,
+        for_operator: bool = True,
+        ended: Callable[[Ending], None] = lambda _: None,
+    ) -> None:
+        """Prepare a download; nothing happens before `run`.
+
+        Child processes get their variables from `environment`. `finalizer` works on the verified files before they are
+        published. With `for_operator`, the completion mark of a run with an AIMArtifact is where the operator wants it.
+        `ended` is called once, after the reporters have been closed.
+        """
+        self._uri = uri
+        self._settings = settings
+        self._runner = runner
+        self._reporters = FanOut(reporters)
+        self._environment = environment
+        self._finalizer = finalizer
+        self._for_operator = for_operator and bool(settings.cluster.artifact_name)
+        self._ended = ended
+        self._watchdog = StallWatchdog(runner.meter, settings.deadlines.stall)
+        self._volume: Volume | None = None
+        self._slow_looks = slow_looks_of(settings)
+        self._started = time.monotonic()
+
+    def run(self, work: Callable[[], Outcome] | None = None) -> Outcome:
+        """Download. Raises one of our errors, after the reporters have been closed.
+
+        `work` is for a run that does more than download: it is executed in place of `transfer`, which it calls.
+        """
+        observers = [self._watchdog.look, self._reporters.report]
+        try:
+            outcome = self._runner.run(work or self.transfer, observers=observers, stuck_volume=self._stuck_volume)
+        except DownloadError as error:
+            self._finish(error)
+            raise
+        skipped = outcome.manifest.skipped
+        also = f"; {skipped} unsafe {'name' if skipped == 1 else 'names'} passed over" if skipped else ""
+        log.info("%s: %s%s", self._uri.shown, proofs_text(outcome.proofs), also)
+        self._finish(None)
+        return outcome
+
+    def transfer(self) -> Outcome:
+        """Bring the artifact onto the volume: the work of the run, in its own thread."""
+        uri, settings, runner = self._uri, self._settings, self._runner
+        if settings.job.expected_size:
+            runner.meter.expect(settings.job.expected_size, 0)
+        sequence = sequence_for(uri, settings)
+        simulation = simulation_of(uri, settings, sequence, runner.meter)
+        if simulation is not None:
+            plan = make_plan(uri, settings, simulation.sequence, FileFilter())
+            return self._run_engine(simulation.source, simulation.make, plan, simulated=True)
+        client = make_client(uri, settings, runner.meter)
+        source = make_source(uri, settings, client)
+        transports = make_transports(uri, settings, runner, client=client, source=source, environment=self._environment)
+        try:
+            with runner.cancellation.waking(client.abort):
+                return self._run_engine(source, transports.make, make_plan(uri, settings, sequence))
+        finally:
+            source.close()
+            client.close()
+
+    def show_waiting(self, holder: str, _seconds: float) -> None:
+        """Show that the run waits for another one, the `holder` of the lease."""
+        self._runner.meter.enter(Phase.WAITING, f"waiting for {holder} to finish with the volume")
+
+    def _run_engine(self, source: Source, transports: Transports, plan: Plan, *, simulated: bool = False) -> Outcome:
+        settings, runner = self._settings, self._runner
+        volume = make_volume(self._uri, settings, for_operator=self._for_operator, simulated=simulated)
+        finalizer = make_simulated_verification(settings, runner.cancellation) if simulated else self._finalizer
+        self._volume = volume
+        try:
+            if settings.hub.offline:
+                self._recall(source, volume)
+            engine = Engine(
+                make_retrying(source, settings, runner),
+                volume,
+                transports,
+                plan,
+                meter=runner.meter,
+                watchdog=self._watchdog,
+                cancellation=runner.cancellation,
+                lease=lambda: volume.lease(self._uri.shown, waiting=self.show_waiting, sleep=runner.cancellation.sleep),
+                finalizer=finalizer,
+            )
+            return engine.run()
+        finally:
+            volume.close()
+
+    def _recall(self, source: Source, volume: Volume) -> None:
+        """Give the source the manifest of a complete volume: offline, no server may be asked for it."""
+        completed = volume.completed()
+        if completed is None or not isinstance(source, Recalling):
+            return
+        manifest = completed.manifest
+        if manifest.revision and manifest.uri == single_line(self._uri.shown):
+            source.recall(manifest.revision)
+
+    def _stuck_volume(self) -> str:
+        waiting = [
+            self._volume.oldest_operation() if self._volume is not None else None,
+            self._slow_looks.oldest() if self._slow_looks is not None else None,
+        ]
+        doing, seconds = max(filter(None, waiting), key=lambda operation: operation[1], default=("", 0.0))
+        if seconds < self._settings.job.volume_timeout:
+            return ""
+        return f"the volume has not answered for {format_duration(seconds)}: {doing}"
+
+    def _finish(self, error: DownloadError | None) -> None:
+        last = self._runner.meter.snapshot(self._stuck_volume())
+        final = replace(
+            last, phase=Phase.FAILED if error else Phase.DONE, message=str(error) if error else last.message
+        )
+        self._reporters.close(final)
+        seconds = time.monotonic() - self._started
+        self._ended(Ending(self._uri.shown, self._settings.job.target, final, last.message, seconds, error))

@@ -1,0 +1,114 @@
+"""One run from start to end: its work in a thread of its own, with a deadline, a cancellation and observers."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from typing import TYPE_CHECKING, TypeVar
+
+from downloader.cancellation import Cancellation
+from downloader.errors import DownloadError, Stalled, unexpected
+from downloader.progress import ProgressMeter, Ticker
+from downloader.sources.pause import SharedPause
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    from downloader.artifact import Snapshot
+
+T = TypeVar("T")
+GRACE = 7.0
+"""Seconds that a cancelled run gets to close its journal: SIGTERM must end the process within ten."""
+
+log = logging.getLogger(__name__)
+
+
+class Runner:
+    """Executes the work of one run, and holds what all parts of the run share. Not reusable."""
+
+    def __init__(
+        self,
+        deadline: float | None = None,
+        *,
+        grace: float = GRACE,
+        cancellation: Cancellation | None = None,
+        interruptible: Callable[[Cancellation], AbstractContextManager[None]] | None = None,
+    ) -> None:
+        """Cancel the work after `deadline` seconds; a cancelled run has `grace` seconds to leave things in order.
+
+        The run can be ended by its `cancellation`. `interruptible` returns a context that is entered while the
+        work goes on: the command line turns signals into a cancellation there.
+        """
+        self._deadline = deadline
+        self._grace = grace
+        self._interruptible = interruptible or (lambda _: contextlib.nullcontext())
+        self.cancellation = cancellation or Cancellation()
+        self.meter = ProgressMeter()
+        self.pause = SharedPause(self.meter.clock)
+        self.abandoned = False
+        """A thread did not end in time: the process must be left without waiting for it."""
+
+    def run(
+        self,
+        work: Callable[[], T],
+        *,
+        observers: Sequence[Callable[[Snapshot], None]] = (),
+        stuck_volume: Callable[[], str] = str,
+    ) -> T:
+        """Return what `work` returns, or raise one of our errors: its own, or the reason of the cancellation.
+
+        Meanwhile the observers get a snapshot twice a second, whose `stuck_volume` is what that function returns.
+        """
+        if not observers:
+            return self._run(work)
+        ticker = Ticker(self.meter, list(observers), stuck_volume=stuck_volume)
+        ticker.start()
+        try:
+            return self._run(work)
+        finally:
+            ticker.stop()
+
+    def _run(self, work: Callable[[], T]) -> T:
+        results: list[T] = []
+        errors: list[DownloadError] = []
+
+        def execute() -> None:
+            try:
+                results.append(work())
+            except DownloadError as error:
+                errors.append(error)
+            except Exception as error:  # a traceback is a bug: it becomes one line, and a status that says so
+                log.debug("a bug", exc_info=True)
+                errors.append(unexpected(error))
+
+        worker = threading.Thread(target=execute, name="engine", daemon=True)
+        with self._interruptible(self.cancellation), self._timer():
+            worker.start()
+            # The main thread wakes up regularly: Python runs signal handlers in it, and only between two waits.
+            while worker.is_alive() and self.cancellation.reason is None:
+                worker.join(0.2)
+            worker.join(self._grace)
+        self.abandoned = worker.is_alive()
+        if self.cancellation.reason is not None:
+            raise self.cancellation.reason
+        if errors:
+            raise errors[0]
+        return results[0]
+
+    @contextlib.contextmanager
+    def _timer(self) -> Iterator[None]:
+        if self._deadline is None:
+            yield
+            return
+        error = Stalled(
+            f"the run did not end within its deadline of {self._deadline:g} s", hint="run it again to resume"
+        )
+        timer = threading.Timer(self._deadline, self.cancellation.cancel, (error,))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
