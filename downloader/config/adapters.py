@@ -59,25 +59,27 @@ def rank(text: str) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterStageSettings:
-    """The door `/adapter-stage.sh`."""
+    """The entry point `/adapter-stage.sh`."""
 
-    root: Path = variable("ADAPTER_PVC_ROOT", "where the adapter disk is mounted (required)", parse=path)
-    service: str = variable("SERVICE_ID", "the service's folder on it (required)", parse=name, default="")
-    adapter: str = variable("ADAPTER_PATH", "the adapter's folder in that (required)", parse=name, default="")
+    root: Path = variable("ADAPTER_PVC_ROOT", "mount point of the adapter disk (required)", parse=path)
+    service: str = variable("SERVICE_ID", "the service's folder on the adapter disk (required)", parse=name, default="")
+    adapter: str = variable(
+        "ADAPTER_PATH", "the adapter's folder in the service's folder (required)", parse=name, default=""
+    )
     job: str = variable(
         "JOB_ID",
-        "names the work: a retry with the same one goes on where the last one stopped",
+        "identifies the Job: a retry with the same value resumes the download",
         parse=name,
         default="",
         default_text="the process id",
     )
-    base_model: str = variable("ADAPTER_BASE_MODEL_ID", "what a simulated adapter belongs to", default="unknown")
+    base_model: str = variable("ADAPTER_BASE_MODEL_ID", "base model of a simulated adapter", default="unknown")
     rank: int = variable("ADAPTER_RANK", "rank of a simulated adapter", parse=rank, default=_DEFAULT_RANK)
     simulated: bool = variable(
-        "AIM_DEBUG_SIMULATE_PROMOTE", "promote an invented adapter, without network", parse=present, default=False
+        "AIM_DEBUG_SIMULATE_PROMOTE", "promote a simulated adapter, without network", parse=present, default=False
     )
     simulated_seconds: float = variable(
-        "AIM_DEBUG_DOWNLOAD_DURATION", "seconds that the simulation takes", parse=seconds_or_zero, default=2.0
+        "AIM_DEBUG_DOWNLOAD_DURATION", "duration of the simulation in seconds", parse=seconds_or_zero, default=2.0
     )
 
     @classmethod
@@ -91,18 +93,18 @@ class AdapterStageSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterReapSettings:
-    """The door `/adapter-reap.sh`."""
+    """The entry point `/adapter-reap.sh`."""
 
-    root: Path = variable("ADAPTER_PVC_ROOT", "where the adapter disk is mounted (required)", parse=path)
+    root: Path = variable("ADAPTER_PVC_ROOT", "mount point of the adapter disk (required)", parse=path)
     keep: tuple[str, ...] = variable(
         "KEEP_SERVICE_IDS",
-        "comma list of the services that live; it must be set, and is empty only where none does",
+        "comma-separated list of existing services; it must be set, and may be empty if there are none",
         parse=names,
         default=(),
     )
     min_age: float = variable(
         "MIN_AGE_SECONDS",
-        "what changed later than so many seconds ago is left alone",
+        "minimum age in seconds of what is removed",
         parse=seconds_or_zero,
         default=0.0,
     )
@@ -119,13 +121,14 @@ class AdapterReapSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterSyncSettings:
-    """The door `/adapter-subtree-sync.sh`."""
+    """The entry point `/adapter-subtree-sync.sh`."""
 
-    root: Path = variable("ADAPTER_PVC_ROOT", "where the adapter disk is mounted (required)", parse=path)
-    service: str = variable("SERVICE_ID", "the service's folder on it (required)", parse=name, default="")
+    root: Path = variable("ADAPTER_PVC_ROOT", "mount point of the adapter disk (required)", parse=path)
+    service: str = variable("SERVICE_ID", "the service's folder on the adapter disk (required)", parse=name, default="")
     keep: tuple[str, ...] = variable(
         "KEEP_ADAPTER_PATHS",
-        "comma list of the adapters that the service declares; it must be set, and is empty where there are none",
+        "comma-separated list of the adapters that the service declares; it must be set, and may be empty if there"
+        " are none",
         parse=names,
         default=(),
     )

@@ -16,31 +16,31 @@ MAX_CALLS = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DebugSettings:
-    """Debug switches. Any value that is not empty switches on."""
+    """Debug switches; any value enables them."""
 
     cause_hang: bool = variable(
         "AIM_DEBUG_CAUSE_HANG",
-        "no byte ever arrives: one attempt, which the watchdog ends",
+        "no byte arrives; the watchdog ends the only attempt",
         parse=present,
         default=False,
     )
     cause_failure: bool = variable("AIM_DEBUG_CAUSE_FAILURE", "fail at once", parse=present, default=False)
     simulate_download: bool = variable(
         "AIM_DEBUG_SIMULATE_DOWNLOAD",
-        "no network: a file of EXPECTED_SIZE_BYTES (or 1 MiB) appears in two halves, then it is verified",
+        "no network: a file of EXPECTED_SIZE_BYTES (or 1 MiB) is written in two halves and then verified",
         parse=present,
         default=False,
     )
     download_duration: float = variable(
-        "AIM_DEBUG_DOWNLOAD_DURATION", "seconds between its halves", parse=duration, default=10.0
+        "AIM_DEBUG_DOWNLOAD_DURATION", "seconds between the two halves", parse=duration, default=10.0
     )
     verify_duration: float = variable(
-        "AIM_DEBUG_VERIFY_DURATION", "seconds of its verification", parse=duration, default=10.0
+        "AIM_DEBUG_VERIFY_DURATION", "duration of the verification in seconds", parse=duration, default=10.0
     )
-    verify_fail: bool = variable("AIM_DEBUG_VERIFY_FAIL", "its verification fails", parse=present, default=False)
+    verify_fail: bool = variable("AIM_DEBUG_VERIFY_FAIL", "the verification fails", parse=present, default=False)
     simulate_hub: bool = variable(
         "AIM_DEBUG_SIMULATE_HF_DOWNLOAD",
-        "no network for hf://: each protocol runs for a while, then fails or brings 100 KiB",
+        "no network for hf://: each protocol runs for some time, and then fails or writes 100 KiB",
         parse=present,
         default=False,
     )
@@ -52,7 +52,7 @@ class DebugSettings:
     )
     hub_hanging: tuple[TransferProtocol, ...] = variable(
         "AIM_DEBUG_SIMULATE_HF_HANG_PROTOCOLS",
-        "the same simulation, in which these protocols hang first",
+        "the same simulation, in which these protocols first hang",
         parse=protocols,
         default=(),
     )
@@ -61,10 +61,10 @@ class DebugSettings:
     )
     look_duration: float = variable(
         "AIM_DEBUG_SIMULATE_DU_HANG_SECONDS",
-        "seconds that the progress monitor's first looks at the volume take; the run itself does not wait for them",
+        "duration in seconds of the first checks of the volume by the progress monitor; the run does not wait for them",
         parse=duration,
         default=0.0,
     )
     slow_looks: int = variable(
-        "AIM_DEBUG_SIMULATE_DU_HANG_CALLS", "how many looks", parse=count(1, MAX_CALLS), default=1
+        "AIM_DEBUG_SIMULATE_DU_HANG_CALLS", "number of these checks", parse=count(1, MAX_CALLS), default=1
     )

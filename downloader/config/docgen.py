@@ -11,9 +11,10 @@ from downloader.config.warnings import SECTIONS
 HEAD = """# Environment
 
 Generated from `downloader/config/` by `make docs`. Variables are read once at the start; an empty value counts as
-unset. Everything malformed is named in one message, and the exit status is then 78.
+unset. If values are invalid, one message names all of them, and the exit status is 78. If a variable has several names,
+the first one that is set is used.
 
-A name that begins with `AIM_` and is not on this page gets a warning with the name that is nearest to it.
+A name that begins with `AIM_` and is not on this page causes a warning with the most similar name.
 """
 
 
@@ -25,9 +26,9 @@ def page() -> str:
         parts.append(f"\n## {summary.rstrip('.')}\n\n| variable | meaning | default |\n|---|---|---|\n")
         for _, facts in documented(section):
             names = ", then ".join(f"`{name}`" for name in facts.names)
-            default = (
-                facts.default_text if "`" in facts.default_text or not facts.default_text else f"`{facts.default_text}`"
-            )
+            default = facts.default_text
+            if default and " " not in default and "`" not in default:
+                default = f"`{default}`"
             parts.append(f"| {names} | {facts.meaning}{' (secret)' if facts.secret else ''} | {default} |\n")
     return "".join(parts)
 

@@ -56,9 +56,18 @@ def variable(
     keywords: frozenset[str] = frozenset(),
 ) -> Any:  # noqa: ANN401 - as above
     """Declare a settings field; `names` are separated by spaces."""
-    shown = default_text or ("" if default in (None, "", ()) else str(default))
+    shown = default_text or _shown_default(default)
     facts = Variable(tuple(names.split()), meaning, parse, shown, secret, keywords)
     return field(default=default, metadata={VARIABLE: facts}, repr=not secret)
+
+
+def _shown_default(default: object) -> str:
+    """Return a default as a user would write it."""
+    if isinstance(default, bool):
+        return str(default).lower()
+    if isinstance(default, float):
+        return f"{default:g}"
+    return "" if default in (None, "", ()) else str(default)
 
 
 def read(settings: type[S], environ: Mapping[str, str], problems: list[str]) -> S:

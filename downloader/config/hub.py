@@ -23,30 +23,28 @@ class HubSettings:
 
     endpoint: Endpoint = variable(
         "HF_ENDPOINT",
-        "address of the Hub, a mirror or a repository manager; `user:password@` in it is sent in place of the token",
+        "URL of the Hub, a mirror or a repository manager; `user:password@` in it is sent instead of the token",
         parse=web_endpoint,
         default=Endpoint.parse(HUB),
     )
     token: str = variable(TOKENS, "token for private and gated repositories", parse=token, default="", secret=True)
     token_path: Path | None = variable(
         "HF_TOKEN_PATH",
-        "file with the token, where HF_TOKEN is unset",
+        "file that contains the token, if HF_TOKEN is unset",
         parse=path,
-        default_text="`$HF_HOME/token`, which `hf auth login` writes; without HF_HOME `~/.cache/huggingface/token`",
+        default_text="`$HF_HOME/token`, which `hf auth login` writes, or `~/.cache/huggingface/token` without HF_HOME",
     )
     home: Path = variable("HF_HOME", "scratch folder of the Xet client", parse=path, default=Path("/tmp/.hf"))  # noqa: S108
     offline: bool = variable(
         "HF_HUB_OFFLINE TRANSFORMERS_OFFLINE",
-        "true: nothing is asked; a volume that is finished already is a success, anything else a failure",
+        "true: no request is sent; the run succeeds only if the volume is complete already",
         parse=flag,
         default=False,
     )
-    disable_xet: bool = variable(
-        "HF_HUB_DISABLE_XET", "true: XET is left out of the protocols", parse=flag, default=False
-    )
+    disable_xet: bool = variable("HF_HUB_DISABLE_XET", "true: XET is not used", parse=flag, default=False)
     disable_implicit_token: bool = variable(
         "HF_HUB_DISABLE_IMPLICIT_TOKEN",
-        "true: the token that a login has left is not looked for",
+        "true: the token of a login is not used",
         parse=flag,
         default=False,
     )

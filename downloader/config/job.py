@@ -80,103 +80,114 @@ def bandwidth(text: str) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSettings:
-    """The run itself: what goes where, how it is watched and shown."""
+    """The run: target, protocols, limits and log."""
 
-    target: Path = variable("TARGET_DIR", "folder that the files go to", parse=path, default=Path("/cache"))
+    target: Path = variable(
+        "TARGET_DIR", "folder that the artifact is downloaded to", parse=path, default=Path("/cache")
+    )
     sequence: tuple[TransferProtocol, ...] = variable(
         "AIM_DOWNLOADER_PROTOCOL",
-        "protocols to try, in order; a name may repeat, names that do not fit the source are passed over",
+        "protocols to try, in order; a name may repeat, and names that do not apply to the source are ignored",
         parse=protocols,
         default=(),
         default_text="hf `XET,HF_TRANSFER,HTTP`, s3 `S3,HTTP`, http(s) `RANGES,HTTP`",
     )
     include: tuple[str, ...] = variable(
         "AIM_HF_INCLUDE",
-        "keep only files that match one of these globs; `*` crosses `/`, and `folder/` means all below it",
+        "globs: download only files that match one of them; `*` also matches `/`, and `folder/` matches all files below"
+        " it",
         parse=items,
         default=(),
     )
     exclude: tuple[str, ...] = variable(
-        "AIM_HF_EXCLUDE", "then leave these out; `*/*` means nothing in subfolders", parse=items, default=()
+        "AIM_HF_EXCLUDE",
+        "globs: do not download files that match one of them; `*/*` excludes all subfolders",
+        parse=items,
+        default=(),
     )
     expected_size: int | None = variable(
         "EXPECTED_SIZE_BYTES",
-        "total shown until the source has been listed, in bytes",
+        "total size in bytes that is shown until the source has been listed",
         parse=count(0, MAX_BYTES),
     )
     stall_timeout: float = variable(
-        "STALL_TIMEOUT", "seconds without a byte until the next protocol is tried", parse=seconds, default=120.0
+        "STALL_TIMEOUT", "seconds without a byte before the next protocol is tried", parse=seconds, default=120.0
     )
     volume_timeout: float = variable(
         "DU_TIMEOUT",
-        "seconds that one file operation may take until the volume counts as stuck; unusable values mean the default",
+        "seconds that a file operation may take before the volume counts as stuck; invalid values mean the default",
         parse=patience,
         default=300.0,
     )
     progress_interval: float = variable(
-        "PROGRESS_INTERVAL", "seconds between progress reports, at least", parse=seconds, default=10.0
+        "PROGRESS_INTERVAL", "minimum seconds between progress reports", parse=seconds, default=10.0
     )
-    deadline: float | None = variable("AIM_DEADLINE", "seconds that the whole run may take", parse=seconds)
-    bandwidth: int | None = variable("AIM_BANDWIDTH", "bytes per second at most, such as `200M`", parse=bandwidth)
+    deadline: float | None = variable("AIM_DEADLINE", "time limit of the whole run in seconds", parse=seconds)
+    bandwidth: int | None = variable(
+        "AIM_BANDWIDTH", "bandwidth limit in bytes per second, such as `200M`", parse=bandwidth
+    )
     connections: int | None = variable(
         "AIM_CONNECTIONS",
-        "connections at once; over XET pieces at once, of which there are 8 at most",
+        "number of concurrent connections; over XET, number of concurrent ranges, at most 8",
         parse=count(1, 64),
-        default_text=f"two for each processor up to {CONNECTIONS}, and up to {MOST_CONNECTIONS} where more bring more",
+        default_text=f"two per CPU up to {CONNECTIONS}, and up to {MOST_CONNECTIONS} while that increases throughput",
     )
     keep_metadata_on_failure: bool = variable(
-        "AIM_KEEP_METADATA_ON_FAILURE", "keep working state after a failed verification", parse=present, default=False
+        "AIM_KEEP_METADATA_ON_FAILURE",
+        "keep the working state after a failed verification",
+        parse=present,
+        default=False,
     )
     unsafe_names: str = variable(
         "AIM_UNSAFE_NAMES",
-        "S3 keys with `.` or `..` between slashes, which would lead out of the folder: `skip` passes over them with a"
+        "S3 keys with `.` or `..` between slashes, which would lead out of the folder: `skip` skips them with a"
         " warning, `refuse` ends the run",
         parse=unsafe_names,
         default="",
-        default_text="`skip` in the operator's Jobs, else `refuse`",
+        default_text="`skip` in the operator's Jobs, otherwise `refuse`",
     )
     require_digest: bool = variable(
-        "AIM_REQUIRE_DIGEST", "fail when a file can only be judged by its size", parse=flag, default=False
+        "AIM_REQUIRE_DIGEST", "fail if a file has no digest to verify", parse=flag, default=False
     )
     accept_any: bool = variable(
         "AIM_ACCEPT_ANY",
-        "take files that are something else than their names say, such as a web page or a Git LFS pointer",
+        "accept files whose content is not what their names say, such as an HTML page or a Git LFS pointer",
         parse=flag,
         default=False,
     )
     completion: Completion = variable(
         "AIM_COMPLETION",
-        "where a finished artifact is marked: `file` (.artifact.sha256), `xattr` (extended attributes: nothing but the"
-        " source's files is on the volume) or `none` (a rerun hashes everything)",
+        "where a finished artifact is marked: `file` (.artifact.sha256), `xattr` (extended attributes, so that the"
+        " volume contains only the source's files) or `none` (a rerun hashes all files)",
         parse=completion,
         default=Completion.AUTO,
-        default_text="`auto`: `xattr` for an s3:// artifact with ARTIFACT_NAME, else `file`",
+        default_text="`auto`: `xattr` for an s3:// artifact with ARTIFACT_NAME, otherwise `file`",
     )
     replace: bool = variable(
         "AIM_REPLACE",
-        "let an artifact replace files of another one in its target, and remove files that only its older revision had",
+        "allow an artifact to replace files of another one in its target, and remove files of its older revision",
         parse=flag,
         default=False,
     )
     lease_ttl: float = variable(
         "AIM_LEASE_TTL",
-        "seconds of silence after which another pod's hold on the volume ends",
+        "seconds without a heartbeat after which the lease of another pod can be taken over",
         parse=seconds,
         default=60.0,
     )
     log_level: str = variable(
         "AIM_LOG_LEVEL",
-        "`debug`, `info`, `warning` or `error`; anything else means the default, with a warning",
+        "`debug`, `info`, `warning` or `error`; other values mean the default, with a warning",
         default="info",
     )
     termination_log: Path = variable(
-        "AIM_TERMINATION_LOG", "file for the last sentence", parse=path, default=Path("/dev/termination-log")
+        "AIM_TERMINATION_LOG", "file for the termination message", parse=path, default=Path("/dev/termination-log")
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebSettings:
-    """Plain HTTP(S) sources, and trust for every client."""
+    """HTTP(S) sources, and the CAs of all clients."""
 
     token: str = variable("AIM_HTTP_TOKEN", "bearer token for http(s) sources", parse=token, default="", secret=True)
     headers: dict[str, str] | None = variable(
@@ -186,7 +197,9 @@ class WebSettings:
         "NETRC", "file with passwords for http(s) sources", parse=path, default_text="`~/.netrc`"
     )
     ca_bundle: Path | None = variable(
-        "AIM_CA_BUNDLE REQUESTS_CA_BUNDLE CURL_CA_BUNDLE", "PEM file with CAs to trust besides the system's", parse=path
+        "AIM_CA_BUNDLE REQUESTS_CA_BUNDLE CURL_CA_BUNDLE",
+        "PEM file with CAs to trust in addition to the system's",
+        parse=path,
     )
 
     @classmethod
@@ -201,11 +214,11 @@ class WebSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterSettings:
-    """The AIMArtifact whose status is patched, and its API server."""
+    """The AIMArtifact and its API server."""
 
     artifact_name: str = variable(
         "ARTIFACT_NAME",
-        "the AIMArtifact whose status is patched; unset: none. If it is set, the log is worded for the operator",
+        "name of the AIMArtifact whose status is patched. If it is set, the log is worded for the operator",
         default="",
     )
     artifact_namespace: str = variable("ARTIFACT_NAMESPACE", "its namespace", default="")
@@ -215,7 +228,7 @@ class ClusterSettings:
     )
     service_account: Path = variable(
         "AIM_SERVICE_ACCOUNT",
-        "folder with token, ca.crt and namespace",
+        "folder that contains token, ca.crt and namespace",
         parse=path,
         default=Path("/var/run/secrets/kubernetes.io/serviceaccount"),
     )

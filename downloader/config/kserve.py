@@ -22,29 +22,29 @@ def globs(text: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KServeSettings:
-    """KServe's own names, obeyed behind every door."""
+    """KServe's variables, for every entry point."""
 
     allow: tuple[str, ...] = variable(
         "STORAGE_ALLOW_PATTERNS",
-        "JSON list of globs: keep only files that match one of them, where AIM_HF_INCLUDE is unset",
+        "JSON list of globs: download only files that match one of them; used if AIM_HF_INCLUDE is unset",
         parse=globs,
         default=(),
     )
     ignore: tuple[str, ...] = variable(
         "STORAGE_IGNORE_PATTERNS",
-        "JSON list of globs: then leave these out, besides those of AIM_HF_EXCLUDE",
+        "JSON list of globs: do not download files that match one of them, in addition to AIM_HF_EXCLUDE",
         parse=globs,
         default=(),
     )
     confidential: bool = variable(
         "CONFIDENTIAL_ENABLED",
-        "true: KServe wants the model decrypted after the download, which nobody does here: the run ends with 78",
+        "true: KServe expects the model to be decrypted, which is not supported; the run ends with 78",
         parse=flag,
         default=False,
     )
     headers: dict[str, dict[str, str]] | None = variable(
         f"<host>{HEADERS_SUFFIX}",
-        "JSON object of headers for http(s) sources on that host; they beat AIM_HTTP_HEADERS",
+        "JSON object of headers for http(s) sources on that host; they override AIM_HTTP_HEADERS",
         parse=header_map,
         secret=True,
     )

@@ -18,20 +18,20 @@ def exceptions(text: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxySettings:
-    """Proxies, upper or lower case. The Kubernetes API is never asked through one."""
+    """Proxies, in upper or lower case; not used for the Kubernetes API."""
 
     http: Endpoint | None = variable(
-        "http_proxy HTTP_PROXY", "proxy for http:// addresses", parse=proxy_endpoint, secret=True
+        "http_proxy HTTP_PROXY", "proxy for http:// URLs", parse=proxy_endpoint, secret=True
     )
     https: Endpoint | None = variable(
-        "https_proxy HTTPS_PROXY", "proxy for https:// addresses", parse=proxy_endpoint, secret=True
+        "https_proxy HTTPS_PROXY", "proxy for https:// URLs", parse=proxy_endpoint, secret=True
     )
     fallback: Endpoint | None = variable(
-        "all_proxy ALL_PROXY", "proxy for those that have none of their own", parse=proxy_endpoint, secret=True
+        "all_proxy ALL_PROXY", "proxy for URLs without a proxy of their own", parse=proxy_endpoint, secret=True
     )
     exceptions: tuple[str, ...] = variable(
         "no_proxy NO_PROXY",
-        "hosts, domains and networks (`10.0.0.0/8`) that need none, with commas or blanks between them",
+        "hosts, domains and networks (`10.0.0.0/8`) that need no proxy, separated by commas or blanks",
         parse=exceptions,
         default=(),
     )

@@ -87,58 +87,59 @@ def log_level(text: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class S3Settings:
-    """How S3 is reached. The fields are what the environment says, the properties what follows from it."""
+    """S3.
+
+    The fields are what the environment says, the properties are derived from them.
+    """
 
     endpoint: str = variable(
         "AWS_ENDPOINT_URL AWS_ENDPOINT_URL_S3",
-        "address of the S3 service; without a scheme https, or http with S3_NO_SSL=true or S3_USE_HTTPS=0",
+        "URL of the S3 service; without a scheme it is https, or http with S3_NO_SSL=true or S3_USE_HTTPS=0",
         default="",
         default_text="AWS",
     )
-    endpoint_host: str = variable("S3_ENDPOINT", "host:port of the S3 service, where no address is given", default="")
-    use_https: bool | None = variable(
-        "S3_USE_HTTPS", "0: an endpoint without a scheme is spoken to in http", parse=flag
-    )
-    no_ssl: bool = variable("S3_NO_SSL", "true: the same, the old image's name for it", parse=flag, default=False)
+    endpoint_host: str = variable("S3_ENDPOINT", "host:port of the S3 service, if no URL is given", default="")
+    use_https: bool | None = variable("S3_USE_HTTPS", "0: use http for an endpoint without a scheme", parse=flag)
+    no_ssl: bool = variable("S3_NO_SSL", "true: the same, with the name of the old image", parse=flag, default=False)
     sts_endpoint: str = variable(
-        "AWS_ENDPOINT_URL_STS", "address of the token service; AWS_ENDPOINT_URL is none of its business", default=""
+        "AWS_ENDPOINT_URL_STS", "URL of the token service; AWS_ENDPOINT_URL does not apply to it", default=""
     )
     region: str = variable(
         "AWS_REGION AWS_DEFAULT_REGION",
         "region of the bucket",
         default="",
-        default_text="`us-east-1` with an endpoint, else what the SDK finds",
+        default_text="`us-east-1` with an endpoint, otherwise the SDK's",
     )
     requested_style: AddressingStyle | None = variable(
         "AIM_S3_ADDRESSING_STYLE",
-        "where the bucket stands in an address: `path`, `virtual` or `auto`",
+        "where the bucket is in a URL: `path`, `virtual` or `auto`",
         parse=addressing_style,
-        default_text="`path` with an endpoint, else `auto`",
+        default_text="`path` with an endpoint, otherwise `auto`",
     )
     virtual_bucket: bool | None = variable("S3_USER_VIRTUAL_BUCKET", "true: the style is `virtual`", parse=flag)
     signature: str = variable(
         "AIM_S3_SIGNATURE_VERSION",
-        "`s3v4`, or `s3` (version 2) for stores that know nothing else",
+        "`s3v4`, or `s3` (version 2) for stores that support nothing else",
         parse=signature_version,
         default="s3v4",
     )
     requested_authentication: Authentication | None = variable(
         "AIM_S3_AUTH_MODE",
-        "`chain` (the SDK's providers), `static` (the two keys) or `anonymous` (unsigned); beats everything else",
+        "`chain` (the SDK's providers), `static` (the two keys) or `anonymous` (unsigned); overrides everything else",
         parse=authentication,
-        default_text="by the keys; never unsigned merely for want of credentials",
+        default_text="by the keys; missing credentials never mean unsigned",
     )
     anonymous: bool = variable(
-        "AIM_S3_ANONYMOUS awsAnonymousCredential", "true: ask unsigned", parse=flag, default=False
+        "AIM_S3_ANONYMOUS awsAnonymousCredential", "true: send unsigned requests", parse=flag, default=False
     )
     access_key_id: str = variable(
         "AWS_ACCESS_KEY_ID",
-        "access key; set to nothing or to `anonymous`: ask unsigned",
+        "access key; if it is empty or `anonymous`, requests are unsigned",
         default="",
         secret=True,
         keywords=KEYWORDS,
     )
-    secret_access_key: str = variable("AWS_SECRET_ACCESS_KEY", "its secret", default="", secret=True, keywords=KEYWORDS)
+    secret_access_key: str = variable("AWS_SECRET_ACCESS_KEY", "secret key", default="", secret=True, keywords=KEYWORDS)
     session_token: str = variable(
         "AWS_SESSION_TOKEN",
         "session token of temporary credentials",
@@ -146,35 +147,41 @@ class S3Settings:
         secret=True,
         keywords=KEYWORDS,
     )
-    profile: str = variable("AWS_PROFILE", "profile in AWS's configuration files", default="")
+    profile: str = variable("AWS_PROFILE", "profile in the AWS configuration files", default="")
     ca_bundle: Path | None = variable("AWS_CA_BUNDLE AIM_S3_CA_BUNDLE", "PEM file with CAs to trust", parse=path)
-    ca_config_map: str = variable("CA_BUNDLE_CONFIGMAP_NAME", "config map that is mounted with a CA bundle", default="")
-    ca_mount: Path | None = variable("CA_BUNDLE_VOLUME_MOUNT_POINT", "where; the file is `cabundle.crt`", parse=path)
-    skip_verify: bool | None = variable(
-        "AIM_S3_INSECURE_SKIP_VERIFY", "true: trust any certificate, whatever CA is given", parse=flag
+    ca_config_map: str = variable(
+        "CA_BUNDLE_CONFIGMAP_NAME", "ConfigMap with a CA bundle, which is mounted", default=""
     )
-    verify_ssl: bool | None = variable("S3_VERIFY_SSL", "0: the same, KServe's name for it", parse=flag)
-    accelerate: bool = variable("S3_USE_ACCELERATE", "true: AWS's transfer acceleration", parse=flag, default=False)
-    dualstack: bool | None = variable("AWS_USE_DUALSTACK_ENDPOINT", "true: AWS's IPv6 endpoints", parse=flag)
-    fips: bool | None = variable("AWS_USE_FIPS_ENDPOINT", "true: AWS's FIPS endpoints", parse=flag)
+    ca_mount: Path | None = variable(
+        "CA_BUNDLE_VOLUME_MOUNT_POINT", "its mount point; the file is `cabundle.crt`", parse=path
+    )
+    skip_verify: bool | None = variable("AIM_S3_INSECURE_SKIP_VERIFY", "true: accept any certificate", parse=flag)
+    verify_ssl: bool | None = variable("S3_VERIFY_SSL", "0: the same, with KServe's name", parse=flag)
+    accelerate: bool = variable("S3_USE_ACCELERATE", "true: use AWS transfer acceleration", parse=flag, default=False)
+    dualstack: bool | None = variable(
+        "AWS_USE_DUALSTACK_ENDPOINT", "true: use AWS dual-stack (IPv6) endpoints", parse=flag
+    )
+    fips: bool | None = variable("AWS_USE_FIPS_ENDPOINT", "true: use AWS FIPS endpoints", parse=flag)
     requester_pays: bool = variable(
         "S3_REQUEST_PAYER", "`requester`: agree to pay for the requests", parse=request_payer, default=False
     )
     storage: StorageSpec | None = variable(
         CONFIG,
         "KServe's JSON object with `type: s3` and any of `endpoint_url`, `access_key_id`, `secret_access_key`,"
-        " `session_token`, `region`, `ca_bundle`, `verify_ssl`, `anonymous`: what it says beats the variables",
+        " `session_token`, `region`, `ca_bundle`, `verify_ssl`, `anonymous`; it overrides the variables",
         parse=storage_spec,
         secret=True,
         keywords=KEYWORDS,
     )
     storage_override: StorageSpec | None = variable(
-        OVERRIDE, "the same, and beats it", parse=storage_spec, secret=True, keywords=KEYWORDS
+        OVERRIDE, "the same; it overrides STORAGE_CONFIG", parse=storage_spec, secret=True, keywords=KEYWORDS
     )
-    max_workers: int = variable("AIM_S3_MAX_WORKERS", "objects at once", parse=count(1, 64), default=WORKERS)
+    max_workers: int = variable(
+        "AIM_S3_MAX_WORKERS", "number of concurrent objects", parse=count(1, 64), default=WORKERS
+    )
     max_concurrency: int = variable(
         "AIM_S3_MAX_CONCURRENCY",
-        "connections per object; with either of these two the product is what AIM_CONNECTIONS else says, up to 64",
+        "connections per object; if one of these two is set, their product, up to 64, replaces AIM_CONNECTIONS",
         parse=count(1, 64),
         default=CONCURRENCY,
     )
@@ -182,10 +189,10 @@ class S3Settings:
         "AIM_S3_MULTIPART_CHUNKSIZE_MB",
         "MiB per range",
         parse=count(5, 5120),
-        default_text="8, and 64 while there are as many objects as connections",
+        default_text="8, or 64 while there are as many objects as connections",
     )
     log_level: str = variable(
-        "AIM_S3_LOG_LEVEL", "how much our S3 code says", parse=log_level, default="", default_text="AIM_LOG_LEVEL"
+        "AIM_S3_LOG_LEVEL", "log level of our S3 code", parse=log_level, default="", default_text="AIM_LOG_LEVEL"
     )
     keys_are_empty: bool = False
     """A key is set, but to nothing."""
