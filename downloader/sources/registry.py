@@ -140,7 +140,8 @@ def _s3(uri: str, settings: Settings, web: HttpClient, selection: FileFilter) ->
 
 def _http(uri: str, settings: Settings, web: HttpClient, selection: FileFilter) -> Source:
     from downloader.integrity import ContentCheck
-    from downloader.sources.http import HttpAddress, HttpSource
+    from downloader.sources.http import HttpSource
+    from downloader.sources.http_address import HttpAddress
 
     host = urlsplit(HttpAddress.parse(uri).url).hostname or ""
     headers = {name.lower(): value for name, value in (settings.web.headers or {}).items()}

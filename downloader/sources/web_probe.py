@@ -7,10 +7,11 @@ import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from downloader.artifact import shown_url
+from downloader.artifact import RemoteFile, shown_url
 from downloader.errors import SourceSilent, SourceUnavailable, Throttled
 from downloader.integrity import of_nothing
 from downloader.network import HttpStatusError, can_decode, content_length, is_packed, total_length
+from downloader.sources.http_digests import published
 from downloader.sources.http_errors import map_status_error
 
 if TYPE_CHECKING:
@@ -72,6 +73,18 @@ class WebProbe:
                 if self._head_fails:
                     heads.close()
                 yield self._judge(url, digest, next(heads, None))
+
+    def file(self, reply: Response, size: int | None, url: str, path: str, digest: Digest | None) -> RemoteFile:
+        """Return what an answer tells of the file at `url`, which goes to `path`.
+
+        A `digest` that is known already counts more than those that the server tells.
+        """
+        # What is published of an answer that will be decoded is of its encoded bytes.
+        encoded = size is None and "content-encoding" in reply.headers
+        told = () if encoded else published(reply.headers, whole=reply.status == HTTPStatus.OK)
+        digests = (digest,) if digest is not None else told
+        validator = None if self.is_doubted(url) else validator_of(reply)
+        return RemoteFile(path, size or 0, digests, validator, url, sized=size is not None)
 
     def _judge(
         self, url: str, digest: Digest | None, head: Response | SourceUnavailable | None

@@ -30,7 +30,7 @@ from downloader.filesystem.local import Disk
 from downloader.integrity import checksum_file
 from downloader.lease.lease import epochs, parse_lease, read_lease
 from downloader.network.h1 import usual_head
-from downloader.sources.http import proposed_name
+from downloader.sources.content_disposition import proposed_name
 from downloader.sources.http_digests import published
 from downloader.sources.s3.list_parser import read_contents, read_truncation
 from downloader.volume import Reading, journal

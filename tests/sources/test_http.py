@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from downloader.artifact import Algorithm, Digest
 from downloader.errors import AccessDenied, ConfigurationError, DownloadError, SourceNotFound, UsageError
 from downloader.network import HttpClient, Response
-from downloader.sources.http import HttpAddress, HttpSource, proposed_name
+from downloader.sources.content_disposition import proposed_name
+from downloader.sources.http import HttpSource
+from downloader.sources.http_address import HttpAddress
 from tests.servers.broken import BrokenWeb, NoLength, compressed, moved
 from tests.servers.faults import FOREVER, Answer, Fault, Headers
 from tests.sources.reading import read

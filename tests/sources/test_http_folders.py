@@ -18,7 +18,8 @@ from downloader.errors import (
 )
 from downloader.network.client import HEADS_AHEAD
 from downloader.network.tls import Trust
-from downloader.sources.http import HEAD_WORKERS, HttpSource
+from downloader.sources.http import HttpSource
+from downloader.sources.http_folder import HEAD_WORKERS
 from tests.network.clients import plane_of
 from tests.servers.faults import FOREVER, Answer, Silence
 from tests.sources.reading import whole

@@ -1,0 +1,161 @@
+"""A folder of a web server that says itself what it holds: in `.artifact.sha256` or `SHA256SUMS`.
+
+A web server lists nothing that could be relied on, so the folder is what its checksum file names. A checksum file that
+may have been cut is an error, since what is left of it looks like one of a smaller folder.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from downloader.artifact import Algorithm, Digest, Manifest, shown_url
+from downloader.errors import (
+    AccessDenied,
+    ConnectionBroken,
+    DownloadError,
+    ProtocolFailed,
+    SourceNotFound,
+    UnexpectedContent,
+    UsageError,
+)
+from downloader.filters import nothing_left
+from downloader.integrity import HEAD, MARKER, instead, parse_checksums
+from downloader.network import HttpStatusError, is_encoded, unpacked
+from downloader.sources.base import version_of
+from downloader.sources.http_errors import map_status_error
+from downloader.sources.paths import check_names
+from downloader.sources.web_probe import HINT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from downloader.artifact import RemoteFile
+    from downloader.filters import FileFilter
+    from downloader.network import HttpClient, Response
+    from downloader.sources.http_address import HttpAddress
+    from downloader.sources.web_probe import WebProbe
+
+CHECKSUM_FILES = (MARKER, "SHA256SUMS")
+"""Asked for in this order: the first is what this program leaves in a folder that it has downloaded."""
+HEAD_WORKERS = 2
+BATCH = 256
+"""Files whose sizes one worker asks for, many of them pipelined: that is quicker than more workers."""
+MAX_CHECKSUMS = 64 << 20
+"""Bytes of a checksum file: each of its files takes a request of its own, so that a longer one leads nowhere."""
+
+
+class HttpFolder:
+    """The files that a folder's checksum file names."""
+
+    def __init__(
+        self,
+        uri: str,
+        address: HttpAddress,
+        web: HttpClient,
+        headers: Mapping[str, str],
+        probe: WebProbe,
+        *,
+        selection: FileFilter,
+    ) -> None:
+        """`uri` is shown. Files that `selection` does not keep are neither validated nor asked for."""
+        self._uri = uri
+        self._address = address
+        self._web = web
+        self._headers = headers
+        self._probe = probe
+        self._selection = selection
+        self._probed: dict[tuple[str, str], RemoteFile] = {}
+        """What was learned of files, by path and digest, before a passing error made us list the folder again."""
+        self._listed: tuple[str, bytes] | None = None
+        """Name and content of the checksum file that `version` has read, for the next manifest."""
+
+    def version(self) -> str:
+        """Return a name for the folder's checksum file. Raises what `manifest` does."""
+        self._listed = self._checksums()
+        return version_of(self._uri, self._listed)
+
+    def manifest(self) -> Manifest:
+        """Return the wanted files; size and validator of each take one request.
+
+        Raises SourceNotFound for a folder without a checksum file, UsageError for one with a digest in its URI.
+        """
+        (name, content), self._listed = self._listed or self._checksums(), None
+        listed = {
+            path: digest
+            for path, digest in parse_checksums(content, f"{self._uri}{name}").files.items()
+            if path not in (name, MARKER)  # neither can hold its own checksum
+        }
+        digests = {path: digest for path, digest in listed.items() if self._selection.wants(path)}
+        if listed and not digests:
+            raise nothing_left(len(listed), self._uri)
+        check_names(digests, self._uri)
+        unknown = [item for item in digests.items() if item not in self._probed]
+        with ThreadPoolExecutor(HEAD_WORKERS, thread_name_prefix="head") as pool:
+            list(pool.map(self._probe_all, (unknown[n : n + BATCH] for n in range(0, len(unknown), BATCH))))
+        files = [self._probed[item] for item in digests.items()]
+        files.sort(key=lambda file: file.path)
+        if not files:
+            raise SourceNotFound(f"{self._uri}{name} lists no files")
+        self._probed.clear()
+        version = version_of(self._uri, [name, content])
+        whole = name == MARKER and len(digests) == len(listed)
+        return Manifest(self._uri, tuple(files), version=version, checksums=content if whole else None)
+
+    def _checksums(self) -> tuple[str, bytes]:
+        if self._address.digest is not None:
+            raise UsageError(f"{self._uri} is a folder: a digest in the URI is for a single file")
+        first: DownloadError | None = None
+        for name in CHECKSUM_FILES:
+            reply = self._web.fetch(self._address.below(name), headers=self._headers, limit=MAX_CHECKSUMS)
+            error = self._no_list(reply, name)
+            if error is None:
+                return name, _content(reply)
+            # Where the first is denied, the second may be there; if not, the denial says more than its absence.
+            if not isinstance(error, SourceNotFound | AccessDenied | UnexpectedContent):
+                raise error
+            if not isinstance(error, SourceNotFound):
+                first = first or error
+        if first is not None:
+            raise first
+        raise SourceNotFound(
+            f"{self._uri} holds neither {CHECKSUM_FILES[0]} nor {CHECKSUM_FILES[1]}, so its files cannot be known",
+            hint="name a single file, or put a checksum list into the folder",
+        )
+
+    def _no_list(self, reply: Response, name: str) -> DownloadError | None:
+        """Return why an answer is not a checksum file; None if it may be one."""
+        # Many servers hand out no file whose name begins with a dot, and answer 403, or a page of their own.
+        if reply.status == HTTPStatus.OK:
+            found = instead(name, len(reply.body), reply.body[:HEAD], vouched=False)
+            return UnexpectedContent(f"{self._uri}{name} {found}", hint="check the URI") if found else None
+        refusal = HttpStatusError(reply.status, reply.url, reply.headers, reply.body)
+        return map_status_error(refusal, self._uri + name, hint=HINT, asked=self._address.url)
+
+    def _probe_all(self, listed: Sequence[tuple[str, str]]) -> None:
+        urls = [self._address.below(path) for path, _ in listed]
+        digests = [Digest(Algorithm.SHA256, sha256) for _, sha256 in listed]
+        described = self._probe.describe_all(urls, digests)
+        for (path, sha256), url, digest, (reply, size) in zip(listed, urls, digests, described, strict=True):
+            self._probed[path, sha256] = self._probe.file(reply, size, url, path, digest)
+
+
+def _content(reply: Response) -> bytes:
+    """Return the bytes of a checksum file. Raises if it may have been cut.
+
+    ConnectionBroken over https, where the server would have said so, and ProtocolFailed over http, where it cannot.
+    """
+    if is_encoded(reply.headers):
+        # The coding has an end of its own, and a checksum.
+        return unpacked(reply.body, reply.headers, MAX_CHECKSUMS, shown_url(reply.url))
+    if reply.complete:
+        return reply.body
+    where = shown_url(reply.url)
+    if urlsplit(reply.url).scheme == "https":
+        raise ConnectionBroken(f"{where} ended in the middle: no length was sent, and no close_notify")
+    raise ProtocolFailed(
+        f"{where} is sent without its length, so nobody can tell whether it is complete",
+        hint="let the server send Content-Length, or chunks",
+    )
