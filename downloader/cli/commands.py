@@ -34,10 +34,10 @@ log = logging.getLogger(__name__)
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
-HELP = f"""Bring an AI model artifact onto a volume, verified byte by byte.
+HELP = f"""Download an AI model artifact to a volume and verify every byte.
 
 An artifact is named by a URI: {forms()}.
-A run that was interrupted goes on where it stopped when the same command is given again.
+An interrupted download resumes when the same command is run again.
 Results go to stdout, everything else to stderr. Names in brackets are environment variables.
 """
 
@@ -59,31 +59,35 @@ def cli() -> None:
     type=options.Parsed("list", protocols),
     help=f"Protocols to try in order, of {', '.join(TransferProtocol)}. [AIM_DOWNLOADER_PROTOCOL]",
 )
-@click.option("--connections", type=click.IntRange(1, 64), help="Connections at once. [AIM_CONNECTIONS]")
+@click.option("--connections", type=click.IntRange(1, 64), help="Number of concurrent connections. [AIM_CONNECTIONS]")
 @click.option(
-    "--bandwidth", type=options.Parsed("rate", bandwidth), help="Bytes per second, such as 200M. [AIM_BANDWIDTH]"
+    "--bandwidth",
+    type=options.Parsed("rate", bandwidth),
+    help="Bandwidth limit in bytes per second, such as 200M. [AIM_BANDWIDTH]",
 )
 @click.option(
     "--stall-timeout",
     type=options.Parsed("seconds", seconds),
-    help="Seconds without a byte until the next protocol is tried. [STALL_TIMEOUT]",
+    help="Seconds without a byte before the next protocol is tried. [STALL_TIMEOUT]",
 )
-@click.option("--deadline", type=options.Parsed("seconds", seconds), help="Longest duration of the run. [AIM_DEADLINE]")
-@click.option("--require-digest", is_flag=True, default=None, help="Size alone proves nothing. [AIM_REQUIRE_DIGEST]")
+@click.option("--deadline", type=options.Parsed("seconds", seconds), help="Time limit of the whole run. [AIM_DEADLINE]")
+@click.option(
+    "--require-digest", is_flag=True, default=None, help="Fail if a file has no digest to verify. [AIM_REQUIRE_DIGEST]"
+)
 @options.accept_any
 @click.option(
     "--replace",
     is_flag=True,
     default=None,
-    help="Let it replace files of another artifact in TARGET, and remove those of its older revision. [AIM_REPLACE]",
+    help="Allow replacing files of another artifact in TARGET, and remove those of an older revision. [AIM_REPLACE]",
 )
 @options.verbosity
 @click.pass_obj
 def download(context: CommandContext, /, uri: ArtifactUri, target: Path | None, **given: Any) -> None:  # noqa: ANN401
     """Download URI into TARGET [TARGET_DIR].
 
-    What is on the volume already is kept if it proves to be right; what is missing or damaged is fetched. Each file
-    gets its name when its digest is right and it is on the disk; the list of checksums, .artifact.sha256, comes last.
+    Intact files on the volume are kept; missing and damaged files are downloaded. A file gets its final name after it
+    has been verified and synced. The checksum file, .artifact.sha256, is written last.
     """
     from downloader.cli.download import download_artifact
 
@@ -98,7 +102,7 @@ def download(context: CommandContext, /, uri: ArtifactUri, target: Path | None, 
 @options.verbosity
 @click.pass_obj
 def size(context: CommandContext, /, uri: ArtifactUri, **given: Any) -> None:  # noqa: ANN401
-    """Tell how many bytes a download of URI with these filters brings.
+    """Print the size of a download of URI with these filters.
 
     The last line on stdout is a JSON object with the keys url and sizeBytes.
     """
@@ -123,7 +127,7 @@ def size(context: CommandContext, /, uri: ArtifactUri, **given: Any) -> None:  #
 def checksums(context: CommandContext, /, target: Path | None, **given: Any) -> None:  # noqa: ANN401
     """Print the checksums of the artifact in TARGET [TARGET_DIR], for `sha256sum -c`.
 
-    That is its .artifact.sha256, or the same list from the extended attributes that stand in its place.
+    They are read from its .artifact.sha256, or from extended attributes if the artifact is marked there.
     """
     from downloader.cli.verify import print_checksums
 
@@ -148,9 +152,9 @@ def check_size(context: click.Context, /, uri: ArtifactUri, **given: Any) -> Non
 @options.verbosity
 @click.pass_obj
 def verify(context: CommandContext, /, target: Path | None, **given: Any) -> None:  # noqa: ANN401
-    """Check what is in TARGET [TARGET_DIR] against its .artifact.sha256, without network.
+    """Verify the files in TARGET [TARGET_DIR] against its .artifact.sha256, without network.
 
-    Prints a line for each file that is not as it should be; the exit status is 65 if there is one.
+    Prints a line for each file that is damaged or missing; then the exit status is 65.
     """
     from downloader.cli.verify import verify_target
 

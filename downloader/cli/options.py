@@ -38,10 +38,10 @@ URI: Parsed = Parsed("uri", ArtifactUri.parse)
 def filters(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that choose files."""
     exclude = click.option(
-        "--exclude", "exclude", multiple=True, metavar="GLOB", help="Then leave these out. [AIM_HF_EXCLUDE]"
+        "--exclude", "exclude", multiple=True, metavar="GLOB", help="Skip files that match this glob. [AIM_HF_EXCLUDE]"
     )
     include = click.option(
-        "--include", "include", multiple=True, metavar="GLOB", help="Keep only these files. [AIM_HF_INCLUDE]"
+        "--include", "include", multiple=True, metavar="GLOB", help="Only files that match this glob. [AIM_HF_INCLUDE]"
     )
     return include(exclude(command))
 
@@ -50,7 +50,7 @@ accept_any = click.option(
     "--accept-any",
     is_flag=True,
     default=None,
-    help="Take what is not what its name says, such as a web page. [AIM_ACCEPT_ANY]",
+    help="Accept files whose content is not what their names say, such as an HTML page. [AIM_ACCEPT_ANY]",
 )
 
 
@@ -81,7 +81,7 @@ def verbosity(command: Callable[..., Any]) -> Callable[..., Any]:
         expose_value=False,
         is_eager=True,
         callback=_be_quiet,
-        help="Only warnings, and the last line.",
+        help="Log only warnings and the last line.",
     )
     level = click.option(
         "--log-level",
@@ -89,7 +89,7 @@ def verbosity(command: Callable[..., Any]) -> Callable[..., Any]:
         expose_value=False,
         is_eager=True,
         callback=_set_level,
-        help="How much is said on stderr. [AIM_LOG_LEVEL]",
+        help="Log level on stderr. [AIM_LOG_LEVEL]",
     )
     return quiet(level(command))
 
