@@ -176,69 +176,6 @@ class Manifest:
         return sum(file.size for file in self.files)
 
 
-class Phase(StrEnum):
-    """What a run is doing."""
-
-    LISTING = "listing"
-    WAITING = "waiting"
-    CHECKING = "checking"
-    DOWNLOADING = "downloading"
-    VERIFYING = "verifying"
-    HASHING = "hashing"
-    """A volume that nothing is downloaded to is read: the command `verify`."""
-    DONE = "done"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What a run looks like at one moment. Everything that watches or reports reads this and nothing else."""
-
-    phase: Phase = Phase.LISTING
-    total_bytes: int = 0
-    """Bytes of the whole artifact; 0 until it has been listed."""
-    done_bytes: int = 0
-    """Bytes on the volume that need not be fetched again. Never falls during a run, never above the total."""
-    received_bytes: int = 0
-    """Bytes that came over the network in this run, also those fetched twice."""
-    discarded_bytes: int = 0
-    """Bytes that were on the volume and had to be thrown away, since they were not what their digest says."""
-    total_files: int = 0
-    done_files: int = 0
-    """Files that have their final name."""
-    protocol: TransferProtocol | None = None
-    attempt: int = 0
-    """1-based position in the sequence; 0 before the first attempt."""
-    sequence: tuple[TransferProtocol, ...] = ()
-    """The protocols in force, in order."""
-    rate: float = 0.0
-    """Bytes per second over the last seconds, of those that stay on the volume."""
-    eta: float | None = None
-    """Seconds until the last byte at this rate; None when nothing can be said."""
-    message: str = ""
-    """One sentence for people: why it switched, what it waits for, how it ended."""
-    waiting: str = ""
-    """What the network is waited for, while nothing comes: a pause that the server asked for, a server in trouble."""
-    wait_left: float | None = None
-    """Seconds until that is over, or given up; None while nothing is waited for."""
-    stuck_volume: str = ""
-    """Non-empty while a file operation on the volume does not answer; then what it was and for how long."""
-
-    @property
-    def complete(self) -> bool:
-        """Every byte is on the volume: only verification is left, or the run is done."""
-        return self.phase in (Phase.VERIFYING, Phase.DONE)
-
-    @property
-    def percentage(self) -> int:
-        """0..100; 100 exactly when every byte is on the volume."""
-        if self.complete:
-            return 100
-        if self.total_bytes <= 0:
-            return 0
-        return min(99, self.done_bytes * 100 // self.total_bytes)
-
-
 SIGNATURES = (
     ("x-amz-signature", re.compile(r"x-amz-.+")),
     ("x-goog-signature", re.compile(r"x-goog-.+")),

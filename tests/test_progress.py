@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from downloader.artifact import Phase, Snapshot, TransferProtocol
+from downloader.artifact import TransferProtocol
 from downloader.cancellation import Cancellation
 from downloader.errors import Stalled, VolumeError
-from downloader.progress import FLOOR_RATE, RATE_WINDOW, ProgressMeter, StallWatchdog, Ticker, Wait
+from downloader.progress import FLOOR_RATE, Phase, ProgressMeter, Snapshot, StallWatchdog, Ticker, Wait
+from downloader.progress.meter import RATE_WINDOW
 from tests.clocks import Clock
 from tests.waiting import eventually
 
@@ -52,17 +53,17 @@ class Run:
         for _ in range(round(seconds / STEP)):
             self.clock.pass_by(STEP)
             due += per_second * STEP
-            self.meter.received(int(due))
-            self.meter.landed(int(due))
+            self.meter.add_received(int(due))
+            self.meter.add_written(int(due))
             due -= int(due)
-            self.watchdog.look(self.meter.snapshot(stuck))
+            self.watchdog.check(self.meter.snapshot(stuck))
 
 
 def test_a_snapshot_says_what_happened() -> None:
     run = Run()
-    run.meter.received(600)
-    run.meter.landed(500)
-    run.meter.files_done(1)
+    run.meter.add_received(600)
+    run.meter.add_written(500)
+    run.meter.add_done_files(1)
     assert run.meter.snapshot("the volume") == Snapshot(
         Phase.DOWNLOADING,
         total_bytes=1000,
@@ -82,7 +83,7 @@ def test_a_snapshot_says_what_happened() -> None:
 def test_shown_bytes_never_fall_and_never_pass_the_total(changes: list[int]) -> None:
     run, shown = Run(), [0]
     for change in changes:
-        run.meter.landed(change)
+        run.meter.add_written(change)
         shown.append(run.meter.snapshot().done_bytes)
     assert shown == sorted(shown)
     assert shown[-1] <= 1000
@@ -90,21 +91,21 @@ def test_shown_bytes_never_fall_and_never_pass_the_total(changes: list[int]) -> 
 
 def test_what_is_fetched_again_does_not_count_twice() -> None:
     run = Run()
-    run.meter.landed(800)
+    run.meter.add_written(800)
     assert run.meter.snapshot().done_bytes == 800
-    run.meter.landed(-800)
-    run.meter.landed(500)
+    run.meter.add_written(-800)
+    run.meter.add_written(500)
     assert run.meter.snapshot().done_bytes == 800
-    run.meter.landed(400)
+    run.meter.add_written(400)
     assert run.meter.snapshot().done_bytes == 900
 
 
 def test_a_new_listing_begins_at_nothing() -> None:
     run = Run()
-    run.meter.landed(800)
-    run.meter.files_done(1)
+    run.meter.add_written(800)
+    run.meter.add_done_files(1)
     run.meter.snapshot()
-    run.meter.restart()
+    run.meter.reset()
     assert (run.meter.snapshot().done_bytes, run.meter.snapshot().done_files) == (0, 0)
 
 
@@ -124,13 +125,13 @@ def test_rate_and_remaining_time_are_of_bytes_that_stay() -> None:
     run.meter.expect(1_000_000, 2)
     run.let(60, per_second=10_000)
     for _ in range(20):
-        run.meter.received(50_000)  # what comes and is thrown away again
-        run.meter.landed(50_000)
+        run.meter.add_received(50_000)  # what comes and is thrown away again
+        run.meter.add_written(50_000)
         run.let(STEP)
-        run.meter.landed(-50_000)
+        run.meter.add_written(-50_000)
     assert (run.meter.snapshot().rate, run.meter.snapshot().eta) == (0, None)
     assert run.meter.snapshot().discarded_bytes == 1_000_000
-    run.meter.landed(-200_000)
+    run.meter.add_written(-200_000)
     run.let(RATE_WINDOW + 1, per_second=1000)
     snapshot = run.meter.snapshot()
     assert snapshot.done_bytes == 650_000, "what is shown never falls"
@@ -153,22 +154,22 @@ def test_what_a_resumed_run_finds_on_the_volume_is_no_rate() -> None:
     meter = ProgressMeter(clock)
     meter.expect(1_000_000, 1)
     clock.pass_by(5)
-    meter.landed(900_000)
+    meter.add_written(900_000)
     meter.begin_attempt(TransferProtocol.XET, 1, SEQUENCE, "")
     clock.pass_by(1)
-    meter.landed(1000)
+    meter.add_written(1000)
     assert meter.snapshot().rate == pytest.approx(1000, rel=0.01)
 
 
 def test_trouble_is_shown_with_the_time_until_it_is_given_up_while_nobody_gets_a_byte() -> None:
     run = Run()
     trouble = Wait("refused; trying again", run.clock(), run.clock() + 60)
-    run.meter.troubled(trouble)
+    run.meter.begin_retry(trouble)
     run.clock.pass_by(20)
     assert (run.meter.snapshot().waiting, run.meter.snapshot().wait_left) == ("refused; trying again", 40)
-    run.meter.received(1)
+    run.meter.add_received(1)
     assert (run.meter.snapshot().waiting, run.meter.snapshot().wait_left) == ("", None)
-    run.meter.relieved(trouble)
+    run.meter.end_retry(trouble)
     assert run.meter.snapshot().wait_left is None
 
 
@@ -199,7 +200,7 @@ def test_a_long_listing_does_not_spoil_the_rate() -> None:
     meter.begin_attempt(TransferProtocol.XET, 1, SEQUENCE, "")
     for _ in range(30):
         clock.pass_by(STEP)
-        meter.landed(500)
+        meter.add_written(500)
         meter.snapshot()
     assert meter.snapshot().rate == pytest.approx(1000, rel=0.01)
 
@@ -228,12 +229,12 @@ def test_an_attempt_in_which_nothing_arrives_is_ended_after_the_timeout(run: Run
 
 
 def test_a_stall_names_who_was_asked_last_unless_that_was_for_xet_alone(run: Run) -> None:
-    run.meter.asked = "hub.test"
+    run.meter.last_host = "hub.test"
     run.let(TIMEOUT + 1)
     assert str(run.reason()) == "no byte arrived over XET for 120 s"
     run.meter.begin_attempt(TransferProtocol.HTTP, 2, SEQUENCE, "")
-    assert run.meter.asked == ""
-    run.meter.asked = "cdn.test:8443"
+    assert run.meter.last_host == ""
+    run.meter.last_host = "cdn.test:8443"
     run.watchdog.guard(attempt := Cancellation())
     run.let(TIMEOUT + 1)
     assert str(attempt.reason) == "no byte arrived from cdn.test:8443 over HTTP for 120 s"
@@ -250,13 +251,13 @@ def test_a_trickle_is_no_movement_and_a_stream_is(run: Run) -> None:
 def test_bytes_now_and_then_are_movement(run: Run) -> None:
     for _ in range(6):
         run.let(TIMEOUT - 5)
-        run.meter.received(int(FLOOR_RATE * TIMEOUT) + 1)
+        run.meter.add_received(int(FLOOR_RATE * TIMEOUT) + 1)
     assert run.reason() is None
 
 
 def test_a_rest_stops_the_clock(run: Run) -> None:
     run.let(TIMEOUT - 1)
-    with run.meter.resting("the server asked for a pause", 300):
+    with run.meter.paused("the server asked for a pause", 300):
         assert (run.meter.snapshot().waiting, run.meter.snapshot().wait_left) == ("the server asked for a pause", 300)
         run.let(100)
         assert run.meter.snapshot().wait_left == 200
@@ -269,12 +270,12 @@ def test_a_rest_stops_the_clock(run: Run) -> None:
 
 
 def test_of_several_rests_the_last_is_shown_and_each_stops_the_clock(run: Run) -> None:
-    with run.meter.resting("first", 60):
-        with run.meter.resting("second", 60):
+    with run.meter.paused("first", 60):
+        with run.meter.paused("second", 60):
             assert run.meter.snapshot().waiting == "second"
         assert run.meter.snapshot().waiting == "first"
-        assert not run.meter.suspicious
-    assert run.meter.suspicious
+        assert not run.meter.stall_clock_running
+    assert run.meter.stall_clock_running
 
 
 def test_a_stuck_volume_stops_the_clock(run: Run) -> None:
@@ -301,10 +302,10 @@ def test_a_listing_stalls_when_neither_answers_nor_bytes_come(run: Run) -> None:
     run.meter.enter(Phase.LISTING)
     for _ in range(3):
         run.let(TIMEOUT - 1)
-        run.meter.answered()
+        run.meter.add_metadata_response()
     for _ in range(3):
         run.let(TIMEOUT - 1)
-        run.meter.heard(int(FLOOR_RATE * TIMEOUT) + 1)
+        run.meter.add_metadata(int(FLOOR_RATE * TIMEOUT) + 1)
     assert run.reason() is None
     run.let(TIMEOUT + 2)
     assert isinstance(run.reason(), Stalled)
@@ -313,10 +314,10 @@ def test_a_listing_stalls_when_neither_answers_nor_bytes_come(run: Run) -> None:
 
 def test_what_was_listed_is_not_shown_as_downloaded() -> None:
     meter = ProgressMeter()
-    meter.heard(5000)
-    meter.answered()
+    meter.add_metadata(5000)
+    meter.add_metadata_response()
     assert meter.snapshot().received_bytes == 0
-    assert meter.answers == (1, 5000)
+    assert meter.metadata == (1, 5000)
 
 
 def test_each_attempt_has_a_clock_of_its_own(run: Run) -> None:
@@ -335,14 +336,14 @@ def test_each_attempt_has_a_clock_of_its_own(run: Run) -> None:
 def test_silence_is_counted_from_the_last_byte_or_the_last_beginning() -> None:
     run = Run()
     run.let(7)
-    run.meter.received(1)
+    run.meter.add_received(1)
     run.clock.pass_by(5)
-    assert run.meter.silence() == 5
+    assert run.meter.idle_seconds() == 5
     run.begin()
-    assert run.meter.silence() == 0
+    assert run.meter.idle_seconds() == 0
     run.clock.pass_by(4)
     run.meter.enter(Phase.VERIFYING)
-    assert run.meter.silence() == 0
+    assert run.meter.idle_seconds() == 0
 
 
 def test_many_threads_count_right() -> None:
@@ -352,9 +353,9 @@ def test_many_threads_count_right() -> None:
     def work() -> None:
         for _ in range(1000):
             with meter.waiting_for_network():
-                meter.received(3)
-            meter.landed(2)
-            meter.files_done(1)
+                meter.add_received(3)
+            meter.add_written(2)
+            meter.add_done_files(1)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -363,7 +364,7 @@ def test_many_threads_count_right() -> None:
         thread.join()
     last = meter.snapshot()
     assert (last.received_bytes, last.done_bytes, last.done_files) == (12_000, 8000, 4000)
-    assert not meter.suspicious
+    assert not meter.stall_clock_running
 
 
 def test_the_ticker_shows_what_changed_at_once_and_to_everybody() -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from downloader.artifact import Phase, Snapshot
 from downloader.cli.status import status_reporter
 from downloader.config.env import read
 from downloader.config.job import ClusterSettings, JobSettings
 from downloader.operator_log import last_line, plain_line
+from downloader.progress import Phase, Snapshot
 from downloader.reporters.termination import TerminationMessage
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
-from downloader.artifact import Phase
 from downloader.cancellation import Cancellation
 from downloader.cgroups import processors
 from downloader.engine.existing_files import make_room, settle_existing
@@ -16,6 +15,7 @@ from downloader.engine.sink import VolumeSink
 from downloader.errors import Category, DownloadError, SourceChanged, SourceNotFound, Verdict, VolumeError
 from downloader.formatting import format_size
 from downloader.integrity import SIZE_ONLY, Verifier
+from downloader.progress import Phase
 from downloader.volume import FileState
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Engine:
                     if not relistings_left:
                         raise
                     log.warning("%s; listing it again", error.message)
-                    self._meter.restart()
+                    self._meter.reset()
                     manifest = self._list()
                 except VolumeError:
                     # One that was taken over while this process slept fails in many ways: say what really happened.
@@ -120,8 +120,8 @@ class Engine:
         if not all(self._plan.is_proved(proofs[file.path]) for file in manifest.files):
             return None
         self._meter.expect(manifest.size, len(manifest.files))
-        self._meter.landed(manifest.size)
-        self._meter.files_done(len(manifest.files))
+        self._meter.add_written(manifest.size)
+        self._meter.add_done_files(len(manifest.files))
         return Outcome(manifest, completed.digests, proofs)
 
     def _ask(self, question: Callable[[], T]) -> T:
@@ -196,7 +196,7 @@ class Engine:
             else:
                 self._keep(proved, outcome)
         settle_existing(self._volume, manifest, inventory, missing, self._plan)
-        self._meter.landed(sum(entry.done_bytes for entry in missing if entry.state is FileState.PARTIAL))
+        self._meter.add_written(sum(entry.done_bytes for entry in missing if entry.state is FileState.PARTIAL))
         if missing:
             self._volume.require_names(manifest)
             make_room(self._volume, inventory, missing, needed, self._plan)
@@ -218,8 +218,8 @@ class Engine:
         if not entry.file.sized:
             outcome.sizes[entry.file.path] = entry.file.size
             self._meter.expect_more(entry.file.size)
-        self._meter.landed(entry.file.size)
-        self._meter.files_done(1)
+        self._meter.add_written(entry.file.size)
+        self._meter.add_done_files(1)
 
     def _fetch(self, missing: list[RemoteFile], outcome: Outcome) -> None:
         """Make the attempts. Raises what ended the last one if anything is still missing."""

@@ -140,7 +140,7 @@ class VolumeSink:
                 proof = self._prove(completed_file)
             except IntegrityError as error:
                 rejected[partial.file.path] = error
-                self._meter.landed(-partial.file.size)
+                self._meter.add_written(-partial.file.size)
                 if self._plan.keep_corrupt:
                     partial.set_aside()
                 else:
@@ -159,7 +159,7 @@ class VolumeSink:
                 if not file.sized:
                     self._outcome.sizes[file.path] = file.size
                     self._meter.expect_more(file.size)
-        self._meter.files_done(len(committed))
+        self._meter.add_done_files(len(committed))
 
     def _prove(self, completed_file: CompletedFile) -> str:
         """Return what was published of a file's bytes. Raises IntegrityError if they are not what it promises."""
@@ -186,6 +186,6 @@ class VolumeSink:
             log.info("further files that could not be fetched are told with --log-level debug")
         dead = (
             error.verdict is Verdict.RETRY or isinstance(error, Stalled)
-        ) and self._meter.silence() >= self._plan.last_retry
+        ) and self._meter.idle_seconds() >= self._plan.last_retry
         if dead or isinstance(error, SourceChanged | ProtocolDown):
             self._attempt.cancel(error)

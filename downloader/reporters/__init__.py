@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from downloader.artifact import Snapshot
+    from downloader.progress import Snapshot
 
 
 class Reporter(Protocol):

@@ -8,14 +8,14 @@ import os
 import time
 from typing import TYPE_CHECKING, Final
 
-from downloader.artifact import Phase
 from downloader.formatting import format_duration, format_size
+from downloader.progress import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TextIO
 
-    from downloader.artifact import Snapshot
+    from downloader.progress import Snapshot
 
 log = logging.getLogger(__name__)
 

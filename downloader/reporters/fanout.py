@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from downloader.artifact import Snapshot
+    from downloader.progress import Snapshot
     from downloader.reporters import Reporter
 
 log = logging.getLogger(__name__)

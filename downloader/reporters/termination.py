@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from downloader.formatting import format_duration, format_size, single_line
 
 if TYPE_CHECKING:
-    from downloader.artifact import Snapshot
+    from downloader.progress import Snapshot
     from downloader.redaction import Redactor
 
 PATH: Final = Path("/dev/termination-log")

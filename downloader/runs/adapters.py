@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from downloader.adapters import AdapterDisk, AdapterPaths, Reaper, Staging, sync_service
-from downloader.artifact import Phase
 from downloader.engine import Outcome
 from downloader.integrity import SIZE_ONLY
+from downloader.progress import Phase
 from downloader.runs.download import Download, Ending
 from downloader.simulation import simulate
 
@@ -70,8 +70,8 @@ def _simulate(
     manifest = simulate(disk, paths.download, uri.shown, base_model=adapter.base_model, rank=adapter.rank)
     runner.meter.expect(manifest.size, len(manifest.files))
     for file in manifest.files:
-        runner.meter.landed(file.size)
-        runner.meter.files_done(1)
+        runner.meter.add_written(file.size)
+        runner.meter.add_done_files(1)
     return Outcome(manifest, proofs=dict.fromkeys((file.path for file in manifest.files), SIZE_ONLY))
 
 

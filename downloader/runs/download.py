@@ -7,13 +7,12 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from downloader.artifact import Phase
 from downloader.engine import Engine, Outcome
 from downloader.errors import DownloadError
 from downloader.filters import FileFilter
 from downloader.formatting import format_duration, single_line
 from downloader.integrity import proofs_text
-from downloader.progress import StallWatchdog
+from downloader.progress import Phase, StallWatchdog
 from downloader.reporters.fanout import FanOut
 from downloader.runs.wiring import (
     make_client,
@@ -32,10 +31,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-    from downloader.artifact import Snapshot, TransferProtocol
+    from downloader.artifact import TransferProtocol
     from downloader.cancellation import Cancellation
     from downloader.config import Settings
     from downloader.engine import Finalizer, Plan
+    from downloader.progress import Snapshot
     from downloader.reporters import Reporter
     from downloader.runs.runner import Runner
     from downloader.sources import Source
@@ -103,7 +103,7 @@ class Download:
 
         `work` is for a run that does more than download: it is executed in place of `transfer`, which it calls.
         """
-        observers = [self._watchdog.look, self._reporters.report]
+        observers = [self._watchdog.check, self._reporters.report]
         try:
             outcome = self._runner.run(work or self.transfer, observers=observers, stuck_volume=self._stuck_volume)
         except DownloadError as error:

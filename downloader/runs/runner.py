@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from downloader.artifact import Snapshot
+    from downloader.progress import Snapshot
 
 T = TypeVar("T")
 GRACE = 7.0

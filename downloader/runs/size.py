@@ -12,8 +12,9 @@ from downloader.runs.wiring import make_client, make_filter, make_retrying, make
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from downloader.artifact import Manifest, Snapshot
+    from downloader.artifact import Manifest
     from downloader.config import Settings
+    from downloader.progress import Snapshot
     from downloader.runs.runner import Runner
     from downloader.sources.registry import ArtifactUri
 
@@ -41,4 +42,4 @@ def list_artifact(
 
     watchdog = StallWatchdog(runner.meter, settings.deadlines.stall)
     watchdog.guard(runner.cancellation)
-    return runner.run(listing, observers=[watchdog.look, observer])
+    return runner.run(listing, observers=[watchdog.check, observer])

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from downloader.artifact import Phase
 from downloader.integrity import ContentCheck
+from downloader.progress import Phase
 from downloader.runs.wiring import make_filter
 from downloader.volume import Volume
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from downloader.artifact import Snapshot
     from downloader.config import Settings
+    from downloader.progress import Snapshot
     from downloader.runs.runner import Runner
     from downloader.volume import Verification
 
@@ -40,7 +40,7 @@ def verify_volume(settings: Settings, runner: Runner, observer: Callable[[Snapsh
 
     def progress(count: int) -> None:
         runner.cancellation.check()
-        meter.landed(count)
+        meter.add_written(count)
 
     def verifying() -> Verification:
         with Volume(settings.job.target, create=False) as volume:

@@ -50,11 +50,12 @@ class NetworkProgress:
 
     def __init__(self, meter: ProgressMeter) -> None:
         self._meter = meter
-        self.on_bytes, self.on_response = meter.heard, meter.answered
+        self.on_bytes = meter.add_metadata
+        self.on_response = meter.add_metadata_response
 
     def on_request(self, authority: str) -> None:
         """Remember the host, which is named if nothing more arrives."""
-        self._meter.asked = authority
+        self._meter.last_host = authority
 
 
 def make_client(uri: ArtifactUri, settings: Settings, meter: ProgressMeter) -> HttpClient:

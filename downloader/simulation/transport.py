@@ -77,8 +77,8 @@ class SimulatedTransport:
             self._write(partial, Span(span.start, min(span.start + END, span.stop)))
             self._write(partial, Span(max(span.start, span.stop - END), span.stop))
             partial.complete(span)
-            self._meter.received(len(span))
-            self._meter.landed(len(span))
+            self._meter.add_received(len(span))
+            self._meter.add_written(len(span))
 
     def _write(self, partial: Partial, span: Span) -> None:
         buffer = memoryview(bytearray(len(span)))

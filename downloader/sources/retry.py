@@ -76,7 +76,7 @@ class RetryPolicy:
         """Sit the common pause out; returns the seconds that it took."""
         taken = 0.0
         while left := self.shared.left:
-            with self.meter.resting(self.shared.reason, left):
+            with self.meter.paused(self.shared.reason, left):
                 self.cancellation.sleep(left)
             taken += left
         return taken
@@ -94,8 +94,8 @@ class RetryPolicy:
             told = kind in self._told or (isinstance(error, Throttled) and error.retry_after is not None)
             self._told.add(kind)
         if before is not None:
-            self.meter.relieved(before)
-        self.meter.troubled(trouble)
+            self.meter.end_retry(before)
+        self.meter.begin_retry(trouble)
         if not told:
             log.info("%s: %s; trying again for %s at most", what, error, format_duration(left))
 
@@ -108,7 +108,7 @@ class RetryPolicy:
                 self._told.clear()
         if trouble is None:
             return
-        self.meter.relieved(trouble)
+        self.meter.end_retry(trouble)
         lasted = self.meter.clock() - self._troubled_since
         if over and worked and lasted >= WORTH_TELLING:
             log.info("that trouble is over after %s", format_duration(lasted))
@@ -215,7 +215,7 @@ class Retrier:
     def _silence(self, state: tenacity.RetryCallState) -> float:
         """Return how long this trouble is borne: a wrong address is the likeliest reason why nothing ever came."""
         error = state.outcome.exception() if state.outcome else None
-        if isinstance(error, UnknownHost) and not self._patience.meter.has_heard:
+        if isinstance(error, UnknownHost) and not self._patience.meter.has_response:
             return min(UNKNOWN_HOST_PATIENCE, self._patience.silence)
         return self._patience.silence
 

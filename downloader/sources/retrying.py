@@ -92,7 +92,7 @@ class RetryingBody:
             self._so_far.update(view[:count])
         self._retrier.received(count)
         if self._counted:
-            self._meter.received(count)
+            self._meter.add_received(count)
         return count
 
     def _see_the_end(self, view: memoryview) -> int:
@@ -147,7 +147,7 @@ class RetryingBody:
                 left -= count
                 again.update(view[:count])
                 if self._counted:
-                    self._meter.received(count)
+                    self._meter.add_received(count)
         finally:
             self._retrier.resume()
         if self._so_far is not None and self._so_far.digest() != again.digest():

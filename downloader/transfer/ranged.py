@@ -194,7 +194,7 @@ class Ranged:
     def _write(self, work: FileTransfer, position: int, buffer: memoryview, length: int) -> None:
         work.partial.write(position, buffer[:length])
         work.partial.complete(Span(position, position + length))
-        self._meter.landed(length)
+        self._meter.add_written(length)
 
     def _spare(self) -> memoryview | None:
         works = reversed(self._schedule.works)
@@ -219,10 +219,10 @@ class Ranged:
         if isinstance(error, RangeIgnored) and held and not work.whole and self._schedule.restart(work.file):
             log.info("%s; it is read from its first byte, in one stream", error.message)
             work.partial.discard()
-            self._meter.landed(-held)
+            self._meter.add_written(-held)
             return
         if work.error is not None and not may_combine(work.file):
-            self._meter.landed(-held)  # whoever goes on begins at the first byte
+            self._meter.add_written(-held)  # whoever goes on begins at the first byte
         work.partial.close()
         sink.fail(work.file, error)
         self._schedule.wake()

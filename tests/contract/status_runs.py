@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from downloader.artifact import Phase, Snapshot, TransferProtocol
+from downloader.artifact import TransferProtocol
+from downloader.progress import Phase, Snapshot
 from downloader.reporters.kubernetes import ClusterAccess, KubernetesReporter
 from downloader.reporters.kubernetes.throttle import PatchThrottle
 from tests.waiting import AT_LAST

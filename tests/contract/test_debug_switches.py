@@ -336,7 +336,7 @@ def test_the_stall_clock_rests_while_the_volume_does_not_answer(stuck_volume: st
     watchdog.guard(attempt)
     with meter.waiting_for_network():
         for _ in range(12):
-            watchdog.look(meter.snapshot(stuck_volume))
+            watchdog.check(meter.snapshot(stuck_volume))
     assert isinstance(attempt.reason, Stalled) == stalled
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from downloader.artifact import Phase, Snapshot, TransferProtocol
+from downloader.artifact import TransferProtocol
+from downloader.progress import Phase, Snapshot
 from downloader.redaction import Redactor
 from downloader.reporters.kubernetes import ClusterAccess, KubernetesReporter
 from tests.contract.status_runs import DONE, DOWNLOADING, GIB, LISTING, VERIFYING

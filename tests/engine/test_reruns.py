@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from downloader.artifact import Phase, TransferProtocol
+from downloader.artifact import TransferProtocol
 from downloader.cancellation import Cancellation
 from downloader.engine import Engine, Outcome, Plan
 from downloader.errors import IntegrityError, SourceNotFound
 from downloader.filters import FileFilter
 from downloader.integrity.checksum_file import MARKER
-from downloader.progress import ProgressMeter, StallWatchdog
+from downloader.progress import Phase, ProgressMeter, StallWatchdog
 from downloader.transfer.ranged import Ranged
 from downloader.volume import Volume
 from tests.command import model

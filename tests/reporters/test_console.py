@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from downloader.artifact import Phase, Snapshot, TransferProtocol
+from downloader.artifact import TransferProtocol
 from downloader.errors import Category
 from downloader.log import set_up
+from downloader.progress import Phase, Snapshot
 from downloader.redaction import Redactor
 from downloader.reporters.console import CLEAR_TO_END, Console, progress_text, summary_text
 from tests.clocks import Clock

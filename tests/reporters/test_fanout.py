@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from downloader.artifact import Phase, Snapshot
+from downloader.progress import Phase, Snapshot
 from downloader.reporters.fanout import FanOut
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from downloader.artifact import Phase, Snapshot, TransferProtocol
+from downloader.artifact import TransferProtocol
+from downloader.progress import Phase, Snapshot
 from downloader.reporters.kubernetes import ClusterAccess
 from downloader.reporters.kubernetes.status import Status, status_of
 from tests.command import PATIENCE

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from downloader.artifact import Phase, Snapshot, TransferProtocol
+from downloader.artifact import TransferProtocol
+from downloader.progress import Phase, Snapshot
 from downloader.redaction import Redactor
 from downloader.reporters.termination import LIMIT, TerminationMessage, sentence
 

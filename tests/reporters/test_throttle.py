@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from downloader.artifact import Phase, Snapshot, TransferProtocol
+from downloader.artifact import TransferProtocol
+from downloader.progress import Phase, Snapshot
 from downloader.reporters.kubernetes.status import Status, status_of
 from downloader.reporters.kubernetes.throttle import PatchThrottle
 

@@ -16,7 +16,7 @@ from downloader.transfer import ranged
 from tests.waiting import AT_LAST, eventually
 
 if TYPE_CHECKING:
-    from downloader.artifact import Snapshot
+    from downloader.progress import Snapshot
 
 
 def test_a_runner_returns_what_its_work_returns() -> None:

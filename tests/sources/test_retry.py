@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from downloader.artifact import Manifest, Phase, RemoteFile, Span
+from downloader.artifact import Manifest, RemoteFile, Span
 from downloader.cancellation import Cancellation
 from downloader.errors import (
     AccessDenied,
@@ -26,7 +26,7 @@ from downloader.errors import (
     Throttled,
     UnknownHost,
 )
-from downloader.progress import ProgressMeter
+from downloader.progress import Phase, ProgressMeter
 from downloader.sources.pause import SharedPause
 from downloader.sources.retry import (
     FIRST_PAUSE,
@@ -239,7 +239,7 @@ def test_a_name_that_nobody_knows_is_believed_before_anything_was_heard_and_not_
         run.source.manifest()
     assert run.elapsed <= UNKNOWN_HOST_PATIENCE
     later = Run(unknown, forever=True)
-    later.meter.answered()
+    later.meter.add_metadata_response()
     with pytest.raises(UnknownHost):
         later.source.manifest()
     assert later.elapsed == pytest.approx(SILENCE)
@@ -322,7 +322,7 @@ def test_a_pause_is_kept_shown_and_no_silence() -> None:
 
     def look(seconds: float) -> None:
         with run.meter.waiting_for_network():
-            seen.append((seconds, run.meter.snapshot().waiting, run.meter.suspicious))
+            seen.append((seconds, run.meter.snapshot().waiting, run.meter.stall_clock_running))
         sleep(seconds)
 
     run.cancellation.sleep = look  # type: ignore[method-assign]

@@ -135,7 +135,7 @@ class Run:
             self.transport.fetch(self.source.files, self.sink)
         finally:
             assert eventually(lambda: self.source.open_bodies == 0)
-            assert not self.meter.suspicious
+            assert not self.meter.stall_clock_running
 
     @property
     def buffers_are_back(self) -> bool:

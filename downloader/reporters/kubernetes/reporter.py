@@ -7,15 +7,15 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from downloader.artifact import Phase
 from downloader.loading import LOADING
+from downloader.progress import Phase
 from downloader.redaction import Redactor
 from downloader.reporters.kubernetes.access import Busy, NotWritten, Refused
 from downloader.reporters.kubernetes.status import Status, status_of
 from downloader.reporters.kubernetes.throttle import PatchThrottle
 
 if TYPE_CHECKING:
-    from downloader.artifact import Snapshot
+    from downloader.progress import Snapshot
     from downloader.reporters.kubernetes.access import ClusterAccess
     from downloader.reporters.kubernetes.client import StatusClient
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from downloader.artifact import Phase
 from downloader.formatting import format_duration, format_size, single_line
+from downloader.progress import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from downloader.artifact import Snapshot
+    from downloader.progress import Snapshot
 
 MESSAGE_LIMIT: Final = 1024
 """Characters. etcd stores the whole object at each write, and somebody else's error text may be of any length."""

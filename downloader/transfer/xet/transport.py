@@ -77,7 +77,7 @@ class Xet:
                 self.tuning.order(access),
                 environment,
                 channels=min(self.tuning.streams, sum(-(-file.size // SPAN) for file in stored)),
-                received=self.meter.received if self.pace is None else _ignore,
+                received=self.meter.add_received if self.pace is None else _ignore,
                 down=self.cancellation.cancel,
             )
             try:

@@ -1,0 +1,73 @@
+"""`Snapshot`: one reading of the progress meter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from downloader.artifact import TransferProtocol
+
+
+class Phase(StrEnum):
+    """What a run is doing."""
+
+    LISTING = "listing"
+    WAITING = "waiting"
+    CHECKING = "checking"
+    DOWNLOADING = "downloading"
+    VERIFYING = "verifying"
+    HASHING = "hashing"
+    """The command `verify` reads a volume; nothing is downloaded."""
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The state of a run at one moment, and the only thing that reporters and the watchdog are given."""
+
+    phase: Phase = Phase.LISTING
+    total_bytes: int = 0
+    """Bytes of the whole artifact; 0 until it has been listed."""
+    done_bytes: int = 0
+    """Bytes on the volume that need not be fetched again. Never falls during a run and never exceeds the total."""
+    received_bytes: int = 0
+    """Bytes that came over the network in this run, also those fetched twice."""
+    discarded_bytes: int = 0
+    """Bytes that were removed from the volume again, since their digest was wrong."""
+    total_files: int = 0
+    done_files: int = 0
+    """Files that have their final name."""
+    protocol: TransferProtocol | None = None
+    attempt: int = 0
+    """1-based position in the sequence; 0 before the first attempt."""
+    sequence: tuple[TransferProtocol, ...] = ()
+    """The protocols in force, in order."""
+    rate: float = 0.0
+    """Bytes per second over the last seconds, counting only bytes that stay on the volume."""
+    eta: float | None = None
+    """Seconds until the last byte at this rate; None where the rate allows no forecast."""
+    message: str = ""
+    """One sentence for people: why the protocol changed, what the run waits for, how it ended."""
+    waiting: str = ""
+    """Why no byte arrives: a pause that the server asked for, or an error that is being retried. Empty otherwise."""
+    wait_left: float | None = None
+    """Seconds until the wait ends or its error is final; None while `waiting` is empty."""
+    stuck_volume: str = ""
+    """The operation on the volume that does not return, and for how long it has run. Empty otherwise."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every byte is on the volume: only verification is left, or the run is done."""
+        return self.phase in (Phase.VERIFYING, Phase.DONE)
+
+    @property
+    def percentage(self) -> int:
+        """0..100; 100 exactly when every byte is on the volume."""
+        if self.complete:
+            return 100
+        if self.total_bytes <= 0:
+            return 0
+        return min(99, self.done_bytes * 100 // self.total_bytes)
