@@ -1,32 +1,37 @@
 """The one tree of errors: a class for each decision that the program can take.
 
     DownloadError
-    ├── UsageError            64  FAIL    the command line cannot be understood
-    ├── IntegrityError        65  FALL_BACK  bytes are not what their digest says
-    │   ├── SourceChanged     65  FALL_BACK  the source replaced a file while it was read
-    │   └── UnexpectedContent 65  FAIL    a file is something else than its name says
-    ├── SourceNotFound        66  FAIL    repository, bucket, key, revision or file is missing
-    ├── SourceUnavailable     69  RETRY   the network or the server fails
-    │   ├── ConnectionBroken  69  RETRY   a connection ended before its time
-    │   ├── SourceSilent      69  RETRY   the server is there but says nothing
-    │   ├── UnknownHost       69  RETRY   no host has this name
-    │   └── Throttled         69  RETRY   the server asks for a pause
-    ├── ProtocolFailed        69  FALL_BACK  this protocol cannot bring it, another one may
-    │   ├── ProtocolDown      69  FALL_BACK  this protocol cannot bring any file for now
-    │   │   └── ProtocolUntrusted 78 FALL_BACK  the servers of this protocol have no certificate that can be verified
-    │   └── RangeIgnored      69  FALL_BACK  the server sends whole files only
-    ├── InternalError         70  FAIL    a bug of ours
-    ├── NoSpace               73  FAIL    the volume is full
-    ├── VolumeError           74  FAIL    the volume does not do what it must
-    ├── OutputError           74  FAIL    the result cannot be written to standard output
-    ├── Stalled               75  FALL_BACK  no byte for too long
-    ├── LeaseLost             75  FAIL    another process has taken the volume over
-    ├── AccessDenied          77  FAIL    credentials are missing, wrong or not enough
-    ├── ConfigurationError    78  FAIL    the environment says something impossible
-    ├── UntrustedServer       78  FAIL    a certificate cannot be verified
-    └── Cancelled        130/143  FAIL    SIGINT or SIGTERM
+    ├── UsageError                    64  FAIL       the command line cannot be understood
+    ├── IntegrityError                65  FALL_BACK  bytes are not what their digest says
+    │   ├── SourceChanged             65  FALL_BACK  the source replaced a file while it was read
+    │   └── UnexpectedContent         65  FAIL       a file is not what its name says
+    ├── SourceNotFound                66  FAIL       repository, bucket, key, revision or file is missing
+    ├── SourceUnavailable             69  RETRY      the network or the server fails
+    │   ├── ConnectionBroken          69  RETRY      a connection broke
+    │   ├── SourceSilent              69  RETRY      the server accepts connections but does not answer
+    │   ├── UnknownHost               69  RETRY      no host has this name
+    │   └── Throttled                 69  RETRY      the server asks for a pause
+    ├── ProtocolFailed                69  FALL_BACK  this protocol cannot download a file, another one may
+    │   ├── ProtocolDown              69  FALL_BACK  this protocol cannot download any file for now
+    │   │   └── ProtocolUntrusted     78  FALL_BACK  a server that only this protocol needs is not trusted
+    │   └── RangeIgnored              69  FALL_BACK  the server sends whole files only
+    ├── InternalError                 70  FAIL       a bug of ours
+    ├── NoSpace                       73  FAIL       the volume is full
+    ├── VolumeError                   74  FAIL       the volume cannot be read or written as it must be
+    │   └── NotUnloaded                1  FAIL       an adapter that a service no longer declares is still served
+    ├── OutputError                   74  FAIL       the result cannot be written to standard output
+    ├── Stalled                       75  FALL_BACK  no byte for too long
+    ├── LeaseLost                     75  FAIL       another process has taken the volume over
+    ├── AccessDenied                  77  FAIL       credentials are missing, wrong or not enough
+    ├── ConfigurationError            78  FAIL       a variable or a combination of variables is invalid
+    ├── UntrustedServer               78  FAIL       a certificate cannot be verified
+    └── Cancelled                130/143  FAIL       SIGINT or SIGTERM
 
-The numbers are sysexits(3), all below 126 but for the signals.
+The numbers are sysexits(3), all below 126 but for the signals, and 1 where the operator's contract asks for it.
+
+A class is named after what happened; its name ends in `Error` where it would otherwise be the name of a thing: the
+volume, the output, the configuration. A package may refine a class for its callers, such as `filesystem` does with
+`NotThere`; a refinement ends a run as its base class does.
 """
 
 from __future__ import annotations
@@ -40,16 +45,16 @@ from typing import ClassVar
 class Verdict(Enum):
     """What a failure means for the run: the only retry vocabulary."""
 
-    RETRY = "again"
+    RETRY = "retry"
     """It may pass: the retry policy tries the same thing again."""
-    FALL_BACK = "switch"
+    FALL_BACK = "fall back"
     """This protocol cannot: the file stays missing for the next attempt."""
-    FAIL = "stop"
+    FAIL = "fail"
     """No protocol can: the run ends."""
 
 
 class Category(Enum):
-    """How the operator files a failure by reading the log (`vocabulary.py` has its rules)."""
+    """How the operator classifies a failure by the log of the pod (`operator_log.py` has its rules)."""
 
     OTHER = "other"
     NOT_FOUND = "not found"
@@ -90,17 +95,17 @@ class IntegrityError(DownloadError):
 
 
 class SourceChanged(IntegrityError):
-    """The source replaced a file while it was being read; what is there of it is worthless."""
+    """The source replaced a file while it was being read; the bytes of the older version are worthless."""
 
 
 class UnexpectedContent(IntegrityError):
-    """A file is something else than its name says, a web page for example; fetching it again would bring the same."""
+    """A file is not what its name says, for example a web page. Fetching it again would not help."""
 
     verdict = Verdict.FAIL
 
 
 class SourceNotFound(DownloadError):
-    """What the URI names does not exist, or nothing is left of it."""
+    """What the URI names does not exist, or the filters exclude all of it."""
 
     exit_status = os.EX_NOINPUT
     lasting = True
@@ -115,15 +120,15 @@ class SourceUnavailable(DownloadError):
 
 
 class ConnectionBroken(SourceUnavailable):
-    """A connection ended before its time; several at once are a sign of a server that has too many."""
+    """A connection broke. Several at once mean that the server has too many."""
 
 
 class SourceSilent(SourceUnavailable):
-    """The server is there but says nothing; if that lasts, it is a stall."""
+    """The server accepts connections but does not answer; if that lasts, the attempt stalls."""
 
 
 class UnknownHost(SourceUnavailable):
-    """The name service knows no host of this name; a run that has heard nothing yet believes it soon."""
+    """The name service knows no host of this name. Before the first byte it is believed after few retries."""
 
 
 class Throttled(SourceUnavailable):
@@ -141,14 +146,14 @@ class Throttled(SourceUnavailable):
 
 
 class ProtocolFailed(DownloadError):
-    """This protocol cannot bring the file; another one may."""
+    """This protocol cannot download the file; another one may."""
 
     exit_status = os.EX_UNAVAILABLE
     verdict = Verdict.FALL_BACK
 
 
 class ProtocolDown(ProtocolFailed):
-    """This protocol cannot bring any file for now: the attempt ends at once."""
+    """This protocol cannot download any file for now: the attempt ends at once."""
 
 
 class ProtocolUntrusted(ProtocolDown):
@@ -159,7 +164,7 @@ class ProtocolUntrusted(ProtocolDown):
 
 
 class RangeIgnored(ProtocolFailed):
-    """The server answers a range with something else than that range."""
+    """The server answers a range request with something other than that range."""
 
 
 class InternalError(DownloadError):
@@ -169,7 +174,7 @@ class InternalError(DownloadError):
 
 
 class NoSpace(DownloadError):
-    """The volume has no room, or its quota is used up."""
+    """The volume or its quota has no space left."""
 
     exit_status = os.EX_CANTCREAT
     lasting = True
@@ -182,14 +187,20 @@ class VolumeError(DownloadError):
     exit_status = os.EX_IOERR
 
 
+class NotUnloaded(VolumeError):
+    """An adapter that is no longer declared is still served. The contract asks for status 1 for this alone."""
+
+    exit_status = 1
+
+
 class OutputError(DownloadError):
-    """What a command was asked for cannot be written to standard output."""
+    """The result of a command cannot be written to standard output."""
 
     exit_status = os.EX_IOERR
 
 
 class Stalled(DownloadError):
-    """No byte arrived for STALL_TIMEOUT; not to be confused with Cancelled."""
+    """No byte arrived for STALL_TIMEOUT, or the deadline has passed; `Cancelled` is for signals."""
 
     exit_status = os.EX_TEMPFAIL
     verdict = Verdict.FALL_BACK
@@ -210,7 +221,7 @@ class AccessDenied(DownloadError):
 
 
 class ConfigurationError(DownloadError):
-    """The environment asks for something impossible; the message holds every problem found."""
+    """The environment is invalid; the message names every problem found."""
 
     exit_status = os.EX_CONFIG
     lasting = True

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from downloader.adapters.paths import SLOT_ADAPTER, UNLOADED
 from downloader.adapters.trash import GRACE, erase, move_to_trash, remove_empty
-from downloader.errors import DownloadError, VolumeError
+from downloader.errors import DownloadError, NotUnloaded
 from downloader.filesystem import Kind, NotThere
 
 if TYPE_CHECKING:
@@ -16,12 +16,6 @@ if TYPE_CHECKING:
     from downloader.adapters.disk import AdapterDisk
 
 log = logging.getLogger(__name__)
-
-
-class NotUnloaded(VolumeError):
-    """An adapter that is not declared any more is still served. The contract asks for status 1 for this alone."""
-
-    exit_status = 1
 
 
 def sync_service(disk: AdapterDisk, service: str, keep: Collection[str], *, sleep: Callable[[float], None]) -> None:

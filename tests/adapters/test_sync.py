@@ -10,7 +10,8 @@ import pytest
 
 from downloader.adapters.disk import AdapterDisk
 from downloader.adapters.reap import Reaper
-from downloader.adapters.sync import NotUnloaded, sync_service
+from downloader.adapters.sync import sync_service
+from downloader.errors import NotUnloaded
 from tests.adapters.doors import SERVICE, Doors
 from tests.command import content
 

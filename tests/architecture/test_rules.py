@@ -123,6 +123,23 @@ def test_the_tree_in_the_docstring_is_the_tree(name: str) -> None:
         assert f" {kind.exit_status} " in line
 
 
+DECISIONS = {"verdict", "exit_status", "category", "lasting"}
+NEVER_THE_END = {"HttpStatusError"}
+"""An error that a source maps to one of the tree, always."""
+
+
+@pytest.mark.parametrize("path", sorted(MODULES.keys() - {"errors.py"}))
+def test_an_error_outside_of_the_tree_ends_a_run_as_its_base_class_does(path: str) -> None:
+    for kind in (node for node in ast.walk(MODULES[path]) if isinstance(node, ast.ClassDef)):
+        bases = {ast.unparse(base).rpartition(".")[2] for base in kind.bases}
+        if bases & {"DownloadError", *CLASSES} and kind.name not in NEVER_THE_END:
+            assert "DownloadError" not in bases, kind.name
+            stored = [
+                node.id for node in ast.walk(kind) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+            ]
+            assert DECISIONS.isdisjoint(stored), kind.name
+
+
 def test_what_is_retried_or_switched_is_never_the_users_mistake() -> None:
     for name, kind in CLASSES.items():
         # Of a server that one protocol alone needs the next protocol asks nothing.
