@@ -169,7 +169,7 @@ class _Writer:
     def commit(self) -> None:
         """Give everything that was added its final name."""
         files = zip(self._partials, self._sha256, strict=True)
-        self._volume.commit(VerifiedFile(partial, sha256, self._proof) for partial, sha256 in files)
+        self._volume.commit(VerifiedFile(partial.finish(), sha256, self._proof) for partial, sha256 in files)
         for partial, sha256 in zip(self._partials, self._sha256, strict=True):
             self.digests[partial.file.path] = sha256
         self._partials, self._sha256, self._size = [], [], 0

@@ -97,7 +97,7 @@ class SimulatedTransport:
             while hasher.position < file.size:
                 self._attempt.check()
                 hasher.update(buffer[: body.readinto(buffer)])
-        return CompletedFile(partial, hasher.results(), hasher.head)
+        return CompletedFile(partial.finish(), hasher.results(), hasher.head)
 
 
 def _halves(gaps: list[Span], half: int) -> Iterator[Span]:

@@ -9,13 +9,13 @@ if TYPE_CHECKING:
 
     from downloader.artifact import Algorithm, RemoteFile
     from downloader.errors import DownloadError, IntegrityError
-    from downloader.volume import Partial
+    from downloader.volume import CompletePartial, Partial
 
 
 class CompletedFile(NamedTuple):
-    """A full partial, and the digests of its bytes."""
+    """A complete partial, and the digests of its bytes."""
 
-    partial: Partial
+    partial: CompletePartial
     results: Mapping[Algorithm, str]
     head: bytes
     """Its first bytes: they say whether it is the kind of file that its name says."""

@@ -213,7 +213,7 @@ class FileTransfer:
             if self._claimed or self._hashing or self._hashed < self.file.size:
                 return None
             self._claimed = True
-        return CompletedFile(self.partial, self._hasher.results(), self._hasher.head)
+        return CompletedFile(self.partial.finish(), self._hasher.results(), self._hasher.head)
 
     def drop(self, release: Callable[[memoryview], None]) -> None:
         """Give all waiting buffers back; nothing will be hashed any more."""

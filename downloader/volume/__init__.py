@@ -8,7 +8,7 @@ from downloader.volume.attributes import SHA256
 from downloader.volume.commit import VerifiedFile
 from downloader.volume.inventory import FileState, Inventory, InventoryEntry
 from downloader.volume.other_artifacts import check_replacement
-from downloader.volume.partial import Partial
+from downloader.volume.partial import CompletePartial, Partial
 from downloader.volume.publication import Publication
 from downloader.volume.stamp import CompletedArtifact
 from downloader.volume.verify import Damage, Reading, Verification
@@ -16,6 +16,7 @@ from downloader.volume.volume import Volume
 
 __all__ = [
     "SHA256",
+    "CompletePartial",
     "CompletedArtifact",
     "Damage",
     "FileState",

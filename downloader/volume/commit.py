@@ -1,36 +1,39 @@
-"""Giving files their final names, durably, and many at a time.
+"""Gives files their final names, durably and many at a time: the last of the four calls of a commit.
 
-The order is what makes it safe: bytes synced, then renamed, then the folders synced, then the ledger. Many small files
-are synced by one call for the whole file system where that can be trusted: two to four times as fast as one by one on
-ext4.
+The order makes it safe: sync the bytes, rename the files, sync their directories, then write the commit log. A power
+loss between two of these steps leaves a partial or a final file, but never a final name with other bytes. Many small
+files are synced by one call for the whole file system where that can be trusted: on ext4 two to four times as fast as
+one by one (ADR 16).
 """
 
 from __future__ import annotations
 
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from downloader.errors import DownloadError, VolumeError
 from downloader.filesystem import AlreadyThere, InTheWay, Kind, NotThere, discard
 from downloader.volume.commit_log import Entry
+from downloader.volume.partial import NamedFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from downloader.filesystem import FileOperations
     from downloader.volume.commit_log import CommitLog
-    from downloader.volume.partial import Partial
+    from downloader.volume.partial import CompletePartial, SyncedPartial
 
-
-TOGETHER = 8
-"""Files from which on one sync of everything is cheaper than a sync of each."""
+S = TypeVar("S")
+T = TypeVar("T")
+SYNC_TOGETHER = 8
+"""Number of files from which one sync of the whole file system is cheaper than a sync of each file."""
 
 
 class VerifiedFile(NamedTuple):
-    """A whole partial whose bytes are right, and what the commit log records of it."""
+    """A complete partial whose bytes are right, and what the commit log records of it."""
 
-    partial: Partial
+    partial: CompletePartial
     sha256: str
     proof: str
     """What its source published that the bytes were compared with."""
@@ -43,11 +46,11 @@ class VerifiedFile(NamedTuple):
 
 
 class Committer:
-    """Commits for many threads, for one after the other.
+    """Commits batches of files, one batch at a time.
 
-    `alive` raises LeaseLost if it is known that the volume belongs to somebody else, `confirm` looks for certain.
-    `before_first` runs once, before anything under a final name is changed. `is_ours` tells whether a path is a file
-    that we put there, `below` which files of a folder go where the artifact has a file in its place.
+    `check_lease` raises LeaseLost if the lease is known to be lost, `confirm_lease` reads the lease file to be sure.
+    `before_first` runs once, before anything under a final name changes. `is_ours` says whether an earlier run of ours
+    created a file, `below` which files of a directory are to be removed because the artifact has a file in its place.
     """
 
     def __init__(
@@ -55,73 +58,71 @@ class Committer:
         files: FileOperations,
         commit_log: CommitLog,
         *,
-        alive: Callable[[], None],
-        confirm: Callable[[], None],
+        check_lease: Callable[[], None],
+        confirm_lease: Callable[[], None],
         before_first: Callable[[], None],
         is_ours: Callable[[str], bool],
         below: Callable[[str], list[str]],
     ) -> None:
         self._files = files
         self._commit_log = commit_log
-        self._alive = alive
-        self._confirm = confirm
+        self._check_lease = check_lease
+        self._confirm_lease = confirm_lease
         self._before_first: Callable[[], None] | None = before_first
         self._is_ours = is_ours
         self._below = below
         self._folders: set[str] = set()
-        self._working = threading.Lock()
+        self._committing = threading.Lock()
 
     def commit(self, files: Iterable[VerifiedFile]) -> None:
         """Give files their final names, durably. Raises the first error once the other files have theirs."""
-        batch = list(files)
-        if not batch:
+        complete = {file: file.partial for file in files}
+        if not complete:
             return
         errors: list[DownloadError] = []
-        with self._working:
-            self._commit(batch, errors)
+        with self._committing:
+            self._commit(complete, errors)
         if errors:
             raise errors[0]
 
-    def _commit(self, batch: list[VerifiedFile], errors: list[DownloadError]) -> None:
+    def _commit(self, complete: dict[VerifiedFile, CompletePartial], errors: list[DownloadError]) -> None:
         """Commit a batch. Errors of one file are added to `errors`, errors that concern all of them are raised."""
-        self._sync_together([file.partial for file in batch])
-        sealed = _each(batch, lambda file: file.partial.seal(), errors)
+        synced_together = self._sync_together(complete.values())
+        synced = _each(complete, lambda partial: partial.sync(synced=synced_together), errors)
         self._prepare()
         changed: set[str] = set()
-        named = _each(sealed, lambda file: self._rename(file.partial, changed), errors)
-        for folder in sorted(changed, reverse=True):  # what is inside before what it is in
+        named = _each(synced, lambda partial: self._rename(partial, changed), errors)
+        for folder in sorted(changed, reverse=True):  # a directory before its parent, which names it
             self._files.sync_folder(folder)
         self._commit_log.add((file.entry, file.proof) for file in named)
-        _each(named, lambda file: file.partial.committed(), errors)
+        _each(named, NamedFile.close, errors)
 
-    def _sync_together(self, partials: list[Partial]) -> None:
-        """Sync many files by one call, where there is one; those that are left sync themselves."""
-        if len(partials) < TOGETHER:
-            return
-        waiting = [partial for partial in partials if partial.wants_sync()]
-        if len(waiting) >= TOGETHER and self._files.sync_everything():
-            for partial in waiting:
-                partial.synced()
+    def _sync_together(self, partials: Iterable[CompletePartial]) -> bool:
+        """Sync the whole file system if that is cheaper than each file and can be trusted; return whether it was."""
+        unsynced = sum(partial.needs_sync for partial in partials)
+        return unsynced >= SYNC_TOGETHER and self._files.sync_everything()
 
     def _prepare(self) -> None:
-        self._alive()
+        self._check_lease()
         if self._before_first is not None:
             self._before_first()
             self._before_first = None
 
-    def _rename(self, partial: Partial, changed: set[str]) -> None:
+    def _rename(self, partial: SyncedPartial, changed: set[str]) -> NamedFile:
         path = partial.file.path
         folder = path.rpartition("/")[0]
         self._make_folders(folder, changed)
         changed.add(folder)
         try:
-            self._files.rename(partial.path, path)
+            return partial.rename_to(path)
         except (NotThere, InTheWay, AlreadyThere):
-            self._confirm()  # our folder goes with the lease
-            self._folders.clear()  # and theirs may have changed since we looked
+            # The partial is missing if another process took over the lease: then this is not ours to mend.
+            self._confirm_lease()
+            # Or another program removed a directory after we had created it, or put one in the file's place.
+            self._folders.clear()
             self._make_folders(folder, changed)
             self._remove_empty(path)
-            self._files.rename(partial.path, path)
+            return partial.rename_to(path)
 
     def _make_folders(self, folder: str, changed: set[str]) -> None:
         if not folder or folder in self._folders:
@@ -138,7 +139,7 @@ class Committer:
         self._folders.add(folder)
 
     def _clear(self, folder: str) -> None:
-        """Remove what stands where a folder has to be, unless it is somebody's file."""
+        """Remove a file or link in the place of a directory. Raises VolumeError for a file that is not ours."""
         found = self._files.stat(folder)
         if found is not None and found.kind is Kind.FILE and not self._is_ours(folder):
             raise VolumeError(
@@ -148,7 +149,7 @@ class Committer:
         self._files.unlink(folder)
 
     def _remove_empty(self, path: str) -> None:
-        """Remove a folder that is in the place of a file: what we put there ourselves, and then the empty folders."""
+        """Remove a directory in the place of a file: first our own files in it, then the directories left empty."""
         below = self._below(path)
         for inner in below:
             discard(self._files, inner)
@@ -164,7 +165,7 @@ class Committer:
 
 
 def _folders_between(path: str, files: Iterable[str]) -> set[str]:
-    """Return the folders below `path` in which the files are, and those in between."""
+    """Return the directories of the files, and those between them and `path`."""
     folders: set[str] = set()
     for file in files:
         folder = file.rpartition("/")[0]
@@ -175,7 +176,7 @@ def _folders_between(path: str, files: Iterable[str]) -> set[str]:
 
 
 def occupied(target: str, path: str, inner: str = "") -> VolumeError:
-    """Return the error for a folder that is in the place of a file, with things in it that are not ours to remove."""
+    """Return the error for a directory in the place of a file that contains files of others."""
     return VolumeError(
         f"{target}/{path} is a folder with something in it{f' ({inner})' if inner else ''}, but the artifact has a file"
         " of this name",
@@ -184,15 +185,13 @@ def occupied(target: str, path: str, inner: str = "") -> VolumeError:
 
 
 def _each(
-    files: Iterable[VerifiedFile], step: Callable[[VerifiedFile], None], errors: list[DownloadError]
-) -> list[VerifiedFile]:
-    """Apply a step to each file and return those where it succeeded; the errors of the others go to `errors`."""
-    succeeded = []
-    for file in files:
+    files: Mapping[VerifiedFile, S], step: Callable[[S], T], errors: list[DownloadError]
+) -> dict[VerifiedFile, T]:
+    """Apply a step to each file and return the next states; files whose step fails drop out, and `errors` grows."""
+    succeeded = {}
+    for file, state in files.items():
         try:
-            step(file)
+            succeeded[file] = step(state)
         except DownloadError as error:
             errors.append(error)
-        else:
-            succeeded.append(file)
     return succeeded

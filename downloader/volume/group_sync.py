@@ -1,4 +1,7 @@
-"""When to sync: the bytes of all partials together that no journal has yet, and so would be fetched again."""
+"""Decides when partials are synced: as soon as a limit of bytes, over all of them, is in no journal yet.
+
+A kill loses exactly the bytes that are in no journal, and they are downloaded again.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,8 @@ if TYPE_CHECKING:
 
     from downloader.volume.byte_ranges import ByteRanges
 
-TOGETHER = 3
-"""Files from which on one sync of everything is cheaper than a sync of each."""
+SYNC_TOGETHER = 3
+"""Number of files from which one sync of the whole file system is cheaper than a sync of each file (ADR 29)."""
 
 
 class Syncable(Protocol):
@@ -22,30 +25,34 @@ class Syncable(Protocol):
     def pending(self) -> AbstractContextManager[ByteRanges]:
         """Yield the ranges that are complete but not journalled yet. No other thread syncs or closes meanwhile."""
 
-    def note(self, spans: ByteRanges, *, synced: bool) -> None:
+    def write_journal(self, ranges: ByteRanges, *, synced: bool) -> None:
         """Sync, unless everything has been `synced` already, and append the ranges to the journal."""
 
 
 class GroupSync:
-    """Flushes every partial as soon as `limit` bytes are waiting, in the thread that brought the last of them.
+    """Flushes every partial as soon as `limit` bytes are pending, in the thread that wrote the last of them.
 
-    One limit for all of them, so that a killed run loses the same few bytes whether it had one file open or fifty.
+    The limit is shared, so that a killed run loses the same few bytes whether it had one file open or fifty.
     """
 
     def __init__(self, limit: int, sync_everything: Callable[[], bool]) -> None:
-        """`sync_everything` syncs all files at once, or tells that it cannot."""
+        """`sync_everything` syncs the whole file system; it returns False if it cannot, or cannot be trusted."""
         self._limit = limit
         self._sync_everything = sync_everything
-        self._waiting: dict[Syncable, int] = {}
+        self._pending: dict[Syncable, int] = {}
         self._lock = threading.Lock()
         self._flushing = threading.Lock()
 
     def add(self, partial: Syncable, count: int) -> None:
-        """Count bytes in, and flush if it is time. Blocks only while twice the limit is waiting."""
+        """Add `count` pending bytes of a partial, and flush if the limit is reached.
+
+        One thread flushes while the others continue to write. Only when they have written another `limit` bytes do they
+        wait for it: on a slow disk, pending bytes would otherwise grow without bound.
+        """
         with self._lock:
-            self._waiting[partial] = self._waiting.get(partial, 0) + count
-            waiting = sum(self._waiting.values())
-        if waiting < self._limit or not self._flushing.acquire(blocking=waiting >= 2 * self._limit):
+            self._pending[partial] = self._pending.get(partial, 0) + count
+            pending = sum(self._pending.values())
+        if pending < self._limit or not self._flushing.acquire(blocking=pending >= 2 * self._limit):
             return
         try:
             self.flush()
@@ -53,16 +60,17 @@ class GroupSync:
             self._flushing.release()
 
     def flush(self) -> None:
-        """Flush every partial that has something waiting; several with one sync, where there is one for all."""
+        """Flush every partial with pending bytes; many of them with one sync of the file system where that works."""
         with self._lock:
-            partials = list(self._waiting)
-        with ExitStack() as held:
-            waiting = [(partial, held.enter_context(partial.pending())) for partial in partials]
-            synced = len(waiting) >= TOGETHER and self._sync_everything()
-            for partial, spans in waiting:
-                partial.note(spans, synced=synced)
+            partials = list(self._pending)
+        with ExitStack() as locks:
+            # All ranges are taken before the sync: bytes that are written during it go into the next journal record.
+            pending = [(partial, locks.enter_context(partial.pending())) for partial in partials]
+            synced = len(pending) >= SYNC_TOGETHER and self._sync_everything()
+            for partial, ranges in pending:
+                partial.write_journal(ranges, synced=synced)
 
     def forget(self, partial: Syncable) -> None:
-        """Count a partial out: its bytes are in the journal, or it is gone."""
+        """Remove a partial: its bytes are in the journal, or it is closed."""
         with self._lock:
-            self._waiting.pop(partial, None)
+            self._pending.pop(partial, None)

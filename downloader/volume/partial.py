@@ -1,25 +1,47 @@
-"""A file on its way: its bytes under a name of ours until the digest is right.
+"""The life of a partial: a file whose bytes arrive under a temporary name until its digest is right.
 
-Files above a threshold have a journal, so that their bytes survive a kill; smaller ones are simply fetched again,
-which costs less than a journal would. Aligned writes go past the page cache where the file system allows it, since a
-download of hundreds of gigabytes would fill the memory limit of its container with pages that nobody reads.
+Each state is a type, and each step returns the next one, so that a file cannot be renamed before it is synced:
+
+    Volume.partial(file)            new, or resumed from its journal
+            |
+            v
+    Partial                         receiving: write, complete; readinto for the hasher
+            | finish()              all bytes are there, and no thread writes any more
+            v
+    CompletePartial                 hashed (`CompletedFile`), then verified (`VerifiedFile`)
+            | sync()                the bytes are on the disk
+            v
+    SyncedPartial
+            | rename_to(path)       the directory must still be synced
+            v
+    NamedFile                       in the commit log
+            | close()
+            v
+    handles closed, journal removed
+
+Until it is synced, a partial can leave this path in three ways:
+
+- `close()`: journal and bytes stay for the next run, if that can combine them with what it downloads.
+- `discard()`: nothing remains, because the bytes are damaged.
+- `set_aside()`: the bytes stay as `.downloading/corrupt.<identity>`, where no run looks for them.
+
+Files above a threshold have a journal, so that their bytes survive a kill. Smaller files are downloaded again, which
+costs less than a journal.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import logging
 import threading
 from typing import TYPE_CHECKING
 
-from downloader.errors import InternalError, VolumeError
-from downloader.filesystem import AlreadyThere, InTheWay, NotThere, clear, discard
+from downloader.errors import InternalError
+from downloader.filesystem import NotThere, clear
 from downloader.integrity import may_combine
 from downloader.lease import WORK
 from downloader.volume.byte_ranges import ByteRanges
-from downloader.volume.handle_guard import HandleGuard
 from downloader.volume.journal import Journal, load
+from downloader.volume.partial_file import PartialFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,17 +50,11 @@ if TYPE_CHECKING:
     from downloader.filesystem import FileOperations
     from downloader.volume.group_sync import GroupSync
 
-_ALIGNMENT = 4096
-_FORGET_EVERY = 32 << 20
-"""Bytes read between two times that the page cache is told to drop them."""
-
-_log = logging.getLogger(__name__)
-
 
 class Partial:
-    """One file that is being fetched, or was left half-fetched. Several threads may write different spans at once.
+    """A file that is being received. Several threads may write different ranges at once.
 
-    `alive` raises LeaseLost once the volume belongs to somebody else. `Volume.commit` gives it its final name.
+    `check_lease` raises LeaseLost if another process holds the volume.
     """
 
     def __init__(
@@ -48,232 +64,232 @@ class Partial:
         folder: str,
         *,
         journal_above: int,
-        batch: GroupSync,
-        alive: Callable[[], None],
+        group_sync: GroupSync,
+        check_lease: Callable[[], None],
         in_order: bool = False,
     ) -> None:
         self.file = file
         self.in_order = in_order
-        """The volume takes the bytes only one after the other, each once: nothing is left for a later run."""
+        """The volume accepts bytes only in order, each once, so that nothing remains for a later run (ADR 62)."""
         self._stop = file.span.stop
         identity = file.identity
-        self.path = f"{folder}/{identity}.part"
-        """Where the bytes are, relative to the target."""
         self._files = files
         self._folder = folder
-        self._batch = batch
-        self._alive = alive
+        self._path = f"{folder}/{identity}.part"
+        self._journal_path = f"{folder}/{identity}.journal"
+        self._group_sync = group_sync
+        self._check_lease = check_lease
+        # Two locks: bytes are counted under `_lock`, which no thread holds while it waits for the disk. `_syncing` is
+        # held during syncs and closes, so that no journal record names bytes of a sync that has not ended.
         self._lock = threading.Lock()
         self._syncing = threading.RLock()
-        self._journal_path = f"{folder}/{identity}.journal"
         journalled = file.sized and file.size > journal_above and not in_order
         self._journal = Journal(files, self._journal_path, identity, file.size) if journalled else None
         self._pending = ByteRanges()
-        self._broken = False
-        self._unsynced = True
-        self._read = 0
-        self._gate = HandleGuard(self._close_handles)
-        self._useless_later = not file.sized or not may_combine(file)
-        resumable = journalled and not self._useless_later
-        self._spans = load(files, self._journal_path, identity, file.size) if resumable else ByteRanges()
-        self._handle = self._resume() if self._spans else self._start()
-        self._direct = files.open_direct(self.path) if journalled else None
-        self._use_direct = self._direct is not None
-        if journalled and not self._use_direct:
-            _log.debug("%s allows no direct writes", files.name)
+        self._resumable = file.sized and may_combine(file)
+        self._complete = ByteRanges()
+        if journalled and self._resumable:
+            self._complete = load(files, self._journal_path, identity, file.size)
+        self._storage = self._open()
+        if self._journal is not None:
+            self._storage.add_journal(self._journal)
+
+    def _open(self) -> PartialFile:
+        if self._complete:
+            storage = PartialFile.resume(self._files, self._path, name=self.file.path, size=self.file.size)
+            if storage is not None:
+                return storage
+            self._complete = ByteRanges()
+        self._check_lease()
+        if self._journal is None:
+            return PartialFile.create(self._files, self._path, name=self.file.path)
+        self._remove()
+        return PartialFile.create(self._files, self._path, name=self.file.path, size=self.file.size)
 
     def missing(self) -> list[Span]:
-        """Return the spans that are still to be fetched, in order; those that touch are one."""
+        """Return the ranges that have not been received, in order; adjacent ones are merged."""
         with self._lock:
-            return self._spans.missing(self._stop)
+            return self._complete.missing(self._stop)
 
     def write(self, offset: int, data: memoryview) -> None:
-        """Put bytes in their place. They count only once `complete` names them.
+        """Write bytes. They count once `complete` has named their range.
 
-        What starts and ends at multiples of 4096 in file and memory goes past the page cache.
+        The page cache is bypassed if offset, length and address are multiples of 4096.
         """
-        self._alive()
+        self._check_lease()
         if offset < 0 or offset + len(data) > self._stop:
             raise InternalError(f"{self.file.path}: bytes {offset}-{offset + len(data) - 1} lie outside the file")
-        with self._gate:
-            if self._use_direct and self._direct is not None and _is_aligned(offset, data):
-                if self._files.write_direct(self._direct, offset, data):
-                    return
-                self._use_direct = False
-                _log.debug("%s refuses direct writes: using the page cache", self._files.name)
-            self._files.write(self._handle, offset, data)
+        self._storage.write(offset, data)
 
     def readinto(self, offset: int, view: memoryview) -> int:
-        """Fill the view with the bytes from `offset` on and return how many there were; 0 at the end of the file."""
-        with self._gate:
-            count = self._files.read(self._handle, offset, view)
-            self._read += count
-            if self._read >= _FORGET_EVERY:
-                self._read = 0
-                self._files.forget(self._handle)
-            return count
+        """Fill the view with the bytes from `offset` on and return their number; 0 at the end of the file."""
+        return self._storage.readinto(offset, view)
 
     def complete(self, span: Span) -> None:
-        """Say that all bytes of the span are written. From time to time this syncs, for all partials of the volume."""
+        """Record that all bytes of a range are written. Every few megabytes this syncs the partials of the volume."""
         if span.start < 0 or span.stop > self._stop:
             raise InternalError(f"{self.file.path}: {span} lie outside the file")
         with self._lock:
-            self._spans.add(span)
-            self._unsynced = True
+            self._complete.add(span)
             if self._journal is None:
                 return
             self._pending.add(span)
-        self._batch.add(self, len(span))
+        self._group_sync.add(self, len(span))
 
     def end(self, size: int) -> None:
-        """Say how many bytes a file has of which nobody had told that. All of them are written."""
+        """Set the size of a file whose source did not publish it. All its bytes are written."""
         self.file = self.file.with_size(size)
         self._stop = size
 
     def flush(self) -> None:
-        """Make what is complete survive a kill and a power loss. Does nothing for files without a journal."""
-        with self.pending() as spans:
-            self.note(spans, synced=False)
+        """Make complete ranges survive a kill and a power loss. Does nothing for files without a journal."""
+        with self.pending() as ranges:
+            self.write_journal(ranges, synced=False)
 
     @contextlib.contextmanager
     def pending(self) -> Iterator[ByteRanges]:
-        """Hand out what is complete and in no journal yet, for `note`; nobody else syncs or closes meanwhile."""
+        """Yield the ranges that are complete but not journalled, for `write_journal`. Holds the sync lock meanwhile."""
         with self._syncing:
             with self._lock:
                 pending, self._pending = self._pending, ByteRanges()
-            self._batch.forget(self)
+            self._group_sync.forget(self)
             yield pending
 
-    def note(self, spans: ByteRanges, *, synced: bool) -> None:
-        """Sync, unless all has been `synced`, and write the spans into the journal. Within `pending`."""
-        if self._journal is None or self._gate.is_shut or not spans:
+    def write_journal(self, ranges: ByteRanges, *, synced: bool) -> None:
+        """Sync, unless the whole file system was `synced`, and append the ranges to the journal. Within `pending`."""
+        if self._journal is None or self._storage.is_shut or not ranges:
             return
-        if self._broken or not synced:
-            self._sync()
-        else:
-            self._files.forget(self._handle)
-        self._alive()
-        self._journal.append(spans)
+        if self._storage.sync_failed or not synced:
+            self._storage.sync()
+        self._storage.forget()
+        self._check_lease()
+        self._journal.append(ranges)
+
+    def finish(self) -> CompletePartial:
+        """End receiving: refuse further writes and reads, and wait for those in progress.
+
+        Two workers may fetch the same range at the end, and the slower one must not write to a file that has its final
+        name. Raises InternalError if bytes are missing or the partial was closed.
+        """
+        missing = self.missing()
+        if missing:
+            raise InternalError(f"{self.file.path}: {missing[0]} were never completed")
+        with self._syncing:
+            self._storage.drain()
+            if self._storage.is_shut:
+                raise InternalError(f"{self.file.path}: a partial was to get its name after it was closed")
+        return CompletePartial(self, self._storage, self._journal, self._syncing)
 
     def discard(self) -> None:
-        """Remove the partial: its bytes are worth nothing."""
+        """Remove the partial, because its bytes are useless."""
         with self._syncing:
             self.close(flush=False)
             with contextlib.suppress(NotThere):
                 self._remove()
 
     def set_aside(self) -> None:
-        """Keep the bytes where no run looks for them, for whoever wants to know what is wrong with them."""
+        """Keep the bytes for an investigation, under a name where no run looks for them."""
         with self._syncing:
             self.close(flush=False)
             clear(self._files, self._journal_path)
             with contextlib.suppress(NotThere):
-                self._files.rename(self.path, f"{WORK}/corrupt.{self.file.identity}")
+                self._storage.rename_to(f"{WORK}/corrupt.{self.file.identity}")
 
     def close(self, *, flush: bool = True) -> None:
-        """Close the files; what is complete stays for the next run if that can go on with it. May be called twice."""
+        """Close the handles; complete ranges stay for the next run if it can use them. May be called twice."""
         with self._syncing:
-            # Not at a second time: the next attempt may have begun the same path by then.
-            useless = flush and self._useless_later and not self._gate.is_shut
+            # Only the first time: later, the next attempt may have created a file of the same path.
+            remove = flush and not self._resumable and not self._storage.is_shut
             try:
-                if flush and not useless:
+                if flush and not remove:
                     self.flush()
             finally:
                 if self._journal is not None:
-                    self._batch.forget(self)
-                self._gate.shut()
-            if useless:
+                    self._group_sync.forget(self)
+                self._storage.shut()
+            if remove:
                 with contextlib.suppress(NotThere):
                     self._remove()
 
-    def wants_sync(self) -> bool:
-        """Say whether something was written that is not synced, once all writing has ended. For the committer."""
-        with self._syncing:
-            self._gate.drain()
-            return self._unsynced and not self._broken
-
-    def synced(self) -> None:
-        """Take note that everything was synced since `wants_sync`. For the committer."""
-        self._unsynced = False
-
-    def seal(self) -> None:
-        """Sync everything: the file is about to get its final name. For the committer."""
-        missing = self.missing()
-        if missing:
-            raise InternalError(f"{self.file.path}: {missing[0]} were never completed")
-        with self._syncing:
-            self._gate.drain()
-            if self._gate.is_shut:
-                raise InternalError(f"{self.file.path}: a partial was to get its name after it was closed")
-            if self._unsynced or self._broken:
-                self._sync()
-            if self.in_order:
-                self._gate.shut()  # an object store takes a file when it is closed, and may refuse it only then
-
-    def committed(self) -> None:
-        """Close and tidy up after the file has got its final name. For the committer."""
-        if self._journal is None and not self.in_order:
-            # What went past the page cache leaves nothing there; the pages of many small files would fill a container.
-            self._files.forget(self._handle)
-        self.close(flush=False)
-        if self._journal is not None:
-            discard(self._files, self._journal_path)
-
-    def _resume(self) -> int:
-        """Open what an earlier run left, if it is what the journal speaks of; else start anew."""
-        try:
-            handle = self._files.open(self.path, write=True)
-        except (NotThere, InTheWay):
-            return self._start()
-        found = self._files.handle_stat(handle)
-        if found.size == self.file.size and found.links == 1:
-            return handle
-        self._files.close(handle)
-        return self._start()
-
-    def _start(self) -> int:
-        """Make a new file. It is never an old one emptied: a former holder of the lease may still have that open."""
-        self._spans = ByteRanges()
-        self._alive()
-        if self._journal is not None:
-            self._remove()
-        try:
-            handle = self._files.create(self.path)
-        except AlreadyThere:
-            clear(self._files, self.path)
-            handle = self._files.create(self.path)
-        if self._journal is not None:
-            self._files.truncate(handle, self.file.size)
-        return handle
-
     def _remove(self) -> None:
-        """Remove journal and bytes; the journal for certain before there can be other bytes under its name."""
+        """Remove journal and bytes. The journal first: it must never describe other bytes of the same name."""
         clear(self._files, self._journal_path)
-        clear(self._files, self.path)
+        clear(self._files, self._path)
         self._files.sync_folder(self._folder)
 
-    def _sync(self) -> None:
-        if self._broken:
-            raise VolumeError(f"{self.file.path}: the volume did not keep what was written", hint="run again")
-        self._unsynced = False
-        try:
-            self._files.sync(self._handle)
-        except BaseException:
-            self._broken = True  # the kernel reports lost pages once, a second sync would claim success
-            raise
+
+class _Finished:
+    """What the states after `Partial` share. Only the steps below create them."""
+
+    __slots__ = ("_journal", "_partial", "_storage", "_syncing", "file")
+
+    def __init__(
+        self, partial: Partial, storage: PartialFile, journal: Journal | None, syncing: threading.RLock
+    ) -> None:
+        self.file = partial.file
+        self._partial = partial
+        self._storage = storage
+        self._journal = journal
+        self._syncing = syncing
+
+
+class CompletePartial(_Finished):
+    """A partial with all its bytes, to which no thread writes any more."""
+
+    __slots__ = ()
+
+    @property
+    def needs_sync(self) -> bool:
+        """Whether bytes may not be on the disk yet, and a sync can still help."""
+        return self._storage.unsynced and not self._storage.sync_failed
+
+    def sync(self, *, synced: bool = False) -> SyncedPartial:
+        """Sync the bytes, unless that is done or the whole file system was `synced` since `finish`.
+
+        Raises VolumeError if the volume did not keep them, InternalError if the partial was closed.
+        """
+        with self._syncing:
+            if self._storage.is_shut:
+                raise InternalError(f"{self.file.path}: a partial was to get its name after it was closed")
+            if self._storage.sync_failed or (self._storage.unsynced and not synced):
+                self._storage.sync()
+                if self._journal is not None:
+                    self._storage.forget()
+            if self._partial.in_order:
+                # An object store stores a file when it is closed, and may refuse it only then.
+                self._storage.shut()
+        return SyncedPartial(self._partial, self._storage, self._journal, self._syncing)
+
+    def discard(self) -> None:
+        """Remove the partial, because its bytes are damaged."""
+        self._partial.discard()
+
+    def set_aside(self) -> None:
+        """Keep the bytes for an investigation, under a name where no run looks for them."""
+        self._partial.set_aside()
+
+
+class SyncedPartial(_Finished):
+    """A partial whose bytes survive a power loss."""
+
+    __slots__ = ()
+
+    def rename_to(self, path: str) -> NamedFile:
+        """Give the file its final name. It is durable once the directory is synced."""
+        self._storage.rename_to(path)
+        return NamedFile(self._partial, self._storage, self._journal, self._syncing)
+
+
+class NamedFile(_Finished):
+    """A file with its final name, whose handles are still open."""
+
+    __slots__ = ()
+
+    def close(self) -> None:
+        """Close the handles and remove the journal."""
+        if self._journal is None and not self._partial.in_order:
+            # Direct writes leave no pages; those of many small files would fill the memory limit of a container.
+            self._storage.forget()
+        self._partial.close(flush=False)
         if self._journal is not None:
-            self._files.forget(self._handle)
-
-    def _close_handles(self) -> None:
-        if self._journal is not None:
-            self._journal.close()
-        if self._direct is not None:
-            self._files.close(self._direct)
-        self._direct = None
-        self._files.close(self._handle)
-
-
-def _is_aligned(offset: int, data: memoryview) -> bool:
-    if offset % _ALIGNMENT or len(data) % _ALIGNMENT or data.readonly or not len(data):
-        return False
-    return ctypes.addressof(ctypes.c_char.from_buffer(data)) % _ALIGNMENT == 0
+            self._journal.discard()

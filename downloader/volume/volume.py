@@ -246,8 +246,8 @@ class Volume:
             self._files,
             session.lease.folder,
             journal_above=self._journal_above,
-            batch=self._batch,
-            alive=session.lease.check,
+            group_sync=self._batch,
+            check_lease=session.lease.check,
             in_order=session.in_order,
         )
 
@@ -347,8 +347,8 @@ class _Session:
         self.committer = Committer(
             files,
             self.commit_log,
-            alive=lease.check,
-            confirm=lease.confirm,
+            check_lease=lease.check,
+            confirm_lease=lease.confirm,
             before_first=lambda: invalidate(files),
             is_ours=is_ours,
             below=below,

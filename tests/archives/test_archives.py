@@ -119,7 +119,7 @@ class Landing:
                     partial.write(0, memoryview(data))
                     for span in partial.missing():
                         partial.complete(span)
-                    volume.commit([VerifiedFile(partial, sha256, "")])
+                    volume.commit([VerifiedFile(partial.finish(), sha256, "")])
                 volume.publish(*unpacker.finalize(volume, manifest, {name: sha256}, check))
         return True
 

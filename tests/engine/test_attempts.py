@@ -59,7 +59,7 @@ def fill(partial: Partial, data: bytes) -> CompletedFile:
     for span in partial.missing():
         partial.write(span.start, memoryview(bytearray(data[span.start : span.stop])))
         partial.complete(span)
-    return CompletedFile(partial, {Algorithm.SHA256: hashlib.sha256(data).hexdigest()}, data[:1024])
+    return CompletedFile(partial.finish(), {Algorithm.SHA256: hashlib.sha256(data).hexdigest()}, data[:1024])
 
 
 def test_no_file_stays_open_when_an_attempt_ends_half_way(tmp_path: Path) -> None:

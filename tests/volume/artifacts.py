@@ -58,7 +58,7 @@ def fill(volume: Volume, file: RemoteFile, data: bytes, *, piece: int = 1 << 20)
 
 def commit(volume: Volume, partial: Partial, data: bytes, proof: str = "") -> None:
     """Give one file its final name."""
-    volume.commit([VerifiedFile(partial, sha256(data), proof)])
+    volume.commit([VerifiedFile(partial.finish(), sha256(data), proof)])
 
 
 def bring(

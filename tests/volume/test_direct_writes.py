@@ -73,7 +73,7 @@ def test_direct_writes_leave_the_page_cache_alone(volume: Volume, target: Path) 
     data = noise(8 << 20)
     file = remote("model.bin", data)
     partial = volume.partial(file)
-    if partial._direct is None:  # noqa: SLF001 -- the only way to know why there is nothing to see
+    if partial._storage._direct is None:  # noqa: SLF001 -- the only way to know why there is nothing to see
         pytest.skip("no direct writes on this file system")
     partial.write(0, aligned(data))
     part = part_of(target, file)

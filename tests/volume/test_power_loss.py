@@ -301,7 +301,7 @@ class Together(Machine):
                 partial = volume.partial(remote(path, data))
                 partial.write(0, memoryview(bytearray(data)))
                 partial.complete(Span(0, len(data)))
-                partials.append(VerifiedFile(partial, sha256(data), "sha256"))
+                partials.append(VerifiedFile(partial.finish(), sha256(data), "sha256"))
             volume.commit(partials)
             self.committed = list(content)
 
