@@ -19,9 +19,10 @@ from huggingface_hub.utils._pagination import paginate
 from huggingface_hub.utils._validators import validate_repo_id
 
 from downloader.artifact import RemoteFile, shown_url
-from downloader.errors import ProtocolFailed, SourceUnavailable, Throttled, UsageError
-from downloader.network import HttpStatusError, Response, content_length, is_encoded, total_length
+from downloader.errors import ProtocolFailed, UsageError
+from downloader.network import HttpStatusError
 from downloader.sources.hub_answers import error_code
+from downloader.sources.hub_heads import HubHeads
 from downloader.sources.paths import is_step
 
 if TYPE_CHECKING:
@@ -41,8 +42,6 @@ MAX_LISTING = 512 << 20
 FULL_PAGE = 50
 """A whole number of pages is where a listing ends whose links got lost on the way. Servers have pages of 50 to 1000
 entries, all of them multiples of this."""
-MAX_PROBE = 1 << 16
-"""Bytes of a file that is read to learn its size, where a range of it is not to be had."""
 UNKNOWN_ROUTE = frozenset(
     {
         HTTPStatus.BAD_REQUEST,
@@ -73,6 +72,7 @@ class HubListing:
         self._web = web
         self._headers = headers
         self._entries = entries
+        self._heads = HubHeads(web, headers, entries)
         self._endpoint = endpoint
         self._api = f"{endpoint}/api/{address.kind}s/{address.repository}"
 
@@ -98,10 +98,10 @@ class HubListing:
         """Yield what the address names, asking for no more of the repository than that. Raises what `commit` does."""
         path = self._address.folder
         is_like_file = "." in path.rpartition("/")[2]
-        if is_like_file and (file := self._single(commit, path)):
+        if is_like_file and (file := self._heads.single(self.root(commit), path)):
             return iter([file])
         try:
-            found = _begun(self._tree(commit, path))
+            found = _started(self._tree(commit, path))
         except HttpStatusError as refusal:
             if _is_unknown(refusal):
                 return self._siblings(commit, refusal)
@@ -111,7 +111,7 @@ class HubListing:
         first = next(found, None)
         if first is not None:
             return chain([first], found)
-        if path and not is_like_file and (file := self._single(commit, path)):
+        if path and not is_like_file and (file := self._heads.single(self.root(commit), path)):
             return iter([file])
         return self._beside(commit, path) if path else found
 
@@ -180,26 +180,10 @@ class HubListing:
             raise ProtocolFailed(f"{shown_url(self._api)} lists a file without a name")
         return self._address.wants(path)
 
-    def _single(self, commit: str, path: str) -> RemoteFile | None:
-        """Return the file at a path by one request; None where it is none, or its head does not tell all of it."""
-        url = self.root(commit) + quote(path)
-        try:
-            reply = self._web.fetch(url, method="HEAD", headers=self._headers, limit=0, follow=False)
-        except Throttled:
-            raise
-        except SourceUnavailable:
-            return None  # a listing may still work
-        if reply.status < HTTPStatus.BAD_REQUEST:
-            return self._entries.linked(path, reply.headers)
-        refusal = HttpStatusError(reply.status, reply.url, reply.headers, reply.body)
-        if error_code(refusal) not in ("", "EntryNotFound"):
-            raise refusal
-        return None
-
     def _beside(self, commit: str, path: str) -> Iterator[RemoteFile]:
         """Return the file at a path that is no folder, from the folder that it is in."""
         try:
-            return _begun(self._tree(commit, path.rpartition("/")[0], recursive=False))
+            return _started(self._tree(commit, path.rpartition("/")[0], recursive=False))
         except HttpStatusError as refusal:
             if error_code(refusal) != "EntryNotFound":
                 raise
@@ -240,47 +224,7 @@ class HubListing:
                 yield self._entries.listed(path, item)
             else:
                 rest.append(path)
-        yield from self._heads(commit, rest)
-
-    def _heads(self, commit: str, paths: list[str]) -> Iterator[RemoteFile]:
-        """Yield files by what the heads of their contents say."""
-        root = self.root(commit)
-        urls = [root + quote(path) for path in paths]
-        replies = self._web.heads(urls, self._headers, follow=False)
-        for path, url, reply in zip(paths, urls, replies, strict=True):
-            head = reply.headers if isinstance(reply, Response) and reply.status < HTTPStatus.BAD_REQUEST else {}
-            file = self._entries.linked(path, head)
-            if (
-                file is None
-                and isinstance(reply, Response)
-                and HTTPStatus.MULTIPLE_CHOICES <= reply.status < HTTPStatus.BAD_REQUEST
-            ):
-                reply = self._web.fetch(url, method="HEAD", headers=self._headers, limit=0)  # noqa: PLW2901 - the same one
-                head = reply.headers if reply.status < HTTPStatus.BAD_REQUEST else {}
-            if file is None:
-                size = None if is_encoded(head) else content_length(head)
-                # Many a server answers HEAD with a length of 0, so that an empty file must be seen to be empty.
-                file = self._entries.served(path, commit, head, size or self._measured(url))
-            yield file
-
-    def _measured(self, url: str) -> int | None:
-        """Return the size of a file by its first byte, None if that does not tell."""
-        reply = self._begun(url, {"range": "bytes=0-0"})
-        if reply.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            # Some servers so refuse any range, of files that have bytes, too.
-            reply = self._begun(url, {})
-        if reply.status >= HTTPStatus.BAD_REQUEST:
-            raise HttpStatusError(reply.status, reply.url, reply.headers, reply.body)
-        if reply.status != HTTPStatus.OK:
-            return total_length(reply.headers)
-        if is_encoded(reply.headers):
-            return None
-        size = content_length(reply.headers)
-        return len(reply.body) if size is None and reply.complete and not reply.cut else size
-
-    def _begun(self, url: str, public_headers: Mapping[str, str]) -> Response:
-        """Return an answer with no more of its body than tells its size."""
-        return self._web.fetch(url, headers=self._headers, public_headers=public_headers, limit=MAX_PROBE, cut=True)
+        yield from self._heads.describe(self.root(commit), commit, rest)
 
 
 class Folders:
@@ -310,7 +254,7 @@ def _is_new(file: RemoteFile, listed: dict[str, RemoteFile], where: str) -> bool
     return known is file
 
 
-def _begun(files: Iterator[RemoteFile]) -> Iterator[RemoteFile]:
+def _started(files: Iterator[RemoteFile]) -> Iterator[RemoteFile]:
     """Return the same after its first request, so that it is known whether that is refused."""
     first = next(files, None)
     return chain(() if first is None else [first], files)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from downloader.config.s3 import AddressingStyle, Authentication, S3Settings
+from downloader.config.s3 import S3Settings
+from downloader.config.s3_values import AddressingStyle, Authentication
 
 ID, SECRET = "AKIDAKIDAKID", "secret"
 

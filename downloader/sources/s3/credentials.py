@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from downloader.config.s3 import Authentication
+from downloader.config.s3_values import Authentication
 from downloader.sources.s3.answers import Identity
 from downloader.sources.s3.errors import no_credentials
 
