@@ -85,7 +85,7 @@ def test_the_job_of_the_page_gives_up_where_a_retry_cannot_help() -> None:
     found = re.search(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     assert found
     policy = yaml.safe_load(found[1])["spec"]["podFailurePolicy"]["rules"]
-    assert policy[0] == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}
+    assert policy[0] == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
     assert policy[1]["action"] == "FailJob"
     assert policy[1]["onExitCodes"] == {
         "operator": "In",

@@ -8,7 +8,6 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
 import yaml
 
 from downloader import errors
@@ -26,16 +25,18 @@ if TYPE_CHECKING:
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "kubernetes.md").read_text()
-RBAC = list(yaml.safe_load_all((DOCS / "manifests" / "rbac.yaml").read_text()))
+KUSTOMIZE = Path(__file__).parents[2] / "deploy" / "kustomize"
+NAMESPACE = "models"
+RBAC = list(yaml.safe_load_all((KUSTOMIZE / "components" / "status" / "rbac.yaml").read_text()))
 ACCOUNT, ROLE, BINDING = RBAC
-CLAIM, JOB = yaml.safe_load_all((DOCS / "manifests" / "job.yaml").read_text())
+JOB = yaml.safe_load((KUSTOMIZE / "base" / "job.yaml").read_text())
 POD = JOB["spec"]["template"]["spec"]
 (CONTAINER,) = POD["containers"]
 
 
 def exit_codes() -> list[int]:
     ignored, failing = JOB["spec"]["podFailurePolicy"]["rules"]
-    assert ignored == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}
+    assert ignored == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
     assert (failing["action"], failing["onExitCodes"]["operator"]) == ("FailJob", "In")
     values: list[int] = failing["onExitCodes"]["values"]
     return values
@@ -53,27 +54,6 @@ def known_variables() -> Iterator[str]:
                 yield from variable.names
 
 
-def test_each_manifest_is_of_the_kind_and_version_that_kubernetes_serves() -> None:
-    assert [(manifest["apiVersion"], manifest["kind"]) for manifest in (*RBAC, CLAIM, JOB)] == [
-        ("v1", "ServiceAccount"),
-        ("rbac.authorization.k8s.io/v1", "ClusterRole"),
-        ("rbac.authorization.k8s.io/v1", "RoleBinding"),
-        ("v1", "PersistentVolumeClaim"),
-        ("batch/v1", "Job"),
-    ]
-
-
-def test_everything_is_in_one_namespace_and_refers_to_what_is_there() -> None:
-    namespaces = {manifest["metadata"].get("namespace") for manifest in (ACCOUNT, BINDING, CLAIM, JOB)}
-    claimed = [volume["persistentVolumeClaim"]["claimName"] for volume in POD["volumes"] if "emptyDir" not in volume]
-
-    assert namespaces == {"models"}
-    assert BINDING["roleRef"]["name"] == ROLE["metadata"]["name"]
-    assert POD["serviceAccountName"] == ACCOUNT["metadata"]["name"]
-    assert claimed == [CLAIM["metadata"]["name"]]
-    assert {mount["name"] for mount in CONTAINER["volumeMounts"]} == {volume["name"] for volume in POD["volumes"]}
-
-
 def test_the_role_grants_what_the_operator_grants_and_nothing_more() -> None:
     granted, _ = artifact_rbac()
 
@@ -81,19 +61,21 @@ def test_the_role_grants_what_the_operator_grants_and_nothing_more() -> None:
 
 
 def test_the_pod_can_write_its_status_with_these_permissions(tmp_path: Path) -> None:
-    with KubernetesServer(Authority(tmp_path / "authority"), rbac=[ROLE, BINDING]) as server:
-        server.create_artifact("models", "model")
-        pod = Pod(server, tmp_path / "serviceaccount", account=POD["serviceAccountName"])
+    subject = BINDING["subjects"][0] | {"namespace": NAMESPACE}
+    binding = BINDING | {"metadata": BINDING["metadata"] | {"namespace": NAMESPACE}, "subjects": [subject]}
+    with KubernetesServer(Authority(tmp_path / "authority"), rbac=[ROLE, binding]) as server:
+        server.create_artifact(NAMESPACE, "model")
+        pod = Pod(server, tmp_path / "serviceaccount", account=ACCOUNT["metadata"]["name"])
         access = ClusterAccess(
             host=server.host,
             port=server.port,
-            namespace=JOB["metadata"]["namespace"],
+            namespace=NAMESPACE,
             name="model",
             service_account=pod.service_account,
         )
         KubernetesReporter(access).close(DONE)
 
-        assert server.artifact("models", "model")["status"]["progress"]["percentage"] == 100
+        assert server.artifact(NAMESPACE, "model")["status"]["progress"]["percentage"] == 100
 
 
 def test_the_job_gives_up_at_once_only_where_no_retry_can_help() -> None:
@@ -111,19 +93,6 @@ def test_the_policy_is_the_one_that_the_page_on_exit_statuses_shows() -> None:
 
     assert yaml.safe_load(shown)["spec"]["podFailurePolicy"] == JOB["spec"]["podFailurePolicy"]
     assert f"({', '.join(map(str, exit_codes()))}:" in PAGE
-
-
-def test_the_pod_satisfies_the_restricted_pod_security_standard() -> None:
-    pod, container = POD["securityContext"], CONTAINER["securityContext"]
-
-    assert pod["runAsNonRoot"] is True
-    assert pod["runAsUser"] > 0
-    assert pod["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert container["allowPrivilegeEscalation"] is False
-    assert container["capabilities"] == {"drop": ["ALL"]}
-    assert not {"privileged", "runAsUser", "seccompProfile", "procMount", "seLinuxOptions"} & set(container)
-    assert not {"hostNetwork", "hostPID", "hostIPC", "sysctls"} & set(POD)
-    assert all(set(volume) - {"name"} <= {"emptyDir", "persistentVolumeClaim"} for volume in POD["volumes"])
 
 
 def test_the_pod_writes_only_to_the_target_and_to_scratch() -> None:
@@ -151,11 +120,6 @@ def test_the_page_names_every_field_of_the_status_and_no_other() -> None:
     fields = {f"status.{part}.{name}" for part in ("progress", "download") for name in schema[part]["properties"]}
 
     assert set(re.findall(r"^\| `(status\.[a-zA-Z.]+)` \|", PAGE, re.MULTILINE)) == fields
-
-
-@pytest.mark.parametrize("path", sorted((DOCS / "manifests").iterdir()), ids=lambda path: path.name)
-def test_the_page_links_to_every_manifest(path: Path) -> None:
-    assert f"(manifests/{path.name})" in PAGE
 
 
 def test_the_page_tells_the_pauses_that_are_kept() -> None:
