@@ -36,10 +36,10 @@ range `Span` and `shown_url`, which removes secrets from a URL. Nothing else: `.
 """
 
 from downloader.network.client import HttpClient, Response
-from downloader.network.content_encoding import can_decode, is_encoded, is_packed
+from downloader.network.content_encoding import can_decode, is_compressed, is_encoded
 from downloader.network.errors import HttpStatusError, host_of
 from downloader.network.interfaces import ContentRules, FormatEnd, NetworkObserver, ProxySettings
-from downloader.network.messages import unpacked
+from downloader.network.messages import decoded
 from downloader.network.pool import Timeouts
 from downloader.network.proxies import Proxies
 from downloader.network.ranges import RangeRequest, Unpinned, content_length, total_length
@@ -64,12 +64,12 @@ __all__ = [
     "address",
     "can_decode",
     "content_length",
+    "decoded",
     "host_of",
+    "is_compressed",
     "is_encoded",
-    "is_packed",
     "json_error",
     "map_tls_error",
     "merged",
     "total_length",
-    "unpacked",
 ]

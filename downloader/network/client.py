@@ -21,7 +21,7 @@ from downloader.network.interfaces import ANY_CONTENT, NOT_OBSERVED
 from downloader.network.messages import Request, lines, read_whole
 from downloader.network.pipelining import PrefetchHints
 from downloader.network.pool import Pool, Timeouts
-from downloader.network.ranges import RangeRequest, SpanBody, checked_body, comes_unpacked, unsatisfied
+from downloader.network.ranges import RangeRequest, SpanBody, checked_body, unsatisfied, was_decompressed
 from downloader.network.streams import StreamBody, stream_body
 from downloader.network.transport import SocketTransport
 from downloader.network.url import address
@@ -88,7 +88,7 @@ class HttpClient:
         self.transport = SocketTransport(self._pool)
         self._usual = {"accept": "*/*", "user-agent": user_agent}
         self._locations: dict[str, str] = {}
-        self._announced = PrefetchHints()
+        self._hints = PrefetchHints()
         self._lock = threading.Lock()
 
     def heads(
@@ -102,7 +102,7 @@ class HttpClient:
         waiting: deque[Request] = deque()
         try:
             for url in urls:
-                if self.transport.ahead <= HEADS_AHEAD - HEADS_AT_ONCE:
+                if self.transport.pipelined <= HEADS_AHEAD - HEADS_AT_ONCE:
                     with contextlib.suppress(*FOREIGN):
                         waiting.extend(islice(requests, HEADS_AHEAD - len(waiting)))
                     self.transport.prefetch(list(waiting))
@@ -137,23 +137,23 @@ class HttpClient:
         """
         try:
             public = {**UNPACKED, **(public_headers or {})}
-            answer, _ = self._follow(method, url, headers or {}, public, follow=follow, ready=ready)
+            response, _ = self._follow(method, url, headers or {}, public, follow=follow, ready=ready)
         except FOREIGN as error:
             raise map_exception(error, url) from error
-        where = answer.address.url
+        where = response.address.url
         try:
-            body = read_whole(answer, limit + cut, self._observer, cut=cut) if limit else b""
+            body = read_whole(response, limit + cut, self._observer, cut=cut) if limit else b""
         except FOREIGN as error:
             raise map_exception(error, url, where) from error
         finally:
-            answer.drain(MAX_REFUSAL_BODY)
+            response.drain(MAX_REFUSAL_BODY)
         self._observer.on_response()
-        if answer.status >= HTTPStatus.BAD_REQUEST:
-            trouble = map_status(answer.status, where, answer.headers, body, answer.asked_at)
+        if response.status >= HTTPStatus.BAD_REQUEST:
+            trouble = map_status(response.status, where, response.headers, body, response.asked_at)
             if isinstance(trouble, SourceUnavailable):
                 raise trouble
-        complete = not limit or answer.complete
-        return Response(answer.status, where, answer.headers, body[:limit], complete, cut=len(body) > limit)
+        complete = not limit or response.complete
+        return Response(response.status, where, response.headers, body[:limit], complete, cut=len(body) > limit)
 
     def open(self, request: RangeRequest) -> SpanBody | StreamBody:
         """Start reading a span. Raises Refusal for statuses that only the source can interpret."""
@@ -173,28 +173,28 @@ class HttpClient:
         return self._open(request, request.url)
 
     def _open(self, request: RangeRequest, url: str) -> SpanBody | StreamBody:
-        ready = self._announced.take(request, url)
+        ready = self._hints.take(request, url)
         try:
-            answer, crossed = self._follow(
+            response, crossed = self._follow(
                 "GET", url, request.headers, request.range_headers(), home=request.url, ready=ready
             )
         except FOREIGN as error:
             raise map_exception(error, url) from error
         if crossed:
-            request = replace(request, at=answer.address.url)
+            request = replace(request, at=response.address.url)
         try:
-            if not answer.is_success:
-                raise self._refusal(request, answer)
-            if comes_unpacked(request, answer.headers):
-                answer.close()
+            if not response.is_success:
+                raise self._refusal(request, response)
+            if was_decompressed(request, response.headers):
+                response.close()
                 return self._open(replace(request, as_stored=True), url)
             opened = stream_body if request.size is None else checked_body
-            body = opened(request, answer, self._content)
+            body = opened(request, response, self._content)
         except DownloadError:
-            answer.close()
+            response.close()
             raise
         if crossed:
-            self._remember(request.url, answer.address.url)
+            self._remember(request.url, response.address.url)
         return body
 
     def prefetch(self, requests: Sequence[RangeRequest]) -> None:
@@ -203,7 +203,7 @@ class HttpClient:
         Those that were announced and not opened yet come first again, or are let go of. Nothing is raised, and nothing
         is lost where it cannot be done.
         """
-        asked = self._announced.following(requests)
+        asked = self._hints.following(requests)
         prefetched = list(asked)
         with contextlib.suppress(*FOREIGN):
             for request in requests[len(asked) :]:
@@ -217,17 +217,17 @@ class HttpClient:
                 if address(request.url).origin.shares_credentials_with(where.origin):
                     headers = {**request.headers, **headers}
                 prefetched.append((request, url, self._request("GET", where, headers)))
-        self._announced.waiting = prefetched[::-1]
+        self._hints.waiting = prefetched[::-1]
         self.transport.prefetch([ready for _, _, ready in prefetched])
 
-    def _refusal(self, request: RangeRequest, answer: StreamingResponse) -> DownloadError:
-        if answer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            return unsatisfied(request, answer.headers)
+    def _refusal(self, request: RangeRequest, response: StreamingResponse) -> DownloadError:
+        if response.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return unsatisfied(request, response.headers)
         try:
-            body = read_whole(answer, MAX_REFUSAL_BODY, self._observer, cut=True)
+            body = read_whole(response, MAX_REFUSAL_BODY, self._observer, cut=True)
         except (httpx2.HTTPError, DownloadError):
             body = b""
-        return map_status(answer.status, answer.address.url, answer.headers, body, answer.asked_at)
+        return map_status(response.status, response.address.url, response.headers, body, response.asked_at)
 
     def _follow(
         self,
@@ -254,15 +254,15 @@ class HttpClient:
             ready = None
             try:
                 self._observer.on_request(request.address.authority)
-                answer = self.transport.send(request)
+                response = self.transport.send(request)
             except FOREIGN as error:
                 raise map_exception(error, home or url, current.url) from error
-            if not follow or not answer.redirects:
-                return answer, current.origin != origin
-            answer.drain(MAX_REFUSAL_BODY)
-            if "set-cookie" in answer.headers:
+            if not follow or not response.redirects:
+                return response, current.origin != origin
+            response.drain(MAX_REFUSAL_BODY)
+            if "set-cookie" in response.headers:
                 cookies = "the server sets a cookie on the way, and cookies are not kept"
-            current = _redirected(current, answer.headers["location"])
+            current = _redirected(current, response.headers["location"])
         raise ProtocolFailed(f"{shown_url(url)} redirects more than {MAX_REDIRECTS} times", hint=cookies)
 
     def _request(self, method: str, where: Address, headers: Mapping[str, str]) -> Request:

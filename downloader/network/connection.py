@@ -65,7 +65,7 @@ class Connection:
         self._link = link or sock
         self._incoming = _Incoming(self._link)
         self.reader = _Shared(self._incoming, READ_AHEAD)
-        self.answers = 0
+        self.responses = 0
 
     def send(self, data: bytes) -> None:
         """Send requests. Raises OSError."""
@@ -80,15 +80,15 @@ class Connection:
         if found is not None:
             head, size = found
             self.reader.read(size)
-            self.answers += 1
+            self.responses += 1
             return head, None
-        response = http.client.HTTPResponse(cast("socket.socket", self), method=method)
-        response.begin()
-        if response.status < HTTPStatus.OK:
+        parsed = http.client.HTTPResponse(cast("socket.socket", self), method=method)
+        parsed.begin()
+        if parsed.status < HTTPStatus.OK:
             # The standard library knows one interim answer; after another the next request would get this one's.
-            raise http.client.UnknownProtocol(f"an interim answer, {response.status}")
-        self.answers += 1
-        return Head(response.status, _fields(response), response.length, response.will_close), response
+            raise http.client.UnknownProtocol(f"an interim answer, {parsed.status}")
+        self.responses += 1
+        return Head(parsed.status, _fields(parsed), parsed.length, parsed.will_close), parsed
 
     def makefile(self, _mode: str) -> io.BufferedReader:
         """Return the reader, as a socket does."""
@@ -118,7 +118,7 @@ class Connection:
         self.sock.close()
 
 
-def _fields(response: http.client.HTTPResponse) -> dict[str, str]:
+def _fields(parsed: http.client.HTTPResponse) -> dict[str, str]:
     """Return the fields of a head as httpx2 reads them, which guesses how what is not ASCII was meant."""
-    pairs = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in response.getheaders()]
+    pairs = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in parsed.getheaders()]
     return dict(httpx2.Headers(pairs))

@@ -28,7 +28,7 @@ def can_decode(headers: Mapping[str, str]) -> bool:
     return headers.get("content-encoding", "").strip().lower() in GZIP
 
 
-def is_packed(path: str) -> bool:
+def is_compressed(path: str) -> bool:
     """Tell whether a file is packed by its name: servers call that its coding, too."""
     return path.lower().endswith((".gz", ".tgz", ".gzip"))
 
@@ -36,8 +36,8 @@ def is_packed(path: str) -> bool:
 class DecodedBody:
     """The body of an answer without its gzip coding; never more of it in memory than a piece and what is asked for."""
 
-    def __init__(self, answer: StreamingResponse, where: str) -> None:
-        self._answer = answer
+    def __init__(self, response: StreamingResponse, where: str) -> None:
+        self._response = response
         self._where = where
         self._inflate = zlib.decompressobj(wbits=ALSO_TRAILERS)
         self._packed = memoryview(bytearray(PIECE))
@@ -54,7 +54,7 @@ class DecodedBody:
             if plain:
                 view[: len(plain)] = plain
                 return len(plain)
-            count = self._answer.readinto(self._packed)
+            count = self._response.readinto(self._packed)
             if self._inflate.eof:
                 return 0  # whatever follows belongs to nothing
             if count == 0:
@@ -68,8 +68,8 @@ class DecodedBody:
 
     def interrupt(self) -> None:
         """Wake a reader that is blocked in another thread."""
-        self._answer.interrupt()
+        self._response.interrupt()
 
     def close(self) -> None:
         """Give the connection up unless the answer was read to its end."""
-        self._answer.close()
+        self._response.close()

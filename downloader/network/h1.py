@@ -57,7 +57,7 @@ def usual_head(data: bytes, method: str) -> tuple[Head, int] | None:
 
 @lru_cache(maxsize=64)
 def _field(line: str) -> tuple[str, str]:
-    """Return name and value of a line: most are in every answer. Few are remembered, since they may be long."""
+    """Return name and value of a line: most are in every response. Few are remembered, since they may be long."""
     name, _, value = line.partition(":")
     return name.lower(), value.lstrip(" \t")
 

@@ -11,7 +11,7 @@ import httpx2
 from downloader.artifact import shown_url
 from downloader.errors import ProtocolFailed
 from downloader.network.errors import map_exception, map_status
-from downloader.network.messages import Request, lines, read_whole, unpacked
+from downloader.network.messages import Request, decoded, lines, read_whole
 from downloader.network.url import address
 
 if TYPE_CHECKING:
@@ -47,20 +47,20 @@ class LibraryTransport(httpx2.BaseTransport):
             request.headers["accept-encoding"] = "identity"
             ours = _ours(request)
             self._observer.on_request(ours.address.authority)
-            answer = self._inner.send(ours)
+            response = self._inner.send(ours)
             try:
-                body = read_whole(answer, self._limit, self._observer)
+                body = read_whole(response, self._limit, self._observer)
             finally:
-                answer.close()
+                response.close()
             self._observer.on_response()
         except httpx2.HTTPError as error:
             raise map_exception(error, url) from error
-        if answer.status >= HTTPStatus.BAD_REQUEST:
-            raise map_status(answer.status, url, answer.headers, body)
-        body = unpacked(body, answer.headers, self._limit, shown_url(url))
+        if response.status >= HTTPStatus.BAD_REQUEST:
+            raise map_status(response.status, url, response.headers, body)
+        body = decoded(body, response.headers, self._limit, shown_url(url))
         self._bytes_left -= len(body)
-        headers = [(name, value) for name, value in answer.headers.items() if name not in ABOUT_CODING]
-        return httpx2.Response(answer.status, headers=headers, content=body, request=request)
+        headers = [(name, value) for name, value in response.headers.items() if name not in ABOUT_CODING]
+        return httpx2.Response(response.status, headers=headers, content=body, request=request)
 
     def _guard(self, request: httpx2.Request) -> None:
         """Keep what is meant for the first origin from all others: the next page of a listing may be anywhere."""

@@ -49,7 +49,7 @@ def malformed(error: http.client.HTTPException) -> str:
 class Request:
     """A request. Each is itself and no other: one that was announced is handed in as the same object."""
 
-    __slots__ = ("address", "body", "fields", "method", "sent_ahead_at")
+    __slots__ = ("address", "body", "fields", "method", "pipelined_at")
 
     def __init__(self, method: str, address: Address, fields: bytes, body: bytes = b"") -> None:
         """`fields` are the lines of its head, as `lines` writes them, with the host among them."""
@@ -57,7 +57,7 @@ class Request:
         self.address = address
         self.fields = fields
         self.body = body
-        self.sent_ahead_at: float | None = None
+        self.pipelined_at: float | None = None
         """When it was sent, by the monotonic clock, if its answer may have arrived before it is read."""
 
 
@@ -76,7 +76,7 @@ class StreamingResponse:
         self,
         address: Address,
         head: Head,
-        channel: Connection,
+        connection: Connection,
         body: http.client.HTTPResponse | None,
         keep: Callable[[Origin, Connection], None],
     ) -> None:
@@ -89,7 +89,7 @@ class StreamingResponse:
         self.headers: Mapping[str, str] = head.fields
         """Names in lower case."""
         self._closes = head.closes
-        self._channel = channel
+        self._connection = connection
         self._body = body
         self._keep = keep
         self._left = head.length
@@ -111,7 +111,7 @@ class StreamingResponse:
         """
         if self._left is not None or self._body is None:
             return True
-        return bool(self._body.chunked) or self._channel.close_notified
+        return bool(self._body.chunked) or self._connection.close_notified
 
     @property
     def redirects(self) -> bool:
@@ -136,7 +136,7 @@ class StreamingResponse:
         if self._left == 0:
             self._finish()
             return 0
-        count = self._channel.reader.readinto1(view if len(view) <= self._left else view[: self._left])
+        count = self._connection.reader.readinto1(view if len(view) <= self._left else view[: self._left])
         if not count:
             raise httpx2.ReadError(f"the connection was closed with {self._left} bytes still to come")
         self._left -= count
@@ -159,9 +159,9 @@ class StreamingResponse:
             return
         self._open = False
         if self._closes:
-            self._channel.close()
+            self._connection.close()
         else:
-            self._keep(self.address.origin, self._channel)
+            self._keep(self.address.origin, self._connection)
 
     def pieces(self) -> Iterator[bytes]:
         """Yield the body as it comes. Raises httpx2's errors."""
@@ -180,32 +180,32 @@ class StreamingResponse:
     def interrupt(self) -> None:
         """Wake a reader that is blocked in another thread; it sees the connection end."""
         if self._open:
-            interrupt(self._channel.sock)
+            interrupt(self._connection.sock)
 
     def close(self) -> None:
         """Give the connection up unless the body was read to its end. Only for the thread that reads."""
         if self._open:
             self._open = False
-            self._channel.close()
+            self._connection.close()
 
 
-def read_whole(answer: StreamingResponse, limit: int, observer: NetworkObserver, *, cut: bool = False) -> bytes:
+def read_whole(response: StreamingResponse, limit: int, observer: NetworkObserver, *, cut: bool = False) -> bytes:
     """Return the body as it comes, reporting its bytes to `observer`.
 
     A longer one than `limit` bytes is cut there, or else raises ProtocolFailed.
     """
     pieces = bytearray()
-    for piece in answer.pieces():
+    for piece in response.pieces():
         pieces += piece
         observer.on_bytes(len(piece))
         if len(pieces) > limit:
             if cut:
                 return bytes(pieces[:limit])
-            raise ProtocolFailed(f"{shown_url(answer.address.url)} answers with more than {limit} bytes")
+            raise ProtocolFailed(f"{shown_url(response.address.url)} answers with more than {limit} bytes")
     return bytes(pieces)
 
 
-def unpacked(body: bytes, headers: Mapping[str, str], limit: int, where: str) -> bytes:
+def decoded(body: bytes, headers: Mapping[str, str], limit: int, where: str) -> bytes:
     """Return an answer without the coding that some servers use unasked; a few bytes may stand for gigabytes."""
     coding = headers.get("content-encoding", "").lower()
     if coding in ("", "identity"):

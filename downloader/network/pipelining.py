@@ -19,19 +19,19 @@ class Pipeline(threading.local):
     """What one thread has asked for and not taken yet, on one connection."""
 
     def __init__(self) -> None:
-        self.channel: Connection | None = None
+        self.connection: Connection | None = None
         self.requests: deque[Request] = deque()
         """Those that are still to be answered, in order."""
 
     @property
     def count(self) -> int:
         """How many are still to be answered; none where the connection was ended."""
-        return len(self.requests) if self.channel is not None and not self.channel.closed else 0
+        return len(self.requests) if self.connection is not None and not self.connection.closed else 0
 
-    def start(self, channel: Connection) -> None:
+    def start(self, connection: Connection) -> None:
         """Begin on a connection."""
-        channel.answers = 0
-        self.channel = channel
+        connection.responses = 0
+        self.connection = connection
 
     def following(self, requests: Sequence[Request]) -> int:
         """Return how many are still to be answered, if `requests` begin with them; else 0."""
@@ -41,29 +41,29 @@ class Pipeline(threading.local):
 
     def send(self, requests: Sequence[Request], heads: bytes) -> None:
         """Send more of them. Raises OSError."""
-        if self.channel is not None:
+        if self.connection is not None:
             now = time.monotonic()
             for request in requests:
-                request.sent_ahead_at = now
+                request.pipelined_at = now
             self.requests.extend(requests)
-            self.channel.send(heads)
+            self.connection.send(heads)
 
     def next(self, request: Request) -> Connection | None:
         """Return the connection on which this very request is answered next, if there is one."""
         if not self.requests or self.requests[0] is not request:
             return None
-        if self.channel is None or self.channel.closed:
+        if self.connection is None or self.connection.closed:
             self.drop()
             return None
         self.requests.popleft()
-        return self.channel
+        return self.connection
 
     def drop(self) -> None:
         """Do without the answers that have not been taken."""
-        if self.channel is not None and self.requests:
-            self.channel.close()
+        if self.connection is not None and self.requests:
+            self.connection.close()
         self.requests.clear()
-        self.channel = None
+        self.connection = None
 
 
 class PrefetchHints(threading.local):

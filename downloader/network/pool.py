@@ -32,7 +32,7 @@ TUNNEL_REFUSED = f"Tunnel connection failed: {HTTPStatus.PROXY_AUTHENTICATION_RE
 """What `http.client` says of a proxy that wants a password."""
 MAX_IDLE = 128
 """Connections that are kept for later: twice as many as a run may have in use. A listing may lead to any number."""
-FAR = 0.01
+FAR_RTT = 0.01
 """Seconds of connecting from which on round trips are worth avoiding."""
 
 
@@ -58,7 +58,7 @@ class Pool:
         self._busy: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._through: dict[Origin, str | None] = {}
         """What `proxied` has found out."""
-        self._nearness: dict[Origin, float] = {}
+        self._connect_rtt: dict[Origin, float] = {}
         """The least seconds that connecting to somebody has taken."""
         self._aborted = False
         self._lock = threading.Lock()
@@ -68,34 +68,34 @@ class Pool:
         with self._lock:
             places = range(len(self._idle) - 1, -1, -1)
             place = next((place for place in places if self._idle[place][0] == origin), None)
-            channel = self._idle.pop(place)[1] if place is not None else None
-        if channel is None:
+            connection = self._idle.pop(place)[1] if place is not None else None
+        if connection is None:
             return self.fresh(origin), False
-        self._note(channel)
-        return channel, True
+        self._note(connection)
+        return connection, True
 
     def fresh(self, origin: Origin) -> Connection:
         """Return a new connection."""
         if self._aborted:
             raise httpx2.ConnectError(ENDED)
         began = time.monotonic()
-        channel = self._connect(origin)
-        self._nearness[origin] = min(time.monotonic() - began, self._nearness.get(origin, math.inf))
-        self._note(channel)
-        return channel
+        connection = self._connect(origin)
+        self._connect_rtt[origin] = min(time.monotonic() - began, self._connect_rtt.get(origin, math.inf))
+        self._note(connection)
+        return connection
 
     def is_far(self, origin: Origin) -> bool:
         """Tell whether a round trip to there takes long."""
-        return self._nearness.get(origin, 0.0) > FAR
+        return self._connect_rtt.get(origin, 0.0) > FAR_RTT
 
-    def give(self, origin: Origin, channel: Connection) -> None:
+    def give(self, origin: Origin, connection: Connection) -> None:
         """Keep a connection whose last answer was read to its end, unless the server said more than that."""
-        if not channel.silent:
-            channel.close()
+        if not connection.silent:
+            connection.close()
             return
         with self._lock:
-            self._busy.discard(channel.sock)
-            self._idle.append((origin, channel))
+            self._busy.discard(connection.sock)
+            self._idle.append((origin, connection))
             surplus = self._idle.pop(0)[1] if len(self._idle) > MAX_IDLE else None
         if surplus is not None:
             surplus.close()
@@ -117,22 +117,22 @@ class Pool:
             self._aborted = True
         self.interrupt()
 
-    def _note(self, channel: Connection) -> None:
+    def _note(self, connection: Connection) -> None:
         """Remember a connection that somebody uses."""
         with self._lock:
-            self._busy.add(channel.sock)
+            self._busy.add(connection.sock)
             aborted = self._aborted
         if aborted:
-            channel.close()
+            connection.close()
             raise httpx2.ConnectError(ENDED)
 
     def close(self) -> None:
         """Close all idle connections."""
         with self._lock:
-            channels = [channel for _, channel in self._idle]
+            connections = [connection for _, connection in self._idle]
             self._idle.clear()
-        for channel in channels:
-            channel.close()
+        for connection in connections:
+            connection.close()
 
     def proxied(self, origin: Origin) -> str | None:
         """Return the proxy authorization to send with plain-HTTP requests ("" for none); None when direct."""
@@ -162,34 +162,34 @@ class Pool:
     def _connect(self, origin: Origin) -> Connection:
         proxy = self._proxies.choose(origin.scheme, origin.host, origin.port)
         host, port = (proxy.host, proxy.port) if proxy else (origin.host, origin.port)
-        connection = http.client.HTTPConnection(host, port, timeout=self._timeouts.connect)
+        tcp = http.client.HTTPConnection(host, port, timeout=self._timeouts.connect)
         secure = origin.scheme == "https"
         if secure and proxy:
             headers = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
-            connection.set_tunnel(origin.host, origin.port, headers)
+            tcp.set_tunnel(origin.host, origin.port, headers)
         self._require_outward(origin, origin.host)
         try:
-            connection.connect()
+            tcp.connect()
             if not proxy:
-                self._require_outward(origin, connection.sock.getpeername()[0])
-            link = SecureSocket(connection.sock, self._tls.context, origin.host) if secure else None
+                self._require_outward(origin, tcp.sock.getpeername()[0])
+            link = SecureSocket(tcp.sock, self._tls.context, origin.host) if secure else None
         except ProtocolFailed:
-            connection.close()
+            tcp.close()
             raise
         except TimeoutError as error:
-            connection.close()
+            tcp.close()
             raise httpx2.ConnectTimeout("no connection within the time") from error
         except (OSError, http.client.HTTPException, ValueError) as error:
             # The last is a host name that cannot be one.
-            connection.close()
+            tcp.close()
             refused = self.wants_password(origin) if TUNNEL_REFUSED in str(error) else None
             if refused is not None:
                 raise refused from error
             failure = httpx2.ProxyError if proxy and not isinstance(error, ssl.SSLError) else httpx2.ConnectError
             raise failure(reason(error)) from error
-        connection.sock.settimeout(self._timeouts.read)
-        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        return Connection(connection.sock, link)
+        tcp.sock.settimeout(self._timeouts.read)
+        tcp.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        return Connection(tcp.sock, link)
 
 
 def interrupt(sock: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""Reading a span over HTTP: pin, check, then read. Nothing here trusts what a server says about its answer."""
+"""Reading a span over HTTP: pin, check, then read. Nothing here trusts what a server says about its response."""
 
 from __future__ import annotations
 
@@ -85,18 +85,18 @@ class RangeRequest:
 
 
 class SpanBody:
-    """The checked body of one answer: the bytes of the span, or the first of them where the server sends fewer."""
+    """The checked body of one response: the bytes of the span, or the first of them where the server sends fewer."""
 
     def __init__(
         self,
-        answer: StreamingResponse | DecodedBody,
+        response: StreamingResponse | DecodedBody,
         request: RangeRequest,
         *,
         length: int,
         skip: int,
         prefetched: bool,
     ) -> None:
-        self._answer = answer
+        self._response = response
         self._request = request
         self._left = length
         self._skip = skip
@@ -118,7 +118,7 @@ class SpanBody:
 
     def _next(self, view: memoryview) -> int:
         try:
-            return self._answer.readinto(view)
+            return self._response.readinto(view)
         except httpx2.HTTPError as error:
             raise map_exception(error, self._request.url, self._request.at) from error
 
@@ -139,11 +139,11 @@ class SpanBody:
 
     def interrupt(self) -> None:
         """Wake a reader that is blocked in another thread."""
-        self._answer.interrupt()
+        self._response.interrupt()
 
     def close(self) -> None:
         """Give the connection up unless the answer was read to its end."""
-        self._answer.close()
+        self._response.close()
 
 
 def content_length(headers: Mapping[str, str]) -> int | None:
@@ -159,31 +159,31 @@ def total_length(headers: Mapping[str, str]) -> int | None:
     return int(found.group(1)) if found else None
 
 
-def checked_body(request: RangeRequest, answer: StreamingResponse, content: ContentRules) -> SpanBody:
-    """Return the body of a 200 or 206 answer if it is what was asked for; raise one of our errors otherwise."""
-    headers = answer.headers
+def checked_body(request: RangeRequest, response: StreamingResponse, content: ContentRules) -> SpanBody:
+    """Return the body of a 200 or 206 response if it is what was asked for; raise one of our errors otherwise."""
+    headers = response.headers
     if _is_page(request, headers, content):
         hint = "is there a page to log in, or a proxy in between?"
         raise ProtocolFailed(f"{request.where} answers with a web page in the place of the file", hint=hint)
     if _compressed(request, headers):
-        return _unpacked_body(request, answer)
+        return _decoded_body(request, response)
     check_version(request, headers)
     prefetched = content_length(headers)
     content_range = headers.get("content-range")
     if content_range is not None:
         # Judged by Content-Range, not by the status: some servers send a right range with status 200.
         skip, length, expected = _checked_range(content_range, request)
-    elif answer.status == HTTPStatus.PARTIAL_CONTENT:
+    elif response.status == HTTPStatus.PARTIAL_CONTENT:
         raise RangeIgnored(f"{request.where} sends a part without saying which")
     else:
         skip, length = _whole_body(request, prefetched)
         expected = length + skip
     if prefetched is not None and prefetched != expected:
         raise _wrong_length(request, prefetched, expected)
-    return SpanBody(answer, request, length=length, skip=skip, prefetched=prefetched is not None)
+    return SpanBody(response, request, length=length, skip=skip, prefetched=prefetched is not None)
 
 
-def comes_unpacked(request: RangeRequest, headers: Mapping[str, str]) -> bool:
+def was_decompressed(request: RangeRequest, headers: Mapping[str, str]) -> bool:
     """Tell whether GCS has unpacked an object of whose packed bytes the size was listed: who takes gzip gets these."""
     stored = headers.get("x-goog-stored-content-encoding") == "gzip" and "content-encoding" not in headers
     return stored and not request.as_stored and headers.get("x-goog-stored-content-length") == str(request.size)
@@ -196,14 +196,14 @@ def _is_page(request: RangeRequest, headers: Mapping[str, str], content: Content
     return content.is_suspicious(request.shown, headers.get("content-type", ""))
 
 
-def _unpacked_body(request: RangeRequest, answer: StreamingResponse) -> SpanBody:
+def _decoded_body(request: RangeRequest, response: StreamingResponse) -> SpanBody:
     """Return the body of an answer that is packed, unpacked, where there is a digest that proves it."""
-    if not request.proved or not can_decode(answer.headers):
+    if not request.proved or not can_decode(response.headers):
         raise ProtocolFailed(f"{request.where} compresses the file although it was asked not to")
-    if answer.status == HTTPStatus.PARTIAL_CONTENT or request.span.stop != request.size:
+    if response.status == HTTPStatus.PARTIAL_CONTENT or request.span.stop != request.size:
         hint = "HTTP reads it in one stream"
         raise RangeIgnored(f"{request.where} compresses the file, so that no range of it can be read", hint=hint)
-    body = DecodedBody(answer, request.where)
+    body = DecodedBody(response, request.where)
     return SpanBody(body, request, length=len(request.span), skip=request.span.start, prefetched=False)
 
 
@@ -251,7 +251,7 @@ def _wrong_length(request: RangeRequest, prefetched: int, expected: int) -> Down
 
 
 def check_version(request: RangeRequest, headers: Mapping[str, str]) -> None:
-    """Judge by what the answer says: a server may ignore If-Match, and not every answer repeats the validator."""
+    """Judge by what the answer says: a server may ignore If-Match, and not every response repeats the validator."""
     if request.validator is None:
         return
     date = request.validator.startswith(MODIFIED)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import httpx2
 
 from downloader.errors import ProtocolFailed, RangeIgnored
-from downloader.network.content_encoding import DecodedBody, can_decode, is_packed
+from downloader.network.content_encoding import DecodedBody, can_decode, is_compressed
 from downloader.network.errors import map_exception
 from downloader.network.ranges import check_version
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class StreamBody:
     """The body of one answer to its end, of a file of which nobody has told the size."""
 
-    def __init__(self, answer: StreamingResponse | DecodedBody, request: RangeRequest, content: ContentRules) -> None:
-        self._answer = answer
+    def __init__(self, response: StreamingResponse | DecodedBody, request: RangeRequest, content: ContentRules) -> None:
+        self._response = response
         self._request = request
         self._empty = True
         self._end = None if request.proved else content.end_of(request.shown)
@@ -30,7 +30,7 @@ class StreamBody:
     def readinto(self, view: memoryview, /) -> int:
         """Put the next bytes into `view`; 0 at the end, if it is certain or a digest will tell."""
         try:
-            count = self._answer.readinto(view)
+            count = self._response.readinto(view)
         except httpx2.HTTPError as error:
             raise map_exception(error, self._request.url, self._request.at) from error
         self._empty &= not count
@@ -43,7 +43,7 @@ class StreamBody:
             raise ProtocolFailed(
                 f"{self._request.where} answers with no bytes, and does not say that the file is empty"
             )
-        if not self._answer.complete and not (self._end is not None and self._end.reached()):
+        if not self._response.complete and not (self._end is not None and self._end.reached()):
             raise ProtocolFailed(
                 f"{self._request.where} is sent without its length, so nobody can tell whether it is complete",
                 hint="give its digest with #sha256=",
@@ -52,17 +52,17 @@ class StreamBody:
 
     def interrupt(self) -> None:
         """Wake a reader that is blocked in another thread."""
-        self._answer.interrupt()
+        self._response.interrupt()
 
     def close(self) -> None:
         """Give the connection up unless the answer was read to its end."""
-        self._answer.close()
+        self._response.close()
 
 
-def stream_body(request: RangeRequest, answer: StreamingResponse, content: ContentRules) -> StreamBody:
+def stream_body(request: RangeRequest, response: StreamingResponse, content: ContentRules) -> StreamBody:
     """Return the body of an answer of unknown length."""
-    check_version(request, answer.headers)
-    if answer.status == HTTPStatus.PARTIAL_CONTENT:
+    check_version(request, response.headers)
+    if response.status == HTTPStatus.PARTIAL_CONTENT:
         raise RangeIgnored(f"{request.where} was asked for the whole file and sends a part of it")
-    packed = can_decode(answer.headers) and not is_packed(request.shown)
-    return StreamBody(DecodedBody(answer, request.where) if packed else answer, request, content)
+    packed = can_decode(response.headers) and not is_compressed(request.shown)
+    return StreamBody(DecodedBody(response, request.where) if packed else response, request, content)

@@ -33,12 +33,12 @@ class SocketTransport:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._ahead = Pipeline()
+        self._pipeline = Pipeline()
         self._proven: set[Origin] = set()
         """Those who answered a request that had been sent behind another."""
         self._impatient: set[Origin] = set()
         """Those who did not."""
-        self._windows = RateLimits()
+        self._rate_limits = RateLimits()
 
     def prefetch(self, requests: Sequence[Request]) -> None:
         """Send requests without a body ahead: the calling thread will hand in the same objects next, in this order.
@@ -47,9 +47,9 @@ class SocketTransport:
 
         It then finds them answered, or, where that goes wrong, they are sent as if nothing had been announced.
         """
-        asked = self._ahead.following(requests)
+        asked = self._pipeline.following(requests)
         if not asked:
-            self._ahead.drop()
+            self._pipeline.drop()
         elif asked == len(requests):
             return
         if len(requests) < 2:  # noqa: PLR2004 - one alone is as quick without
@@ -57,26 +57,26 @@ class SocketTransport:
         origin = requests[0].address.origin
         if origin in self._impatient or self._pool.proxied(origin) is not None:
             return
-        if self._windows.left(requests[0].address):
+        if self._rate_limits.left(requests[0].address):
             return
         if any(request.address.origin != origin for request in requests):
             raise ValueError("requests to several origins cannot go over one connection")
         try:
             heads = [self._head(request) for request in requests[asked:]]
             if not asked:
-                self._ahead.start(self._pool.take(origin)[0])
-            self._ahead.send(requests[asked:], b"".join(heads))
+                self._pipeline.start(self._pool.take(origin)[0])
+            self._pipeline.send(requests[asked:], b"".join(heads))
         except (OSError, ValueError, httpx2.TransportError, ProtocolFailed):
-            self._ahead.drop()  # the request itself will tell what is wrong
+            self._pipeline.drop()  # the request itself will tell what is wrong
 
     def name(self, host: str) -> None:
         """Say that the run itself names this host: it may have any address."""
         self._pool.name(host)
 
     @property
-    def ahead(self) -> int:
+    def pipelined(self) -> int:
         """How many requests the calling thread has sent ahead that are still to be answered."""
-        return self._ahead.count
+        return self._pipeline.count
 
     def send(self, request: Request) -> StreamingResponse:
         """Send one request. A connection that the server closed while it was idle is replaced once.
@@ -86,21 +86,21 @@ class SocketTransport:
         origin = request.address.origin
         if origin.scheme not in ("http", "https"):
             raise httpx2.UnsupportedProtocol(f"{origin.scheme}:// cannot be fetched over HTTP")
-        channel = self._ahead.next(request)
-        if channel is not None:
+        connection = self._pipeline.next(request)
+        if connection is not None:
             try:
-                return self._answer_ahead(channel, request)
+                return self._receive_pipelined(connection, request)
             except httpx2.TransportError:
                 self._impatient.add(origin)  # and ask again, as if nothing had been announced
-        self._windows.check(request.address)
-        request.sent_ahead_at = None
+        self._rate_limits.check(request.address)
+        request.pipelined_at = None
         try:
             message = self._head(request) + request.body
         except ValueError as error:
             raise httpx2.LocalProtocolError(UNSENDABLE) from error
-        channel, used = self._pool.take(origin)
+        connection, used = self._pool.take(origin)
         try:
-            return self._exchange(channel, request, message)
+            return self._exchange(connection, request, message)
         except Unanswered:
             if not used:
                 raise
@@ -116,50 +116,50 @@ class SocketTransport:
             fields += field_lines([("Proxy-Authorization", authorization)])
         return request_head(request.method, f"{where.origin.scheme}://{where.authority}{where.target}", fields)
 
-    def _exchange(self, channel: Connection, request: Request, message: bytes) -> StreamingResponse:
+    def _exchange(self, connection: Connection, request: Request, message: bytes) -> StreamingResponse:
         try:
-            channel.send(message)
+            connection.send(message)
         except Exception as error:
-            channel.close()
+            connection.close()
             raise _head_error(error) from error
-        return self._answer(channel, request)
+        return self._receive(connection, request)
 
-    def _answer_ahead(self, channel: Connection, request: Request) -> StreamingResponse:
+    def _receive_pipelined(self, connection: Connection, request: Request) -> StreamingResponse:
         """Take an answer to a request that was sent ahead; of a server that is not known to do that not for long."""
         origin = request.address.origin
         if origin in self._proven:
-            return self._answer(channel, request)
-        usual = channel.sock.gettimeout()
-        channel.sock.settimeout(PROOF_SECONDS if usual is None else min(usual, PROOF_SECONDS))
-        answer = self._answer(channel, request)
-        if not channel.closed:
-            channel.sock.settimeout(usual)
-        if channel.answers > 1:
+            return self._receive(connection, request)
+        usual = connection.sock.gettimeout()
+        connection.sock.settimeout(PROOF_SECONDS if usual is None else min(usual, PROOF_SECONDS))
+        response = self._receive(connection, request)
+        if not connection.closed:
+            connection.sock.settimeout(usual)
+        if connection.responses > 1:
             self._proven.add(origin)
-        return answer
+        return response
 
-    def _answer(self, channel: Connection, request: Request) -> StreamingResponse:
+    def _receive(self, connection: Connection, request: Request) -> StreamingResponse:
         try:
-            head, body = channel.receive(request.method)
+            head, body = connection.receive(request.method)
         except Exception as error:
-            channel.close()
+            connection.close()
             raise _head_error(error) from error
         by_proxy = head.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED
         refused = self._pool.wants_password(request.address.origin) if by_proxy else None
         if refused is not None:
-            channel.close()
+            connection.close()
             raise refused
-        self._windows.note(request.address, head.fields)
-        answer = StreamingResponse(request.address, head, channel, body, self._keep)
-        answer.asked_at = request.sent_ahead_at
-        return answer
+        self._rate_limits.note(request.address, head.fields)
+        response = StreamingResponse(request.address, head, connection, body, self._keep)
+        response.asked_at = request.pipelined_at
+        return response
 
-    def _keep(self, origin: Origin, channel: Connection) -> None:
-        if channel is self._ahead.channel:
-            if self._ahead.requests:
+    def _keep(self, origin: Origin, connection: Connection) -> None:
+        if connection is self._pipeline.connection:
+            if self._pipeline.requests:
                 return  # there is more to come on it
-            self._ahead.drop()
-        self._pool.give(origin, channel)
+            self._pipeline.drop()
+        self._pool.give(origin, connection)
 
     def close(self) -> None:
         """Close idle connections."""
@@ -171,7 +171,7 @@ class Unanswered(httpx2.ReadError):
 
 
 def _head_error(error: Exception) -> httpx2.TransportError:
-    """Return httpx2's error for one that sending a request or reading the head of its answer raised."""
+    """Return httpx2's error for one that sending a request or reading the head of its response raised."""
     if isinstance(error, TimeoutError):
         return httpx2.ReadTimeout("no answer within the time")
     if isinstance(error, http.client.RemoteDisconnected | ConnectionResetError | BrokenPipeError | ssl.SSLEOFError):

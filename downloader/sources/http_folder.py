@@ -23,7 +23,7 @@ from downloader.errors import (
 )
 from downloader.filters import nothing_left
 from downloader.integrity import HEAD, MARKER, instead, parse_checksums
-from downloader.network import HttpStatusError, is_encoded, unpacked
+from downloader.network import HttpStatusError, decoded, is_encoded
 from downloader.sources.base import version_of
 from downloader.sources.http_errors import map_status_error
 from downloader.sources.paths import check_names
@@ -149,7 +149,7 @@ def _content(reply: Response) -> bytes:
     """
     if is_encoded(reply.headers):
         # The coding has an end of its own, and a checksum.
-        return unpacked(reply.body, reply.headers, MAX_CHECKSUMS, shown_url(reply.url))
+        return decoded(reply.body, reply.headers, MAX_CHECKSUMS, shown_url(reply.url))
     if reply.complete:
         return reply.body
     where = shown_url(reply.url)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from downloader.artifact import RemoteFile, shown_url
 from downloader.errors import SourceSilent, SourceUnavailable, Throttled
 from downloader.integrity import of_nothing
-from downloader.network import HttpStatusError, can_decode, content_length, is_packed, total_length
+from downloader.network import HttpStatusError, can_decode, content_length, is_compressed, total_length
 from downloader.sources.http_digests import published
 from downloader.sources.http_errors import map_status_error
 
@@ -146,5 +146,5 @@ def _told_size(url: str, reply: Response) -> int | None:
         return None
     if reply.headers.get("content-encoding", "identity") not in ("", "identity"):
         # A packed file is kept as it is; of anything else the length is not that of what it will be unpacked to.
-        return content_length(reply.headers) if can_decode(reply.headers) and is_packed(shown_url(url)) else None
+        return content_length(reply.headers) if can_decode(reply.headers) and is_compressed(shown_url(url)) else None
     return content_length(reply.headers)

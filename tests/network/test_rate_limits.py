@@ -55,7 +55,7 @@ def test_the_last_answer_of_a_window_is_the_last_request_in_it(plane: HttpClient
             assert caught.value.retry_after is not None
             assert 200 < caught.value.retry_after <= 300
     plane.prefetch([span, span])
-    assert plane.transport.ahead == 0
+    assert plane.transport.pipelined == 0
     assert len(server.log.records()) == requests
 
 
