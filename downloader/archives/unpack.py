@@ -103,7 +103,7 @@ class ArchiveUnpacker:
         missing = {entry.file.path: entry.file for entry in inventory.entries if entry.state is not FileState.VERIFIED}
         unverified = [entry.file.path for entry in inventory.having(FileState.UNVERIFIED)]
         present = [*unverified, *(entry.file.path for entry in inventory.entries if entry.replaces)]
-        check_replacement(str(volume.target), contents, inventory, present, replace=self.replace)
+        check_replacement(str(volume.target), contents, inventory.listed, present, replace=self.replace)
         if unverified:
             # A killed run may have unpacked them, but only the archive can verify that, and is read anyway.
             volume.remove_outdated(unverified)

@@ -176,7 +176,7 @@ class Engine:
     def _take_stock(self, manifest: Manifest) -> tuple[Outcome, list[RemoteFile]]:
         """Prove what is on the volume, and check that the rest has room; return both."""
         inventory = self._finalizer.inventory(self._volume, manifest)
-        if inventory.leftovers:
+        if inventory.stale_files:
             log.info("reclaimed %s of leftovers", format_size(self._volume.reclaim(inventory)))
         outcome = Outcome(manifest)
         unproved = inventory.having(FileState.UNVERIFIED)

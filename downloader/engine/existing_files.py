@@ -32,7 +32,7 @@ def settle_existing(
     artifact would be replaced without that.
     """
     present = _present(missing)
-    broken = check_replacement(str(volume.target), manifest, inventory, present, replace=plan.replace)
+    broken = check_replacement(str(volume.target), manifest, inventory.listed, present, replace=plan.replace)
     if updated := (present - broken) & inventory.ours:
         log.info("replacing %s of an earlier download: %s", _count(updated), names_text(updated))
     if unlisted := present - inventory.ours:

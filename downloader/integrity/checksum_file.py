@@ -1,9 +1,9 @@
 r"""`.artifact.sha256`: the checksums of a complete artifact, and so the sign that it is complete.
 
 The format is that of sha256sum(1), with its escapes (`\` before the line, `\\`, `\n` and `\r` in the name). Comments
-before the first checksum say where the files come from, how many there are, what had proved them, and how each of them
-looked when it was verified. Anybody can write such comments, so nothing here is believed before `seal.py` has judged
-that a run of ours wrote the file for this very volume. Lists of others are read as `sha256sum -c` reads them.
+before the first checksum say where the files come from, how many there are, what had proved them, and the metadata of
+each when it was verified. Anyone can write such comments, so nothing here is believed before `volume/completion.py` has
+found that a run of ours wrote the file for this very volume. Lists of others are read as `sha256sum -c` reads them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MOST_FILES = 1_000_000
 MOST_ORIGINS = 255
 """Artifacts that one list can speak of."""
 RECORD = 32
-"""Characters of the record of one file, see `seal.py`."""
+"""Characters of the record of one file, see `publication.py`."""
 
 _COMMENT = re.compile(r"# (source|revision|version|files|records|seal|own): (.+)")
 _ORIGIN = re.compile(r"# origin: (\[.{1,5000}\])")
@@ -69,7 +69,7 @@ class Checksums:
     origins: tuple[Origin, ...] = ()
     """The artifacts that the files are of, that which was downloaded last being the first."""
     records: Mapping[str, str] = field(default_factory=dict)
-    """For each path, how the file looked when it was verified and what it is: see `seal.py`."""
+    """For each path, how the file looked when it was verified and what it is: see `publication.py`."""
     seal: str = ""
     counted: bool = False
     """The list says how many files it has, and has them."""

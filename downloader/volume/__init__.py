@@ -4,13 +4,12 @@ Under the target are the artifact's files, `.artifact.sha256` once all of them a
 with everything else: the lease, the partials and their journals, the commit log.
 """
 
-from downloader.volume.attributes import SHA256
 from downloader.volume.commit import VerifiedFile
+from downloader.volume.completion import SHA256
 from downloader.volume.inventory import FileState, Inventory, InventoryEntry
-from downloader.volume.other_artifacts import check_replacement
 from downloader.volume.partial import CompletePartial, Partial
-from downloader.volume.publication import Publication
-from downloader.volume.stamp import CompletedArtifact
+from downloader.volume.preflight import check_replacement
+from downloader.volume.publication import CompletedArtifact, Publication
 from downloader.volume.verify import Damage, Reading, Verification
 from downloader.volume.volume import Volume
 

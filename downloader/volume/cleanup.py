@@ -1,4 +1,7 @@
-"""What dead runs left: unfinished files of other tools and of ours. Only what is provably such a thing is named."""
+"""Finds files that killed runs have left: unfinished ones of other tools and of ours, and only what is certainly such.
+
+Nothing is removed here but by `reclaim`, under the lease.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +19,16 @@ if TYPE_CHECKING:
     from downloader.filesystem import FileOperations
 
 QUIET_NS = 60 * 1_000_000_000
-"""How long another tool's file must not have changed: a running one writes all the time."""
+"""Nanoseconds for which another tool's file must not have changed: a running one writes all the time."""
 
 _HUGGINGFACE = ".cache/huggingface"
 _S3CMD = re.compile(r"\.s3cmd\.[A-Za-z0-9_]{6,12}\.tmp")
-_OURS = re.compile(r"([0-9a-f]{32})\.(?:part|journal)")
+_PARTIAL = re.compile(r"([0-9a-f]{32})\.(?:part|journal)")
 _DEEPEST = 64
 
 
-class Leftover(NamedTuple):
-    """A file that nobody needs, or a folder of ours with whatever is in it."""
+class StaleFile(NamedTuple):
+    """A file that no run will use, or a folder of ours with all that is in it."""
 
     path: str
     size: int
@@ -33,14 +36,14 @@ class Leftover(NamedTuple):
     kind: Kind = Kind.FILE
 
 
-def others(
+def foreign_partials(
     files: FileOperations, folders: Iterable[str], now_ns: int, kept: AbstractSet[str] = frozenset()
-) -> Iterator[Leftover]:
+) -> Iterator[StaleFile]:
     """Yield what `hf download` and s3cmd left unfinished in the target and the given folders of it.
 
-    An artifact may have files of such names: `kept` are those that are no leftovers.
+    `kept` are files of the artifact, which may have such names.
     """
-    with suppress(VolumeError):  # a cache that we may not read is none that we may tidy
+    with suppress(VolumeError):  # a cache that we may not read is not ours to clean up
         for path in _incomplete(files, _HUGGINGFACE, _DEEPEST):
             if path not in kept:
                 yield from _if_quiet(files, path, now_ns)
@@ -51,21 +54,21 @@ def others(
                 yield from _if_quiet(files, path, now_ns)
 
 
-def ours(files: FileOperations, folder: str, identities: AbstractSet[str]) -> Iterator[Leftover]:
-    """Yield partials of content that the artifact does not have, and whatever else lies in a folder of partials."""
+def stale_partials(files: FileOperations, folder: str, identities: AbstractSet[str]) -> Iterator[StaleFile]:
+    """Yield partials of content that the artifact does not have, and anything else in a folder of partials."""
     for name, kind in files.scan(folder).items():
-        found = _OURS.fullmatch(name)
-        foreign = kind is Kind.FOLDER or found is None or found[1] not in identities
-        if foreign and (details := files.stat(f"{folder}/{name}")) is not None:
-            yield Leftover(f"{folder}/{name}", details.allocated, kind)
+        found = _PARTIAL.fullmatch(name)
+        stale = kind is Kind.FOLDER or found is None or found[1] not in identities
+        if stale and (details := files.stat(f"{folder}/{name}")) is not None:
+            yield StaleFile(f"{folder}/{name}", details.allocated, kind)
 
 
-def reclaim(files: FileOperations, leftovers: Iterable[Leftover]) -> int:
+def reclaim(files: FileOperations, stale_files: Iterable[StaleFile]) -> int:
     """Remove them and return the bytes freed."""
     freed = 0
-    for leftover in leftovers:
-        remove(files, leftover.path, leftover.kind)
-        freed += leftover.size
+    for stale in stale_files:
+        remove(files, stale.path, stale.kind)
+        freed += stale.size
     return freed
 
 
@@ -77,7 +80,7 @@ def _incomplete(files: FileOperations, folder: str, depth: int) -> Iterator[str]
             yield f"{folder}/{name}"
 
 
-def _if_quiet(files: FileOperations, path: str, now_ns: int) -> Iterator[Leftover]:
+def _if_quiet(files: FileOperations, path: str, now_ns: int) -> Iterator[StaleFile]:
     found = files.stat(path)
     if found is not None and now_ns - found.mtime_ns >= QUIET_NS:
-        yield Leftover(path, found.allocated)
+        yield StaleFile(path, found.allocated)

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from downloader.errors import DownloadError, VolumeError
 from downloader.filesystem import AlreadyThere, InTheWay, Kind, NotThere, discard
-from downloader.volume.commit_log import Entry
 from downloader.volume.partial import NamedFile
+from downloader.volume.record_log import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from downloader.filesystem import FileOperations
-    from downloader.volume.commit_log import CommitLog
     from downloader.volume.partial import CompletePartial, SyncedPartial
+    from downloader.volume.record_log import CommitLog
 
 S = TypeVar("S")
 T = TypeVar("T")

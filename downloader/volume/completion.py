@@ -1,78 +1,104 @@
 """The completion mark: what says that an artifact is complete, and what a run may believe of its files.
 
-Where it lives is a choice (`Completion`): in `.artifact.sha256`, which `sha256sum -c` reads, or in extended attributes,
-so that the volume holds the source's files alone. All that reads or writes a mark asks here.
+Where it is kept is a choice (`Completion`): in `.artifact.sha256`, which `sha256sum -c` reads, or in extended
+attributes, for volumes that must hold the source's files and nothing else. Everything that reads or writes a mark calls
+this module. It is long because the two places belong together: a mark counts only in the place where it is wanted, and
+writing one removes the other.
+
+In attributes, the target folder has `user.aim.completion`: the comments of a checksum file. Each file has
+`user.aim.sha256`: its sha256, which anyone may read, its record (`publication.py`), a hash of the stamp and its path,
+so that neither a copy under another name nor a file of an earlier mark is taken for one of these, and its proof.
+
+Anyone can write comments into a checksum file, and a source's own list is kept as it is. So a mark that a run writes
+ends its comments with a stamp: a sha256 over everything else in it and the inode of the file (or folder) that holds it,
+which is not known before that is created, and which no copy has. Without a fitting stamp only the checksums count, and
+the files have to be hashed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Completion
-from downloader.errors import IntegrityError
+from downloader.errors import IntegrityError, VolumeError
 from downloader.filesystem import InTheWay, Kind, NotThere, clear, remove
-from downloader.integrity import LARGEST_LIST, MARKER, Checksums, parse_checksums, render_checksums
+from downloader.integrity import (
+    LARGEST_LIST,
+    MARKER,
+    RECORD,
+    Checksums,
+    header,
+    parse_checksums,
+    parse_header,
+    render_checksums,
+    seal_line,
+)
 from downloader.lease import WORK
-from downloader.volume import attributes
-from downloader.volume.stamp import is_ours, stamp_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
     from downloader.filesystem import FileOperations
 
 PREVIOUS = f"{WORK}/previous.sha256"
-"""Where the checksums of the last finished run wait while a run changes what they speak of."""
+"""Where the checksum file of the last finished run waits while a run changes the files that it lists."""
+SHA256 = "user.aim.sha256"
+COMPLETION_ATTRIBUTE = "user.aim.completion"
+PREVIOUS_ATTRIBUTE = "user.aim.previous"
+"""Where `COMPLETION_ATTRIBUTE` waits while a run changes the files that it speaks of."""
 
+_LOST = "lost+found"
+_VALUE = re.compile(rf"([0-9a-f]{{64}}) ([A-Za-z0-9_-]{{{RECORD}}}) ([0-9a-f]{{8}}) ([a-z0-9 -]{{1,61}})")
 _HINT = "download the artifact again; what is right is kept"
 _log = logging.getLogger(__name__)
 
 
 def standing(files: FileOperations) -> Checksums | None:
-    """Return the mark that stands: ours, else whatever list there is; None without either."""
+    """Return the mark that is there: ours, or else any checksum file; None without either."""
     listed = in_file(files, MARKER)
     if listed is not None and listed.records:
         return listed
-    return attributes.read(files) or listed
+    return in_attributes(files) or listed
 
 
 def last(files: FileOperations) -> Checksums | None:
-    """Return what the last finished run wrote, also if another one has begun to change it."""
+    """Return the mark of the last finished run, even if another run has begun to change its files."""
     found = standing(files)
     if found is not None and found.records:
         return found
-    return in_file(files, PREVIOUS) or attributes.read(files, attributes.PREVIOUS) or found
+    return in_file(files, PREVIOUS) or in_attributes(files, PREVIOUS_ATTRIBUTE) or found
 
 
 def require(files: FileOperations) -> Checksums:
-    """Return the mark that stands. Raises IntegrityError, with the reason, if there is none that can be read."""
-    in_attributes = attributes.read(files)
+    """Return the mark that is there. Raises IntegrityError, with the reason, if there is none that can be read."""
+    attributes = in_attributes(files)
     try:
         listed = _read(files, MARKER)
     except IntegrityError as error:
-        if in_attributes is None:
+        if attributes is None:
             raise IntegrityError(error.message, hint=_HINT) from error
         listed = None
-    if listed is not None and (listed.records or in_attributes is None):
+    if listed is not None and (listed.records or attributes is None):
         return listed
-    if in_attributes is None:
+    if attributes is None:
         raise IntegrityError(
-            f"{files.name} has no {MARKER} and no attribute {attributes.COMPLETION}: no download was finished here, or"
+            f"{files.name} has no {MARKER} and no attribute {COMPLETION_ATTRIBUTE}: no download was finished here, or"
             " none that could leave its mark",
             hint=_HINT,
         )
-    return in_attributes
+    return attributes
 
 
 def listed(files: FileOperations) -> bytes:
-    """Return the mark that stands as a list for `sha256sum -c`: the source's own where it has one.
+    """Return the mark as a list for `sha256sum -c`: the source's own where it has one.
 
-    Raises IntegrityError if there is none, or if files are gone that it speaks of.
+    Raises IntegrityError if there is none, or if files that it lists are gone.
     """
     found = require(files)
     own = in_file(files, MARKER)
@@ -88,31 +114,34 @@ def listed(files: FileOperations) -> bytes:
 
 
 def is_in_place(files: FileOperations, mark: Checksums, completion: Completion, own: bytes | None) -> bool:
-    """Tell whether a mark is where this choice wants it. `own` is the source's own list, which stands in any case."""
+    """Return whether a mark is where this choice wants it. `own` is the source's own list, which is always kept."""
     if own is not None:
-        standing_list = in_file(files, MARKER)
-        return standing_list is not None and standing_list.raw == own and bool(mark.records)
+        current = in_file(files, MARKER)
+        return current is not None and current.raw == own and bool(mark.records)
     return not mark.own and may_be_in_place(files, mark, completion)
 
 
 def may_be_in_place(files: FileOperations, mark: Checksums, completion: Completion) -> bool:
-    """Tell the same as `is_in_place` where nobody has asked yet whether the source has a list of its own."""
+    """Return the same as `is_in_place` before the source was asked whether it has a list of its own."""
     if mark.raw:
         return completion is Completion.FILE
     if mark.own:
-        standing_list = in_file(files, MARKER)
-        return completion is not Completion.NONE and standing_list is not None and is_own(mark, standing_list)
+        current = in_file(files, MARKER)
+        return completion is not Completion.NONE and current is not None and is_own(mark, current)
     return completion is Completion.XATTR and files.stat(MARKER) is None
 
 
 def is_own(mark: Checksums, found: Checksums) -> bool:
-    """Tell whether a list is the one that the source has, to the byte."""
+    """Return whether a list is the source's own, to the byte."""
     return mark.own == hashlib.sha256(found.raw).hexdigest()
 
 
 def invalidate(files: FileOperations) -> None:
-    """Take the mark away before the first file is changed: it stands only beside a complete artifact."""
-    attributes.invalidate(files)
+    """Move the mark away before the first file is changed: it stands only beside a complete artifact."""
+    raw = files.attribute("", COMPLETION_ATTRIBUTE)
+    if raw is not None:
+        files.set_attribute("", PREVIOUS_ATTRIBUTE, raw)
+        _remove_attribute(files, COMPLETION_ATTRIBUTE)
     found = files.stat(MARKER)
     if found is None:
         return
@@ -137,10 +166,10 @@ def write(
     own: Checksums | None,
     confirm: Callable[[], None],
 ) -> None:
-    """Write the mark durably, and remove those that were elsewhere.
+    """Write the mark durably, and remove those in other places.
 
-    `folder` is the lease holder's, so that it fences the rename; `confirm` raises if the lease is lost. A source's
-    `own` list is kept as it is, unless it could be mistaken for one that we wrote; the rest goes into attributes.
+    `folder` is the lease holder's, so that it fences the rename; `confirm` raises LeaseLost. A source's `own` list is
+    kept as it is, unless it could be mistaken for one that we wrote; the rest of the mark then goes into attributes.
     """
     confirm()
     kept = False
@@ -151,12 +180,54 @@ def write(
         files.sync_folder("")
     if completion is Completion.XATTR or (completion is Completion.FILE and kept):
         listed_by_source = hashlib.sha256(own.raw).hexdigest() if own is not None and kept else ""
-        problem = attributes.write(files, replace(checksums, own=listed_by_source), date)
+        problem = _write_attributes(files, replace(checksums, own=listed_by_source), date)
         if problem:
             _log.warning("%s, so the next run hashes what it finds", problem)
     else:
-        attributes.remove(files, attributes.COMPLETION)
-    attributes.remove(files, attributes.PREVIOUS)
+        _remove_attribute(files, COMPLETION_ATTRIBUTE)
+    _remove_attribute(files, PREVIOUS_ATTRIBUTE)
+
+
+def in_file(files: FileOperations, path: str) -> Checksums | None:
+    """Return a checksum file; None if it does not exist or cannot be read."""
+    try:
+        return _read(files, path)
+    except IntegrityError as error:
+        _log.debug("%s is ignored: %s", path, error)
+        return None
+
+
+def in_attributes(files: FileOperations, name: str = COMPLETION_ATTRIBUTE) -> Checksums | None:
+    """Return the mark in extended attributes; None if the target folder has none that a run of ours wrote."""
+    raw, root = files.attribute("", name), files.stat("")
+    if raw is None or root is None:
+        return None
+    mark, count = parse_header(raw)
+    if not _is_ours(mark, root.inode):
+        return None
+    sha256, records, proofs = {}, {}, {}
+    for path, value in _values(files):
+        found = _VALUE.fullmatch(value)
+        if found and found[3] == _membership(mark.seal, path):
+            sha256[path], records[path], proofs[path] = found[1], found[2], found[4]
+    return replace(
+        mark, files=sha256, records=records, proofs=proofs, counted=len(sha256) == count, expected=count, raw=b""
+    )
+
+
+def _read(files: FileOperations, path: str) -> Checksums | None:
+    """Return a checksum file, with its claims beside the checksums only if a run of ours wrote it."""
+    try:
+        handle = files.open(path)
+    except (NotThere, InTheWay):
+        return None
+    try:
+        found = files.handle_stat(handle)
+        buffer = memoryview(bytearray(min(found.size, LARGEST_LIST + 1)))
+        checksums = parse_checksums(bytes(buffer[: files.read(handle, 0, buffer)]), f"{files.name}/{path}")
+    finally:
+        files.close(handle)
+    return checksums if _is_ours(checksums, found.inode) else checksums.without_claims()
 
 
 def _write_file(  # noqa: PLR0917
@@ -167,13 +238,13 @@ def _write_file(  # noqa: PLR0917
     own: Checksums | None,
     confirm: Callable[[], None],
 ) -> bool:
-    """Write `.artifact.sha256`; tell whether that is the source's own."""
+    """Write `.artifact.sha256`; return whether that is the source's own list."""
     temporary = f"{folder}/checksums"
     clear(files, temporary)
     handle = files.create(temporary)
     try:
         inode = files.handle_stat(handle).inode
-        kept = own is not None and not is_ours(own, inode)
+        kept = own is not None and not _is_ours(own, inode)
         files.write(handle, 0, own.raw if own is not None and kept else _stamped(checksums, date, inode))
         files.sync(handle)
     finally:
@@ -190,30 +261,74 @@ def _write_file(  # noqa: PLR0917
     return kept
 
 
+def _write_attributes(files: FileOperations, checksums: Checksums, date: datetime) -> str:
+    """Write the mark into attributes, durably; return why the file system does not take it, empty if it did."""
+    root = files.stat("")
+    raw = "".join(f"{line}\n" for line in header(checksums, date)).encode()
+    stamp = _stamp_of(raw, root.inode if root else 0)
+    values = ((path, _value(checksums, stamp, path)) for path in checksums.files)
+    refused = [path for path, value in values if not files.set_attribute(path, SHA256, value)]
+    if len(refused) == len(checksums.files):
+        return "the volume has no extended attributes"
+    if not files.sync_everything():
+        for path in checksums.files:
+            handle = files.open(path)
+            try:
+                files.sync(handle)
+            finally:
+                files.close(handle)
+    if not files.set_attribute("", COMPLETION_ATTRIBUTE, raw + seal_line(stamp)):
+        return "the target folder takes no extended attribute of this size"
+    files.sync_folder("")
+    return f"{len(refused)} files take no extended attributes" if refused else ""
+
+
+def _remove_attribute(files: FileOperations, name: str) -> None:
+    """Remove an attribute of the target folder, durably, if it is there."""
+    if files.attribute("", name) is not None:
+        files.remove_attribute("", name)
+        files.sync_folder("")
+
+
+def _value(checksums: Checksums, stamp: str, path: str) -> bytes:
+    fields = checksums.files[path], checksums.records[path], _membership(stamp, path), checksums.proof_of(path)
+    return " ".join(fields).encode()
+
+
+def _membership(stamp: str, path: str) -> str:
+    """Return what shows that a file belongs to the mark with this stamp."""
+    return hashlib.sha256(f"{stamp}  {path}".encode()).hexdigest()[:8]
+
+
+def _values(files: FileOperations) -> Iterator[tuple[str, str]]:
+    """Yield the path and attribute of each file that has one. Not recursive: folders may be nested deeply."""
+    todo = [""]
+    while todo:
+        folder = todo.pop()
+        try:
+            names = files.scan(folder)
+        except VolumeError:  # private to another user
+            continue
+        plain = [name for name, kind in names.items() if kind is Kind.FILE]
+        for name, value in files.attributes(folder, plain, SHA256).items():
+            yield f"{folder}/{name}".lstrip("/"), value.decode(errors="replace")
+        inner = (f"{folder}/{name}".lstrip("/") for name, kind in names.items() if kind is Kind.FOLDER)
+        todo += [path for path in inner if path not in (WORK, _LOST)]
+
+
 def _stamped(checksums: Checksums, date: datetime, inode: int) -> bytes:
-    seal = stamp_of(render_checksums(checksums, date), inode)
-    return render_checksums(replace(checksums, seal=seal), date)
+    stamp = _stamp_of(render_checksums(checksums, date), inode)
+    return render_checksums(replace(checksums, seal=stamp), date)
 
 
-def in_file(files: FileOperations, path: str) -> Checksums | None:
-    """Return a list; None if there is none that can be read."""
-    try:
-        return _read(files, path)
-    except IntegrityError as error:
-        _log.debug("%s is passed over: %s", path, error)
-        return None
+def _stamp_of(raw: bytes, inode: int) -> str:
+    """Return the stamp for the file with this inode and this content, the stamp itself left out."""
+    return hashlib.sha256(b"%d\n" % inode + raw).hexdigest()
 
 
-def _read(files: FileOperations, path: str) -> Checksums | None:
-    """Return a list. What it says beside the checksums is left out unless a run of ours has written the file."""
-    try:
-        handle = files.open(path)
-    except (NotThere, InTheWay):
-        return None
-    try:
-        found = files.handle_stat(handle)
-        buffer = memoryview(bytearray(min(found.size, LARGEST_LIST + 1)))
-        checksums = parse_checksums(bytes(buffer[: files.read(handle, 0, buffer)]), f"{files.name}/{path}")
-    finally:
-        files.close(handle)
-    return checksums if is_ours(checksums, found.inode) else checksums.without_claims()
+def _is_ours(checksums: Checksums, inode: int) -> bool:
+    """Return whether a run wrote this mark into the very file that it was read from."""
+    if not checksums.seal:
+        return False
+    bare = checksums.raw.replace(seal_line(checksums.seal), b"", 1)
+    return len(bare) < len(checksums.raw) and checksums.seal == _stamp_of(bare, inode)

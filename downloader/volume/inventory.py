@@ -1,4 +1,9 @@
-"""What the volume has of an artifact, and what it lacks: by metadata alone, nothing is hashed here."""
+"""What the volume has of an artifact, and what is missing: by metadata alone, nothing is hashed here.
+
+A file is believed by its metadata only if the completion mark of a finished run vouches for it. All that lies in
+`.downloading` is work in progress, which anyone who shares the volume may have put there: it saves fetching, but the
+files that it speaks of are hashed.
+"""
 
 from __future__ import annotations
 
@@ -8,26 +13,27 @@ from typing import TYPE_CHECKING
 
 from downloader.errors import VolumeError
 from downloader.filesystem import Kind, stats_of
-from downloader.integrity import MARKER, UNKNOWN, may_combine
+from downloader.integrity import MARKER, UNKNOWN, Checksums, Origin, may_combine, sha256_of
 from downloader.lease import PARTS, WORK
 from downloader.volume import cleanup, journal
 from downloader.volume.commit import occupied
-from downloader.volume.known_files import KnownFiles
+from downloader.volume.completion import is_in_place, last, standing
+from downloader.volume.publication import identity_of, is_unchanged, origin_of, parse_own
+from downloader.volume.record_log import read_commit_log
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from downloader.artifact import Completion, Manifest, RemoteFile
     from downloader.filesystem import FileOperations, Stat
-    from downloader.integrity import Origin
 
 
 class FileState(Enum):
-    """How far a file is."""
+    """How complete a file is."""
 
-    VERIFIED = "proved"
+    VERIFIED = "verified"
     """Under its final name, and known to be right."""
-    UNVERIFIED = "unproved"
+    UNVERIFIED = "unverified"
     """Under its final name with the right size: `Volume.check` hashes it to find out."""
     PARTIAL = "partial"
     MISSING = "missing"
@@ -40,15 +46,15 @@ class InventoryEntry:
     file: RemoteFile
     state: FileState
     done_bytes: int = 0
-    """Bytes that need not be fetched, if nothing turns out to be wrong with them."""
+    """Bytes that need not be fetched, unless they turn out to be wrong."""
     sha256: str | None = None
-    """Of a proved file its digest; of an unproved one the digest that it must have, None if only others are known."""
+    """A verified file's digest, or the one that an unverified file must have; None if only others are published."""
     needed_bytes: int = 0
-    """Room that it still takes."""
+    """Bytes on the volume that it will still take."""
     proof: str = UNKNOWN
-    """Of a proved file: what its source had published that its bytes agreed with when they came."""
+    """Of a verified file: the published digest that its bytes agreed with when they arrived."""
     replaces: bool = False
-    """Of one that has to be fetched: another file of this name is there."""
+    """Of a file to fetch: another file has its name now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +64,16 @@ class Inventory:
     entries: tuple[InventoryEntry, ...]
     """In the order of the manifest."""
     published: bool
-    """The artifact is complete: all files proved, the checksum file stands, and nothing of a run is left."""
-    leftovers: tuple[cleanup.Leftover, ...] = ()
+    """The artifact is complete: every file is verified, the completion mark is there, and no run has left anything."""
+    stale_files: tuple[cleanup.StaleFile, ...] = ()
     """What `Volume.reclaim` would remove."""
     ours: frozenset[str] = field(default=frozenset(), repr=False)
     """Paths of files that this project has put on the volume at some time."""
     outdated: frozenset[str] = field(default=frozenset(), repr=False)
-    """Files that an earlier run has brought, in folders in whose place the artifact has files."""
+    """Files of an earlier run in a folder where the artifact has a file of that name."""
     listed: Mapping[str, Origin] = field(default_factory=dict, repr=False)
-    """Paths that finished runs have brought, and the artifact that each is of: those of another artifact, of another
-    revision of this one, and those that the manifest does not have."""
+    """Paths of finished runs and the artifact that each belongs to: those of another artifact, of another revision of
+    this one, and those that the manifest does not have."""
 
     def having(self, *states: FileState) -> list[InventoryEntry]:
         """Return the entries in one of these states."""
@@ -75,12 +81,12 @@ class Inventory:
 
     @property
     def digests(self) -> dict[str, str]:
-        """The sha256 of every proved file by its path."""
+        """Path → sha256 of every verified file."""
         return {entry.file.path: entry.sha256 or "" for entry in self.having(FileState.VERIFIED)}
 
     @property
     def needed_bytes(self) -> int:
-        """Room that the files take which are still to come."""
+        """Bytes on the volume that the files will still take."""
         return sum(entry.needed_bytes for entry in self.entries)
 
     @property
@@ -90,9 +96,10 @@ class Inventory:
 
 
 class InventoryScanner:
-    """Looks at a volume for one manifest.
+    """Compares a volume with one manifest.
 
-    Raises VolumeError where a folder with something in it stands in the place of a file.
+    Raises VolumeError where a folder with something in it stands in the place of a file, or where the artifact has a
+    name that this program needs.
     """
 
     def __init__(self, files: FileOperations, manifest: Manifest, journal_above: int, completion: Completion) -> None:
@@ -107,7 +114,7 @@ class InventoryScanner:
         self._files = files
         self._manifest = manifest
         self._journal_above = journal_above
-        self._evidence = KnownFiles(files, manifest, completion)
+        self._known = KnownFiles(files, manifest, completion)
         self._outdated: set[str] = set()
         self._work = files.scan(WORK)
         self._parts = {
@@ -118,57 +125,57 @@ class InventoryScanner:
         }
 
     def scan(self, now_ns: int) -> Inventory:
-        """Return what is there. `now_ns` is the time by which other tools' leftovers are judged."""
+        """Return what is there. `now_ns` is the time by which other tools' files count as stale."""
         found = stats_of(self._files, (file.path for file in self._manifest.files))
-        entries = [self._hold(file, found.get(file.path)) for file in self._manifest.files]
+        entries = [self._entry(file, found.get(file.path)) for file in self._manifest.files]
         folders = {"", *(file.path.rpartition("/")[0] for file in self._manifest.files)}
-        proved = all(entry.state is FileState.VERIFIED for entry in entries)
+        verified = all(entry.state is FileState.VERIFIED for entry in entries)
         return Inventory(
             tuple(entries),
-            published=proved and self._evidence.is_published and not self._work,
-            leftovers=(
-                *self._stale_parts(entries),
-                *cleanup.others(self._files, folders, now_ns, self._evidence.ours | found.keys()),
+            published=verified and self._known.is_published and not self._work,
+            stale_files=(
+                *self._stale_partials(entries),
+                *cleanup.foreign_partials(self._files, folders, now_ns, self._known.ours | found.keys()),
             ),
-            ours=frozenset(self._evidence.ours),
-            listed=self._evidence.others,
+            ours=frozenset(self._known.ours),
+            listed=self._known.others,
             outdated=frozenset(self._outdated),
         )
 
-    def _hold(self, file: RemoteFile, found: Stat | None) -> InventoryEntry:
+    def _entry(self, file: RemoteFile, found: Stat | None) -> InventoryEntry:
         if found is not None:
             if not file.sized and may_combine(file):
                 file = file.with_size(found.size)  # its digest, or its validator, will tell whether that is right
-            known = self._evidence.known(file, found)
+            known = self._known.verified(file, found)
             if known is not None:
                 sha256, proof = known
                 return InventoryEntry(file, FileState.VERIFIED, file.size, sha256, proof=proof)
-            expected = self._evidence.expected(file)
+            expected = self._known.expected(file)
             if found.kind is Kind.FILE and found.size == file.size and (expected or file.digests):
                 return InventoryEntry(file, FileState.UNVERIFIED, file.size, expected)
             if found.kind is Kind.FOLDER:
-                self._outdated |= self._only_ours(file.path)
-        entry = self._hold_partial(file)
+                self._outdated |= self._require_ours(file.path)
+        entry = self._partial_entry(file)
         return replace(entry, replaces=True) if found is not None and found.kind is Kind.FILE else entry
 
-    def _only_ours(self, folder: str) -> set[str]:
-        """Return the files of a folder, all of which an earlier run has brought. Raises VolumeError for any other."""
+    def _require_ours(self, folder: str) -> set[str]:
+        """Return the files in a folder. Raises VolumeError if one of them is not as an earlier run published it."""
         inside: set[str] = set()
         todo = [folder]
         while todo:
-            here = todo.pop()
-            for name, kind in self._files.scan(here).items():
-                path = f"{here}/{name}"
+            parent = todo.pop()
+            for name, kind in self._files.scan(parent).items():
+                path = f"{parent}/{name}"
                 if kind is Kind.FOLDER:
                     todo.append(path)
-                elif self._evidence.is_unchanged(path, self._files.stat(path)):
+                elif self._known.is_unchanged(path, self._files.stat(path)):
                     inside.add(path)
                 else:
                     raise occupied(self._files.name, folder, path)
         return inside
 
-    def _hold_partial(self, file: RemoteFile) -> InventoryEntry:
-        """Count what the journal says; bytes that only lie in the partial take no more room, but are fetched again."""
+    def _partial_entry(self, file: RemoteFile) -> InventoryEntry:
+        """Count the bytes in the journal. Those that only lie in the partial need no more space, but are fetched."""
         part, lines = f"{file.identity}.part", f"{file.identity}.journal"
         if part not in self._parts or lines not in self._parts or not self._is_resumable(file):
             return InventoryEntry(file, FileState.MISSING, needed_bytes=file.size)
@@ -184,7 +191,94 @@ class InventoryScanner:
     def _is_resumable(self, file: RemoteFile) -> bool:
         return file.size > self._journal_above and may_combine(file)
 
-    def _stale_parts(self, entries: list[InventoryEntry]) -> list[cleanup.Leftover]:
+    def _stale_partials(self, entries: list[InventoryEntry]) -> list[cleanup.StaleFile]:
         identities = {entry.file.identity for entry in entries if entry.state is not FileState.VERIFIED}
         folders = sorted(set(self._parts.values()))
-        return [leftover for folder in folders for leftover in cleanup.ours(self._files, folder, identities)]
+        return [stale for folder in folders for stale in cleanup.stale_partials(self._files, folder, identities)]
+
+
+class KnownFiles:
+    """What the volume records about its files: the mark of a finished run, and the commit log of an unfinished one.
+
+    Verifies a file by its metadata, or names the digest that hashing it must give.
+    """
+
+    def __init__(self, files: FileOperations, manifest: Manifest, completion: Completion) -> None:
+        self._files = files
+        self._completion = completion
+        self._commit_log = read_commit_log(files, (file.path for file in manifest.files))
+        self._manifest = manifest
+        self._mark = standing(files)
+        self._last = (self._mark if self._mark and self._mark.records else last(files)) or Checksums({})
+        """What the last finished run recorded, even if another run has begun to change it."""
+        self._own = parse_own(manifest)
+        self._published = self._own.files if self._own else {}
+        self.ours = self._last.records.keys() | self._commit_log.keys()
+        """Paths of files that this project has put on the volume."""
+
+    @property
+    def others(self) -> dict[str, Origin]:
+        """Paths that finished runs have listed: for another artifact or revision, or that the manifest lacks."""
+        wanted = Origin(self._manifest.origin, self._manifest.revision or "")
+        current = {file.path for file in self._manifest.files}
+        origins = ((path, origin_of(self._last, path)) for path in self._last.records)
+        return {path: origin for path, origin in origins if origin and (origin != wanted or path not in current)}
+
+    @property
+    def is_published(self) -> bool:
+        """Whether the mark says that this artifact is complete, provided that every file is verified by it."""
+        if self._mark is None or not self._mark.records:
+            return False
+        if not is_in_place(self._files, self._mark, self._completion, self._own.raw if self._own else None):
+            return False
+        wanted = Origin(self._manifest.origin, self._manifest.revision or "")
+        paths = {file.path for file in self._manifest.files}
+        if all(origin_of(self._mark, path) == wanted for path in paths):
+            return True
+        # Published at another revision: that is the same only if that revision had no other files.
+        of_this = {path for path in self._mark.files if self._uri_of(path) == wanted.uri}
+        return self._mark.whole and bool(of_this) and of_this <= paths
+
+    def _uri_of(self, path: str) -> str:
+        origin = origin_of(self._last, path)
+        return origin.uri if origin else ""
+
+    def verified(self, file: RemoteFile, found: Stat) -> tuple[str, str] | None:
+        """Return sha256 and proof of a file that need not be hashed; None if the mark does not vouch for it."""
+        if self._mark is None or found.kind is not Kind.FILE or found.size != file.size:
+            return None
+        listed = self._listed(file)
+        if listed is None or not is_unchanged(self._mark, file.path, found):
+            return None
+        return listed, self._mark.proof_of(file.path)
+
+    def is_unchanged(self, path: str, found: Stat | None) -> bool:
+        """Return whether a finished run has published a file that has not changed since."""
+        return found is not None and is_unchanged(self._last, path, found)
+
+    def expected(self, file: RemoteFile) -> str | None:
+        """Return the sha256 that the file has if it is right; None if only its other digests can verify it."""
+        return self._wanted(file) or self._listed(file) or self._committed(file)
+
+    def _wanted(self, file: RemoteFile) -> str | None:
+        return sha256_of(file) or self._published.get(file.path)
+
+    def _listed(self, file: RemoteFile) -> str | None:
+        """Return the recorded sha256 if it is of the very content that the manifest has under this path."""
+        listed, wanted = self._last.files.get(file.path), self._wanted(file)
+        if listed is None or file.path not in self._last.records:
+            return None
+        same = listed == wanted if wanted else identity_of(self._last, file.path) == file.identity
+        return listed if same else None
+
+    def _committed(self, file: RemoteFile) -> str | None:
+        """Return the committed sha256 of a file for which the source publishes no digest at all."""
+        entry = self._commit_log.get(file.path)
+        return entry.sha256 if entry and entry.identity == file.identity and not file.digests else None
+
+
+def recorded(files: FileOperations, paths: Iterable[str]) -> set[str]:
+    """Return those of the paths that a mark or the commit log says a run of ours has put on the volume."""
+    found = set(paths)
+    listed = [mark.files.keys() for mark in (standing(files), last(files)) if mark]
+    return found & set(read_commit_log(files, found)).union(*listed)

@@ -1,28 +1,37 @@
-"""Lines that prove themselves: how the journal and the ledger are written.
+"""Append-only files whose lines are checked one by one, and the commit log, which is one of them.
 
-Each line is a CRC32 and a JSON list. A torn, damaged or foreign line is passed over and each good one is believed on
-its own, so whatever happens to such a file costs work and never correctness.
+Each line is a CRC32 and a JSON list. A torn, damaged or foreign line is skipped, and each intact one counts on its own:
+whatever happens to such a file costs work, never correctness.
 """
 
 from __future__ import annotations
 
 import json
+import logging
+import threading
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from downloader.errors import LeaseLost, NoSpace, VolumeError
 from downloader.filesystem import InTheWay, NotThere, clear
+from downloader.lease import WORK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from downloader.filesystem import FileOperations
+
+COMMIT_LOG = f"{WORK}/ledger"
 
 _CRC_DIGITS = 8
 _PIECE = 1 << 18
 _LONGEST = 1 << 16
-"""Bytes of a line, far more than any of ours has; of a longer one only this is kept:"""
-_NEVER_GOOD = b"?"
+"""Bytes of a line, far more than any of ours has; a longer one is replaced by this while it is read:"""
+_NEVER_VALID = b"?"
+_LARGEST_COMMIT_LOG = 64 << 20
+"""Bytes of a commit log that is read: a quarter of a million files, hardly any of which are known by nothing else."""
 _JSON = json.JSONEncoder(separators=(",", ":"))
+_log = logging.getLogger(__name__)
 
 
 def encode(*fields: str | int) -> bytes:
@@ -32,7 +41,7 @@ def encode(*fields: str | int) -> bytes:
 
 
 def decode(data: bytes) -> Iterator[list[Any]]:
-    """Yield the fields of each good line."""
+    """Yield the fields of each intact line."""
     for line in data.split(b"\n")[:-1]:
         fields = _fields(line)
         if fields is not None:
@@ -40,13 +49,13 @@ def decode(data: bytes) -> Iterator[list[Any]]:
 
 
 def read(files: FileOperations, handle: int) -> Iterator[list[Any]]:
-    """Yield the fields of each good line of an open file, however long it is: only a piece of it is in memory."""
+    """Yield the fields of each intact line of an open file of any length, with one piece of it in memory at a time."""
     buffer, offset, rest = memoryview(bytearray(_PIECE)), 0, b""
     while count := files.read(handle, offset, buffer):
         offset += count
         whole, newline, after = (rest + bytes(buffer[:count])).rpartition(b"\n")
         yield from decode(whole + newline)
-        rest = after if len(after) <= _LONGEST else _NEVER_GOOD
+        rest = after if len(after) <= _LONGEST else _NEVER_VALID
 
 
 def _fields(line: bytes) -> list[Any] | None:
@@ -61,7 +70,7 @@ def _fields(line: bytes) -> list[Any] | None:
 
 
 class RecordLog:
-    """Adds lines to a file, which is made with `header` if it is not there. Not for several threads at once."""
+    """Appends lines to a file, which is created with `header` if it does not exist. Not thread-safe."""
 
     def __init__(self, files: FileOperations, path: str, header: bytes = b"") -> None:
         self._files = files
@@ -75,7 +84,7 @@ class RecordLog:
             files.sync_folder(path.rpartition("/")[0])
         else:
             self._end = files.handle_stat(self._handle).size
-            self.append(b"\n" if self._end else header)  # whatever a torn last line holds, it ends here
+            self.append(b"\n" if self._end else header)  # ends a torn last line, if there is one
 
     def append(self, lines: bytes) -> None:
         """Write whole lines at the end."""
@@ -89,3 +98,83 @@ class RecordLog:
     def close(self) -> None:
         """Close the file."""
         self._files.close(self._handle)
+
+
+class Entry(NamedTuple):
+    """A file under its final name, as the commit log records it."""
+
+    path: str
+    size: int
+    sha256: str
+    identity: str
+    """The content name of the `RemoteFile` that it is."""
+
+
+def read_commit_log(files: FileOperations, paths: Iterable[str]) -> dict[str, Entry]:
+    """Return the newest entry of each of these paths and of the folders above them; nothing else is kept in memory."""
+    try:
+        handle = files.open(COMMIT_LOG)
+    except (NotThere, InTheWay):
+        return {}
+    entries: dict[str, Entry] = {}
+    wanted = _with_folders(paths)
+    try:
+        if files.handle_stat(handle).size > _LARGEST_COMMIT_LOG:
+            return {}
+        for line in read(files, handle):
+            match line:
+                case ["file", str(path), int(size), str(sha256), str(identity), *_] if path in wanted:
+                    entries[path] = Entry(path, size, sha256, identity)
+    finally:
+        files.close(handle)
+    return entries
+
+
+def _with_folders(paths: Iterable[str]) -> set[str]:
+    found = set(paths)
+    folders = found
+    while folders := {folder for path in folders if (folder := path.rpartition("/")[0])} - found:
+        found |= folders
+    return found
+
+
+class CommitLog:
+    """Records the files that a run has committed, for the run that follows a killed one. Thread-safe.
+
+    Anyone who can write to the volume can write the log, so it saves that run fetching but not hashing. It is needed
+    for files without a published digest: the sha256 that they had when they arrived identifies their bytes. A line is
+    written after the name is durable, and not synced itself: lost lines cost bytes that are fetched again.
+    """
+
+    def __init__(self, files: FileOperations) -> None:
+        self.proofs: dict[str, str] = {}
+        """Path → proof of what was added."""
+        self._files = files
+        self._lock = threading.Lock()
+        self._log: RecordLog | None = None
+        self._broken = False
+
+    def add(self, entries: Iterable[tuple[Entry, str]]) -> None:
+        """Record files whose names are durable, each with its proof. Raises NoSpace and LeaseLost."""
+        entries = list(entries)
+        lines = b"".join(encode("file", *entry) for entry, _ in entries)
+        with self._lock:
+            self.proofs.update((entry.path, proof) for entry, proof in entries)
+            if self._broken:
+                return
+            try:
+                if self._log is None:
+                    self._log = RecordLog(self._files, COMMIT_LOG)
+                self._log.append(lines)
+            except VolumeError as error:
+                if isinstance(error, NoSpace | LeaseLost):
+                    raise
+                _log.debug("the commit log cannot be written: %s", error)  # a volume without random writes
+                self._broken = True
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            if self._log is not None:
+                self._log.close()
+                self._log = None

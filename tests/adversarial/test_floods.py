@@ -34,8 +34,7 @@ from downloader.sources.content_disposition import proposed_name
 from downloader.sources.http_digests import published
 from downloader.sources.s3.list_parser import read_contents, read_truncation
 from downloader.volume import Reading, journal
-from downloader.volume.commit_log import COMMIT_LOG, read_commit_log
-from downloader.volume.record_log import encode
+from downloader.volume.record_log import COMMIT_LOG, encode, read_commit_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable

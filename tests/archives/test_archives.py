@@ -33,7 +33,7 @@ from downloader.errors import (
 )
 from downloader.filesystem.interface import Kind
 from downloader.filesystem.local import Disk
-from downloader.volume import VerifiedFile, Volume
+from downloader.volume import FileState, VerifiedFile, Volume
 from tests.command import content, model
 from tests.volume.artifacts import download
 
@@ -114,7 +114,7 @@ class Landing:
                 return False
             with volume.lease(manifest.uri):
                 (entry,) = unpacker.inventory(volume, manifest).entries
-                if entry.state.value != "proved":
+                if entry.state is not FileState.VERIFIED:
                     partial = volume.partial(archive)
                     partial.write(0, memoryview(data))
                     for span in partial.missing():

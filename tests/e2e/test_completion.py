@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from downloader.volume.attributes import COMPLETION, SHA256
+from downloader.volume.completion import COMPLETION_ATTRIBUTE, SHA256
 from tests.command import PEOPLE, content, run
 from tests.servers.relay import Relay
 from tests.servers.s3 import new_bucket
@@ -105,7 +105,7 @@ def test_people_find_a_list_beside_what_they_downloaded(bucket: Bucket, tmp_path
     result = run("download", bucket.uri, tmp_path, extra={**PEOPLE, **bucket.environment})
     assert "completion mark: .artifact.sha256 (AIM_COMPLETION=auto)" in result.stderr
     assert (tmp_path / ".artifact.sha256").exists()
-    assert COMPLETION not in os.listxattr(tmp_path)
+    assert COMPLETION_ATTRIBUTE not in os.listxattr(tmp_path)
     assert run("checksums", tmp_path).stdout.encode() == (tmp_path / ".artifact.sha256").read_bytes()
 
 

@@ -1,7 +1,7 @@
 """No room: on the volume a run ends and can be resumed, in the scratch folder it only goes another way.
 
-What does not fit at all is in tests/e2e/test_failures.py, the layer below in tests/volume/test_space.py, a volume that
-fills up under Xet in tests/faults/test_xet.py.
+What does not fit at all is in tests/e2e/test_failures.py, the layer below in tests/volume/test_preflight_space.py, a
+volume that fills up under Xet in tests/faults/test_xet.py.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ def target(tmp_path: Path) -> Path:
 @pytest.fixture
 def volume(target: Path) -> Iterator[Volume]:
     """A volume whose lease is held."""
-    with Volume(target, journal_above=64 << 10, batch=256 << 10) as volume, volume.lease(URI):
+    with Volume(target, journal_above=64 << 10, unsynced_limit=256 << 10) as volume, volume.lease(URI):
         yield volume
 
 

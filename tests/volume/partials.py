@@ -34,7 +34,7 @@ def part_of(target: Path, file: RemoteFile = FILE) -> Path:
 
 def reopened(target: Path) -> Partial:
     """Return the partial as a process sees it that comes after a kill: nothing was closed or flushed."""
-    volume = Volume(target, journal_above=64 << 10, batch=256 << 10)
+    volume = Volume(target, journal_above=64 << 10, unsynced_limit=256 << 10)
     lease = volume.lease(URI)
     lease.__enter__()
     return volume.partial(FILE)

@@ -56,7 +56,7 @@ def test_what_other_tools_left_unfinished_is_reclaimed(target: Path, path: str) 
     place = plant(target, path, 3600)
     with volume_of(target) as volume, volume.lease(URI):
         inventory = volume.inventory(manifest_of(FILES))
-        assert [leftover.path for leftover in inventory.leftovers] == [path]
+        assert [stale.path for stale in inventory.stale_files] == [path]
         assert volume.reclaim(inventory) >= 5000
     assert not place.exists()
 
@@ -68,7 +68,7 @@ def test_a_file_of_the_artifact_is_no_leftover_whatever_its_name(target: Path, p
     with volume_of(target) as volume:
         with volume.lease(URI):
             inventory = volume.inventory(manifest_of(files))
-            assert inventory.leftovers == ()
+            assert inventory.stale_files == ()
         assert download(volume, files) == 10
         os.utime(place, (NOW - 3600, NOW - 3600))
         (target / "model.bin").unlink()  # a run with a filter that leaves that file out
@@ -104,14 +104,14 @@ def test_a_full_volume_gets_no_room_from_what_a_run_has_brought(
 @pytest.mark.parametrize("path", ORPHANS)
 def test_what_is_still_being_written_is_left_alone(target: Path, path: str) -> None:
     plant(target, path, 10)
-    assert volume_of(target).inventory(manifest_of(FILES)).leftovers == ()
+    assert volume_of(target).inventory(manifest_of(FILES)).stale_files == ()
 
 
 @pytest.mark.parametrize("path", NOT_ORPHANS)
 def test_what_might_be_somebodys_file_is_left_alone(target: Path, path: str) -> None:
     place = plant(target, path, 3600)
     with volume_of(target) as volume:
-        assert volume.inventory(manifest_of(FILES)).leftovers == ()
+        assert volume.inventory(manifest_of(FILES)).stale_files == ()
         download(volume, FILES)
     assert place.read_bytes() == noise(5000)
 
@@ -123,7 +123,7 @@ def test_a_symlink_or_a_folder_of_that_name_is_left_alone(target: Path, tmp_path
     (cache / "x.incomplete").symlink_to(outside)
     (cache / "linked").symlink_to(outside.parent)
     (cache / "folder.incomplete").mkdir()
-    assert volume_of(target).inventory(manifest_of(FILES)).leftovers == ()
+    assert volume_of(target).inventory(manifest_of(FILES)).stale_files == ()
 
 
 def test_partials_of_another_artifact_are_reclaimed_and_ours_are_kept(target: Path) -> None:

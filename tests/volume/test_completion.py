@@ -16,7 +16,7 @@ from downloader.errors import IntegrityError
 from downloader.filesystem.local import Disk
 from downloader.integrity.checksum_file import MARKER
 from downloader.volume import FileState, Volume
-from downloader.volume.attributes import COMPLETION, PREVIOUS, SHA256
+from downloader.volume.completion import COMPLETION_ATTRIBUTE, PREVIOUS_ATTRIBUTE, SHA256
 from tests.command import content
 from tests.volume.artifacts import URI, download, git_remote, manifest_of, noise, remote, sha256, states
 from tests.volume.test_healing import DAMAGES
@@ -75,7 +75,7 @@ def test_the_volume_holds_the_sources_files_and_nothing_else(finished: Path) -> 
     assert content(finished) == FILES
     assert sorted(path.name for path in finished.iterdir()) == [".hidden", "config.json", "empty", "folder"]
     assert os.getxattr(finished / "config.json", SHA256).decode().split()[0] == sha256(FILES["config.json"])
-    assert f"# source: {URI}\n" in os.getxattr(finished, COMPLETION).decode()
+    assert f"# source: {URI}\n" in os.getxattr(finished, COMPLETION_ATTRIBUTE).decode()
 
 
 def test_a_rerun_is_metadata_alone(finished: Path) -> None:
@@ -202,7 +202,7 @@ def test_what_another_artifact_has_lost_is_told(finished: Path, caplog: pytest.L
 def test_a_copied_folder_is_hashed_once(finished: Path) -> None:
     copy = finished.parent / "copy"
     subprocess.run(["cp", "-a", finished, copy], check=True)
-    assert os.getxattr(copy, COMPLETION)
+    assert os.getxattr(copy, COMPLETION_ATTRIBUTE)
     with volume_of(copy) as volume:
         assert volume.completed() is None
         assert FileState.VERIFIED not in states(volume.inventory(MANIFEST)).values()
@@ -225,7 +225,7 @@ def test_there_is_no_list_where_files_are_gone_or_nothing_was_finished(finished:
     (finished / "config.json").unlink()
     with volume_of(finished) as volume, pytest.raises(IntegrityError, match="1 of 4 files"):
         volume.checksums()
-    os.removexattr(finished, COMPLETION)
+    os.removexattr(finished, COMPLETION_ATTRIBUTE)
     with volume_of(finished) as volume, pytest.raises(IntegrityError, match="no download was finished here"):
         volume.checksums()
 
@@ -240,7 +240,7 @@ def test_another_choice_moves_the_mark_and_fetches_nothing(target: Path, first: 
         assert download(volume, FILES, manifest=MANIFEST) == 0
     assert (target / MARKER).exists() == (second is Completion.FILE)
     names = os.listxattr(target)
-    assert (COMPLETION in names, PREVIOUS in names) == (second is Completion.XATTR, False)
+    assert (COMPLETION_ATTRIBUTE in names, PREVIOUS_ATTRIBUTE in names) == (second is Completion.XATTR, False)
     with volume_of(target, second) as volume:
         assert set(states(volume.inventory(MANIFEST)).values()) == {
             FileState.UNVERIFIED if second is Completion.NONE else FileState.VERIFIED

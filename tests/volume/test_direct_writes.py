@@ -86,7 +86,7 @@ def test_direct_writes_leave_the_page_cache_alone(volume: Volume, target: Path) 
 def test_buffered_writes_leave_the_page_cache_after_the_batch(target: Path) -> None:
     data = noise(2 << 20)
     file = remote("model.bin", data)
-    volume = Volume(target, files=Unable(target), journal_above=64 << 10, batch=256 << 10)
+    volume = Volume(target, files=Unable(target), journal_above=64 << 10, unsynced_limit=256 << 10)
     with volume.lease(URI):
         partial = volume.partial(file)
         for start in range(0, len(data), 64 << 10):

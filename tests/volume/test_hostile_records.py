@@ -25,9 +25,8 @@ from downloader.integrity.checksum_file import MARKER
 from downloader.lease.lease import parse_lease
 from downloader.lease.process_id import ProcessIdentity
 from downloader.volume import FileState, Volume
-from downloader.volume.commit_log import COMMIT_LOG, read_commit_log
 from downloader.volume.completion import PREVIOUS
-from downloader.volume.record_log import decode, encode, read
+from downloader.volume.record_log import COMMIT_LOG, decode, encode, read, read_commit_log
 from tests.clocks import Clock
 from tests.command import content, model, run
 from tests.volume.artifacts import URI, download, fill, manifest_of, noise, remote, sha256

@@ -74,7 +74,7 @@ def test_what_was_closed_survives(volume: Volume) -> None:
 def test_a_kill_costs_at_most_the_batch_over_all_files_together(target: Path) -> None:
     batch, piece = 200_000, 10_000
     files = [remote(f"{number}.bin", DATA) for number in range(5)]
-    volume = Volume(target, journal_above=64 << 10, batch=batch)
+    volume = Volume(target, journal_above=64 << 10, unsynced_limit=batch)
     with volume.lease(URI):
         partials = [volume.partial(file) for file in files]
         for start in range(0, 600_000, piece):

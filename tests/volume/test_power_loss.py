@@ -13,9 +13,10 @@ from downloader.artifact import Completion, Span
 from downloader.filesystem.interface import stats_of
 from downloader.integrity.checksum_file import MARKER, Checksums, parse_checksums
 from downloader.lease.lease import WORK
-from downloader.volume import FileState, VerifiedFile, Volume, attributes
+from downloader.volume import FileState, VerifiedFile, Volume
+from downloader.volume.completion import in_attributes
 from downloader.volume.journal import load
-from downloader.volume.stamp import is_unchanged
+from downloader.volume.publication import is_unchanged
 from tests.clocks import Clock
 from tests.volume.artifacts import bring, manifest_of, noise, remote, sha256, states
 from tests.volume.crashing import CrashingFiles, Fate, PowerLoss
@@ -68,7 +69,7 @@ class Machine:
             files=self.files,
             clock=self.clock,
             journal_above=20_000,
-            batch=25_000,
+            unsynced_limit=25_000,
             completion=self.completion,
         )
 
@@ -207,7 +208,7 @@ def test_a_mark_in_attributes_speaks_the_truth_of_every_file(fate: str, before: 
     """A file that looks as its attribute says has these very bytes, and what counts as published is all there."""
     seen = set()
     for machine in crashes(fate, before, NEW, Completion.XATTR):
-        tree, mark = machine.files.tree(), attributes.read(machine.files) or Checksums({})
+        tree, mark = machine.files.tree(), in_attributes(machine.files) or Checksums({})
         for path, digest in mark.files.items():
             if is_unchanged(mark, path, stats_of(machine.files, [path])[path]):
                 assert sha256(tree[path]) == digest

@@ -14,7 +14,7 @@ from downloader.filesystem.local import Disk
 from downloader.integrity.checksum_file import MARKER, parse_checksums
 from downloader.lease.lease import WORK
 from downloader.volume import FileState, Volume
-from downloader.volume.attributes import COMPLETION
+from downloader.volume.completion import COMPLETION_ATTRIBUTE
 from tests.volume.artifacts import URI, bring, download, manifest_of, noise, sha256, states
 from tests.volume.test_healing import DAMAGES, MARKERS
 from tests.volume.test_healing import FILES as HEALED
@@ -190,7 +190,7 @@ def test_a_sealed_list_of_somebody_else_seals_nothing(finished: Path, target: Pa
         bring(volume, manifest, FILES)
     assert (other / MARKER).read_bytes() == lying
     assert not fits(other)
-    os.removexattr(other, COMPLETION)
+    os.removexattr(other, COMPLETION_ATTRIBUTE)
     assert not fits(other)
     assert not fits(other, "v3")
     with Volume(other) as volume:

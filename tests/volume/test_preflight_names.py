@@ -11,7 +11,7 @@ from downloader.errors import VolumeError
 from downloader.filesystem.local import Disk
 from downloader.integrity.checksum_file import MARKER
 from downloader.volume import Volume
-from downloader.volume.names import alike
+from downloader.volume.preflight import alike
 from tests.command import model
 from tests.volume.artifacts import URI, bring, download, manifest_of
 from tests.volume.odd import folding, normalizing, refusing
