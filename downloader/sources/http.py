@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from downloader.sources.content_disposition import proposed_name
 from downloader.sources.http_address import HttpAddress, credentials
 from downloader.sources.http_errors import map_status_error
 from downloader.sources.http_folder import HttpFolder
+from downloader.sources.hub_address import uri_of_page
 from downloader.sources.paths import check_names
 from downloader.sources.web_probe import HINT, WebProbe
 
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
     from downloader.network import HttpClient
     from downloader.sources.base import Body
-
-HUB_PAGE = re.compile(r"/(datasets/|spaces/)?([\w.-]+/[\w.-]+)(?:/(?:blob|tree|resolve|raw)/([^/]+)(/.*)?)?/?")
-"""The path of a page about a repository or a file on the Hub."""
 
 
 class HttpSource:
@@ -90,8 +87,8 @@ class HttpSource:
                 filled += count
         found = self._content.instead(file.path, len(file.span), bytes(head), proved=False, media_type=media_type)
         if found:
-            page = HUB_PAGE.fullmatch(urlsplit(self._address.url).path)
-            hint = f"for a repository on the Hub write {_hub_uri(page)}" if page else ACCEPT_ANY
+            hub_uri = uri_of_page(urlsplit(self._address.url).path)
+            hint = f"for a repository on the Hub write {hub_uri}" if hub_uri else ACCEPT_ANY
             raise UnexpectedContent(f"{self._uri}: {file.path} {found}", hint=hint)
 
     def open(self, file: RemoteFile, span: Span) -> Body:
@@ -122,9 +119,3 @@ class HttpSource:
 
     def close(self) -> None:
         """Nothing to release: connections belong to the run."""
-
-
-def _hub_uri(page: re.Match[str]) -> str:
-    """Return the hf:// URI of what a page of the Hub shows."""
-    kind, repository, revision, path = page.groups(default="")
-    return f"hf://{kind}{repository}" + (f"@{revision}" if revision not in ("", "main") else "") + path.rstrip("/")

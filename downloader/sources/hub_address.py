@@ -21,6 +21,11 @@ PAGE = re.compile(
     r"(?:/(?:blob|tree|resolve|raw)/(?P<revision>[^/]+)(?P<path>/.*)?)?/?"
 )
 """The address of a page of the Hub behind `hf://`: with the Hub's own host, or with a page's route to a revision."""
+PAGE_PATH = re.compile(
+    r"/(?P<kind>datasets/|spaces/)?(?P<repository>[\w.-]+/[\w.-]+)"
+    r"(?:/(?:blob|tree|resolve|raw)/(?P<revision>[^/]+)(?P<path>/.*)?)?/?"
+)
+"""The path of a page about a repository or a file, on the Hub's host or on that of a mirror."""
 COMMIT = re.compile(r"[0-9a-f]{40}")
 PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,95}")
 
@@ -70,6 +75,12 @@ class HubAddress:
     def wants(self, path: str) -> bool:
         """Tell whether a file is what is named, or below it."""
         return not self.folder or path == self.folder or path.startswith(self.folder + "/")
+
+
+def uri_of_page(path: str) -> str | None:
+    """Return the `hf://` URI of what the page at this path of a host shows; None if it is not a page of a Hub's."""
+    page = PAGE_PATH.fullmatch(path)
+    return _uri_of(page) if page else None
 
 
 def _uri_of(page: re.Match[str]) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from downloader.artifact import Algorithm, Digest, Span
 from downloader.errors import AccessDenied, ConfigurationError, SourceChanged, SourceNotFound, UsageError
-from downloader.sources.s3.listing import S3Address
+from downloader.sources.s3.address import S3Address
 from tests.servers.blobs import Noise
 from tests.servers.s3 import MIB, SMALLEST_PART, Account, new_bucket, upload, upload_in_parts
 from tests.sources.reading import read, whole

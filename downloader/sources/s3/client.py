@@ -24,6 +24,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from downloader.errors import ConfigurationError, ProtocolFailed, SourceUnavailable
 from downloader.formatting import reason
 from downloader.network import merged
+from downloader.sources.s3.address import uri_of
 from downloader.sources.s3.answers import ErrorResponse, Identity
 from downloader.sources.s3.credentials import authenticate
 from downloader.sources.s3.errors import CredentialsExpired, map_exceptions
@@ -90,11 +91,11 @@ class S3ApiClient:
         """
         client = self._client()
         options: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix, **place, **self._payer()}
-        with _numbers_read(f"s3://{bucket}/{prefix}"):
+        with _numbers_read(uri_of(bucket, prefix)):
             found: Any = client.list_objects_v2(**options) if newer else client.list_objects(**options)
         if found.get("CommonPrefixes"):
             raise ProtocolFailed(
-                f"the S3 server lists folders of s3://{bucket}/{prefix} instead of what is in them",
+                f"the S3 server lists folders of {uri_of(bucket, prefix)} instead of what is in them",
                 hint="no delimiter was asked for: check the endpoint, and proxies before it",
             )
         parameter, field = ("ContinuationToken", "NextContinuationToken") if newer else ("Marker", "NextMarker")
@@ -144,7 +145,7 @@ class S3ApiClient:
         try:
             head = self._client().head_object(Bucket=bucket, Key=key, PartNumber=number, **options, **self._payer())
         except ClientError as error:
-            log.debug("no parts of s3://%s/%s: %s", bucket, key, ErrorResponse.of(error).code)
+            log.debug("no parts of %s: %s", uri_of(bucket, key), ErrorResponse.of(error).code)
             return None
         return Part(head["ContentLength"], head["PartsCount"]) if "PartsCount" in head else None
 
@@ -158,7 +159,7 @@ class S3ApiClient:
                 Bucket=bucket, Key=key, ObjectAttributes=["ObjectParts"], MaxParts=1000, **options, **self._payer()
             )
         except ClientError as error:
-            log.debug("no list of the parts of s3://%s/%s: %s", bucket, key, ErrorResponse.of(error).code)
+            log.debug("no list of the parts of %s: %s", uri_of(bucket, key), ErrorResponse.of(error).code)
             return []
         return [part["Size"] for part in found.get("ObjectParts", {}).get("Parts", [])]
 

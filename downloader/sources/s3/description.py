@@ -16,6 +16,7 @@ from botocore.parsers import ResponseParserError
 
 from downloader.errors import SourceNotFound, SourceUnavailable, Throttled
 from downloader.integrity import of_nothing
+from downloader.sources.s3.address import uri_of
 from downloader.sources.s3.answers import ErrorResponse
 from downloader.sources.s3.errors import map_response
 from downloader.sources.s3.object_info import ObjectInfo, published, size_of
@@ -108,7 +109,7 @@ class ObjectProbe:
 
     def _facts(self, key: str, head: Headers | None, reply: Response, listed: int | None) -> ObjectInfo:
         """Read what a GET of the first byte says; what only the HEAD tells counts if both are of one version."""
-        what = f"s3://{self._bucket}/{key}"
+        what = uri_of(self._bucket, key)
         if reply.status not in TELLING:
             raise map_response(ErrorResponse.read(reply.status, reply.body, reply.url), what, self._connection.asker)
         size = _size_by_get(reply)

@@ -21,9 +21,10 @@ from downloader.sources.s3.object_info import shared_tags, tag_digests, without_
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from downloader.sources.s3.address import S3Address
     from downloader.sources.s3.client import S3ApiClient
     from downloader.sources.s3.description import ObjectProbe
-    from downloader.sources.s3.listing import Entry, S3Address
+    from downloader.sources.s3.listing import Entry
     from downloader.sources.s3.object_info import ObjectInfo
 
 MOST_HEADS = 1000

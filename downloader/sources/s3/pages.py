@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from downloader.errors import ProtocolFailed
+from downloader.sources.s3.address import uri_of
 from downloader.sources.s3.answers import ErrorResponse
 from downloader.sources.s3.errors import UNSUPPORTED
 
@@ -93,7 +94,7 @@ class Pages:
 
     def _endless(self) -> ProtocolFailed:
         return ProtocolFailed(
-            f"the S3 server's listing of s3://{self._bucket}/{self._prefix} does not come to an end",
+            f"the S3 server's listing of {uri_of(self._bucket, self._prefix)} does not come to an end",
             hint="it says that more follows, and does not send it",
         )
 

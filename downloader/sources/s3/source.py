@@ -16,11 +16,12 @@ from downloader.integrity import proves_itself
 from downloader.network import HttpStatusError, RangeRequest, Unpinned
 from downloader.sources.base import folder_of
 from downloader.sources.paths import check_names
+from downloader.sources.s3.address import S3Address
 from downloader.sources.s3.client import S3ApiClient
 from downloader.sources.s3.description import ObjectProbe
 from downloader.sources.s3.errors import CredentialsExpired, archived, map_status_error
 from downloader.sources.s3.folder import Folder, Gone
-from downloader.sources.s3.listing import Listing, S3Address
+from downloader.sources.s3.listing import Listing
 from downloader.sources.s3.multipart import with_layouts
 from downloader.sources.s3.pages import Pages
 from downloader.sources.s3.presigned import PresignedSource
