@@ -4,10 +4,9 @@ Two rules make it safe to kill any of them at any moment. What readers see chang
 And nothing is removed, and nothing half-done is published, under a name that another process may take it for.
 """
 
-from downloader.adapters.disk import AdapterDisk
 from downloader.adapters.paths import AdapterPaths
 from downloader.adapters.reap import Reaper
 from downloader.adapters.stage import Staging
 from downloader.adapters.sync import sync_service
 
-__all__ = ["AdapterDisk", "AdapterPaths", "Reaper", "Staging", "sync_service"]
+__all__ = ["AdapterPaths", "Reaper", "Staging", "sync_service"]

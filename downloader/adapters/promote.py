@@ -12,8 +12,9 @@ import secrets
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from downloader.adapters.contention import Undone, repeated
 from downloader.adapters.paths import ASIDE
-from downloader.adapters.trash import GONE, discard, erase, remove_empty
+from downloader.adapters.trash import GONE, discard, erase, make_folders, remove_empty
 from downloader.errors import DownloadError, LeaseLost, VolumeError
 from downloader.filesystem import AlreadyThere, InTheWay, Kind, NotThere
 from downloader.integrity import MARKER
@@ -21,17 +22,14 @@ from downloader.integrity import MARKER
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from downloader.adapters.disk import AdapterDisk
     from downloader.adapters.paths import AdapterPaths
     from downloader.artifact import Manifest
-    from downloader.filesystem import Stat
-
-_TRIES = 100
+    from downloader.filesystem import Disk, Stat
 
 log = logging.getLogger(__name__)
 
 
-def require_one_file_system(disk: AdapterDisk, place: AdapterPaths) -> None:
+def require_one_file_system(disk: Disk, place: AdapterPaths) -> None:
     """Raise VolumeError if a rename cannot lead from staging to the service's folder."""
     devices = {disk.device(folder) for folder in (place.staging, "")}
     with suppress(NotThere):
@@ -44,34 +42,31 @@ def require_one_file_system(disk: AdapterDisk, place: AdapterPaths) -> None:
         )
 
 
-def promote(disk: AdapterDisk, place: AdapterPaths, *, pause: Callable[[], None]) -> None:
+def promote(disk: Disk, place: AdapterPaths, *, pause: Callable[[], None]) -> None:
     """Make the download the live adapter. What was live before is removed after a `pause`, whatever it was.
 
     Raises LeaseLost if somebody has taken the staged folder away, VolumeError if the file system refuses.
     """
     staged = place.download
-    trouble: DownloadError | None = None
-    for _ in range(_TRIES):
+
+    def rename() -> None:
         _make_service_folder(disk, place.service)
         try:
             _rename_into_place(disk, staged, place)
-        except (NotThere, AlreadyThere, InTheWay) as error:  # another door was faster: look again
+        except (NotThere, AlreadyThere, InTheWay) as error:
             if disk.stat(staged) is None:
                 raise LeaseLost(
-                    f"another process has taken {disk.name}/{staged} away", hint="run again to stage it anew"
+                    f"another process has taken {disk.name}/{staged} away", hint="run again to stage it again"
                 ) from error
-            trouble = error
-        else:
-            disk.sync_folder(place.service)
-            log.info(
-                "promoted adapter %s of service %s into %s/%s", place.adapter, place.service, disk.name, place.live
-            )
-            _discard_replaced(disk, place, pause)
-            return
-    raise VolumeError(f"{disk.name}/{place.live} cannot be replaced: {trouble}", hint="run again") from trouble
+            raise Undone from error  # the live adapter has come, gone or changed since it was looked at
+
+    repeated(rename, f"{disk.name}/{place.live} cannot be replaced")
+    disk.sync_folder(place.service)
+    log.info("promoted adapter %s of service %s into %s/%s", place.adapter, place.service, disk.name, place.live)
+    _discard_replaced(disk, place, pause)
 
 
-def restore(disk: AdapterDisk, place: AdapterPaths) -> None:
+def restore(disk: Disk, place: AdapterPaths) -> None:
     """Put back the adapter whose successor never came: a promotion was killed between its two renames."""
     names = [name for name in disk.scan(place.aside) if not name.startswith(GONE)]
     if not names or disk.stat(place.live) is not None:
@@ -85,23 +80,23 @@ def restore(disk: AdapterDisk, place: AdapterPaths) -> None:
         log.info("put adapter %s back: a promotion was killed before it had ended", place.adapter)
 
 
-def _make_service_folder(disk: AdapterDisk, service: str) -> None:
+def _make_service_folder(disk: Disk, service: str) -> None:
     """Only made, never moved: pods have it mounted."""
     if disk.make_folder(service):
-        disk.open_up(service, Kind.FOLDER)
+        disk.make_readable(service, Kind.FOLDER)
         disk.sync_folder("")
 
 
-def _rename_into_place(disk: AdapterDisk, staged: str, place: AdapterPaths) -> None:
+def _rename_into_place(disk: Disk, staged: str, place: AdapterPaths) -> None:
     if disk.stat(place.live) is None:
         disk.rename(staged, place.live)
     elif not disk.exchange(staged, place.live):
         _rename_twice(disk, staged, place)
 
 
-def _rename_twice(disk: AdapterDisk, staged: str, place: AdapterPaths) -> None:
+def _rename_twice(disk: Disk, staged: str, place: AdapterPaths) -> None:
     aside = f"{place.aside}/{secrets.token_hex(8)}"
-    disk.make_folders(place.aside)
+    make_folders(disk, place.aside)
     if disk.stat(staged) is None:  # nothing may be moved aside for a successor that is gone
         raise NotThere(f"{disk.name}/{staged} is gone")
     disk.rename(place.live, aside)
@@ -113,14 +108,14 @@ def _rename_twice(disk: AdapterDisk, staged: str, place: AdapterPaths) -> None:
         raise
 
 
-def _discard_replaced(disk: AdapterDisk, place: AdapterPaths, pause: Callable[[], None]) -> None:
+def _discard_replaced(disk: Disk, place: AdapterPaths, pause: Callable[[], None]) -> None:
     """Remove the old adapter: the exchange has left it in the place of the new one, two renames have moved it aside."""
     aside = [f"{place.aside}/{name}" for name in disk.scan(place.aside)]
     discard(disk, [place.download, *aside], place.service, place.adapter, pause=pause)
     remove_empty(disk, place.aside, f"{ASIDE}/{place.service}")
 
 
-def sanitize_tree(disk: AdapterDisk, folder: str, manifest: Manifest) -> None:
+def sanitize_tree(disk: Disk, folder: str, manifest: Manifest) -> None:
     """Remove what is no part of the artifact, and set the modes.
 
     Raises VolumeError where a symlink or a special file is found, or where a file of the artifact is not as listed.
@@ -138,15 +133,15 @@ def sanitize_tree(disk: AdapterDisk, folder: str, manifest: Manifest) -> None:
         if path not in found or found[path].kind is not Kind.FILE or found[path].size != size:
             raise VolumeError(f"{disk.name}/{path} was changed by somebody else", hint="run again to stage it anew")
     kept = {f"{folder}/{MARKER}", *wanted, *_folders_above(wanted)}
-    disk.open_up(folder, Kind.FOLDER)
+    disk.make_readable(folder, Kind.FOLDER)
     for path, details in found.items():
         if path in kept:
-            disk.open_up(path, details.kind)
+            disk.make_readable(path, details.kind)
         else:
             erase(disk, path)
 
 
-def _walk(disk: AdapterDisk, folder: str) -> Iterator[tuple[str, Stat]]:
+def _walk(disk: Disk, folder: str) -> Iterator[tuple[str, Stat]]:
     """Yield everything below a folder, what is in a folder after the folder."""
     todo = [folder]
     while todo:

@@ -16,7 +16,7 @@ from downloader.filesystem import AlreadyThere, Kind, NotThere
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-    from downloader.adapters.disk import AdapterDisk
+    from downloader.filesystem import Disk
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class Reaper:
 
     def __init__(
         self,
-        disk: AdapterDisk,
+        disk: Disk,
         keep: Collection[str],
         min_age: float,
         *,
@@ -124,7 +124,7 @@ class Reaper:
         return seconds > 0 and self._now - mtime_ns / 1e9 < seconds
 
 
-def _volume_time(disk: AdapterDisk, wall_clock: Callable[[], float]) -> float:
+def _volume_time(disk: Disk, wall_clock: Callable[[], float]) -> float:
     """Return the time by the clock that dates what is made on the disk: a node's own may be wrong."""
     probe = f"{GONE}{secrets.token_hex(8)}"
     try:

@@ -19,10 +19,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from downloader.adapters.contention import Undone, repeated
 from downloader.adapters.paths import DOWNLOAD, SLOT_PARTIAL, STAGING, UNLOADED
 from downloader.adapters.promote import promote, require_one_file_system, restore, sanitize_tree
-from downloader.adapters.trash import GONE, GRACE, discard, erase, remove_empty
-from downloader.errors import Cancelled, DownloadError, Verdict, VolumeError
+from downloader.adapters.trash import GONE, GRACE, discard, erase, make_folders, remove_empty
+from downloader.errors import Cancelled, DownloadError, Verdict
 from downloader.filesystem import Kind, NotThere
 from downloader.lease import WORK, is_lease
 from downloader.volume import Volume
@@ -30,11 +31,10 @@ from downloader.volume import Volume
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from downloader.adapters.disk import AdapterDisk
     from downloader.adapters.paths import AdapterPaths
     from downloader.artifact import Manifest
+    from downloader.filesystem import Disk
 
-_TRIES: Final = 100
 _PAUSE: Final = 0.05
 """Seconds between two attempts to get a folder that others move away."""
 
@@ -46,7 +46,7 @@ class Staging:
 
     def __init__(
         self,
-        disk: AdapterDisk,
+        disk: Disk,
         place: AdapterPaths,
         *,
         ttl: float,
@@ -65,36 +65,32 @@ class Staging:
 
         What is left when the context ends is removed, or parked if the error that ends it is one that a retry may mend.
         """
-        for _ in range(_TRIES):
-            with ExitStack() as holding:
-                if self._enter(holding, uri):
-                    try:
-                        self._prepare()
-                        yield
-                    except BaseException as error:
-                        self._put_away(error)
-                        raise
-                    return
-            self._sleep(_PAUSE)
-        raise VolumeError(f"{self._disk.name}/{self._place.staging} is taken away all the time", hint="run again")
+        with repeated(lambda: self._acquired(uri), f"{self._disk.name}/{self._place.staging} cannot be leased"):
+            try:
+                self._prepare()
+                yield
+            except BaseException as error:
+                self._put_away(error)
+                raise
 
     def promote(self, manifest: Manifest) -> None:
         """Make the download the live adapter. It must be complete; raises VolumeError if it is not as it must be."""
         sanitize_tree(self._disk, self._place.download, manifest)
         promote(self._disk, self._place, pause=lambda: self._sleep(GRACE))
 
-    def _enter(self, holding: ExitStack, uri: str) -> bool:
-        """Take the lease; False if the folder was moved or removed meanwhile, and another one has to be made."""
+    def _acquired(self, uri: str) -> ExitStack:
+        """Return the context that holds the lease. Raises Undone if the folder was moved or removed meanwhile."""
         disk, staging = self._disk, self._place.staging
-        try:
-            disk.make_folders(staging)
+        with ExitStack() as stack, suppress(NotThere):
+            make_folders(disk, staging)
             opened = disk.inside(staging)
-            volume = holding.enter_context(Volume(Path(opened.name), files=opened, ttl=self._ttl))
-            holding.callback(self._tidy)
-            holding.enter_context(volume.lease(uri, waiting=self._waiting, sleep=self._sleep))
-            return disk.is_at(staging, opened)
-        except NotThere:
-            return False
+            volume = stack.enter_context(Volume(Path(opened.name), files=opened, ttl=self._ttl))
+            stack.callback(self._tidy)
+            stack.enter_context(volume.lease(uri, waiting=self._waiting, sleep=self._sleep))
+            if disk.is_at(staging, opened):
+                return stack.pop_all()
+        self._sleep(_PAUSE)
+        raise Undone
 
     def _prepare(self) -> None:
         """Take over what an earlier pod has left, if there is something, and nothing else."""
@@ -139,7 +135,7 @@ class Staging:
         place = self._place
         parked = f"{place.parked}/{SLOT_PARTIAL}"
         discard(self._disk, [parked], place.service, place.adapter)
-        self._disk.make_folders(place.parked)
+        make_folders(self._disk, place.parked)
         self._disk.rename(self._place.download, parked)
         log.info("what has arrived is kept for the next pod of this Job")
 

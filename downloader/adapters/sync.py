@@ -13,19 +13,19 @@ from downloader.filesystem import Kind, NotThere
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from downloader.adapters.disk import AdapterDisk
+    from downloader.filesystem import Disk
 
 log = logging.getLogger(__name__)
 
 
-def sync_service(disk: AdapterDisk, service: str, keep: Collection[str], *, sleep: Callable[[float], None]) -> None:
+def sync_service(disk: Disk, service: str, keep: Collection[str], *, sleep: Callable[[float], None]) -> None:
     """Make the service's folder and move what is not kept out of it, each by one rename; then remove that.
 
     Hidden folders and files are no adapters. `sleep` is called with seconds, also 0, and may raise to end the work.
     Raises NotUnloaded, after everything else is done, if an adapter could not be moved.
     """
     if disk.make_folder(service):
-        disk.open_up(service, Kind.FOLDER)
+        disk.make_readable(service, Kind.FOLDER)
         disk.sync_folder("")
     failed = []
     for adapter, kind in disk.scan(service).items():
@@ -49,7 +49,7 @@ def sync_service(disk: AdapterDisk, service: str, keep: Collection[str], *, slee
         )
 
 
-def _remove_slots(disk: AdapterDisk, service: str, sleep: Callable[[float], None]) -> None:
+def _remove_slots(disk: Disk, service: str, sleep: Callable[[float], None]) -> None:
     """Remove the slots that hold adapters; what a failed download has left there is not ours to remove."""
     folder = f"{UNLOADED}/{service}"
     slots = _slots(disk, folder)
@@ -64,7 +64,7 @@ def _remove_slots(disk: AdapterDisk, service: str, sleep: Callable[[float], None
     remove_empty(disk, folder)
 
 
-def _slots(disk: AdapterDisk, folder: str) -> list[str]:
+def _slots(disk: Disk, folder: str) -> list[str]:
     try:
         slots = [f"{folder}/{name}" for name in disk.scan(folder)]
         return [slot for slot in slots if disk.stat(f"{slot}/{SLOT_ADAPTER}") is not None]

@@ -7,43 +7,41 @@ import secrets
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from downloader.adapters.contention import Undone, repeated
 from downloader.adapters.paths import SLOT_ADAPTER, UNLOADED, entry
-from downloader.errors import DownloadError, VolumeError
+from downloader.errors import DownloadError
 from downloader.filesystem import NotThere, raze
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from downloader.adapters.disk import AdapterDisk
+    from downloader.filesystem import Disk
 
 GRACE: Final = 1.0
 """Seconds between taking an adapter out of sight and removing it: who has just opened it may still be listing it."""
-_TRIES: Final = 100
-
 log = logging.getLogger(__name__)
 
 
-def move_to_trash(disk: AdapterDisk, path: str, service: str, adapter: str) -> str:
+def move_to_trash(disk: Disk, path: str, service: str, adapter: str) -> str:
     """Move what is at a path into a slot of its own and return the slot. Raises NotThere if there is nothing."""
-    for _ in range(_TRIES):
+
+    def move() -> str:
         slot = f"{UNLOADED}/{service}/{entry(adapter, secrets.token_hex(4))}"
-        disk.make_folders(slot)
+        make_folders(disk, slot)
         try:
             disk.rename(path, f"{slot}/{SLOT_ADAPTER}")
-        except NotThere:
+        except DownloadError as error:
             remove_empty(disk, slot)
-            if disk.stat(path) is None:
-                raise
-        except DownloadError:
-            remove_empty(disk, slot)
+            if isinstance(error, NotThere) and disk.stat(path) is not None:
+                raise Undone from error  # the slot was removed: it was empty
             raise
-        else:
-            return slot
-    raise VolumeError(f"{disk.name}/{UNLOADED} is emptied all the time by others", hint="run again")
+        return slot
+
+    return repeated(move, f"{disk.name}/{path} cannot be moved to {UNLOADED}")
 
 
 def discard(
-    disk: AdapterDisk, paths: Iterable[str], service: str, adapter: str, *, pause: Callable[[], None] = lambda: None
+    disk: Disk, paths: Iterable[str], service: str, adapter: str, *, pause: Callable[[], None] = lambda: None
 ) -> None:
     """Remove what is at the paths, by way of slots; best effort. Whatever stays is found by the reaper.
 
@@ -61,7 +59,7 @@ def discard(
     remove_empty(disk, f"{UNLOADED}/{service}")
 
 
-def _hide(disk: AdapterDisk, path: str, service: str, adapter: str) -> str:
+def _hide(disk: Disk, path: str, service: str, adapter: str) -> str:
     """Return the slot that the path is in now; the path itself where there is no room for a slot."""
     try:
         return move_to_trash(disk, path, service, adapter)
@@ -74,7 +72,7 @@ GONE: Final = ".gone."
 """How the names begin of what is being removed; a killed removal leaves one, and the reaper finds it."""
 
 
-def erase(disk: AdapterDisk, path: str) -> None:
+def erase(disk: Disk, path: str) -> None:
     """Remove a path with all that is in it; nothing happens if it is not there.
 
     Removes as much as it can. Raises what went wrong first, and then what is left has its old name again.
@@ -94,7 +92,21 @@ def erase(disk: AdapterDisk, path: str) -> None:
         raise troubles[0]
 
 
-def remove_empty(disk: AdapterDisk, *folders: str) -> None:
+def make_folders(disk: Disk, path: str) -> None:
+    """Make a folder and those above it, which other processes may remove meanwhile because they are empty."""
+    parts = path.split("/")
+
+    def make() -> None:
+        try:
+            for depth in range(len(parts)):
+                disk.make_folder("/".join(parts[: depth + 1]))
+        except NotThere as error:
+            raise Undone from error
+
+    repeated(make, f"the folder {disk.name}/{path} cannot be made")
+
+
+def remove_empty(disk: Disk, *folders: str) -> None:
     """Remove those of the folders that are there and empty, in this order; best effort."""
     for folder in folders:
         with suppress(DownloadError):

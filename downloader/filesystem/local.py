@@ -1,7 +1,7 @@
-"""The real file system: the only module here that calls the kernel.
+"""The real file system: a method for each call to the kernel, which makes the module longer than the others.
 
-Every path is walked from the target folder's descriptor one part at a time without following symlinks, at each
-operation anew. Nothing is cached: a holder whose lease was taken over finds its folder gone, and that is the fence.
+Each operation walks its path from the target folder's descriptor, one part at a time, without following symlinks.
+Nothing is cached: a holder whose lease was taken over finds its folder gone, and that is the fence.
 """
 # ruff: noqa: D102 -- FileOperations documents the methods
 
@@ -11,17 +11,17 @@ import errno
 import os
 import stat
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 from downloader.errors import DownloadError, VolumeError
-from downloader.filesystem import syncfs, xattr
+from downloader.filesystem import renameat2, syncfs, xattr
 from downloader.filesystem.interface import AlreadyThere, InTheWay, Kind, NotSupported, NotThere, Space, Stat
 from downloader.filesystem.openat import STEP_FLAGS, Folder, split
 from downloader.filesystem.operations import Operations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 _FILE_MODE = 0o644
 _FOLDER_MODE = 0o755
@@ -40,18 +40,27 @@ _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EINVAL, errno.EILSEQ, errno.ENA
 class Disk:
     """A target folder on a real file system. The folder itself may be reached through symlinks: the user named it.
 
-    `fault` is called with what is about to be done, inside the operation, and may sleep or raise OSError.
+    `shown` is its name in messages. `fault` is called with what is about to be done, inside the operation, and may
+    sleep or raise OSError. As a context it is closed at the end.
     Raises VolumeError where the target is no folder or cannot be opened; NotThere if it is missing and not `create`.
     """
 
-    def __init__(self, target: Path, *, create: bool = True, fault: Callable[[str], None] | None = None) -> None:
-        self._operation = Operations(str(target), fault, self._lacks_inodes)
+    def __init__(
+        self, target: Path, *, create: bool = True, shown: str = "", fault: Callable[[str], None] | None = None
+    ) -> None:
+        self._operation = Operations(shown or str(target), fault, self._lacks_inodes)
         with _naming_the_target(target), self._operation("opening"):
             if create:
                 _make_ancestors(target)
             self._root = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             self._shared = bool(os.fstat(self._root).st_mode & stat.S_ISGID)
         self._syncs_whole = syncfs.can_sync_whole(self._root)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close_all()
 
     @property
     def name(self) -> str:
@@ -201,6 +210,17 @@ class Disk:
         ):
             os.rename(old_name, new_name, src_dir_fd=left, dst_dir_fd=entered)
 
+    def exchange(self, one: str, other: str) -> bool:
+        """Exchange two paths in one step, so that each exists at every moment; False where that is not possible."""
+        left_folder, left_name = split(one)
+        right_folder, right_name = split(other)
+        with (
+            self._operation("exchanging", other),
+            Folder(self._root, left_folder) as left,
+            Folder(self._root, right_folder) as right,
+        ):
+            return renameat2.exchange(left, left_name, right, right_name)
+
     def unlink(self, path: str) -> None:
         folder, name = split(path)
         with self._operation("removing", path), Folder(self._root, folder) as opened:
@@ -236,6 +256,34 @@ class Disk:
             except OSError as error:
                 if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # FUSE, CIFS: nothing to sync there
                     raise
+            finally:
+                os.close(handle)
+
+    def inside(self, folder: str) -> Disk:
+        """Open a folder of it as a disk of its own, which stays that very folder wherever it is moved to."""
+        with self._operation("opening", folder), Folder(self._root, folder) as opened:
+            shown, fault = f"{self.name}/{folder}", self._operation.fault
+            return Disk(Path(f"/proc/self/fd/{opened}"), create=False, shown=shown, fault=fault)
+
+    def is_at(self, folder: str, opened: Disk) -> bool:
+        """Tell whether a folder that was opened with `inside` is still what the path leads to."""
+        found = self.stat(folder)
+        with self._operation("looking at", folder):
+            return found is not None and found.inode == os.fstat(opened._root).st_ino
+
+    def device(self, folder: str) -> int:
+        """Return the number of the file system that a folder is on."""
+        with self._operation("looking at", folder), Folder(self._root, folder) as opened:
+            return os.fstat(opened).st_dev
+
+    def make_readable(self, path: str, kind: Kind) -> None:
+        """Let everybody read a file or folder, and its owner change it: `u+rwX,go+rX`."""
+        handle = self._open_folder(path) if kind is Kind.FOLDER else self.open(path)
+        with self._operation("setting the mode of", path):
+            try:
+                mode = stat.S_IMODE(os.fstat(handle).st_mode)
+                execute = 0o111 if kind is Kind.FOLDER or mode & 0o111 else 0
+                _change_mode(handle, mode | 0o644 | execute)
             finally:
                 os.close(handle)
 

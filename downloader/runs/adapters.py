@@ -8,8 +8,9 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from downloader.adapters import AdapterDisk, AdapterPaths, Reaper, Staging, sync_service
+from downloader.adapters import AdapterPaths, Reaper, Staging, sync_service
 from downloader.engine import Outcome
+from downloader.filesystem import Disk
 from downloader.integrity import SIZE_ONLY
 from downloader.progress import Phase
 from downloader.runs.download import Download, Ending
@@ -51,7 +52,7 @@ def stage(
 
     def staging() -> Outcome:
         sleep = runner.cancellation.sleep
-        with AdapterDisk(adapter.root) as disk:
+        with Disk(adapter.root, create=False) as disk:
             place = Staging(disk, paths, ttl=job.lease_ttl, waiting=download.show_waiting, sleep=sleep)
             with place.held(uri.shown):
                 outcome = _simulate(uri, adapter, disk, paths, runner) if adapter.simulated else download.transfer()
@@ -63,7 +64,7 @@ def stage(
 
 
 def _simulate(
-    uri: ArtifactUri, adapter: AdapterStageSettings, disk: AdapterDisk, paths: AdapterPaths, runner: Runner
+    uri: ArtifactUri, adapter: AdapterStageSettings, disk: Disk, paths: AdapterPaths, runner: Runner
 ) -> Outcome:
     runner.meter.enter(Phase.DOWNLOADING, "a simulated adapter")
     runner.cancellation.sleep(adapter.simulated_seconds)
@@ -79,7 +80,7 @@ def reap(settings: AdapterReapSettings, runner: Runner) -> None:
     """Remove from the adapter disk what no service needs. Raises VolumeError if it cannot be listed."""
 
     def reaping() -> None:
-        with AdapterDisk(settings.root) as disk:
+        with Disk(settings.root, create=False) as disk:
             sleep = runner.cancellation.sleep
             Reaper(disk, settings.keep, settings.min_age, wall_clock=time.time, sleep=sleep).run()
             log.info("reaped %s, keeping %d services", settings.root, len(settings.keep))
@@ -91,7 +92,7 @@ def sync(settings: AdapterSyncSettings, runner: Runner) -> None:
     """Remove the adapters that a service no longer declares. Raises NotUnloaded if one of them is still served."""
 
     def syncing() -> None:
-        with AdapterDisk(settings.root) as disk:
+        with Disk(settings.root, create=False) as disk:
             sync_service(disk, settings.service, settings.keep, sleep=runner.cancellation.sleep)
             log.info("synced %s/%s, keeping %d adapters", settings.root, settings.service, len(settings.keep))
 

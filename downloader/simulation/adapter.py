@@ -9,12 +9,12 @@ from downloader.artifact import Manifest, RemoteFile
 from downloader.filesystem import discard
 
 if TYPE_CHECKING:
-    from downloader.adapters import AdapterDisk
+    from downloader.filesystem import Disk
 
 _WEIGHTS = bytes(8 << 10)
 
 
-def simulate(disk: AdapterDisk, folder: str, uri: str, *, base_model: str, rank: int) -> Manifest:
+def simulate(disk: Disk, folder: str, uri: str, *, base_model: str, rank: int) -> Manifest:
     """Write the adapter into an existing folder and return what it consists of."""
     config = json.dumps({"base_model_name_or_path": base_model, "r": rank}).encode() + b"\n"
     contents = {"adapter_config.json": config, "adapter_model.safetensors": _WEIGHTS}

@@ -16,10 +16,10 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from downloader.adapters.disk import AdapterDisk
 from downloader.adapters.paths import AdapterPaths
 from downloader.adapters.reap import Reaper
 from downloader.adapters.stage import Staging
+from downloader.filesystem import Disk
 from downloader.simulation.adapter import simulate
 from tests.adapters.doors import age
 
@@ -30,11 +30,11 @@ OLD, NEW = "old", "new"
 FILES = ["adapter_config.json", "adapter_model.safetensors"]
 
 
-class Ext4(AdapterDisk):
+class Ext4(Disk):
     """A file system that can exchange two names, as it is."""
 
 
-class Nfs(AdapterDisk):
+class Nfs(Disk):
     """One that cannot."""
 
     def exchange(self, one: str, other: str) -> bool:
@@ -46,9 +46,9 @@ class SourceGone(Exception):
     """What a download may raise."""
 
 
-def stage(kind: type[AdapterDisk], root: Path, what: str, job: str, fault: Callable[[str], None] | None = None) -> None:
+def stage(kind: type[Disk], root: Path, what: str, job: str, fault: Callable[[str], None] | None = None) -> None:
     """Stage an adapter, or fail if it is none."""
-    with kind(root, fault=fault) as disk:
+    with kind(root, create=False, fault=fault) as disk:
         place = AdapterPaths("service", "lora", job, os.urandom(8).hex())
         # A process that dies between making its lease and signing it is waited for as long as that.
         staging = Staging(disk, place, ttl=1, waiting=lambda *_: None, sleep=lambda _: None)
@@ -58,7 +58,7 @@ def stage(kind: type[AdapterDisk], root: Path, what: str, job: str, fault: Calla
             staging.promote(simulate(disk, place.download, "hf://org/lora", base_model=what, rank=1))
 
 
-def fail(kind: type[AdapterDisk], root: Path) -> None:
+def fail(kind: type[Disk], root: Path) -> None:
     """Begin to stage, and find no source."""
     with suppress(SourceGone):
         stage(kind, root, "", "job-3")
@@ -95,7 +95,7 @@ def dying(step: int) -> Callable[[str], None]:
     return fault
 
 
-def die_at(kind: type[AdapterDisk], root: Path, step: int, *, first: bool) -> bool:
+def die_at(kind: type[Disk], root: Path, step: int, *, first: bool) -> bool:
     """Kill a stage before this step, look, and let others repair it; return whether there was such a step."""
     root.mkdir()
     live = root / "service/lora"
@@ -110,7 +110,7 @@ def die_at(kind: type[AdapterDisk], root: Path, step: int, *, first: bool) -> bo
         assert whole(live) == NEW or not first
     was = live.exists()
     age(root)  # a lease may be too new to say whose it is
-    with kind(root) as disk:
+    with kind(root, create=False) as disk:
         Reaper(disk, ("service",), 1800, wall_clock=time.time, sleep=lambda _: None).run()
     assert live.exists() == was, "the reaper changes no live service"
     left = list((root / ".unload-tmp").glob("*"))

@@ -20,7 +20,7 @@ from tests.adapters.reader import Reader, versioned
 from tests.waiting import AT_LAST, eventually
 
 if TYPE_CHECKING:
-    from downloader.adapters.disk import AdapterDisk
+    from downloader.filesystem import Disk
     from tests.servers.hub import Hub
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a file system on which syncing costs nothing
@@ -49,7 +49,7 @@ def test_a_reader_sees_the_old_adapter_whole_or_the_new_one_whole(hub: Hub, tmp_
 
 @pytest.mark.parametrize(("kind", "gap"), [(Ext4, False), (Nfs, True)])
 def test_an_adapter_is_there_at_every_moment_where_names_can_be_exchanged(
-    tmp_path: Path, kind: type[AdapterDisk], *, gap: bool
+    tmp_path: Path, kind: type[Disk], *, gap: bool
 ) -> None:
     for name, data in versioned(1).items():
         (tmp_path / "service/lora").mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,7 @@ def test_an_adapter_is_there_at_every_moment_where_names_can_be_exchanged(
         assert "service/lora" not in doing or eventually(lambda: reader.looks > before + 1)
 
     place = AdapterPaths("service", "lora", "job", "token")
-    with Reader(tmp_path / "service") as reader, kind(tmp_path, fault=looked_at) as disk:
+    with Reader(tmp_path / "service") as reader, kind(tmp_path, create=False, fault=looked_at) as disk:
         staging = Staging(disk, place, ttl=60, waiting=lambda *_: None, sleep=time.sleep)
         with staging.held("hf://org/lora"):
             files = versioned(2)

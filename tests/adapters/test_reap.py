@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from downloader.adapters.disk import AdapterDisk
 from downloader.adapters.reap import Reaper
 from downloader.config.adapters import AdapterReapSettings
+from downloader.filesystem import Disk
 from tests.adapters.doors import HOUR, SERVICE, Doors, age
 from tests.command import content, finish
 from tests.servers.faults import Stall
@@ -141,7 +141,7 @@ def test_mtimes_in_the_future_keep_a_folder_and_do_no_other_harm(doors: Doors) -
 def test_a_wrong_clock_of_the_reapers_node_makes_nothing_older(doors: Doors, hours: int) -> None:
     doors.plant("young/a/file")
     now = (doors.disk / "young").stat().st_mtime + hours * HOUR
-    with AdapterDisk(doors.disk) as disk:
+    with Disk(doors.disk, create=False) as disk:
         Reaper(disk, (), float(AGED), wall_clock=lambda: now, sleep=lambda _: None).run()
     assert (doors.disk / "young/a/file").exists()
 
@@ -154,7 +154,7 @@ def test_what_is_promoted_while_the_reaper_looks_makes_the_service_young(doors: 
         if doing.startswith("listing") and doing.endswith("/dead") and not (doors.disk / "dead/new").exists():
             doors.plant("dead/new/file")
 
-    with AdapterDisk(doors.disk, fault=fault) as disk:
+    with Disk(doors.disk, create=False, fault=fault) as disk:
         Reaper(disk, (), float(AGED), wall_clock=time.time, sleep=lambda _: None).run()
     assert sorted(content(doors.disk)) == ["dead/new/file", "dead/old/file"]
 
@@ -167,7 +167,7 @@ def test_a_failed_removal_is_a_warning_and_the_others_go_on(doors: Doors) -> Non
         if doing.startswith("removing") and "dead-2/" in doing:
             raise OSError(16, "busy")
 
-    with AdapterDisk(doors.disk, fault=fault) as disk:
+    with Disk(doors.disk, create=False, fault=fault) as disk:
         Reaper(disk, ("live",), 0, wall_clock=lambda: 2e9, sleep=lambda _: None).run()
     assert sorted(content(doors.disk)) == ["dead-2/a/file"]
     stuck.unlink()
@@ -217,7 +217,7 @@ def test_the_next_stage_ends_a_removal_that_was_killed_in_staging(doors: Doors, 
 def test_a_tree_may_be_deeper_than_any_recursion(doors: Doors) -> None:
     (doors.disk / "dead" / "/".join("d" * 200)).mkdir(parents=True)
     limit = sys.getrecursionlimit()
-    with AdapterDisk(doors.disk) as disk:
+    with Disk(doors.disk, create=False) as disk:
         reaper = Reaper(disk, (), 0, wall_clock=lambda: 2e9, sleep=lambda _: None)
         try:
             sys.setrecursionlimit(len(inspect.stack()) + 100)

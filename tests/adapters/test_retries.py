@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from downloader.adapters.disk import AdapterDisk
 from downloader.adapters.paths import AdapterPaths
 from downloader.adapters.stage import Staging
+from downloader.filesystem import Disk
 from downloader.simulation.adapter import simulate
 from tests.adapters.doors import FILES, SERVICE, Doors, age, whole
 from tests.command import content, finish, model
@@ -114,7 +114,7 @@ def test_a_folder_that_is_taken_away_during_the_wait_for_it_is_made_anew(tmp_pat
         if held.exists():
             held.rename(tmp_path / "taken")
 
-    with AdapterDisk(tmp_path) as disk:
+    with Disk(tmp_path, create=False) as disk:
         staging = Staging(disk, place, ttl=0.2, waiting=waiting, sleep=time.sleep)
         with staging.held("hf://org/lora"):
             staging.promote(simulate(disk, place.download, "hf://org/lora", base_model="base", rank=1))

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from downloader.adapters.disk import AdapterDisk
 from downloader.adapters.paths import AdapterPaths
 from downloader.adapters.promote import restore
+from downloader.filesystem import Disk
 from tests.adapters.doors import FILES, SERVICE, Doors, whole
 from tests.adapters.killed import Ext4, Nfs, stage
 from tests.command import content, finish, model
@@ -76,7 +76,7 @@ def test_restaging_replaces_the_adapter_as_a_whole(source: str, hub: Hub, doors:
 @pytest.mark.parametrize("kind", [Ext4, Nfs])
 @pytest.mark.parametrize("there", ["nothing", "folder", "file", "symlink", "empty folder"])
 def test_whatever_is_in_the_adapters_place_is_replaced_and_not_followed(
-    doors: Doors, kind: type[AdapterDisk], there: str
+    doors: Doors, kind: type[Disk], there: str
 ) -> None:
     place = doors.disk / "service/lora"
     doors.plant("elsewhere/precious", "service/other/file")
@@ -159,7 +159,7 @@ def test_a_replaced_adapter_that_cannot_be_removed_is_left_to_the_reaper(
         if doing.startswith("removing") and doing.endswith("stuck"):
             raise OSError(16, "busy")
 
-    stage(AdapterDisk, doors.disk, "base", "job-1", fault)
+    stage(Disk, doors.disk, "base", "job-1", fault)
     assert "the reaper will retry" in caplog.text
     assert not list(doors.disk.glob(".staging/*"))
     assert doors.reap("service").status == 0
@@ -169,7 +169,7 @@ def test_a_replaced_adapter_that_cannot_be_removed_is_left_to_the_reaper(
 def test_what_is_half_removed_is_not_put_back(doors: Doors) -> None:
     place = AdapterPaths(SERVICE, "lora-a", "job", "token")
     doors.plant(f"{place.aside}/.gone.1/file")
-    with AdapterDisk(doors.disk) as disk:
+    with Disk(doors.disk, create=False) as disk:
         restore(disk, place)
         assert disk.stat(place.live) is None
         doors.plant(f"{place.aside}/1/file")

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from downloader.adapters.disk import AdapterDisk
 from downloader.adapters.reap import Reaper
 from downloader.adapters.sync import sync_service
 from downloader.errors import NotUnloaded
+from downloader.filesystem import Disk
 from tests.adapters.doors import SERVICE, Doors
 from tests.command import content
 
@@ -88,7 +88,7 @@ def test_the_moves_after_a_failed_one_are_made(doors: Doors) -> None:
         if doing.startswith("renaming to") and ".unload-tmp" in doing and "/b." in doing:
             raise OSError(16, "busy")
 
-    with AdapterDisk(doors.disk, fault=fault) as disk, pytest.raises(NotUnloaded, match=r"moved out of .*: b"):
+    with Disk(doors.disk, create=False, fault=fault) as disk, pytest.raises(NotUnloaded, match=r"moved out of .*: b"):
         sync_service(disk, SERVICE, (), sleep=lambda _: None)
     assert [path.name for path in doors.live.iterdir()] == ["b"]
     assert len(content(doors.live)) == 2
@@ -105,7 +105,7 @@ def test_who_has_just_opened_an_adapter_has_a_moment_to_read_it_whoever_took_it_
         if seconds >= 1:
             there.append((doors.disk / slot).exists())
 
-    with AdapterDisk(doors.disk) as disk:
+    with Disk(doors.disk, create=False) as disk:
         if door == "sync":
             sync_service(disk, SERVICE, (), sleep=sleep)
         else:
@@ -121,7 +121,7 @@ def test_a_failed_removal_is_a_warning_and_no_failure(doors: Doors, caplog: pyte
         if doing.startswith("removing") and "config" in doing:
             raise OSError(16, "busy")
 
-    with AdapterDisk(doors.disk, fault=fault) as disk:
+    with Disk(doors.disk, create=False, fault=fault) as disk:
         sync_service(disk, SERVICE, (), sleep=lambda _: None)
     assert list(doors.live.iterdir()) == []
     assert "the reaper will retry" in caplog.text

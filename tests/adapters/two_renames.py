@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from downloader.__main__ import main
-from downloader.adapters.disk import AdapterDisk
+from downloader.filesystem import Disk
 
 
-def cannot_exchange(disk: AdapterDisk, one: str, other: str) -> bool:
+def cannot_exchange(disk: Disk, one: str, other: str) -> bool:
     del disk, one, other
     return False
 
 
 if __name__ == "__main__":
-    AdapterDisk.exchange = cannot_exchange  # type: ignore[method-assign, assignment]
+    Disk.exchange = cannot_exchange  # type: ignore[method-assign, assignment]
     main()
