@@ -12,6 +12,7 @@ from downloader.artifact import shown_url
 from downloader.errors import ProtocolFailed
 from downloader.network.errors import map_exception, map_status
 from downloader.network.messages import Request, decoded, lines, read_whole
+from downloader.network.redirects import redirect_target
 from downloader.network.url import address
 
 if TYPE_CHECKING:
@@ -27,20 +28,20 @@ class LibraryTransport(httpx2.BaseTransport):
     """Carries a library's requests: at most `answers` answers of at most `limit` bytes each and `total` together."""
 
     def __init__(
-        self, inner: SocketTransport, observer: NetworkObserver, *, limit: int, total: int, answers: int
+        self, inner: SocketTransport, observer: NetworkObserver, *, limit: int, total: int, responses: int
     ) -> None:
         self._inner = inner
         self._observer = observer
         self._limit = limit
         self._bytes_left = total
-        self._answers_left = answers
+        self._responses_left = responses
         self._home: Origin | None = None
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request; whatever is no answer to it is raised as our error, before the library can interpret it."""
         url = str(request.url)
-        self._answers_left -= 1
-        if self._answers_left < 0 or self._bytes_left < 0:
+        self._responses_left -= 1
+        if self._responses_left < 0 or self._bytes_left < 0:
             raise ProtocolFailed(f"{shown_url(url)}: there is no end to this listing")
         self._guard(request)
         try:
@@ -67,7 +68,7 @@ class LibraryTransport(httpx2.BaseTransport):
         origin = address(str(request.url)).origin
         if self._home is None:
             self._home = origin
-            self._inner.name(origin.host)
+            self._inner.allow_host(origin.host)
         if not self._home.shares_credentials_with(origin):
             for name in PRIVATE:
                 request.headers.pop(name, None)
@@ -94,3 +95,9 @@ def stay_on_the_route(response: httpx2.Response) -> None:
     if not query:
         raise ProtocolFailed(f"{shown_url(here)} names a next page that is none")
     response.headers["link"] = f'<{here}?{query}>; rel="next"'
+
+
+def check_redirect(response: httpx2.Response) -> None:
+    """Raise ProtocolFailed for a redirect that must not be followed, before httpx2 does."""
+    if response.has_redirect_location:
+        redirect_target(address(str(response.request.url)), response.headers["location"])

@@ -1,4 +1,4 @@
-"""One exchange: what is asked, and what comes back. httpx2's own objects for it take longer than a small file."""
+"""Requests and responses. httpx2's own objects for them cost more than transferring a small file (ADR 31)."""
 
 from __future__ import annotations
 
@@ -35,10 +35,12 @@ REDIRECTS = frozenset(
     }
 )
 UNSENDABLE = "a header has characters that no header may have"
+MAX_ERROR_BODY = 4096
+"""Bytes of a redirect or an error page that are read, so that its connection can be reused."""
 
 
 def malformed(error: http.client.HTTPException) -> str:
-    """Tell what is wrong with an answer that the standard library could not read."""
+    """Describe a response that the standard library could not read."""
     if isinstance(error, http.client.BadStatusLine):
         return f"it answers with {single_line(str(error), 60)!r}, which is no HTTP"
     if isinstance(error, http.client.IncompleteRead):
@@ -47,7 +49,7 @@ def malformed(error: http.client.HTTPException) -> str:
 
 
 class Request:
-    """A request. Each is itself and no other: one that was announced is handed in as the same object."""
+    """A request. It is compared by identity: a pipelined one must be sent as the same object."""
 
     __slots__ = ("address", "body", "fields", "method", "pipelined_at")
 
@@ -58,19 +60,37 @@ class Request:
         self.fields = fields
         self.body = body
         self.pipelined_at: float | None = None
-        """When it was sent, by the monotonic clock, if its answer may have arrived before it is read."""
+        """When it was sent, by the monotonic clock, if it was pipelined: its response may be older than its reading."""
 
 
 def lines(fields: Iterable[tuple[str, str]]) -> bytes:
-    """Return fields as they are sent. Raises httpx2.LocalProtocolError for what no field may hold."""
+    """Return header fields as they are sent. Raises httpx2.LocalProtocolError for characters that no field may have."""
     try:
         return field_lines(fields)
     except ValueError as error:
         raise httpx2.LocalProtocolError(UNSENDABLE) from error
 
 
+class RequestBuilder:
+    """Makes requests, all with the same `usual` headers."""
+
+    def __init__(self, usual: Mapping[str, str]) -> None:
+        self._usual = usual
+
+    def build(self, method: str, where: Address, headers: Mapping[str, str]) -> Request:
+        """Return one request without a body. Raises httpx2.LocalProtocolError."""
+        (request,) = self.build_many(method, [where], headers)
+        return request
+
+    def build_many(self, method: str, addresses: Iterable[Address], headers: Mapping[str, str]) -> Iterator[Request]:
+        """Yield requests that differ in their addresses only. Raises httpx2.LocalProtocolError."""
+        common = lines({**self._usual, **headers}.items())
+        for one in addresses:
+            yield Request(method, one, common if "host" in headers else lines([("Host", one.authority)]) + common)
+
+
 class StreamingResponse:
-    """An answer whose head was read. `interrupt` may be called from any thread."""
+    """A response whose head was read. `interrupt` may be called from any thread."""
 
     def __init__(
         self,
@@ -80,11 +100,11 @@ class StreamingResponse:
         body: http.client.HTTPResponse | None,
         keep: Callable[[Origin, Connection], None],
     ) -> None:
-        """`body` reads what has no length; `keep` takes the connection back."""
+        """`body` reads a body without a length; `keep` takes the connection back after the last byte."""
         self.address = address
         """Of the request."""
         self.asked_at: float | None = None
-        """When the request was sent ahead, as `Request` has it."""
+        """When the request was pipelined, as in `Request`."""
         self.status = head.status
         self.headers: Mapping[str, str] = head.fields
         """Names in lower case."""
@@ -93,21 +113,21 @@ class StreamingResponse:
         self._body = body
         self._keep = keep
         self._left = head.length
-        """Bytes still to come; None when the server did not say (chunked, or until it closes)."""
+        """Bytes still to come; None where the server gave no length (chunked, or until it closes)."""
         self._open = True
         if self._left == 0:
-            self._finish()  # as after HEAD: nobody will read
+            self._finish()  # as after HEAD: nothing will be read
 
     @property
     def is_success(self) -> bool:
-        """The status says that this is what was asked for."""
+        """Whether the status is 2xx."""
         return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
 
     @property
     def complete(self) -> bool:
-        """The end of a body that was read to its end is certain: by its length, its last chunk, or TLS's close_notify.
+        """Whether the end of a body that was read is certain: by its length, its last chunk, or TLS's close_notify.
 
-        Where only the end of the connection ends the body, it may just as well have been cut.
+        Where only the end of the connection ends the body, bytes may be missing.
         """
         if self._left is not None or self._body is None:
             return True
@@ -115,11 +135,11 @@ class StreamingResponse:
 
     @property
     def redirects(self) -> bool:
-        """It says where to ask instead."""
+        """Whether it names another location."""
         return self.status in REDIRECTS and "location" in self.headers
 
     def readinto(self, view: memoryview) -> int:
-        """Put what has arrived into `view`, at least one byte; 0 at the end. Raises httpx2's errors."""
+        """Read what has arrived into `view` and return its length; 0 at the end of the body. Raises httpx2's errors."""
         try:
             return self._read(view)
         except TimeoutError as error:
@@ -127,7 +147,7 @@ class StreamingResponse:
         except http.client.HTTPException as error:
             raise httpx2.RemoteProtocolError(malformed(error)) from error
         except (OSError, ValueError, AttributeError) as error:
-            # The last two are what the standard library's objects raise when another thread closed them.
+            # ValueError and AttributeError: another thread closed the standard library's object meanwhile.
             raise httpx2.ReadError(reason(error)) from error
 
     def _read(self, view: memoryview) -> int:
@@ -145,8 +165,8 @@ class StreamingResponse:
         return count
 
     def _read_on(self, view: memoryview) -> int:
-        """Read what has no length."""
-        # Not `readinto`, which waits until the whole view is full, and loses what it has when that fails.
+        """Read a body without a length."""
+        # Not `readinto`: it waits until the whole view is full, and loses the bytes that it has when that fails.
         piece = self._body.read1(min(len(view), PIECE)) if self._body is not None else b""
         view[: len(piece)] = piece
         if not piece:
@@ -154,7 +174,7 @@ class StreamingResponse:
         return len(piece)
 
     def _finish(self) -> None:
-        """Keep the connection for the next request, if the server lets us."""
+        """Return the connection to the pool, unless the server closes it."""
         if not self._open:
             return
         self._open = False
@@ -164,49 +184,53 @@ class StreamingResponse:
             self._keep(self.address.origin, self._connection)
 
     def pieces(self) -> Iterator[bytes]:
-        """Yield the body as it comes. Raises httpx2's errors."""
+        """Yield the body as it arrives. Raises httpx2's errors."""
         view = memoryview(bytearray(PIECE if self._left is None else min(PIECE, self._left)))
         while count := self.readinto(view):
             yield bytes(view[:count])
 
-    def drain(self, worth: int) -> None:
-        """Close it; what is left of a short one, up to so many bytes, is read, so that its connection can be kept."""
-        if self._open and self._left is not None and self._left <= worth:
+    def drain(self, max_bytes: int) -> None:
+        """Close it. A rest of at most `max_bytes` is read first, so that the connection can be reused."""
+        if self._open and self._left is not None and self._left <= max_bytes:
             with contextlib.suppress(httpx2.HTTPError):
                 for _ in self.pieces():
                     pass
         self.close()
 
     def interrupt(self) -> None:
-        """Wake a reader that is blocked in another thread; it sees the connection end."""
+        """Wake a reader that is blocked in another thread; its read ends as if the server had closed the connection."""
         if self._open:
             interrupt(self._connection.sock)
 
     def close(self) -> None:
-        """Give the connection up unless the body was read to its end. Only for the thread that reads."""
+        """Close the connection unless the body was read to its end. Only for the thread that reads."""
         if self._open:
             self._open = False
             self._connection.close()
 
 
-def read_whole(response: StreamingResponse, limit: int, observer: NetworkObserver, *, cut: bool = False) -> bytes:
-    """Return the body as it comes, reporting its bytes to `observer`.
+def read_whole(response: StreamingResponse, limit: int, observer: NetworkObserver, *, truncate: bool = False) -> bytes:
+    """Return the whole body, reporting its bytes to `observer` as they arrive.
 
-    A longer one than `limit` bytes is cut there, or else raises ProtocolFailed.
+    One of more than `limit` bytes is truncated, or raises ProtocolFailed.
     """
     pieces = bytearray()
     for piece in response.pieces():
         pieces += piece
         observer.on_bytes(len(piece))
         if len(pieces) > limit:
-            if cut:
+            if truncate:
                 return bytes(pieces[:limit])
             raise ProtocolFailed(f"{shown_url(response.address.url)} answers with more than {limit} bytes")
     return bytes(pieces)
 
 
 def decoded(body: bytes, headers: Mapping[str, str], limit: int, where: str) -> bytes:
-    """Return an answer without the coding that some servers use unasked; a few bytes may stand for gigabytes."""
+    """Return a body without the gzip encoding that some servers use unasked.
+
+    Raises ProtocolFailed beyond `limit` bytes, since a few bytes may decode to gigabytes, or for another encoding, and
+    ConnectionBroken for a body that is not complete.
+    """
     coding = headers.get("content-encoding", "").lower()
     if coding in ("", "identity"):
         return body

@@ -53,7 +53,7 @@ class Pool:
         self._timeouts = timeouts
         self._idle: list[tuple[Origin, Connection]] = []
         """The longest idle first."""
-        self._named: set[str] = set()
+        self._allowed_hosts: set[str] = set()
         """Hosts that the run itself was told of: all others were named by servers."""
         self._busy: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._through: dict[Origin, str | None] = {}
@@ -100,9 +100,9 @@ class Pool:
         if surplus is not None:
             surplus.close()
 
-    def name(self, host: str) -> None:
+    def allow_host(self, host: str) -> None:
         """Allow connections to this host wherever it is, since it is the run that names it and no redirect."""
-        self._named.add(host)
+        self._allowed_hosts.add(host)
 
     def interrupt(self) -> None:
         """End what is under way on all connections, from any thread."""
@@ -152,7 +152,7 @@ class Pool:
 
     def _require_outward(self, origin: Origin, address: str) -> None:
         """Raise ProtocolFailed if a redirect, and not the run itself, leads to a link-local or metadata address."""
-        if origin.host in self._named or not is_link_local(address):
+        if origin.host in self._allowed_hosts or not is_link_local(address):
             return
         told = "" if address == origin.host else f" ({address})"
         raise ProtocolFailed(

@@ -69,9 +69,9 @@ class SocketTransport:
         except (OSError, ValueError, httpx2.TransportError, ProtocolFailed):
             self._pipeline.drop()  # the request itself will tell what is wrong
 
-    def name(self, host: str) -> None:
+    def allow_host(self, host: str) -> None:
         """Say that the run itself names this host: it may have any address."""
-        self._pool.name(host)
+        self._pool.allow_host(host)
 
     @property
     def pipelined(self) -> int:

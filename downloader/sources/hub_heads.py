@@ -89,8 +89,10 @@ class HubHeads:
         if is_encoded(reply.headers):
             return None
         size = content_length(reply.headers)
-        return len(reply.body) if size is None and reply.complete and not reply.cut else size
+        return len(reply.body) if size is None and reply.complete and not reply.truncated else size
 
     def _fetch_start(self, url: str, public_headers: Mapping[str, str]) -> Response:
         """Return an answer with no more of its body than tells its size."""
-        return self._web.fetch(url, headers=self._headers, public_headers=public_headers, limit=MAX_PROBE, cut=True)
+        return self._web.fetch(
+            url, headers=self._headers, public_headers=public_headers, limit=MAX_PROBE, truncate=True
+        )

@@ -133,7 +133,7 @@ class S3ApiClient:
             headers=request.headers,
             public_headers={"range": "bytes=0-0"},
             limit=MOST_TO_EXPLAIN,
-            cut=True,
+            truncate=True,
         )
 
     def part(self, bucket: str, key: str, number: int, version: str | None) -> Part | None:

@@ -130,6 +130,6 @@ def _size_by_get(reply: Response) -> int | None:
     size = size_of(reply.headers)
     if reply.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and "content-range" not in reply.headers:
         return 0  # there is no first byte
-    if size is None and reply.status == HTTPStatus.OK and not reply.cut:
+    if size is None and reply.status == HTTPStatus.OK and not reply.truncated:
         return len(reply.body)  # that was all
     return size

@@ -1,0 +1,129 @@
+"""Redirects: where they may lead, what is sent there, and which of them are remembered."""
+
+from __future__ import annotations
+
+import threading
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import httpx2
+
+from downloader.artifact import shown_url
+from downloader.errors import ProtocolFailed
+from downloader.network.errors import map_exception
+from downloader.network.messages import MAX_ERROR_BODY
+from downloader.network.url import address
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from downloader.network.interfaces import NetworkObserver
+    from downloader.network.messages import Request, RequestBuilder, StreamingResponse
+    from downloader.network.transport import SocketTransport
+    from downloader.network.url import Address
+
+MAX_REDIRECTS = 10
+MAX_REMEMBERED = 65_536
+"""Locations that are kept, one for each redirected file. A signed URL has about a kilobyte."""
+FOREIGN = (httpx2.HTTPError, httpx2.InvalidURL)
+"""What httpx2 raises: the second is not a subclass of the first."""
+EXPIRED = frozenset(
+    {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
+)
+"""Statuses with which one store or another answers a signed URL that has expired."""
+
+
+class RedirectFollower:
+    """Sends requests and follows redirects, with credentials for the first origin only.
+
+    httpx2 follows redirects, too, but also from https to http, and would have to be told of each origin (ADR 4).
+    """
+
+    def __init__(self, transport: SocketTransport, builder: RequestBuilder, observer: NetworkObserver) -> None:
+        self._transport = transport
+        self._builder = builder
+        self._observer = observer
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        private: Mapping[str, str],
+        public: Mapping[str, str],
+        *,
+        home: str | None = None,
+        follow: bool = True,
+        ready: Request | None = None,
+    ) -> tuple[StreamingResponse, bool]:
+        """Return the response, and whether it came from another origin than that of `home` (`url` by default).
+
+        `private` headers are sent to the origin of `home`, `public` ones to every origin. `ready` is the first request
+        where it was pipelined. Raises our errors, and httpx2.InvalidURL for `url`.
+        """
+        origin = address(home or url).origin
+        self._transport.allow_host(origin.host)
+        current = address(url)
+        cookies = ""
+        for _ in range(MAX_REDIRECTS + 1):
+            at_home = origin.shares_credentials_with(current.origin)
+            request = ready or self._builder.build(method, current, {**private, **public} if at_home else public)
+            ready = None
+            try:
+                self._observer.on_request(request.address.authority)
+                response = self._transport.send(request)
+            except FOREIGN as error:
+                raise map_exception(error, home or url, current.url) from error
+            if not follow or not response.redirects:
+                return response, current.origin != origin
+            response.drain(MAX_ERROR_BODY)
+            if "set-cookie" in response.headers:
+                # Login pages redirect in a circle until a cookie comes back.
+                cookies = "the server sets a cookie on the way, and cookies are not kept"
+            current = redirect_target(current, response.headers["location"])
+        raise ProtocolFailed(f"{shown_url(url)} redirects more than {MAX_REDIRECTS} times", hint=cookies)
+
+
+def redirect_target(current: Address, location: str) -> Address:
+    """Return where a redirect leads. Raises ProtocolFailed if it must not be followed.
+
+    From https to http the bytes could be replaced on the way, and a signed URL read.
+    """
+    where = shown_url(current.url)
+    try:
+        target = current.join(location)
+    except httpx2.InvalidURL as error:
+        raise ProtocolFailed(f"{where} redirects to what is no address: {error}") from error
+    scheme = target.origin.scheme
+    if scheme not in ("http", "https"):
+        raise ProtocolFailed(f"{where} redirects to {scheme}://, which is not followed")
+    if current.origin.scheme == "https" and scheme != "https":
+        raise ProtocolFailed(f"{where} redirects from https to http, which is not followed")
+    return target
+
+
+class RememberedLocations:
+    """Where URLs have redirected to, for the further ranges of the same files. For many threads.
+
+    A Hub would otherwise be asked once for each range, and count each request against its rate limit. The location may
+    be a signed URL that expires: the caller forgets it then, and asks the origin again.
+    """
+
+    def __init__(self) -> None:
+        self._locations: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def get(self, url: str) -> str | None:
+        """Return the location of a URL, None if it is not known."""
+        return self._locations.get(url)
+
+    def remember(self, url: str, location: str) -> None:
+        """Keep a location."""
+        with self._lock:
+            if len(self._locations) >= MAX_REMEMBERED:
+                self._locations.clear()  # each file asks its origin once more
+            self._locations[url] = location
+
+    def forget(self, url: str) -> None:
+        """Drop a location that did not work."""
+        with self._lock:
+            self._locations.pop(url, None)
