@@ -2,6 +2,6 @@
 
 from downloader.engine.engine import Engine
 from downloader.engine.finalizer import Finalizer, PublishAsDownloaded
-from downloader.engine.plan import Outcome, Plan, in_force
+from downloader.engine.plan import Outcome, Plan, effective_sequence
 
-__all__ = ["Engine", "Finalizer", "Outcome", "Plan", "PublishAsDownloaded", "in_force"]
+__all__ = ["Engine", "Finalizer", "Outcome", "Plan", "PublishAsDownloaded", "effective_sequence"]

@@ -1,7 +1,7 @@
-"""What else is in the target: files of another artifact, of another revision of this one, or of somebody else.
+"""What else is in the target: files of another artifact, of another revision of this one, or of another program.
 
-Nothing of that is replaced in silence. An artifact at another revision, or with other filters, is what a target is run
-again for, so it goes on. Another artifact would break the one that is there, so it needs the user's word.
+None of them is replaced without a log line. Updating to another revision, or with other filters, is why a target is
+used again, so such a run continues. Another artifact would break the one that is there, so `--replace` has to allow it.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def settle_existing(
+def report_existing(
     volume: Volume, manifest: Manifest, inventory: Inventory, missing: Sequence[InventoryEntry], plan: Plan
 ) -> None:
-    """Say which files will be replaced by the `missing` ones, and which stay that the artifact no longer has.
+    """Log which files the `missing` ones will replace, and which stay that the artifact no longer has.
 
-    If the plan allows it, the latter are removed once the artifact is complete. Raises VolumeError if files of another
-    artifact would be replaced without that.
+    If the plan allows it, the latter are removed once the artifact is complete; if not, VolumeError is raised where
+    files of another artifact would be replaced.
     """
     present = _present(missing)
     broken = check_replacement(str(volume.target), manifest, inventory.listed, present, replace=plan.replace)
@@ -37,13 +37,16 @@ def settle_existing(
         log.info("replacing %s of an earlier download: %s", _count(updated), names_text(updated))
     if unlisted := present - inventory.ours:
         log.warning("replacing %s that other programs have put here: %s", _count(unlisted), names_text(unlisted))
-    _settle_older(volume, manifest, inventory, plan)
+    _report_older(volume, manifest, inventory, plan)
 
 
-def make_room(volume: Volume, inventory: Inventory, missing: Sequence[InventoryEntry], needed: int, plan: Plan) -> None:
-    """Raise NoSpace unless `needed` bytes fit; if the plan allows it, in the place of what earlier runs brought.
+def require_room(
+    volume: Volume, inventory: Inventory, missing: Sequence[InventoryEntry], needed: int, plan: Plan
+) -> None:
+    """Raise NoSpace unless `needed` bytes fit.
 
-    An operator's volume is as large as one revision: the next one fits only in the place of the last.
+    If the plan allows it, the files of earlier runs that will be replaced are removed to make room: an operator's
+    volume is as large as one revision.
     """
     try:
         volume.require_space(needed, len(missing))
@@ -58,12 +61,12 @@ def make_room(volume: Volume, inventory: Inventory, missing: Sequence[InventoryE
 
 
 def _present(missing: Sequence[InventoryEntry]) -> set[str]:
-    """Return the paths that have another file now."""
+    """Return the paths of which the volume has another file now."""
     return {entry.file.path for entry in missing if entry.replaces or entry.state is FileState.UNVERIFIED}
 
 
-def _settle_older(volume: Volume, manifest: Manifest, inventory: Inventory, plan: Plan) -> None:
-    """Say what stays of what the same request has brought before, or have it removed."""
+def _report_older(volume: Volume, manifest: Manifest, inventory: Inventory, plan: Plan) -> None:
+    """Log what stays of what the same request has fetched before, or have it removed."""
     current = {file.path for file in manifest.files}
     wanted = (manifest.origin, manifest.revision or "")
     older = {
@@ -72,8 +75,8 @@ def _settle_older(volume: Volume, manifest: Manifest, inventory: Inventory, plan
         if origin.uri == manifest.origin
         and path not in current
         and manifest.may_have(path)
-        and plan.selection.wants(path)
-        # A revision does not change: what is not in it was asked for in another way.
+        and plan.file_filter.wants(path)
+        # A revision does not change: files of it that are not listed now were fetched with other filters.
         if origin != wanted or not origin.revision
     }
     if not older:

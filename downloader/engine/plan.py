@@ -1,4 +1,4 @@
-"""What a run is asked to do, and what came of it."""
+"""What a run is asked to do, and what it has achieved."""
 
 from __future__ import annotations
 
@@ -17,53 +17,53 @@ if TYPE_CHECKING:
 class Plan:
     """What a run is asked to do."""
 
-    selection: FileFilter
+    file_filter: FileFilter
     sequence: tuple[TransferProtocol, ...]
     last_retry: float
     """Seconds without a byte for any file after which one file's failure ends the whole attempt."""
     require_digest: bool = False
     content: ContentCheck = field(default_factory=ContentCheck)
     replace: bool = False
-    """Files of another artifact, and of an older revision of this one, may go."""
+    """Files of another artifact may be replaced, and those of an older revision of this one are removed."""
     make_room: bool = False
-    """Where two revisions do not fit, the files that will be replaced go first."""
+    """Where two revisions do not fit, the files that will be replaced are removed first."""
     keep_corrupt: bool = False
-    """Keep what failed its verification under `.downloading/` until the artifact is complete."""
+    """Keep files that failed verification under `.downloading/` until the artifact is complete."""
 
-    def demand_proof(self, file: RemoteFile, proof: str) -> None:
-        """Raise IntegrityError if a digest is required and none proves the file. Nothing, too, has a known digest."""
+    def require_proof(self, file: RemoteFile, proof: str) -> None:
+        """Raise IntegrityError if a digest is required and the file's proof is not one. Empty files need one, too."""
         if self.require_digest and proof in UNVERIFIED:
             hint = "the source publishes none that can be checked; without --require-digest the size would do"
             raise IntegrityError(f"{file.path} is not proved by a digest ({proof})", hint=hint)
 
-    def is_proved(self, proof: str) -> bool:
-        """Tell whether a proof that is on record is all that `demand_proof` could ask for."""
+    def accepts_proof(self, proof: str) -> bool:
+        """Return whether a recorded proof passes `require_proof` for certain: an unknown one may not."""
         return not (self.require_digest and proof in UNVERIFIED | {UNKNOWN})
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What a run has achieved."""
+    """The artifact of a run, and its files that are verified."""
 
     manifest: Manifest
     checksums: dict[str, str] = field(default_factory=dict)
     """Path → sha256 of everything that has its final name."""
     proofs: dict[str, str] = field(default_factory=dict)
-    """Path → what proves it: an algorithm, `size only`, `etag unverifiable`, or `unknown` where nobody has kept it."""
+    """Path → what verified it: an algorithm, `size only`, `etag unverifiable`, or `unknown` if not recorded."""
     sizes: dict[str, int] = field(default_factory=dict)
-    """Path → bytes of each file of which the source has not told them."""
+    """Path → bytes of each file whose size the source does not publish."""
 
     def complete(self) -> None:
-        """Put the sizes into the manifest that only the files themselves could tell."""
+        """Put the sizes that the source does not publish into the manifest, once the files are there."""
         if self.sizes:
             files = (replace(file, size=self.sizes.get(file.path, file.size)) for file in self.manifest.files)
             self.manifest = replace(self.manifest, files=tuple(files))
 
 
-def in_force(
+def effective_sequence(
     configured: tuple[TransferProtocol, ...],
     fitting: frozenset[TransferProtocol],
     default: tuple[TransferProtocol, ...],
 ) -> tuple[TransferProtocol, ...]:
-    """Return the sequence for a source: what fits of the configured one, else the source's own default."""
+    """Return the configured protocols that fit a source, in their order; its default ones if none does."""
     return tuple(protocol for protocol in configured if protocol in fitting) or default

@@ -171,7 +171,7 @@ class VolumeSink:
             if not found:
                 raise
             raise IntegrityError(f"{error.message}; what came {found}", hint=error.hint) from error
-        self._plan.demand_proof(file, proof)
+        self._plan.require_proof(file, proof)
         self._plan.content.require(file.path, file.size, completed_file.head, proved=proof not in UNVERIFIED)
         return proof
 

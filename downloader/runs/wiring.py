@@ -9,7 +9,7 @@ from downloader import __version__, integrity
 from downloader.artifact import Completion, TransferProtocol
 from downloader.cgroups import memory_limit, processors
 from downloader.config.job import CONNECTIONS, MOST_CONNECTIONS
-from downloader.engine import Plan, PublishAsDownloaded, in_force
+from downloader.engine import Plan, PublishAsDownloaded, effective_sequence
 from downloader.filesystem import Disk
 from downloader.filters import FileFilter
 from downloader.formatting import format_size
@@ -133,7 +133,7 @@ def sequence_for(uri: ArtifactUri, settings: Settings) -> tuple[TransferProtocol
     """Return the protocols in force for a URI."""
     scheme = uri.scheme
     fitting = scheme.fitting - {TransferProtocol.XET} if settings.hub.disable_xet else scheme.fitting
-    return in_force(settings.job.sequence, fitting, in_force(scheme.default, fitting, ()))
+    return effective_sequence(settings.job.sequence, fitting, effective_sequence(scheme.default, fitting, ()))
 
 
 def make_filter(settings: Settings) -> FileFilter:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from downloader.engine.engine import gravest
+from downloader.engine.engine import decisive_failure
 from downloader.errors import (
     AccessDenied,
     Category,
@@ -107,10 +107,10 @@ def test_of_several_failures_the_same_one_counts_whichever_came_first() -> None:
         "f": IntegrityError("f"),
     }
     for some in (failures, {path: failures[path] for path in "acef"}, {path: failures[path] for path in "ac"}):
-        found = {gravest(dict(order)).message for order in itertools.permutations(some.items())}
+        found = {decisive_failure(dict(order)).message for order in itertools.permutations(some.items())}
         assert len(found) == 1, found
-    assert gravest(failures).category is not Category.OTHER
-    assert gravest({path: failures[path] for path in "acef"}).message == "e"
+    assert decisive_failure(failures).category is not Category.OTHER
+    assert decisive_failure({path: failures[path] for path in "acef"}).message == "e"
 
 
 def test_of_many_files_that_fail_alike_a_few_are_told(own_web: BrokenWeb, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from downloader.artifact import TransferProtocol
 from downloader.cancellation import Cancellation
 from downloader.config import Settings
 from downloader.deadlines import Deadlines
-from downloader.engine.plan import in_force
+from downloader.engine.plan import effective_sequence
 from downloader.errors import UsageError
 from downloader.filters import FileFilter
 from downloader.network import HttpClient
@@ -48,7 +48,7 @@ EXAMPLES = {
 def test_what_fits_is_tried_as_often_as_it_is_named(
     configured: tuple[TransferProtocol, ...], expected: tuple[TransferProtocol, ...]
 ) -> None:
-    assert in_force(configured, frozenset({RANGES, HTTP}), (RANGES, HTTP)) == expected
+    assert effective_sequence(configured, frozenset({RANGES, HTTP}), (RANGES, HTTP)) == expected
 
 
 @pytest.mark.parametrize("name", SCHEMES)
