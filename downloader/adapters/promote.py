@@ -77,7 +77,7 @@ def restore(disk: Disk, place: AdapterPaths) -> None:
     with suppress(NotThere, AlreadyThere):
         disk.rename(f"{place.aside}/{newest}", place.live)
         disk.sync_folder(place.service)
-        log.info("put adapter %s back: a promotion was killed before it had ended", place.adapter)
+        log.info("restored adapter %s: an earlier promotion was killed", place.adapter)
 
 
 def _make_service_folder(disk: Disk, service: str) -> None:

@@ -117,7 +117,7 @@ class Reaper:
         found = self._disk.stat(path)
         if found is None or not self._is_younger(found.mtime_ns, self._min_age):
             return False
-        log.info("left alone, because it changed a short while ago: %s/%s", self._disk.name, path)
+        log.info("kept %s/%s: it was changed recently", self._disk.name, path)
         return True
 
     def _is_younger(self, mtime_ns: int, seconds: float) -> bool:

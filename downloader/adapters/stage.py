@@ -107,7 +107,7 @@ class Staging:
             self._take_back()
         if disk.make_folder(self._place.download):
             return
-        log.info("going on with what an earlier pod has left")
+        log.info("resuming the download of an earlier pod")
         for name in disk.scan(f"{self._place.download}/{WORK}"):
             if is_lease(name):  # its holder cannot live: the lease on the whole folder is ours
                 erase(disk, f"{self._place.download}/{WORK}/{name}")
@@ -137,7 +137,7 @@ class Staging:
         discard(self._disk, [parked], place.service, place.adapter)
         make_folders(self._disk, place.parked)
         self._disk.rename(self._place.download, parked)
-        log.info("what has arrived is kept for the next pod of this Job")
+        log.info("kept the partial download for the Job's next pod")
 
     def _tidy(self) -> None:
         service = self._place.service

@@ -60,7 +60,7 @@ def judge(entries: Iterable[Entry], size: int, name: str) -> Contents:
         if entry.kind is Kind.FOLDER:
             folders.add(entry.path)
         elif entry.path == MARKER:
-            log.info("%s in %s is left out: it is written anew", MARKER, name)
+            log.info("skipping %s in %s: it is generated", MARKER, name)
         elif entry.kind is Kind.OTHER:
             raise refusal(name, f"{entry.path!r} is neither file nor folder nor link")
         elif entry.path in contents.files:

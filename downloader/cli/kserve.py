@@ -32,7 +32,7 @@ def initialize(pairs: Sequence[tuple[ArtifactUri, Path]], context: CommandContex
             )
         prepared.append((uri, replace(settings, job=replace(settings.job, target=target))))
     for uri, settings in prepared:
-        log.info("%s goes to %s", uri.shown, settings.job.target)
+        log.info("downloading %s to %s", uri.shown, settings.job.target)
         unpacking_download(
             uri,
             settings,

@@ -44,9 +44,9 @@ def verify_target(settings: Settings, context: CommandContext) -> None:
         )
     where, revision = (found.checked, target), f" at {found.revision}" if found.revision else ""
     if not found.source:
-        log.info("all %d files in %s match a list that was not written here: their source is unknown", *where)
+        log.info("verified %d files in %s by a foreign checksum file: their source is unknown", *where)
         return
-    log.info("all %d files in %s match their checksums (source %s%s)", *where, found.source, revision)
-    log.info("when they were downloaded: %s", proofs_text(found.proofs))
+    log.info("verified %d files in %s (source %s%s)", *where, found.source, revision)
+    log.info("at the download: %s", proofs_text(found.proofs))
     for path, proof in found.proofs.items():
         log.debug("%s: %s", path, proof)

@@ -180,7 +180,7 @@ class Engine:
         """Verify what is on the volume; return that, and the missing files, for which there is room."""
         inventory = self._finalizer.inventory(self._volume, manifest)
         if inventory.stale_files:
-            log.info("reclaimed %s of leftovers", format_size(self._volume.reclaim(inventory)))
+            log.info("removed %s of old partial files", format_size(self._volume.reclaim(inventory)))
         outcome = Outcome(manifest)
         unverified = inventory.having(FileState.UNVERIFIED)
         for entry in inventory.having(FileState.VERIFIED):

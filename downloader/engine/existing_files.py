@@ -55,7 +55,7 @@ def require_room(
         if not outdated or not plan.make_room:
             raise
         volume.require_space(max(0, needed - volume.allocated(outdated)), len(missing))
-        log.warning("removing %s first, which would be replaced: there is no room for both", _count(outdated))
+        log.warning("removing %s first, because there is not enough space for both", _count(outdated))
         volume.remove_outdated(outdated)
         volume.require_space(needed, len(missing))
 

@@ -183,7 +183,7 @@ class VolumeSink:
             self._begun.pop(file.path, None)
         log.log(logging.INFO if told <= TOLD else logging.DEBUG, "not fetched: %s", error)
         if told == TOLD:
-            log.info("further files that could not be fetched are told with --log-level debug")
+            log.info("further failed files are logged with --log-level debug")
         dead = (
             error.verdict is Verdict.RETRY or isinstance(error, Stalled)
         ) and self._meter.idle_seconds() >= self._plan.last_retry

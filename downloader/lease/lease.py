@@ -132,7 +132,7 @@ class Lease:
                     discard(self._files, self._path)
             self._remove_folders()
         except DownloadError as error:
-            _log.info("the lease on %s stays behind: %s", self._files.name, error)
+            _log.info("could not remove the lease on %s: %s", self._files.name, error)
 
     def _remove_folders(self) -> None:
         for folder in (self.folder, WORK):

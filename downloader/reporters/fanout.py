@@ -44,4 +44,4 @@ class FanOut:
             if position not in self._broken:
                 self._broken.add(position)
                 name = type(self._reporters[position]).__name__
-                log.warning("the reporter %s is broken and shows nothing more", name, exc_info=error)
+                log.warning("the reporter %s failed and is disabled", name, exc_info=error)

@@ -100,7 +100,7 @@ class AdaptiveLimiter:
             self._shrunk = self._calm_since = self._clock()
             before, self._limit = self._limit, max(1, min(self._limit, self._inside) // 2)
         if self._limit != before:
-            log.info("the server is asked by fewer connections now: %d", self._limit)
+            log.info("the server is throttling; reduced to %d connections", self._limit)
 
     def lose(self) -> None:
         """Take note of a connection that broke. That may be the end of the run, so nothing follows until `ask`."""

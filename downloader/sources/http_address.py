@@ -103,5 +103,5 @@ def _is_there(file: Path) -> bool:
     try:
         return file.is_file()
     except OSError as error:  # a home that is closed to a random user, for example
-        log.warning("%s cannot be looked for: %s", file, error.strerror)
+        log.warning("cannot access %s: %s", file, error.strerror)
         return False

@@ -70,7 +70,7 @@ class RetryPolicy:
             hint = f"more than the {LONGEST_RETRY_AFTER:.0f} s that are waited; try again later"
             raise ProtocolFailed(error.message, hint=hint) from error
         if self.shared.extend(error, error.retry_after):
-            log.info("%s: nothing is asked for meanwhile", error.message)
+            log.info("%s; pausing all requests", error.message)
 
     def pause(self) -> float:
         """Sit the common pause out; returns the seconds that it took."""
@@ -111,7 +111,7 @@ class RetryPolicy:
         self.meter.end_retry(trouble)
         lasted = self.meter.clock() - self._troubled_since
         if over and worked and lasted >= WORTH_TELLING:
-            log.info("that trouble is over after %s", format_duration(lasted))
+            log.info("recovered after %s", format_duration(lasted))
 
 
 class Retrier:

@@ -107,7 +107,7 @@ class WebProbe:
             return
         self._head_failures += MOST_HEAD_FAILURES if isinstance(error, SourceSilent) else 1
         if self._head_failures >= MOST_HEAD_FAILURES:
-            log.info("HEAD does not work here, so files are described with GET: %s", error.message)
+            log.info("HEAD fails; using GET for file metadata: %s", error.message)
 
     @property
     def _head_fails(self) -> bool:

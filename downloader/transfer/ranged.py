@@ -208,7 +208,7 @@ class Ranged:
         again = [file for file in damaged if self._schedule.may_come_again(file)]
         for file in damaged:
             if file in again:
-                log.warning("%s; it is fetched again", rejected[file.path])
+                log.warning("%s; downloading it again", rejected[file.path])
             else:
                 sink.fail(file, rejected[file.path])
         self._schedule.committed(len(completed_files), again)
@@ -217,7 +217,7 @@ class Ranged:
         work.drop(self._buffers.release)
         held = work.held
         if isinstance(error, RangeIgnored) and held and not work.whole and self._schedule.restart(work.file):
-            log.info("%s; it is read from its first byte, in one stream", error.message)
+            log.info("%s; reading it from the first byte in one stream", error.message)
             work.partial.discard()
             self._meter.add_written(-held)
             return

@@ -225,7 +225,7 @@ class Volume:
         try:
             sha256, proof = verify.adopt(self._files, file, entry.sha256, content or ContentCheck(), progress)
         except (VolumeError, IntegrityError) as error:
-            _log.info("%s is there but will be fetched again: %s", file.path, error)
+            _log.info("%s exists but will be downloaded again: %s", file.path, error)
             return None
         session.commit_log.add([(Entry(file.path, file.size, sha256, file.identity), proof)])
         return replace(entry, state=FileState.VERIFIED, sha256=sha256, proof=proof)

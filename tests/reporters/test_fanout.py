@@ -65,7 +65,7 @@ def test_a_broken_reporter_is_told_no_more_and_the_others_go_on(caplog: pytest.L
     assert broken.endings == [FINAL]
     assert whole.entries == [FIRST, SECOND]
     assert whole.endings == [FINAL]
-    assert warnings_in(caplog) == ["the reporter Diary is broken and shows nothing more"]
+    assert warnings_in(caplog) == ["the reporter Diary failed and is disabled"]
 
 
 def test_an_end_that_fails_leaves_the_others_theirs(caplog: pytest.LogCaptureFixture) -> None:

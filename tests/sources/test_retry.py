@@ -209,7 +209,7 @@ def test_trouble_of_a_kind_is_told_once_and_shown_with_the_time_that_is_left(cap
     assert run.read() == CONTENT
     first, last = told(caplog)
     assert first == "model.bin: broke after 0 bytes; trying again for 1 min 0 s at most"
-    assert last.startswith("that trouble is over after ")
+    assert last.startswith("recovered after ")
     assert seen[0] == ("broke after 0 bytes; trying again", SILENCE)
     left = [seconds for _, seconds in seen if seconds is not None]
     assert len(left) == 9

@@ -81,7 +81,7 @@ class KubernetesReporter:
             self._finish(client)
         except Exception as error:
             # Not even a bug of ours may disturb the download.
-            log.warning("the AIMArtifact status is out of date from now on: its reporter is broken", exc_info=error)
+            log.warning("the AIMArtifact status will not be updated any more: its reporter failed", exc_info=error)
 
     def _next_due(self) -> Status | None:
         """Wait until a status is due and return it; None when the run is over."""

@@ -104,7 +104,7 @@ class ObjectProbe:
         reply = self._connection.first_byte(self._bucket, key)
         if self._heads_work:
             self._heads_work = False
-            log.info("HEAD does not work, so objects are described with GET: %s", error.message)
+            log.info("HEAD fails; using GET for object metadata: %s", error.message)
         return reply
 
     def _facts(self, key: str, head: Headers | None, reply: Response, listed: int | None) -> ObjectInfo:

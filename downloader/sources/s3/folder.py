@@ -108,7 +108,7 @@ class Folder:
             [*largest[:MOST_HEADS], *(entry for entry in largest[MOST_HEADS:] if entry.archive or _doubtful(entry))]
         )
         if len(facts) < len(wanted):
-            log.info("%d objects: only the largest %d are asked for their checksums", len(wanted), MOST_HEADS)
+            log.info("%d objects: requesting checksums for the largest %d only", len(wanted), MOST_HEADS)
         plain_tags = all(fact.plain_tag for fact in facts.values())
         files = [_file(entry, facts.get(entry.key), plain_tags=plain_tags) for entry in wanted]
         shared = shared_tags((entry.tag, entry.size) for entry in listed)
@@ -124,15 +124,15 @@ class Folder:
             reply = self._connection.fetch(self._address.bucket, marker.key, LARGEST_LIST)
         if reply.status != HTTPStatus.OK:
             error = map_response(ErrorResponse.read(reply.status, reply.body, reply.url), what, self._connection.asker)
-            log.warning("%s is of no use: %s", what, error)
+            log.warning("ignoring %s: %s", what, error)
             return None
         try:
             covered = parse_checksums(reply.body, what).files.keys()
         except IntegrityError as error:
-            log.warning("%s is of no use: %s", what, error)
+            log.warning("ignoring %s: %s", what, error)
             return None
         if covered != {entry.path for entry in listed}:
-            log.warning("%s lists other files than the bucket; it is left out", what)
+            log.warning("ignoring %s: it lists other files than the bucket", what)
             return None
         return reply.body
 

@@ -70,7 +70,7 @@ class Pages:
         except ClientError as error:
             if not _unsupported(error):
                 raise
-        log.info("the server knows only the first version of listings")
+        log.info("the server supports only version 1 of the S3 listing")
         self._newer = False
         return self._ask({})
 

@@ -41,7 +41,7 @@ class PresignedSource(SourceWrapper):
             except (HttpStatusError, SourceUnavailable) as error:
                 if isinstance(error, SourceUnavailable) and self._taken:
                     raise
-                log.info("no presigned address this time, but signed headers: %s", error)
+                log.info("presigned URL rejected; using signed headers: %s", error)
                 body = self._source.open(file, span)
                 self._taken = False
             else:

@@ -136,7 +136,7 @@ class S3Source:
         if not listing.entries:
             return file or self._single(self._describer.find_by_get) or listing
         if file is not None:
-            log.warning("%s is an empty object and a folder with files: the folder is downloaded", self._uri)
+            log.warning("%s is an empty object and a folder with files: downloading the folder", self._uri)
         return listing
 
     def _see_that_it_is_s3(self) -> None:
@@ -144,7 +144,7 @@ class S3Source:
         with contextlib.suppress(AccessDenied), self._connection.map_exceptions(self._uri):
             pages = Pages(self._connection, self._address.bucket, self._address.prefix)
             if next(iter(pages), []):
-                log.warning("%s is an object and a folder: the object is downloaded", self._uri)
+                log.warning("%s is an object and a folder: downloading the object", self._uri)
 
     def _nothing(self, listing: Listing) -> SourceNotFound:
         hint = "check bucket, path and endpoint; upper and lower case matter"
@@ -223,7 +223,7 @@ class S3Source:
             names = names_text(listing.skipped, MOST_NAMED)
             count = len(self._warned)
             what = "1 unsafe name, which leads" if count == 1 else f"{count} unsafe names, which lead"
-            log.warning("passed over %s out of the folder of %s: %s", what, self._uri, names)
+            log.warning("skipped %s out of the folder of %s: %s", what, self._uri, names)
         return listing
 
     def _single(self, find: Callable[[str], ObjectInfo | None]) -> RemoteFile | None:

@@ -122,10 +122,10 @@ class XetSettings:
         if self.memory < HIGH_PERFORMANCE_NEEDS:
             for name in HIGH_PERFORMANCE:
                 if given.pop(name, None):
-                    log.warning("%s is left out: its buffers do not fit into %d MiB", name, self.memory // MIB)
+                    log.warning("ignoring %s: its buffers do not fit into %d MiB", name, self.memory // MIB)
         chosen = sorted(name for name in given if name not in OURS)
         if chosen:
-            log.info("settings of the user for Xet: %s", ", ".join(f"{name}={given[name]}" for name in chosen))
+            log.info("user settings for Xet: %s", ", ".join(f"{name}={given[name]}" for name in chosen))
         environment = {name: self.environment[name] for name in PASSED_ON if name in self.environment}
         # Its client knows no blanks between the names.
         environment |= {name: ",".join(exceptions(environment[name])) for name in NO_PROXY if name in environment}

@@ -68,7 +68,7 @@ class Xet:
         """Bring every file home; end at once where Xet does not work at all."""
         stored = [file for file in files if file.xet_hash]
         if not stored or not isinstance(self.source, XetSource):
-            log.info("nothing of this is stored in Xet: plain HTTP")
+            log.info("the files are not stored in Xet; using plain HTTP")
             Ranged(self.plain, self.meter, self.cancellation, self.shape).fetch(files, sink)
             return
         access = self._ask_for_access(self.source)
