@@ -15,8 +15,7 @@ from downloader.artifact import TransferProtocol
 from downloader.cli import options
 from downloader.cli.context import CommandContext, output_error
 from downloader.cli.failure import Audience, final_line, report_early_end
-from downloader.config.env import seconds
-from downloader.config.job import LOG_LEVELS, bandwidth, protocols
+from downloader.config.job import LOG_LEVELS
 from downloader.errors import DownloadError, UsageError, unexpected
 from downloader.formatting import format_size
 from downloader.log import set_up
@@ -53,34 +52,8 @@ def cli() -> None:
 @click.argument("uri", type=options.URI)
 @options.target
 @options.filters
-@click.option(
-    "--protocol",
-    "sequence",
-    type=options.Parsed("list", protocols),
-    help=f"Protocols to try in order, of {', '.join(TransferProtocol)}. [AIM_DOWNLOADER_PROTOCOL]",
-)
-@click.option("--connections", type=click.IntRange(1, 64), help="Number of concurrent connections. [AIM_CONNECTIONS]")
-@click.option(
-    "--bandwidth",
-    type=options.Parsed("rate", bandwidth),
-    help="Bandwidth limit in bytes per second, such as 200M. [AIM_BANDWIDTH]",
-)
-@click.option(
-    "--stall-timeout",
-    type=options.Parsed("seconds", seconds),
-    help="Seconds without a byte before the next protocol is tried. [STALL_TIMEOUT]",
-)
-@click.option("--deadline", type=options.Parsed("seconds", seconds), help="Time limit of the whole run. [AIM_DEADLINE]")
-@click.option(
-    "--require-digest", is_flag=True, default=None, help="Fail if a file has no digest to verify. [AIM_REQUIRE_DIGEST]"
-)
-@options.accept_any
-@click.option(
-    "--replace",
-    is_flag=True,
-    default=None,
-    help="Allow replacing files of another artifact in TARGET, and remove those of an older revision. [AIM_REPLACE]",
-)
+@options.overriding("sequence", "connections", "bandwidth", "stall_timeout", "deadline")
+@options.overriding("require_digest", "accept_any", "replace")
 @options.verbosity
 @click.pass_obj
 def download(context: CommandContext, /, uri: ArtifactUri, target: Path | None, **given: Any) -> None:  # noqa: ANN401

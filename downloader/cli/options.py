@@ -1,4 +1,4 @@
-"""Arguments and options that several commands have, each read by the parser of its environment variable."""
+"""Arguments and options of the commands. An option that overrides a variable is made from the variable's field."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from downloader.config.env import Malformed, path
-from downloader.config.job import LOG_LEVELS
+from downloader.config.env import Malformed, documented, items, path
+from downloader.config.job import LOG_LEVELS, JobSettings
 from downloader.sources.registry import ArtifactUri
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from downloader.config.env import Variable
 
 
 class Parsed(click.ParamType[Any]):
@@ -33,25 +35,36 @@ class Parsed(click.ParamType[Any]):
 
 
 URI: Parsed = Parsed("uri", ArtifactUri.parse)
+VARIABLES = dict(documented(JobSettings))
 
 
-def filters(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that choose files."""
-    exclude = click.option(
-        "--exclude", "exclude", multiple=True, metavar="GLOB", help="Skip files that match this glob. [AIM_HF_EXCLUDE]"
-    )
-    include = click.option(
-        "--include", "include", multiple=True, metavar="GLOB", help="Only files that match this glob. [AIM_HF_INCLUDE]"
-    )
-    return include(exclude(command))
+def overriding(*fields: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return a decorator that adds the options of these fields of `JobSettings`, in this order."""
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        for field in reversed(fields):
+            command = _option(field, VARIABLES[field])(command)
+        return command
+
+    return add
 
 
-accept_any = click.option(
-    "--accept-any",
-    is_flag=True,
-    default=None,
-    help="Accept files whose content is not what their names say, such as an HTML page. [AIM_ACCEPT_ANY]",
-)
+def _option(field: str, variable: Variable) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    name, _, value = variable.option.partition(" ")
+    if not value:
+        return click.option(name, field, is_flag=True, default=None, help=_help(variable))
+    if variable.parse is items:  # given once for each item: a glob may contain a comma
+        return click.option(name, field, multiple=True, metavar=value, help=_help(variable))
+    return click.option(name, field, type=Parsed(value.lower(), variable.parse), help=_help(variable))
+
+
+def _help(variable: Variable) -> str:
+    default = f"; default: {variable.default_text}" if variable.default_text not in ("", "false") else ""
+    return f"{variable.meaning[:1].upper()}{variable.meaning[1:]}. [{variable.names[0]}{default}]".replace("`", "")
+
+
+filters = overriding("include", "exclude")
+accept_any = overriding("accept_any")
 
 
 def folder(text: str) -> Path:
@@ -89,7 +102,7 @@ def verbosity(command: Callable[..., Any]) -> Callable[..., Any]:
         expose_value=False,
         is_eager=True,
         callback=_set_level,
-        help="Log level on stderr. [AIM_LOG_LEVEL]",
+        help=f"Log level on stderr. [{VARIABLES['log_level'].names[0]}]",
     )
     return quiet(level(command))
 

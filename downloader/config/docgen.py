@@ -12,7 +12,7 @@ HEAD = """# Environment
 
 Generated from `downloader/config/` by `make docs`. Variables are read once at the start; an empty value counts as
 unset. If values are invalid, one message names all of them, and the exit status is 78. If a variable has several names,
-the first one that is set is used.
+the first one that is set is used. An option of the command line overrides its variable.
 
 A name that begins with `AIM_` and is not on this page causes a warning with the most similar name.
 """
@@ -26,6 +26,8 @@ def page() -> str:
         parts.append(f"\n## {summary.rstrip('.')}\n\n| variable | meaning | default |\n|---|---|---|\n")
         for _, facts in documented(section):
             names = ", then ".join(f"`{name}`" for name in facts.names)
+            if facts.option:
+                names += f"; `{facts.option}`"
             default = facts.default_text
             if default and " " not in default and "`" not in default:
                 default = f"`{default}`"

@@ -42,7 +42,9 @@ class Variable:
     secret: bool = False
     """The redactor learns its value, and no message quotes it."""
     keywords: frozenset[str] = frozenset()
-    """Values of a secret that are none: they say something else, and may be shown."""
+    """Values of a secret variable that are not secret: they say something else, and may be shown."""
+    option: str = ""
+    """The option of the command line that overrides it, and the name of the option's value unless it is a flag."""
 
 
 def variable(
@@ -54,10 +56,11 @@ def variable(
     default_text: str = "",
     secret: bool = False,
     keywords: frozenset[str] = frozenset(),
+    option: str = "",
 ) -> Any:  # noqa: ANN401 - as above
-    """Declare a settings field; `names` are separated by spaces."""
-    shown = default_text or _shown_default(default)
-    facts = Variable(tuple(names.split()), meaning, parse, shown, secret, keywords)
+    """Declare a settings field; `names` are separated by spaces, and so are an `option` and the name of its value."""
+    shown = default_text or ("not set" if parse is present else _shown_default(default))
+    facts = Variable(tuple(names.split()), meaning, parse, shown, secret, keywords, option)
     return field(default=default, metadata={VARIABLE: facts}, repr=not secret)
 
 

@@ -91,6 +91,7 @@ class JobSettings:
         parse=protocols,
         default=(),
         default_text="hf `XET,HF_TRANSFER,HTTP`, s3 `S3,HTTP`, http(s) `RANGES,HTTP`",
+        option="--protocol LIST",
     )
     include: tuple[str, ...] = variable(
         "AIM_HF_INCLUDE",
@@ -98,12 +99,14 @@ class JobSettings:
         " it",
         parse=items,
         default=(),
+        option="--include GLOB",
     )
     exclude: tuple[str, ...] = variable(
         "AIM_HF_EXCLUDE",
         "globs: do not download files that match one of them; `*/*` excludes all subfolders",
         parse=items,
         default=(),
+        option="--exclude GLOB",
     )
     expected_size: int | None = variable(
         "EXPECTED_SIZE_BYTES",
@@ -111,7 +114,11 @@ class JobSettings:
         parse=count(0, MAX_BYTES),
     )
     stall_timeout: float = variable(
-        "STALL_TIMEOUT", "seconds without a byte before the next protocol is tried", parse=seconds, default=120.0
+        "STALL_TIMEOUT",
+        "seconds without a byte before the next protocol is tried",
+        parse=seconds,
+        default=120.0,
+        option="--stall-timeout SECONDS",
     )
     volume_timeout: float = variable(
         "DU_TIMEOUT",
@@ -122,15 +129,21 @@ class JobSettings:
     progress_interval: float = variable(
         "PROGRESS_INTERVAL", "minimum seconds between progress reports", parse=seconds, default=10.0
     )
-    deadline: float | None = variable("AIM_DEADLINE", "time limit of the whole run in seconds", parse=seconds)
+    deadline: float | None = variable(
+        "AIM_DEADLINE", "time limit of the whole run in seconds", parse=seconds, option="--deadline SECONDS"
+    )
     bandwidth: int | None = variable(
-        "AIM_BANDWIDTH", "bandwidth limit in bytes per second, such as `200M`", parse=bandwidth
+        "AIM_BANDWIDTH",
+        "bandwidth limit in bytes per second, such as `200M`",
+        parse=bandwidth,
+        option="--bandwidth RATE",
     )
     connections: int | None = variable(
         "AIM_CONNECTIONS",
         "number of concurrent connections; over XET, number of concurrent ranges, at most 8",
         parse=count(1, 64),
         default_text=f"two per CPU up to {CONNECTIONS}, and up to {MOST_CONNECTIONS} while that increases throughput",
+        option="--connections NUMBER",
     )
     keep_metadata_on_failure: bool = variable(
         "AIM_KEEP_METADATA_ON_FAILURE",
@@ -147,13 +160,18 @@ class JobSettings:
         default_text="`skip` in the operator's Jobs, otherwise `refuse`",
     )
     require_digest: bool = variable(
-        "AIM_REQUIRE_DIGEST", "fail if a file has no digest to verify", parse=flag, default=False
+        "AIM_REQUIRE_DIGEST",
+        "fail if a file has no digest to verify",
+        parse=flag,
+        default=False,
+        option="--require-digest",
     )
     accept_any: bool = variable(
         "AIM_ACCEPT_ANY",
         "accept files whose content is not what their names say, such as an HTML page or a Git LFS pointer",
         parse=flag,
         default=False,
+        option="--accept-any",
     )
     completion: Completion = variable(
         "AIM_COMPLETION",
@@ -168,6 +186,7 @@ class JobSettings:
         "allow an artifact to replace files of another one in its target, and remove files of its older revision",
         parse=flag,
         default=False,
+        option="--replace",
     )
     lease_ttl: float = variable(
         "AIM_LEASE_TTL",
@@ -179,6 +198,7 @@ class JobSettings:
         "AIM_LOG_LEVEL",
         "`debug`, `info`, `warning` or `error`; other values mean the default, with a warning",
         default="info",
+        option="--log-level LEVEL",
     )
     termination_log: Path = variable(
         "AIM_TERMINATION_LOG", "file for the termination message", parse=path, default=Path("/dev/termination-log")
