@@ -7,18 +7,18 @@ ARG BASE=python:3.13-slim-bookworm
 # so that nodes which have pulled one version of the image have most of the next one.
 FROM ${BASE} AS dependencies
 RUN python3 -m venv /opt/build && python3 -m venv --without-pip /opt/venv
-COPY requirements.txt /build/
+COPY requirements/run.txt /build/
 RUN /opt/build/bin/python -m pip --python /opt/venv/bin/python install --no-cache-dir --no-compile --only-binary :all: \
-    --require-hashes --requirement /build/requirements.txt
+    --require-hashes --requirement /build/run.txt
 COPY docker/slim.py /build/
 RUN /opt/venv/bin/python -B /build/slim.py \
  && /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/venv/lib
 
 # The project itself, built without an index, as an overlay of the environment.
 FROM dependencies AS project
-COPY docker/build-requirements.txt /build/
+COPY requirements/build.txt /build/
 RUN /opt/build/bin/python -m pip install --no-cache-dir --only-binary :all: --require-hashes \
-    --requirement /build/build-requirements.txt
+    --requirement /build/build.txt
 COPY pyproject.toml README.md LICENSE /build/project/
 COPY downloader /build/project/downloader
 RUN /opt/build/bin/python -m pip wheel --no-index --no-deps --no-build-isolation --wheel-dir /build/wheels \

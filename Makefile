@@ -4,14 +4,14 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test soak image-test lint docs bench lock clean
+.PHONY: help demo check quick test soak image-test wheel-test lint docs bench lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
-$(READY): requirements-dev.txt pyproject.toml tests/prepare
+$(READY): requirements/dev.txt pyproject.toml tests/prepare
 	tests/prepare venv $(PYTHON)
-	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -19,9 +19,15 @@ demo: $(READY) ## Download a model over hf://, s3:// and https:// from local ser
 	@tests/prepare servers
 	@$(BIN)/python -m tests.demo $(URI)
 
-check: lint ## Check the code and run the tests that are not slow: a minute, before every commit
+check: lint quick ## Lint and run the quick tests: before every commit
+
+quick: $(READY) ## Run the tests that are not slow
 	@tests/prepare servers
 	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow"
+
+wheel-test: $(READY) ## Build wheel and sdist, and run tests against the installed wheel
+	@tests/prepare servers
+	$(BIN)/python -m tests.wheel $(ARGS)
 
 test: $(READY) ## Run the whole suite
 	@tests/prepare servers
@@ -43,6 +49,10 @@ lint: $(READY) ## Check style, types, layers and generated pages
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/deptry .
 	$(BIN)/python -m downloader.config.docgen --check docs/environment.md
+	$(BIN)/codespell
+	$(BIN)/check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema -q --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/zizmor --offline --quiet .github
 
 docs: $(READY) ## Regenerate the generated pages
 	$(BIN)/python -m downloader.config.docgen docs/environment.md
@@ -53,9 +63,9 @@ bench: $(READY) ## Measure against other tools, side by side (ARGS="--only TITLE
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 
 lock: $(READY) ## Repin the dependencies, with hashes
-	$(BIN)/pip-compile -q --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o requirements.txt pyproject.toml
-	$(BIN)/pip-compile -q --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-header --allow-unsafe --extra dev -c requirements.txt -o requirements-dev.txt pyproject.toml
-	$(BIN)/pip-compile -q --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-header --allow-unsafe --only-build-deps --build-deps-for wheel -c requirements-dev.txt -o docker/build-requirements.txt pyproject.toml
+	$(BIN)/pip-compile -q --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o requirements/run.txt pyproject.toml
+	$(BIN)/pip-compile -q --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-header --allow-unsafe --extra dev -c requirements/run.txt -o requirements/dev.txt pyproject.toml
+	$(BIN)/pip-compile -q --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-header --allow-unsafe --only-build-deps --build-deps-for wheel -c requirements/dev.txt -o requirements/build.txt pyproject.toml
 
 clean: ## Remove what was made here
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,104 @@
+"""What surrounds the code agrees with it: workflows, versions, addresses, metadata."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from downloader import __version__
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+ROOT = Path(__file__).parents[2]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYTHONS = re.findall(r"Python :: (3\.\d+)", "\n".join(PROJECT["classifiers"]))
+
+
+def load(path: Path) -> dict[str, Any]:
+    # A plain loader takes the key `on` for a boolean.
+    content: dict[str, Any] = yaml.load(path.read_text(), Loader=yaml.BaseLoader)  # noqa: S506 - makes strings only
+    return content
+
+
+@pytest.fixture
+def release() -> ModuleType:
+    specification = importlib.util.spec_from_file_location("release", ROOT / ".github" / "release.py")
+    assert specification
+    assert specification.loader
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    for name in ("CHANGELOG.md", "downloader/__init__.py", "deploy"):
+        source, target = ROOT / name, tmp_path / name
+        target.parent.mkdir(exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target)
+        else:
+            shutil.copy(source, target)
+    return tmp_path
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_every_action_is_pinned_by_digest_with_its_version_beside_it(path: Path) -> None:
+    used = re.findall(r"uses: (\S+)(?:  ?# (\S+))?", path.read_text())
+    loose = [
+        name for name, version in used if not (re.search(r"@[0-9a-f]{40}$", name) and re.match(r"v\d+\.\d+", version))
+    ]
+
+    assert used
+    assert [name for name in loose if not name.startswith("$/")] == []
+
+
+def test_an_action_has_one_version_in_all_workflows() -> None:
+    used = {name for path in WORKFLOWS for name in re.findall(r"uses: (\S+@[0-9a-f]{40})", path.read_text())}
+
+    assert len({name.split("@")[0] for name in used}) == len(used)
+
+
+def test_every_make_target_of_a_workflow_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    called = {name for path in WORKFLOWS for name in re.findall(r"\bmake ([a-z-]+)", path.read_text())}
+
+    assert called - {"python"} <= targets
+
+
+def test_the_versions_of_python_that_are_tested_are_those_that_are_promised() -> None:
+    matrix = load(ROOT / ".github" / "workflows" / "ci.yml")["jobs"]["unit"]["strategy"]["matrix"]
+
+    assert matrix["python"] == PYTHONS
+    assert PROJECT["requires-python"] == f">={PYTHONS[0]}"
+    assert {"ubuntu-24.04", "ubuntu-24.04-arm"} == set(matrix["runner"])
+
+
+def test_every_address_of_the_project_is_the_same_repository() -> None:
+    home = PROJECT["urls"]["Homepage"]
+
+    assert all(url.startswith(home) for name, url in PROJECT["urls"].items() if name != "Documentation")
+
+
+def test_a_release_needs_its_version_everywhere_and_a_section_of_the_changelog(release: ModuleType, tree: Path) -> None:
+    changelog = tree / "CHANGELOG.md"
+    assert release.problems(__version__, tree) == [f"CHANGELOG.md has no section {__version__}"]
+
+    changelog.write_text(changelog.read_text().replace("## Unreleased", f"## {__version__} - 2026-12-01"))
+    assert release.problems(__version__, tree) == []
+    assert release.notes(__version__, tree).startswith("The first version.")
+
+    chart = tree / "deploy" / "helm" / "artifact-downloader" / "Chart.yaml"
+    chart.write_text(chart.read_text().replace(f"version: {__version__}", "version: 9.9.9", 1))
+    assert release.problems(__version__, tree) == [
+        f"deploy/helm/artifact-downloader/Chart.yaml does not say {__version__}"
+    ]
