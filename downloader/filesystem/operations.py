@@ -86,7 +86,7 @@ class _Failure(NamedTuple):
     """What the rows of the table look at."""
 
     number: int
-    """The errno, 0 if there is none."""
+    """The errno, 0 if the error has no number."""
     doing: str
     no_inodes: bool
 
@@ -119,7 +119,7 @@ _FAILURES: tuple[ErrorRow[_Failure, DownloadError], ...] = (
         "free or add space, then run again",
     ),
     ErrorRow(_number(errno.EDQUOT), NoSpace, "disk quota exceeded while {doing}", "raise the quota, then run again"),
-    # These operations are refused by mounts of object stores, whoever asks. They also answer EPERM to writes, but to a
+    # Mounts of object stores refuse these operations to every user. They also answer EPERM to writes, but to a
     # rename that means a lack of permission.
     ErrorRow(
         _lacks("renaming to", *_UNSUPPORTED),
