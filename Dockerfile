@@ -44,8 +44,8 @@ RUN rm -rf /usr/local/bin/pip* /usr/local/lib/python3*/site-packages/pip* /usr/l
  && useradd --uid 1000 --gid 1000 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin downloader \
  && install -d -o 1000 -g 0 -m 0775 /cache \
  && mkdir -p /storage-initializer/scripts \
- && for door in check-size.sh adapter-stage.sh adapter-reap.sh adapter-subtree-sync.sh \
-        storage-initializer/scripts/initializer-entrypoint; do ln -s /entrypoint.sh /$door; done
+ && for name in check-size.sh adapter-stage.sh adapter-reap.sh adapter-subtree-sync.sh \
+        storage-initializer/scripts/initializer-entrypoint; do ln -s /entrypoint.sh /$name; done
 COPY --from=dependencies /opt/venv /opt/venv
 COPY --from=project /opt/overlay /opt/venv
 COPY entrypoint.sh /entrypoint.sh

@@ -91,7 +91,7 @@ def test_a_waker_may_ask_for_the_reason_and_register_others() -> None:
     assert seen == [REASON, None]
 
 
-def test_a_waker_that_breaks_keeps_nobody_asleep() -> None:
+def test_a_waker_that_breaks_keeps_no_thread_asleep() -> None:
     cancellation, calls = Cancellation(), list[str]()
 
     def broken() -> None:
@@ -159,7 +159,7 @@ def test_no_waker_is_lost_in_a_race() -> None:
         assert sorted(woken) == [0, 1, 2, 3]
 
 
-def test_of_many_reasons_at_once_everybody_sees_the_same() -> None:
+def test_of_many_reasons_at_once_all_threads_see_the_same() -> None:
     cancellation, seen = Cancellation(), set[int]()
     ready = threading.Barrier(4)
 

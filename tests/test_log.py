@@ -153,7 +153,7 @@ def test_a_last_line_may_come_after_silence(logging_to: SetUp) -> None:
     assert stream.getvalue() == "failed: two\n"
 
 
-def test_a_closed_stream_is_no_trouble(logging_to: SetUp) -> None:
+def test_a_closed_stream_is_no_error(logging_to: SetUp) -> None:
     start, stream = logging_to
     start("info")
     stream.close()

@@ -139,7 +139,7 @@ def test_rate_and_remaining_time_are_of_bytes_that_stay() -> None:
     assert snapshot.eta == pytest.approx(589, rel=0.01), "what was thrown away has to come again"
 
 
-def test_after_a_switch_the_rate_starts_anew() -> None:
+def test_after_a_switch_the_rate_starts_again() -> None:
     run = Run()
     run.meter.expect(1_000_000, 1)
     run.let(9, per_second=50_000)
@@ -161,7 +161,7 @@ def test_what_a_resumed_run_finds_on_the_volume_is_no_rate() -> None:
     assert meter.snapshot().rate == pytest.approx(1000, rel=0.01)
 
 
-def test_trouble_is_shown_with_the_time_until_it_is_given_up_while_nobody_gets_a_byte() -> None:
+def test_an_error_is_shown_with_the_time_that_is_left_while_no_byte_arrives() -> None:
     run = Run()
     trouble = Wait("refused; trying again", run.clock(), run.clock() + 60)
     run.meter.begin_retry(trouble)
@@ -285,7 +285,7 @@ def test_a_stuck_volume_stops_the_clock(run: Run) -> None:
     assert run.reason() is None
 
 
-def test_silence_is_nobodys_fault_while_nobody_waits_for_the_network() -> None:
+def test_silence_is_no_stall_while_no_thread_waits_for_the_network() -> None:
     run = Run()
     run.let(10 * TIMEOUT)
     assert run.reason() is None
@@ -367,7 +367,7 @@ def test_many_threads_count_right() -> None:
     assert not meter.stall_clock_running
 
 
-def test_the_ticker_shows_what_changed_at_once_and_to_everybody() -> None:
+def test_the_ticker_shows_what_changed_at_once_and_to_all_reporters() -> None:
     meter, seen = ProgressMeter(), list[Phase]()
 
     def fail(_: Snapshot) -> None:

@@ -1,4 +1,4 @@
-"""The adapter disk: one volume for the LoRA adapters of many services, kept by three doors (`docs/adapters.md`).
+"""The adapter disk: one volume for the LoRA adapters of many services (`docs/adapters.md`).
 
 Two rules make it safe to kill any of them at any moment. What readers see changes by one rename of something whole.
 And nothing is removed, and nothing half-done is published, under a name that another process may take it for.

@@ -1,4 +1,4 @@
-"""What the operator's adapter Jobs tell the three doors through the environment."""
+"""The environment of the operator's three adapter Jobs."""
 
 from __future__ import annotations
 

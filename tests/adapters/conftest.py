@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.adapters.doors import FILES, Doors
+from tests.adapters.jobs import FILES, AdapterJobs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def doors(tmp_path: Path) -> Doors:
+def jobs(tmp_path: Path) -> AdapterJobs:
     """A new adapter disk."""
-    return Doors(tmp_path / "pod")
+    return AdapterJobs(tmp_path / "pod")
 
 
 @pytest.fixture
-def source(hub: Hub, doors: Doors) -> str:
-    """An adapter on a Hub that the doors know."""
+def source(hub: Hub, jobs: AdapterJobs) -> str:
+    """An adapter on a Hub that the jobs know."""
     hub.create("org/lora").commit(FILES)
-    doors.extra = {"HF_ENDPOINT": hub.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER"}
+    jobs.extra = {"HF_ENDPOINT": hub.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER"}
     return "hf://org/lora"

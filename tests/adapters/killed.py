@@ -21,7 +21,7 @@ from downloader.adapters.reap import Reaper
 from downloader.adapters.stage import Staging
 from downloader.filesystem import Disk
 from downloader.simulation.adapter import simulate
-from tests.adapters.doors import age
+from tests.adapters.jobs import age
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,16 +8,16 @@ import pytest
 
 from downloader.config.adapters import AdapterReapSettings, AdapterStageSettings, AdapterSyncSettings
 from downloader.errors import ConfigurationError
-from tests.adapters.doors import SERVICE, Doors, age
+from tests.adapters.jobs import SERVICE, AdapterJobs, age
 from tests.command import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-DOORS = ["..", "a/b", ".staging"]
-"""What the doors are tried with."""
+NAMES_OF_PATHS = ["..", "a/b", ".staging"]
+"""What the jobs are tried with."""
 HOSTILE = [
-    *DOORS,
+    *NAMES_OF_PATHS,
     ".",
     "*",
     "../live",
@@ -41,12 +41,12 @@ SIMULATED = {"AIM_DEBUG_SIMULATE_PROMOTE": "1", "AIM_DEBUG_DOWNLOAD_DURATION": "
 
 
 @pytest.fixture
-def doors(doors: Doors) -> Doors:
+def jobs(jobs: AdapterJobs) -> AdapterJobs:
     """A disk with something of everybody."""
-    doors.plant("live/a/file", "dead/a/file", f"{SERVICE}/lora/file", f"{SERVICE}/a/file", "lost+found/file")
-    doors.plant(".staging/live/a.1/file", ".aside/live/a/1/file", ".unload-tmp/live/a.x/adapter/file")
-    age(doors.disk)
-    return doors
+    jobs.plant("live/a/file", "dead/a/file", f"{SERVICE}/lora/file", f"{SERVICE}/a/file", "lost+found/file")
+    jobs.plant(".staging/live/a.1/file", ".aside/live/a/1/file", ".unload-tmp/live/a.x/adapter/file")
+    age(jobs.disk)
+    return jobs
 
 
 @pytest.mark.parametrize("name", [*HOSTILE, "", " "])
@@ -82,83 +82,86 @@ def test_every_name_of_kubernetes_is_taken(name: str) -> None:
     assert (settings.service, settings.adapter, settings.job) == (name, name, name)
 
 
-@pytest.mark.parametrize("name", [*DOORS, ""])
-def test_no_door_does_anything_with_a_name_that_no_folder_of_ours_has(doors: Doors, name: str) -> None:
-    before = doors.snapshot()
+@pytest.mark.parametrize("name", [*NAMES_OF_PATHS, ""])
+def test_no_entry_point_does_anything_with_a_name_that_no_folder_of_ours_has(jobs: AdapterJobs, name: str) -> None:
+    before = jobs.snapshot()
     results = [
-        doors.stage("hf://a/b", SERVICE_ID=name, **SIMULATED),
-        doors.stage("hf://a/b", adapter=name, **SIMULATED),
-        doors.sync("a", SERVICE_ID=name),
+        jobs.stage("hf://a/b", SERVICE_ID=name, **SIMULATED),
+        jobs.stage("hf://a/b", adapter=name, **SIMULATED),
+        jobs.sync("a", SERVICE_ID=name),
     ]
     for result, variable in zip(results, ("SERVICE_ID", "ADAPTER_PATH", "SERVICE_ID"), strict=True):
         assert result.status == 78, result.stderr
         assert variable in result.last_line
-    assert doors.snapshot() == before
+    assert jobs.snapshot() == before
 
 
-@pytest.mark.parametrize("name", DOORS)
-def test_a_list_with_one_bad_name_removes_nothing_at_all(doors: Doors, name: str) -> None:
-    before = doors.snapshot()
+@pytest.mark.parametrize("name", NAMES_OF_PATHS)
+def test_a_list_with_one_bad_name_removes_nothing_at_all(jobs: AdapterJobs, name: str) -> None:
+    before = jobs.snapshot()
     results = [
-        doors.reap(f"live,{name}", "0"),
-        doors.sync(f"{name},lora"),
-        doors.stage("hf://a/b", job=name, **SIMULATED),
+        jobs.reap(f"live,{name}", "0"),
+        jobs.sync(f"{name},lora"),
+        jobs.stage("hf://a/b", job=name, **SIMULATED),
     ]
     for result, variable in zip(results, ("KEEP_SERVICE_IDS", "KEEP_ADAPTER_PATHS", "JOB_ID"), strict=True):
         assert result.status == 78, result.stderr
         assert variable in result.last_line
-    assert doors.snapshot() == before
+    assert jobs.snapshot() == before
 
 
 @pytest.mark.parametrize("text", [" ", " , ,", '["live"]'])
-def test_a_list_that_holds_no_names_removes_nothing_at_all(doors: Doors, text: str) -> None:
-    before = doors.snapshot()
-    assert doors.reap(text, "0").status == 78
-    assert doors.sync(text).status == 78
-    assert doors.snapshot() == before
+def test_a_list_that_holds_no_names_removes_nothing_at_all(jobs: AdapterJobs, text: str) -> None:
+    before = jobs.snapshot()
+    assert jobs.reap(text, "0").status == 78
+    assert jobs.sync(text).status == 78
+    assert jobs.snapshot() == before
 
 
-def test_a_list_that_got_lost_removes_nothing_at_all(doors: Doors) -> None:
-    before = doors.snapshot()
-    for door, variable in (("adapter-reap.sh", "KEEP_SERVICE_IDS"), ("adapter-subtree-sync.sh", "KEEP_ADAPTER_PATHS")):
-        process = doors.start(door, SERVICE_ID=SERVICE)
+def test_a_list_that_got_lost_removes_nothing_at_all(jobs: AdapterJobs) -> None:
+    before = jobs.snapshot()
+    for entry_point, variable in (
+        ("adapter-reap.sh", "KEEP_SERVICE_IDS"),
+        ("adapter-subtree-sync.sh", "KEEP_ADAPTER_PATHS"),
+    ):
+        process = jobs.start(entry_point, SERVICE_ID=SERVICE)
         _, stderr = process.communicate(timeout=PATIENCE)
         assert process.returncode == 78
         assert f"{variable} is not set" in stderr
-    assert doors.snapshot() == before
+    assert jobs.snapshot() == before
 
 
-def test_everything_that_is_wrong_is_named_at_once(doors: Doors) -> None:
-    result = doors.stage("hf://a/b", adapter="..", SERVICE_ID="", ADAPTER_PVC_ROOT="")
+def test_everything_that_is_wrong_is_named_at_once(jobs: AdapterJobs) -> None:
+    result = jobs.stage("hf://a/b", adapter="..", SERVICE_ID="", ADAPTER_PVC_ROOT="")
     assert result.status == 78
     assert all(name in result.last_line for name in ("ADAPTER_PVC_ROOT", "SERVICE_ID", "ADAPTER_PATH"))
 
 
 @pytest.mark.parametrize("place", [SERVICE, ".staging", f".staging/{SERVICE}", f".staging/{SERVICE}/lora.job-1"])
-def test_a_stage_goes_through_no_symlink_that_somebody_has_planted(doors: Doors, place: str) -> None:
-    outside = doors.folder / "outside"
+def test_a_stage_goes_through_no_planted_symlink(jobs: AdapterJobs, place: str) -> None:
+    outside = jobs.folder / "outside"
     (outside / "lora").mkdir(parents=True)
     (outside / "lora/precious").write_text("precious")
-    if (doors.disk / place).exists():
-        (doors.disk / place).rename(doors.folder / "moved")
-    (doors.disk / place).parent.mkdir(exist_ok=True)
-    (doors.disk / place).symlink_to(outside)
-    result = doors.stage("hf://a/b", **SIMULATED)
+    if (jobs.disk / place).exists():
+        (jobs.disk / place).rename(jobs.folder / "moved")
+    (jobs.disk / place).parent.mkdir(exist_ok=True)
+    (jobs.disk / place).symlink_to(outside)
+    result = jobs.stage("hf://a/b", **SIMULATED)
     assert result.status == 74, result.stderr
-    assert str(doors.disk / place) in result.last_line
+    assert str(jobs.disk / place) in result.last_line
     assert [str(path.relative_to(outside)) for path in sorted(outside.rglob("*"))] == ["lora", "lora/precious"]
 
 
 @pytest.mark.parametrize("place", [SERVICE, ".unload-tmp", f".unload-tmp/{SERVICE}"])
-def test_a_sync_goes_through_no_symlink_that_somebody_has_planted(doors: Doors, place: str) -> None:
-    outside = doors.folder / "outside"
+def test_a_sync_goes_through_no_planted_symlink(jobs: AdapterJobs, place: str) -> None:
+    outside = jobs.folder / "outside"
     (outside / "slot/adapter").mkdir(parents=True)
     (outside / "slot/adapter/precious").write_text("precious")
-    if (doors.disk / place).exists():
-        (doors.disk / place).rename(doors.folder / "moved")
-    (doors.disk / place).parent.mkdir(exist_ok=True)
-    (doors.disk / place).symlink_to(outside)
-    result = doors.sync("a")
+    if (jobs.disk / place).exists():
+        (jobs.disk / place).rename(jobs.folder / "moved")
+    (jobs.disk / place).parent.mkdir(exist_ok=True)
+    (jobs.disk / place).symlink_to(outside)
+    result = jobs.sync("a")
     assert result.status == (74 if place == SERVICE else 1), result.stderr
     assert [str(path.relative_to(outside)) for path in sorted(outside.rglob("*"))] == [
         "slot",
@@ -167,8 +170,8 @@ def test_a_sync_goes_through_no_symlink_that_somebody_has_planted(doors: Doors, 
     ]
 
 
-def test_the_doors_are_no_commands_for_people(doors: Doors) -> None:
-    process = doors.start("artifact-downloader", "--help")
+def test_the_entry_points_are_no_commands_for_people(jobs: AdapterJobs) -> None:
+    process = jobs.start("artifact-downloader", "--help")
     stdout, _ = process.communicate(timeout=PATIENCE)
     assert "download" in stdout
     assert "adapter" not in stdout

@@ -14,7 +14,7 @@ import pytest
 from downloader.adapters.paths import AdapterPaths
 from downloader.adapters.stage import Staging
 from downloader.artifact import Manifest, RemoteFile
-from tests.adapters.doors import Doors
+from tests.adapters.jobs import AdapterJobs
 from tests.adapters.killed import Ext4, Nfs
 from tests.adapters.reader import Reader, versioned
 from tests.waiting import AT_LAST, eventually
@@ -28,16 +28,16 @@ MEMORY = Path("/dev/shm")  # noqa: S108 - a file system on which syncing costs n
 
 @pytest.mark.parametrize("program", ["downloader", "tests.adapters.two_renames"])
 def test_a_reader_sees_the_old_adapter_whole_or_the_new_one_whole(hub: Hub, tmp_path: Path, program: str) -> None:
-    doors = Doors(tmp_path / "pod", program, {"HF_ENDPOINT": hub.endpoint})
+    jobs = AdapterJobs(tmp_path / "pod", program, {"HF_ENDPOINT": hub.endpoint})
     repository = hub.create("org/lora")
     versions = range(1, 4)
     repository.commit(versioned(1))
-    assert doors.stage("hf://org/lora").status == 0
-    with Reader(doors.live) as reader:
+    assert jobs.stage("hf://org/lora").status == 0
+    with Reader(jobs.live) as reader:
         assert eventually(lambda: bool(reader.versions))
         for version in versions[1:]:
             repository.commit(versioned(version))
-            result = doors.stage("hf://org/lora", job=f"job-{version}")
+            result = jobs.stage("hf://org/lora", job=f"job-{version}")
             assert result.status == 0, result.stderr
     assert reader.wrong == []
     assert reader.versions == {"lora": list(versions)}

@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from tests.adapters.doors import SERVICE, Doors, age
+from tests.adapters.jobs import SERVICE, AdapterJobs, age
 from tests.adapters.reader import Reader, versioned
 from tests.command import finish
 from tests.waiting import AT_LAST, eventually
@@ -28,7 +28,7 @@ DEAD = "service-3"
 
 
 class Chaos:
-    """Runs doors again and again, each in a thread of its own, and kills half of them on their way."""
+    """Runs jobs again and again, each in a thread of its own, and kills half of them on their way."""
 
     def __init__(self) -> None:
         self.problems: list[str] = []
@@ -37,7 +37,7 @@ class Chaos:
         self._threads: list[threading.Thread] = []
 
     def repeat(self, seed: int, opened: Callable[[int], subprocess.Popen[str]], *expected: int) -> None:
-        """Open a door with a growing number; what is not killed must end with one of the expected statuses."""
+        """Run an entry point with a growing number; what is not killed must end with one of the expected statuses."""
         dice = random.Random(seed)  # noqa: S311
 
         def run() -> None:
@@ -64,29 +64,29 @@ class Chaos:
             thread.join()
 
 
-def test_no_live_adapter_is_lost_or_half_whoever_is_killed(hub: Hub, doors: Doors) -> None:
+def test_no_live_adapter_is_lost_or_half_whichever_process_is_killed(hub: Hub, jobs: AdapterJobs) -> None:
     repository = hub.create("org/lora")
     repository.commit(versioned(1))
-    doors.extra = {"HF_ENDPOINT": hub.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HTTP"}
+    jobs.extra = {"HF_ENDPOINT": hub.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HTTP"}
 
     def enough() -> bool:
         return len(reader.versions["lora-a"]) > 1 and {0, -signal.SIGKILL} <= set(chaos.ended)
 
     for adapter in ("lora-a", "lora-b"):
-        assert doors.stage("hf://org/lora", adapter).status == 0
+        assert jobs.stage("hf://org/lora", adapter).status == 0
 
     def stage(adapter: str, number: int, service: str = SERVICE) -> subprocess.Popen[str]:
         repository.commit(versioned(2 + number))
-        return doors.start_stage("hf://org/lora", adapter, f"job-{number // 3}", SERVICE_ID=service)
+        return jobs.start_stage("hf://org/lora", adapter, f"job-{number // 3}", SERVICE_ID=service)
 
     def sync(_: int) -> subprocess.Popen[str]:
-        return doors.start("adapter-subtree-sync.sh", SERVICE_ID=SERVICE, KEEP_ADAPTER_PATHS="lora-a,lora-b")
+        return jobs.start("adapter-subtree-sync.sh", SERVICE_ID=SERVICE, KEEP_ADAPTER_PATHS="lora-a,lora-b")
 
     def reap(_: int) -> subprocess.Popen[str]:
-        return doors.start("adapter-reap.sh", KEEP_SERVICE_IDS=f"{SERVICE},{OTHER}")
+        return jobs.start("adapter-reap.sh", KEEP_SERVICE_IDS=f"{SERVICE},{OTHER}")
 
     chaos = Chaos()
-    with Reader(doors.live) as reader:
+    with Reader(jobs.live) as reader:
         chaos.repeat(1, lambda number: stage("lora-a", number), 0)
         chaos.repeat(2, lambda number: stage("lora-b", number), 0)
         chaos.repeat(3, lambda number: stage("lora-a", number), 0)  # two pods of one Job
@@ -101,13 +101,13 @@ def test_no_live_adapter_is_lost_or_half_whoever_is_killed(hub: Hub, doors: Door
     assert reader.wrong == []
     assert reader.absent.keys() <= {"undeclared"}
 
-    age(doors.disk)  # leases say for half an hour that somebody may live who does not
-    result = doors.reap(f"{SERVICE},{OTHER}")
+    age(jobs.disk)  # leases say for half an hour that somebody may live who does not
+    result = jobs.reap(f"{SERVICE},{OTHER}")
     assert result.status == 0, result.stderr
     # Staging has no deadline: what a killed Job of a kept service has left waits for its retry, or for the end of the
     # service.
     kept = tuple(f".staging/{service}" for service in (SERVICE, OTHER))
-    assert [path for path in doors.leftovers() if not path.startswith(kept)] == []
-    assert sorted(path.name for path in doors.disk.iterdir() if path.name[0] != ".") == [SERVICE]
-    assert doors.sync("lora-a,lora-b").status == 0
-    assert sorted(path.name for path in doors.live.iterdir()) == ["lora-a", "lora-b"]
+    assert [path for path in jobs.leftovers() if not path.startswith(kept)] == []
+    assert sorted(path.name for path in jobs.disk.iterdir() if path.name[0] != ".") == [SERVICE]
+    assert jobs.sync("lora-a,lora-b").status == 0
+    assert sorted(path.name for path in jobs.live.iterdir()) == ["lora-a", "lora-b"]

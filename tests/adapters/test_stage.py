@@ -13,7 +13,7 @@ import pytest
 from downloader.adapters.paths import AdapterPaths
 from downloader.adapters.promote import restore
 from downloader.filesystem import Disk
-from tests.adapters.doors import FILES, SERVICE, Doors, whole
+from tests.adapters.jobs import FILES, SERVICE, AdapterJobs, whole
 from tests.adapters.killed import Ext4, Nfs, stage
 from tests.command import content, finish, model
 from tests.servers.faults import Stall
@@ -30,165 +30,161 @@ if TYPE_CHECKING:
     from tests.servers.web import WebServer
 
 
-def test_an_adapter_of_the_hub_becomes_live_with_its_checksums_and_nothing_else(source: str, doors: Doors) -> None:
-    result = doors.stage(source)
+def test_an_adapter_of_the_hub_becomes_live_with_its_checksums_and_nothing_else(source: str, jobs: AdapterJobs) -> None:
+    result = jobs.stage(source)
     assert result.status == 0, result.stderr
-    assert model(doors.live / "lora") == FILES
-    assert whole(doors.live / "lora")
-    assert doors.leftovers() == []
+    assert model(jobs.live / "lora") == FILES
+    assert whole(jobs.live / "lora")
+    assert jobs.leftovers() == []
 
 
-def test_an_adapter_of_a_bucket_becomes_live(s3: S3Server, doors: Doors) -> None:
+def test_an_adapter_of_a_bucket_becomes_live(s3: S3Server, jobs: AdapterJobs) -> None:
     bucket = new_bucket(s3.client())
     for path, data in FILES.items():
         upload(s3.client(), bucket, f"loras/x/{path}", data)
-    result = doors.stage(f"s3://{bucket}/loras/x", **s3.environment())
+    result = jobs.stage(f"s3://{bucket}/loras/x", **s3.environment())
     assert result.status == 0, result.stderr
-    assert model(doors.live / "lora") == FILES
+    assert model(jobs.live / "lora") == FILES
 
 
 def test_an_adapter_of_a_web_server_becomes_live(
-    web: WebServer, web_root: Path, authority: Authority, doors: Doors
+    web: WebServer, web_root: Path, authority: Authority, jobs: AdapterJobs
 ) -> None:
     folder = web_root / f"lora-{os.getpid()}-{time.monotonic_ns()}"
     folder.mkdir()
     (folder / "adapter.safetensors").write_bytes(b"\x02" + bytes(7) + b"{}")
-    result = doors.stage(f"{web.secure_url}/{folder.name}/adapter.safetensors", AIM_CA_BUNDLE=str(authority.bundle))
+    result = jobs.stage(f"{web.secure_url}/{folder.name}/adapter.safetensors", AIM_CA_BUNDLE=str(authority.bundle))
     assert result.status == 0, result.stderr
-    assert model(doors.live / "lora") == {"adapter.safetensors": b"\x02" + bytes(7) + b"{}"}
+    assert model(jobs.live / "lora") == {"adapter.safetensors": b"\x02" + bytes(7) + b"{}"}
 
 
-def test_restaging_replaces_the_adapter_as_a_whole(source: str, hub: Hub, doors: Doors) -> None:
-    doors.stage(source)
+def test_restaging_replaces_the_adapter_as_a_whole(source: str, hub: Hub, jobs: AdapterJobs) -> None:
+    jobs.stage(source)
     repository = next(iter(hub.repositories.values()))
     repository.commit({"adapter_config.json": b'{"r": 32}', "tokenizer/added_tokens.json": None, "new.txt": b"new"})
-    result = doors.stage(source, job="job-2")
+    result = jobs.stage(source, job="job-2")
     assert result.status == 0, result.stderr
-    assert model(doors.live / "lora") == {
+    assert model(jobs.live / "lora") == {
         "adapter_config.json": b'{"r": 32}',
         "adapter_model.safetensors": FILES["adapter_model.safetensors"],
         ".hidden": FILES[".hidden"],
         "new.txt": b"new",
     }
-    assert doors.leftovers() == []
+    assert jobs.leftovers() == []
 
 
 @pytest.mark.parametrize("kind", [Ext4, Nfs])
 @pytest.mark.parametrize("there", ["nothing", "folder", "file", "symlink", "empty folder"])
 def test_whatever_is_in_the_adapters_place_is_replaced_and_not_followed(
-    doors: Doors, kind: type[Disk], there: str
+    jobs: AdapterJobs, kind: type[Disk], there: str
 ) -> None:
-    place = doors.disk / "service/lora"
-    doors.plant("elsewhere/precious", "service/other/file")
+    place = jobs.disk / "service/lora"
+    jobs.plant("elsewhere/precious", "service/other/file")
     if there == "folder":
-        doors.plant("service/lora/old/file")
+        jobs.plant("service/lora/old/file")
     elif there == "file":
-        doors.plant("service/lora")
+        jobs.plant("service/lora")
     elif there == "symlink":
         place.symlink_to("../elsewhere")
     elif there == "empty folder":
         place.mkdir()
-    stage(kind, doors.disk, "base", "job-1")
+    stage(kind, jobs.disk, "base", "job-1")
     assert sorted(content(place)) == ["adapter_config.json", "adapter_model.safetensors"]
     assert not place.is_symlink()
-    assert (doors.disk / "elsewhere/precious").is_file()
-    assert doors.leftovers() == []
+    assert (jobs.disk / "elsewhere/precious").is_file()
+    assert jobs.leftovers() == []
 
 
-def test_nothing_is_under_the_service_until_the_adapter_is_complete(source: str, hub: Hub, doors: Doors) -> None:
+def test_nothing_is_under_the_service_until_the_adapter_is_complete(source: str, hub: Hub, jobs: AdapterJobs) -> None:
     hub.faults.add(Stall(seconds=1.5), route="cdn", offset=1 << 20)
-    process = doors.start_stage(source)
+    process = jobs.start_stage(source)
     seen: set[str] = set()
     while process.poll() is None:
-        seen |= {path.name for path in doors.disk.iterdir()}
-        assert not (doors.live / "lora").exists() or whole(doors.live / "lora")
+        seen |= {path.name for path in jobs.disk.iterdir()}
+        assert not (jobs.live / "lora").exists() or whole(jobs.live / "lora")
     assert finish(process).status == 0
     assert ".staging" in seen
 
 
-def test_the_service_folder_stays_the_very_same_one(source: str, doors: Doors) -> None:
-    doors.sync("")
-    before = doors.live.stat().st_ino
-    doors.stage(source)
-    doors.stage(source, job="job-2")
-    doors.sync("other")
-    assert doors.live.stat().st_ino == before
+def test_the_service_folder_stays_the_very_same_one(source: str, jobs: AdapterJobs) -> None:
+    jobs.sync("")
+    before = jobs.live.stat().st_ino
+    jobs.stage(source)
+    jobs.stage(source, job="job-2")
+    jobs.sync("other")
+    assert jobs.live.stat().st_ino == before
 
 
-def test_everybody_may_read_what_is_promoted_whatever_the_umask(source: str, doors: Doors) -> None:
+def test_all_users_may_read_what_is_promoted_whatever_the_umask(source: str, jobs: AdapterJobs) -> None:
     before = os.umask(0o077)
     try:
-        process = doors.start_stage(source)
+        process = jobs.start_stage(source)
     finally:
         os.umask(before)
     assert finish(process).status == 0
-    for path in [doors.live, *doors.live.rglob("*")]:
+    for path in [jobs.live, *jobs.live.rglob("*")]:
         wanted = 0o755 if path.is_dir() else 0o644
         assert stat.S_IMODE(path.stat().st_mode) == wanted, path
 
 
-def test_what_the_hub_tool_leaves_in_folders_is_no_part_of_an_adapter(s3: S3Server, doors: Doors) -> None:
+def test_what_the_hub_tool_leaves_in_folders_does_not_belong_to_an_adapter(s3: S3Server, jobs: AdapterJobs) -> None:
     bucket = new_bucket(s3.client())
     for path in ("adapter.safetensors", ".cache/huggingface/download/adapter.safetensors.metadata"):
         upload(s3.client(), bucket, f"x/{path}", path.encode())
-    result = doors.stage(f"s3://{bucket}/x", **s3.environment())
+    result = jobs.stage(f"s3://{bucket}/x", **s3.environment())
     assert result.status == 0, result.stderr
-    assert sorted(content(doors.live / "lora")) == [".artifact.sha256", "adapter.safetensors"]
+    assert sorted(content(jobs.live / "lora")) == [".artifact.sha256", "adapter.safetensors"]
 
 
-def test_a_staged_symlink_is_refused(source: str, hub: Hub, doors: Doors) -> None:
+def test_a_staged_symlink_is_refused(source: str, hub: Hub, jobs: AdapterJobs) -> None:
     hub.faults.add(Stall(seconds=2), route="cdn", offset=1 << 20)
-    process = doors.start_stage(source)
-    assert eventually(lambda: bool(list(doors.disk.glob(".staging/*/*/adapter.*/.downloading"))))
-    (next(doors.disk.glob(".staging/*/*/adapter.*")) / "sneaky").symlink_to("/etc/passwd")
+    process = jobs.start_stage(source)
+    assert eventually(lambda: bool(list(jobs.disk.glob(".staging/*/*/adapter.*/.downloading"))))
+    (next(jobs.disk.glob(".staging/*/*/adapter.*")) / "sneaky").symlink_to("/etc/passwd")
     result = finish(process)
     assert result.status == 74
     assert "symlink" in result.last_line
     assert "refusing to promote" in result.last_line
-    assert not (doors.live / "lora").exists()
-    assert doors.leftovers() == []
+    assert not (jobs.live / "lora").exists()
+    assert jobs.leftovers() == []
 
 
 def test_a_replaced_adapter_that_cannot_be_removed_is_left_to_the_reaper(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    doors = Doors(tmp_path / "pod")
-    doors.plant("service/lora/stuck")
+    jobs = AdapterJobs(tmp_path / "pod")
+    jobs.plant("service/lora/stuck")
 
     def fault(doing: str) -> None:
         if doing.startswith("removing") and doing.endswith("stuck"):
             raise OSError(16, "busy")
 
-    stage(Disk, doors.disk, "base", "job-1", fault)
+    stage(Disk, jobs.disk, "base", "job-1", fault)
     assert "the reaper will retry" in caplog.text
-    assert not list(doors.disk.glob(".staging/*"))
-    assert doors.reap("service").status == 0
-    assert doors.leftovers() == []
+    assert not list(jobs.disk.glob(".staging/*"))
+    assert jobs.reap("service").status == 0
+    assert jobs.leftovers() == []
 
 
-def test_what_is_half_removed_is_not_put_back(doors: Doors) -> None:
+def test_what_is_half_removed_is_not_put_back(jobs: AdapterJobs) -> None:
     place = AdapterPaths(SERVICE, "lora-a", "job", "token")
-    doors.plant(f"{place.aside}/.gone.1/file")
-    with Disk(doors.disk, create=False) as disk:
+    jobs.plant(f"{place.aside}/.gone.1/file")
+    with Disk(jobs.disk, create=False) as disk:
         restore(disk, place)
         assert disk.stat(place.live) is None
-        doors.plant(f"{place.aside}/1/file")
+        jobs.plant(f"{place.aside}/1/file")
         restore(disk, place)
-    assert [path.name for path in (doors.disk / place.live).iterdir()] == ["file"]
-    assert (doors.disk / place.aside / ".gone.1").is_dir()
+    assert [path.name for path in (jobs.disk / place.live).iterdir()] == ["file"]
+    assert (jobs.disk / place.aside / ".gone.1").is_dir()
 
 
-def test_a_service_folder_on_another_file_system_is_named_before_anything_is_fetched(doors: Doors) -> None:
+def test_a_service_folder_on_another_file_system_is_named_before_anything_is_fetched(jobs: AdapterJobs) -> None:
     for folder in (".staging", SERVICE):
-        (doors.disk / folder).mkdir()
-    mount = f'mount -t tmpfs none "$ADAPTER_PVC_ROOT/{SERVICE}" && exec "{doors.folder}/adapter-stage.sh" hf://a/b'
-    (doors.folder / "mounted.sh").write_text(
-        f"#!/bin/sh\nexec unshare --user --map-root-user --mount sh -c '{mount}'\n"
-    )
-    (doors.folder / "mounted.sh").chmod(0o755)
-    result = finish(
-        doors.start("mounted.sh", SERVICE_ID=SERVICE, ADAPTER_PATH="lora", HF_ENDPOINT="http://127.0.0.1:9")
-    )
+        (jobs.disk / folder).mkdir()
+    mount = f'mount -t tmpfs none "$ADAPTER_PVC_ROOT/{SERVICE}" && exec "{jobs.folder}/adapter-stage.sh" hf://a/b'
+    (jobs.folder / "mounted.sh").write_text(f"#!/bin/sh\nexec unshare --user --map-root-user --mount sh -c '{mount}'\n")
+    (jobs.folder / "mounted.sh").chmod(0o755)
+    result = finish(jobs.start("mounted.sh", SERVICE_ID=SERVICE, ADAPTER_PATH="lora", HF_ENDPOINT="http://127.0.0.1:9"))
     if "unshare" in result.stderr or "mount:" in result.stderr:
         pytest.skip("this machine allows no mounts in user namespaces")
     assert result.status == 74, result.stderr
@@ -196,9 +192,9 @@ def test_a_service_folder_on_another_file_system_is_named_before_anything_is_fet
     assert "mount the whole adapter disk" in result.last_line
 
 
-def test_no_status_is_patched(source: str, doors: Doors, kubernetes: KubernetesServer) -> None:
+def test_no_status_is_patched(source: str, jobs: AdapterJobs, kubernetes: KubernetesServer) -> None:
     kubernetes.create_artifact("default", "lora")
-    result = doors.stage(
+    result = jobs.stage(
         source,
         ARTIFACT_NAME="lora",
         ARTIFACT_NAMESPACE="default",
@@ -210,17 +206,17 @@ def test_no_status_is_patched(source: str, doors: Doors, kubernetes: KubernetesS
     assert "warning" not in result.stderr
 
 
-def test_the_termination_message_tells_how_far_it_came(source: str, doors: Doors) -> None:
-    message = doors.folder / "termination"
+def test_the_termination_message_tells_how_far_it_came(source: str, jobs: AdapterJobs) -> None:
+    message = jobs.folder / "termination"
     message.touch()
-    result = doors.stage(source + "-nowhere", AIM_TERMINATION_LOG=str(message))
+    result = jobs.stage(source + "-nowhere", AIM_TERMINATION_LOG=str(message))
     assert result.status == 66, result.stderr
     assert f": {source}-nowhere: not listed, " in message.read_text()
 
 
-def test_a_simulated_adapter_needs_no_network(doors: Doors) -> None:
+def test_a_simulated_adapter_needs_no_network(jobs: AdapterJobs) -> None:
     started = time.monotonic()
-    result = doors.stage(
+    result = jobs.stage(
         "hf://org/lora",
         HF_ENDPOINT="http://127.0.0.1:9",
         AIM_DEBUG_SIMULATE_PROMOTE="yes",
@@ -230,25 +226,25 @@ def test_a_simulated_adapter_needs_no_network(doors: Doors) -> None:
     )
     assert result.status == 0, result.stderr
     assert time.monotonic() - started >= 1
-    files = content(doors.live / "lora")
+    files = content(jobs.live / "lora")
     assert sorted(files) == ["adapter_config.json", "adapter_model.safetensors"]
     assert json.loads(files["adapter_config.json"]) == {"base_model_name_or_path": "org/base", "r": 8}
     assert len(files["adapter_model.safetensors"]) == 8 << 10
 
 
-def test_a_simulation_has_the_contracts_defaults(doors: Doors) -> None:
+def test_a_simulation_has_the_contracts_defaults(jobs: AdapterJobs) -> None:
     started = time.monotonic()
-    result = doors.stage("hf://org/lora", AIM_DEBUG_SIMULATE_PROMOTE="1", ADAPTER_RANK="no number", JOB_ID="")
+    result = jobs.stage("hf://org/lora", AIM_DEBUG_SIMULATE_PROMOTE="1", ADAPTER_RANK="no number", JOB_ID="")
     assert result.status == 0, result.stderr
     assert time.monotonic() - started >= 2
-    config = json.loads((doors.live / "lora/adapter_config.json").read_text())
+    config = json.loads((jobs.live / "lora/adapter_config.json").read_text())
     assert config == {"base_model_name_or_path": "unknown", "r": 16}
 
 
-def test_the_longest_names_of_kubernetes_fit(doors: Doors) -> None:
+def test_the_longest_names_of_kubernetes_fit(jobs: AdapterJobs) -> None:
     name = "a" * 253
-    result = doors.stage(
+    result = jobs.stage(
         "hf://o/l", adapter=name, job="j" * 63, AIM_DEBUG_SIMULATE_PROMOTE="1", AIM_DEBUG_DOWNLOAD_DURATION="0"
     )
     assert result.status == 0, result.stderr
-    assert (doors.live / name / "adapter_config.json").is_file()
+    assert (jobs.live / name / "adapter_config.json").is_file()

@@ -127,7 +127,7 @@ def test_a_ca_of_ones_own_is_trusted(
 
 
 @pytest.mark.parametrize("client", CLIENTS, indirect=True)
-def test_nobody_else_is(download: Download, client: Client, stranger: Authority, tmp_path: Path) -> None:
+def test_no_other_status_is(download: Download, client: Client, stranger: Authority, tmp_path: Path) -> None:
     extra = {**client.extra, "AIM_CA_BUNDLE": str(stranger.bundle)}
     result = download(client.uri, tmp_path / "t", extra)
     assert result.status == 78, result.stderr

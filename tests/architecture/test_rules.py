@@ -77,7 +77,7 @@ def test_no_message_names_a_class_of_python(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", MODULES)
-def test_nobody_prints(path: str) -> None:
+def test_no_module_prints(path: str) -> None:
     calls = [node for node in ast.walk(MODULES[path]) if isinstance(node, ast.Call)]
     assert not [call.lineno for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"]
 

@@ -238,7 +238,7 @@ def test_what_else_is_in_the_folder_stays(sink: Landing) -> None:
     assert model(sink.folder) == {**FILES, "weights/mine.txt": b"mine"}
 
 
-def test_folders_in_folders_are_no_trouble(sink: Landing) -> None:
+def test_folders_in_folders_are_no_problem(sink: Landing) -> None:
     folders = [(member(name, tarfile.DIRTYPE), b"") for name in ("x", "x/y", "x/y/z", "x/empty")]
     sink.bring("model.tar", members(*folders, (member("x/y/z/config.json"), b"{}")))
     assert model(sink.folder) == {"x/y/z/config.json": b"{}"}
@@ -274,7 +274,7 @@ def test_an_archive_may_hold_a_file_of_its_own_name(sink: Landing) -> None:
     assert sink.bring("model.tar", data) is False
 
 
-def test_a_checksum_list_in_the_archive_is_written_anew(sink: Landing) -> None:
+def test_a_checksum_list_in_the_archive_is_replaced(sink: Landing) -> None:
     sink.bring("model.tar", tar({**FILES, ".artifact.sha256": b"0" * 64 + b"  elsewhere\n"}))
     assert model(sink.folder) == FILES
     assert b"elsewhere" not in (sink.folder / ".artifact.sha256").read_bytes()

@@ -217,7 +217,7 @@ def test_many_threads_read_at_once(place: Place, plane: HttpClient) -> None:
         assert place.connections - before <= 12 * len(place.gates)
 
 
-def test_a_file_that_nobody_has_is_missing(place: Place, plane: HttpClient) -> None:
+def test_a_file_that_no_server_has_is_missing(place: Place, plane: HttpClient) -> None:
     source, file = place.file(plane)
     unknown = replace(file, path="nobody", locator=f"{file.locator}.nobody")
     with pytest.raises(place.missing):
@@ -326,7 +326,7 @@ def test_a_connection_that_breaks_in_mid_body_is_an_error_or_mended(fragile: Pla
     assert read(source, file, Span(7, 77)) == CONTENT[7:77]
 
 
-def test_a_server_that_is_gone_is_passing_trouble(fragile: Place, plane: HttpClient) -> None:
+def test_a_server_that_is_gone_is_a_passing_error(fragile: Place, plane: HttpClient) -> None:
     source, file = fragile.file(plane)
     fragile.close()
     with pytest.raises(SourceUnavailable) as caught:

@@ -59,12 +59,12 @@ class Watch:
 
 @dataclass
 class Job:
-    """A download Job and the check-size Job before it; each pod is started through its door, as the kubelet does it."""
+    """A download Job and the check-size Job before it; each pod starts its entry point, as under the kubelet."""
 
     cluster: Cluster
     name: str
     folder: Path
-    """Everything of this Job: doors, ServiceAccount and volume."""
+    """Everything of this Job: entry points, ServiceAccount and volume."""
     uri: str
     settings: dict[str, str] = field(default_factory=dict)
     """What the operator and the RuntimeConfig say."""
@@ -75,8 +75,8 @@ class Job:
         self.cluster.create_artifact("models", self.name)
         self.folder.mkdir(parents=True)
         self.pod = Pod(self.cluster, self.folder / "serviceaccount")
-        for door in ("entrypoint.sh", "check-size.sh"):
-            (self.folder / door).symlink_to(ENTRYPOINT)
+        for entry_point in ("entrypoint.sh", "check-size.sh"):
+            (self.folder / entry_point).symlink_to(ENTRYPOINT)
 
     @property
     def volume(self) -> Path:
@@ -114,10 +114,10 @@ class Job:
         """Run a pod of the check-size Job, which is told nothing of the artifact but its filters and credentials."""
         return finish(self._start("check-size.sh", {"ARTIFACT_NAME": "", **self.settings}))
 
-    def _start(self, door: str, extra: dict[str, str]) -> subprocess.Popen[str]:
+    def _start(self, entry_point: str, extra: dict[str, str]) -> subprocess.Popen[str]:
         path = os.pathsep.join((str(Path(__file__).parents[2] / ".venv/bin"), os.environ["PATH"]))
         return subprocess.Popen(
-            [self.folder / door, self.uri],
+            [self.folder / entry_point, self.uri],
             env=environment({"PATH": path, **extra}),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from downloader.errors import Category
-from tests.adapters.doors import SERVICE, Doors
+from tests.adapters.jobs import SERVICE, AdapterJobs
 from tests.command import content, model
 from tests.contract.job import BACKOFF, PODS, Job, Watch
 from tests.contract.operator_log import BOTH_STATES, filed
@@ -265,26 +265,26 @@ def test_the_status_and_a_bucket_load_their_libraries_one_after_the_other(job: J
 
 def test_adapters_longhorn_rename(tmp_path: Path) -> None:
     """Staged, staged anew, undeclared and reaped: each step is a rename on the shared volume that readers have open."""
-    doors = Doors(tmp_path)
+    jobs = AdapterJobs(tmp_path)
     promote = {"AIM_DEBUG_SIMULATE_PROMOTE": "true", "AIM_DEBUG_DOWNLOAD_DURATION": "0.1"}
     for adapter, job_id in (("first", "job-1"), ("second", "job-2")):
-        result = doors.stage("hf://org/lora", adapter, job_id, **promote, ADAPTER_BASE_MODEL_ID="org/model")
+        result = jobs.stage("hf://org/lora", adapter, job_id, **promote, ADAPTER_BASE_MODEL_ID="org/model")
         assert result.status == 0, result.stderr
-        assert (doors.live / adapter / "adapter_model.safetensors").stat().st_size == 8 << 10
-    config = json.loads((doors.live / "first/adapter_config.json").read_text())
+        assert (jobs.live / adapter / "adapter_model.safetensors").stat().st_size == 8 << 10
+    config = json.loads((jobs.live / "first/adapter_config.json").read_text())
     assert (config["base_model_name_or_path"], config["r"]) == ("org/model", 16)
-    root = doors.live.stat().st_ino
-    with (doors.live / "first/adapter_config.json").open() as reader:
-        again = doors.stage("hf://org/lora", "first", "job-3", **promote, ADAPTER_RANK="32")
+    root = jobs.live.stat().st_ino
+    with (jobs.live / "first/adapter_config.json").open() as reader:
+        again = jobs.stage("hf://org/lora", "first", "job-3", **promote, ADAPTER_RANK="32")
         assert again.status == 0, again.stderr
         assert json.loads(reader.read())["r"] == 16, "whoever had it open keeps what was there"
-    assert json.loads((doors.live / "first/adapter_config.json").read_text())["r"] == 32
-    assert doors.leftovers() == []
-    assert doors.sync("second").status == 0
-    assert sorted(path.name for path in doors.live.iterdir()) == ["second"]
-    assert doors.live.stat().st_ino == root, "consumers mount this very folder"
-    assert doors.reap(SERVICE, "0").status == 0
-    assert (doors.live / "second").is_dir()
-    assert doors.reap("", "0").status == 0
-    assert not doors.live.exists()
-    assert doors.leftovers() == []
+    assert json.loads((jobs.live / "first/adapter_config.json").read_text())["r"] == 32
+    assert jobs.leftovers() == []
+    assert jobs.sync("second").status == 0
+    assert sorted(path.name for path in jobs.live.iterdir()) == ["second"]
+    assert jobs.live.stat().st_ino == root, "consumers mount this very folder"
+    assert jobs.reap(SERVICE, "0").status == 0
+    assert (jobs.live / "second").is_dir()
+    assert jobs.reap("", "0").status == 0
+    assert not jobs.live.exists()
+    assert jobs.leftovers() == []

@@ -176,7 +176,7 @@ def test_other_messages_never_get_into_the_progress_message(run: Run) -> None:
     assert status["download"]["message"] == "waiting for the server; 256 MiB/s, 12 s left"
 
 
-def test_nobody_is_left_to_clear_the_progress_message_so_the_last_patch_does(run: Run) -> None:
+def test_the_last_patch_clears_the_progress_message(run: Run) -> None:
     stuck = replace(DOWNLOADING, stuck_volume="fsync takes 301 s")
     run.show(stuck, progress={"message": "fsync takes 301 s"})
 

@@ -48,7 +48,7 @@ def test_a_refusal_is_told_in_a_run_that_is_over_before_its_first_patch(
     assert ("there is no AIMArtifact" in warning) is (status == 404)
 
 
-def test_an_object_that_was_deleted_is_no_trouble(
+def test_an_object_that_was_deleted_is_no_error(
     api: KubernetesServer, access: ClusterAccess, caplog: pytest.LogCaptureFixture
 ) -> None:
     reporter = report_to(access)
@@ -171,7 +171,7 @@ def test_the_final_state_does_not_wait_for_a_pause_that_is_longer_than_its_time(
     assert statuses(api) == [429, 429]
 
 
-def test_the_final_state_gets_through_short_trouble(api: KubernetesServer, access: ClusterAccess) -> None:
+def test_the_final_state_gets_through_a_short_outage(api: KubernetesServer, access: ClusterAccess) -> None:
     api.answer(500, times=2)
     report_to(access).close(DONE)
 

@@ -113,7 +113,7 @@ class Mine:
         extra: Mapping[str, str],
         *,
         disturb: Callable[[subprocess.Popen[str]], None] = undisturbed,
-        door: str = "download",
+        command: str = "download",
     ) -> tuple[Result, set[str]]:
         """Run the command with everything switched on that talks; return its result and what /proc showed."""
         self.last_words.touch()
@@ -125,8 +125,8 @@ class Mine:
             "AIM_TERMINATION_LOG": str(self.last_words),
             "TARGET_DIR": str(self.target),
         }
-        arguments = [uri, self.target] if door in ("download", "kserve") else [uri]
-        process = start("--log-level", "debug", door, *arguments, extra={**own, **extra})
+        arguments = [uri, self.target] if command in ("download", "kserve") else [uri]
+        process = start("--log-level", "debug", command, *arguments, extra={**own, **extra})
         watcher = Watcher(process)
         watcher.start()
         disturb(process)

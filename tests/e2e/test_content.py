@@ -103,7 +103,7 @@ def test_who_means_it_gets_it(own_web: BrokenWeb, tmp_path: Path, how: str) -> N
 
 @pytest.mark.parametrize("protocol", ["XET", "HF_TRANSFER", "HTTP"])
 @pytest.mark.parametrize(("content", "word"), [(POINTER, "Git LFS pointer"), (PAGE, "web page")])
-def test_what_was_committed_in_the_place_of_the_weights_is_none(
+def test_what_was_committed_in_the_place_of_the_weights_does_not_count(
     hub: Hub, tmp_path: Path, content: bytes, word: str, protocol: str
 ) -> None:
     hub.create("org/model").commit({"config.json": b"{}", "model.safetensors": content})
@@ -168,7 +168,7 @@ def test_verify_finds_what_an_earlier_version_let_in(own_web: BrokenWeb, tmp_pat
     assert result.stdout == "damaged model.bin: is a web page, not what its name says\n"
 
 
-def test_kserves_door_looks_as_well(own_web: BrokenWeb, tmp_path: Path) -> None:
+def test_the_entry_point_of_kserve_looks_as_well(own_web: BrokenWeb, tmp_path: Path) -> None:
     url = own_web.put("model.tar.gz", PAGE, headers=HTML)
     result = run("kserve", url, tmp_path)
     assert result.status == 65, result.stderr

@@ -86,7 +86,7 @@ def test_an_installation_that_lacks_something_says_so_in_the_status_and_in_one_l
     assert name in watched.status["download"]["message"]
 
 
-def test_an_installation_that_lacks_even_what_tells_of_it_ends_with_one_line(tmp_path: Path) -> None:
+def test_an_installation_that_lacks_even_what_reports_it_ends_with_one_line(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(INCOMPLETE.format(name="downloader.errors"))
     result = run("download", "hf://org/model", extra={"PYTHONPATH": str(tmp_path)})
     assert result.status == 70
@@ -102,7 +102,7 @@ def test_who_only_looks_or_has_no_status_leaves_it_alone(command: str, watched: 
     assert not watched.api.exchanges
 
 
-def test_the_door_of_kserve_resets_the_status_too(watched: Watched, tmp_path: Path) -> None:
+def test_the_entry_point_of_kserve_resets_the_status_too(watched: Watched, tmp_path: Path) -> None:
     watched.api.write_status("models", "llama", LEFT)
     result = run("kserve", "hf://org/model", tmp_path / "t", "hf://org/other", extra=watched.environment)
     assert result.status == 64, result.stderr
@@ -127,7 +127,7 @@ def test_what_only_the_operator_needs_is_said_to_the_operator_alone(hub: Hub, tm
 
 
 @pytest.mark.parametrize(("command", "opening"), [("size", "failed: "), ("check-size", "source not found (404): ")])
-def test_the_door_of_the_operator_s_size_job_speaks_to_it(command: str, opening: str, hub: Hub) -> None:
+def test_the_entry_point_of_the_size_job_speaks_to_the_operator(command: str, opening: str, hub: Hub) -> None:
     result = run(command, "hf://org/nothing", extra={"HF_ENDPOINT": hub.endpoint, **PEOPLE})
     assert result.status == 66, result.stderr
     assert result.last_line.startswith(opening)

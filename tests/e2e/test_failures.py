@@ -129,7 +129,7 @@ def test_a_host_that_has_no_address(tmp_path: Path) -> None:
     ends(result, 69, OTHER, "nowhere.invalid")
 
 
-def test_a_certificate_that_nobody_vouches_for(web: WebServer, web_root: Path, tmp_path: Path) -> None:
+def test_a_certificate_that_no_ca_has_signed(web: WebServer, web_root: Path, tmp_path: Path) -> None:
     (web_root / "model.bin").write_bytes(b"model")
     result = run("download", f"{web.secure_url}/model.bin", tmp_path)
     ends(result, 78, OTHER, "certificate", "AIM_CA_BUNDLE")

@@ -65,7 +65,7 @@ def landed(target: Path) -> int:
 
 
 @pytest.mark.parametrize("protocol", ["HF_TRANSFER", "HTTP"])
-def test_a_volume_that_somebody_else_fills_is_finished_when_there_is_room_again(
+def test_a_volume_that_another_program_fills_is_finished_when_there_is_room_again(
     protocol: str, stocked: Hub, tmp_path: Path
 ) -> None:
     extra = {"HF_ENDPOINT": stocked.endpoint, "AIM_DOWNLOADER_PROTOCOL": f"{protocol},HTTP", "AIM_CONNECTIONS": "2"}

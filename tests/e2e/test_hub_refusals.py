@@ -161,7 +161,7 @@ def test_a_commit_that_is_named_again_and_lacked_again_is_told_with_its_file(
     assert len(hub.log.records("tree")) == 2
 
 
-def test_a_finished_commit_asks_nobody(repository: Repository, hub: Hub, tmp_path: Path) -> None:
+def test_a_finished_commit_needs_no_request(repository: Repository, hub: Hub, tmp_path: Path) -> None:
     commit = repository.references["refs/heads/main"]
     uri = f"hf://org/model@{commit}"
     assert run("download", uri, tmp_path / "t", extra=settings(hub)).status == 0
@@ -183,7 +183,7 @@ def test_a_finished_commit_asks_nobody(repository: Repository, hub: Hub, tmp_pat
         ("tree", Answer(200, {}, b"[" * 60_000), "in a form that the Hub's API does not have"),
     ],
 )
-def test_an_answer_that_is_none_of_the_hubs_is_told_without_python(
+def test_an_answer_that_is_not_the_hubs_is_told_without_python(
     route: str, answer: Answer, told: str, hub: Hub, tmp_path: Path
 ) -> None:
     hub.faults.add(answer, route=route, times=FOREVER)

@@ -80,7 +80,7 @@ def test_a_token_is_understood_as_it_is_often_pasted(hub: Hub, tmp_path: Path, t
         assert "alice" not in result.stderr
 
 
-def test_whoever_lacks_a_token_is_told_where_it_was_looked_for(hub: Hub, tmp_path: Path) -> None:
+def test_a_missing_token_is_told_with_the_places_where_it_was_looked_for(hub: Hub, tmp_path: Path) -> None:
     hub.create("org/model", gated=True).commit(FILES)
     extra = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path)}
     result = run("size", "hf://org/model/config.json", extra=extra)

@@ -76,7 +76,7 @@ UNLISTED: dict[str, tuple[Fault, int, str]] = {
 
 
 @pytest.mark.parametrize("what", UNLISTED)
-def test_what_fails_before_the_listing_promises_no_part_of_a_download(
+def test_what_fails_before_the_listing_promises_no_partial_download(
     what: str, own_web: BrokenWeb, tmp_path: Path
 ) -> None:
     fault, status, advice = UNLISTED[what]

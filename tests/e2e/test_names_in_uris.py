@@ -51,7 +51,7 @@ def test_web_addresses_may_have_spaces_or_their_encoding(own_web: BrokenWeb, tmp
 
 
 @pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
-def test_the_bundle_that_everybody_names_is_trusted(
+def test_the_bundle_that_all_tools_name_is_trusted(
     web: WebServer, web_root: Path, authority: Authority, tmp_path: Path, name: str
 ) -> None:
     (web_root / f"{name}.bin").write_bytes(b"content")

@@ -1,4 +1,4 @@
-"""Canaries again: behind every door, where servers say back what they heard, and whether they would be heard at all."""
+"""Canaries with every other command, with servers that echo requests, and whether they would be seen at all."""
 
 from __future__ import annotations
 
@@ -65,15 +65,15 @@ def private(hub: Hub) -> Hub:
 
 
 @pytest.mark.parametrize("stalls", [False, True])
-@pytest.mark.parametrize("door", ["size", "kserve", "adapter-stage"])
-def test_no_secret_comes_out_of_another_door(door: str, stalls: bool, private: Hub, mine: Mine) -> None:  # noqa: FBT001
+@pytest.mark.parametrize("command", ["size", "kserve", "adapter-stage"])
+def test_no_secret_comes_out_of_another_entry_point(command: str, stalls: bool, private: Hub, mine: Mine) -> None:  # noqa: FBT001
     if stalls:
-        private.faults.add(Stall(after=10), route="tree" if door == "size" else "*", times=FOREVER)
+        private.faults.add(Stall(after=10), route="tree" if command == "size" else "*", times=FOREVER)
     (mine.folder / "disk").mkdir()
     extra = {**SECRETS, **STAGING, "ADAPTER_PVC_ROOT": str(mine.folder / "disk"), "HF_ENDPOINT": private.endpoint}
     if stalls:
         extra["STALL_TIMEOUT"] = "2"
-    result, processes = mine.run("hf://org/model", extra, door=door)
+    result, processes = mine.run("hf://org/model", extra, command=command)
     assert result.status == (75 if stalls else 0), result.stderr
     assert mine.leaks(result, processes, {*ALL, *handed_out(private.log)}) == []
 
@@ -87,7 +87,7 @@ def test_no_header_secret_of_kserve_comes_out_of_an_archive(whole: bool, mine: M
         archive.addfile(member, io.BytesIO(b"{}"))
     with BrokenWeb() as web:
         url = web.put("model.tar", buffer.getvalue()) + f"?X-Amz-Signature={SIGNATURE}"
-        result, processes = mine.run(url, SECRETS, door="kserve")
+        result, processes = mine.run(url, SECRETS, command="kserve")
     assert result.status == (0 if whole else 78), result.stderr
     assert mine.leaks(result, {line for line in processes if SIGNATURE not in line}, ALL) == []
 

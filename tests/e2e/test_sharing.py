@@ -136,7 +136,7 @@ def test_a_frozen_run_is_replaced_and_publishes_nothing_when_it_wakes(
     assert model(tmp_path) == FILES
 
 
-def test_nobody_waits_longer_than_the_deadline(stocked: Hub, held: Held, tmp_path: Path) -> None:
+def test_no_caller_waits_longer_than_the_deadline(stocked: Hub, held: Held, tmp_path: Path) -> None:
     first = first_run(stocked, tmp_path)
     own = {"HF_ENDPOINT": stocked.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER"}
     result = run("download", "hf://org/model", tmp_path, "--deadline", "2", extra=own)

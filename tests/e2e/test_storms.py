@@ -233,7 +233,7 @@ socket.getaddrinfo = getaddrinfo
 
 
 @pytest.mark.parametrize("uri", ["hf://org/model", "s3://bucket/model", "https://hub.test/model.bin"])
-def test_a_name_that_nobody_knows_is_told_soon(uri: str, tmp_path: Path) -> None:
+def test_an_unknown_host_is_told_soon(uri: str, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(UNKNOWING_RESOLVER)
     extra = {"HF_ENDPOINT": "https://hub.test", "AWS_ENDPOINT_URL": "https://hub.test", "STALL_TIMEOUT": "600"}
     extra["PROGRESS_INTERVAL"] = "60"

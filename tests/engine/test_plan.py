@@ -109,7 +109,7 @@ def test_anything_else_is_no_artifact(uri: str) -> None:
         ("hf://a/b ", "begins or ends with a space"),
     ],
 )
-def test_a_uri_with_what_is_no_part_of_any_name_is_told_so(uri: str, hint: str) -> None:
+def test_a_uri_with_characters_of_no_name_is_told_so(uri: str, hint: str) -> None:
     with pytest.raises(UsageError) as caught:
         ArtifactUri.parse(uri)
     assert hint in caught.value.hint

@@ -165,7 +165,7 @@ def test_a_new_version_costs_what_it_changed_and_is_known_from_then_on(finished:
     assert Run(finished, Versioned(newer, "v2")).source.asked == ["version"]
 
 
-def test_what_nobody_knows_the_proof_of_is_hashed_where_a_digest_is_required(tmp_path: Path) -> None:
+def test_what_has_no_known_proof_is_hashed_where_a_digest_is_required(tmp_path: Path) -> None:
     """A run that was killed or an older program brought the files, and has not written down what proved them."""
     manifest = Versioned().manifest()
     with Volume(tmp_path) as volume, volume.lease(manifest.uri):

@@ -231,7 +231,7 @@ def test_what_is_packed_by_its_name_stays_packed(own_web: BrokenWeb, tmp_path: P
     assert model(tmp_path) == {"model.tar.gz": packed}
 
 
-def test_the_size_of_a_file_that_nobody_tells_is_not_made_up(own_web: BrokenWeb) -> None:
+def test_an_untold_size_of_a_file_is_not_made_up(own_web: BrokenWeb) -> None:
     url = own_web.put("model.bin", CONTENT)
     own_web.faults.add(Untold(), times=FOREVER)
     result = run("size", url)

@@ -67,17 +67,17 @@ class Containers:
     def start(
         self,
         *arguments: str,
-        door: str = "",
+        entry_point: str = "",
         user: str = OPERATOR,
         environment: Mapping[str, str] | None = None,
         mounts: Mapping[Path, str] | None = None,
         options: Sequence[str] = (),
     ) -> Container:
-        """Start a container; `door` is the program in place of the image's own, `mounts` names places on both sides."""
+        """Start a container; `entry_point` replaces the image's own, `mounts` names folders on both sides."""
         command = ["run", "--detach", "--user", user, "--network=host", *STRICT, *options]
         command += [f"--env={name}={value}" for name, value in (environment or {}).items()]
         command += [f"--volume={outside}:{inside}" for outside, inside in (mounts or {}).items()]
-        command += [f"--entrypoint={door}"] if door else []
+        command += [f"--entrypoint={entry_point}"] if entry_point else []
         container = Container(self._docker, self._docker(*command, self._image, *arguments).strip())
         self._started.append(container)
         return container

@@ -60,7 +60,7 @@ def test_the_image_is_started_as_user_1000_and_names_itself(docker: Docker, imag
 
 
 def test_everything_that_a_run_imports_is_there_as_bytecode(containers: Containers) -> None:
-    result = containers.run("-v", "/opt/check.py", door="python")
+    result = containers.run("-v", "/opt/check.py", entry_point="python")
     assert result.status == 0, result.stderr[-2000:]
     loaded = [line for line in result.stderr.splitlines() if line.startswith("# code object from ")]
     assert len(loaded) > 500

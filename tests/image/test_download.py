@@ -123,7 +123,9 @@ FAILURES = {
 
 
 @pytest.mark.parametrize("name", FAILURES)
-def test_a_failed_pod_says_why_in_status_log_and_last_words(name: str, hub: Hub, s3: S3Server, job: Job) -> None:
+def test_a_failed_pod_says_why_in_status_log_and_termination_message(
+    name: str, hub: Hub, s3: S3Server, job: Job
+) -> None:
     failure = FAILURES[name]
     hub.create("org/model").commit(FILES)
     hub.create("org/gated", gated=True).commit(FILES)

@@ -67,7 +67,7 @@ def test_no_process_of_the_pod_shows_a_secret(hub: Hub, job: Job) -> None:
     assert not any(TOKEN in line for line in pod.processes())
 
 
-def test_the_password_of_an_address_is_not_in_log_or_last_words(job: Job) -> None:
+def test_the_password_of_an_address_is_not_in_log_or_termination_message(job: Job) -> None:
     extra: Mapping[str, str] = {"AIM_CA_BUNDLE": BUNDLE, "STALL_TIMEOUT": "2"}
     pod = job.start("https://alice:canary-password@127.0.0.1:1/model.bin?X-Amz-Signature=canary-signature", extra)
     assert pod.result().status == 69

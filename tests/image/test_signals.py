@@ -93,7 +93,7 @@ def test_sigkill_leaves_a_volume_that_is_resumed_as_well(half_way: Container, hu
 def test_sigterm_ends_a_check_size_pod_with_143(hub: Hub, containers: Containers) -> None:
     hub.create("org/model").commit(FILES)
     hub.faults.add(Silence(), route="api", times=FOREVER)
-    pod = containers.start("hf://org/model", door="/check-size.sh", environment={"HF_ENDPOINT": hub.endpoint})
+    pod = containers.start("hf://org/model", entry_point="/check-size.sh", environment={"HF_ENDPOINT": hub.endpoint})
     while not hub.log.records("api"):
         time.sleep(0.05)
     pod.signal("TERM")

@@ -77,7 +77,7 @@ def test_a_lease_taken_over_while_the_checksums_are_written_is_noticed(tmp_path:
     assert (tmp_path / ".downloading/lease.2").exists()
 
 
-def test_a_lease_of_the_same_number_may_be_somebody_elses(tmp_path: Path) -> None:
+def test_a_lease_of_the_same_number_may_belong_to_another_process(tmp_path: Path) -> None:
     """While this one was frozen, others took over, finished, tidied up and began anew."""
     volume = Volume(tmp_path)
     with volume.lease(URI):
@@ -129,7 +129,7 @@ def test_a_living_holder_with_the_number_of_a_dead_one_is_not_replaced(tmp_path:
     assert [path.name for path in (tmp_path / ".downloading").iterdir()] == ["lease.1"]
 
 
-def test_a_newer_lease_that_nobody_holds_ends_no_older_one(tmp_path: Path) -> None:
+def test_a_newer_lease_without_a_holder_ends_no_older_one(tmp_path: Path) -> None:
     """Its maker was killed before it could step back: its lease dies, the other one does not."""
     clock = CountingClock()
     with Volume(tmp_path, ttl=60, clock=clock).lease(URI):
@@ -153,7 +153,7 @@ def test_a_newer_lease_that_nobody_holds_ends_no_older_one(tmp_path: Path) -> No
         assert "another-node" in said[-1]
 
 
-def test_a_holder_goes_on_beside_a_newer_lease_that_nobody_holds_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_holder_goes_on_beside_a_newer_lease_without_a_holder_and_leaves_nothing(tmp_path: Path) -> None:
     with Volume(tmp_path) as volume:
         with volume.lease(URI):
             (tmp_path / ".downloading/lease.2").touch()

@@ -38,7 +38,7 @@ def test_a_killed_holder_is_replaced_at_once_and_its_bytes_are_kept(tmp_path: Pa
     assert (tmp_path / PATH).read_bytes() == DATA
 
 
-def test_a_killed_holder_that_nobody_has_buried_yet_is_replaced_at_once(tmp_path: Path) -> None:
+def test_a_killed_holder_that_is_a_zombie_is_replaced_at_once(tmp_path: Path) -> None:
     with another(tmp_path, 3600) as other:
         other.signal(signal.SIGKILL)
         os.waitid(os.P_PID, other.process.pid, os.WEXITED | os.WNOWAIT)
@@ -109,7 +109,7 @@ def test_the_second_run_waits_and_then_finds_everything_done(tmp_path: Path) -> 
         assert download(Volume(tmp_path, ttl=5), FILES) == 0
 
 
-def test_of_many_contenders_one_holds_the_lease_at_a_time(tmp_path: Path) -> None:
+def test_of_many_acquirers_one_holds_the_lease_at_a_time(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.lease.contender", str(tmp_path), "12"]
     contenders = [subprocess.Popen(command, cwd=ROOT) for _ in range(4)]
     assert [acquirer.wait(PATIENCE) for acquirer in contenders] == [0] * 4

@@ -35,7 +35,7 @@ def plane(tls: Trust) -> Iterator[HttpClient]:
         yield web
 
 
-def test_a_server_that_answers_before_it_is_asked_confuses_nobody(plane: HttpClient) -> None:
+def test_a_server_that_answers_before_it_is_asked_confuses_no_request(plane: HttpClient) -> None:
     with Raw([WHOLE + b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabcdefghij", WHOLE]) as server:
         assert fetched(plane, server.url) == CONTENT
         assert fetched(plane, server.url) in (CONTENT, b"abcdefghij")  # one body per answer, whatever is in it
@@ -53,7 +53,7 @@ def test_a_connection_that_was_closed_while_it_was_idle_is_replaced_once(plane: 
         assert len(server.requests) == 3
 
 
-def test_a_new_connection_without_an_answer_is_passing_trouble(plane: HttpClient) -> None:
+def test_a_new_connection_without_an_answer_is_a_passing_error(plane: HttpClient) -> None:
     with Raw([END]) as server:
         with pytest.raises(SourceUnavailable, match="without an answer"):
             fetched(plane, server.url)
@@ -88,7 +88,7 @@ def test_silence_before_the_answer_is_over_after_the_time(tls: Trust, begun: byt
 
 
 @pytest.mark.parametrize("url", ["http://a..b/x", f"http://{'a' * 64}.test/x", "http://127.0.0.1:1/x"])
-def test_hosts_that_cannot_be_reached_are_passing_trouble(plane: HttpClient, url: str) -> None:
+def test_hosts_that_cannot_be_reached_are_a_passing_error(plane: HttpClient, url: str) -> None:
     with pytest.raises(SourceUnavailable, match="cannot connect"):
         fetched(plane, url)
 

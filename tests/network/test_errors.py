@@ -97,11 +97,11 @@ def test_every_error_of_httpx2_becomes_one_of_ours(kind: type[Exception]) -> Non
 
 
 @pytest.mark.parametrize("error", [OSError(5, "Input/output error"), ConnectionResetError(), socket.gaierror(-2, "no")])
-def test_errors_of_sockets_are_passing_trouble(error: OSError) -> None:
+def test_errors_of_sockets_are_passing(error: OSError) -> None:
     assert map_exception(error, URL).verdict is Verdict.RETRY
 
 
-def test_a_name_that_nobody_knows_is_told_from_one_that_cannot_be_looked_up_for_now() -> None:
+def test_an_unknown_host_is_told_from_one_that_cannot_be_looked_up_for_now() -> None:
     def meaning(number: int, kind: type[Exception] = httpx2.ConnectError) -> DownloadError:
         error = kind("why")
         error.__cause__ = socket.gaierror(number, "why")
@@ -114,7 +114,7 @@ def test_a_name_that_nobody_knows_is_told_from_one_that_cannot_be_looked_up_for_
 
 
 @pytest.mark.parametrize("chain", ["cause", "context", "itself", "deep"])
-def test_a_certificate_is_the_trouble_however_deep_it_hides(chain: str) -> None:
+def test_a_certificate_is_the_reason_however_deep_it_hides(chain: str) -> None:
     certificate = ssl.SSLCertVerificationError(1, "failed")
     certificate.verify_code, certificate.verify_message = 20, "unknown authority"
     error: Exception = httpx2.ConnectError("failed")
@@ -161,7 +161,7 @@ def test_each_status_has_its_meaning(status: int, kind: type[DownloadError]) -> 
     assert str(status) in error.message or status == 412
 
 
-def test_a_refusal_that_nobody_interprets_leaves_the_file_to_the_next_protocol() -> None:
+def test_a_refusal_without_a_known_meaning_leaves_the_file_to_the_next_protocol() -> None:
     assert HttpStatusError(418, URL, {}, b"").verdict is Verdict.FALL_BACK
 
 

@@ -180,7 +180,7 @@ def test_redirects_are_followed_while_others_wait(plane: HttpClient) -> None:
         assert [read(plane, request) for request in requests] == [CONTENT] * 2
 
 
-def test_where_nobody_answers_the_request_itself_says_so(plane: HttpClient) -> None:
+def test_where_no_host_answers_the_request_itself_says_so(plane: HttpClient) -> None:
     with Raw([WHOLE]) as server:
         requests = asked(server.url, 2)
     plane.prefetch(requests)

@@ -265,7 +265,7 @@ def test_what_no_proxy_names_is_reached_directly(through: Callable[..., HttpClie
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_proxy_that_nobody_is_at_is_named_as_the_trouble(through: Callable[..., HttpClient], scheme: str) -> None:
+def test_a_proxy_that_does_not_listen_is_named_as_the_cause(through: Callable[..., HttpClient], scheme: str) -> None:
     with pytest.raises(SourceUnavailable, match=r"models\.test.*proxy"):
         fetched(through(f"http://127.0.0.1:{free_port()}"), f"{scheme}://{HOST}/file.bin")
 
@@ -289,12 +289,12 @@ def test_a_proxy_that_wants_a_password_is_the_one_that_is_told_of(
 
 
 @pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH\r\n\r\n", END, b"HTTP/1.1 200 OK\r\n" + b"x" * 70_000])
-def test_a_proxy_that_speaks_nonsense_is_passing_trouble(through: Callable[..., HttpClient], answer: bytes) -> None:
+def test_a_proxy_that_speaks_nonsense_is_a_passing_error(through: Callable[..., HttpClient], answer: bytes) -> None:
     with Raw([answer]) as server, pytest.raises(SourceUnavailable):
         fetched(through(f"http://127.0.0.1:{server.port}"), f"https://{HOST}/file.bin")
 
 
-def test_a_tunnel_to_somebody_else_is_noticed(through: Callable[..., HttpClient], authority: Authority) -> None:
+def test_a_tunnel_to_another_host_is_noticed(through: Callable[..., HttpClient], authority: Authority) -> None:
     with BrokenWeb(tls=authority.server_context()) as other, ProxyServer({HOST: other.server.port}) as proxy:
         with pytest.raises(Exception, match=r"certificate verification failed for https://models\.test"):
             fetched(through(proxy.url), f"https://{HOST}/file.bin")

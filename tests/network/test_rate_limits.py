@@ -82,7 +82,7 @@ def test_the_limits_of_listings_and_of_files_are_two(plane: HttpClient, server: 
 
 
 @pytest.mark.parametrize("field", ['"a";r=1;t=300', f'"a";r=0;t={LONGEST + 1:.0f}', '"a";r=0;t=0'])
-def test_what_is_left_or_lasts_too_long_holds_nobody_up(field: str, plane: HttpClient, server: BrokenWeb) -> None:
+def test_what_is_left_or_lasts_too_long_holds_up_no_commit(field: str, plane: HttpClient, server: BrokenWeb) -> None:
     server.faults.add(Headers({"RateLimit": field}), times=FOREVER)
     for _ in range(2):
         assert plane.fetch(server.url("file.bin")).body == CONTENT

@@ -248,7 +248,7 @@ def test_an_address_that_cannot_be_reached_any_more_is_asked_for_again(
     assert asked(home) == ["/file.bin"] * 2
 
 
-def test_a_pause_at_the_other_origin_does_not_trouble_the_first(
+def test_a_pause_at_the_other_origin_does_not_delay_the_first(
     plane: HttpClient, home: BrokenWeb, away: BrokenWeb
 ) -> None:
     home.faults.add(moved(away.url("stored.bin")), times=FOREVER)
@@ -278,7 +278,7 @@ def test_connections_survive_redirects_refusals_and_probes(
         assert gate.connections == 1
 
 
-def test_a_long_answer_that_nobody_wants_is_not_read(plane: HttpClient, home: BrokenWeb) -> None:
+def test_a_long_answer_that_is_not_wanted_is_not_read(plane: HttpClient, home: BrokenWeb) -> None:
     url = home.put("long.bin", bytes(4 << 20))
     assert plane.fetch(url, limit=0).status == 200
     assert home.log.sent() < 4 << 20 or len(home.log.records()) == 1
@@ -293,7 +293,7 @@ def test_small_answers_are_bounded(plane: HttpClient, home: BrokenWeb) -> None:
 
 
 @pytest.mark.parametrize(("status", "kind"), [(404, None), (403, None), (429, Throttled), (502, SourceUnavailable)])
-def test_only_passing_trouble_of_small_answers_is_raised(
+def test_only_passing_errors_of_small_answers_are_raised(
     plane: HttpClient, home: BrokenWeb, status: int, kind: type[DownloadError] | None
 ) -> None:
     home.faults.add(Answer(status, {}, b"why"))
@@ -376,7 +376,7 @@ def test_a_redirect_that_wants_its_cookie_back_is_told_as_such(plane: HttpClient
 @pytest.mark.parametrize(
     "fault", [Cut(after=100), HangUp(), Answer(503), Answer(206, {"Content-Range": "bytes 9-9/9"})]
 )
-def test_trouble_is_told_with_the_host_that_answered(
+def test_an_error_is_told_with_the_host_that_answered(
     plane: HttpClient, home: BrokenWeb, away: BrokenWeb, fault: Fault
 ) -> None:
     home.faults.add(moved(away.url("stored.bin")), path="/file.bin", times=FOREVER)

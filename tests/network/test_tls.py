@@ -108,7 +108,7 @@ def test_a_server_that_wants_a_client_certificate_is_not_asked_again(
         answer(Trust([authority.bundle]), server.put("file", b"content"))
 
 
-def test_a_certificate_for_somebody_else_is_refused(authority: Authority) -> None:
+def test_a_certificate_for_another_host_is_refused(authority: Authority) -> None:
     with BrokenWeb(tls=authority.server_context(authority.issue("other.test"))) as server:
         server.put("file", b"content")
         with pytest.raises(UntrustedServer, match=r"127\.0\.0\.1"):
@@ -140,7 +140,7 @@ def test_a_bundle_may_have_remarks_in_any_encoding(authority: Authority, tmp_pat
 
 
 @pytest.mark.root
-def test_a_mounted_bundle_in_a_folder_that_is_closed_to_us_is_none_at_all(tmp_path: Path) -> None:
+def test_a_mounted_bundle_in_an_unreadable_folder_counts_as_missing(tmp_path: Path) -> None:
     environ = {"CA_BUNDLE_CONFIGMAP_NAME": "cabundle", "CA_BUNDLE_VOLUME_MOUNT_POINT": str(tmp_path)}
     settings = Settings.from_environment(environ)
     tmp_path.chmod(0o700)

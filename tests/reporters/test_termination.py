@@ -74,7 +74,7 @@ def test_where_there_is_no_file_none_is_made(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_cannot_be_written_is_no_trouble(tmp_path: Path, file: Path) -> None:
+def test_what_cannot_be_written_is_no_error(tmp_path: Path, file: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     for path in (pipe, tmp_path, file / "below", tmp_path / "nul\0"):

@@ -97,7 +97,7 @@ def test_chance_never_shortens_the_interval_and_never_lengthens_the_heartbeat(ch
     assert pause(patient, DOWNLOADING) <= max(60.0, interval * 1.1)
 
 
-def test_pauses_grow_up_to_a_minute_while_the_server_has_trouble() -> None:
+def test_pauses_grow_up_to_a_minute_while_the_server_fails() -> None:
     troubled = cadence()
     now, pauses = START, []
     for _ in range(9):
@@ -108,7 +108,7 @@ def test_pauses_grow_up_to_a_minute_while_the_server_has_trouble() -> None:
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
-def test_a_success_forgets_earlier_trouble() -> None:
+def test_a_success_forgets_earlier_errors() -> None:
     recovered = cadence()
     recovered.busy(START, None)
     recovered.busy(START, None)

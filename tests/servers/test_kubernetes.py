@@ -272,7 +272,7 @@ def test_a_foreign_uid_is_ignored(cluster: Cluster, name: str) -> None:
     assert cluster.artifact("models", name)["status"]["progress"] == {"percentage": 1}
 
 
-def test_the_status_can_be_replaced_by_whoever_read_its_latest_version(cluster: Cluster, name: str) -> None:
+def test_the_status_can_be_replaced_by_a_client_that_read_its_latest_version(cluster: Cluster, name: str) -> None:
     path = f"/namespaces/models/aimartifacts/{name}/status"
     thing = ask(cluster, "GET", path).json()
     thing["status"] = {"progress": {"percentage": 7}}

@@ -73,7 +73,7 @@ def test_the_engine_downloads_it_and_knows_it_again(command: Command, tmp_path: 
     assert (tmp_path / "model" / "config.json").stat() == before
 
 
-def test_a_file_that_is_damaged_is_fetched_anew(command: Command, tmp_path: Path) -> None:
+def test_a_file_that_is_damaged_is_fetched_again(command: Command, tmp_path: Path) -> None:
     target = tmp_path / "model"
     command("download", "memory://toy", target)
     (target / "weights" / "model.bin").write_bytes(b"damaged")
@@ -115,7 +115,7 @@ class ToySettings:
         return read(cls, environ, problems)
 
 
-def test_a_section_of_its_own_is_read_for_its_own_runs_and_nobody_elses() -> None:
+def test_a_section_of_its_own_is_read_for_its_own_runs_only() -> None:
     own = Settings.from_environment({"TOY_PORT": "8080"}, section=ToySettings).own
     assert own == ToySettings(8080)
     with pytest.raises(ConfigurationError, match="TOY_PORT"):

@@ -89,7 +89,7 @@ def enter(limiter: AdaptiveLimiter, count: int) -> None:
         limiter.enter()
 
 
-def test_nobody_waits_before_the_first_refusal(limiter: AdaptiveLimiter) -> None:
+def test_no_request_waits_before_the_first_refusal(limiter: AdaptiveLimiter) -> None:
     enter(limiter, 1000)
     assert limiter.limit == NO_LIMIT
 
@@ -180,7 +180,7 @@ def test_connections_that_break_together_count_as_a_refusal_when_the_server_is_a
     assert limiter.limit == expected, "each counts once"
 
 
-def test_other_trouble_does_not_make_the_crowd_smaller(limiter: AdaptiveLimiter) -> None:
+def test_other_errors_do_not_lower_the_limit(limiter: AdaptiveLimiter) -> None:
     busy = Busy()
     source = ConcurrencyLimitedSource(ThrottleObservingSource(busy, limiter), limiter)
     for error, expected in ((SourceUnavailable("broken"), NO_LIMIT), (Throttled("slow down"), 1)):
@@ -216,7 +216,7 @@ def test_no_more_read_at_one_time_than_may(limiter: AdaptiveLimiter) -> None:
     assert limit <= busy.most <= limiter.limit < 12
 
 
-def test_whoever_waits_for_a_turn_is_woken_by_the_cancellation(clock: Clock) -> None:
+def test_a_worker_that_waits_for_a_turn_is_woken_by_the_cancellation(clock: Clock) -> None:
     cancellation = Cancellation()
     limiter = AdaptiveLimiter(cancellation, clock)
     enter(limiter, 2)
@@ -226,7 +226,7 @@ def test_whoever_waits_for_a_turn_is_woken_by_the_cancellation(clock: Clock) -> 
         limiter.enter()
 
 
-def test_a_refusal_that_was_on_its_way_when_the_crowd_was_halved_halves_it_once() -> None:
+def test_a_refusal_that_was_on_its_way_when_the_limit_was_halved_halves_it_once() -> None:
     clock = Clock()
     limiter = AdaptiveLimiter(Cancellation(), clock)
     for _ in range(8):

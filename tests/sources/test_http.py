@@ -234,7 +234,7 @@ def test_names_are_decoded_once(own_web: BrokenWeb, plain_web: HttpClient) -> No
     assert file.path == "a%41 ä.bin"
 
 
-def test_a_netrc_that_cannot_be_looked_for_is_none(plain_web: HttpClient, tmp_path: Path) -> None:
+def test_a_netrc_that_cannot_be_looked_for_is_ignored(plain_web: HttpClient, tmp_path: Path) -> None:
     """As in a home that is closed to a random user; root may look everywhere, but not for such a name."""
     HttpSource("http://host/f", plain_web, {}, tmp_path / ("n" * 300))
 

@@ -97,7 +97,7 @@ def test_a_listed_file_that_is_missing_is_an_error(own_web: BrokenWeb, plain_web
         HttpSource(folder, plain_web, {}).manifest()
 
 
-def test_a_long_list_is_given_up_at_the_first_trouble_and_not_begun_anew(
+def test_a_long_list_is_given_up_at_the_first_error_and_not_begun_again(
     own_web: BrokenWeb, plain_web: HttpClient
 ) -> None:
     files = {f"{number:04}": b"x" for number in range(1000)}

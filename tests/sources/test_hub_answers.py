@@ -116,7 +116,7 @@ def test_a_missing_revision_and_a_missing_file_are_named() -> None:
 @pytest.mark.parametrize(
     "url", ["https://cdn.test/x?Signature=s", "https://hub.test:8443/x", "https://other.hub.test/x", URL]
 )
-def test_who_does_not_speak_as_the_hub_does_is_passing_trouble_and_named(status: int, url: str) -> None:
+def test_a_host_that_does_not_speak_as_the_hub_does_is_a_passing_error_and_named(status: int, url: str) -> None:
     error = answers().map_status_error(refusal(status, url=url, body=b"<html>blocked</html>"), "model.gguf")
     assert type(error) is SourceUnavailable
     host = url.split("/")[2]

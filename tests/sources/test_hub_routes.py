@@ -171,7 +171,7 @@ def test_digests_that_managers_name_in_a_head_are_checked(manager: Manager, tmp_
     assert "sub/model.safetensors" not in model(tmp_path)
 
 
-def test_an_entity_tag_that_is_another_digest_of_a_file_proves_nothing_and_disturbs_nobody(
+def test_an_entity_tag_that_is_another_digest_of_a_file_proves_nothing_and_does_no_harm(
     manager: Manager, tmp_path: Path
 ) -> None:
     def tagged(_: Request, reply: Reply) -> Reply:
@@ -390,7 +390,7 @@ def test_a_login_in_the_address_is_sent_with_every_request_and_shown_nowhere(
 ) -> None:
     assert sha
     with Manager(hub, login="Basic a2V5OnNlc2FtZS1kb29y") as manager:
-        endpoint = manager.endpoint.replace("://", "://key:sesame-door@")
+        endpoint = manager.endpoint.replace("://", "://key:sesame-gate@")
         extra = {"HF_ENDPOINT": endpoint, "HF_TOKEN": "hf_notForTheManager", "AIM_LOG_LEVEL": "debug"}
         result = run("download", "hf://org/model", tmp_path, extra=extra)
         assert result.status == 0, result.stderr
@@ -399,7 +399,7 @@ def test_a_login_in_the_address_is_sent_with_every_request_and_shown_nowhere(
         assert "HF_ENDPOINT has a login in it, which is sent in place of the token" in result.stderr
         assert "sesame" not in result.stderr
         assert "a2V5" not in result.stderr
-        wrong = run("size", "hf://org/model", extra={"HF_ENDPOINT": endpoint.replace("-door", "-hatch")})
+        wrong = run("size", "hf://org/model", extra={"HF_ENDPOINT": endpoint.replace("-gate", "-hatch")})
     assert wrong.status == 77, wrong.stderr
     assert "hatch" not in wrong.stderr
 

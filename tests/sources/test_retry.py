@@ -177,7 +177,7 @@ def test_whatever_breaks_the_bytes_are_right_and_counted_once(
     assert run.meter.snapshot().received_bytes == length
 
 
-def test_trouble_is_borne_for_a_time_and_not_for_a_number_of_tries() -> None:
+def test_errors_are_retried_for_a_time_and_not_for_a_number_of_tries() -> None:
     run = Run(broken(), forever=True)
     with pytest.raises(SourceUnavailable, match="the connection broke"):
         run.read()
@@ -194,7 +194,7 @@ def told(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.INFO]
 
 
-def test_trouble_of_a_kind_is_told_once_and_shown_with_the_time_that_is_left(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_of_a_kind_is_told_once_and_shown_with_the_time_that_is_left(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     run = Run(*[(0, SourceUnavailable(f"broke after {number} bytes")) for number in range(9)])
     seen: list[tuple[str, float | None]] = []
@@ -217,7 +217,7 @@ def test_trouble_of_a_kind_is_told_once_and_shown_with_the_time_that_is_left(cap
     assert run.meter.snapshot().wait_left is None
 
 
-def test_the_same_trouble_of_several_threads_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_same_error_of_several_threads_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     run = Run()
     efforts = [Retrier(run.patience, name) for name in ("a", "b", "c")]
@@ -232,7 +232,7 @@ def test_the_same_trouble_of_several_threads_is_told_once(caplog: pytest.LogCapt
     assert len(told(caplog)) == 3
 
 
-def test_a_name_that_nobody_knows_is_believed_before_anything_was_heard_and_not_afterwards() -> None:
+def test_an_unknown_host_is_final_before_the_first_response_and_not_afterwards() -> None:
     unknown = 0, UnknownHost("there is no host of the name hub.test")
     run = Run(unknown, forever=True)
     with pytest.raises(UnknownHost):
@@ -257,7 +257,7 @@ def test_pauses_grow_are_jittered_and_bounded() -> None:
     assert max(pause for run in runs for pause in run.sleeps) > LONGEST_PAUSE / 2
 
 
-def test_progress_starts_patience_anew() -> None:
+def test_progress_restarts_the_retry_budget() -> None:
     run = Run(broken(REAL_PROGRESS), seconds=20, forever=True)
     assert run.read() == CONTENT
     assert run.elapsed > 5 * SILENCE
@@ -301,7 +301,7 @@ def test_silence_to_the_end_is_a_stall() -> None:
     assert isinstance(caught.value.__cause__, SourceSilent)
 
 
-def test_trouble_behind_the_last_byte_is_none() -> None:
+def test_an_error_behind_the_last_byte_does_not_count() -> None:
     run = Run(broken(5000))
     assert run.read(Span(0, 5000)) == CONTENT[:5000]
     assert run.flaky.positions == [0]
@@ -309,7 +309,7 @@ def test_trouble_behind_the_last_byte_is_none() -> None:
         Run((5000, ProtocolFailed("more bytes than there are"))).read(Span(0, 5000))
 
 
-def test_a_span_without_bytes_asks_nobody() -> None:
+def test_a_span_without_bytes_needs_no_request() -> None:
     run = Run()
     assert run.read(Span(7, 7)) == b""
     assert run.flaky.positions == []
@@ -382,7 +382,7 @@ def test_a_refusal_counts_before_its_reader_waits_for_the_pause_of_another() -> 
     assert 12 <= run.elapsed < 13
 
 
-def test_nothing_is_asked_for_during_a_pause_by_whoever_comes_new() -> None:
+def test_nothing_is_asked_for_during_a_pause_by_a_new_worker() -> None:
     run = Run()
     run.patience.honour_retry_after(Throttled("slow down", retry_after=30))
     later = RetryPolicy(SILENCE, run.meter, run.cancellation, run.patience.shared)  # as the next protocol has it
@@ -487,7 +487,7 @@ def test_an_interruption_reaches_the_open_body() -> None:
     assert run.flaky.interrupted == 1
 
 
-def test_what_somebody_else_counts_is_not_counted_twice() -> None:
+def test_what_another_wrapper_counts_is_not_counted_twice() -> None:
     run = Run()
     source = RetryingSource(run.flaky, run.patience, counted=False)
     assert source.open(FILE, Span(0, 100)).readinto(memoryview(bytearray(100))) == 100

@@ -158,7 +158,7 @@ def test_wrong_keys_are_told_apart(any_s3: S3Server, s3_source: Maker, secret: s
             s3_source(f"s3://{bucket}/{path}", any_s3.environment(account)).manifest()
 
 
-def test_somebody_without_permissions_is_denied(strict_s3: S3Server, s3_source: Maker) -> None:
+def test_a_user_without_permissions_is_denied(strict_s3: S3Server, s3_source: Maker) -> None:
     bucket = put(strict_s3, "m/a")
     with pytest.raises(AccessDenied, match="S3 403 AccessDenied"):
         s3_source(f"s3://{bucket}/m", strict_s3.environment(strict_s3.stranger)).manifest()
@@ -187,7 +187,7 @@ def test_a_public_bucket_is_read_unsigned(ceph: S3Server, s3_source: Maker, how:
         ({"AIM_S3_AUTH_MODE": "chain"}, "Unable to locate credentials"),
     ],
 )
-def test_a_private_bucket_says_why_nobody_was_asked_for_credentials(
+def test_a_private_bucket_says_why_no_provider_was_asked_for_credentials(
     ceph: S3Server, s3_source: Maker, how: dict[str, str], why: str
 ) -> None:
     bucket = put(ceph, "m/a")
@@ -195,7 +195,7 @@ def test_a_private_bucket_says_why_nobody_was_asked_for_credentials(
         s3_source(f"s3://{bucket}/m", {"AWS_ENDPOINT_URL": ceph.endpoint, **how}).manifest()
 
 
-def test_a_public_object_is_read_where_nobody_may_list(ceph: S3Server, s3_source: Maker) -> None:
+def test_a_public_object_is_read_where_listing_is_denied(ceph: S3Server, s3_source: Maker) -> None:
     bucket = put(ceph, "m/a")
     ceph.make_public(bucket, listing=False)
     environ = {"AWS_ENDPOINT_URL": ceph.endpoint, "AIM_S3_ANONYMOUS": "true"}

@@ -127,7 +127,7 @@ def test_absent_credentials_never_make_requests_anonymous(
     assert not store.log.records()
 
 
-def test_a_file_of_keys_that_is_of_no_use_is_named_where_credentials_are_missing(clean: Path, s3_source: Maker) -> None:
+def test_an_unusable_file_of_keys_is_named_where_credentials_are_missing(clean: Path, s3_source: Maker) -> None:
     (clean / "secret").write_text("\n")
     environ = {"AWS_ACCESS_KEY_ID_FILE": f"{clean}/none", "AWS_SECRET_ACCESS_KEY_FILE": f"{clean}/secret"}
     with pytest.raises(AccessDenied) as caught:

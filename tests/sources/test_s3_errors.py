@@ -266,12 +266,12 @@ def test_a_dead_connection_passes(web: BrokenWeb, source: S3Source) -> None:
         source.manifest()
 
 
-def test_nobody_at_the_endpoint_passes(s3_source: Maker) -> None:
+def test_an_endpoint_without_a_listener_passes(s3_source: Maker) -> None:
     with pytest.raises(SourceUnavailable, match="cannot connect"):
         s3_source("s3://bucket/m", {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}", **KEYS}).manifest()
 
 
-def test_a_certificate_of_somebody_else_is_not_trusted(s3_source: Maker, tmp_path: Path) -> None:
+def test_a_certificate_of_an_unknown_ca_is_not_trusted(s3_source: Maker, tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     with BrokenWeb(tls=authority.server_context()) as web:
         environ = {"AWS_ENDPOINT_URL": web.server.origin, **KEYS}

@@ -68,7 +68,7 @@ def test_an_odd_size_is_not_found_and_nothing_is_claimed(ceph: S3Server, s3_sour
     assert proof_of(s3_source(f"s3://{bucket}/m", ceph.environment())) == "size only"
 
 
-def test_an_odd_size_is_no_trouble_where_the_server_tells(s3: S3Server, s3_source: Maker) -> None:
+def test_an_odd_size_is_no_problem_where_the_server_tells(s3: S3Server, s3_source: Maker) -> None:
     bucket = new_bucket(s3.client())
     upload_in_parts(s3.client(), bucket, "m/a", CONTENT, part_size=5 * MIB + 777_777)
     assert proof_of(s3_source(f"s3://{bucket}/m", s3.environment())) == "etag"

@@ -108,7 +108,7 @@ def test_folders_are_not_taken_for_what_is_in_them(bucket: Bucket, s3_source: Ma
 
 @pytest.mark.parametrize("size", ["1000.0", "9" * 5000, "many", "0x10"])
 @pytest.mark.parametrize("field", ["Size", "MaxKeys"])
-def test_a_number_that_is_none_is_told_without_python(bucket: Bucket, s3_source: Maker, field: str, size: str) -> None:
+def test_an_invalid_number_is_told_without_python(bucket: Bucket, s3_source: Maker, field: str, size: str) -> None:
     page = page_of(NAMES, "<MaxKeys>7</MaxKeys>").replace(b"<Size>6<", b"<Size>7<", 1)
     page = page.replace(f"<{field}>7<".encode(), f"<{field}>{size}<".encode())
     bucket.faults.add(Answer(200, {}, page), route="listing")
@@ -117,7 +117,7 @@ def test_a_number_that_is_none_is_told_without_python(bucket: Bucket, s3_source:
     assert "literal" not in str(caught.value)
 
 
-def test_an_object_of_another_folder_is_none_of_this_one_s(bucket: Bucket, s3_source: Maker) -> None:
+def test_an_object_of_another_folder_does_not_belong_to_this_one(bucket: Bucket, s3_source: Maker) -> None:
     page = b"<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>n/a</Key><Size>1</Size></Contents>"
     bucket.faults.add(Answer(200, {}, page + b"</ListBucketResult>"), route="listing")
     with pytest.raises(ProtocolFailed, match="'n/a'"):

@@ -156,7 +156,7 @@ def test_parts_of_different_sizes_are_asked_for_one_by_one(bucket: Bucket, s3_so
     assert source.manifest().files[0].digests[0].layouts == (tuple(sizes),)
 
 
-def test_attributes_are_never_asked_of_anybody_but_aws(bucket: Bucket, s3_source: Maker) -> None:
+def test_attributes_are_asked_of_aws_only(bucket: Bucket, s3_source: Maker) -> None:
     bucket.tells_parts = False
     bucket.put("m/model", CONTENT, part_size=PART)
     s3_source("s3://bucket/m", bucket.environment).manifest()

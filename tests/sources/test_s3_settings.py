@@ -172,7 +172,7 @@ def test_an_empty_file_counts_as_unset(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [{"AIM_S3_AUTH_MODE": "static"}, {}])
-def test_a_file_of_keys_that_is_of_no_use_is_named_as_the_cause(tmp_path: Path, mode: dict[str, str]) -> None:
+def test_an_unusable_file_of_keys_is_named_as_the_cause(tmp_path: Path, mode: dict[str, str]) -> None:
     (tmp_path / "id").write_text(ID)
     (tmp_path / "secret").mkdir()
     text = problem(

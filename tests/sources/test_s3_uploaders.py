@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("uploader", UPLOADERS, ids=str)
-def test_an_upload_is_proved_whoever_made_it(
+def test_an_upload_is_proved_whichever_tool_made_it(
     any_s3: S3Server, s3_source: Callable[..., S3Source], tmp_path: Path, uploader: Uploader
 ) -> None:
     bucket = new_bucket(any_s3.client())

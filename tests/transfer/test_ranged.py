@@ -134,7 +134,7 @@ def test_what_came_of_a_failed_file_is_not_fetched_again(volume: Volume) -> None
     [(AccessDenied("no"), AccessDenied), (ValueError("a bug"), InternalError), (VolumeError("read-only"), VolumeError)],
 )
 @pytest.mark.parametrize("where", ["open", "read", "begin", "deliver"])
-def test_what_stops_the_run_stops_everybody(
+def test_what_stops_the_run_stops_every_worker(
     volume: Volume, raised: Exception, seen: type[DownloadError], where: str
 ) -> None:
     run = Run(volume, {f"{number:02}.bin": CONTENT[:300_000] for number in range(12)})

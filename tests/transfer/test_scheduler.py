@@ -118,7 +118,7 @@ def test_a_stream_may_be_shorter_than_a_file(volume: Volume) -> None:
     assert run.source.served == len(LARGE) * len(CONTENT)
 
 
-def test_nobody_joins_a_file_while_there_are_others_to_begin(volume: Volume) -> None:
+def test_no_worker_joins_a_file_while_there_are_others_to_begin(volume: Volume) -> None:
     schedule = Scheduler(replace(SHAPE, connections=1), lambda: False)
     files = [file_of(path, CONTENT) for path in "abcd"]
     schedule.add(files)
@@ -157,7 +157,7 @@ def test_a_single_file_comes_in_requests_of_the_shape_and_in_shorter_ones_at_the
     assert sum(lengths) == len(CONTENT)
 
 
-def test_whoever_has_nothing_to_do_takes_over_what_another_has_not_begun(volume: Volume) -> None:
+def test_an_idle_worker_steals_what_another_has_not_begun(volume: Volume) -> None:
     run, slow = Run(volume, {"0.bin": CONTENT, "1.bin": b"1" * PAGE}, STREAMS), threading.local()
 
     def wait_for_help(path: str, position: int) -> None:

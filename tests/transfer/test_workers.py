@@ -82,7 +82,7 @@ def test_it_judges_no_sooner_than_it_can() -> None:
     assert grown(ConcurrencyRamp(2, 16), lambda count: count * MB, seconds=0) == 2
 
 
-def test_a_growing_crew_works_with_everybody() -> None:
+def test_a_growing_pool_works_with_every_source() -> None:
     here = threading.Barrier(4, timeout=60)
 
     class Doubling(ConcurrencyRamp):
@@ -110,7 +110,7 @@ def test_what_goes_wrong_in_a_thread_ends_the_run() -> None:
     assert isinstance(cancellation.reason, InternalError)
 
 
-def test_it_does_not_wait_for_anybody_after_a_cancellation() -> None:
+def test_it_does_not_wait_after_a_cancellation() -> None:
     cancellation, free = Cancellation(), threading.Event()
 
     def work() -> None:

@@ -119,7 +119,7 @@ def test_the_child_sees_what_it_needs_and_no_credentials(scratch: Path) -> None:
     assert not folder.exists()
 
 
-def test_scratch_is_gone_also_after_trouble(scratch: Path) -> None:
+def test_scratch_is_gone_also_after_an_error(scratch: Path) -> None:
     with pytest.raises(KeyError), tuning(scratch).scratch():
         raise KeyError
     assert list(scratch.iterdir()) == []

@@ -345,7 +345,7 @@ def test_a_file_that_takes_no_attribute_is_hashed_again_alone(target: Path, capl
 
 
 @pytest.mark.slow
-def test_somebodys_deep_folders_are_no_trouble(finished: Path) -> None:
+def test_deep_foreign_folders_are_no_problem(finished: Path) -> None:
     deep(finished / "deep")
     try:
         with volume_of(finished) as volume:

@@ -54,7 +54,7 @@ class Unable(Disk):
 
 
 @pytest.mark.parametrize("kind", [Refusing, Unable])
-def test_without_direct_writes_it_goes_on_and_says_so_to_whoever_debugs(
+def test_without_direct_writes_it_goes_on_and_says_so_in_the_debug_log(
     target: Path, kind: type[Disk], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)

@@ -111,7 +111,7 @@ def test_a_list_whose_writer_guessed_the_number_of_its_file_is_not_kept(tmp_path
 
 
 @pytest.mark.parametrize("path", ["notes", "notes/mine.txt"])
-def test_what_a_list_of_somebody_else_names_is_not_ours_to_remove(target: Path, path: str) -> None:
+def test_what_a_foreign_list_names_is_not_ours_to_remove(target: Path, path: str) -> None:
     """A file where the artifact has a folder goes only if we put it there ourselves."""
     (target / path).parent.mkdir(exist_ok=True)
     (target / path).write_text("mine")

@@ -208,7 +208,7 @@ def test_files_of_others_stay_and_are_only_named(finished: Path) -> None:
 
 
 @pytest.mark.parametrize(("path", "obstacle"), [("a.txt", "a.txt/theirs"), ("folder/small", "folder")])
-def test_what_is_somebody_elses_is_never_removed_for_ours(target: Path, path: str, obstacle: str) -> None:
+def test_what_is_foreign_is_never_removed_for_ours(target: Path, path: str, obstacle: str) -> None:
     del path
     theirs = target / obstacle
     theirs.parent.mkdir(exist_ok=True)
@@ -225,7 +225,7 @@ def test_a_file_of_ours_gives_way_to_a_folder_of_ours(target: Path) -> None:
         assert (target / "model/part").read_bytes() == b"a folder"
 
 
-def test_folders_that_are_private_to_somebody_else_are_no_trouble(finished: Path) -> None:
+def test_folders_that_are_private_to_another_user_are_no_problem(finished: Path) -> None:
     for folder in ("lost+found", "private", ".cache/huggingface/private"):
         (finished / folder).mkdir(parents=True)
 

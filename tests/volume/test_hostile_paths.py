@@ -108,7 +108,7 @@ def test_a_symlink_planted_during_the_run_catches_nothing(volume: Volume, target
     assert (target / "folder/b").read_bytes() == b"b"
 
 
-def test_a_folder_that_somebody_removes_during_the_run_is_made_again(volume: Volume, target: Path) -> None:
+def test_a_folder_that_is_removed_during_the_run_is_made_again(volume: Volume, target: Path) -> None:
     fill(volume, remote("folder/deep/a", b"a"), b"a")
     (target / "folder/deep/a").unlink()
     (target / "folder/deep").rmdir()

@@ -94,7 +94,7 @@ ENTRIES = st.tuples(st.sampled_from(["file", "File", 7]), TEXT, NUMBERS, TEXT, T
 
 @SLOW
 @given(st.lists(st.one_of(ENTRIES, st.lists(JSON, max_size=9)), max_size=6))
-def test_no_ledger_misleads_a_run(lines: list[list[Any]]) -> None:
+def test_no_commit_log_misleads_a_run(lines: list[list[Any]]) -> None:
     with place() as target:
         (target / ".downloading").mkdir()
         (target / COMMIT_LOG).write_bytes(b"".join(map(proved, lines)))
@@ -102,7 +102,7 @@ def test_no_ledger_misleads_a_run(lines: list[list[Any]]) -> None:
 
 
 @pytest.mark.parametrize("published", [True, False], ids=["with sha256", "without digests"])
-def test_a_ledger_does_not_vouch_for_planted_bytes(published: bool) -> None:  # noqa: FBT001
+def test_a_commit_log_does_not_vouch_for_planted_bytes(published: bool) -> None:  # noqa: FBT001
     """Somebody else's, on a shared volume: everything that it has to say of the files can be found out."""
     manifest = manifest_of(FILES, published=published)
     with place() as target:
@@ -138,7 +138,7 @@ def test_the_list_of_an_interrupted_run_does_not_vouch_for_planted_bytes() -> No
 
 
 @pytest.mark.slow
-def test_a_long_ledger_of_others_takes_no_more_memory_than_the_artifact() -> None:
+def test_a_long_foreign_commit_log_takes_no_more_memory_than_the_artifact() -> None:
     with place() as target:
         (target / ".downloading").mkdir()
         lines = (proved(["file", f"p{number}", 1, "0" * 64, "1" * 32]) for number in range(100_000))
@@ -286,7 +286,7 @@ def test_a_folder_in_the_place_of_the_last_list_ends_no_run() -> None:
         brought(target)
 
 
-def test_a_folder_of_somebody_in_the_place_of_the_list_is_kept(tmp_path: Path) -> None:
+def test_a_foreign_folder_in_the_place_of_the_list_is_kept(tmp_path: Path) -> None:
     (tmp_path / MARKER).mkdir()
     (tmp_path / MARKER / "notes.txt").write_bytes(PRECIOUS)
     with Volume(tmp_path) as volume, pytest.raises(VolumeError, match="is a folder with something in it"):
@@ -296,7 +296,7 @@ def test_a_folder_of_somebody_in_the_place_of_the_list_is_kept(tmp_path: Path) -
     brought(tmp_path)
 
 
-def test_a_ledger_without_an_end_of_a_line_is_passed_over(tmp_path: Path) -> None:
+def test_a_commit_log_without_an_end_of_a_line_is_ignored(tmp_path: Path) -> None:
     entry = ["file", "a", 1, "b", "c", 2, 3, "d"]
     (tmp_path / ".downloading").mkdir()
     with (tmp_path / COMMIT_LOG).open("wb") as file:

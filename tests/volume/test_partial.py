@@ -104,7 +104,7 @@ def test_an_empty_file_is_a_file(volume: Volume, target: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["removed", "truncated", "extended", "symlink", "fifo", "folder", "second name"])
-def test_a_partial_that_is_not_what_its_journal_speaks_of_is_fetched_anew(
+def test_a_partial_that_is_not_what_its_journal_speaks_of_is_fetched_again(
     volume: Volume, target: Path, tmp_path: Path, damage: str
 ) -> None:
     partial = volume.partial(FILE)
@@ -143,7 +143,7 @@ def test_a_discarded_partial_starts_from_nothing(volume: Volume, target: Path) -
     assert volume.partial(FILE).missing() == [Span(0, len(DATA))]
 
 
-def test_nobody_writes_outside_the_file(volume: Volume) -> None:
+def test_no_write_is_outside_the_file(volume: Volume) -> None:
     partial = volume.partial(FILE)
     for offset, size in ((-1, 1), (len(DATA), 1), (len(DATA) - 5, 6)):
         with pytest.raises(InternalError):

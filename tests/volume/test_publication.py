@@ -172,7 +172,7 @@ def test_what_cannot_be_looked_at_is_left_to_the_survey(finished: Path) -> None:
         assert volume.completed() is None
 
 
-def test_the_next_version_is_sealed_anew(finished: Path) -> None:
+def test_the_next_version_is_sealed_again(finished: Path) -> None:
     newer = FILES | {"config.json": b'{"a": 2}'}
     with Volume(finished) as volume:
         download(volume, newer, manifest=replace(manifest_of(newer), version="v2"))
@@ -180,7 +180,7 @@ def test_the_next_version_is_sealed_anew(finished: Path) -> None:
     assert not fits(finished)
 
 
-def test_a_sealed_list_of_somebody_else_seals_nothing(finished: Path, target: Path) -> None:
+def test_a_sealed_foreign_list_seals_nothing(finished: Path, target: Path) -> None:
     """A source may serve a list with a seal in it, and say there whatever it knows of another artifact."""
     other = target.parent / "other"
     lying = (finished / MARKER).read_bytes()

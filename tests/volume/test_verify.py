@@ -45,7 +45,7 @@ def test_a_bit_flipped_with_the_old_time_is_found_by_verify_and_mended_by_the_ne
         assert volume.inventory(MANIFEST).published
 
 
-def test_verify_says_that_a_run_would_believe_what_it_may_not_date_anew(finished: Path) -> None:
+def test_verify_says_that_a_run_would_believe_what_it_may_not_redate(finished: Path) -> None:
     def fault(doing: str) -> None:
         if doing.startswith("dating"):
             raise PermissionError(errno.EPERM, "Operation not permitted")

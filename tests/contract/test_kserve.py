@@ -1,4 +1,4 @@
-"""KServe's door: what its storage initializer is told, and what it leaves."""
+"""KServe's entry point: what its storage initializer is told, and what it leaves."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tests.servers.web import WebServer
 
 ROOT = Path(__file__).parents[2]
-DOOR = "/storage-initializer/scripts/initializer-entrypoint"
+ENTRY_POINT = "/storage-initializer/scripts/initializer-entrypoint"
 FILES = {"config.json": b"{}", "weights/model.bin": os.urandom(100_000)}
 WORD = "word-of-mine"
 
@@ -149,7 +149,9 @@ def test_an_archive_among_other_files_stays_one(s3: S3Server, tmp_path: Path) ->
     assert model(tmp_path) == {"model.tar.gz": ARCHIVE, "config.json": b"{}"}
 
 
-def test_an_archive_that_another_door_has_finished_with_is_unpacked_all_the_same(hub: Hub, tmp_path: Path) -> None:
+def test_an_archive_that_another_entry_point_has_finished_with_is_unpacked_all_the_same(
+    hub: Hub, tmp_path: Path
+) -> None:
     hub.create("org/model").commit({"model.tar.gz": ARCHIVE})
     extra = {"HF_ENDPOINT": hub.endpoint}
     assert run("download", "hf://org/model", tmp_path, extra=extra).status == 0
@@ -160,7 +162,9 @@ def test_an_archive_that_another_door_has_finished_with_is_unpacked_all_the_same
         assert model(tmp_path) == FILES
 
 
-def test_no_other_door_unpacks_anything_and_kserve_unpacks_what_they_left(own_web: BrokenWeb, tmp_path: Path) -> None:
+def test_no_other_entry_point_unpacks_anything_and_kserve_unpacks_what_they_left(
+    own_web: BrokenWeb, tmp_path: Path
+) -> None:
     url = own_web.put("model.tar.gz", ARCHIVE)
     assert run("download", url, tmp_path).status == 0
     assert model(tmp_path) == {"model.tar.gz": ARCHIVE}
@@ -270,8 +274,8 @@ def test_an_s3_service_is_found_by_its_kserve_names(s3: S3Server, tmp_path: Path
     assert model(tmp_path) == {"model.bin": b"bytes"}
 
 
-@pytest.mark.parametrize("door", ["kserve", "download"])
-def test_an_s3_service_is_found_by_kserve_s_storage_config(s3: S3Server, tmp_path: Path, door: str) -> None:
+@pytest.mark.parametrize("command", ["kserve", "download"])
+def test_an_s3_service_is_found_by_kserve_s_storage_config(s3: S3Server, tmp_path: Path, command: str) -> None:
     bucket = new_bucket(s3.client())
     s3.client().put_object(Bucket=bucket, Key="m/model.bin", Body=b"bytes")
     config = {
@@ -288,7 +292,7 @@ def test_an_s3_service_is_found_by_kserve_s_storage_config(s3: S3Server, tmp_pat
         "STORAGE_OVERRIDE_CONFIG": json.dumps({"endpoint_url": s3.endpoint}),
         "AWS_ENDPOINT_URL": "http://also-wrong.invalid",
     }
-    result = run("--log-level", "debug", door, f"s3://{bucket}/m", tmp_path, extra=extra)
+    result = run("--log-level", "debug", command, f"s3://{bucket}/m", tmp_path, extra=extra)
     assert result.status == 0, result.stderr
     assert model(tmp_path) == {"model.bin": b"bytes"}
     assert s3.account.secret_access_key not in result.stderr
@@ -321,12 +325,12 @@ def test_what_kserve_wants_decrypted_is_refused_before_anything_is_done(own_web:
     assert run("kserve", url, tmp_path, extra={"CONFIDENTIAL_ENABLED": "false"}).status == 0
 
 
-def test_the_script_behind_every_door_knows_it_by_its_name(own_web: BrokenWeb, tmp_path: Path) -> None:
-    door = tmp_path / "initializer-entrypoint"
-    door.symlink_to(ROOT / "entrypoint.sh")
+def test_the_script_behind_every_entry_point_knows_it_by_its_name(own_web: BrokenWeb, tmp_path: Path) -> None:
+    script = tmp_path / "initializer-entrypoint"
+    script.symlink_to(ROOT / "entrypoint.sh")
     programs = Path(sys.executable).parent
     clean = environment({"PATH": f"{programs}:{os.environ['PATH']}"})
-    command: list[str | Path] = [door, own_web.put("model.tgz", ARCHIVE), tmp_path / "models"]
+    command: list[str | Path] = [script, own_web.put("model.tgz", ARCHIVE), tmp_path / "models"]
     done = subprocess.run(command, env=clean, capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     assert model(tmp_path / "models") == FILES
@@ -335,12 +339,12 @@ def test_the_script_behind_every_door_knows_it_by_its_name(own_web: BrokenWeb, t
 PAGE = (ROOT / "docs" / "kserve.md").read_text()
 
 
-def test_the_page_s_manifest_opens_the_door_of_the_image() -> None:
+def test_the_page_s_manifest_uses_the_entry_point_of_the_image() -> None:
     (manifest,) = [yaml.safe_load(shown) for shown in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)]
     container = manifest["spec"]["container"]
     assert (manifest["apiVersion"], manifest["kind"]) == ("serving.kserve.io/v1alpha1", "ClusterStorageContainer")
-    assert container["command"] == [DOOR]
-    assert DOOR.removeprefix("/") in (ROOT / "Dockerfile").read_text()
+    assert container["command"] == [ENTRY_POINT]
+    assert ENTRY_POINT.removeprefix("/") in (ROOT / "Dockerfile").read_text()
     assert manifest["spec"]["supportsMultiModelDownload"] is True
     known = {name for section in SECTIONS for _, variable in documented(section) for name in variable.names}
     assert {entry["name"] for entry in container.get("env", [])} <= known

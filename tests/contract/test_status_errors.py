@@ -110,7 +110,7 @@ def test_a_token_that_the_kubelet_replaced_is_used_from_then_on(
 
 
 @pytest.mark.parametrize("status", [409, 429, 500, 503])
-def test_after_trouble_the_newest_state_is_written(
+def test_after_an_error_the_newest_state_is_written(
     api: KubernetesServer, reporter: KubernetesReporter, status: int
 ) -> None:
     def go_on() -> None:

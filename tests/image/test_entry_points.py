@@ -1,4 +1,4 @@
-"""The doors of KServe and of the adapter Jobs, opened on the image as their pods do it."""
+"""The entry points of KServe and of the adapter Jobs, run on the image as their pods do it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ USERS = pytest.mark.parametrize("user", [OPERATOR, STRANGER], ids=["operator", "
 
 
 @USERS
-def test_kserve_s_door_brings_every_pair(
+def test_the_entry_point_of_kserve_brings_every_pair(
     user: str, hub: Hub, s3: S3Server, containers: Containers, tmp_path: Path
 ) -> None:
     hub.create("org/model").commit(FILES)
@@ -30,7 +30,7 @@ def test_kserve_s_door_brings_every_pair(
     fill_bucket(s3.client(), bucket, {f"model/{path}": data for path, data in FILES.items()})
     result = containers.run(
         *("hf://org/model:main", "/mnt/models/hub", f"s3://{bucket}/model", "/mnt/models/bucket"),
-        door="/storage-initializer/scripts/initializer-entrypoint",
+        entry_point="/storage-initializer/scripts/initializer-entrypoint",
         user=user,
         environment={"HF_ENDPOINT": hub.endpoint, **s3.environment()},
         mounts={volume(tmp_path / "volume", user): "/mnt/models"},
@@ -46,16 +46,16 @@ def test_an_adapter_is_staged_undeclared_and_reaped(
     hub.create("org/adapter").commit(ADAPTER)
     disk = volume(tmp_path / "disk", user)
 
-    def open_door(door: str, *arguments: str, **extra: str) -> None:
+    def run_entry_point(entry_point: str, *arguments: str, **extra: str) -> None:
         environment = {"HF_ENDPOINT": hub.endpoint, "ADAPTER_PVC_ROOT": "/adapter-disk", **extra}
         mounts = {disk: "/adapter-disk"}
-        result = containers.run(*arguments, door=door, user=user, environment=environment, mounts=mounts)
+        result = containers.run(*arguments, entry_point=entry_point, user=user, environment=environment, mounts=mounts)
         assert result.status == 0, result.stderr
 
-    open_door("/adapter-stage.sh", "hf://org/adapter", SERVICE_ID="service", ADAPTER_PATH="lora", JOB_ID="1")
+    run_entry_point("/adapter-stage.sh", "hf://org/adapter", SERVICE_ID="service", ADAPTER_PATH="lora", JOB_ID="1")
     assert content(disk / "service/lora").items() >= ADAPTER.items()
-    open_door("/adapter-subtree-sync.sh", SERVICE_ID="service", KEEP_ADAPTER_PATHS="")
+    run_entry_point("/adapter-subtree-sync.sh", SERVICE_ID="service", KEEP_ADAPTER_PATHS="")
     assert content(disk) == {}
     assert (disk / "service").is_dir()
-    open_door("/adapter-reap.sh", KEEP_SERVICE_IDS="", MIN_AGE_SECONDS="0")
+    run_entry_point("/adapter-reap.sh", KEEP_SERVICE_IDS="", MIN_AGE_SECONDS="0")
     assert not (disk / "service").exists()

@@ -1,4 +1,4 @@
-"""The three doors of the image, opened as the operator does it: by their names, with nothing but an environment."""
+"""The three jobs of the image, opened as the operator does it: by their names, with nothing but an environment."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ FILES = {
 
 
 @dataclass
-class Doors:
-    """One adapter disk, and the doors to it."""
+class AdapterJobs:
+    """One adapter disk, and the jobs to it."""
 
     folder: Path
-    """Where the doors are; the disk is below it."""
+    """Where the jobs are; the disk is below it."""
     program: str = "downloader"
     """What `artifact-downloader` is."""
     extra: Mapping[str, str] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class Doors:
         command.chmod(0o755)
 
     def start(self, name: str, *arguments: str, **extra: str) -> subprocess.Popen[str]:
-        """Open a door. What `extra` sets to nothing is set, and empty."""
+        """Run an entry point. What `extra` sets to nothing is set, and empty."""
         inherited = environment()
         return subprocess.Popen(
             [self.folder / name, *arguments],
@@ -108,7 +108,7 @@ class Doors:
         return sorted(str(path) for path in found if path.parts[0].startswith(".") and str(path) not in control)
 
     def snapshot(self) -> dict[str, bytes | str]:
-        """Return everything around the doors: contents by path, symlinks as what they say, folders as nothing."""
+        """Return everything around the jobs: contents by path, symlinks as what they say, folders as nothing."""
         return {
             str(path.relative_to(self.folder)): f"-> {path.readlink()}"
             if path.is_symlink()
