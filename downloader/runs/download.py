@@ -25,7 +25,7 @@ from downloader.runs.wiring import (
     sequence_for,
 )
 from downloader.simulation import simulation_of, slow_looks_of
-from downloader.sources import Recalling
+from downloader.sources import Recalling, ability
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -164,12 +164,12 @@ class Download:
 
     def _recall(self, source: Source, volume: Volume) -> None:
         """Give the source the manifest of a complete volume: offline, no server may be asked for it."""
-        completed = volume.completed()
-        if completed is None or not isinstance(source, Recalling):
+        completed, recalling = volume.completed(), ability(source, Recalling)
+        if completed is None or recalling is None:
             return
         manifest = completed.manifest
         if manifest.revision and manifest.uri == single_line(self._uri.shown):
-            source.recall(manifest.revision)
+            recalling.recall(manifest.revision)
 
     def _stuck_volume(self) -> str:
         waiting = [

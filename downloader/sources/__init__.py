@@ -1,5 +1,19 @@
-"""Sources: where an artifact is listed and served."""
+"""Sources: where an artifact is listed and where its bytes are read.
 
-from downloader.sources.base import Body, Presigning, Recalling, Source, SourceWrapper, XetAccess
+`base` is the contract, `registry` the table of schemes. Behind it are `huggingface`, `s3` and `http`; around each of
+them `bandwidth`, `concurrency` and `retrying` are put as wrappers. docs/contributing/adding-a-source.md walks through
+a new one.
+"""
 
-__all__ = ["Body", "Presigning", "Recalling", "Source", "SourceWrapper", "XetAccess"]
+from downloader.sources.base import (
+    Body,
+    Presigning,
+    Recalling,
+    Source,
+    SourceWrapper,
+    XetAccess,
+    XetSource,
+    ability,
+)
+
+__all__ = ["Body", "Presigning", "Recalling", "Source", "SourceWrapper", "XetAccess", "XetSource", "ability"]

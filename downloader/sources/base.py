@@ -1,73 +1,122 @@
-"""Sources: where an artifact is listed and served."""
+"""The contract of a source: it lists one artifact and opens byte ranges of its files.
+
+Everything above this seam knows a `Source` and nothing of the protocol behind it. Retries, the bandwidth limit and the
+limit on concurrent requests are `SourceWrapper`s: sources around a source. `tests/conformance` runs the contract
+against every source on a real server, and against its wrappers.
+
+What a source must keep:
+
+- **All calls are idempotent.** `version` and `manifest` only read, and `open` can be called again for any range, also
+  for one that is being read or has been read. A retry is therefore the same call once more.
+- **A listing is whole.** `manifest` returns every file or raises: a missing page is an error.
+- **A file is pinned.** `open` returns bytes of the version that was listed, or raises SourceChanged. A file that was
+  listed twice with equal facts is the same file.
+- **Only `DownloadError`s leave it.** Their verdict says whether the caller retries, falls back or fails (`errors.py`).
+- **Retries are not its business.** It asks a second time only where that says what the first answer means: a GET after
+  a HEAD, a plainer route, a signature without a version. It never sleeps, which would hide time from the retry policy
+  and from the stall watchdog.
+- **It is for many threads.** A `Body` is for the one thread that reads it, apart from `interrupt`.
+
+Some sources can do more. Such an *optional ability* is a protocol of its own, `Presigning`, `Recalling` or `XetSource`,
+and `ability` is the only way to look for one.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from downloader.artifact import Manifest, RemoteFile, Span
 
+AbilityT = TypeVar("AbilityT")
+
 
 class Body(Protocol):
-    """The bytes of one span on their way."""
+    """The bytes of one range while they arrive."""
 
     def readinto(self, view: memoryview, /) -> int:
-        """Put the next bytes into `view` and return how many; 0 only after the span's last byte.
+        """Put the next bytes into `view`, of at least one byte, and return their number.
 
-        Must raise one of our errors where bytes end early, are too many, or are of another version.
+        Blocks until there is a byte. Returns fewer than fit as they arrive, and 0 only after the range's last byte.
+        Must raise SourceUnavailable if the bytes end early, and SourceChanged or ProtocolFailed if they are too many or
+        of another version.
         """
 
     def interrupt(self) -> None:
-        """Wake a reader that is blocked in another thread; its `readinto` must then raise soon."""
+        """Wake the reader, which may be blocked in another thread: its `readinto` must then raise soon."""
 
     def close(self) -> None:
-        """Give the connection up, or keep it for the next span after the last byte. For the reading thread."""
+        """Release the connection, which is reused if the last byte has been read. For the reading thread.
+
+        It must be called also after `readinto` has raised.
+        """
 
 
 class Source(Protocol):
-    """A place that lists an artifact and serves spans of its files. Must be usable from many threads."""
+    """A place that lists an artifact and serves ranges of its files. Must be usable from many threads."""
 
     def version(self) -> str | None:
-        """Return a name for what `manifest` would list now, contents included; None where that costs as much.
+        """Return a name for what `manifest` would list now; None if that takes as many requests as `manifest`.
 
-        Two equal names must mean equal files. Raises what `manifest` does; what was learned is kept for its next call.
+        Equal names must mean equal paths and bytes. What was learned is kept for the next `manifest`, which must not
+        ask for it again. Raises what `manifest` raises.
         """
 
     def manifest(self) -> Manifest:
-        """Return the complete list of files, pinned to one version. Must raise rather than leave anything out."""
+        """Return the complete list of files, pinned to one version.
+
+        Raises SourceNotFound if there is no artifact or no file, AccessDenied, SourceUnavailable and Throttled from the
+        server, ConfigurationError for a path that is unsafe on a volume, ProtocolFailed for a listing without end or
+        sense.
+        """
 
     def open(self, file: RemoteFile, span: Span) -> Body:
-        """Start reading exactly these bytes of exactly this version. Raises only our errors."""
+        """Start reading bytes `span.start` to `span.stop - 1` of a file of the last manifest.
+
+        Raises SourceChanged if the file has been replaced, RangeIgnored if the server answers with other bytes, and
+        what `manifest` raises. The body may raise the same at its first read.
+        """
 
     def prefetch(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
-        """Hear what the calling thread will `open` next, in this order, so as to ask for all of it at once.
+        """Hint which ranges the calling thread will `open` next, in this order, so that requests can be pipelined.
 
-        What was announced and has not been opened yet comes first again. Must cost nothing where it is not used, and
-        raise nothing. An empty list lets go of what was announced.
+        Ranges of an earlier hint that have not been opened yet come first again. An empty sequence withdraws the hint
+        and drains what has been requested. A source may do nothing; none may raise.
         """
 
     def close(self) -> None:
-        """Release connections."""
+        """Release what the source holds. Connections belong to the run's HTTP client."""
 
 
 @runtime_checkable
 class Presigning(Protocol):
-    """A source whose files can also be read from plain addresses that carry their signature themselves."""
+    """An ability: files can also be read from URLs that carry their own signature."""
 
     def presigned(self) -> Source:
-        """Return a source that reads them so."""
+        """Return a source that reads the same files by such URLs."""
 
 
 @runtime_checkable
 class Recalling(Protocol):
-    """A source that can name its version without being asked, if it is told what a volume holds of it."""
+    """An ability: the version is known without a request, if the source is told what a volume contains of it."""
 
     def recall(self, revision: str) -> None:
-        """Take `revision` for what the URI stands for, unless that is known better."""
+        """Take `revision` for what the URI means, unless the source has resolved it already."""
+
+
+@runtime_checkable
+class XetSource(Protocol):
+    """An ability: files may be stored in Xet (`RemoteFile.xet_hash`)."""
+
+    def xet_access(self) -> XetAccess:
+        """Return a token for Xet's storage. Raises ProtocolDown if the server has none to give."""
+
+    def require_trust(self, origin: str) -> None:
+        """Raise UntrustedServer if the certificate of a server, `https://host[:port]`, cannot be verified."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +124,7 @@ class XetAccess:
     """A token for Xet's storage, and how to get the next one."""
 
     endpoint: str
-    """The content-addressed store."""
+    """URL of the content-addressed store."""
     token: str = field(repr=False)
     expires: int
     """Seconds since the epoch."""
@@ -84,10 +133,18 @@ class XetAccess:
 
 
 class SourceWrapper:
-    """A source that hands everything on to another one."""
+    """A source that adds a behaviour to another one: it passes on every call that it does not override.
+
+    A wrapper need not know the optional abilities: `ability` finds them through `unwrap`. It implements one itself only
+    if its behaviour has to apply to what the ability returns; then it is found first.
+    """
 
     def __init__(self, source: Source) -> None:
         self._source = source
+
+    def unwrap(self) -> Source:
+        """Return the source inside."""
+        return self._source
 
     def version(self) -> str | None:
         """Return the source's version."""
@@ -98,11 +155,11 @@ class SourceWrapper:
         return self._source.manifest()
 
     def open(self, file: RemoteFile, span: Span) -> Body:
-        """Start reading a span."""
+        """Start reading a range."""
         return self._source.open(file, span)
 
     def prefetch(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
-        """Pass on what will be opened next."""
+        """Pass on the hint."""
         self._source.prefetch(pieces)
 
     def close(self) -> None:
@@ -110,16 +167,32 @@ class SourceWrapper:
         self._source.close()
 
 
+def ability(source: Source, kind: type[AbilityT]) -> AbilityT | None:
+    """Return the outermost source that has an optional ability, through all wrappers; None if none has it.
+
+    What the ability returns has not been wrapped: `ability(source, Presigning).presigned()` reads without the retry
+    policy that stands around `source`, and the caller puts it around the result.
+    """
+    while not isinstance(source, kind):
+        if not isinstance(source, SourceWrapper):
+            return None
+        source = source.unwrap()
+    return source
+
+
 def folder_of(uri: str) -> str:
-    """Return the URI of the folder that a URI's file lies in."""
+    """Return the URI of the folder that a URI's file is in."""
     return uri.rpartition("/")[0] + "/"
 
 
 def version_of(uri: str, facts: Iterable[str | bytes]) -> str:
-    """Return one name for what these facts, in this order, say of the artifact that a URI names."""
+    """Return a name, 64 hex digits, for what these facts, in this order, say of the artifact that a URI names.
+
+    For `Source.version`: equal facts give equal names in every run and on every machine.
+    """
     name = hashlib.sha256()
     for fact in (uri, *facts):
         raw = fact.encode(errors="surrogatepass") if isinstance(fact, str) else fact
-        name.update(b"%d " % len(raw))  # so that no two lists of facts read the same
+        name.update(b"%d " % len(raw))  # so that no two lists of facts are hashed as the same bytes
         name.update(raw)
     return name.hexdigest()

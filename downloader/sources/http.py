@@ -41,9 +41,9 @@ class HttpSource:
         netrc_file: Path | None = None,
         content: ContentCheck | None = None,
         *,
-        selection: FileFilter | None = None,
+        file_filter: FileFilter | None = None,
     ) -> None:
-        """Of a folder, leave out what `selection` does not keep: it is neither judged nor asked for."""
+        """Of a folder, leave out what `file_filter` does not keep: it is neither judged nor asked for."""
         self._uri = shown_url(uri)
         self._address = HttpAddress.parse(uri)
         self._web = web
@@ -55,7 +55,7 @@ class HttpSource:
         self._folder = None
         if self._address.folder:
             self._folder = HttpFolder(
-                self._uri, self._address, web, self._headers, self._probe, selection=selection or FileFilter()
+                self._uri, self._address, web, self._headers, self._probe, file_filter=file_filter or FileFilter()
             )
 
     def version(self) -> str | None:
@@ -97,13 +97,13 @@ class HttpSource:
         try:
             body = self._web.open(request)
         except SourceChanged:
-            self._probe.doubt(file.locator)
+            self._probe.distrust(file.locator)
             raise
-        except HttpStatusError as refusal:
+        except HttpStatusError as error:
             what = shown_url(file.locator)
             # Where parts came before, it is the access that has ended.
             part = not request.whole and file.locator not in self._parts_came
-            raise map_status_error(refusal, what, hint=HINT, asked=file.locator, listed=True, part=part) from refusal
+            raise map_status_error(error, what, hint=HINT, asked=file.locator, listed=True, part=part) from error
         if not request.whole:
             self._parts_came.add(file.locator)
         return body

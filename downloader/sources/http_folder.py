@@ -58,15 +58,15 @@ class HttpFolder:
         headers: Mapping[str, str],
         probe: WebProbe,
         *,
-        selection: FileFilter,
+        file_filter: FileFilter,
     ) -> None:
-        """`uri` is shown. Files that `selection` does not keep are neither validated nor asked for."""
+        """`uri` is shown. Files that `file_filter` does not keep are neither validated nor asked for."""
         self._uri = uri
         self._address = address
         self._web = web
         self._headers = headers
         self._probe = probe
-        self._selection = selection
+        self._file_filter = file_filter
         self._probed: dict[tuple[str, str], RemoteFile] = {}
         """What was learned of files, by path and digest, before a passing error made us list the folder again."""
         self._listed: tuple[str, bytes] | None = None
@@ -88,7 +88,7 @@ class HttpFolder:
             for path, digest in parse_checksums(content, f"{self._uri}{name}").files.items()
             if path not in (name, MARKER)  # neither can hold its own checksum
         }
-        digests = {path: digest for path, digest in listed.items() if self._selection.wants(path)}
+        digests = {path: digest for path, digest in listed.items() if self._file_filter.wants(path)}
         if listed and not digests:
             raise nothing_left(len(listed), self._uri)
         check_names(digests, self._uri)
@@ -131,8 +131,8 @@ class HttpFolder:
         if reply.status == HTTPStatus.OK:
             found = instead(name, len(reply.body), reply.body[:HEAD], vouched=False)
             return UnexpectedContent(f"{self._uri}{name} {found}", hint="check the URI") if found else None
-        refusal = HttpStatusError(reply.status, reply.url, reply.headers, reply.body)
-        return map_status_error(refusal, self._uri + name, hint=HINT, asked=self._address.url)
+        error = HttpStatusError(reply.status, reply.url, reply.headers, reply.body)
+        return map_status_error(error, self._uri + name, hint=HINT, asked=self._address.url)
 
     def _probe_all(self, listed: Sequence[tuple[str, str]]) -> None:
         urls = [self._address.below(path) for path, _ in listed]

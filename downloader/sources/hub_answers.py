@@ -139,7 +139,7 @@ _VERDICTS: tuple[ErrorRow[_Verdict, DownloadError], ...] = (
 
 
 class HubAnswers:
-    """The refusals for one repository. A missing one and one that is hidden from us are answered alike."""
+    """Maps the error responses for one repository."""
 
     def __init__(
         self,
@@ -185,12 +185,12 @@ class HubAnswers:
         )
         return ours or error
 
-    def is_verdict(self, refusal: HttpStatusError) -> bool:
+    def is_verdict(self, error: HttpStatusError) -> bool:
         """Tell whether it was the Hub that refused, and not somebody on the way to it or behind it."""
-        if not address(self._endpoint).origin.shares_credentials_with(address(refusal.url).origin):
+        if not address(self._endpoint).origin.shares_credentials_with(address(error.url).origin):
             return False
-        told = error_code(refusal) or refusal.headers.get("x-error-message") or json_error(refusal.body)
-        wanted = refusal.headers.get("www-authenticate", "") if refusal.status == HTTPStatus.UNAUTHORIZED else ""
+        told = error_code(error) or error.headers.get("x-error-message") or json_error(error.body)
+        wanted = error.headers.get("www-authenticate", "") if error.status == HTTPStatus.UNAUTHORIZED else ""
         return bool(told) or any(word.lower() in TOKENS_AND_LOGINS for word in wanted.split())
 
     def masked(self) -> AccessDenied:
@@ -211,14 +211,14 @@ class HubAnswers:
         return next((hint for pattern, hint in GATED if pattern.search(told)), usual)
 
 
-def error_code(refusal: HttpStatusError) -> str:
-    """Return the Hub's word for the kind of refusal; empty where it gives none."""
-    return refusal.headers.get("x-error-code", "")
+def error_code(error: HttpStatusError) -> str:
+    """Return the Hub's word for the kind of error; empty where it gives none."""
+    return error.headers.get("x-error-code", "")
 
 
-def _told(refusal: HttpStatusError, by: str = "") -> str:
+def _told(error: HttpStatusError, by: str = "") -> str:
     """Return what the server says beyond what we say ourselves, as the end of a sentence."""
-    told = refusal.server_message
+    told = error.server_message
     if not told or SAYS_NOTHING.fullmatch(told):
         return ""
     return f", says {by}: {told}" if by else f": {told}"

@@ -48,9 +48,9 @@ class HubHeads:
             return None  # a listing may still work
         if reply.status < HTTPStatus.BAD_REQUEST:
             return self._entries.linked(path, reply.headers)
-        refusal = HttpStatusError(reply.status, reply.url, reply.headers, reply.body)
-        if error_code(refusal) not in ("", "EntryNotFound"):
-            raise refusal
+        error = HttpStatusError(reply.status, reply.url, reply.headers, reply.body)
+        if error_code(error) not in ("", "EntryNotFound"):
+            raise error
         return None
 
     def describe(self, root: str, commit: str, paths: list[str]) -> Iterator[RemoteFile]:

@@ -82,8 +82,8 @@ class HubListing:
         try:
             # Without `expand` the answer would name every file as well.
             answer = self._get(url, {"expand": "sha"})
-        except HttpStatusError as refusal:
-            if not _is_unknown(refusal):
+        except HttpStatusError as error:
+            if not _is_unknown(error):
                 raise
             answer = self._get(url, {})
         sha = answer.get("sha")
@@ -102,10 +102,10 @@ class HubListing:
             return iter([file])
         try:
             found = _started(self._tree(commit, path))
-        except HttpStatusError as refusal:
-            if _is_unknown(refusal):
-                return self._siblings(commit, refusal)
-            if not path or error_code(refusal) != "EntryNotFound":
+        except HttpStatusError as error:
+            if _is_unknown(error):
+                return self._siblings(commit, error)
+            if not path or error_code(error) != "EntryNotFound":
                 raise
             found = iter(())
         first = next(found, None)
@@ -184,19 +184,19 @@ class HubListing:
         """Return the file at a path that is no folder, from the folder that it is in."""
         try:
             return _started(self._tree(commit, path.rpartition("/")[0], recursive=False))
-        except HttpStatusError as refusal:
-            if error_code(refusal) != "EntryNotFound":
+        except HttpStatusError as error:
+            if error_code(error) != "EntryNotFound":
                 raise
             return iter(())
 
-    def _siblings(self, commit: str, refusal: HttpStatusError) -> Iterator[RemoteFile]:
+    def _siblings(self, commit: str, error: HttpStatusError) -> Iterator[RemoteFile]:
         """Return the wanted files by the description of the repository, where no tree is to be had."""
         answer = self._described(commit)
         siblings = answer.get("siblings")
         if not isinstance(siblings, list) or not all(isinstance(item, dict) for item in siblings):
-            raise ProtocolFailed(f"{refusal.message}, and its description of the repository names no files")
+            raise ProtocolFailed(f"{error.message}, and its description of the repository names no files")
         if answer.get("sha", commit) != commit:
-            raise ProtocolFailed(f"{refusal.message}, and its description is of another commit")
+            raise ProtocolFailed(f"{error.message}, and its description is of another commit")
         return self._of_siblings(commit, siblings)
 
     def _described(self, commit: str) -> dict[str, Any]:
@@ -204,8 +204,8 @@ class HubListing:
         url = f"{self._api}/revision/{quote(commit, safe='')}"
         try:
             return self._get(url, {"blobs": "true"})
-        except HttpStatusError as refusal:
-            if not _is_unknown(refusal):
+        except HttpStatusError as error:
+            if not _is_unknown(error):
                 raise
             return self._get(url, {})
 
@@ -260,9 +260,9 @@ def _started(files: Iterator[RemoteFile]) -> Iterator[RemoteFile]:
     return chain(() if first is None else [first], files)
 
 
-def _is_unknown(refusal: HttpStatusError) -> bool:
+def _is_unknown(error: HttpStatusError) -> bool:
     """Tell whether it may be the route or a parameter that is refused, and not the repository."""
-    return refusal.status in UNKNOWN_ROUTE and not error_code(refusal)
+    return error.status in UNKNOWN_ROUTE and not error_code(error)
 
 
 def _is_complete(sibling: Mapping[str, Any]) -> bool:

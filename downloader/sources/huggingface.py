@@ -53,15 +53,15 @@ class HubSource:
         token_places: Sequence[str] = ("HF_TOKEN",),
         login: str = "",
         offline: bool = False,
-        selection: FileFilter | None = None,
+        file_filter: FileFilter | None = None,
     ) -> None:
         """Ask `endpoint` with the `token`, or with a `login`, which is the value of an Authorization header.
 
         If it is to stay `offline`, nothing is asked, and whatever needs an answer raises ConfigurationError. The names
-        of files that `selection` does not keep are not judged.
+        of files that `file_filter` does not keep are not judged.
         """
         self._uri = uri
-        self._selection = selection or FileFilter()
+        self._file_filter = file_filter or FileFilter()
         self._address = HubAddress.parse(uri)
         self._web = web
         self._endpoint = endpoint.rstrip("/")
@@ -105,7 +105,7 @@ class HubSource:
             raise self._forbidden()
         files, names = [], PathValidator(self._uri)
         for file in self._files(commit):
-            if self._selection.wants(file.path):
+            if self._file_filter.wants(file.path):
                 names.add(file.path)
             files.append(file)
         self._answers.listed = True
@@ -131,8 +131,8 @@ class HubSource:
         """Start reading a span."""
         try:
             return self._web.open(self._request(file, span))
-        except HttpStatusError as refusal:
-            raise self._map_status_error(refusal, file.path) from refusal
+        except HttpStatusError as error:
+            raise self._map_status_error(error, file.path) from error
 
     def prefetch(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
         """Ask for all that will be opened next."""
@@ -155,19 +155,19 @@ class HubSource:
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise ProtocolDown(f"{self._endpoint} gives a Xet token that makes no sense") from error
 
-    def _no_xet_token(self, refusal: HttpStatusError) -> DownloadError:
+    def _no_xet_token(self, error: HttpStatusError) -> DownloadError:
         """Return why there is no Xet token. What else it may say of the repository, plain HTTP will show."""
-        error = self._map_status_error(refusal, "a Xet token")
-        if isinstance(error, SourceChanged) or error_code(refusal) == "GatedRepo":
-            return error
-        return ProtocolDown(f"{refusal.host} gives no Xet token (HTTP {refusal.status})")
+        ours = self._map_status_error(error, "a Xet token")
+        if isinstance(ours, SourceChanged) or error_code(error) == "GatedRepo":
+            return ours
+        return ProtocolDown(f"{error.host} gives no Xet token (HTTP {error.status})")
 
-    def _map_status_error(self, refusal: HttpStatusError, what: str) -> DownloadError:
+    def _map_status_error(self, error: HttpStatusError, what: str) -> DownloadError:
         """Return the error for what was refused after the listing: a file, or a token for all of them."""
-        lost = error_code(refusal) in ("RevisionNotFound", "EntryNotFound") and self._answers.is_verdict(refusal)
+        lost = error_code(error) in ("RevisionNotFound", "EntryNotFound") and self._answers.is_verdict(error)
         if not lost:
-            return self._answers.map_status_error(refusal, what)
-        sentence = f"{refusal.host} lacks {what} at commit {self._listed} of {self._uri}, which it has listed"
+            return self._answers.map_status_error(error, what)
+        sentence = f"{error.host} lacks {what} at commit {self._listed} of {self._uri}, which it has listed"
         if self._named_again or self._address.is_pinned:
             return ProtocolFailed(sentence, hint="its copies may differ for now; try again later")
         self._gone.add(self._listed)
@@ -211,19 +211,19 @@ class HubSource:
         try:
             self._root = self._listing.root(commit)
             yield from self._listing.files(commit)
-        except HttpStatusError as refusal:
-            raise self._not_listed(refusal, commit) from refusal
+        except HttpStatusError as error:
+            raise self._not_listed(error, commit) from error
         except Exception as error:
             raise self._map_exception(error) from error
 
-    def _not_listed(self, refusal: HttpStatusError, commit: str) -> DownloadError:
+    def _not_listed(self, error: HttpStatusError, commit: str) -> DownloadError:
         """Return the error for a refused page; a commit that vanished meanwhile is resolved again by the next try."""
-        vanished = error_code(refusal) == "RevisionNotFound" and self._answers.is_verdict(refusal)
+        vanished = error_code(error) == "RevisionNotFound" and self._answers.is_verdict(error)
         if not vanished or self._address.is_pinned:
-            return self._answers.map_status_error(refusal)
+            return self._answers.map_status_error(error)
         self._commit = ""
         revision = self._address.revision
-        return SourceUnavailable(f"{refusal.host} names commit {commit} for {revision!r} of {self._uri}, and lacks it")
+        return SourceUnavailable(f"{error.host} names commit {commit} for {revision!r} of {self._uri}, and lacks it")
 
     def _url(self, path: str) -> str:
         """Return where a file is. Not kept for each: of a hundred thousand files that would be the largest part."""

@@ -29,7 +29,7 @@ class SharedPause:
         """Make it last until so many seconds after the server has answered; return whether a new one begins.
 
         An answer to a request that was sent ahead may have waited for long to be read, so it counts from the request:
-        a refusal that was on its way when a pause began is a part of that pause.
+        a throttling response that was on its way when a pause began is a part of that pause.
         """
         with self._lock:
             now = self._clock()

@@ -111,7 +111,7 @@ class Scheme:
     """The debug switches AIM_DEBUG_SIMULATE_HF_* stand in for it."""
 
 
-def _hub(uri: str, settings: Settings, web: HttpClient, selection: FileFilter) -> Source:
+def _hub(uri: str, settings: Settings, web: HttpClient, file_filter: FileFilter) -> Source:
     with LOADING:
         from downloader.sources.huggingface import HubSource
 
@@ -124,21 +124,21 @@ def _hub(uri: str, settings: Settings, web: HttpClient, selection: FileFilter) -
         token_places=hub.token_places,
         login=hub.endpoint.authorization,
         offline=hub.offline,
-        selection=selection,
+        file_filter=file_filter,
     )
 
 
-def _s3(uri: str, settings: Settings, web: HttpClient, selection: FileFilter) -> Source:
+def _s3(uri: str, settings: Settings, web: HttpClient, file_filter: FileFilter) -> Source:
     with LOADING:
         from downloader.sources.s3 import S3Source
 
     if settings.s3.log_level:
         logging.getLogger(S3_LOGGERS).setLevel(settings.s3.log_level)
     bundles = _given_bundles(settings)
-    return S3Source(uri, settings.s3, web, bundles, selection, skip_unsafe=settings.skips_unsafe_names)
+    return S3Source(uri, settings.s3, web, bundles, file_filter, skip_unsafe=settings.skips_unsafe_names)
 
 
-def _http(uri: str, settings: Settings, web: HttpClient, selection: FileFilter) -> Source:
+def _http(uri: str, settings: Settings, web: HttpClient, file_filter: FileFilter) -> Source:
     from downloader.integrity import ContentCheck
     from downloader.sources.http import HttpSource
     from downloader.sources.http_address import HttpAddress
@@ -149,7 +149,7 @@ def _http(uri: str, settings: Settings, web: HttpClient, selection: FileFilter) 
     if settings.web.token:
         headers.setdefault("authorization", f"Bearer {settings.web.token}")
     content = ContentCheck(settings.job.accept_any)
-    return HttpSource(uri, web, headers, settings.web.netrc, content, selection=selection)
+    return HttpSource(uri, web, headers, settings.web.netrc, content, file_filter=file_filter)
 
 
 _WEB = Scheme(
@@ -229,9 +229,9 @@ class ArtifactUri:
         """The URI as it may be shown: without a login and a query."""
         return shown_url(self.text)
 
-    def source(self, settings: Settings, web: HttpClient, selection: FileFilter) -> Source:
+    def source(self, settings: Settings, web: HttpClient, file_filter: FileFilter) -> Source:
         """Return the source that this names. Raises UsageError for a URI that cannot be understood."""
-        return self.scheme.make(self.text, settings, web, selection)
+        return self.scheme.make(self.text, settings, web, file_filter)
 
 
 def _hidden(character: str) -> bool:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from downloader.sources.base import Body, Source
     from downloader.sources.retry import RetryPolicy
 
-MOST_REFUSALS = 3
+MAX_IGNORED_RANGES = 3
 """How often a server may answer with another range in a row."""
 PIECE = 1 << 18
 
@@ -68,7 +68,7 @@ class RetryingBody:
         self._from_start = self._is_whole and not (file.sized and may_combine(file))
         self._so_far = hashlib.sha256() if self._is_whole and not may_combine(file) else None
         """Of all that was read, where it may be needed."""
-        self._refusals = 0
+        self._ignored_ranges = 0
         self._meter = patience.meter
         self._retrier = Retrier(patience, file.path)
         self._body: Body | None = None
@@ -121,13 +121,13 @@ class RetryingBody:
             try:
                 body = self._source.open(self._file, Span(self._start if again else self._position, self._stop))
             except RangeIgnored:
-                self._refusals += 1
-                if self._refusals >= MOST_REFUSALS:
+                self._ignored_ranges += 1
+                if self._ignored_ranges >= MAX_IGNORED_RANGES:
                     if self._from_start or not self._is_whole:
                         raise
                     self._from_start = True
                 continue
-            self._refusals = 0
+            self._ignored_ranges = 0
             if again:
                 self._body = body  # so that it can be interrupted, and is closed whatever happens
                 self._pass_over(body)

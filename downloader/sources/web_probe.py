@@ -37,21 +37,21 @@ class WebProbe:
     def __init__(self, web: HttpClient, headers: Mapping[str, str]) -> None:
         self._web = web
         self._headers = headers
-        self._doubted: set[str] = set()
+        self._distrusted: set[str] = set()
         """Of these files something else came than had been told."""
         self._head_failures = 0
         """How often HEAD failed where GET did not."""
 
-    def doubt(self, url: str) -> None:
+    def distrust(self, url: str) -> None:
         """Ask with GET from now on: what was said of this file did not agree with what came.
 
         It was replaced, or the server says one thing with HEAD and another with GET, or on one node and the next.
         """
-        self._doubted.add(url)
+        self._distrusted.add(url)
 
-    def is_doubted(self, url: str) -> bool:
+    def is_distrusted(self, url: str) -> bool:
         """Tell whether another answer of the server may say something else of this file; after two files of any."""
-        return self._head_fails or url in self._doubted or len(self._doubted) > 1
+        return self._head_fails or url in self._distrusted or len(self._distrusted) > 1
 
     def describe(self, url: str, digest: Digest | None) -> tuple[Response, int | None]:
         """Return the answer that tells the most of a file, without its body, and the file's size in bytes.
@@ -59,12 +59,12 @@ class WebProbe:
         The size is None where GET does not tell it either.
         """
         head: Response | SourceUnavailable | None = None
-        if not self.is_doubted(url):
+        if not self.is_distrusted(url):
             try:
                 head = self._web.fetch(url, method="HEAD", headers=self._headers, limit=0)
             except SourceUnavailable as error:
                 head = error
-        return self._judge(url, digest, head)
+        return self._describe_after(url, digest, head)
 
     def describe_all(self, urls: Sequence[str], digests: Sequence[Digest]) -> Iterator[tuple[Response, int | None]]:
         """Do that for many files, asking for many of them ahead."""
@@ -72,7 +72,7 @@ class WebProbe:
             for url, digest in zip(urls, digests, strict=True):
                 if self._head_fails:
                     heads.close()
-                yield self._judge(url, digest, next(heads, None))
+                yield self._describe_after(url, digest, next(heads, None))
 
     def file(self, reply: Response, size: int | None, url: str, path: str, digest: Digest | None) -> RemoteFile:
         """Return what an answer tells of the file at `url`, which goes to `path`.
@@ -83,25 +83,25 @@ class WebProbe:
         encoded = size is None and "content-encoding" in reply.headers
         told = () if encoded else published(reply.headers, whole=reply.status == HTTPStatus.OK)
         digests = (digest,) if digest is not None else told
-        validator = None if self.is_doubted(url) else validator_of(reply)
+        validator = None if self.is_distrusted(url) else validator_of(reply)
         return RemoteFile(path, size or 0, digests, validator, url, sized=size is not None)
 
-    def _judge(
+    def _describe_after(
         self, url: str, digest: Digest | None, head: Response | SourceUnavailable | None
     ) -> tuple[Response, int | None]:
         if isinstance(head, Throttled) and head.retry_after is not None:
             raise head
-        if head is not None and not isinstance(head, SourceUnavailable) and not self.is_doubted(url):
+        if head is not None and not isinstance(head, SourceUnavailable) and not self.is_distrusted(url):
             size = _told_size(url, head)
             # Nothing is read of an empty file, so a wrong zero would never be noticed.
             if size or (size == 0 and digest is not None and of_nothing((digest,))):
                 return head, size
         answer = self._ask_for_a_byte(url)
         if isinstance(head, SourceUnavailable):
-            self._note_failure(head)
+            self._count_failure(head)
         return answer
 
-    def _note_failure(self, error: SourceUnavailable) -> None:
+    def _count_failure(self, error: SourceUnavailable) -> None:
         """Count a HEAD that failed where GET did not: waiting again for each of ten thousand files would take hours."""
         if self._head_fails:
             return

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from downloader.artifact import TransferProtocol
-from downloader.sources import Presigning
+from downloader.sources import Presigning, ability
 from downloader.sources.bandwidth import LimitedSource
 from downloader.sources.concurrency import AdaptiveLimiter, ConcurrencyLimitedSource, ThrottleObservingSource
 from downloader.sources.retry import RetryPolicy
@@ -53,7 +53,8 @@ class TransportFactory:
 
         `plain`: over nothing but HTTP, where the source knows a difference.
         """
-        source = self.source.presigned() if plain and isinstance(self.source, Presigning) else self.source
+        presigning = ability(self.source, Presigning) if plain else None
+        source = presigning.presigned() if presigning is not None else self.source
         limiter = AdaptiveLimiter(attempt, self.meter.clock)
         noticing = ThrottleObservingSource(self.capped(source, attempt), limiter)
         patience = RetryPolicy(self.deadlines.retry_budget, self.meter, attempt, self.pause)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from downloader.sources.retrying import MOST_REFUSALS
+from downloader.sources.retrying import MAX_IGNORED_RANGES
 from tests.command import PEOPLE, content, model, run
 from tests.servers.blobs import Noise
 from tests.servers.broken import LongPart, Meanwhile, ShortPart
@@ -50,7 +50,7 @@ def test_where_ranges_do_not_work_one_stream_does(
     bucket: Bucket, tmp_path: Path, fault: Fault, *, presigned: bool
 ) -> None:
     bucket.presigned = presigned
-    bucket.faults.add(fault, route="object", method="GET", times=MOST_REFUSALS)
+    bucket.faults.add(fault, route="object", method="GET", times=MAX_IGNORED_RANGES)
     result = run("download", "s3://bucket/m", tmp_path, extra={**bucket.environment, "AIM_CONNECTIONS": "1"})
     assert result.status == 0, result.stderr
     assert model(tmp_path) == {"model.safetensors": MODEL}

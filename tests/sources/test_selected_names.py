@@ -24,7 +24,7 @@ def test_on_the_hub(hub: Hub, plain_web: HttpClient) -> None:
     hub.create("org/model").commit({GOOD: b"{}", ODD: b"odd"})
 
     def listed(selection: FileFilter) -> list[str]:
-        source = HubSource("hf://org/model", plain_web, endpoint=hub.endpoint, token="", selection=selection)
+        source = HubSource("hf://org/model", plain_web, endpoint=hub.endpoint, token="", file_filter=selection)
         return [file.path for file in selection.of(source.manifest()).files]
 
     with pytest.raises(ConfigurationError, match="refused"):
@@ -37,7 +37,7 @@ def test_on_a_web_server(own_web: BrokenWeb, plain_web: HttpClient) -> None:
     own_web.put(f"model/{GOOD}", b"{}")
 
     def listed(selection: FileFilter) -> list[str]:
-        source = HttpSource(url.removesuffix("SHA256SUMS"), plain_web, {}, selection=selection)
+        source = HttpSource(url.removesuffix("SHA256SUMS"), plain_web, {}, file_filter=selection)
         return [file.path for file in source.manifest().files]
 
     with pytest.raises(ConfigurationError, match="refused"):

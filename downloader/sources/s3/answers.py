@@ -23,7 +23,7 @@ ANSWERED_BY = "x-answered-by"
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who asks the server: what a refusal can be blamed on."""
+    """Who asks the server: a denial is explained by it."""
 
     unsigned: str = ""
     """Why requests are not signed; empty if they are."""
@@ -33,7 +33,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class ErrorResponse:
-    """A refusal by an S3 server."""
+    """An error response of an S3 server."""
 
     status: int
     code: str

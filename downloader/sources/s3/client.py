@@ -75,7 +75,7 @@ class S3ApiClient:
         self._session: Session | None = None
         self._signer = Signer(self._prepare, lambda: self._session.get_credentials() if self._session else None)
         self._described: set[str] = set()
-        """Buckets of which the client has described an object: others can be asked for after its pattern."""
+        """Buckets of which the client has described an object: requests for others can be made from its template."""
         self.asker = Identity()
         """On whose behalf requests are made; known once the client is."""
         self._worked = True

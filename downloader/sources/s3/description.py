@@ -47,7 +47,7 @@ class ObjectProbe:
         self._bucket = bucket
         self._aws = aws
         self._heads_work = True
-        self._heads_doubted = False
+        self._heads_distrusted = False
 
     def find(self, key: str) -> ObjectInfo | None:
         """Describe an object that may not exist; None if a HEAD is refused, which has no words for the reason."""
@@ -59,7 +59,7 @@ class ObjectProbe:
             return None
         except SourceUnavailable as error:
             reply = self._get_after(error, key)
-            return self._facts(key, None, reply, None) if reply.status in TELLING else None
+            return self._info_by_get(key, None, reply, None) if reply.status in TELLING else None
         return self._described(key, head, None)
 
     def find_by_get(self, key: str) -> ObjectInfo | None:
@@ -78,22 +78,22 @@ class ObjectProbe:
             except REFUSED:
                 pass  # without a word of explanation: a GET is told the reason
             except SourceUnavailable as error:
-                return self._facts(key, None, self._get_after(error, key), listed)
+                return self._info_by_get(key, None, self._get_after(error, key), listed)
         return self._described(key, head, listed)
 
-    def doubt_heads(self) -> None:
+    def distrust_heads(self) -> None:
         """Ask with GET as well from now on: an object turned out to be another than its HEAD has told."""
-        self._heads_doubted = True
+        self._heads_distrusted = True
 
     def _described(self, key: str, head: Headers | None, listed: int | None) -> ObjectInfo:
         if head is not None and self._convinces(head, listed):
             return ObjectInfo.of(head, aws=self._aws)
-        return self._facts(key, head, self._connection.first_byte(self._bucket, key), listed)
+        return self._info_by_get(key, head, self._connection.first_byte(self._bucket, key), listed)
 
     def _convinces(self, head: Headers, listed: int | None) -> bool:
         """Tell whether a HEAD names a size that nothing speaks against; for an empty object somebody else must too."""
         size = size_of(head)
-        if size is None or listed not in (None, size) or self._heads_doubted:
+        if size is None or listed not in (None, size) or self._heads_distrusted:
             return False
         return size > 0 or of_nothing(published(head, aws=self._aws))
 
@@ -107,7 +107,7 @@ class ObjectProbe:
             log.info("HEAD fails; using GET for object metadata: %s", error.message)
         return reply
 
-    def _facts(self, key: str, head: Headers | None, reply: Response, listed: int | None) -> ObjectInfo:
+    def _info_by_get(self, key: str, head: Headers | None, reply: Response, listed: int | None) -> ObjectInfo:
         """Read what a GET of the first byte says; what only the HEAD tells counts if both are of one version."""
         what = uri_of(self._bucket, key)
         if reply.status not in TELLING:
@@ -117,12 +117,12 @@ class ObjectProbe:
             size = listed
         told = {name: value for name, value in reply.headers.items() if name not in LENGTHS}
         if reply.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            told = {}  # these are the headers of a refusal
+            told = {}  # these are the headers of an error response
         if head is not None and told.get("etag", head.get("etag")) == head.get("etag"):
             told = {**head, **told}
         told.pop("content-range", None)
-        facts = ObjectInfo.of({**told, "content-length": str(size or 0)}, aws=self._aws)
-        return facts if size is not None else replace(facts, sized=False)
+        info = ObjectInfo.of({**told, "content-length": str(size or 0)}, aws=self._aws)
+        return info if size is not None else replace(info, sized=False)
 
 
 def _size_by_get(reply: Response) -> int | None:

@@ -91,7 +91,7 @@ class CredentialsExpired(AccessDenied):
 
 
 @dataclass(frozen=True, slots=True)
-class _Refusal:
+class _Denial:
     """What the rows of the table look at."""
 
     answer: ErrorResponse
@@ -110,11 +110,11 @@ class _Refusal:
         return self.code in DENIED or self.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
 
-def _code(*codes: str) -> Callable[[_Refusal], bool]:
+def _code(*codes: str) -> Callable[[_Denial], bool]:
     return lambda it: it.code in codes
 
 
-_RESPONSES: tuple[ErrorRow[_Refusal, DownloadError], ...] = (
+_RESPONSES: tuple[ErrorRow[_Denial, DownloadError], ...] = (
     ErrorRow(_code("NoSuchBucket"), SourceNotFound, "{told}: there is no such bucket: {what}", LOCATION),
     ErrorRow(_code("NoSuchKey"), SourceNotFound, "{told}: there is no such object: {what}", LOCATION),
     ErrorRow(
@@ -278,7 +278,7 @@ def map_response(answer: ErrorResponse, what: str, asker: Identity) -> DownloadE
     """Return the error that an answer of the server stands for; `what` names the bucket or the object."""
     error = map_error(
         _RESPONSES,
-        _Refusal(answer, asker),
+        _Denial(answer, asker),
         told=answer.told,
         what=what,
         own_words=answer.in_its_words,

@@ -44,24 +44,22 @@ class Gone(Exception):
 class Folder:
     """Makes files of the objects of a folder. For many threads."""
 
-    def __init__(
-        self, uri: str, address: S3Address, connection: S3ApiClient, describer: ObjectProbe, workers: int
-    ) -> None:
+    def __init__(self, uri: str, address: S3Address, connection: S3ApiClient, probe: ObjectProbe, workers: int) -> None:
         """`workers` objects are asked for their checksums at a time."""
         self._uri = uri
         self._address = address
         self._connection = connection
-        self._describer = describer
+        self._probe = probe
         self._workers = workers
-        self._facts: dict[tuple[str, str | None], ObjectInfo] = {}
+        self._infos: dict[tuple[str, str | None], ObjectInfo] = {}
         """What was learned about an object, kept for when passing trouble makes us list again."""
         self._changed: dict[str, RemoteFile] = {}
         """What was listed of objects that looked like others when they were read."""
 
-    def doubt(self, file: RemoteFile) -> None:
+    def distrust(self, file: RemoteFile) -> None:
         """Forget what was learned: an object looked like another one when it was read."""
-        self._describer.doubt_heads()
-        self._facts.clear()
+        self._probe.distrust_heads()
+        self._infos.clear()
         self._changed[file.locator] = file
 
     def settled(self, file: RemoteFile) -> RemoteFile:
@@ -93,10 +91,10 @@ class Folder:
         checksums = self._checksums(marker, listed) if marker else None
         if checksums is not None:
             digests = parse_checksums(checksums).files
-            facts = self._ask_for([entry for entry in wanted if entry.archive])
+            infos = self._ask_for([entry for entry in wanted if entry.archive])
             files = [
                 replace(
-                    _file(entry, facts.get(entry.key), plain_tags=False),
+                    _file(entry, infos.get(entry.key), plain_tags=False),
                     digests=(Digest(Algorithm.SHA256, digests[entry.path]),),
                 )
                 for entry in wanted
@@ -104,13 +102,13 @@ class Folder:
             kept = checksums if len(wanted) == len(listed) else None
             return Manifest(self._uri, tuple(files), version=version, checksums=kept, whole=whole)
         largest = sorted(wanted, key=lambda entry: entry.size, reverse=True)
-        facts = self._ask_for(
-            [*largest[:MOST_HEADS], *(entry for entry in largest[MOST_HEADS:] if entry.archive or _doubtful(entry))]
+        infos = self._ask_for(
+            [*largest[:MOST_HEADS], *(entry for entry in largest[MOST_HEADS:] if entry.archive or _is_uncertain(entry))]
         )
-        if len(facts) < len(wanted):
+        if len(infos) < len(wanted):
             log.info("%d objects: requesting checksums for the largest %d only", len(wanted), MOST_HEADS)
-        plain_tags = all(fact.plain_tag for fact in facts.values())
-        files = [_file(entry, facts.get(entry.key), plain_tags=plain_tags) for entry in wanted]
+        plain_tags = all(info.plain_tag for info in infos.values())
+        files = [_file(entry, infos.get(entry.key), plain_tags=plain_tags) for entry in wanted]
         shared = shared_tags((entry.tag, entry.size) for entry in listed)
         files = [self.settled(without_tag_digests(file) if file.validator in shared else file) for file in files]
         if any(file.size != entry.size for file, entry in zip(files, wanted, strict=True)):
@@ -137,39 +135,39 @@ class Folder:
         return reply.body
 
     def _ask_for(self, wanted: Sequence[Entry]) -> dict[str, ObjectInfo]:
-        """Ask for the facts of these objects, some at a time. Raises for the first that cannot be read."""
+        """Ask what these objects are, some at a time. Raises for the first that cannot be read."""
         pool = ThreadPoolExecutor(self._workers, thread_name_prefix="head")
         try:
-            facts = dict(zip((entry.key for entry in wanted), pool.map(self._facts_of, wanted), strict=True))
+            infos = dict(zip((entry.key for entry in wanted), pool.map(self._info_of, wanted), strict=True))
         finally:
             pool.shutdown(cancel_futures=True)
-        asleep = next((key for key, fact in facts.items() if fact.archived), None)
+        asleep = next((key for key, info in infos.items() if info.archived), None)
         if asleep is not None:
             raise archived(self._address.uri_of(asleep))
-        return facts
+        return infos
 
-    def _facts_of(self, entry: Entry) -> ObjectInfo:
-        known = self._facts.get((entry.key, entry.tag))
+    def _info_of(self, entry: Entry) -> ObjectInfo:
+        known = self._infos.get((entry.key, entry.tag))
         if known is None:
             try:
                 with self._connection.map_exceptions(self._address.uri_of(entry.key)):
-                    described = self._describer.describe(entry.key, entry.size)
+                    described = self._probe.describe(entry.key, entry.size)
                     known = with_layouts(self._connection, self._address.bucket, entry.key, described)
             except SourceNotFound as error:
                 raise Gone(error) from error
-            self._facts[entry.key, entry.tag] = known
+            self._infos[entry.key, entry.tag] = known
         return known
 
 
-def _doubtful(entry: Entry) -> bool:
+def _is_uncertain(entry: Entry) -> bool:
     """Tell whether only the listing calls an object empty."""
     return not entry.size and not of_nothing(tag_digests(entry.tag))
 
 
-def _file(entry: Entry, facts: ObjectInfo | None, *, plain_tags: bool) -> RemoteFile:
-    if facts is None:
+def _file(entry: Entry, info: ObjectInfo | None, *, plain_tags: bool) -> RemoteFile:
+    if info is None:
         digests = tag_digests(entry.tag) if plain_tags else ()
         return RemoteFile(entry.path, entry.size, digests, entry.tag, entry.key)
-    # A GET of the first byte of an empty object is refused, and a refusal has no tag.
-    digests = facts.digests if facts.tag else facts.digests or tag_digests(entry.tag)
-    return RemoteFile(entry.path, facts.size, digests, facts.tag or entry.tag, entry.key, facts.version)
+    # A GET of the first byte of an empty object is answered 416, and that answer has no tag.
+    digests = info.digests if info.tag else info.digests or tag_digests(entry.tag)
+    return RemoteFile(entry.path, info.size, digests, info.tag or entry.tag, entry.key, info.version)

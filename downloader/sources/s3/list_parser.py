@@ -19,7 +19,7 @@ EVENTS = ("before-parse.s3.ListObjects", "before-parse.s3.ListObjectsV2")
 OPENING, CLOSING = b"<Contents>", b"</Contents>"
 DECLARATION = b"<!"
 """Begins a comment, a DTD and raw text, of which no plain page has any."""
-FACTS = frozenset({"Key", "Size", "ETag", "StorageClass"})
+FIELDS = frozenset({"Key", "Size", "ETag", "StorageClass"})
 TRUNCATED = re.compile(rb"<IsTruncated>([^<]{0,40})</IsTruncated>")
 PLAIN = ([b"true"], [b"false"])
 SAYS = {b"true": True, b"1": True, b"false": False, b"0": False}
@@ -52,15 +52,15 @@ def read_truncation(response_dict: dict[str, Any], customized_response_dict: dic
 
 
 def _objects(contents: ET.Element) -> Iterator[dict[str, str | int]]:
-    """Yield the facts of each object. Raises ValueError or KeyError where there is more, or less, than objects."""
+    """Yield the fields of each object that are used. Raises ValueError or KeyError for anything but objects."""
     for element in contents:
         if element.tag != "Contents":
             raise ValueError(element.tag)
         found: dict[str, str | int] = {}
-        for fact in element:
-            if fact.tag in FACTS:
-                if len(fact) or fact.tag in found:
-                    raise ValueError(fact.tag)
-                found[fact.tag] = fact.text or ""
+        for field in element:
+            if field.tag in FIELDS:
+                if len(field) or field.tag in found:
+                    raise ValueError(field.tag)
+                found[field.tag] = field.text or ""
         found["Size"] = int(found["Size"])
         yield {"Key": found["Key"], **found}

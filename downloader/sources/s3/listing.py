@@ -88,11 +88,11 @@ class Listing:
         entry = Entry(path, key, size, tag, item.get("StorageClass") in ARCHIVES, wanted)
         known = self._entries.setdefault(path, entry)
         if known is entry:
-            self._judge(entry)
+            self._check(entry)
         elif (known.key, known.size, known.tag) != (key, size, tag):
             self._collide(known, entry)
 
-    def _judge(self, entry: Entry) -> None:
+    def _check(self, entry: Entry) -> None:
         if not entry.wanted:
             return
         path = entry.path

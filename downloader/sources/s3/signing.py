@@ -1,4 +1,4 @@
-"""Signed requests for objects: the first of a bucket is prepared by botocore's client, the others after its pattern.
+"""Signed requests for objects: the first of a bucket is prepared by botocore's client, the others after its template.
 
 The client takes milliseconds for each: it looks the endpoint up anew for each key. What differs between two objects of
 a bucket is the path. So botocore's signer signs one of them at a moment in full, and of the others only what has the
@@ -54,7 +54,7 @@ class RequestTemplate:
 
     @classmethod
     def of(cls, request: SignedRequest, key: str) -> RequestTemplate | None:
-        """Return the pattern of a request for this key; None where it is not signed in the usual way."""
+        """Return the template of a request for this key; None where it is not signed in the usual way."""
         path = quote(key, safe="/~")
         headers = {name.lower(): value for name, value in request.headers.items()}
         scope = SCOPE.fullmatch(headers.get("authorization", ""))
@@ -64,17 +64,17 @@ class RequestTemplate:
         parts = urlsplit(request.url.removesuffix(path))
         return cls(f"{parts.scheme}://{parts.netloc}", parts.path, common, scope.group(1), scope.group(2))
 
-    def stencil(self, method: str, key: str, credentials: Credentials) -> SigningContext:
+    def context(self, method: str, key: str, credentials: Credentials) -> SigningContext:
         """Sign a request for an object, so that those for others are signed quickly."""
         headers = dict(self.headers) if method == "GET" else {**self.headers, **DESCRIBING}
         request = AWSRequest(method, self.base + self.path(key), headers)
         return SigningContext(S3SigV4Auth(credentials.get_frozen_credentials(), self.service, self.region), request)
 
-    def sign(self, key: str, version: str | None, stencil: SigningContext) -> SignedRequest:
+    def sign(self, key: str, version: str | None, context: SigningContext) -> SignedRequest:
         """Return a request for another object of the bucket."""
         path, query = self.path(key), "versionId=" + quote(version, safe="-_.~") if version else ""
         url = f"{self.base}{path}?{query}" if query else self.base + path
-        return SignedRequest(url, stencil.headers_for(path, query))
+        return SignedRequest(url, context.headers_for(path, query))
 
     def path(self, key: str) -> str:
         """Return the path of an object."""
@@ -109,8 +109,8 @@ class Signer:
         """`prepare` makes a request from bucket, key and version in botocore's own way."""
         self._prepare = prepare
         self._credentials = credentials
-        self._patterns: dict[str, RequestTemplate | None] = {}
-        self._stencils: dict[tuple[str, str], tuple[float, SigningContext]] = {}
+        self._templates: dict[str, RequestTemplate | None] = {}
+        self._contexts: dict[tuple[str, str], tuple[float, SigningContext]] = {}
         self._signed: dict[tuple[str, str, str | None], tuple[float, SignedRequest]] = {}
 
     def sign(self, bucket: str, key: str, version: str | None = None) -> SignedRequest:
@@ -118,7 +118,7 @@ class Signer:
         now = time.monotonic()
         signed_at, request = self._signed.get((bucket, key, version), (0.0, None))
         if request is None or now - signed_at > SIGNED_FOR:
-            request = self._after_pattern("GET", bucket, key, version) or self._prepare(bucket, key, version)
+            request = self._from_template("GET", bucket, key, version) or self._prepare(bucket, key, version)
             if len(self._signed) >= MOST_SIGNED:
                 self._signed.clear()
             self._signed[bucket, key, version] = (now, request)
@@ -126,26 +126,26 @@ class Signer:
 
     def sign_head(self, bucket: str, key: str) -> SignedRequest | None:
         """Return a request that describes an object; None where only botocore's client can make one."""
-        return self._after_pattern("HEAD", bucket, key, None)
+        return self._from_template("HEAD", bucket, key, None)
 
-    def _after_pattern(self, method: str, bucket: str, key: str, version: str | None) -> SignedRequest | None:
-        patterns, stencils = self._patterns, self._stencils
-        if bucket not in patterns:
+    def _from_template(self, method: str, bucket: str, key: str, version: str | None) -> SignedRequest | None:
+        templates, contexts = self._templates, self._contexts
+        if bucket not in templates:
             # Without a version: that is not in the path.
-            patterns[bucket] = RequestTemplate.of(self._prepare(bucket, key, None), key)
-        pattern = patterns[bucket]
-        if pattern is None:
+            templates[bucket] = RequestTemplate.of(self._prepare(bucket, key, None), key)
+        template = templates[bucket]
+        if template is None:
             return None
         now = time.monotonic()
-        signed_at, stencil = stencils.get((method, bucket), (0.0, None))
-        if stencil is None or now - signed_at > MOMENT:
+        signed_at, context = contexts.get((method, bucket), (0.0, None))
+        if context is None or now - signed_at > MOMENT:
             credentials = self._credentials()
             if credentials is None:
                 return None
-            stencil = pattern.stencil(method, key, credentials)
-            stencils[method, bucket] = (now, stencil)
-        return pattern.sign(key, version, stencil)
+            context = template.context(method, key, credentials)
+            contexts[method, bucket] = (now, context)
+        return template.sign(key, version, context)
 
     def forget(self) -> None:
         """Begin anew: something was refused, perhaps because it had expired or is in another region."""
-        self._signed, self._patterns, self._stencils = {}, {}, {}
+        self._signed, self._templates, self._contexts = {}, {}, {}

@@ -57,23 +57,23 @@ class S3Source:
         settings: S3Settings,
         web: HttpClient,
         bundles: Sequence[Path] = (),
-        selection: FileFilter | None = None,
+        file_filter: FileFilter | None = None,
         *,
         skip_unsafe: bool = False,
     ) -> None:
         """`bundles` are PEM files with CAs to trust besides the usual ones and those of the settings.
 
-        What `selection` does not keep is neither judged nor asked for. `skip_unsafe`: keys that lead out of the folder
-        are passed over with a warning instead of refused.
+        Objects that `file_filter` does not keep are neither validated nor asked for. `skip_unsafe`: keys that lead out
+        of the folder are skipped with a warning instead of an error.
         """
         self._uri = uri
         self._address = S3Address.parse(uri)
         self._web = web
-        self._selection = selection or FileFilter()
+        self._file_filter = file_filter or FileFilter()
         self._skip_unsafe = skip_unsafe
         self._connection = S3ApiClient(settings, web, bundles)
-        self._describer = ObjectProbe(self._connection, self._address.bucket, aws=settings.is_aws)
-        self._folder = Folder(uri, self._address, self._connection, self._describer, settings.max_workers)
+        self._probe = ObjectProbe(self._connection, self._address.bucket, aws=settings.is_aws)
+        self._folder = Folder(uri, self._address, self._connection, self._probe, settings.max_workers)
         self._pinned = True
         """Answers repeat the entity tag, as far as we know."""
         self._versions = True
@@ -120,7 +120,7 @@ class S3Source:
 
     def _look(self) -> RemoteFile | Listing:
         """Return the object that the URI names, or the listing of the folder."""
-        file = self._single(self._describer.find)
+        file = self._single(self._probe.find)
         if file is not None and (file.size or not file.sized):
             self._see_that_it_is_s3()
             return file
@@ -129,12 +129,12 @@ class S3Source:
         except AccessDenied:
             # Public buckets often let everybody read an object who knows its name, and nobody list.
             with contextlib.suppress(AccessDenied):
-                file = file or self._single(self._describer.find_by_get)
+                file = file or self._single(self._probe.find_by_get)
             if file is None:
                 raise
             return file
         if not listing.entries:
-            return file or self._single(self._describer.find_by_get) or listing
+            return file or self._single(self._probe.find_by_get) or listing
         if file is not None:
             log.warning("%s is an empty object and a folder with files: downloading the folder", self._uri)
         return listing
@@ -161,21 +161,21 @@ class S3Source:
         version = file.version if self._versions else None
         try:
             return self._read(file, span, version)
-        except HttpStatusError as refusal:
+        except HttpStatusError as error:
             self._connection.forget()
-            if version is None or refusal.status != HTTPStatus.FORBIDDEN:
-                raise self._map_status_error(refusal, file) from refusal
+            if version is None or error.status != HTTPStatus.FORBIDDEN:
+                raise self._map_status_error(error, file) from error
         try:
             body = self._read(file, span, None)
-        except HttpStatusError as refusal:
-            raise self._map_status_error(refusal, file) from refusal
+        except HttpStatusError as error:
+            raise self._map_status_error(error, file) from error
         # s3:GetObjectVersion is a permission of its own; the entity tag pins the object as well.
         self._versions = False
         return body
 
-    def _map_status_error(self, refusal: HttpStatusError, file: RemoteFile) -> DownloadError:
-        error = map_status_error(refusal, self._address.uri_of(file.locator), self._connection.asker)
-        return self._connection.after_expiry(error) if isinstance(error, CredentialsExpired) else error
+    def _map_status_error(self, error: HttpStatusError, file: RemoteFile) -> DownloadError:
+        ours = map_status_error(error, self._address.uri_of(file.locator), self._connection.asker)
+        return self._connection.after_expiry(ours) if isinstance(ours, CredentialsExpired) else ours
 
     def presigned(self) -> PresignedSource:
         """Return a source that asks as any web client could."""
@@ -202,7 +202,7 @@ class S3Source:
             body = self._web.open(request)
         except SourceChanged as error:
             # The object is another one now, or what was learned of it was wrong from the beginning.
-            self._folder.doubt(file)
+            self._folder.distrust(file)
             self._pinned &= not isinstance(error, Unpinned)
             raise
         self._connection.succeed()
@@ -215,7 +215,7 @@ class S3Source:
         return RangeRequest(request.url, span, size, file.validator, request.headers, proves_itself(file))
 
     def _list(self) -> Listing:
-        listing = Listing(self._address, self._selection.wants, skip_unsafe=self._skip_unsafe)
+        listing = Listing(self._address, self._file_filter.wants, skip_unsafe=self._skip_unsafe)
         with self._connection.map_exceptions(self._uri):
             listing.read(self._connection)
         if listing.skipped and listing.skipped != self._warned:
@@ -235,9 +235,9 @@ class S3Source:
             described = find(key)
             if described is None:
                 return None
-            facts = with_layouts(self._connection, self._address.bucket, key, described)
-        if facts.archived:
+            info = with_layouts(self._connection, self._address.bucket, key, described)
+        if info.archived:
             raise archived(self._uri)
         path = key.rpartition("/")[2]
         check_names([path], self._uri)
-        return RemoteFile(path, facts.size, facts.digests, facts.tag, key, facts.version, sized=facts.sized)
+        return RemoteFile(path, info.size, info.digests, info.tag, key, info.version, sized=info.sized)

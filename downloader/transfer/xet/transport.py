@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 from downloader.errors import (
     ProtocolDown,
@@ -14,6 +14,7 @@ from downloader.errors import (
     Stalled,
     UntrustedServer,
 )
+from downloader.sources import XetSource, ability
 from downloader.sources.base import SourceWrapper
 from downloader.sources.retry import Retrier, RetryPolicy
 from downloader.sources.retrying import RetryingSource
@@ -39,17 +40,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-@runtime_checkable
-class XetSource(Protocol):
-    """A source whose files may be stored in Xet."""
-
-    def xet_access(self) -> XetAccess:
-        """Return a token and where it is good for. Raises ProtocolDown where there is no Xet."""
-
-    def require_trust(self, origin: str) -> None:
-        """Raise UntrustedServer if the certificate of a server, `https://host[:port]`, cannot be verified."""
-
-
 @dataclass(frozen=True, slots=True)
 class Xet:
     """One attempt over Xet. `plain` reads what is not stored there."""
@@ -67,11 +57,12 @@ class Xet:
     def fetch(self, files: Sequence[RemoteFile], sink: FileSink) -> None:
         """Bring every file home; end at once where Xet does not work at all."""
         stored = [file for file in files if file.xet_hash]
-        if not stored or not isinstance(self.source, XetSource):
+        source = ability(self.source, XetSource)
+        if not stored or source is None:
             log.info("the files are not stored in Xet; using plain HTTP")
             Ranged(self.plain, self.meter, self.cancellation, self.shape).fetch(files, sink)
             return
-        access = self._ask_for_access(self.source)
+        access = self._ask_for_access(source)
         with self.tuning.scratch() as environment:
             process = XetProcess(
                 self.tuning.order(access),
@@ -86,8 +77,8 @@ class Xet:
                     self.tuning.deadlines.xet_retry_budget, self.meter, self.cancellation, self.pause
                 )
                 # The child counts what comes over its network; under a cap it is far ahead of us, so we count.
-                source = process if self.pace is None else self.pace(process)
-                reader = RetryingSource(source, patience, counted=self.pace is not None)
+                spans = process if self.pace is None else self.pace(process)
+                reader = RetryingSource(spans, patience, counted=self.pace is not None)
                 buffers = max(self.shape.buffers, self._window)
                 workers = max(self.shape.connections, self.tuning.streams)
                 shape = replace(
@@ -103,7 +94,7 @@ class Xet:
                 # Workers may wait for the child in many places: its end wakes them all.
                 with self.cancellation.waking(process.kill_nowait):
                     Ranged(either, self.meter, self.cancellation, shape).fetch(
-                        files, _Watched(sink, process, self.source, access.endpoint)
+                        files, _Watched(sink, process, source, access.endpoint)
                     )
             finally:
                 process.kill()
