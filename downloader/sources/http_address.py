@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import logging
 import netrc
 import re
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from downloader.artifact import Algorithm, Digest, shown_url
+from downloader.config.addresses import basic
 from downloader.errors import ConfigurationError, UsageError
 from downloader.formatting import reason
 from downloader.integrity import FRAGMENTS, SPECS
@@ -46,8 +46,7 @@ class HttpAddress:
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         authorization = ""
         if parts.username is not None:
-            secret = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            authorization = "Basic " + base64.b64encode(secret.encode()).decode()
+            authorization = basic(unquote(parts.username), unquote(parts.password or ""))
         path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
         return cls(
             urlunsplit((parts.scheme, host + port, path, parts.query, "")), authorization, _fragment(parts.fragment)
@@ -94,8 +93,7 @@ def credentials(address: HttpAddress, headers: Mapping[str, str], netrc_file: Pa
                 f"{netrc_file} cannot be read: {reason(error)}", hint="mend or remove it"
             ) from error
         if entry is not None:
-            secret = f"{entry[0]}:{entry[2]}"
-            chosen["authorization"] = "Basic " + base64.b64encode(secret.encode()).decode()
+            chosen["authorization"] = basic(entry[0], entry[2])
     return chosen
 
 
