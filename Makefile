@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check quick test soak image-test wheel-test lint docs bench lock clean
+.PHONY: help demo check quick test soak image-test wheel-test lint docs site bench lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -53,9 +53,13 @@ lint: $(READY) ## Check style, types, layers and generated pages
 	$(BIN)/check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema -q --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(BIN)/zizmor --offline --quiet .github
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir .site_cache
 
 docs: $(READY) ## Regenerate the generated pages
 	$(BIN)/python -m downloader.config.docgen docs/environment.md
+
+site: $(READY) ## Build the documentation into site/; fails on a link to nothing
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(READY) ## Measure against other tools, side by side (ARGS="--only TITLE", --write, --list, --long)
 	@tests/prepare servers
