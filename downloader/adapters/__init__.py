@@ -1,7 +1,7 @@
-"""The adapter disk: one volume for the LoRA adapters of many services (`docs/adapters.md`).
+"""The adapter disk: one volume for the LoRA adapters of many services, kept by three commands (`docs/adapters.md`).
 
-Two rules make it safe to kill any of them at any moment. What readers see changes by one rename of something whole.
-And nothing is removed, and nothing half-done is published, under a name that another process may take it for.
+Each command may be killed at any moment, since two rules hold. What readers see changes by one rename of something
+complete. And nothing is removed, and nothing incomplete is written, under a name that another process reads.
 """
 
 from downloader.adapters.paths import AdapterPaths

@@ -1,4 +1,4 @@
-"""Where things are on the adapter disk. All paths are relative to its root."""
+"""The paths of the adapter disk, relative to its root."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from dataclasses import dataclass
 from typing import Final
 
 STAGING: Final = ".staging"
-"""Adapters on their way, by service."""
+"""Adapters that are being downloaded, by service."""
 ASIDE: Final = ".aside"
-"""Adapters that wait for their successor's rename, by service."""
+"""Adapters that were moved out of the way of their successors, by service: see `promote.py`."""
 UNLOADED: Final = ".unload-tmp"
-"""What nobody needs any more, by service: slots with one thing each."""
+"""The trash, by service: entries that hold one file or folder each."""
 
 DOWNLOAD: Final = "adapter."
-"""How the name of the download in a Job's staging folder begins; the token of its owner follows."""
+"""Prefix of the download's name in a Job's staging folder; the token of the process that holds the lease follows."""
 
-SLOT_ADAPTER: Final = "adapter"
-"""What a slot holds: an adapter that was taken out of a service's folder."""
-SLOT_PARTIAL: Final = "partial"
-"""Or it holds this: a download that failed, which the next pod of the same Job takes back."""
+TRASHED_ADAPTER: Final = "adapter"
+"""In a trash entry: an adapter that was moved out of a service's folder."""
+PARKED_DOWNLOAD: Final = "partial"
+"""In a trash entry: a download that failed, which the next pod of the same Job resumes."""
 
 _LONGEST_NAME = 255
 
 
 @dataclass(frozen=True, slots=True)
 class AdapterPaths:
-    """One adapter of one service, and one Job's work on it."""
+    """The paths of one adapter of one service, and of one Job that stages it."""
 
     service: str
     adapter: str
     job: str
     token: str
-    """Names this very process's work: no other one has it."""
+    """Identifies this process: no other one has the same."""
 
     @property
     def live(self) -> str:
@@ -41,27 +41,27 @@ class AdapterPaths:
 
     @property
     def staging(self) -> str:
-        """The Job's own folder; only the holder of its lease changes what is in it."""
-        return f"{STAGING}/{self.service}/{entry(self.adapter, self.job)}"
+        """The Job's own folder; only the process that holds its lease changes what is in it."""
+        return f"{STAGING}/{self.service}/{entry_name(self.adapter, self.job)}"
 
     @property
     def download(self) -> str:
-        """Where this process's download goes."""
+        """The target of this process's download."""
         return f"{self.staging}/{DOWNLOAD}{self.token}"
 
     @property
     def aside(self) -> str:
-        """The folder of what was moved out of the way of a successor."""
+        """The folder of adapters that were moved out of the way of a successor."""
         return f"{ASIDE}/{self.service}/{self.adapter}"
 
     @property
     def parked(self) -> str:
-        """The slot for what a failed pod leaves to the next one."""
-        return f"{UNLOADED}/{self.service}/{entry(self.adapter, self.job)}"
+        """The trash entry for the download that a failed pod leaves to the next one."""
+        return f"{UNLOADED}/{self.service}/{entry_name(self.adapter, self.job)}"
 
 
-def entry(adapter: str, suffix: str) -> str:
-    """Return `<adapter>.<suffix>`, or something shorter that is as unique where a file system has no room for that."""
+def entry_name(adapter: str, suffix: str) -> str:
+    """Return `<adapter>.<suffix>`, or an equally unique name if that is longer than file systems allow."""
     name = f"{adapter}.{suffix}"
     if len(name.encode(errors="surrogateescape")) <= _LONGEST_NAME:
         return name

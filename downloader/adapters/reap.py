@@ -1,4 +1,4 @@
-"""Reclaiming what nobody needs: folders of services that live no more, and what killed Jobs have left."""
+"""Removes folders of services that no longer exist, and what killed Jobs have left."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ log = logging.getLogger(__name__)
 class Reaper:
     """One pass over the adapter disk.
 
-    Whatever changed within `min_age` seconds is left alone, since the list of services may be older than that; 0 takes
-    this protection away. `wall_clock` gives seconds since 1970. `sleep` is called with seconds, also 0, and may raise
-    to end the pass.
+    What changed within the last `min_age` seconds is left alone, since the list of services may be older than the
+    change; 0 turns this protection off. `wall_clock` returns seconds since 1970. `sleep` is called with seconds, also
+    0, and may raise to end the pass.
     """
 
     def __init__(
@@ -45,10 +45,10 @@ class Reaper:
         self._now = min(wall_clock(), _volume_time(disk, wall_clock))
 
     def run(self) -> None:
-        """Remove what may be removed; raises VolumeError if the disk cannot be listed, all else is a warning."""
+        """Remove what may be removed. Raises VolumeError if the disk cannot be listed; other errors are warnings."""
         self._services()
         self._control_folders()
-        self._slots()
+        self._trash()
         for control in (STAGING, ASIDE, UNLOADED):
             remove_empty(self._disk, *(f"{control}/{service}" for service in self._folders(control)))
 
@@ -60,25 +60,25 @@ class Reaper:
                 self._remove_service(name)
 
     def _control_folders(self) -> None:
-        """Remove what services that are not kept have there, and never of others: staging has no deadline."""
+        """Remove the folders of services that are not kept, and of no others: staging may take any time."""
         for control in (STAGING, ASIDE):
             for name in self._disk.scan(control):
                 if name not in self._keep:
                     self._remove_if_old(f"{control}/{name}")
 
-    def _slots(self) -> None:
+    def _trash(self) -> None:
         services = [f"{UNLOADED}/{service}" for service in self._folders(UNLOADED)]
-        slots = [f"{service}/{name}" for service in services for name in self._disk.scan(service)]
-        old = [slot for slot in slots if not self._is_young(slot)]
+        entries = [f"{service}/{name}" for service in services for name in self._disk.scan(service)]
+        old = [entry for entry in entries if not self._is_young(entry)]
         if old and self._min_age < GRACE:
             self._sleep(GRACE)
-        for slot in old:
-            self._remove(slot)
+        for entry in old:
+            self._remove(entry)
 
     def _remove_service(self, service: str) -> None:
-        """Remove what is in a service's folder, and then the folder if nobody has promoted anything meanwhile."""
+        """Remove what is in a service's folder, and then the folder unless an adapter was promoted meanwhile."""
         with self._warning(service):
-            # Listed before its age is looked at: whatever is promoted later than that makes the folder young.
+            # Listed before its age is read: an adapter that is promoted after that makes the folder young.
             names = self._disk.scan(service)
             if self._is_young(service):
                 return
@@ -99,7 +99,7 @@ class Reaper:
 
     @contextmanager
     def _warning(self, path: str) -> Iterator[None]:
-        """Go on past trouble with one path: nothing depends on it, and the next pass comes."""
+        """Log an error of one path and continue: nothing depends on it, and the next pass tries again."""
         self._sleep(0)
         try:
             yield
@@ -125,13 +125,13 @@ class Reaper:
 
 
 def _volume_time(disk: Disk, wall_clock: Callable[[], float]) -> float:
-    """Return the time by the clock that dates what is made on the disk: a node's own may be wrong."""
+    """Return the time by the clock that dates new files on the disk: the node's clock may differ from it."""
     probe = f"{GONE}{secrets.token_hex(8)}"
     try:
         disk.make_folder(probe)
         found = disk.stat(probe)
         disk.remove_folder(probe)
-    except DownloadError as error:  # a full volume is reaped all the same
+    except DownloadError as error:  # a full volume has to be reaped, too
         log.debug("the disk does not tell the time: %s", error)
         return wall_clock()
     return found.mtime_ns / 1e9 if found is not None else wall_clock()

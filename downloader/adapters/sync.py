@@ -1,11 +1,11 @@
-"""Making a service's folder hold no other adapters than those that it declares."""
+"""Removes the adapters from a service's folder that the service no longer declares."""
 
 from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING
 
-from downloader.adapters.paths import SLOT_ADAPTER, UNLOADED
+from downloader.adapters.paths import TRASHED_ADAPTER, UNLOADED
 from downloader.adapters.trash import GRACE, erase, move_to_trash, remove_empty
 from downloader.errors import DownloadError, NotUnloaded
 from downloader.filesystem import Kind, NotThere
@@ -19,10 +19,10 @@ log = logging.getLogger(__name__)
 
 
 def sync_service(disk: Disk, service: str, keep: Collection[str], *, sleep: Callable[[float], None]) -> None:
-    """Make the service's folder and move what is not kept out of it, each by one rename; then remove that.
+    """Create the service's folder, move the adapters that are not kept to the trash, and empty that.
 
-    Hidden folders and files are no adapters. `sleep` is called with seconds, also 0, and may raise to end the work.
-    Raises NotUnloaded, after everything else is done, if an adapter could not be moved.
+    Hidden folders and files do not count as adapters. `sleep` is called with seconds, also 0, and may raise to end the
+    work. Raises NotUnloaded, after everything else is done, if an adapter could not be moved.
     """
     if disk.make_folder(service):
         disk.make_readable(service, Kind.FOLDER)
@@ -41,7 +41,7 @@ def sync_service(disk: Disk, service: str, keep: Collection[str], *, sleep: Call
             failed.append(adapter)
         else:
             log.info("unloaded adapter %s of service %s", adapter, service)
-    _remove_slots(disk, service, sleep)
+    _empty_trash(disk, service, sleep)
     if failed:
         raise NotUnloaded(
             f"one or more adapters could not be moved out of {disk.name}/{service}: {', '.join(failed)}",
@@ -49,25 +49,25 @@ def sync_service(disk: Disk, service: str, keep: Collection[str], *, sleep: Call
         )
 
 
-def _remove_slots(disk: Disk, service: str, sleep: Callable[[float], None]) -> None:
-    """Remove the slots that hold adapters; what a failed download has left there is not ours to remove."""
+def _empty_trash(disk: Disk, service: str, sleep: Callable[[float], None]) -> None:
+    """Remove the trash entries that hold adapters; those of failed downloads are for the next pods of their Jobs."""
     folder = f"{UNLOADED}/{service}"
-    slots = _slots(disk, folder)
-    if slots:
+    entries = _trash_entries(disk, folder)
+    if entries:
         sleep(GRACE)
-    for slot in slots:
+    for entry in entries:
         sleep(0)
         try:
-            erase(disk, slot)
+            erase(disk, entry)
         except DownloadError as error:
-            log.warning("failed to remove %s/%s: %s; the reaper will retry", disk.name, slot, error)
+            log.warning("failed to remove %s/%s: %s; the reaper will retry", disk.name, entry, error)
     remove_empty(disk, folder)
 
 
-def _slots(disk: Disk, folder: str) -> list[str]:
+def _trash_entries(disk: Disk, folder: str) -> list[str]:
     try:
-        slots = [f"{folder}/{name}" for name in disk.scan(folder)]
-        return [slot for slot in slots if disk.stat(f"{slot}/{SLOT_ADAPTER}") is not None]
+        entries = [f"{folder}/{name}" for name in disk.scan(folder)]
+        return [entry for entry in entries if disk.stat(f"{entry}/{TRASHED_ADAPTER}") is not None]
     except DownloadError as error:
         log.warning("failed to look for unloaded adapters: %s; the reaper will retry", error)
         return []

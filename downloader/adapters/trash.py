@@ -1,4 +1,7 @@
-"""Taking things out of sight: one rename into a slot of `.unload-tmp`, from where anybody may remove them."""
+"""Removes things that others may be reading: first one rename to the trash, `.unload-tmp`, then the removal.
+
+A removal that is killed leaves its rest in the trash, from where any later process may remove it.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from downloader.adapters.contention import Undone, repeated
-from downloader.adapters.paths import SLOT_ADAPTER, UNLOADED, entry
+from downloader.adapters.paths import TRASHED_ADAPTER, UNLOADED, entry_name
 from downloader.errors import DownloadError
 from downloader.filesystem import NotThere, raze
 
@@ -18,24 +21,25 @@ if TYPE_CHECKING:
     from downloader.filesystem import Disk
 
 GRACE: Final = 1.0
-"""Seconds between taking an adapter out of sight and removing it: who has just opened it may still be listing it."""
+"""Seconds between moving an adapter to the trash and removing it, for readers that have just opened it."""
+
 log = logging.getLogger(__name__)
 
 
 def move_to_trash(disk: Disk, path: str, service: str, adapter: str) -> str:
-    """Move what is at a path into a slot of its own and return the slot. Raises NotThere if there is nothing."""
+    """Move a path to a new trash entry and return the entry. Raises NotThere if nothing is at the path."""
 
     def move() -> str:
-        slot = f"{UNLOADED}/{service}/{entry(adapter, secrets.token_hex(4))}"
-        make_folders(disk, slot)
+        trash_entry = f"{UNLOADED}/{service}/{entry_name(adapter, secrets.token_hex(4))}"
+        make_folders(disk, trash_entry)
         try:
-            disk.rename(path, f"{slot}/{SLOT_ADAPTER}")
+            disk.rename(path, f"{trash_entry}/{TRASHED_ADAPTER}")
         except DownloadError as error:
-            remove_empty(disk, slot)
+            remove_empty(disk, trash_entry)
             if isinstance(error, NotThere) and disk.stat(path) is not None:
-                raise Undone from error  # the slot was removed: it was empty
+                raise Undone from error  # another process has removed the entry, which was empty
             raise
-        return slot
+        return trash_entry
 
     return repeated(move, f"{disk.name}/{path} cannot be moved to {UNLOADED}")
 
@@ -43,15 +47,15 @@ def move_to_trash(disk: Disk, path: str, service: str, adapter: str) -> str:
 def discard(
     disk: Disk, paths: Iterable[str], service: str, adapter: str, *, pause: Callable[[], None] = lambda: None
 ) -> None:
-    """Remove what is at the paths, by way of slots; best effort. Whatever stays is found by the reaper.
+    """Remove what is at the paths, by way of the trash; best effort. The reaper finds what is left.
 
-    `pause` is called when everything is out of sight and nothing is removed yet.
+    `pause` is called when everything is in the trash and nothing is removed yet.
     """
-    hidden = [_hide(disk, path, service, adapter) for path in paths if disk.stat(path) is not None]
-    if not hidden:
+    trashed = [_trash(disk, path, service, adapter) for path in paths if disk.stat(path) is not None]
+    if not trashed:
         return
     pause()
-    for path in hidden:
+    for path in trashed:
         try:
             erase(disk, path)
         except DownloadError as error:
@@ -59,23 +63,23 @@ def discard(
     remove_empty(disk, f"{UNLOADED}/{service}")
 
 
-def _hide(disk: Disk, path: str, service: str, adapter: str) -> str:
-    """Return the slot that the path is in now; the path itself where there is no room for a slot."""
+def _trash(disk: Disk, path: str, service: str, adapter: str) -> str:
+    """Move a path to the trash and return its entry; the path itself if that fails, for example on a full disk."""
     try:
         return move_to_trash(disk, path, service, adapter)
     except DownloadError as error:
-        log.debug("no slot for %s: %s", path, error)
+        log.debug("%s cannot be moved to the trash: %s", path, error)
         return path
 
 
 GONE: Final = ".gone."
-"""How the names begin of what is being removed; a killed removal leaves one, and the reaper finds it."""
+"""Prefix of the names of what is being removed. A killed removal leaves one, and the reaper finds it."""
 
 
 def erase(disk: Disk, path: str) -> None:
-    """Remove a path with all that is in it; nothing happens if it is not there.
+    """Remove a path with all that is in it, if it exists.
 
-    Removes as much as it can. Raises what went wrong first, and then what is left has its old name again.
+    Removes as much as possible. Raises the first error, after giving what is left its old name again.
     """
     folder, _, name = path.rpartition("/")
     private = path if name.startswith(GONE) else f"{folder}/{GONE}{secrets.token_hex(8)}".lstrip("/")
@@ -85,15 +89,15 @@ def erase(disk: Disk, path: str) -> None:
     except NotThere:
         return
     found = disk.stat(private)
-    troubles = list(raze(disk, private, found.kind)) if found is not None else []
-    if troubles:
+    errors = list(raze(disk, private, found.kind)) if found is not None else []
+    if errors:
         with suppress(DownloadError):
             disk.rename(private, path)
-        raise troubles[0]
+        raise errors[0]
 
 
 def make_folders(disk: Disk, path: str) -> None:
-    """Make a folder and those above it, which other processes may remove meanwhile because they are empty."""
+    """Create a folder and those above it, which other processes may remove meanwhile because they are empty."""
     parts = path.split("/")
 
     def make() -> None:
@@ -103,11 +107,11 @@ def make_folders(disk: Disk, path: str) -> None:
         except NotThere as error:
             raise Undone from error
 
-    repeated(make, f"the folder {disk.name}/{path} cannot be made")
+    repeated(make, f"the folder {disk.name}/{path} cannot be created")
 
 
 def remove_empty(disk: Disk, *folders: str) -> None:
-    """Remove those of the folders that are there and empty, in this order; best effort."""
+    """Remove those of the folders that exist and are empty, in this order; best effort."""
     for folder in folders:
         with suppress(DownloadError):
             disk.remove_folder(folder)

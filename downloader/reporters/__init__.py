@@ -1,4 +1,4 @@
-"""Reporters: whoever is told how a run goes."""
+"""Reporters show the progress of a run. Each one implements `Reporter`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ if TYPE_CHECKING:
 
 
 class Reporter(Protocol):
-    """Somebody who is shown snapshots. Must never block, slow or fail the download."""
+    """Shows snapshots of a run. It must never block, slow or fail the download.
+
+    Both methods are called from threads of the run: `report` from its ticker, `close` from the thread that started the
+    run, after the last `report`. An exception is logged once; afterwards the reporter only gets the final snapshot.
+    `docs/contributing/common-changes.md` says how one is added.
+    """
 
     def report(self, snapshot: Snapshot) -> None:
-        """Take the newest snapshot and return at once."""
+        """Take the latest snapshot and return at once. It comes about twice a second, and at changes."""
 
     def close(self, final: Snapshot) -> None:
-        """Show the final snapshot. Called exactly once, and must return within a few seconds."""
+        """Show the final snapshot, whose phase is DONE or FAILED. Called exactly once; must return within seconds."""

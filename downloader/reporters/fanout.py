@@ -1,4 +1,4 @@
-"""One reporter that stands for many."""
+"""One reporter that passes everything on to several."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 class FanOut:
-    """Passes each snapshot on to all reporters. One that breaks is told of no more snapshots but the final one."""
+    """Passes each snapshot on to all reporters. After an exception a reporter only gets the final one."""
 
     def __init__(self, reporters: Iterable[Reporter]) -> None:
         self._reporters = tuple(reporters)
@@ -23,13 +23,13 @@ class FanOut:
         self._closed = False
 
     def report(self, snapshot: Snapshot) -> None:
-        """Tell every reporter that has not broken."""
+        """Pass a snapshot to every reporter that has not raised."""
         for position, reporter in enumerate(self._reporters):
             if position not in self._broken:
                 self._try(position, reporter.report, snapshot)
 
     def close(self, final: Snapshot) -> None:
-        """Close every reporter once, broken ones too: they may hold connections and threads."""
+        """Close every reporter once, also those that have raised: they may have connections and threads."""
         if self._closed:
             return
         self._closed = True
@@ -40,7 +40,7 @@ class FanOut:
         try:
             tell(snapshot)
         except Exception as error:
-            # Whatever breaks a reporter must not break the download.
+            # No bug of a reporter may end the download.
             if position not in self._broken:
                 self._broken.add(position)
                 name = type(self._reporters[position]).__name__

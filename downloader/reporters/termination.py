@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from downloader.redaction import Redactor
 
 PATH: Final = Path("/dev/termination-log")
-"""Where the kubelet expects it by default."""
+"""Where the kubelet reads it by default."""
 
 LIMIT: Final = 1024
 """Bytes."""
 
 
 def sentence(uri: str, snapshot: Snapshot, *, seconds: float, exit_status: int, reason: str = "") -> str:
-    """Tell how a run of so many seconds ended, and what it had brought by then; a failure also has a reason."""
+    """Return how a run of so many seconds ended, and what it had downloaded; a failure has a `reason`."""
     outcome = f"failed (exit status {exit_status})" if exit_status else "downloaded (exit status 0)"
     files, size = f"{snapshot.total_files} files", format_size(snapshot.total_bytes)
     if snapshot.done_files != snapshot.total_files:
@@ -36,19 +36,19 @@ def sentence(uri: str, snapshot: Snapshot, *, seconds: float, exit_status: int, 
 
 
 class TerminationMessage:
-    """Writes the message where the kubelet has made a file for it; best effort, must not raise."""
+    """Writes the message to the file that the kubelet has created for it. Best effort: it does not raise."""
 
     def __init__(self, redactor: Redactor, path: Path = PATH) -> None:
         self._redactor = redactor
         self._path = path
 
     def write(self, text: str) -> None:
-        """Write text as one line of at most `LIMIT` bytes, if the file exists: elsewhere nobody waits for a message."""
+        """Write text as one line of at most `LIMIT` bytes, if the file exists: only the kubelet creates it."""
         line = single_line(self._redactor.redact(text)).encode()
         if len(line) > LIMIT:
             line = (line[: LIMIT - len("…".encode())].decode(errors="ignore") + "…").encode()
         with contextlib.suppress(OSError, ValueError):
-            # Not blocking, should somebody have put a pipe there.
+            # Non-blocking, in case the path is a pipe.
             descriptor = os.open(self._path, os.O_WRONLY | os.O_TRUNC | os.O_NONBLOCK | os.O_CLOEXEC)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(line)

@@ -33,9 +33,9 @@ NUMBERS = [replace(DOWNLOADING, done_bytes=GIB + step) for step in range(1, 200)
 """Snapshots in which nothing but numbers changes."""
 
 
-def report_to(access: ClusterAccess, patience: float = AT_LAST) -> KubernetesReporter:
+def report_to(access: ClusterAccess, timeout: float = AT_LAST) -> KubernetesReporter:
     """Return a reporter that waits shorter than in earnest after the first trouble, and longer for an answer."""
-    return KubernetesReporter(access, cadence=PatchThrottle(access.interval, first_pause=0.1), patience=patience)
+    return KubernetesReporter(access, throttle=PatchThrottle(access.interval, first_pause=0.1), timeout=timeout)
 
 
 def wait(api: KubernetesServer, **expected: Any) -> None:

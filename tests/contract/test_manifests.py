@@ -132,8 +132,8 @@ def test_the_page_tells_the_pauses_that_are_kept() -> None:
         f"(default {ClusterAccess.__dataclass_fields__['interval'].default:g}) seconds",
         f"after {throttle.FIRST_PAUSE:g}, 2, 4 … {throttle.LONGEST_PAUSE:g} seconds",
         f"after {first}, 2, 4 … {longest} minutes",
-        f"timeout after {reporter.PATIENCE:g} seconds",
-        f"tried for {reporter.PATIENCE:g} seconds",
+        f"timeout after {reporter.REQUEST_TIMEOUT:g} seconds",
+        f"tried for {reporter.REQUEST_TIMEOUT:g} seconds",
     ]
 
     assert [fact for fact in facts if fact not in PAGE] == []

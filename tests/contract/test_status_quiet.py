@@ -86,7 +86,7 @@ def test_a_pod_without_its_files_runs_all_the_same(
     access: ClusterAccess, caplog: pytest.LogCaptureFixture, missing: str
 ) -> None:
     (access.service_account / missing).unlink()
-    reporter = report_to(access, patience=1)
+    reporter = report_to(access, timeout=1)
     reporter.report(DOWNLOADING)
     assert eventually(lambda: bool(caplog.records))
     reporter.close(DONE)
@@ -126,7 +126,7 @@ def test_a_hanging_server_neither_blocks_a_report_nor_holds_up_the_end_for_long(
     api: KubernetesServer, access: ClusterAccess
 ) -> None:
     api.hang()
-    reporter = report_to(access, patience=1)
+    reporter = report_to(access, timeout=1)
     started = time.monotonic()
     for snapshot in NUMBERS:
         reporter.report(snapshot)
@@ -140,7 +140,7 @@ def test_a_hanging_server_neither_blocks_a_report_nor_holds_up_the_end_for_long(
 def test_a_server_that_is_gone_does_not_hold_up_the_end_for_long(api: KubernetesServer, access: ClusterAccess) -> None:
     api.refuse()
     started = time.monotonic()
-    report_to(access, patience=1).close(DONE)
+    report_to(access, timeout=1).close(DONE)
 
     assert time.monotonic() - started < AT_LAST
 
@@ -149,7 +149,7 @@ def test_a_hanging_request_is_given_up_and_the_newest_state_is_written(
     api: KubernetesServer, access: ClusterAccess
 ) -> None:
     api.hang(times=1)
-    reporter = report_to(access, patience=1)
+    reporter = report_to(access, timeout=1)
     reporter.report(DOWNLOADING)
     wait(api, progress={"percentage": 25})
     reporter.close(DONE)
@@ -161,7 +161,7 @@ def test_the_final_state_does_not_wait_for_a_pause_that_is_longer_than_its_time(
     api: KubernetesServer, access: ClusterAccess
 ) -> None:
     api.answer(429, retry_after=600)
-    reporter = report_to(access, patience=2 * AT_LAST)
+    reporter = report_to(access, timeout=2 * AT_LAST)
     reporter.report(LISTING)
     api.wait_for(lambda: len(api.exchanges) == 1)
     started = time.monotonic()

@@ -1,10 +1,10 @@
-"""The AIMArtifact's status, kept up to date from within the pod: best effort, and never in the download's way.
+"""Keeps the status of the AIMArtifact up to date from within the pod. Best effort: it never affects the download.
 
-status.py    what a snapshot looks like as a status (pure)
-cadence.py   when the next patch is due (pure)
-access.py    where the API server is, and what its answers mean for us
-client.py    the one home of the `kubernetes` package
-reporter.py  the thread that ties them together
+status.py    the status that shows a snapshot (pure)
+throttle.py  when the next patch is due (pure)
+access.py    where the API server is, and what its responses mean
+client.py    the only module that imports the `kubernetes` package
+reporter.py  the thread that uses all of them
 """
 
 from downloader.reporters.kubernetes.access import ClusterAccess

@@ -1,4 +1,4 @@
-"""Where the API server is, and what its answers mean for us."""
+"""Where the API server is, and what its responses mean."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterAccess:
-    """One AIMArtifact, and the way to its API server."""
+    """One AIMArtifact, and how its API server is reached."""
 
     host: str
-    """A name or an address, IPv6 without brackets."""
+    """A name or an IP address, IPv6 without brackets."""
     port: int
     namespace: str
     name: str
     interval: float = 10.0
-    """Seconds between two patches in which nothing but numbers changed, at least."""
+    """Minimum seconds between two patches if only numbers have changed."""
     service_account: Path = SERVICE_ACCOUNT
 
     @property
@@ -30,7 +30,7 @@ class ClusterAccess:
 
     @property
     def token_file(self) -> Path:
-        """The bearer token. The kubelet replaces it while we run."""
+        """The bearer token. The kubelet replaces it during the run."""
         return self.service_account / "token"
 
     @property
@@ -40,7 +40,7 @@ class ClusterAccess:
 
 
 class NotWritten(Exception):
-    """The status was not written. The reason is ours: what the server says must not get into the log."""
+    """The status was not written. The reason is worded by us: the text of the server must not get into the log."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -48,11 +48,11 @@ class NotWritten(Exception):
 
 
 class Refused(NotWritten):
-    """Asking again soon is of no use."""
+    """Sending the patch again soon would not help."""
 
 
 class Busy(NotWritten):
-    """Passing trouble: ask again, after `retry_after` seconds where the server names them."""
+    """The failure may pass: send it again, after `retry_after` seconds if the server names them."""
 
     def __init__(self, reason: str, *, retry_after: float | None = None) -> None:
         super().__init__(reason)

@@ -1,4 +1,4 @@
-"""The one home of the `kubernetes` package, whose import takes a quarter of a second: only the thread imports this."""
+"""Sends patches with the `kubernetes` package, whose import takes 0.25 seconds: only the thread imports this."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _STATUSES: Final[tuple[ErrorRow[int, NotWritten], ...]] = (
     ErrorRow(one_of(0), Busy, "the certificate of the API server does not fit {ca_file}"),
     # The kubelet replaces the token, so the next one may be accepted.
     ErrorRow(one_of(HTTPStatus.UNAUTHORIZED), Busy, "the API server does not accept the token in {token_file}"),
-    ErrorRow(one_of(*_PASSING), Busy, "the API server has trouble or asks for a pause"),
+    ErrorRow(one_of(*_PASSING), Busy, "the API server fails or asks for a pause"),
     ErrorRow(
         one_of(HTTPStatus.FORBIDDEN),
         Refused,
@@ -50,18 +50,18 @@ _STATUSES: Final[tuple[ErrorRow[int, NotWritten], ...]] = (
 
 
 class StatusClient:
-    """Writes the status of one AIMArtifact. One request at a time; nothing is tried twice without need."""
+    """Writes the status of one AIMArtifact, with one request at a time and without retries."""
 
     def __init__(self, access: ClusterAccess) -> None:
         self._access = access
         self._configuration = Configuration(
             host=access.url,
-            # By its path: every new connection reads it again, so a new CA of the cluster is no trouble.
+            # By its path: every new connection reads the file again, so the CA of the cluster may change.
             ssl_ca_cert=str(access.ca_file),
             connection_pool_maxsize=1,
-            # Our own cadence decides when to try again, and a token follows no redirect.
+            # The throttle decides when to retry, and a token must not follow a redirect.
             retries=False,
-            # The API server is inside the cluster, and the proxy of the environment is not for it.
+            # The API server is inside the cluster: the proxy of the environment does not apply to it.
             proxy="",
             no_proxy="*",
             api_key_prefix={"BearerToken": "Bearer"},
@@ -73,9 +73,9 @@ class StatusClient:
         self._api = CustomObjectsApi(client)
 
     def write(self, patch: dict[str, Any], *, timeout: float) -> None:
-        """Merge the patch into the object's status, in about `timeout` seconds at most; raises Busy or Refused.
+        """Merge the patch into the object's status within about `timeout` seconds. Raises Busy or Refused.
 
-        The token is read each time: the kubelet replaces it, and after a refusal the next one may be accepted.
+        The token is read each time: the kubelet replaces it, and the next one may be accepted after a rejection.
         """
         self._read_token()
         try:
@@ -114,7 +114,7 @@ class StatusClient:
 
 
 def _tls() -> ssl.SSLContext:
-    """Return a context that trusts nobody yet: each connection adds the CA that is in the file then."""
+    """Return a context without CAs: each new connection adds the one that is in the file at that time."""
     return create_urllib3_context(verify_flags=ssl.VERIFY_X509_PARTIAL_CHAIN)
 
 

@@ -1,4 +1,4 @@
-"""The thread that shows a run in the status of its AIMArtifact."""
+"""Shows a run in the status of its AIMArtifact, from a thread of its own."""
 
 from __future__ import annotations
 
@@ -21,57 +21,60 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PATIENCE: Final = 5.0
-"""Seconds that a request may take, and then the final state with all its attempts."""
+REQUEST_TIMEOUT: Final = 5.0
+"""Seconds that a request may take, and that the final status may take with all its attempts."""
 _LAST_PAUSE: Final = 0.125
-"""Seconds, doubled before each time that the final state is sent again."""
+"""Seconds before the final status is sent again; doubled each time, before it is used."""
 
 
 class KubernetesReporter:
-    """Patches the status with the newest snapshot. Whatever the API server does, the download does not notice."""
+    """Patches the status with the latest snapshot. No failure of the API server affects the download."""
 
     def __init__(
         self,
         access: ClusterAccess,
         *,
         redactor: Redactor | None = None,
-        cadence: PatchThrottle | None = None,
-        patience: float = PATIENCE,
+        throttle: PatchThrottle | None = None,
+        timeout: float = REQUEST_TIMEOUT,
     ) -> None:
-        """Nothing is sent, and no thread runs, before the first snapshot."""
+        """Prepare a reporter; it starts its thread and sends requests from the first snapshot on.
+
+        `timeout` is the limit in seconds of a request, and of `close`.
+        """
         self._access = access
         self._redact = (redactor or Redactor()).redact
-        self._cadence = cadence or PatchThrottle(access.interval)
-        self._patience = patience
+        self._throttle = throttle or PatchThrottle(access.interval)
+        self._timeout = timeout
         self._changed = threading.Condition()
-        self._newest: Snapshot | None = None
+        self._latest: Snapshot | None = None
         self._complete = False
         self._deadline: float | None = None
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._thread = threading.Thread(target=self._run, name="status", daemon=True)
 
     def report(self, snapshot: Snapshot) -> None:
-        """Take the newest snapshot; those that were not sent yet are forgotten."""
+        """Store the latest snapshot. Earlier ones that have not been sent are dropped."""
         with self._changed:
-            self._take(snapshot)
+            self._store(snapshot)
 
     def close(self, final: Snapshot) -> None:
-        """Send the final snapshot, and give up after a few seconds."""
+        """Send the final snapshot, for at most `timeout` seconds."""
         with self._changed:
-            self._deadline = time.monotonic() + self._patience
-            self._take(final)
-        self._thread.join(self._patience)
+            self._deadline = time.monotonic() + self._timeout
+            self._store(final)
+        self._thread.join(self._timeout)
 
-    def _take(self, snapshot: Snapshot) -> None:
+    def _store(self, snapshot: Snapshot) -> None:
         self._complete = snapshot.complete or (snapshot.phase is Phase.FAILED and self._complete)
-        if self._newest is None:
+        if self._latest is None:
             self._thread.start()
-        self._newest = snapshot
+        self._latest = snapshot
         self._changed.notify()
 
     def _run(self) -> None:
         try:
-            # Its import takes time that neither the start of the run nor a command without a cluster should pay.
+            # The import takes a quarter of a second, which would delay the start of the run.
             with LOADING:
                 from downloader.reporters.kubernetes.client import StatusClient  # noqa: PLC0415
 
@@ -80,45 +83,45 @@ class KubernetesReporter:
                 self._send(client, status)
             self._finish(client)
         except Exception as error:
-            # Not even a bug of ours may disturb the download.
+            # Not even a bug of ours may affect the download.
             log.warning("the AIMArtifact status will not be updated any more: its reporter failed", exc_info=error)
 
     def _next_due(self) -> Status | None:
-        """Wait until a status is due and return it; None when the run is over."""
+        """Wait until a status is due and return it; None at the end of the run."""
         with self._changed:
             while self._deadline is None:
                 status = self._status()
-                pause = self._cadence.due(status) - time.monotonic()
+                pause = self._throttle.due(status) - time.monotonic()
                 if pause <= 0:
                     return status
                 self._changed.wait(pause)
             return None
 
     def _status(self) -> Status:
-        if self._newest is None:
-            raise ValueError("the thread runs before the first snapshot")
-        return status_of(self._newest, self._cadence.written_status, complete=self._complete, redact=self._redact)
+        if self._latest is None:
+            raise ValueError("the thread was started before the first snapshot")
+        return status_of(self._latest, self._throttle.written_status, complete=self._complete, redact=self._redact)
 
     def _send(self, client: StatusClient, status: Status) -> None:
         try:
-            client.write(status.patch, timeout=self._patience)
+            client.write(status.patch, timeout=self._timeout)
         except Busy as busy:
-            self._cadence.busy(time.monotonic(), busy.retry_after)
-            self._tell(busy)
+            self._throttle.busy(time.monotonic(), busy.retry_after)
+            self._log_once(busy)
         except Refused as refused:
-            self._cadence.refused(time.monotonic())
-            self._tell(refused)
+            self._throttle.refused(time.monotonic())
+            self._log_once(refused)
         else:
-            self._cadence.written(status, time.monotonic())
+            self._throttle.written(status, time.monotonic())
 
-    def _tell(self, trouble: NotWritten) -> None:
-        """Say once what is wrong, in our own words."""
-        if trouble.reason not in self._told:
-            self._told.add(trouble.reason)
-            log.warning("the AIMArtifact status is out of date: %s", trouble.reason)
+    def _log_once(self, failure: NotWritten) -> None:
+        """Log the reason once. It is worded by us: the text of the server must not get into the log."""
+        if failure.reason not in self._reported:
+            self._reported.add(failure.reason)
+            log.warning("the AIMArtifact status is out of date: %s", failure.reason)
 
     def _finish(self, client: StatusClient) -> None:
-        """Send the final status whatever pause is in force, and again as long as there is time."""
+        """Send the final status regardless of pauses, and retry as long as there is time."""
         with self._changed:
             status, deadline = self._status(), self._deadline or 0.0
         pause = _LAST_PAUSE
@@ -126,13 +129,13 @@ class KubernetesReporter:
             try:
                 client.write(status.patch, timeout=left)
             except Busy as busy:
-                self._tell(busy)
+                self._log_once(busy)
                 pause = max(pause * 2, busy.retry_after or 0.0)
                 if pause >= left:
                     return
                 time.sleep(pause)
             except Refused as refused:
-                self._tell(refused)
+                self._log_once(refused)
                 return
             else:
                 return

@@ -1,4 +1,4 @@
-"""What a snapshot looks like as the status of an AIMArtifact."""
+"""The status of an AIMArtifact that shows a snapshot."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from downloader.progress import Snapshot
 
 MESSAGE_LIMIT: Final = 1024
-"""Characters. etcd stores the whole object at each write, and somebody else's error text may be of any length."""
+"""Characters. etcd stores the whole object at each write, and the error text of a server may be of any length."""
 
 _WHILE: Final = {
     Phase.LISTING: "listing the source",
@@ -30,21 +30,21 @@ _WHILE: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A status as it is written, and what decides how soon it must be."""
+    """A status as it is written, and what decides how soon it has to be."""
 
     stage: tuple[object, ...]
-    """Whoever looks at the status must see a change of this at once."""
+    """A change of this is written at once."""
     message: str
-    """What is told beside the numbers."""
+    """The text without the numbers; a change of it is written soon."""
     complete: bool
-    """Every byte is on the volume: the signal that only verification is left."""
+    """All bytes are on the volume: the signal that only verification is left."""
     stuck_volume: str
     progress: dict[str, Any]
     download: dict[str, Any]
 
     @property
     def patch(self) -> dict[str, Any]:
-        """The merge patch that writes it: None removes what an earlier pod left there."""
+        """The merge patch that writes it. None removes what an earlier pod has written."""
         return {"status": {"progress": self.progress, "download": self.download}}
 
 
@@ -57,8 +57,8 @@ def status_of(
 ) -> Status:
     """Return the status that shows `snapshot`, where `before` is the one that was written last.
 
-    `complete` is for a run that failed: whether it did so when only verification was left. Then the percentage stays
-    100, by which the operator tells a failed verification from a failed download.
+    `complete` says of a failed run whether only verification was left. Then the percentage stays 100, by which the
+    operator distinguishes a failed verification from a failed download. `redact` removes secrets from a text.
     """
     if complete is None:
         complete = snapshot.complete
@@ -72,7 +72,7 @@ def status_of(
         "message": stuck_volume or None,
     }
     if snapshot.total_bytes or complete:
-        # Until the source has been listed nobody knows the total, and the last pod's is the best guess.
+        # Before the source has been listed the total is unknown: the one that the last pod wrote is the best guess.
         progress["totalBytes"] = snapshot.total_bytes
     download = {
         "protocol": None if snapshot.protocol is None else str(snapshot.protocol),
@@ -87,17 +87,17 @@ def status_of(
 
 def _stuck_volume(snapshot: Snapshot, before: Status | None, *, complete: bool) -> str:
     if snapshot.phase in (Phase.DONE, Phase.FAILED):
-        return ""  # nobody would be there to clear it
+        return ""  # no later patch would clear it
     if complete and not (before and before.complete):
-        return ""  # the signal comes without it; should the volume be stuck now, the next patch says so
+        return ""  # the signal comes without it; if the volume is stuck now, the next patch says so
     said = snapshot.stuck_volume.strip()
     if said and before and before.stuck_volume:
-        return before.stuck_volume  # it is set once: how long it lasts is no news
+        return before.stuck_volume  # written once: its duration is not worth a patch
     return said
 
 
 def _pace(snapshot: Snapshot) -> str:
-    """Return the numbers that are told with the message: they are no reason to write it anew."""
+    """Return the numbers that follow the message; a change of them alone does not count as a new message."""
     if snapshot.wait_left is not None:
         return f" ({format_duration(snapshot.wait_left)} to go)"
     if snapshot.phase is not Phase.DOWNLOADING or snapshot.rate <= 0:

@@ -1,4 +1,4 @@
-"""When the next patch is due: each one costs the operator a reconcile and etcd a write of the whole object."""
+"""Decides when the next patch is due: each costs the operator a reconcile, and etcd a write of the object."""
 
 from __future__ import annotations
 
@@ -11,30 +11,34 @@ if TYPE_CHECKING:
     from downloader.reporters.kubernetes.status import Status
 
 HEARTBEAT: Final = 60.0
-"""Seconds after which a status is written again though nothing changed: somebody may have overwritten it."""
+"""Seconds after which an unchanged status is written again: another client may have overwritten it."""
 MESSAGE_GAP: Final = 2.0
-"""Seconds between patches for new messages, which in a bad network come in swarms."""
+"""Minimum seconds between patches for new messages, which are frequent in a bad network."""
 FIRST_PAUSE: Final = 1.0
-"""Seconds until the next attempt when the server has trouble; each time twice as long,"""
+"""Seconds until the next attempt after a failure of the server; doubled each time,"""
 LONGEST_PAUSE: Final = 60.0
-"""but never longer than this."""
+"""up to this."""
 REFUSED_PAUSES: Final = (60.0, 600.0)
-"""Seconds after the first refusal, as the operator may bind our role a moment too late, and at most later on."""
+"""Seconds after the first rejection, since the operator may bind our role slightly too late, and the maximum."""
 LONGEST_RETRY_AFTER: Final = 600.0
-"""Seconds. A server that names more than this did not mean it."""
+"""Maximum seconds of a pause that the server asks for."""
 JITTER: Final = 0.1
-"""Part of each pause that is left to chance, so that a hundred pods do not patch in step."""
+"""Random part of each pause, so that a hundred pods do not patch at the same time."""
 
 _NEVER: Final = float("-inf")
 
 
 class PatchThrottle:
-    """Remembers what was written and how the server took it. All times are seconds of one clock."""
+    """Remembers what was written and how the server responded. All times are seconds of one clock."""
 
     def __init__(
         self, interval: float, *, first_pause: float = FIRST_PAUSE, chance: Callable[[], float] = random.random
     ) -> None:
-        """`interval` is the floor between patches in which only numbers changed, `chance` gives a number in [0, 1)."""
+        """Start with nothing written.
+
+        `interval` is the minimum of seconds between patches in which only numbers change, `first_pause` the seconds
+        after the first failure of the server. `chance` returns a random number in [0, 1).
+        """
         self._interval = interval
         self._first_pause = first_pause
         self._chance = chance
@@ -46,7 +50,7 @@ class PatchThrottle:
         """The status that was written last."""
 
     def due(self, status: Status) -> float:
-        """Return when this status is to be written; it may be long past."""
+        """Return the time at which this status is to be written; it may have passed."""
         return max(self._written_at + self._pause(status), self._held_until)
 
     def _pause(self, status: Status) -> float:
@@ -61,14 +65,14 @@ class PatchThrottle:
         return max(HEARTBEAT * (1 - self._jitter), interval)
 
     def written(self, status: Status, now: float) -> None:
-        """Take note that the server took this status."""
+        """Record that the server accepted this status."""
         self.written_status = status
         self._written_at = now
         self._failures = 0
         self._jitter = JITTER * self._chance()
 
     def busy(self, now: float, retry_after: float | None) -> None:
-        """Take note that the server could not; it may name a pause in seconds."""
+        """Record that the server failed; `retry_after` is the pause in seconds that it asked for, if it did."""
         pause = (
             self._growing(self._first_pause, LONGEST_PAUSE)
             if retry_after is None
@@ -77,7 +81,7 @@ class PatchThrottle:
         self._hold(now, pause)
 
     def refused(self, now: float) -> None:
-        """Take note that the server did not want to."""
+        """Record that the server rejected a status."""
         self._hold(now, self._growing(*REFUSED_PAUSES))
 
     def _growing(self, first: float, longest: float) -> float:
