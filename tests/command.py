@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-PATIENCE = 120.0
+TIMEOUT = 120.0
 """Seconds after which a run that goes on hangs: far more than any takes, also on a busy machine."""
 USUAL = {"STALL_TIMEOUT": "30", "PROGRESS_INTERVAL": "0.2", "AIM_LEASE_TTL": "30", "ARTIFACT_NAME": "llama"}
 """Patience with a busy machine: where something is going to fail for lack of bytes, a test says how soon.
@@ -38,7 +38,7 @@ class Result:
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return a clean environment: PATH, a home that does not exist, the usual patience, and `extra`."""
+    """Return a clean environment: PATH, a home that does not exist, the usual timeouts, and `extra`."""
     clean = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "PYTHONDEVMODE": "0", **USUAL}
     return {**clean, **(extra or {})}
 
@@ -60,7 +60,7 @@ def start(
     )
 
 
-def finish(process: subprocess.Popen[str], timeout: float = PATIENCE) -> Result:
+def finish(process: subprocess.Popen[str], timeout: float = TIMEOUT) -> Result:
     """Wait for a command that was started."""
     try:
         stdout, stderr = process.communicate(timeout=timeout)
@@ -71,7 +71,7 @@ def finish(process: subprocess.Popen[str], timeout: float = PATIENCE) -> Result:
     return Result(process.returncode, stdout, stderr)
 
 
-def run(*arguments: str | Path, extra: Mapping[str, str] | None = None, timeout: float = PATIENCE) -> Result:
+def run(*arguments: str | Path, extra: Mapping[str, str] | None = None, timeout: float = TIMEOUT) -> Result:
     """Run the command to its end."""
     return finish(start(*arguments, extra=extra), timeout)
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.command import PATIENCE, finish, start
+from tests.command import TIMEOUT, finish, start
 
 if TYPE_CHECKING:
     import subprocess
@@ -19,7 +19,7 @@ MIB = 1 << 20
 
 
 def run_measured(
-    *arguments: str | Path, extra: Mapping[str, str] | None = None, timeout: float = PATIENCE
+    *arguments: str | Path, extra: Mapping[str, str] | None = None, timeout: float = TIMEOUT
 ) -> tuple[Result, int]:
     """Run the command to its end; return how it ended, and the most memory that it had, in bytes."""
     process = start(*arguments, extra=extra)

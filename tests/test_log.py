@@ -13,7 +13,7 @@ import pytest
 from downloader.errors import Category
 from downloader.log import FOREIGN, LONGEST, Log, set_up
 from downloader.redaction import Redactor
-from tests.command import PATIENCE
+from tests.command import TIMEOUT
 from tests.contract.operator_log import filed
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ fail()
 
 
 def test_uncaught_exceptions_and_late_handlers_write_filtered_lines_too() -> None:
-    done = subprocess.run([sys.executable, "-c", ROWDY], capture_output=True, text=True, timeout=PATIENCE, check=False)
+    done = subprocess.run([sys.executable, "-c", ROWDY], capture_output=True, text=True, timeout=TIMEOUT, check=False)
     assert done.returncode == 1
     lines = [re.sub(HEAD, "", line) for line in done.stderr.splitlines()]
     assert lines[0] == "warning huggingface_hub: the model was n·ot found"

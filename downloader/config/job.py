@@ -42,7 +42,7 @@ def protocols(text: str) -> tuple[TransferProtocol, ...]:
     return tuple(TransferProtocol[name] for name in names)
 
 
-def patience(text: str) -> float:
+def volume_timeout(text: str) -> float:
     """Parse DU_TIMEOUT: anything unusable means the default, as the operator's image does it."""
     try:
         return seconds(text)
@@ -123,7 +123,7 @@ class JobSettings:
     volume_timeout: float = variable(
         "DU_TIMEOUT",
         "seconds that a file operation may take before the volume counts as stuck; invalid values mean the default",
-        parse=patience,
+        parse=volume_timeout,
         default=300.0,
     )
     progress_interval: float = variable(

@@ -89,7 +89,7 @@ class LeaseAcquirer:
             if lease is not None:
                 lease.start()
                 return lease
-            self._sleep(self._poll * random.random())  # noqa: S311 -- two contenders must not stay in step
+            self._sleep(self._poll * random.random())  # noqa: S311 -- two processes that wait must not stay in step
 
     def _held(self, but: int = -1) -> dict[int, bytes]:
         """Return the content of each lease but one; of the newest only, if there are more than there can be."""

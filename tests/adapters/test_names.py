@@ -9,7 +9,7 @@ import pytest
 from downloader.config.adapters import AdapterReapSettings, AdapterStageSettings, AdapterSyncSettings
 from downloader.errors import ConfigurationError
 from tests.adapters.jobs import SERVICE, AdapterJobs, age
-from tests.command import PATIENCE
+from tests.command import TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -125,7 +125,7 @@ def test_a_list_that_got_lost_removes_nothing_at_all(jobs: AdapterJobs) -> None:
         ("adapter-subtree-sync.sh", "KEEP_ADAPTER_PATHS"),
     ):
         process = jobs.start(entry_point, SERVICE_ID=SERVICE)
-        _, stderr = process.communicate(timeout=PATIENCE)
+        _, stderr = process.communicate(timeout=TIMEOUT)
         assert process.returncode == 78
         assert f"{variable} is not set" in stderr
     assert jobs.snapshot() == before
@@ -172,6 +172,6 @@ def test_a_sync_goes_through_no_planted_symlink(jobs: AdapterJobs, place: str) -
 
 def test_the_entry_points_are_no_commands_for_people(jobs: AdapterJobs) -> None:
     process = jobs.start("artifact-downloader", "--help")
-    stdout, _ = process.communicate(timeout=PATIENCE)
+    stdout, _ = process.communicate(timeout=TIMEOUT)
     assert "download" in stdout
     assert "adapter" not in stdout

@@ -72,7 +72,7 @@ def mostly(usual: object, *others: st.SearchStrategy[object]) -> st.SearchStrate
 
 
 @pytest.fixture(scope="module")
-def plane() -> Iterator[HttpClient]:
+def client() -> Iterator[HttpClient]:
     web = HttpClient(CONTEXT, Proxies(), user_agent="tests", timeouts=Timeouts(AT_LAST, AT_LAST))
     yield web
     web.close()
@@ -92,11 +92,11 @@ def told(error: DownloadError) -> None:
 @example("s3://" + "b" * 70_000)
 @example("http://host:99999/")
 @example("https://\ud800/")
-def test_no_text_as_a_uri_breaks_anything(plane: HttpClient, uri: str) -> None:
+def test_no_text_as_a_uri_breaks_anything(client: HttpClient, uri: str) -> None:
     try:
         artifact = ArtifactUri.parse(uri)
         sequence_for(artifact, Settings())
-        make_source(artifact, Settings(), plane)
+        make_source(artifact, Settings(), client)
     except UsageError as error:
         told(error)
 
@@ -192,10 +192,10 @@ TREES = st.one_of(*[st.lists(ENTRIES, max_size=3).map(json.dumps)] * 4, JSON.map
 @example('{"a":' * 100_000)
 @example("1" * 100_000)
 @example("[1e400, NaN, Infinity]")
-def test_no_tree_of_the_hub_breaks_anything(service: Service, plane: HttpClient, tree: str) -> None:
+def test_no_tree_of_the_hub_breaks_anything(service: Service, client: HttpClient, tree: str) -> None:
     service.kind, service.answer = "application/json", tree.encode("utf-8", errors="surrogatepass")
     found = Settings.from_environment({"HF_ENDPOINT": service.server.origin})
-    listed(make_source(ArtifactUri.parse("hf://org/model"), found, plane))
+    listed(make_source(ArtifactUri.parse("hf://org/model"), found, client))
 
 
 def listing(objects: list[tuple[str, str, str, str]], junk: str) -> bytes:
@@ -225,11 +225,11 @@ PEEK = (
 
 
 @pytest.fixture(scope="module")
-def bucket(service: Service, plane: HttpClient) -> Source:
+def bucket(service: Service, client: HttpClient) -> Source:
     """One for all examples: making an S3 client takes longer than listing a page."""
     environ = {"AWS_ENDPOINT_URL": service.server.origin, "AIM_S3_ANONYMOUS": "1", "AWS_REGION": "us-east-1"}
     return make_source(
-        ArtifactUri.parse("s3://bucket/m"), Settings.from_environment(environ, section=S3Settings), plane
+        ArtifactUri.parse("s3://bucket/m"), Settings.from_environment(environ, section=S3Settings), client
     )
 
 

@@ -570,7 +570,7 @@ def test_contents_that_have_no_room_are_not_begun(sink: Landing) -> None:
     assert sorted(model(sink.folder)) == [".downloading/ledger", "model.tgz"]
 
 
-def patience(checks: int) -> Callable[[], None]:
+def cancelled_after(checks: int) -> Callable[[], None]:
     """Return a check that ends the run when it has been asked so often."""
     left = iter(range(checks))
 
@@ -585,7 +585,7 @@ def test_an_unpacking_that_was_ended_is_done_again_and_believes_nothing_that_lie
     files = {f"part-{number:03}": bytes([number]) * 10 for number in range(2 * FILES_AT_ONCE)}
     data = tar(files)
     with pytest.raises(Cancelled):
-        sink.bring("model.tar", data, check=patience(FILES_AT_ONCE + 30))
+        sink.bring("model.tar", data, check=cancelled_after(FILES_AT_ONCE + 30))
     landed = list(sink.folder.glob("part-*"))
     assert len(landed) == FILES_AT_ONCE
     before = landed[0].stat()
@@ -598,6 +598,6 @@ def test_an_unpacking_that_was_ended_is_done_again_and_believes_nothing_that_lie
 @pytest.mark.parametrize("checks", range(0, 15, 2))
 def test_whenever_it_is_ended_the_next_run_completes_it(sink: Landing, checks: int) -> None:
     with pytest.raises(Cancelled):
-        sink.bring("model.tgz", FRIENDLY["model.tgz"], check=patience(checks))
+        sink.bring("model.tgz", FRIENDLY["model.tgz"], check=cancelled_after(checks))
     sink.bring("model.tgz", FRIENDLY["model.tgz"])
     assert model(sink.folder) == FILES

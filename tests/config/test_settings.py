@@ -35,7 +35,7 @@ from downloader.config.env import (
     variable,
 )
 from downloader.config.hub import hide_from_library
-from downloader.config.job import bandwidth, patience, protocols
+from downloader.config.job import bandwidth, protocols, volume_timeout
 from downloader.config.s3 import S3Settings
 from downloader.config.secret_values import secrets_of
 from downloader.config.storage import storage_spec
@@ -55,10 +55,10 @@ XET, HF_TRANSFER, HTTP = TransferProtocol.XET, TransferProtocol.HF_TRANSFER, Tra
         (seconds, "120", 120.0),
         (seconds, "0.5", 0.5),
         (seconds, "1e3", 1000.0),
-        (patience, "20", 20.0),
-        (patience, "soon", 300.0),
-        (patience, "-1", 300.0),
-        (patience, "0", 300.0),
+        (volume_timeout, "20", 20.0),
+        (volume_timeout, "soon", 300.0),
+        (volume_timeout, "-1", 300.0),
+        (volume_timeout, "0", 300.0),
         (duration, "0", 0.0),
         (count(1, 64), "64", 64),
         (count(0, 64), "007", 7),

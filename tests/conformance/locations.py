@@ -51,7 +51,7 @@ FILES = {
     EMPTY: b"",
     LARGE: Noise((4 << 20) + 321, seed=31).bytes(),
 }
-PATIENCE = 0.5
+TIMEOUT = 0.5
 PLENTY = 1 << 40
 """Bytes per second: a cap that nobody feels."""
 
@@ -71,7 +71,7 @@ class Place:
     """An artifact somewhere, with a gate in front of every origin."""
 
     source_of: Callable[[HttpClient, str], Source]
-    """Makes a source over this plane, for the file with this path or for the whole artifact."""
+    """Makes a source over this client, for the file with this path or for the whole artifact."""
     gates: list[Gate]
     put: Callable[[str, bytes | None], object]
     """Replaces a file behind the source's back, or with None takes it away."""
@@ -225,7 +225,7 @@ def website(servers: Servers, *, secure: bool, folder: bool) -> Iterator[Place]:
 
 def retried(source: Source, cancellation: Cancellation) -> Source:
     meter = ProgressMeter()
-    return RetryingSource(source, RetryPolicy(PATIENCE, meter, cancellation, SharedPause(meter.clock)))
+    return RetryingSource(source, RetryPolicy(TIMEOUT, meter, cancellation, SharedPause(meter.clock)))
 
 
 def limited(source: Source, cancellation: Cancellation) -> Source:

@@ -79,8 +79,8 @@ def fragile(request: pytest.FixtureRequest, servers: Servers) -> Iterator[Place]
 
 
 @pytest.fixture
-def plane(tls: Trust) -> Iterator[HttpClient]:
-    """A plane without any connection yet."""
+def client(tls: Trust) -> Iterator[HttpClient]:
+    """A client without any connection yet."""
     web = HttpClient(
         tls, Proxies(), user_agent="tests", timeouts=Timeouts(AT_LAST, read=2 * AT_LAST), content=integrity
     )
@@ -88,41 +88,41 @@ def plane(tls: Trust) -> Iterator[HttpClient]:
     web.close()
 
 
-def test_a_manifest_is_complete_and_sorted(place: Place, plane: HttpClient) -> None:
+def test_a_manifest_is_complete_and_sorted(place: Place, client: HttpClient) -> None:
     if place.single:
-        files = [file for path in FILES for file in place.source(plane, path).manifest().files]
+        files = [file for path in FILES for file in place.source(client, path).manifest().files]
         expected = {path.rpartition("/")[2]: content for path, content in FILES.items()}
-        assert all(place.source(plane, path).manifest().single for path in FILES)
+        assert all(place.source(client, path).manifest().single for path in FILES)
     else:
-        manifest, expected = place.source(plane).manifest(), FILES
+        manifest, expected = place.source(client).manifest(), FILES
         files = list(manifest.files)
         assert not manifest.single
         assert [file.path for file in files] == sorted(expected)
     assert {file.path: file.size for file in files} == {path: len(content) for path, content in expected.items()}
 
 
-def test_every_published_digest_is_that_of_the_content(place: Place, plane: HttpClient) -> None:
+def test_every_published_digest_is_that_of_the_content(place: Place, client: HttpClient) -> None:
     for path, content in FILES.items():
-        _, file = place.file(plane, path)
+        _, file = place.file(client, path)
         assert bool(file.digests) is place.digests
         assert [digest.value for digest in file.digests] == [HASHES[d.algorithm](content) for d in file.digests]
 
 
-def test_listing_twice_gives_the_same_manifest(place: Place, plane: HttpClient) -> None:
-    source = place.source(plane)
+def test_listing_twice_gives_the_same_manifest(place: Place, client: HttpClient) -> None:
+    source = place.source(client)
     assert source.manifest() == source.manifest()
-    assert source.manifest() == place.source(plane).manifest()
+    assert source.manifest() == place.source(client).manifest()
 
 
 def test_a_version_is_that_of_what_is_listed_next_and_stays_while_nothing_changes(
-    place: Place, plane: HttpClient
+    place: Place, client: HttpClient
 ) -> None:
-    source = place.source(plane)
+    source = place.source(client)
     version = source.version()
     assert (version is None) is place.single
     assert source.manifest() == source.manifest()
     assert source.manifest().version == source.version() == version
-    assert place.source(plane).version() == place.source(plane).manifest().version == version
+    assert place.source(client).version() == place.source(client).manifest().version == version
 
 
 CHANGES = {
@@ -135,13 +135,15 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
-def test_another_version_is_another_one(fragile: Place, plane: HttpClient, changes: Mapping[str, bytes | None]) -> None:
-    before = fragile.source(plane).version()
+def test_another_version_is_another_one(
+    fragile: Place, client: HttpClient, changes: Mapping[str, bytes | None]
+) -> None:
+    before = fragile.source(client).version()
     fragile.publish(changes)
-    after = fragile.source(plane).version()
+    after = fragile.source(client).version()
     assert (after == before) is fragile.single
     if not fragile.single:
-        manifest = fragile.source(plane).manifest()
+        manifest = fragile.source(client).manifest()
         assert manifest.version == after
         assert {file.path for file in manifest.files} == {
             path for path, content in {**FILES, **changes}.items() if content is not None
@@ -149,20 +151,20 @@ def test_another_version_is_another_one(fragile: Place, plane: HttpClient, chang
 
 
 @pytest.mark.parametrize("span", SPANS.values(), ids=SPANS)
-def test_a_span_is_exactly_its_bytes(place: Place, plane: HttpClient, span: Span) -> None:
-    source, file = place.file(plane)
+def test_a_span_is_exactly_its_bytes(place: Place, client: HttpClient, span: Span) -> None:
+    source, file = place.file(client)
     assert read(source, file, span) == CONTENT[span.start : span.stop]
 
 
-def test_a_file_without_bytes_can_be_read(place: Place, plane: HttpClient) -> None:
-    source, file = place.file(plane, EMPTY)
+def test_a_file_without_bytes_can_be_read(place: Place, client: HttpClient) -> None:
+    source, file = place.file(client, EMPTY)
     assert file.size == 0
     assert read(source, file, Span(0, 0)) == b""
 
 
 @pytest.mark.parametrize("size", [1, 7, 8 << 20], ids=["one byte", "seven bytes", "more than the span"])
-def test_views_may_have_any_size(place: Place, plane: HttpClient, size: int) -> None:
-    source, file = place.file(plane)
+def test_views_may_have_any_size(place: Place, client: HttpClient, size: int) -> None:
+    source, file = place.file(client)
     span = Span(10, 3010) if size < 100 else Span(10, SIZE - 10)
     body, view, content = source.open(file, span), memoryview(bytearray(size)), bytearray()
     while count := body.readinto(view):
@@ -172,8 +174,8 @@ def test_views_may_have_any_size(place: Place, plane: HttpClient, size: int) -> 
     assert content == CONTENT[span.start : span.stop]
 
 
-def test_nothing_beyond_the_span_is_touched_and_its_end_stays_its_end(place: Place, plane: HttpClient) -> None:
-    source, file = place.file(plane)
+def test_nothing_beyond_the_span_is_touched_and_its_end_stays_its_end(place: Place, client: HttpClient) -> None:
+    source, file = place.file(client)
     body, buffer = source.open(file, Span(100, 200)), bytearray(b"\xee" * 300)
     view, filled = memoryview(buffer), 0
     while count := body.readinto(view[filled:]):
@@ -184,8 +186,8 @@ def test_nothing_beyond_the_span_is_touched_and_its_end_stays_its_end(place: Pla
 
 
 @pytest.mark.parametrize("taken", [0, 10])
-def test_a_body_may_be_given_up_early_and_closed_twice(place: Place, plane: HttpClient, taken: int) -> None:
-    source, file = place.file(plane)
+def test_a_body_may_be_given_up_early_and_closed_twice(place: Place, client: HttpClient, taken: int) -> None:
+    source, file = place.file(client)
     for _ in range(3):
         body = source.open(file, Span(0, SIZE))
         if taken:
@@ -196,8 +198,8 @@ def test_a_body_may_be_given_up_early_and_closed_twice(place: Place, plane: Http
     assert read(source, file, Span(5, 50)) == CONTENT[5:50]
 
 
-def test_connections_are_used_again(place: Place, plane: HttpClient) -> None:
-    source, file = place.file(plane)
+def test_connections_are_used_again(place: Place, client: HttpClient) -> None:
+    source, file = place.file(client)
     before = place.connections
     for start in range(20):
         assert read(source, file, Span(start, start + 1000)) == CONTENT[start : start + 1000]
@@ -205,8 +207,8 @@ def test_connections_are_used_again(place: Place, plane: HttpClient) -> None:
     assert opened <= (len(place.gates) if place.keeps_connections else 20)
 
 
-def test_many_threads_read_at_once(place: Place, plane: HttpClient) -> None:
-    source, file = place.file(plane)
+def test_many_threads_read_at_once(place: Place, client: HttpClient) -> None:
+    source, file = place.file(client)
     dice = random.Random(7)  # noqa: S311 - the same spans every time
     starts = [dice.randrange(SIZE - 60_000) for _ in range(60)]
     before = place.connections
@@ -217,16 +219,16 @@ def test_many_threads_read_at_once(place: Place, plane: HttpClient) -> None:
         assert place.connections - before <= 12 * len(place.gates)
 
 
-def test_a_file_that_no_server_has_is_missing(place: Place, plane: HttpClient) -> None:
-    source, file = place.file(plane)
+def test_a_file_that_no_server_has_is_missing(place: Place, client: HttpClient) -> None:
+    source, file = place.file(client)
     unknown = replace(file, path="nobody", locator=f"{file.locator}.nobody")
     with pytest.raises(place.missing):
         read(source, unknown, Span(0, 10))
 
 
 @pytest.mark.parametrize("lie", [-1, 1])
-def test_a_file_of_another_size_than_was_listed_is_refused(place: Place, plane: HttpClient, lie: int) -> None:
-    source, file = place.file(plane)
+def test_a_file_of_another_size_than_was_listed_is_refused(place: Place, client: HttpClient, lie: int) -> None:
+    source, file = place.file(client)
     other = replace(file, size=file.size + lie)
     for span in (Span(0, other.size), Span(0, 100), Span(other.size - 100, other.size)):
         with pytest.raises(DownloadError) as caught:
@@ -234,8 +236,8 @@ def test_a_file_of_another_size_than_was_listed_is_refused(place: Place, plane: 
         assert caught.value.verdict is Verdict.FALL_BACK
 
 
-def test_what_was_listed_is_never_mixed_with_what_came_later(fragile: Place, plane: HttpClient) -> None:
-    source, file = fragile.file(plane)
+def test_what_was_listed_is_never_mixed_with_what_came_later(fragile: Place, client: HttpClient) -> None:
+    source, file = fragile.file(client)
     fragile.put(LARGE, CONTENT[::-1])
     if fragile.pinned_forever:
         assert read(source, file) == CONTENT
@@ -246,8 +248,8 @@ def test_what_was_listed_is_never_mixed_with_what_came_later(fragile: Place, pla
         read(source, file, Span(100, 200))
 
 
-def test_a_file_that_has_vanished_is_missing(fragile: Place, plane: HttpClient) -> None:
-    source, file = fragile.file(plane)
+def test_a_file_that_has_vanished_is_missing(fragile: Place, client: HttpClient) -> None:
+    source, file = fragile.file(client)
     fragile.put(LARGE, None)
     with pytest.raises(fragile.missing):
         read(source, file)
@@ -273,8 +275,8 @@ def blocked(source: Source, file: RemoteFile, place: Place) -> tuple[threading.T
     return reader, errors
 
 
-def test_an_interruption_wakes_who_waits_for_bytes(fragile: Place, plane: HttpClient) -> None:
-    source, file = fragile.file(plane)
+def test_an_interruption_wakes_who_waits_for_bytes(fragile: Place, client: HttpClient) -> None:
+    source, file = fragile.file(client)
     reader, errors = blocked(source, file, fragile)
     reader.join(0.15)
     assert reader.is_alive()
@@ -284,8 +286,10 @@ def test_an_interruption_wakes_who_waits_for_bytes(fragile: Place, plane: HttpCl
     assert isinstance(errors[0], DownloadError)
 
 
-def test_ending_the_run_wakes_who_waits_for_an_answer_and_lets_nothing_begin(fragile: Place, plane: HttpClient) -> None:
-    source, file = fragile.file(plane)
+def test_ending_the_run_wakes_who_waits_for_an_answer_and_lets_nothing_begin(
+    fragile: Place, client: HttpClient
+) -> None:
+    source, file = fragile.file(client)
     bodies = [source.open(file, Span(0, 10)) for _ in range(3)]
     for body in bodies:
         assert len(rest_of(body)) == 10
@@ -303,7 +307,7 @@ def test_ending_the_run_wakes_who_waits_for_an_answer_and_lets_nothing_begin(fra
         thread.start()
     asking[0].join(0.15)
     fragile.cancellation.cancel(Cancelled())
-    plane.abort()
+    client.abort()
     for thread in asking:
         thread.join(AT_LAST)
         assert not thread.is_alive()
@@ -312,8 +316,8 @@ def test_ending_the_run_wakes_who_waits_for_an_answer_and_lets_nothing_begin(fra
         read(source, file)
 
 
-def test_a_connection_that_breaks_in_mid_body_is_an_error_or_mended(fragile: Place, plane: HttpClient) -> None:
-    source, file = fragile.file(plane)
+def test_a_connection_that_breaks_in_mid_body_is_an_error_or_mended(fragile: Place, client: HttpClient) -> None:
+    source, file = fragile.file(client)
     body, view = source.open(file, Span(0, SIZE)), memoryview(bytearray(SIZE))
     filled = body.readinto(view[:10])
     fragile.cut()
@@ -326,14 +330,14 @@ def test_a_connection_that_breaks_in_mid_body_is_an_error_or_mended(fragile: Pla
     assert read(source, file, Span(7, 77)) == CONTENT[7:77]
 
 
-def test_a_server_that_is_gone_is_a_passing_error(fragile: Place, plane: HttpClient) -> None:
-    source, file = fragile.file(plane)
+def test_a_server_that_is_gone_is_a_passing_error(fragile: Place, client: HttpClient) -> None:
+    source, file = fragile.file(client)
     fragile.close()
     with pytest.raises(SourceUnavailable) as caught:
         read(source, file)
     assert "127.0.0.1" in caught.value.message
     if not fragile.single:
         with pytest.raises(SourceUnavailable):
-            fragile.source(plane).manifest()
+            fragile.source(client).manifest()
         with pytest.raises(SourceUnavailable):
-            fragile.source(plane).version()
+            fragile.source(client).version()

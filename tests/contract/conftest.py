@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session", autouse=True)
 def _client() -> None:
-    """What a reporter's thread imports first: on a busy machine that alone may outlast the patience of a test."""
+    """What a reporter's thread imports first: on a busy machine that alone may outlast the timeout of a test."""
     import downloader.reporters.kubernetes.client  # noqa: F401, PLC0415
 
 

@@ -18,7 +18,7 @@ import yaml
 from downloader.config import Settings
 from downloader.config.env import documented
 from downloader.config.warnings import SECTIONS
-from tests.command import PATIENCE, content, environment, model, run
+from tests.command import TIMEOUT, content, environment, model, run
 from tests.servers.s3 import fill_bucket, new_bucket
 
 if TYPE_CHECKING:
@@ -331,7 +331,7 @@ def test_the_script_behind_every_entry_point_knows_it_by_its_name(own_web: Broke
     programs = Path(sys.executable).parent
     clean = environment({"PATH": f"{programs}:{os.environ['PATH']}"})
     command: list[str | Path] = [script, own_web.put("model.tgz", ARCHIVE), tmp_path / "models"]
-    done = subprocess.run(command, env=clean, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    done = subprocess.run(command, env=clean, capture_output=True, text=True, check=False, timeout=TIMEOUT)
     assert done.returncode == 0, done.stderr
     assert model(tmp_path / "models") == FILES
 

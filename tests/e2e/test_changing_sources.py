@@ -30,7 +30,7 @@ OLD = {"config.json": b"old", "model.safetensors": Noise(SIZE, seed=61).bytes(),
 NEW = {"config.json": b"new", "model.safetensors": Noise(SIZE, seed=62).bytes(), "same.bin": b"same"}
 KEY = "m/model.safetensors"
 ONE_BY_ONE = {"AIM_CONNECTIONS": "1", "AIM_S3_MULTIPART_CHUNKSIZE_MB": "5", "STALL_TIMEOUT": "30"}
-"""One range after the other, and patience with a server that is slow to store."""
+"""One range after the other, with long timeouts for a server that is slow to store."""
 
 
 @pytest.mark.parametrize("protocol", ["XET", "HF_TRANSFER", "HTTP"])

@@ -42,7 +42,7 @@ def private(hub: Hub) -> Hub:
     return hub
 
 
-def patience(status: int) -> dict[str, str]:
+def timeouts(status: int) -> dict[str, str]:
     """Return how long silence is borne: shortly where it ends the run, and trouble, which is raised before that."""
     return {75: {"STALL_TIMEOUT": "2"}, 69: {"STALL_TIMEOUT": "6"}}.get(status, {})
 
@@ -93,7 +93,7 @@ def test_no_secret_of_the_hub_comes_out_of_a_run(how: str, private: Hub, mine: M
     row = HUB[how]
     if row.route:
         private.faults.add(row.fault, route=row.route, times=row.times, offset=row.offset)
-    extra = {**SECRETS, **patience(row.status), "HF_ENDPOINT": private.endpoint, **row.extra}
+    extra = {**SECRETS, **timeouts(row.status), "HF_ENDPOINT": private.endpoint, **row.extra}
     result, processes = mine.run(row.uri, extra)
     assert result.status == row.status, result.stderr
     secrets = {*ALL, TOKEN[::-1], *handed_out(private.log)}
@@ -153,7 +153,7 @@ def test_no_secret_of_a_web_address_comes_out_of_a_run(how: str, mine: Mine) -> 
         url = web.put("model.bin", DATA).replace("://", f"://{user}@")
         web.faults.add(row.fault, method=row.method, times=FOREVER)
         uri = f"{url}?X-Amz-Signature={SIGNATURE}&X-Amz-Credential={BEARER}#sha256={row.digest}"
-        result, processes = mine.run(uri, {**SECRETS, **patience(row.status), **row.extra})
+        result, processes = mine.run(uri, {**SECRETS, **timeouts(row.status), **row.extra})
     assert result.status == row.status, result.stderr
     # Whoever writes a secret on the command line shows it there; nobody else may.
     shown = {line for line in processes if user not in line}
@@ -208,7 +208,7 @@ def relay(s3: S3Server) -> Iterator[Relay]:
 @pytest.mark.parametrize("how", ON_S3)
 def test_no_key_of_s3_comes_out_of_a_run(how: str, s3: S3Server, bucket: str, relay: Relay, mine: Mine) -> None:
     status, row = ON_S3[how]
-    extra = {**SECRETS, **patience(status), **s3.environment(), "AWS_ENDPOINT_URL": relay.endpoint}
+    extra = {**SECRETS, **timeouts(status), **s3.environment(), "AWS_ENDPOINT_URL": relay.endpoint}
     extra |= {name: value for name, value in row.items() if name.startswith("AWS_")}
     if "protocol" in row:
         extra["AIM_DOWNLOADER_PROTOCOL"] = row["protocol"]

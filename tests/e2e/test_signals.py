@@ -61,7 +61,7 @@ def stocked(hub: Hub) -> Hub:
 
 @pytest.fixture
 def patient(tmp_path: Path) -> dict[str, str]:
-    """Such patience that nothing but a signal ends a run."""
+    """Timeouts so long that only a signal ends a run."""
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib/sitecustomize.py").write_text(GRACES)
     return {"PYTHONPATH": str(tmp_path / "lib"), "STALL_TIMEOUT": "600", "AIM_LEASE_TTL": "600"}

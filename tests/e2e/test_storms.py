@@ -257,15 +257,15 @@ socket.getaddrinfo = getaddrinfo
 """
 
 
-@pytest.mark.parametrize(("seconds", "patience", "status"), [(3, 60, 0), (60, 120, 0), (3600, 6, 69)])
+@pytest.mark.parametrize(("seconds", "timeout", "status"), [(3, 60, 0), (60, 120, 0), (3600, 6, 69)])
 def test_names_that_cannot_be_resolved_for_a_while(
-    stocked: Hub, tmp_path: Path, seconds: int, patience: int, status: int
+    stocked: Hub, tmp_path: Path, seconds: int, timeout: int, status: int
 ) -> None:
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib" / "sitecustomize.py").write_text(BROKEN_RESOLVER.format(seconds=seconds))
     endpoint = stocked.endpoint.replace("127.0.0.1", "hub.test")
     extra = {"HF_ENDPOINT": endpoint, "PYTHONPATH": str(tmp_path / "lib"), "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER"}
-    result = run("download", "hf://org/model", tmp_path / "t", extra={**extra, "STALL_TIMEOUT": str(patience)})
+    result = run("download", "hf://org/model", tmp_path / "t", extra={**extra, "STALL_TIMEOUT": str(timeout)})
     assert result.status == status, result.stderr
     assert "Temporary failure in name resolution" in result.stderr
     assert model(tmp_path / "t") == ({} if status else FILES)

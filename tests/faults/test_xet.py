@@ -144,8 +144,8 @@ def test_the_older_reconstruction_interface_will_do(model_hub: Hub, tmp_path: Pa
 def test_the_run_switches_with_a_reason_when(sentence: str, model_hub: Hub, tmp_path: Path) -> None:
     row = BROKEN[sentence]
     model_hub.faults.add(row.fault, route=row.route, offset=row.offset, times=row.times)
-    patience = SOON if isinstance(row.fault, HANG) else {}
-    result = run("download", "hf://org/model", tmp_path / "t", extra=settings(model_hub, tmp_path, **patience))
+    timeout = SOON if isinstance(row.fault, HANG) else {}
+    result = run("download", "hf://org/model", tmp_path / "t", extra=settings(model_hub, tmp_path, **timeout))
     assert result.status == 0, result.stderr
     assert model(tmp_path / "t") == FILES
     switch = next(line for line in result.stderr.splitlines() if "switching to HTTP" in line)

@@ -61,7 +61,7 @@ class Engine(Closable):
 
     def close(self) -> None:
         """End it, by its process id, and what it leaves mounted."""
-        self._daemon.close(patience=30)
+        self._daemon.close(timeout=30)
         for line in Path("/proc/mounts").read_text().splitlines():
             place = line.split()[1]
             if place.startswith(f"{self._folder}/"):

@@ -14,7 +14,7 @@ import pytest
 
 from downloader.lease.process_id import ProcessIdentity
 from downloader.volume import FileState, Volume
-from tests.command import PATIENCE
+from tests.command import TIMEOUT
 from tests.lease.contest import FILES, ROOT, another
 from tests.lease.holder import DATA, HALF, PATH
 from tests.volume.artifacts import URI, download, fill, manifest_of, states
@@ -110,9 +110,9 @@ def test_the_second_run_waits_and_then_finds_everything_done(tmp_path: Path) -> 
 
 
 def test_of_many_acquirers_one_holds_the_lease_at_a_time(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.lease.contender", str(tmp_path), "12"]
-    contenders = [subprocess.Popen(command, cwd=ROOT) for _ in range(4)]
-    assert [acquirer.wait(PATIENCE) for acquirer in contenders] == [0] * 4
+    command = [sys.executable, "-m", "tests.lease.acquirer", str(tmp_path), "12"]
+    acquirers = [subprocess.Popen(command, cwd=ROOT) for _ in range(4)]
+    assert [acquirer.wait(TIMEOUT) for acquirer in acquirers] == [0] * 4
     assert list(tmp_path.iterdir()) == []
 
 

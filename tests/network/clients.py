@@ -1,4 +1,4 @@
-"""Answers byte by byte, and a plane that reads them."""
+"""Answers byte by byte, and a client that reads them."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def answer(*headers: bytes, body: bytes = CONTENT, status: bytes = b"200 OK") ->
 
 
 @contextmanager
-def plane_of(tls: Trust, *, connect: float = AT_LAST, read: float = AT_LAST) -> Iterator[HttpClient]:
-    """Make an HTTP plane with these timeouts, in seconds."""
+def client_of(tls: Trust, *, connect: float = AT_LAST, read: float = AT_LAST) -> Iterator[HttpClient]:
+    """Make an HTTP client with these timeouts, in seconds."""
     web = HttpClient(tls, Proxies(), user_agent="tests", timeouts=Timeouts(connect, read), content=integrity)
     yield web
     web.close()

@@ -14,7 +14,7 @@ from downloader.artifact import Span
 from downloader.errors import ConfigurationError, DownloadError, SourceSilent, SourceUnavailable
 from downloader.network import RangeRequest, pool
 from downloader.network.tls import Trust
-from tests.network.clients import CONTENT, SIZE, WHOLE, answer, fetched, plane_of
+from tests.network.clients import CONTENT, SIZE, WHOLE, answer, client_of, fetched
 from tests.servers.raw import END, Raw
 from tests.waiting import AT_LAST, eventually
 
@@ -30,33 +30,33 @@ def tls() -> Trust:
 
 
 @pytest.fixture
-def plane(tls: Trust) -> Iterator[HttpClient]:
-    with plane_of(tls) as web:
+def client(tls: Trust) -> Iterator[HttpClient]:
+    with client_of(tls) as web:
         yield web
 
 
-def test_a_server_that_answers_before_it_is_asked_confuses_no_request(plane: HttpClient) -> None:
+def test_a_server_that_answers_before_it_is_asked_confuses_no_request(client: HttpClient) -> None:
     with Raw([WHOLE + b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabcdefghij", WHOLE]) as server:
-        assert fetched(plane, server.url) == CONTENT
-        assert fetched(plane, server.url) in (CONTENT, b"abcdefghij")  # one body per answer, whatever is in it
+        assert fetched(client, server.url) == CONTENT
+        assert fetched(client, server.url) in (CONTENT, b"abcdefghij")  # one body per answer, whatever is in it
 
 
-def test_a_connection_that_was_closed_while_it_was_idle_is_replaced_once(plane: HttpClient) -> None:
+def test_a_connection_that_was_closed_while_it_was_idle_is_replaced_once(client: HttpClient) -> None:
     with Raw([WHOLE, END, WHOLE]) as server:
-        assert [fetched(plane, server.url) for _ in range(2)] == [CONTENT] * 2
+        assert [fetched(client, server.url) for _ in range(2)] == [CONTENT] * 2
         assert server.connections == 2
     with Raw([WHOLE, END]) as server:
-        assert fetched(plane, server.url) == CONTENT
+        assert fetched(client, server.url) == CONTENT
         with pytest.raises(SourceUnavailable, match="without an answer"):
-            fetched(plane, server.url)
+            fetched(client, server.url)
         assert server.connections == 2
         assert len(server.requests) == 3
 
 
-def test_a_new_connection_without_an_answer_is_a_passing_error(plane: HttpClient) -> None:
+def test_a_new_connection_without_an_answer_is_a_passing_error(client: HttpClient) -> None:
     with Raw([END]) as server:
         with pytest.raises(SourceUnavailable, match="without an answer"):
-            fetched(plane, server.url)
+            fetched(client, server.url)
         assert server.connections == 1
 
 
@@ -64,7 +64,7 @@ def test_a_new_connection_without_an_answer_is_a_passing_error(plane: HttpClient
 @pytest.mark.parametrize("coding", [b"Transfer-Encoding: chunked", b"Connection: close"])
 def test_bytes_are_handed_on_as_they_come_also_where_no_length_was_told(tls: Trust, coding: bytes) -> None:
     body = b"5\r\n01234\r\n" if b"chunked" in coding else b"01234"
-    with plane_of(tls, read=2) as web, Raw([answer(coding, body=body)]) as server:
+    with client_of(tls, read=2) as web, Raw([answer(coding, body=body)]) as server:
         opened = web.open(RangeRequest(server.url, Span(0, SIZE), SIZE))
         view = memoryview(bytearray(1 << 20))
         assert opened.readinto(view) == 5
@@ -74,37 +74,37 @@ def test_bytes_are_handed_on_as_they_come_also_where_no_length_was_told(tls: Tru
         opened.close()
 
 
-def test_an_answer_in_chunks_leaves_the_connection_usable(plane: HttpClient) -> None:
+def test_an_answer_in_chunks_leaves_the_connection_usable(client: HttpClient) -> None:
     chunks = b"3\r\n012\r\n7\r\n3456789\r\n0\r\n\r\n"
     with Raw([answer(b"Transfer-Encoding: chunked", body=chunks)]) as server:
-        assert [fetched(plane, server.url, view_size=3) for _ in range(3)] == [CONTENT] * 3
+        assert [fetched(client, server.url, view_size=3) for _ in range(3)] == [CONTENT] * 3
         assert server.connections == 1
 
 
 @pytest.mark.parametrize("begun", [b" ", b"HTTP/1.1 200 OK\r\nX: "])
 def test_silence_before_the_answer_is_over_after_the_time(tls: Trust, begun: bytes) -> None:
-    with plane_of(tls, read=0.2) as hasty, Raw([begun]) as server, pytest.raises(SourceSilent):
+    with client_of(tls, read=0.2) as hasty, Raw([begun]) as server, pytest.raises(SourceSilent):
         fetched(hasty, server.url)
 
 
 @pytest.mark.parametrize("url", ["http://a..b/x", f"http://{'a' * 64}.test/x", "http://127.0.0.1:1/x"])
-def test_hosts_that_cannot_be_reached_are_a_passing_error(plane: HttpClient, url: str) -> None:
+def test_hosts_that_cannot_be_reached_are_a_passing_error(client: HttpClient, url: str) -> None:
     with pytest.raises(SourceUnavailable, match="cannot connect"):
-        fetched(plane, url)
+        fetched(client, url)
 
 
 @pytest.mark.parametrize("url", ["http://1.2.3.999/x", "http://host:port/x", "http://ho\x00st/x"])
-def test_addresses_that_cannot_be_used_are_the_users_mistake(plane: HttpClient, url: str) -> None:
+def test_addresses_that_cannot_be_used_are_the_users_mistake(client: HttpClient, url: str) -> None:
     with pytest.raises(ConfigurationError, match="not a usable address"):
-        fetched(plane, url)
+        fetched(client, url)
     with pytest.raises(ConfigurationError, match="not a usable address"):
-        plane.fetch(url)
+        client.fetch(url)
 
 
 @pytest.mark.parametrize("value", ["smart “quotes”", "two\nlines", "a\r\nHost: b"])
-def test_headers_that_cannot_be_sent_are_the_users_mistake(plane: HttpClient, value: str) -> None:
+def test_headers_that_cannot_be_sent_are_the_users_mistake(client: HttpClient, value: str) -> None:
     with Raw([WHOLE]) as server, pytest.raises(ConfigurationError, match="cannot be sent") as caught:
-        plane.open(RangeRequest(server.url, Span(0, SIZE), SIZE, headers={"authorization": value}))
+        client.open(RangeRequest(server.url, Span(0, SIZE), SIZE, headers={"authorization": value}))
     assert "smart" not in str(caught.value)
     assert not server.requests
 
@@ -116,7 +116,10 @@ def test_a_request_does_not_show_its_headers() -> None:
 def test_nothing_is_left_open(tls: Trust) -> None:
     """A socket that is left to the garbage collector warns, and warnings are errors."""
     broken = answer(b"Transfer-Encoding: chunked", body=b"xyz\r\n")
-    with plane_of(tls, connect=0.2, read=0.2) as web, Raw([WHOLE, answer(b"Connection: close"), broken, END]) as server:
+    with (
+        client_of(tls, connect=0.2, read=0.2) as web,
+        Raw([WHOLE, answer(b"Connection: close"), broken, END]) as server,
+    ):
         for url in (server.url, server.url, server.url, server.url, server.url.replace("http:", "https:")):
             with contextlib.suppress(DownloadError):
                 fetched(web, url)
@@ -126,7 +129,7 @@ def test_nothing_is_left_open(tls: Trust) -> None:
 
 @pytest.mark.parametrize("kept", [b"Connection: close", b"Connection: keep-alive"])
 def test_an_interruption_wakes_a_reader_whatever_becomes_of_its_connection(tls: Trust, kept: bytes) -> None:
-    with plane_of(tls, read=2 * AT_LAST) as web, Raw([answer(b"Content-Length: 10", kept, body=b"01234")]) as server:
+    with client_of(tls, read=2 * AT_LAST) as web, Raw([answer(b"Content-Length: 10", kept, body=b"01234")]) as server:
         body = web.open(RangeRequest(server.url, Span(0, SIZE), SIZE))
         assert body.readinto(memoryview(bytearray(5))) == 5
         threading.Timer(0.05, body.interrupt).start()
@@ -138,7 +141,7 @@ def test_an_interruption_wakes_a_reader_whatever_becomes_of_its_connection(tls: 
 @pytest.mark.parametrize("kept", [b"Connection: close", b"Connection: keep-alive"])
 def test_ending_the_run_wakes_readers_and_lets_nothing_begin(tls: Trust, kept: bytes) -> None:
     half = answer(b"Content-Length: 10", kept, body=b"01234")
-    with plane_of(tls, read=2 * AT_LAST) as web, Raw([half]) as server:
+    with client_of(tls, read=2 * AT_LAST) as web, Raw([half]) as server:
         body = web.open(RangeRequest(server.url, Span(0, SIZE), SIZE))
         errors: list[DownloadError] = []
 
@@ -187,13 +190,13 @@ class _Small(BaseHTTPRequestHandler):
         self.end_headers()
 
 
-def test_connections_to_many_origins_are_not_all_kept(plane: HttpClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connections_to_many_origins_are_not_all_kept(client: HttpClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "MAX_IDLE", 4)
     with _Everywhere() as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             for number in range(1, 20):
-                assert plane.fetch(f"http://127.0.1.{number}:{server.server_port}/").status == 200
+                assert client.fetch(f"http://127.0.1.{number}:{server.server_port}/").status == 200
             assert eventually(lambda: len(server.connections) <= 4)
             assert server.connections
         finally:

@@ -13,7 +13,7 @@ from downloader.errors import DownloadError, ProtocolFailed, RangeIgnored
 from downloader.network import RangeRequest
 from downloader.network.tls import Trust
 from tests.command import model, run
-from tests.network.clients import plane_of
+from tests.network.clients import client_of
 from tests.reading import rest_of
 from tests.servers.broken import compressed
 from tests.servers.faults import FOREVER, Answer
@@ -33,8 +33,8 @@ CHUNKED = b"Transfer-Encoding: chunked"
 
 
 @pytest.fixture(scope="module")
-def plane() -> Iterator[HttpClient]:
-    with plane_of(Trust(verify=False)) as web:
+def client() -> Iterator[HttpClient]:
+    with client_of(Trust(verify=False)) as web:
         yield web
 
 
@@ -51,9 +51,9 @@ def fetched(web: HttpClient, url: str, span: Span, *, proved: bool = True) -> by
 
 @pytest.mark.parametrize("coding", [b"gzip", b"GZIP", b"x-gzip"])
 @pytest.mark.parametrize("start", [0, 1, 7000, SIZE - 1])
-def test_what_is_packed_is_unpacked_from_any_byte_to_the_end(plane: HttpClient, start: int, coding: bytes) -> None:
+def test_what_is_packed_is_unpacked_from_any_byte_to_the_end(client: HttpClient, start: int, coding: bytes) -> None:
     with Raw([answer(PACKED, coding=coding)]) as server:
-        assert fetched(plane, server.url, Span(start, SIZE)) == CONTENT[start:]
+        assert fetched(client, server.url, Span(start, SIZE)) == CONTENT[start:]
 
 
 WRONG: dict[str, tuple[bytes, Span, bool, type[DownloadError]]] = {
@@ -72,17 +72,17 @@ WRONG: dict[str, tuple[bytes, Span, bool, type[DownloadError]]] = {
 
 
 @pytest.mark.parametrize("sentence", WRONG)
-def test_a_packed_answer_is_refused_with(plane: HttpClient, sentence: str) -> None:
+def test_a_packed_answer_is_refused_with(client: HttpClient, sentence: str) -> None:
     written, span, proved, kind = WRONG[sentence]
     with Raw([written]) as server, pytest.raises(kind):
-        fetched(plane, server.url, span, proved=proved)
+        fetched(client, server.url, span, proved=proved)
 
 
-def test_a_few_packed_bytes_that_stand_for_gigabytes_are_not_unpacked(plane: HttpClient) -> None:
+def test_a_few_packed_bytes_that_stand_for_gigabytes_are_not_unpacked(client: HttpClient) -> None:
     packer = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
     bomb = b"".join(packer.compress(bytes(1 << 20)) for _ in range(200)) + packer.flush()
     with Raw([answer(bomb)]) as server, pytest.raises(ProtocolFailed, match="more bytes than the file has"):
-        fetched(plane, server.url, Span(0, SIZE))
+        fetched(client, server.url, Span(0, SIZE))
 
 
 def test_a_mirror_that_packs_its_small_files_is_read(hub: Hub, tmp_path: Path) -> None:

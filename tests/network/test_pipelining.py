@@ -11,7 +11,7 @@ from downloader.errors import SourceChanged
 from downloader.network import HttpStatusError, RangeRequest, Response
 from downloader.network.client import HEADS_AHEAD
 from downloader.network.tls import Trust
-from tests.network.clients import CONTENT, SIZE, WHOLE, answer, plane_of
+from tests.network.clients import CONTENT, SIZE, WHOLE, answer, client_of
 from tests.reading import rest_of
 from tests.servers.broken import BrokenWeb, moved
 from tests.servers.raw import END, Raw
@@ -33,8 +33,8 @@ def tls() -> Trust:
 
 
 @pytest.fixture
-def plane(tls: Trust) -> Iterator[HttpClient]:
-    with plane_of(tls) as web:
+def client(tls: Trust) -> Iterator[HttpClient]:
+    with client_of(tls) as web:
         yield web
         web.prefetch([])
 
@@ -47,96 +47,96 @@ def read(web: HttpClient, request: RangeRequest) -> bytes:
     return rest_of(web.open(request), 64)
 
 
-def test_answers_come_in_order_over_one_connection(plane: HttpClient) -> None:
+def test_answers_come_in_order_over_one_connection(client: HttpClient) -> None:
     with Raw([WHOLE, OTHER, WHOLE]) as server:
         requests = asked(server.url, 3)
-        plane.prefetch(requests)
-        assert [read(plane, request) for request in requests] == [CONTENT, b"abcdefghij", CONTENT]
-        assert read(plane, requests[0]) == CONTENT
+        client.prefetch(requests)
+        assert [read(client, request) for request in requests] == [CONTENT, b"abcdefghij", CONTENT]
+        assert read(client, requests[0]) == CONTENT
         assert (server.connections, len(server.requests)) == (1, 4)
 
 
-def test_spans_of_one_file_are_told_apart(plane: HttpClient) -> None:
+def test_spans_of_one_file_are_told_apart(client: HttpClient) -> None:
     first, second = (
         answer(b"Content-Length: 5", b"Content-Range: bytes " + span + b"/10", body=body, status=b"206 Part")
         for span, body in ((b"0-4", b"01234"), (b"5-9", b"56789"))
     )
     with Raw([first, second]) as server:
         requests = [RangeRequest(server.url, span, SIZE) for span in (Span(0, 5), Span(5, 10))]
-        plane.prefetch(requests)
-        assert [read(plane, request) for request in requests] == [b"01234", b"56789"]
+        client.prefetch(requests)
+        assert [read(client, request) for request in requests] == [b"01234", b"56789"]
         assert server.connections == 1
 
 
 @pytest.mark.parametrize("answers", [[CLOSING, WHOLE], [WHOLE, END, WHOLE]], ids=["says that it closes", "just closes"])
-def test_a_server_that_answers_one_and_closes_is_asked_again(plane: HttpClient, answers: list[bytes]) -> None:
+def test_a_server_that_answers_one_and_closes_is_asked_again(client: HttpClient, answers: list[bytes]) -> None:
     with Raw(answers) as server:
         requests = asked(server.url, 3)
-        plane.prefetch(requests)
-        assert [read(plane, request) for request in requests] == [CONTENT] * 3
+        client.prefetch(requests)
+        assert [read(client, request) for request in requests] == [CONTENT] * 3
 
 
 @pytest.mark.slow
 def test_a_server_that_overhears_what_comes_together_is_not_asked_so_again(tls: Trust) -> None:
-    with plane_of(tls, read=2) as plane, Raw([WHOLE], forgetful=True) as server:
+    with client_of(tls, read=2) as client, Raw([WHOLE], forgetful=True) as server:
         requests = asked(server.url, 3)
-        plane.prefetch(requests)
-        assert [read(plane, request) for request in requests] == [CONTENT] * 3
+        client.prefetch(requests)
+        assert [read(client, request) for request in requests] == [CONTENT] * 3
         before = len(server.requests)
-        plane.prefetch(requests)
+        client.prefetch(requests)
         assert len(server.requests) == before
-        assert [read(plane, request) for request in requests] == [CONTENT] * 3
+        assert [read(client, request) for request in requests] == [CONTENT] * 3
         assert len(server.requests) == before + 3
 
 
-def test_an_error_is_that_of_its_own_request(plane: HttpClient) -> None:
+def test_an_error_is_that_of_its_own_request(client: HttpClient) -> None:
     with Raw([WHOLE, GONE, OTHER]) as server:
         requests = asked(server.url, 3)
-        plane.prefetch(requests)
-        assert read(plane, requests[0]) == CONTENT
+        client.prefetch(requests)
+        assert read(client, requests[0]) == CONTENT
         with pytest.raises(HttpStatusError):
-            plane.open(requests[1])
-        assert read(plane, requests[2]) == b"abcdefghij"
+            client.open(requests[1])
+        assert read(client, requests[2]) == b"abcdefghij"
 
 
-def test_an_answer_that_makes_no_sense_spoils_no_other(plane: HttpClient) -> None:
+def test_an_answer_that_makes_no_sense_spoils_no_other(client: HttpClient) -> None:
     with Raw([WHOLE, answer(b"Content-Length: 11", body=CONTENT + b"x"), OTHER]) as server:
         requests = asked(server.url, 3)
-        plane.prefetch(requests)
-        assert read(plane, requests[0]) == CONTENT
+        client.prefetch(requests)
+        assert read(client, requests[0]) == CONTENT
         with pytest.raises(SourceChanged):
-            plane.open(requests[1])
-        assert read(plane, requests[2]) == b"abcdefghij"
+            client.open(requests[1])
+        assert read(client, requests[2]) == b"abcdefghij"
 
 
-def test_what_was_announced_may_be_left_or_taken_in_another_order(plane: HttpClient) -> None:
+def test_what_was_announced_may_be_left_or_taken_in_another_order(client: HttpClient) -> None:
     with Raw([WHOLE]) as server:
         requests = asked(server.url, 3)
-        plane.prefetch(requests)
-        assert [read(plane, request) for request in reversed(requests)] == [CONTENT] * 3
-        plane.prefetch(requests)
-        plane.prefetch([])
-        assert read(plane, requests[1]) == CONTENT
+        client.prefetch(requests)
+        assert [read(client, request) for request in reversed(requests)] == [CONTENT] * 3
+        client.prefetch(requests)
+        client.prefetch([])
+        assert read(client, requests[1]) == CONTENT
 
 
-def test_more_may_be_announced_while_answers_wait(plane: HttpClient) -> None:
+def test_more_may_be_announced_while_answers_wait(client: HttpClient) -> None:
     with Raw([WHOLE, OTHER, WHOLE, OTHER]) as server:
         requests = asked(server.url, 4)
-        plane.prefetch(requests[:2])
-        assert read(plane, requests[0]) == CONTENT
+        client.prefetch(requests[:2])
+        assert read(client, requests[0]) == CONTENT
         for number in (1, 2):
-            plane.prefetch(requests[number : number + 2])
-            assert read(plane, requests[number]) == (b"abcdefghij" if number == 1 else CONTENT)
-        assert read(plane, requests[3]) == b"abcdefghij"
+            client.prefetch(requests[number : number + 2])
+            assert read(client, requests[number]) == (b"abcdefghij" if number == 1 else CONTENT)
+        assert read(client, requests[3]) == b"abcdefghij"
         assert (server.connections, len(server.requests)) == (1, 4)
 
 
-def test_heads_are_asked_for_long_before_their_turn_and_so_again_when_a_connection_ended(plane: HttpClient) -> None:
+def test_heads_are_asked_for_long_before_their_turn_and_so_again_when_a_connection_ended(client: HttpClient) -> None:
     count = 4 * HEADS_AHEAD
     answers = [answer(b"Content-Length: 10", body=b"")] * count
     answers[HEADS_AHEAD + 50] = answer(b"Content-Length: 10", b"Connection: close", body=b"")
     with Raw(answers) as server:
-        replies = plane.heads([f"{server.url}?{number}" for number in range(count)], {})
+        replies = client.heads([f"{server.url}?{number}" for number in range(count)], {})
         first = next(replies)
         assert isinstance(first, Response)
         assert first.status == 200
@@ -149,40 +149,40 @@ def test_heads_are_asked_for_long_before_their_turn_and_so_again_when_a_connecti
         assert server.connections == 2
 
 
-def test_nothing_goes_to_another_origin_than_its_own(plane: HttpClient) -> None:
+def test_nothing_goes_to_another_origin_than_its_own(client: HttpClient) -> None:
     with Raw([WHOLE]) as one, Raw([OTHER]) as other:
         secret = {"authorization": "Bearer secret"}
         requests = [RangeRequest(server.url, Span(0, SIZE), SIZE, None, secret) for server in (one, one, other, one)]
-        plane.prefetch(requests)
-        assert [read(plane, request) for request in requests] == [CONTENT, CONTENT, b"abcdefghij", CONTENT]
+        client.prefetch(requests)
+        assert [read(client, request) for request in requests] == [CONTENT, CONTENT, b"abcdefghij", CONTENT]
         assert len(one.requests) == 3
         assert len(other.requests) == 1
 
 
-def test_where_a_file_was_found_elsewhere_no_credentials_go_there(plane: HttpClient) -> None:
+def test_where_a_file_was_found_elsewhere_no_credentials_go_there(client: HttpClient) -> None:
     with BrokenWeb() as home, BrokenWeb() as away:
         url = home.put("0.bin", CONTENT)
         home.faults.add(moved(away.put("0.bin", CONTENT)), path="/0.bin", times=1)
         request = RangeRequest(url, Span(0, SIZE), SIZE, None, {"authorization": "Bearer secret"})
-        assert read(plane, request) == CONTENT
-        plane.prefetch([request, request])
-        assert [read(plane, request) for _ in range(2)] == [CONTENT] * 2
+        assert read(client, request) == CONTENT
+        client.prefetch([request, request])
+        assert [read(client, request) for _ in range(2)] == [CONTENT] * 2
         assert len(away.log.records()) == 3
         assert all("authorization" not in record.request.headers for record in away.log.records())
 
 
-def test_redirects_are_followed_while_others_wait(plane: HttpClient) -> None:
+def test_redirects_are_followed_while_others_wait(client: HttpClient) -> None:
     with BrokenWeb() as home:
         urls = [home.put(f"{number}.bin", CONTENT) for number in range(3)]
         home.faults.add(moved(urls[2]), path="/0.bin", times=1)
         requests = [RangeRequest(url, Span(0, SIZE), SIZE) for url in urls[:2]]
-        plane.prefetch(requests)
-        assert [read(plane, request) for request in requests] == [CONTENT] * 2
+        client.prefetch(requests)
+        assert [read(client, request) for request in requests] == [CONTENT] * 2
 
 
-def test_where_no_host_answers_the_request_itself_says_so(plane: HttpClient) -> None:
+def test_where_no_host_answers_the_request_itself_says_so(client: HttpClient) -> None:
     with Raw([WHOLE]) as server:
         requests = asked(server.url, 2)
-    plane.prefetch(requests)
+    client.prefetch(requests)
     with pytest.raises(Exception, match="refused"):
-        plane.open(requests[0])
+        client.open(requests[0])

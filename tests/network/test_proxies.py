@@ -168,7 +168,7 @@ def tls(authority: Authority) -> Trust:
 
 @pytest.fixture
 def through(tls: Trust) -> Iterator[Callable[..., HttpClient]]:
-    """Make a plane that goes through a proxy."""
+    """Make a client that goes through a proxy."""
     webs: list[HttpClient] = []
 
     def make(url: str, **more: str) -> HttpClient:

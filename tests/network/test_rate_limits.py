@@ -24,7 +24,7 @@ CONTENT = b"content"
 
 
 @pytest.fixture
-def plane() -> Iterator[HttpClient]:
+def client() -> Iterator[HttpClient]:
     web = HttpClient(Trust(), Proxies(), user_agent="tests", timeouts=Timeouts(AT_LAST, AT_LAST))
     yield web
     web.close()
@@ -42,47 +42,47 @@ def used_up(seconds: float) -> Headers:
     return Headers({"RateLimit": f'"resolvers";r=0;t={seconds:.0f}'})
 
 
-def test_the_last_answer_of_a_window_is_the_last_request_in_it(plane: HttpClient, server: BrokenWeb) -> None:
+def test_the_last_answer_of_a_window_is_the_last_request_in_it(client: HttpClient, server: BrokenWeb) -> None:
     server.faults.add(used_up(300))
     url = server.url("file.bin")
-    assert plane.fetch(url).body == CONTENT
+    assert client.fetch(url).body == CONTENT
     requests = len(server.log.records())
     span = RangeRequest(url, Span(0, len(CONTENT)), len(CONTENT))
-    with plane.library_client() as library:
-        for ask in (lambda: plane.fetch(url), lambda: plane.open(span), lambda: library.get(url)):
+    with client.library_client() as library:
+        for ask in (lambda: client.fetch(url), lambda: client.open(span), lambda: library.get(url)):
             with pytest.raises(Throttled, match=r"127.0.0.1:\d+ allows no more requests for \d+ s") as caught:
                 ask()
             assert caught.value.retry_after is not None
             assert 200 < caught.value.retry_after <= 300
-    plane.prefetch([span, span])
-    assert plane.transport.pipelined == 0
+    client.prefetch([span, span])
+    assert client.transport.pipelined == 0
     assert len(server.log.records()) == requests
 
 
-def test_a_window_ends(plane: HttpClient, server: BrokenWeb) -> None:
+def test_a_window_ends(client: HttpClient, server: BrokenWeb) -> None:
     server.faults.add(used_up(1))
     url = server.url("file.bin")
-    assert plane.fetch(url).body == CONTENT
-    assert eventually(lambda: is_answered(plane, url))
+    assert client.fetch(url).body == CONTENT
+    assert eventually(lambda: is_answered(client, url))
 
 
-def is_answered(plane: HttpClient, url: str) -> bool:
+def is_answered(client: HttpClient, url: str) -> bool:
     try:
-        return plane.fetch(url).body == CONTENT
+        return client.fetch(url).body == CONTENT
     except Throttled:
         return False
 
 
-def test_the_limits_of_listings_and_of_files_are_two(plane: HttpClient, server: BrokenWeb) -> None:
+def test_the_limits_of_listings_and_of_files_are_two(client: HttpClient, server: BrokenWeb) -> None:
     server.faults.add(used_up(300))
-    assert plane.fetch(server.url("api/listing")).body == CONTENT
-    assert plane.fetch(server.url("file.bin")).body == CONTENT
+    assert client.fetch(server.url("api/listing")).body == CONTENT
+    assert client.fetch(server.url("file.bin")).body == CONTENT
     with pytest.raises(Throttled):
-        plane.fetch(server.url("api/listing"))
+        client.fetch(server.url("api/listing"))
 
 
 @pytest.mark.parametrize("field", ['"a";r=1;t=300', f'"a";r=0;t={LONGEST + 1:.0f}', '"a";r=0;t=0'])
-def test_what_is_left_or_lasts_too_long_holds_up_no_commit(field: str, plane: HttpClient, server: BrokenWeb) -> None:
+def test_what_is_left_or_lasts_too_long_holds_up_no_commit(field: str, client: HttpClient, server: BrokenWeb) -> None:
     server.faults.add(Headers({"RateLimit": field}), times=FOREVER)
     for _ in range(2):
-        assert plane.fetch(server.url("file.bin")).body == CONTENT
+        assert client.fetch(server.url("file.bin")).body == CONTENT

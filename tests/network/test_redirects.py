@@ -37,7 +37,7 @@ def tls(authority: Authority) -> Trust:
 
 
 @pytest.fixture
-def plane(tls: Trust) -> Iterator[HttpClient]:
+def client(tls: Trust) -> Iterator[HttpClient]:
     web = HttpClient(tls, Proxies(), user_agent="tests", timeouts=Timeouts(AT_LAST, AT_LAST), content=integrity)
     yield web
     web.close()
@@ -72,9 +72,9 @@ def asked(server: BrokenWeb) -> list[str]:
     return [record.request.path for record in server.log.records()]
 
 
-def test_credentials_stay_at_home_and_the_range_travels(plane: HttpClient, home: BrokenWeb, away: BrokenWeb) -> None:
+def test_credentials_stay_at_home_and_the_range_travels(client: HttpClient, home: BrokenWeb, away: BrokenWeb) -> None:
     home.faults.add(moved(f"{away.url('stored.bin')}?signature=s"), times=FOREVER)
-    assert fetched(plane, home.url("file.bin"), 100) == CONTENT[100:]
+    assert fetched(client, home.url("file.bin"), 100) == CONTENT[100:]
     seen = away.log.records()[0].request
     assert not SECRETS.keys() & seen.headers.keys()
     assert seen.headers["range"] == f"bytes=100-{SIZE - 1}"
@@ -83,20 +83,20 @@ def test_credentials_stay_at_home_and_the_range_travels(plane: HttpClient, home:
 
 
 def test_credentials_follow_a_redirect_on_the_same_origin_and_come_back_home(
-    plane: HttpClient, home: BrokenWeb, away: BrokenWeb
+    client: HttpClient, home: BrokenWeb, away: BrokenWeb
 ) -> None:
     home.faults.add(moved(home.url("other.bin")), path="/file.bin")
     home.faults.add(moved(away.url("stored.bin")), path="/other.bin")
     away.faults.add(moved(home.url("file.bin")))
-    assert fetched(plane, home.url("file.bin")) == CONTENT
+    assert fetched(client, home.url("file.bin")) == CONTENT
     assert asked(home) == ["/file.bin", "/other.bin", "/file.bin"]
     assert all("authorization" in record.request.headers for record in home.log.records())
     assert all("authorization" not in record.request.headers for record in away.log.records())
 
 
-def test_another_port_or_scheme_is_another_origin(plane: HttpClient, home: BrokenWeb, secure: BrokenWeb) -> None:
+def test_another_port_or_scheme_is_another_origin(client: HttpClient, home: BrokenWeb, secure: BrokenWeb) -> None:
     home.faults.add(moved(secure.url("file.bin")))
-    assert fetched(plane, home.url("file.bin")) == CONTENT
+    assert fetched(client, home.url("file.bin")) == CONTENT
     assert "authorization" not in secure.log.records()[0].request.headers
 
 
@@ -114,43 +114,43 @@ def test_another_port_or_scheme_is_another_origin(plane: HttpClient, home: Broke
 )
 @pytest.mark.parametrize("how", ["open", "fetch"])
 def test_redirects_that_lead_nowhere_good_are_not_followed(
-    plane: HttpClient, home: BrokenWeb, target: str, why: str, how: str
+    client: HttpClient, home: BrokenWeb, target: str, why: str, how: str
 ) -> None:
     home.faults.add(moved(target), times=FOREVER)
     with pytest.raises(ProtocolFailed, match="redirects") as caught:
-        fetched(plane, home.url("file.bin")) if how == "open" else plane.fetch(home.url("file.bin"))
+        fetched(client, home.url("file.bin")) if how == "open" else client.fetch(home.url("file.bin"))
     assert why in caught.value.message
 
 
-def test_nothing_leads_from_https_to_http(plane: HttpClient, home: BrokenWeb, secure: BrokenWeb) -> None:
+def test_nothing_leads_from_https_to_http(client: HttpClient, home: BrokenWeb, secure: BrokenWeb) -> None:
     secure.faults.add(moved(home.url("file.bin")), times=FOREVER)
     for action in (fetched, HttpClient.fetch):
         with pytest.raises(ProtocolFailed, match="from https to http"):
-            action(plane, secure.url("file.bin"))
-    with plane.library_client() as library, pytest.raises(ProtocolFailed, match="from https to http"):
+            action(client, secure.url("file.bin"))
+    with client.library_client() as library, pytest.raises(ProtocolFailed, match="from https to http"):
         library.get(secure.url("file.bin"))
     assert not home.log.records()
 
 
-def test_a_library_is_led_on_without_credentials(plane: HttpClient, home: BrokenWeb, away: BrokenWeb) -> None:
+def test_a_library_is_led_on_without_credentials(client: HttpClient, home: BrokenWeb, away: BrokenWeb) -> None:
     home.faults.add(moved(away.url("stored.bin")))
-    with plane.library_client() as library:
+    with client.library_client() as library:
         assert library.get(home.url("file.bin"), headers={"authorization": "Bearer word"}).content == CONTENT
     assert "authorization" not in away.log.records()[0].request.headers
 
 
 def test_a_library_that_goes_on_elsewhere_takes_no_credentials_along(
-    plane: HttpClient, home: BrokenWeb, away: BrokenWeb, secure: BrokenWeb
+    client: HttpClient, home: BrokenWeb, away: BrokenWeb, secure: BrokenWeb
 ) -> None:
     word = {"authorization": "Bearer word", "cookie": "word"}
     for one in (home, away, secure):
         one.put("page", CONTENT)
-    with plane.library_client() as library:
+    with client.library_client() as library:
         for one in (home, away, home):
             assert library.get(one.url("page"), headers=word).content == CONTENT
     assert [record.request.bearer for record in home.log.records()] == ["word", "word"]
     assert not {"authorization", "cookie"} & away.log.records()[0].request.headers.keys()
-    with plane.library_client() as library:
+    with client.library_client() as library:
         assert library.get(secure.url("page"), headers=word).content == CONTENT
         with pytest.raises(ProtocolFailed, match="from https to http"):
             library.get(away.url("page"), headers=word)
@@ -158,12 +158,12 @@ def test_a_library_that_goes_on_elsewhere_takes_no_credentials_along(
 
 
 def test_a_library_hears_our_errors_for_each_refusal_and_reads_no_more_than_its_limit(
-    plane: HttpClient, home: BrokenWeb
+    client: HttpClient, home: BrokenWeb
 ) -> None:
     url = home.put("open.json", CONTENT)
     home.faults.add(too_many_requests("3"))
     home.faults.add(Answer(404))
-    with plane.library_client(limit=1000) as library:
+    with client.library_client(limit=1000) as library:
         with pytest.raises(Throttled) as caught:
             library.get(url)
         assert caught.value.retry_after == 3
@@ -178,130 +178,130 @@ def test_a_library_hears_our_errors_for_each_refusal_and_reads_no_more_than_its_
             library.get("ftp://127.0.0.1/x")
 
 
-def test_a_redirect_without_a_target_is_a_refusal(plane: HttpClient, home: BrokenWeb) -> None:
+def test_a_redirect_without_a_target_is_a_refusal(client: HttpClient, home: BrokenWeb) -> None:
     home.faults.add(Answer(302))
     with pytest.raises(HttpStatusError) as caught:
-        fetched(plane, home.url("file.bin"))
+        fetched(client, home.url("file.bin"))
     assert caught.value.status == 302
 
 
-def test_where_another_origin_has_it_is_remembered(plane: HttpClient, home: BrokenWeb, away: BrokenWeb) -> None:
+def test_where_another_origin_has_it_is_remembered(client: HttpClient, home: BrokenWeb, away: BrokenWeb) -> None:
     home.faults.add(moved(away.url("stored.bin")), times=FOREVER)
     for start in range(5):
-        assert fetched(plane, home.url("file.bin"), start) == CONTENT[start:]
+        assert fetched(client, home.url("file.bin"), start) == CONTENT[start:]
     assert asked(home) == ["/file.bin"]
     assert asked(away) == ["/stored.bin"] * 5
 
 
-def test_where_the_same_origin_has_it_is_asked_each_time(plane: HttpClient, home: BrokenWeb) -> None:
+def test_where_the_same_origin_has_it_is_asked_each_time(client: HttpClient, home: BrokenWeb) -> None:
     home.put("there.bin", CONTENT)
     home.faults.add(moved("/there.bin"), path="/file.bin", times=FOREVER)
     for _ in range(2):
-        assert fetched(plane, home.url("file.bin")) == CONTENT
+        assert fetched(client, home.url("file.bin")) == CONTENT
     assert asked(home) == ["/file.bin", "/there.bin"] * 2
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
 def test_an_address_that_has_expired_is_asked_for_again(
-    plane: HttpClient, home: BrokenWeb, away: BrokenWeb, status: int
+    client: HttpClient, home: BrokenWeb, away: BrokenWeb, status: int
 ) -> None:
     home.faults.add(moved(away.url("stored.bin")), times=FOREVER)
-    assert fetched(plane, home.url("file.bin")) == CONTENT
+    assert fetched(client, home.url("file.bin")) == CONTENT
     away.faults.add(Answer(status))
-    assert fetched(plane, home.url("file.bin")) == CONTENT
+    assert fetched(client, home.url("file.bin")) == CONTENT
     assert asked(home) == ["/file.bin"] * 2
     assert asked(away) == ["/stored.bin"] * 3
 
 
-def test_a_denial_by_the_first_origin_is_a_denial(plane: HttpClient, home: BrokenWeb, away: BrokenWeb) -> None:
+def test_a_denial_by_the_first_origin_is_a_denial(client: HttpClient, home: BrokenWeb, away: BrokenWeb) -> None:
     home.faults.add(moved(away.url("stored.bin")))
     home.faults.add(Answer(403, {"x-reason": "gone for good"}), times=FOREVER)
-    assert fetched(plane, home.url("file.bin")) == CONTENT
+    assert fetched(client, home.url("file.bin")) == CONTENT
     away.faults.add(Answer(403))
     with pytest.raises(HttpStatusError) as caught:
-        fetched(plane, home.url("file.bin"))
+        fetched(client, home.url("file.bin"))
     assert (caught.value.status, caught.value.headers["x-reason"]) == (403, "gone for good")
     assert asked(away) == ["/stored.bin"] * 2
 
 
 def test_a_denial_at_a_fresh_address_is_a_denial_and_is_asked_once(
-    plane: HttpClient, home: BrokenWeb, away: BrokenWeb
+    client: HttpClient, home: BrokenWeb, away: BrokenWeb
 ) -> None:
     home.faults.add(moved(away.url("stored.bin")), times=FOREVER)
     away.faults.add(Answer(403), times=FOREVER)
     for number in (1, 2):
         with pytest.raises(HttpStatusError) as caught:
-            fetched(plane, home.url("file.bin"))
+            fetched(client, home.url("file.bin"))
         assert caught.value.url == away.url("stored.bin")
         assert len(asked(away)) == number
 
 
 def test_an_address_that_cannot_be_reached_any_more_is_asked_for_again(
-    plane: HttpClient, home: BrokenWeb, away: BrokenWeb
+    client: HttpClient, home: BrokenWeb, away: BrokenWeb
 ) -> None:
     home.faults.add(moved(away.url("stored.bin")))
-    assert fetched(plane, home.url("file.bin")) == CONTENT
+    assert fetched(client, home.url("file.bin")) == CONTENT
     away.server.refuse()
     with pytest.raises(SourceUnavailable, match="cannot connect"):
-        fetched(plane, home.url("file.bin"))
-    assert fetched(plane, home.url("file.bin")) == CONTENT
+        fetched(client, home.url("file.bin"))
+    assert fetched(client, home.url("file.bin")) == CONTENT
     assert asked(home) == ["/file.bin"] * 2
 
 
 def test_a_pause_at_the_other_origin_does_not_delay_the_first(
-    plane: HttpClient, home: BrokenWeb, away: BrokenWeb
+    client: HttpClient, home: BrokenWeb, away: BrokenWeb
 ) -> None:
     home.faults.add(moved(away.url("stored.bin")), times=FOREVER)
-    assert fetched(plane, home.url("file.bin")) == CONTENT
+    assert fetched(client, home.url("file.bin")) == CONTENT
     away.faults.add(too_many_requests("1"))
     with pytest.raises(Throttled):
-        fetched(plane, home.url("file.bin"))
-    assert fetched(plane, home.url("file.bin")) == CONTENT
+        fetched(client, home.url("file.bin"))
+    assert fetched(client, home.url("file.bin")) == CONTENT
     assert asked(home) == ["/file.bin"]
 
 
 @pytest.mark.parametrize("words", [b"", b"Found. Redirecting to another place."])
 def test_connections_survive_redirects_refusals_and_probes(
-    plane: HttpClient, home: BrokenWeb, away: BrokenWeb, words: bytes
+    client: HttpClient, home: BrokenWeb, away: BrokenWeb, words: bytes
 ) -> None:
     with Gate(home.server.port) as gate:
         url = f"http://127.0.0.1:{gate.port}/file.bin"
         home.faults.add(Answer(302, {"Location": away.url("stored.bin")}, words), path="/file.bin", times=3)
         home.faults.add(Answer(404, {}, words), path="/file.bin", times=3)
         for _ in range(3):
-            assert plane.fetch(url).body == CONTENT
+            assert client.fetch(url).body == CONTENT
         for _ in range(3):
             with pytest.raises(HttpStatusError):
-                fetched(plane, url)
-        assert plane.fetch(url, headers=SECRETS, public_headers={"range": "bytes=0-0"}, limit=0).status == 206
-        assert plane.fetch(url, headers=SECRETS, method="HEAD", limit=0).status == 200
+                fetched(client, url)
+        assert client.fetch(url, headers=SECRETS, public_headers={"range": "bytes=0-0"}, limit=0).status == 206
+        assert client.fetch(url, headers=SECRETS, method="HEAD", limit=0).status == 200
         assert gate.connections == 1
 
 
-def test_a_long_answer_that_is_not_wanted_is_not_read(plane: HttpClient, home: BrokenWeb) -> None:
+def test_a_long_answer_that_is_not_wanted_is_not_read(client: HttpClient, home: BrokenWeb) -> None:
     url = home.put("long.bin", bytes(4 << 20))
-    assert plane.fetch(url, limit=0).status == 200
+    assert client.fetch(url, limit=0).status == 200
     assert home.log.sent() < 4 << 20 or len(home.log.records()) == 1
-    assert plane.fetch(url, limit=0).headers["content-length"] == str(4 << 20)
+    assert client.fetch(url, limit=0).headers["content-length"] == str(4 << 20)
 
 
-def test_small_answers_are_bounded(plane: HttpClient, home: BrokenWeb) -> None:
+def test_small_answers_are_bounded(client: HttpClient, home: BrokenWeb) -> None:
     url = home.put("list.txt", CONTENT)
-    assert plane.fetch(url, limit=SIZE).body == CONTENT
+    assert client.fetch(url, limit=SIZE).body == CONTENT
     with pytest.raises(ProtocolFailed, match=f"more than {SIZE - 1} bytes"):
-        plane.fetch(url, limit=SIZE - 1)
+        client.fetch(url, limit=SIZE - 1)
 
 
 @pytest.mark.parametrize(("status", "kind"), [(404, None), (403, None), (429, Throttled), (502, SourceUnavailable)])
 def test_only_passing_errors_of_small_answers_are_raised(
-    plane: HttpClient, home: BrokenWeb, status: int, kind: type[DownloadError] | None
+    client: HttpClient, home: BrokenWeb, status: int, kind: type[DownloadError] | None
 ) -> None:
     home.faults.add(Answer(status, {}, b"why"))
     if kind is None:
-        assert plane.fetch(home.url("file.bin")).status == status
+        assert client.fetch(home.url("file.bin")).status == status
         return
     with pytest.raises(kind):
-        plane.fetch(home.url("file.bin"))
+        client.fetch(home.url("file.bin"))
 
 
 def test_an_answer_that_does_not_come_is_silence(tls: Trust, home: BrokenWeb) -> None:
@@ -327,11 +327,11 @@ def test_an_answer_that_does_not_come_is_silence(tls: Trust, home: BrokenWeb) ->
         "168.63.129.16",
     ],
 )
-def test_no_redirect_leads_to_a_link_local_or_metadata_address(plane: HttpClient, home: BrokenWeb, host: str) -> None:
+def test_no_redirect_leads_to_a_link_local_or_metadata_address(client: HttpClient, home: BrokenWeb, host: str) -> None:
     home.put("away", b"")
     home.faults.add(moved(f"http://{host}/latest/meta-data/"), path="/away", times=FOREVER)
     with pytest.raises(ProtocolFailed, match="link-local or metadata address"):
-        plane.fetch(home.url("away"))
+        client.fetch(home.url("away"))
 
 
 @pytest.fixture
@@ -341,24 +341,24 @@ def inside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("inside")
-def test_nor_does_a_name_that_stands_for_one(plane: HttpClient, home: BrokenWeb, away: BrokenWeb) -> None:
+def test_nor_does_a_name_that_stands_for_one(client: HttpClient, home: BrokenWeb, away: BrokenWeb) -> None:
     inner = away.url("stored.bin").replace("127.0.0.1", "localhost")
     home.faults.add(moved(inner), path="/file.bin", times=FOREVER)
     with pytest.raises(ProtocolFailed, match=r"localhost \(.*\), a link-local or metadata address"):
-        plane.fetch(home.url("file.bin"), headers=SECRETS)
+        client.fetch(home.url("file.bin"), headers=SECRETS)
     with pytest.raises(ProtocolFailed, match="link-local"):
-        plane.open(RangeRequest(home.url("file.bin"), Span(0, SIZE), SIZE, headers=SECRETS))
-    with plane.library_client() as client, pytest.raises(ProtocolFailed, match="link-local"):
-        client.get(home.url("file.bin"), headers=SECRETS)
+        client.open(RangeRequest(home.url("file.bin"), Span(0, SIZE), SIZE, headers=SECRETS))
+    with client.library_client() as library, pytest.raises(ProtocolFailed, match="link-local"):
+        library.get(home.url("file.bin"), headers=SECRETS)
     assert away.log.records() == []
 
 
 @pytest.mark.usefixtures("inside")
-def test_one_that_the_run_itself_names_is_asked(plane: HttpClient, home: BrokenWeb, away: BrokenWeb) -> None:
+def test_one_that_the_run_itself_names_is_asked(client: HttpClient, home: BrokenWeb, away: BrokenWeb) -> None:
     inner = away.url("stored.bin").replace("127.0.0.1", "localhost")
     home.faults.add(moved(inner), path="/file.bin", times=FOREVER)
-    assert plane.fetch(inner).body == CONTENT
-    assert plane.fetch(home.url("file.bin"), headers=SECRETS).body == CONTENT
+    assert client.fetch(inner).body == CONTENT
+    assert client.fetch(home.url("file.bin"), headers=SECRETS).body == CONTENT
 
 
 @pytest.mark.parametrize("address", ["10.0.0.1", "127.0.0.1", "::1", "fd00::1", "2001:db8::a9fe:a9fe", "host", "", "1"])
@@ -366,26 +366,26 @@ def test_other_addresses_may_be_anywhere(address: str) -> None:
     assert not link_local.is_link_local(address)
 
 
-def test_a_redirect_that_wants_its_cookie_back_is_told_as_such(plane: HttpClient, home: BrokenWeb) -> None:
+def test_a_redirect_that_wants_its_cookie_back_is_told_as_such(client: HttpClient, home: BrokenWeb) -> None:
     away = Answer(302, {"Location": home.url("file.bin"), "Set-Cookie": "seen=yes; path=/"})
     home.faults.add(away, path="/file.bin", times=FOREVER)
     with pytest.raises(ProtocolFailed, match=r"redirects more than 10 times \(.*cookies are not kept\)"):
-        plane.fetch(home.url("file.bin"))
+        client.fetch(home.url("file.bin"))
 
 
 @pytest.mark.parametrize(
     "fault", [Cut(after=100), HangUp(), Answer(503), Answer(206, {"Content-Range": "bytes 9-9/9"})]
 )
 def test_an_error_is_told_with_the_host_that_answered(
-    plane: HttpClient, home: BrokenWeb, away: BrokenWeb, fault: Fault
+    client: HttpClient, home: BrokenWeb, away: BrokenWeb, fault: Fault
 ) -> None:
     home.faults.add(moved(away.url("stored.bin")), path="/file.bin", times=FOREVER)
     away.faults.add(fault, times=FOREVER)
     with pytest.raises(DownloadError, match=f"127.0.0.1:{away.server.port}"):
-        read_all(plane, RangeRequest(home.url("file.bin"), Span(0, SIZE), SIZE, proved=True))
+        read_all(client, RangeRequest(home.url("file.bin"), Span(0, SIZE), SIZE, proved=True))
 
 
-def read_all(plane: HttpClient, request: RangeRequest) -> None:
-    with closing(plane.open(request)) as body:
+def read_all(client: HttpClient, request: RangeRequest) -> None:
+    with closing(client.open(request)) as body:
         while body.readinto(memoryview(bytearray(SIZE))):
             pass

@@ -19,7 +19,7 @@ from downloader.errors import (
 )
 from downloader.network import RangeRequest
 from downloader.network.tls import Trust
-from tests.network.clients import CONTENT, SIZE, WHOLE, answer, fetched, plane_of
+from tests.network.clients import CONTENT, SIZE, WHOLE, answer, client_of, fetched
 from tests.reading import rest_of
 from tests.servers.raw import Raw
 
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def plane() -> Iterator[HttpClient]:
-    with plane_of(Trust(verify=False)) as web:
+def client() -> Iterator[HttpClient]:
+    with client_of(Trust(verify=False)) as web:
         yield web
 
 
 @pytest.fixture(scope="module")
 def hasty() -> Iterator[HttpClient]:
     """One that is soon tired of silence."""
-    with plane_of(Trust(verify=False), read=0.2) as web:
+    with client_of(Trust(verify=False), read=0.2) as web:
         yield web
 
 
@@ -63,16 +63,16 @@ RIGHT = {
 
 
 @pytest.mark.parametrize("written", RIGHT.values(), ids=RIGHT)
-def test_an_answer_is_right(plane: HttpClient, written: bytes) -> None:
+def test_an_answer_is_right(client: HttpClient, written: bytes) -> None:
     with Raw([written]) as server:
-        assert fetched(plane, server.url) == CONTENT
+        assert fetched(client, server.url) == CONTENT
 
 
 @pytest.mark.parametrize("last", [b"Connection: close", b"Content-Length: ten"])
-def test_a_body_may_last_until_the_connection_ends(plane: HttpClient, last: bytes) -> None:
+def test_a_body_may_last_until_the_connection_ends(client: HttpClient, last: bytes) -> None:
     with Raw([answer(last)]) as server:
         threading.Timer(0.05, server.close).start()
-        assert fetched(plane, server.url) == CONTENT
+        assert fetched(client, server.url) == CONTENT
 
 
 WRONG: dict[str, tuple[bytes, type[DownloadError]]] = {
@@ -115,10 +115,10 @@ WRONG: dict[str, tuple[bytes, type[DownloadError]]] = {
 
 
 @pytest.mark.parametrize("sentence", WRONG)
-def test_an_answer_with(plane: HttpClient, hasty: HttpClient, sentence: str) -> None:
+def test_an_answer_with(client: HttpClient, hasty: HttpClient, sentence: str) -> None:
     written, kind = WRONG[sentence]
     with Raw([written]) as server, pytest.raises(DownloadError) as caught:
-        fetched(hasty if kind is SourceSilent else plane, server.url)
+        fetched(hasty if kind is SourceSilent else client, server.url)
     assert type(caught.value) is kind, caught.value
 
 
@@ -128,7 +128,7 @@ def test_after_a_wrong_answer_the_connection_is_not_used_again() -> None:
     sentences = WRONG.keys() - complete
 
     def connections(sentence: str) -> int:
-        with plane_of(tls, read=3) as web, Raw([WRONG[sentence][0], WHOLE]) as server:
+        with client_of(tls, read=3) as web, Raw([WRONG[sentence][0], WHOLE]) as server:
             with pytest.raises(DownloadError):
                 fetched(web, server.url)
             assert fetched(web, server.url) == CONTENT
@@ -140,10 +140,10 @@ def test_after_a_wrong_answer_the_connection_is_not_used_again() -> None:
     assert found == dict.fromkeys(sentences, 2)
 
 
-def test_the_first_request_asks_for_plain_bytes_and_no_more_than_the_span(plane: HttpClient) -> None:
+def test_the_first_request_asks_for_plain_bytes_and_no_more_than_the_span(client: HttpClient) -> None:
     part = answer(b"Content-Length: 3", b"Content-Range: bytes 2-4/10", body=b"234", status=b"206 Partial Content")
     with Raw([part]) as server:
-        assert fetched(plane, server.url, Span(2, 5)) == b"234"
+        assert fetched(client, server.url, Span(2, 5)) == b"234"
         head = server.requests[0].lower()
         assert b"range: bytes=2-4" in head
         assert b"accept-encoding: identity" in head
@@ -156,9 +156,9 @@ def test_the_first_request_asks_for_plain_bytes_and_no_more_than_the_span(plane:
     ("validator", "sent"),
     [('"v1"', b'if-match: "v1"'), ('W/"v1"', None), ("modified:Wed, 21 Oct 2015 07:28:00 GMT", None), (None, None)],
 )
-def test_only_strong_validators_are_demanded(plane: HttpClient, validator: str | None, sent: bytes | None) -> None:
+def test_only_strong_validators_are_demanded(client: HttpClient, validator: str | None, sent: bytes | None) -> None:
     with Raw([WHOLE]) as server:
-        body = plane.open(RangeRequest(server.url, Span(0, SIZE), SIZE, validator, proved=True))
+        body = client.open(RangeRequest(server.url, Span(0, SIZE), SIZE, validator, proved=True))
         body.close()
         head = server.requests[0].lower()
     assert (b"if-match" in head) is (sent is not None)
@@ -179,20 +179,20 @@ def test_only_strong_validators_are_demanded(plane: HttpClient, validator: str |
     ],
 )
 def test_another_version_is_known_by_its_validator(
-    plane: HttpClient, validator: str, headers: bytes, *, same: bool
+    client: HttpClient, validator: str, headers: bytes, *, same: bool
 ) -> None:
     with Raw([answer(headers, b"Content-Length: 10")]) as server:
         request = RangeRequest(server.url, Span(0, SIZE), SIZE, validator)
         if same:
-            plane.open(request).close()
+            client.open(request).close()
             return
         with pytest.raises(SourceChanged):
-            plane.open(request)
+            client.open(request)
 
 
-def test_where_a_digest_proves_the_file_an_answer_need_not_repeat_the_validator(plane: HttpClient) -> None:
+def test_where_a_digest_proves_the_file_an_answer_need_not_repeat_the_validator(client: HttpClient) -> None:
     with Raw([WHOLE]) as server:
-        assert rest_of(plane.open(RangeRequest(server.url, Span(0, SIZE), SIZE, '"v1"', proved=True))) == CONTENT
+        assert rest_of(client.open(RangeRequest(server.url, Span(0, SIZE), SIZE, '"v1"', proved=True))) == CONTENT
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_where_a_digest_proves_the_file_an_answer_need_not_repeat_the_validator(
     ],
 )
 def test_of_another_range_what_is_right_is_taken_and_no_more(
-    plane: HttpClient, span: Span, told: bytes, taken: bytes | None
+    client: HttpClient, span: Span, told: bytes, taken: bytes | None
 ) -> None:
     first, last = map(int, told.split(b"-"))
     body = CONTENT[first : last + 1]
@@ -219,35 +219,35 @@ def test_of_another_range_what_is_right_is_taken_and_no_more(
     )
     with Raw([written]) as server:
         if taken is not None:
-            assert fetched(plane, server.url, span) == taken
+            assert fetched(client, server.url, span) == taken
             return
         with pytest.raises(RangeIgnored):
-            fetched(plane, server.url, span)
+            fetched(client, server.url, span)
 
 
-def test_what_is_kept_compressed_is_read_as_it_is_kept(plane: HttpClient) -> None:
+def test_what_is_kept_compressed_is_read_as_it_is_kept(client: HttpClient) -> None:
     whole = answer(b"Content-Encoding: gzip", b"Content-Length: 10")
     part = answer(
         b"Content-Encoding: gzip", b"Content-Range: bytes 2-4/10", b"Content-Length: 3", body=b"234", status=b"206 P"
     )
     with Raw([whole, part]) as server:
-        assert fetched(plane, server.url) == CONTENT
-        assert fetched(plane, server.url, Span(2, 5)) == b"234"
+        assert fetched(client, server.url) == CONTENT
+        assert fetched(client, server.url, Span(2, 5)) == b"234"
 
 
-def test_what_gcs_unpacks_is_asked_for_as_it_is_stored(plane: HttpClient) -> None:
+def test_what_gcs_unpacks_is_asked_for_as_it_is_stored(client: HttpClient) -> None:
     stored = (b"x-goog-stored-content-encoding: gzip", b"x-goog-stored-content-length: 10")
     unpacked = answer(*stored, b"Transfer-Encoding: chunked", body=b"14\r\n" + 2 * CONTENT + b"\r\n0\r\n\r\n")
     kept = answer(*stored, b"Content-Encoding: gzip", b"Content-Length: 10")
     with Raw([unpacked, kept]) as server:
-        assert fetched(plane, server.url) == CONTENT
+        assert fetched(client, server.url) == CONTENT
         assert [b"accept-encoding: gzip" in head.lower() for head in server.requests] == [False, True]
     with Raw([unpacked]) as server, pytest.raises(ProtocolFailed):
-        fetched(plane, server.url)
+        fetched(client, server.url)
 
 
-def test_a_suffix_can_be_had_from_a_server_without_ranges_and_a_middle_cannot(plane: HttpClient) -> None:
+def test_a_suffix_can_be_had_from_a_server_without_ranges_and_a_middle_cannot(client: HttpClient) -> None:
     with Raw([WHOLE]) as server:
-        assert fetched(plane, server.url, Span(7, SIZE)) == b"789"
+        assert fetched(client, server.url, Span(7, SIZE)) == b"789"
         with pytest.raises(RangeIgnored):
-            fetched(plane, server.url, Span(2, 5))
+            fetched(client, server.url, Span(2, 5))

@@ -13,7 +13,7 @@ from downloader.artifact import TransferProtocol
 from downloader.progress import Phase, Snapshot
 from downloader.reporters.kubernetes import ClusterAccess
 from downloader.reporters.kubernetes.status import Status, status_of
-from tests.command import PATIENCE
+from tests.command import TIMEOUT
 from tests.servers.kubernetes import artifact_crd
 from tests.servers.kubernetes_api import merge
 from tests.servers.kubernetes_schema import Schema
@@ -82,4 +82,4 @@ def test_an_ipv6_address_is_put_in_brackets() -> None:
 def test_a_run_without_a_cluster_does_not_pay_for_the_kubernetes_package() -> None:
     program = "import sys, downloader.reporters.kubernetes; sys.exit('kubernetes' in sys.modules)"
 
-    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=PATIENCE).returncode == 0
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=TIMEOUT).returncode == 0

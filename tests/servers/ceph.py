@@ -98,7 +98,7 @@ class Ceph(S3Server):
     def stop(self) -> None:
         # Their own way to stop takes seconds, and what they hold is in memory anyway.
         for child in reversed(self._children):
-            child.close(patience=0.1)
+            child.close(timeout=0.1)
 
     def _start(self, fsid: str, port: int, monitor_port: int) -> None:
         place = f"[v1:127.0.0.1:{monitor_port}]"

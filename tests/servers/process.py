@@ -89,12 +89,12 @@ class Child(Closable):
                 raise RuntimeError(f"{self.name} did not come up in {timeout:g} s: {self._last_words()}")
             time.sleep(0.01)
 
-    def close(self, *, patience: float = 10) -> None:
-        """End the process; after `patience` seconds without mercy."""
+    def close(self, *, timeout: float = 10) -> None:
+        """End the process; after `timeout` seconds by SIGKILL."""
         if not self.ended:
             self._process.terminate()
             try:
-                self._process.wait(patience)
+                self._process.wait(timeout)
             except subprocess.TimeoutExpired:
                 self._process.kill()
         self._process.wait()

@@ -23,7 +23,7 @@ from tests.servers.s3 import Account, S3Server
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PATIENCE = 240
+TIMEOUT = 240
 """Seconds; the suite's limit for one test is above it."""
 
 
@@ -70,7 +70,7 @@ def _start_keeper(folder: Path, facts: Path) -> None:
         ],
         setsid=True,
     )
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while not facts.exists():
         if os.waitpid(pid, os.WNOHANG)[0] or time.monotonic() > deadline:
             raise RuntimeError(f"Ceph did not start: {log.read_text()[-2000:]}")

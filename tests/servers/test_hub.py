@@ -212,7 +212,7 @@ def test_a_fault_strikes_at_its_place_as_often_as_told(hub: Hub, client: httpx2.
 
 
 def test_broken_bodies_are_broken_in_the_way_that_was_asked_for(hub: Hub, url: str) -> None:
-    for fault, error, patience in (
+    for fault, error, timeout in (
         (Reset(after=500), httpx2.ReadError, AT_LAST),
         (Cut(after=500), httpx2.RemoteProtocolError, AT_LAST),
         (Stall(after=500), httpx2.ReadTimeout, 0.2),
@@ -221,7 +221,7 @@ def test_broken_bodies_are_broken_in_the_way_that_was_asked_for(hub: Hub, url: s
     ):
         hub.faults.add(fault, route="cdn")
         with pytest.raises(error):
-            httpx2.get(url, timeout=patience)
+            httpx2.get(url, timeout=timeout)
     hub.faults.add(Misdeclare(by=-1000), route="cdn")
     assert len(httpx2.get(url, timeout=AT_LAST).content) == WEIGHTS.size - 1000
     hub.faults.add(Stall(after=500, seconds=0.1), route="cdn")

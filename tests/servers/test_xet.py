@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import hf_xet
 import pytest
 
-from tests.command import PATIENCE
+from tests.command import TIMEOUT
 from tests.servers.blobs import Noise
 from tests.servers.faults import FOREVER, Answer, Cut, Fault, Flip, Reset, Silence, Stall, too_many_requests, web_page
 from tests.servers.hub import Hub
@@ -65,14 +65,14 @@ def hub() -> Iterator[Hub]:
         yield hub
 
 
-def reading(hub: Hub, patience: timedelta) -> Reader:
+def reading(hub: Hub, timeout: timedelta) -> Reader:
     """Make a reader that bears silence for so long, and waits next to nothing between its tries."""
     repository = hub.create("org/model", private=True, members={"alice"})
     sha = repository.commit(FILES)
     config = hf_xet.XetConfig().with_config(
         {
-            "client.connect_timeout": patience,
-            "client.read_timeout": patience,
+            "client.connect_timeout": timeout,
+            "client.read_timeout": timeout,
             "client.retry_base_delay": timedelta(milliseconds=50),
             "client.retry_max_attempts": 2,
             "telemetry.enabled": False,
@@ -136,7 +136,7 @@ def test_the_hub_command_uses_xet(reader: Reader, tmp_path: Path) -> None:
         "PATH": str(Path(sys.executable).parent),
     }
     command = ["hf", "download", "org/model", "--local-dir", str(tmp_path)]
-    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=PATIENCE)
+    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=TIMEOUT)
     assert {path: (tmp_path / path).read_bytes() for path in FILES} == FILES
     assert reader.hub.log.sent("cdn") == 0
     assert reader.hub.log.sent("xorb") > FIRST.size + SECOND.size

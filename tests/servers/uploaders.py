@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 INSTALLED = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "artifact-downloader-uploaders" / "bin"
 """Where `tests/prepare s3` puts programs; looked up now, since tests change the home folder."""
-PATIENCE = 120
+TIMEOUT = 120
 """Seconds."""
 
 
@@ -55,7 +55,7 @@ def _run(server: S3Server, home: Path, *command: str, **environment: str) -> Non
         env={"PATH": SEARCH_PATH, "HOME": str(home), "LC_ALL": "C.UTF-8", **server.environment(), **environment},
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=False,
     )
     if done.returncode:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from tests.soak.places import Place
 
 QUICK = {"STALL_TIMEOUT": "4"}
-"""Short patience with faults."""
-PATIENCE = 120.0
+"""Short timeouts for faults."""
+TIMEOUT = 120.0
 """Seconds that any run may take: more than all faults together can cost within that, also on a busy machine."""
 LAST_BREATH = 60.0
 """Seconds between SIGTERM and the end of the process: ten are promised, where the machine is not busy."""
@@ -97,7 +97,7 @@ class Life:
         process = self._start()
         self._wait_for_the_moment(process, what)
         hit = kill_nowait(what.blow, process, self._scratch)
-        result = self._end(process, LAST_BREATH if hit and what.blow is Blow.TERM else PATIENCE)
+        result = self._end(process, LAST_BREATH if hit and what.blow is Blow.TERM else TIMEOUT)
         self._tally.blows[what.blow] += hit
         self._tally.faults += what.faults
         by_blow = ENDS[what.blow] if hit else set[int]()
@@ -116,12 +116,12 @@ class Life:
                 return process.poll() is not None
             return self._place.served() >= what.after_bytes or process.poll() is not None
 
-        eventually(arrived, what.after_seconds if what.after_bytes is None else PATIENCE)
+        eventually(arrived, what.after_seconds if what.after_bytes is None else TIMEOUT)
         if what.blow is Blow.CHILD:
             eventually(lambda: bool(children(self._scratch)) or process.poll() is not None, 1)
 
     def _last_run(self) -> None:
-        result = self._end(self._start(**UNDISTURBED), PATIENCE)
+        result = self._end(self._start(**UNDISTURBED), TIMEOUT)
         if result.status != 0:
             raise Broken(f"an undisturbed run ended with {result.status}: {result.stderr}")
         if faults := self._artifact.faults_of(self._target):
@@ -137,15 +137,15 @@ class Life:
         self._tally.runs += 1
         return start("download", self._place.uri, self._target, extra=extra)
 
-    def _wait(self, process: subprocess.Popen[str], patience: float) -> Result:
-        if not eventually(lambda: process.poll() is not None, patience):
+    def _wait(self, process: subprocess.Popen[str], timeout: float) -> Result:
+        if not eventually(lambda: process.poll() is not None, timeout):
             process.send_signal(signal.SIGABRT)  # then Python tells where each thread is
-            raise Broken(f"a run did not end within {patience:g} s: {finish(process).stderr}")
+            raise Broken(f"a run did not end within {timeout:g} s: {finish(process).stderr}")
         return finish(process)
 
-    def _end(self, process: subprocess.Popen[str], patience: float) -> Result:
+    def _end(self, process: subprocess.Popen[str], timeout: float) -> Result:
         """Wait for the process and everything that it started, and count what it was sent."""
-        result = self._wait(process, patience)
+        result = self._wait(process, timeout)
         if not eventually(lambda: not children(self._scratch), LAST_BREATH):
             raise Broken(f"a child outlives its run: {result.stderr}")
         self._place.faults.clear()

@@ -46,7 +46,7 @@ def strict_s3(request: pytest.FixtureRequest) -> S3Server:
 
 @pytest.fixture(scope="session")
 def plain_web() -> Iterator[HttpClient]:
-    """The HTTP plane that sources share: reading the trusted certificates takes longer than most tests."""
+    """The HTTP client that sources share: reading the trusted certificates takes longer than most tests."""
     web = HttpClient(Trust(), Proxies(), user_agent="tests", timeouts=TIMEOUTS, content=integrity)
     yield web
     web.close()

@@ -20,7 +20,7 @@ from downloader.network.client import HEADS_AHEAD
 from downloader.network.tls import Trust
 from downloader.sources.http import HttpSource
 from downloader.sources.http_folder import HEAD_WORKERS
-from tests.network.clients import plane_of
+from tests.network.clients import client_of
 from tests.servers.faults import FOREVER, Answer, Silence
 from tests.sources.reading import whole
 from tests.waiting import AT_LAST, eventually
@@ -122,15 +122,15 @@ def test_the_end_of_the_run_ends_a_long_list(own_web: BrokenWeb) -> None:
 
     def listing() -> None:
         try:
-            HttpSource(own_web.url("m/"), plane, {}).manifest()
+            HttpSource(own_web.url("m/"), client, {}).manifest()
         except DownloadError as error:
             errors.append(error)
 
-    with plane_of(Trust(verify=False)) as plane:
+    with client_of(Trust(verify=False)) as client:
         thread = threading.Thread(target=listing)
         thread.start()
         assert eventually(lambda: len(own_web.log.records(method="HEAD")) == HEAD_WORKERS)
-        plane.abort()
+        client.abort()
         thread.join(AT_LAST)
         assert not thread.is_alive()
     assert isinstance(errors[0], SourceUnavailable)

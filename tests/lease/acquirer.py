@@ -1,4 +1,4 @@
-"""A process that takes the lease again and again: `python -m tests.lease.contender TARGET TIMES`.
+"""A process that takes the lease again and again: `python -m tests.lease.acquirer TARGET TIMES`.
 
 Whoever holds the lease creates a file that must not be there. Exits 1 if it is.
 """
