@@ -20,7 +20,7 @@ from downloader.transfer.commit_queue import CommitQueue
 from downloader.transfer.cpu_affinity import CpuAffinity
 from downloader.transfer.file_transfer import FileTransfer
 from downloader.transfer.scheduler import Scheduler, Task
-from downloader.transfer.workers import ConcurrencyRamp, WorkerPool, guarded
+from downloader.transfer.workers import WorkerPool, guarded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from downloader.errors import IntegrityError
     from downloader.progress import ProgressMeter
     from downloader.sources import Body, Source
+    from downloader.sources.concurrency import ConcurrencyController
     from downloader.transfer.base import CompletedFile, FileSink
     from downloader.transfer.config import TransferConfig
     from downloader.transfer.file_transfer import Segment
@@ -47,11 +48,19 @@ log = logging.getLogger(__name__)
 class Ranged:
     """A transport over `Source.open`."""
 
-    def __init__(self, source: Source, meter: ProgressMeter, cancellation: Cancellation, shape: TransferConfig) -> None:
+    def __init__(
+        self,
+        source: Source,
+        meter: ProgressMeter,
+        cancellation: Cancellation,
+        shape: TransferConfig,
+        concurrency: ConcurrencyController,
+    ) -> None:
         self._source = source
         self._meter = meter
         self._cancellation = cancellation
         self._shape = shape
+        self._concurrency = concurrency
         self._cpu_affinity = CpuAffinity()
         self._buffers = Buffers(max(shape.buffers, shape.most), shape.buffer_size)
         self._schedule = Scheduler(shape, lambda: cancellation.reason is not None)
@@ -62,7 +71,8 @@ class Ranged:
         commit_queue = CommitQueue(sink, partial(self._on_committed, sink), self._cancellation, self._cpu_affinity)
         busy = self._schedule.busy
         workers = WorkerPool(lambda: self._work(sink, commit_queue), self._meter, self._cancellation)
-        workers.run(ConcurrencyRamp(min(self._shape.connections, busy), min(self._shape.most, busy)))
+        self._concurrency.start(min(self._shape.connections, busy), min(self._shape.most, busy))
+        workers.run(self._concurrency)
         # Nobody may go on while the next attempt opens the same partials: it would name what is only half there.
         deadline = time.monotonic() + GRACE
         workers.join(GRACE)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from downloader.artifact import TransferProtocol
 from downloader.sources import Presigning, ability
 from downloader.sources.bandwidth import LimitedSource
-from downloader.sources.concurrency import AdaptiveLimiter, ConcurrencyLimitedSource, ThrottleObservingSource
+from downloader.sources.concurrency import ConcurrencyController, ConcurrencyLimitedSource, ThrottleObservingSource
 from downloader.sources.retry import RetryPolicy
 from downloader.sources.retrying import RetryingSource
 from downloader.transfer.ranged import Ranged
@@ -48,17 +48,20 @@ class TransportFactory:
         attempt.on_cancel(self.interrupt)
         return TRANSPORTS[protocol](self, attempt)
 
-    def reader(self, attempt: Cancellation, *, plain: bool = False) -> Source:
-        """Return the source with the cap, the retry policy and the concurrency limit around it, for one attempt.
+    def concurrency(self, attempt: Cancellation) -> ConcurrencyController:
+        """Return the controller of one attempt's requests, which its source and its worker pool share."""
+        return ConcurrencyController(attempt, self.meter.clock)
+
+    def reader(self, attempt: Cancellation, concurrency: ConcurrencyController, *, plain: bool = False) -> Source:
+        """Return the source for one attempt, with bandwidth limit, retries and concurrency limit.
 
         `plain`: over nothing but HTTP, where the source knows a difference.
         """
         presigning = ability(self.source, Presigning) if plain else None
         source = presigning.presigned() if presigning is not None else self.source
-        limiter = AdaptiveLimiter(attempt, self.meter.clock)
-        noticing = ThrottleObservingSource(self.capped(source, attempt), limiter)
-        patience = RetryPolicy(self.deadlines.retry_budget, self.meter, attempt, self.pause)
-        return ConcurrencyLimitedSource(RetryingSource(noticing, patience), limiter)
+        observed = ThrottleObservingSource(self.capped(source, attempt), concurrency)
+        policy = RetryPolicy(self.deadlines.retry_budget, self.meter, attempt, self.pause)
+        return ConcurrencyLimitedSource(RetryingSource(observed, policy), concurrency)
 
     def capped(self, source: Source, attempt: Cancellation) -> Source:
         """Return the source with the cap around it, if there is one."""
@@ -66,17 +69,22 @@ class TransportFactory:
 
 
 def _ranges(transport_factory: TransportFactory, attempt: Cancellation) -> Transport:
-    return Ranged(transport_factory.reader(attempt), transport_factory.meter, attempt, transport_factory.shape)
+    concurrency = transport_factory.concurrency(attempt)
+    source = transport_factory.reader(attempt, concurrency)
+    return Ranged(source, transport_factory.meter, attempt, transport_factory.shape, concurrency)
 
 
 def _streams(transport_factory: TransportFactory, attempt: Cancellation) -> Transport:
     shape = replace(transport_factory.shape, request=lambda _: None, together=1)
-    return Ranged(transport_factory.reader(attempt, plain=True), transport_factory.meter, attempt, shape)
+    concurrency = transport_factory.concurrency(attempt)
+    source = transport_factory.reader(attempt, concurrency, plain=True)
+    return Ranged(source, transport_factory.meter, attempt, shape, concurrency)
 
 
 def _xet(transport_factory: TransportFactory, attempt: Cancellation) -> Transport:
     pace = partial(transport_factory.capped, attempt=attempt) if transport_factory.bandwidth else None
-    plain = transport_factory.reader(attempt)
+    concurrency = transport_factory.concurrency(attempt)
+    plain = transport_factory.reader(attempt, concurrency)
     return Xet(
         transport_factory.source,
         plain,
@@ -85,6 +93,7 @@ def _xet(transport_factory: TransportFactory, attempt: Cancellation) -> Transpor
         transport_factory.shape,
         transport_factory.tuning,
         transport_factory.pause,
+        concurrency,
         pace,
     )
 

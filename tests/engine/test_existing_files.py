@@ -14,6 +14,7 @@ from downloader.errors import NoSpace, VolumeError
 from downloader.filesystem.local import Disk
 from downloader.filters import FileFilter
 from downloader.progress import ProgressMeter, StallWatchdog
+from downloader.sources.concurrency import ConcurrencyController
 from downloader.transfer.ranged import Ranged
 from downloader.volume import Volume
 from tests.command import model
@@ -58,7 +59,7 @@ def run(
         engine = Engine(
             source,
             volume,
-            lambda _, attempt: Ranged(source, meter, attempt, SHAPE),
+            lambda _, attempt: Ranged(source, meter, attempt, SHAPE, ConcurrencyController(attempt, meter.clock)),
             Plan(FileFilter(globs), (TransferProtocol.HTTP,), 5, replace=replace, make_room=make_room),
             meter=meter,
             watchdog=StallWatchdog(meter, 5),

@@ -15,6 +15,7 @@ from downloader.errors import IntegrityError, SourceNotFound
 from downloader.filters import FileFilter
 from downloader.integrity.checksum_file import MARKER
 from downloader.progress import Phase, ProgressMeter, StallWatchdog
+from downloader.sources.concurrency import ConcurrencyController
 from downloader.transfer.ranged import Ranged
 from downloader.volume import Volume
 from tests.command import model
@@ -73,7 +74,9 @@ class Run:
             engine = Engine(
                 source,
                 volume,
-                lambda _, attempt: Ranged(source, self.meter, attempt, SHAPE),
+                lambda _, attempt: Ranged(
+                    source, self.meter, attempt, SHAPE, ConcurrencyController(attempt, self.meter.clock)
+                ),
                 Plan(selection, (TransferProtocol.HTTP,), 5, require_digest=require_digest),
                 meter=self.meter,
                 watchdog=StallWatchdog(self.meter, 5),

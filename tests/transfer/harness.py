@@ -10,6 +10,7 @@ from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile, Span
 from downloader.cancellation import Cancellation
 from downloader.errors import DownloadError, IntegrityError
 from downloader.progress import ProgressMeter
+from downloader.sources.concurrency import ConcurrencyController
 from downloader.transfer.config import TransferConfig
 from downloader.transfer.ranged import Ranged
 from downloader.volume import VerifiedFile
@@ -128,7 +129,8 @@ class Run:
         self.sink = Land(volume)
         self.cancellation = Cancellation()
         self.meter = ProgressMeter()
-        self.transport = Ranged(self.source, self.meter, self.cancellation, shape)
+        concurrency = ConcurrencyController(self.cancellation, self.meter.clock)
+        self.transport = Ranged(self.source, self.meter, self.cancellation, shape, concurrency)
 
     def fetch(self) -> None:
         try:

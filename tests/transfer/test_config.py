@@ -16,6 +16,7 @@ from downloader.config.s3 import S3Settings
 from downloader.progress import ProgressMeter
 from downloader.runs import wiring
 from downloader.runs.wiring import make_transfer_config
+from downloader.sources.concurrency import ConcurrencyController
 from downloader.sources.registry import ArtifactUri
 from downloader.transfer.config import MEMORY, TransferConfig
 from downloader.transfer.ranged import Ranged
@@ -94,10 +95,10 @@ def test_memory_is_the_same_for_any_number_of_connections(connections: int) -> N
 class Shelf:
     """A source that keeps everything in memory and counts who reads."""
 
-    def __init__(self, files: Mapping[str, bytes], limiter: int) -> None:
+    def __init__(self, files: Mapping[str, bytes], awaited: int) -> None:
         """Nobody gets a byte before there have been so many readers at one time."""
         self._files = files
-        self._limiter = limiter
+        self._awaited = awaited
         self._lock = threading.Lock()
         self._open: Counter[str] = Counter()
         self.most = 0
@@ -125,7 +126,7 @@ class Shelf:
 
     @property
     def crowded(self) -> bool:
-        return self.most >= self._limiter
+        return self.most >= self._awaited
 
     def count(self, path: str, change: int) -> None:
         with self._lock:
@@ -189,11 +190,12 @@ class Landing:
 def test_the_limits_hold_while_everything_arrives(
     tmp_path: Path, limits: dict[str, int], files: int, per_file: int
 ) -> None:
-    limiter = 1 if limits else CONNECTIONS
-    shelf = Shelf({f"{number}": bytes([number]) * (3 * MIB) for number in range(6)}, limiter)
+    awaited = 1 if limits else CONNECTIONS
+    shelf = Shelf({f"{number}": bytes([number]) * (3 * MIB) for number in range(6)}, awaited)
     meter, cancellation = ProgressMeter(), Cancellation()
     with Volume(tmp_path) as volume, volume.lease(URI):
-        transport = Ranged(shelf, meter, cancellation, TransferConfig.of(CONNECTIONS, request=MIB, stream=0, **limits))
+        config = TransferConfig.of(CONNECTIONS, request=MIB, stream=0, **limits)
+        transport = Ranged(shelf, meter, cancellation, config, ConcurrencyController(cancellation, meter.clock))
         transport.fetch(shelf.manifest().files, Landing(volume))
     assert {path.name: path.read_bytes()[:1] for path in tmp_path.glob("[0-9]")} == {
         f"{number}": bytes([number]) for number in range(6)

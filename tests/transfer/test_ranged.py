@@ -203,9 +203,9 @@ def test_who_cannot_be_woken_is_left_behind_in_one_grace_for_all(
     volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ranged, "GRACE", 1.0)
-    limiter = 12
-    shape = replace(SHAPE, connections=limiter, most=limiter, buffers=limiter)
-    run, deaf, inside = Run(volume, {"large.bin": CONTENT}, shape), threading.Event(), threading.Barrier(limiter + 1)
+    readers = 12
+    shape = replace(SHAPE, connections=readers, most=readers, buffers=readers)
+    run, deaf, inside = Run(volume, {"large.bin": CONTENT}, shape), threading.Event(), threading.Barrier(readers + 1)
 
     def hang(_path: str, _position: int) -> None:
         inside.wait(AT_LAST)
@@ -220,7 +220,7 @@ def test_who_cannot_be_woken_is_left_behind_in_one_grace_for_all(
 
     canceller = threading.Thread(target=end)
     canceller.start()
-    with within(limiter - 1), pytest.raises(Cancelled):
+    with within(readers - 1), pytest.raises(Cancelled):
         run.transport.fetch(run.source.files, run.sink)
     deaf.set()
     canceller.join()

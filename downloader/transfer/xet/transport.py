@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from downloader.errors import DownloadError, IntegrityError
     from downloader.progress import ProgressMeter
     from downloader.sources import Body, Source, XetAccess
+    from downloader.sources.concurrency import ConcurrencyController
     from downloader.sources.pause import SharedPause
     from downloader.transfer.base import CompletedFile, FileSink
     from downloader.transfer.config import TransferConfig
@@ -51,6 +52,8 @@ class Xet:
     shape: TransferConfig
     tuning: XetSettings
     pause: SharedPause
+    concurrency: ConcurrencyController
+    """Controls the requests of `plain`. hf_xet adapts its own connections to its storage, and does not report them."""
     pace: Callable[[Source], Source] | None = None
     """Puts the cap on bandwidth around a source; None where there is no cap."""
 
@@ -60,7 +63,7 @@ class Xet:
         source = ability(self.source, XetSource)
         if not stored or source is None:
             log.info("the files are not stored in Xet; using plain HTTP")
-            Ranged(self.plain, self.meter, self.cancellation, self.shape).fetch(files, sink)
+            Ranged(self.plain, self.meter, self.cancellation, self.shape, self.concurrency).fetch(files, sink)
             return
         access = self._ask_for_access(source)
         with self.tuning.scratch() as environment:
@@ -93,7 +96,7 @@ class Xet:
                 either = _Either(reader, self.plain)
                 # Workers may wait for the child in many places: its end wakes them all.
                 with self.cancellation.waking(process.kill_nowait):
-                    Ranged(either, self.meter, self.cancellation, shape).fetch(
+                    Ranged(either, self.meter, self.cancellation, shape, self.concurrency).fetch(
                         files, _Watched(sink, process, source, access.endpoint)
                     )
             finally:
