@@ -1,4 +1,4 @@
-"""Keeping secrets out of everything that is printed: those that are known, and whatever looks like one."""
+"""Removes secrets from everything that is printed: the known ones, and text that looks like a secret."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 MARK: Final = "***"
 SHORTEST: Final = 4
-"""Characters. Anything shorter stands in ordinary words by chance, and protects nothing."""
+"""Characters. A shorter secret would also match parts of ordinary words, and protects nothing."""
 
 _FIELDS: Final = (
     r"(?:x-amz-|x-goog-)?(?:signature|credential|security-token)|policy|key-pair-id|sig|awsaccesskeyid|googleaccessid"
@@ -18,7 +18,7 @@ _FIELDS: Final = (
 )
 _HEADERS: Final = r"(?:proxy-)?authorization|(?:set-)?cookie|x-amz-security-token|x-api-key"
 
-# Each keeps its first group and puts the mark in the place of the rest. Repetitions before a fixed part are bounded, so
+# Each pattern keeps its first group and replaces the rest by the mark. Repetitions before a fixed part are bounded, so
 # that a hostile text cannot make them slow.
 _PATTERNS: Final = tuple(
     re.compile(pattern, re.IGNORECASE)
@@ -35,7 +35,7 @@ _PATTERNS: Final = tuple(
         rf"(\b(?:{_HEADERS}):\s*)[^\r\n]+",
         r"(\bbearer\s+)(?!token|authenti|authori)[^\s\"',;]+",
         r"(\bbasic\s+)(?-i:(?=[A-Za-z]*[0-9+/=]|[A-Za-z]+[A-Z]))[a-z0-9+/=]{8,}",
-        # tokens that show what they are: of the Hub, AWS key ids, JSON web tokens
+        # tokens with a recognizable form: of the Hub, AWS key ids, JSON web tokens
         r"(\b)(?:hf_(?:[a-z]{1,20}_)?|api_org_)[a-z0-9]{16,}",
         r"(\b)(?-i:A[KS]IA[0-9A-Z]{16})\b",
         r"(\b)(?-i:eyJ[\w-]+\.[\w-]+\.[\w-]*)",
@@ -46,7 +46,7 @@ _SCHEME: Final = re.compile(r"^(?:bearer|basic|token)\s+", re.IGNORECASE)
 
 
 class Redactor:
-    """Knows the secrets of a run and takes them out of texts. Must be usable from many threads."""
+    """Replaces the secrets of a run in texts. Thread-safe."""
 
     def __init__(self, *secrets: str | None) -> None:
         self._lock = threading.Lock()
@@ -55,9 +55,9 @@ class Redactor:
         self.add(*secrets)
 
     def add(self, *secrets: str | None) -> None:
-        """Take note of secrets as they become known, also of a token alone when given as `Bearer TOKEN`.
+        """Add secrets as they become known; of `Bearer TOKEN` also the token alone.
 
-        None and what is shorter than `SHORTEST` is passed over.
+        None and secrets shorter than `SHORTEST` are ignored.
         """
         with self._lock:
             for secret in secrets:
@@ -69,7 +69,7 @@ class Redactor:
                 self._expression = re.compile("|".join(map(_spellings, longest_first)))
 
     def redact(self, text: str) -> str:
-        """Return the text, of any number of lines, with a mark in the place of each secret, encoded ones too."""
+        """Return a text of any number of lines with each secret, encoded ones too, replaced by a mark."""
         if self._expression is not None:
             text = self._expression.sub(MARK, text)
         for pattern in _PATTERNS:
@@ -78,7 +78,7 @@ class Redactor:
 
 
 def _spellings(secret: str) -> str:
-    """Return an expression for a secret as it is, percent-encoded in part or whole, or escaped as in JSON and repr."""
+    """Return an expression for a secret: plain, percent-encoded in part or whole, or escaped as in JSON and repr."""
     return "".join(f"(?:{'|'.join(_character(character))})" for character in secret)
 
 

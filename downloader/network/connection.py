@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 import httpx2
 
-from downloader.network.h1 import Head, usual_head
+from downloader.network.h1 import Head, parse_common_head
 
 if TYPE_CHECKING:
     import socket
@@ -76,7 +76,7 @@ class Connection:
 
         Raises http.client.HTTPException and OSError.
         """
-        found = usual_head(self.reader.peek(1), method)
+        found = parse_common_head(self.reader.peek(1), method)
         if found is not None:
             head, size = found
             self.reader.read(size)

@@ -1,7 +1,8 @@
-"""Heads: how requests are written, and the usual answers read.
+"""Writes the heads of requests and parses the common heads of responses (RFC 9112).
 
-`http.client` reads a head with the parser for e-mail, which takes longer than a small file needs to come. So the usual
-head is read by one pattern that takes a part of what `http.client` takes, and means the same; any other is left to it.
+`http.client` parses a head as an e-mail, which takes longer than the transfer of a small file. So common heads are
+parsed by a regular expression, which accepts a strict subset of what `http.client` accepts and gives the same result.
+`Connection` leaves all others to `http.client` (ADR 32). ADR 65 says why httptools replaces neither.
 """
 
 from __future__ import annotations
@@ -15,30 +16,30 @@ if TYPE_CHECKING:
 
 FORBIDDEN = re.compile(r"[\r\n\0]")
 MOST_FIELDS = 100
-"""As many as `http.client` takes."""
+"""As many as `http.client` accepts."""
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 _TEXT = rb"[\t\x20-\x7e]*+"
-USUAL = re.compile(
+COMMON_HEAD = re.compile(
     rb"HTTP/1\.1 (?!204|304)([2-5][0-9]{2})(?: " + _TEXT + rb")?\r\n((?:" + _TOKEN + rb":" + _TEXT + rb"\r\n)*+)\r\n"
 )
 LENGTH = re.compile(r"[0-9]{1,19}")
 
 
 class Head(NamedTuple):
-    """What an answer says before its body."""
+    """The head of a response."""
 
     status: int
     fields: Mapping[str, str]
-    """By name in lower case; what came several times under one name is joined."""
+    """Values by name in lower case; those of a repeated field are joined with commas."""
     length: int | None
-    """Bytes of the body, 0 where there is none; None where only its end will tell."""
+    """Bytes of the body, 0 if it has none; None if only its end shows its length."""
     closes: bool
-    """The connection ends with the answer."""
+    """The server closes the connection after the response."""
 
 
-def usual_head(data: bytes, method: str) -> tuple[Head, int] | None:
-    """Read the head that `data` begins with; returns it and how long it is, None if it is not a usual one."""
-    found = USUAL.match(data)
+def parse_common_head(data: bytes, method: str) -> tuple[Head, int] | None:
+    """Return the head at the start of `data` and its length in bytes; None if it is incomplete or not a common one."""
+    found = COMMON_HEAD.match(data)
     if found is None:
         return None
     lines = found[2].decode("ascii").split("\r\n")
@@ -57,26 +58,26 @@ def usual_head(data: bytes, method: str) -> tuple[Head, int] | None:
 
 @lru_cache(maxsize=64)
 def _field(line: str) -> tuple[str, str]:
-    """Return name and value of a line: most are in every response. Few are remembered, since they may be long."""
+    """Return name and value of a line. Most lines recur in every response; the cache is small, as lines may be long."""
     name, _, value = line.partition(":")
     return name.lower(), value.lstrip(" \t")
 
 
 def request_head(method: str, target: str, fields: bytes) -> bytes:
-    """Return the head of a request. Raises ValueError for a target that cannot be one."""
+    """Return the head of a request. Raises ValueError for characters that a target must not have."""
     if FORBIDDEN.search(target):
-        raise ValueError("the address holds what would end the line")
+        raise ValueError("the target has characters that would end its line")
     return f"{method} {target} HTTP/1.1\r\n".encode("ascii") + fields + b"\r\n"
 
 
 def field_lines(fields: Iterable[tuple[str, str]]) -> bytes:
-    """Return fields as they are sent. Raises ValueError for what no field may hold."""
+    """Return the lines of fields. Raises ValueError for characters that a field must not have."""
     return b"".join([_line(name, value) for name, value in fields])
 
 
 @lru_cache(maxsize=256)
 def _line(name: str, value: str) -> bytes:
-    """Return one line: most are in every request."""
+    """Return one line. Most lines are in every request, so they are cached."""
     if FORBIDDEN.search(name) or FORBIDDEN.search(value) or not name.strip():
-        raise ValueError("a field holds what would end its line")
+        raise ValueError("a field has characters that would end its line")
     return f"{name}: {value}\r\n".encode("ascii")

@@ -1,4 +1,4 @@
-"""The console: a bar on a terminal, plain lines everywhere else."""
+"""The console: a progress line on a terminal, plain log lines everywhere else."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 INTERVAL: Final = 10.0
-"""Seconds between two plain lines when nothing but numbers has changed."""
+"""Seconds between two plain lines if only numbers have changed."""
 BAR: Final = 14
-"""Columns that a bar takes at least, with the marks around it."""
+"""The smallest number of columns for a bar, with the marks around it."""
 GAP: Final = "  "
-"""What stands in its place where there is none."""
+"""Stands between words and facts if there is no room for a bar."""
 EIGHTHS: Final = " ▏▎▍▌▋▊▉█"
 """A column of the bar, from empty to full."""
 ASCII: Final = " #"
@@ -33,7 +33,7 @@ CLEAR_TO_END: Final = "\x1b[K"
 
 
 class Console:
-    """Shows a run to whoever looks at it. Its lines are log records, so they are filtered like all others."""
+    """Shows a run to its user. Its lines are log records, so they are redacted and reworded like all others."""
 
     def __init__(
         self,
@@ -44,41 +44,41 @@ class Console:
         drawing: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Draw a bar if `drawing`, on a terminal that can move its cursor; `quiet` shows nothing at all."""
+        """`drawing`: `stream` is a terminal that can move its cursor. `quiet`: show nothing."""
         self._quiet = quiet
-        self._bar = _ProgressLine(stream) if drawing and not quiet else None
+        self._line = _ProgressLine(stream) if drawing and not quiet else None
         self._interval = interval
         self._clock = clock
         self._started = self._spoken = clock()
         self._last: Snapshot | None = None
 
     def report(self, snapshot: Snapshot) -> None:
-        """Show a snapshot: in the bar, or in a line if something has happened or none was written for long."""
+        """Show a snapshot: in the progress line, or in a log line if there is news or the interval is over."""
         if self._quiet or snapshot.phase in (Phase.DONE, Phase.FAILED):
-            return  # `close` tells how it ended
+            return  # `close` writes the summary
         last, self._last = self._last, snapshot
-        if self._bar is not None:
+        if self._line is not None:
             if snapshot.message and (last is None or snapshot.message != last.message):
                 log.info("%s", snapshot.message)
-            self._bar.show(snapshot)
+            self._line.show(snapshot)
         elif last is None or _news(last) != _news(snapshot) or self._clock() - self._spoken >= self._interval:
             log.info("%s", progress_text(snapshot))
             self._spoken = self._clock()
 
     def close(self, final: Snapshot) -> None:
-        """Take the bar away and write how the run ended."""
+        """Remove the progress line and log the summary of the run."""
         self.clear()
         if not self._quiet:
             log.info("%s", summary_text(final, self._clock() - self._started))
 
     def clear(self) -> None:
-        """Take the bar away."""
-        if self._bar is not None:
-            self._bar.close()
+        """Remove the progress line."""
+        if self._line is not None:
+            self._line.close()
 
 
 def progress_text(snapshot: Snapshot) -> str:
-    """Tell what a run is doing. The protocol stands last: before a number it could be read as a server's answer."""
+    """Describe what a run is doing. The protocol comes last: before a number, `HTTP 404` could seem to be a status."""
     text = str(snapshot.phase)
     if snapshot.total_bytes:
         text += f": {snapshot.percentage} %, {_amount(snapshot)}, {_pace(snapshot)}".removesuffix(", ")
@@ -93,7 +93,7 @@ def progress_text(snapshot: Snapshot) -> str:
 
 
 def summary_text(final: Snapshot, seconds: float) -> str:
-    """Tell how a run of so many seconds ended."""
+    """Describe how a run that took so many seconds ended."""
     took = format_duration(seconds)
     discarded = f", {format_size(final.discarded_bytes)} of it discarded" if final.discarded_bytes else ""
     if final.phase is not Phase.DONE:
@@ -133,14 +133,14 @@ def _waiting(snapshot: Snapshot) -> str:
 
 
 def _news(snapshot: Snapshot) -> tuple[object, ...]:
-    """Return what is worth a line at once. Who waits has said so, and the text of a stuck volume tells the time."""
+    """Return the parts of a snapshot whose change is logged at once. Texts that contain a time are not among them."""
     return (snapshot.phase, snapshot.protocol, snapshot.attempt, snapshot.message, bool(snapshot.stuck_volume))
 
 
 def _layout(snapshot: Snapshot, columns: int) -> tuple[str, str]:
-    """Return the words before the bar and those after it, without a bar where it has no room.
+    """Return the text before the bar and the text after it; the latter is empty if there is no room for a bar.
 
-    Rate and time left are worth most: where the line gets narrow they stay, and bar, amounts and protocol go.
+    On a narrow terminal, rate and time left have priority; bar, amounts and protocol are left out.
     """
     percentage = [f"{snapshot.percentage:3} %"] if snapshot.total_bytes else []
     protocol = []

@@ -29,7 +29,7 @@ from downloader.errors import DownloadError
 from downloader.filesystem.local import Disk
 from downloader.integrity import checksum_file
 from downloader.lease.lease import epochs, parse_lease, read_lease
-from downloader.network.h1 import usual_head
+from downloader.network.h1 import parse_common_head
 from downloader.sources.content_disposition import proposed_name
 from downloader.sources.http_digests import published
 from downloader.sources.s3.list_parser import read_contents, read_truncation
@@ -135,7 +135,7 @@ HEADS = (
 @SLOW
 @given(floods(*HEADS))
 def test_the_head_of_an_answer(raw: bytes) -> None:
-    bounded(lambda: usual_head(raw, "GET"), len(raw), 24)
+    bounded(lambda: parse_common_head(raw, "GET"), len(raw), 24)
 
 
 FIELDS = (b"attachment; ", b"filename=", b"filename*=", b"UTF-8''", b"%41", b"%", b'"', b"\\", b";", b"=", b"a", b"9", b" ",

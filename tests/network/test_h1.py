@@ -12,14 +12,14 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from downloader.network.h1 import MOST_FIELDS, Head, field_lines, request_head, usual_head
+from downloader.network.h1 import MOST_FIELDS, Head, field_lines, parse_common_head, request_head
 from downloader.network.url import PLAIN, Address, address
 from tests.adversarial.test_fuzz import HEADERS, QUICK, mostly
 
 if TYPE_CHECKING:
     import socket
 
-USUAL = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n"
+COMMON = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n"
 
 
 class Connection:
@@ -65,12 +65,12 @@ HEADS = st.builds(
 
 @QUICK
 @given(data=HEADS)
-@example(USUAL + b"\r\nhello")
-@example(USUAL + b"Connection: close\r\nX: a\r\nX: b\r\n\r\nhello")
-@example(USUAL + b"Connection: keep-alive, Close\r\n\r\n")
+@example(COMMON + b"\r\nhello")
+@example(COMMON + b"Connection: close\r\nX: a\r\nX: b\r\n\r\nhello")
+@example(COMMON + b"Connection: keep-alive, Close\r\n\r\n")
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_a_usual_head_means_what_the_library_reads(method: str, data: bytes) -> None:
-    found = usual_head(data, method)
+def test_a_common_head_means_what_the_library_reads(method: str, data: bytes) -> None:
+    found = parse_common_head(data, method)
     assume(found is not None)
     assert found == by_the_library(data, method)
 
@@ -83,21 +83,21 @@ def test_a_usual_head_means_what_the_library_reads(method: str, data: bytes) -> 
         b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\n",
         b"HTTP/1.1 100 Continue\r\nContent-Length: 5\r\n\r\n",
         b"HTTP/1.1 204 None\r\nContent-Length: 5\r\n\r\n",
-        USUAL,
-        USUAL + b"\n",
-        USUAL + b"Content-Length: 5\r\n\r\n",
-        USUAL + b"Content-Length: 6\r\n\r\n",
-        USUAL + b"Transfer-Encoding: chunked\r\n\r\n",
-        USUAL + b"X: a\r\n b\r\n\r\n",
-        USUAL + b"X : a\r\n\r\n",
-        USUAL + b"X: \xff\r\n\r\n",
-        USUAL + b"X: \0\r\n\r\n",
-        USUAL + b"X: a\rY: b\r\n\r\n",
-        USUAL + b"X: y\r\n" * MOST_FIELDS + b"\r\n",
+        COMMON,
+        COMMON + b"\n",
+        COMMON + b"Content-Length: 5\r\n\r\n",
+        COMMON + b"Content-Length: 6\r\n\r\n",
+        COMMON + b"Transfer-Encoding: chunked\r\n\r\n",
+        COMMON + b"X: a\r\n b\r\n\r\n",
+        COMMON + b"X : a\r\n\r\n",
+        COMMON + b"X: \xff\r\n\r\n",
+        COMMON + b"X: \0\r\n\r\n",
+        COMMON + b"X: a\rY: b\r\n\r\n",
+        COMMON + b"X: y\r\n" * MOST_FIELDS + b"\r\n",
     ],
 )
-def test_what_is_not_usual_is_left_to_the_library(head: bytes) -> None:
-    assert usual_head(head, "GET") is None
+def test_what_is_not_common_is_left_to_the_library(head: bytes) -> None:
+    assert parse_common_head(head, "GET") is None
 
 
 PATHS = st.text(st.sampled_from("abcXYZ019._~!$&'()*+,;=:@/%-?#\\ \"[]{}\u00e9|2Fg"), max_size=20)

@@ -49,7 +49,7 @@ def tuning(
 def test_numbers_follow_the_memory(scratch: Path, memory: int, streams: int, buffers: int) -> None:
     tuned = tuning(scratch, memory=memory)
     assert (tuned.streams, tuned.buffers) == (streams, buffers)
-    assert tuned.order(ACCESS)["config"]["reconstruction.download_buffer_limit"] == buffers
+    assert tuned.child_config(ACCESS)["hf_xet"]["reconstruction.download_buffer_limit"] == buffers
 
 
 @pytest.mark.parametrize("memory", [512 * MIB, 1024 * MIB, 4096 * MIB])
@@ -61,25 +61,25 @@ def test_what_was_measured_of_the_child_fits_into_the_memory(scratch: Path, memo
 @pytest.mark.parametrize("name", ["client.read_timeout", "reconstruction.download_buffer_size", "telemetry.enabled"])
 def test_what_the_user_sets_is_left_to_the_user(scratch: Path, name: str) -> None:
     variable = "HF_XET_" + name.upper().replace(".", "_")
-    assert name in tuning(scratch).order(ACCESS)["config"]
-    assert name not in tuning(scratch, {variable: "5"}).order(ACCESS)["config"]
+    assert name in tuning(scratch).child_config(ACCESS)["hf_xet"]
+    assert name not in tuning(scratch, {variable: "5"}).child_config(ACCESS)["hf_xet"]
     with tuning(scratch, {"HF_XET_CLIENT_READ_TIMEOUT": "5"}).scratch() as environment:
         assert environment["HF_XET_CLIENT_READ_TIMEOUT"] == "5"
 
 
 @pytest.mark.parametrize(("stall", "timeout"), [(1.0, "1s"), (30.0, "10s"), (120.0, "30s"), (1e6, "30s")])
 def test_hf_xet_is_never_more_patient_than_we_are(scratch: Path, stall: float, timeout: str) -> None:
-    config = XetSettings(1 << 30, Deadlines.of(stall), {}, scratch).order(ACCESS)["config"]
+    config = XetSettings(1 << 30, Deadlines.of(stall), {}, scratch).child_config(ACCESS)["hf_xet"]
     assert config["client.read_timeout"] == timeout
     assert config["client.retry_max_attempts"] == 2
 
 
-def test_the_order_has_everything_that_the_child_needs(scratch: Path) -> None:
-    order = tuning(scratch).order(ACCESS)
-    assert (order["endpoint"], order["token"], order["expires"]) == ("https://cas.test", "word", 99)
-    assert order["refresh_headers"] == {"authorization": "Bearer hf"}
-    assert order["config"]["telemetry.enabled"] is False
-    assert order["config"]["chunk_cache.size_bytes"] == 0
+def test_the_child_config_has_everything_that_the_child_needs(scratch: Path) -> None:
+    config = tuning(scratch).child_config(ACCESS)
+    assert (config["endpoint"], config["token"], config["expires"]) == ("https://cas.test", "word", 99)
+    assert config["refresh_headers"] == {"authorization": "Bearer hf"}
+    assert config["hf_xet"]["telemetry.enabled"] is False
+    assert config["hf_xet"]["chunk_cache.size_bytes"] == 0
 
 
 @pytest.mark.parametrize("name", ["HF_XET_HIGH_PERFORMANCE", "HF_XET_HP"])

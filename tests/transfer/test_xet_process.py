@@ -17,7 +17,7 @@ from downloader.transfer.xet.process import XetProcess
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from downloader.transfer.xet.child import Order
+    from downloader.transfer.xet.child import ChildConfig
 
 
 LAST_WORDS = """
@@ -32,17 +32,17 @@ def open_descriptors() -> int:
 
 
 def start(received: Callable[[int], None] = lambda _: None) -> XetProcess:
-    order: Order = {
+    config: ChildConfig = {
         "endpoint": "",
         "token": "",
         "expires": 0,
         "refresh_url": "",
         "refresh_headers": {},
-        "config": {},
+        "hf_xet": {},
         "channels": [],
         "control": -1,
     }
-    return XetProcess(order, {}, channels=8, received=received, down=lambda _: None)
+    return XetProcess(config, {}, channels=8, received=received, down=lambda _: None)
 
 
 def test_without_a_program(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,9 @@
-"""The child process: serves spans from hf_xet over inherited sockets. `python -m downloader.transfer.xet.child`.
+"""The child process: serves ranges from hf_xet over inherited sockets. `python -m downloader.transfer.xet.child`.
 
-On its standard input comes one line of JSON (`Order`); then each channel socket carries requests, one line of JSON
-(`[hash, size, start, stop]`), and answers: frames of a length (four bytes, big-endian) and as many bytes; a frame of
-length zero ends the answer and is followed by one of text, which is empty or says what went wrong. The control socket
-tells how many bytes came over the network so far, or that nothing can work.
+Its standard input has one line of JSON (`ChildConfig`). Each channel socket then carries requests, one line of JSON
+(`[hash, size, start, stop]`), and responses: frames of a length (four bytes, big-endian) and as many bytes. A frame of
+length zero ends the response and is followed by a frame of text, which is empty or says what failed. Over the control
+socket the child sends the number of bytes received from the network so far, or the reason why it cannot serve.
 """
 
 from __future__ import annotations
@@ -23,34 +23,36 @@ from typing import Any, TypedDict
 
 PARENT_DEATH_SIGNAL = 1
 TCP_INFO_SIZE, BYTES_RECEIVED_AT = 192, 128
-"""Where Linux puts `tcpi_bytes_received` into TCP_INFO."""
+"""The size of Linux's TCP_INFO, and the offset of `tcpi_bytes_received` in it."""
 REPORT_EVERY = 0.25
+"""Seconds."""
 LENGTH = struct.Struct(">I")
 
 
-class Order(TypedDict):
-    """What the child is told at its start."""
+class ChildConfig(TypedDict):
+    """The line on the child's standard input. `channels` and `control` are inherited file descriptors."""
 
     endpoint: str
     token: str
     expires: int
     refresh_url: str
     refresh_headers: dict[str, str]
-    config: dict[str, Any]
+    hf_xet: dict[str, Any]
+    """Names and values for `XetConfig.with_config`."""
     channels: list[int]
     control: int
 
 
-class Wire:
-    """Bytes that this process's TCP connections received: the only progress to be seen inside a span."""
+class ReceivedBytes:
+    """The number of bytes that this process's TCP connections received: the only sign of progress within a range."""
 
     def __init__(self) -> None:
         self._seen: dict[str, int] = {}
 
-    def received(self) -> int:
-        """Look at all connections; those that were closed since the last look keep what was seen of them.
+    def count(self) -> int:
+        """Return the total of all connections; one that was closed counts with its last known value.
 
-        0 where the system does not show them: then what is handed over is all there is to be seen.
+        0 where the system does not tell: then only the bytes that are sent to the parent show progress.
         """
         try:
             links = list(Path("/proc/self/fd").iterdir()) if hasattr(socket, "TCP_INFO") else []
@@ -60,13 +62,13 @@ class Wire:
             with contextlib.suppress(OSError):
                 target = str(link.readlink())
                 if target.startswith("socket:"):
-                    self._look(target, int(link.name))
+                    self._read(target, int(link.name))
         return sum(self._seen.values())
 
-    def _look(self, target: str, descriptor: int) -> None:
-        with socket.socket(fileno=os.dup(descriptor)) as peek:
-            if peek.type == socket.SOCK_STREAM and peek.family in (socket.AF_INET, socket.AF_INET6):
-                info = peek.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_SIZE)
+    def _read(self, target: str, descriptor: int) -> None:
+        with socket.socket(fileno=os.dup(descriptor)) as copy:
+            if copy.type == socket.SOCK_STREAM and copy.family in (socket.AF_INET, socket.AF_INET6):
+                info = copy.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_SIZE)
                 if len(info) >= BYTES_RECEIVED_AT + 8:
                     self._seen[target] = struct.unpack_from("Q", info, BYTES_RECEIVED_AT)[0]
 
@@ -84,48 +86,48 @@ def serve(group: Any, channel: socket.socket) -> None:  # noqa: ANN401 - hf_xet 
                     if len(piece):
                         channel.sendall(LENGTH.pack(len(piece)))
                         channel.sendall(piece)
-                    del piece  # else it stays in memory while the next one is fetched
-            except Exception as error:  # noqa: BLE001 - whatever hf_xet raises, the parent decides what it means
+                    del piece  # otherwise it stays in memory while the next one is fetched
+            except Exception as error:  # noqa: BLE001 - the parent classifies what hf_xet raises
                 problem = f"{type(error).__name__}: {error}"[:4000]
             text = problem.encode()
             channel.sendall(LENGTH.pack(0) + LENGTH.pack(len(text)) + text)
 
 
-def connect(order: Order) -> Any:  # noqa: ANN401 - hf_xet has no types
-    """Start a session. Raises whatever hf_xet raises, and ImportError where it cannot be used at all."""
+def connect(config: ChildConfig) -> Any:  # noqa: ANN401 - hf_xet has no types
+    """Start a session. Raises what hf_xet raises, and ImportError where it is missing or broken."""
     from hf_xet import XetConfig, XetSession
 
-    session = XetSession(XetConfig().with_config(order["config"]))
+    session = XetSession(XetConfig().with_config(config["hf_xet"]))
     return session.new_download_stream_group(
-        endpoint=order["endpoint"],
-        token=order["token"],
-        token_expiry_unix_secs=order["expires"],
-        token_refresh_url=order["refresh_url"],
-        token_refresh_headers=order["refresh_headers"],
+        endpoint=config["endpoint"],
+        token=config["token"],
+        token_expiry_unix_secs=config["expires"],
+        token_refresh_url=config["refresh_url"],
+        token_refresh_headers=config["refresh_headers"],
     )
 
 
 def main() -> None:
-    """Serve until the parent goes away."""
-    with contextlib.suppress(AttributeError):  # elsewhere than on Linux it ends when it cannot report any more
+    """Serve until the parent exits."""
+    with contextlib.suppress(AttributeError):  # where there is no prctl, it ends when it cannot send its next report
         ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    order: Order = json.loads(sys.stdin.readline())
-    control = socket.socket(fileno=order["control"])
-    channels = [socket.socket(fileno=descriptor) for descriptor in order["channels"]]
+    config: ChildConfig = json.loads(sys.stdin.readline())
+    control = socket.socket(fileno=config["control"])
+    channels = [socket.socket(fileno=descriptor) for descriptor in config["channels"]]
     try:
-        group = connect(order)
-    except BaseException as error:  # noqa: BLE001 - also a Rust panic, which is no Exception
+        group = connect(config)
+    except BaseException as error:  # noqa: BLE001 - a Rust panic is not an Exception
         control.sendall(json.dumps({"fatal": f"{type(error).__name__}: {error}"[:4000]}).encode() + b"\n")
         os._exit(1)
     for channel in channels:
         threading.Thread(target=serve, args=(group, channel), daemon=True).start()
-    wire = Wire()
+    received = ReceivedBytes()
     with contextlib.suppress(OSError):
         while True:
-            control.sendall(json.dumps({"received": wire.received()}).encode() + b"\n")
+            control.sendall(json.dumps({"received": received.count()}).encode() + b"\n")
             time.sleep(REPORT_EVERY)
-    # Never wait for hf_xet's own threads.
+    # A normal exit would wait for hf_xet's threads.
     os._exit(0)
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from downloader.deadlines import Deadlines
     from downloader.sources import XetAccess
-    from downloader.transfer.xet.child import Order
+    from downloader.transfer.xet.child import ChildConfig
 
 MIB = 1 << 20
 SPAN = 16 * MIB
@@ -69,16 +69,16 @@ class XetSettings:
             return 32 * MIB
         return 64 * MIB if self.memory < LARGE_MEMORY else 128 * MIB
 
-    def order(self, access: XetAccess) -> Order:
-        """Return what the child is told. The caller adds the sockets."""
-        config = {name: value for name, value in self._config().items() if not self._chosen_by_user(name)}
+    def child_config(self, access: XetAccess) -> ChildConfig:
+        """Return what the child needs, without the sockets, which `XetProcess` adds."""
+        hf_xet = {name: value for name, value in self._config().items() if not self._chosen_by_user(name)}
         return {
             "endpoint": access.endpoint,
             "token": access.token,
             "expires": access.expires,
             "refresh_url": access.refresh_url,
             "refresh_headers": dict(access.refresh_headers),
-            "config": config,
+            "hf_xet": hf_xet,
             "channels": [],
             "control": -1,
         }

@@ -1,4 +1,7 @@
-"""The parent's side of the child: started, asked for spans, and killed for certain."""
+"""The parent's side of the Xet child: starts it, requests ranges from it, and kills it reliably.
+
+Ranges arrive in frames of our own, since `multiprocessing.connection` would copy each of them (ADR 67).
+"""
 
 from __future__ import annotations
 
@@ -24,32 +27,33 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from downloader.artifact import Manifest, RemoteFile, Span
-    from downloader.transfer.xet.child import Order
+    from downloader.transfer.xet.child import ChildConfig
 
 PIPE_BUFFER = 1 << 20
-FIRST_BYTE = 9.0
-"""Seconds within which something must come from the network after the first request."""
-LAST_BREATH = 2.0
-"""Seconds that a child may take to end once it has stopped talking."""
-NO_ANSWER = f"its storage does not answer within {FIRST_BYTE:.0f} s"
+FIRST_BYTE_TIMEOUT = 9.0
+"""Seconds after the first request within which a byte must arrive from the network."""
+EXIT_TIMEOUT = 2.0
+"""Seconds that a child may take to exit after its control socket was closed."""
+NO_ANSWER = f"its storage does not answer within {FIRST_BYTE_TIMEOUT:.0f} s"
 log = logging.getLogger(__name__)
 
 
 class XetProcess:
-    """A running child with a number of channels, each of which serves one span at a time."""
+    """A running child with several channels, each of which serves one range at a time."""
 
     def __init__(
         self,
-        order: Order,
+        config: ChildConfig,
         environment: Mapping[str, str],
         *,
         channels: int,
         received: Callable[[int], None],
         down: Callable[[ProtocolDown], None],
     ) -> None:
-        """`received` hears of bytes from the network, `down` why nothing can work any more, both from a thread.
+        """Start the child. Raises ProtocolDown if that fails.
 
-        Raises ProtocolDown if the child cannot be started.
+        A thread calls `received` with the number of bytes from the network, and `down` with the reason when the child
+        cannot serve any more.
         """
         self._received = received
         self._down = down
@@ -58,11 +62,11 @@ class XetProcess:
         self._told = 0
         self._fatal = ""
         self.delivered = 0
-        """Bytes of files that the child has sent."""
+        """Bytes of files that the child has sent to this process."""
         with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
             try:
                 pairs = [_socket_pair(ours, theirs) for _ in range(channels + 1)]
-                order["control"], *order["channels"] = (their.fileno() for _, their in pairs)
+                config["control"], *config["channels"] = (their.fileno() for _, their in pairs)
                 self._process = _start(environment, [their.fileno() for _, their in pairs])
             except OSError as error:
                 raise ProtocolDown(f"the Xet process cannot be started: {reason(error)}") from error
@@ -72,53 +76,53 @@ class XetProcess:
         for channel in self._all:
             self._free.put(channel)
         with contextlib.suppress(BrokenPipeError):
-            # The token goes over the pipe: an argument or a variable could be read by others.
-            self._process.stdin.write(json.dumps(order).encode() + b"\n")  # type: ignore[union-attr]
+            # The token goes over the pipe: other processes could read an argument or a variable.
+            self._process.stdin.write(json.dumps(config).encode() + b"\n")  # type: ignore[union-attr]
             self._process.stdin.close()  # type: ignore[union-attr]
         self._listeners = [
-            threading.Thread(target=self._listen, name="xet-control", daemon=True),
-            threading.Thread(target=self._overhear, name="xet-stderr", daemon=True),
+            threading.Thread(target=self._read_control, name="xet-control", daemon=True),
+            threading.Thread(target=self._log_stderr, name="xet-stderr", daemon=True),
         ]
         for thread in self._listeners:
             thread.start()
 
     def open(self, file: RemoteFile, span: Span) -> XetBody:
-        """Ask for a span; waits until a channel is free."""
+        """Request a range; blocks until a channel is free."""
         channel = self._free.get()
         self._asked = self._asked or time.monotonic()
-        with contextlib.suppress(OSError):  # a child that is gone shows when its answer is read
+        with contextlib.suppress(OSError):  # if the child has exited, reading the response will report it
             request = [file.xet_hash, file.size, span.start, span.stop]
             channel.sendall(json.dumps(request).encode() + b"\n")
         return XetBody(file, span, channel, self)
 
     def prefetch(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
-        """Leave it to the child, who fetches ahead by itself."""
+        """Do nothing: hf_xet prefetches by itself."""
 
     def version(self) -> str | None:
-        """Not for the child, either."""
+        """Return None: the child knows files by their hashes only."""
         return None
 
     def manifest(self) -> Manifest:
-        """Not for the child: it knows files by their hashes only."""
+        """Raise InternalError: the child knows files by their hashes only."""
         raise InternalError("the Xet process lists nothing")
 
     def close(self) -> None:
-        """End the child."""
+        """Kill the child."""
         self.kill()
 
     def release(self, channel: socket.socket) -> None:
-        """Take back a channel whose answer was read to its end, or one that is of no use any more."""
+        """Return a channel to the free ones: its response was read completely, or it is shut down."""
         self._free.put(channel)
 
     def kill_nowait(self) -> None:
-        """Send the child its death, from any thread and without waiting: all who read from it see it end."""
+        """Send SIGKILL to the child's process group, from any thread, without waiting. Its readers then see the end."""
         self._killed = True
         with contextlib.suppress(ProcessLookupError, PermissionError):
             if self._process.poll() is None:
                 os.killpg(self._process.pid, signal.SIGKILL)
 
     def kill(self) -> None:
-        """End the child and everything it may have started, and reap it."""
+        """Kill the child with all processes that it has started, and reap it."""
         self.kill_nowait()
         self._process.wait()
         for thread in self._listeners:
@@ -128,30 +132,30 @@ class XetProcess:
             channel.close()
 
     def exit_error(self) -> ProtocolDown:
-        """Return why the child cannot serve any more: as it said itself, if it did."""
+        """Return why the child cannot serve any more, in its own words if it has sent a reason."""
         listener = self._listeners[0]
         if not self._fatal and threading.current_thread() is not listener:
-            listener.join(LAST_BREATH)  # a reader may see the end before what was said is heard
+            listener.join(EXIT_TIMEOUT)  # a reader may see the end before the control thread has read the reason
         if self._fatal:
             return ProtocolDown(f"Xet cannot be used: {self._fatal}")
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(LAST_BREATH)
+            self._process.wait(EXIT_TIMEOUT)
         return ProtocolDown(_exit_error(self._process.returncode))
 
     def _count(self, received: int) -> None:
-        """Report growth: of the bytes on the child's connections, or of what it has sent if those are older news."""
+        """Report new bytes: a total of the child's connections, or of what it has sent if that is more."""
         if received > self._told:
             self._received(received - self._told)
             self._told = received
 
-    def _listen(self) -> None:
-        """Pass on what the child tells, and say what became of it when it is gone."""
+    def _read_control(self) -> None:
+        """Read the messages of the child; call `down` with the reason when it has exited."""
         fatal = ""
         with contextlib.suppress(OSError, ValueError), self._control, self._control.makefile("r") as lines:
             for line in lines:
                 message = json.loads(line)
                 self._count(max(message.get("received", 0), self.delivered))
-                late = not self._told and self._asked and time.monotonic() - self._asked > FIRST_BYTE
+                late = not self._told and self._asked and time.monotonic() - self._asked > FIRST_BYTE_TIMEOUT
                 fatal = message.get("fatal") or (NO_ANSWER if late else "")
                 if fatal:
                     break
@@ -159,8 +163,8 @@ class XetProcess:
         if not self._killed:
             self._down(self.exit_error())
 
-    def _overhear(self) -> None:
-        """Keep the child's complaints out of the log of the run, but for those who debug."""
+    def _log_stderr(self) -> None:
+        """Log the child's standard error at `debug`, and keep its pipe empty: a full one would block the child."""
         stderr = self._process.stderr
         if stderr is None:
             return
@@ -200,7 +204,7 @@ def _exit_error(status: int | None) -> str:
 
 
 class XetBody:
-    """A span that the child sends."""
+    """A range that the child sends."""
 
     def __init__(self, file: RemoteFile, span: Span, channel: socket.socket, process: XetProcess) -> None:
         self._file = file
@@ -212,7 +216,7 @@ class XetBody:
         self._ended = False
 
     def readinto(self, view: memoryview, /) -> int:
-        """Put the next bytes into `view`; 0 after the span's last byte. Raises ProtocolFailed, with hf_xet's reason."""
+        """Put the next bytes into `view`; return 0 after the last byte. Raises ProtocolFailed with hf_xet's reason."""
         if self._frame == 0 and not self._ended:
             self._frame = LENGTH.unpack(self._exactly(LENGTH.size))[0]
             if self._frame == 0:
@@ -228,7 +232,7 @@ class XetBody:
         return count
 
     def _end(self) -> None:
-        """Read how the answer ended."""
+        """Read the result at the end of the response."""
         text = self._exactly(LENGTH.unpack(self._exactly(LENGTH.size))[0]).decode(errors="replace")
         self._ended = True
         if text:
@@ -259,7 +263,7 @@ class XetBody:
                 self._channel.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Give the channel back. One whose answer was not read to its end is cut: nobody can use it any more."""
+        """Release the channel. It is shut down first if the response was not read completely: the rest would follow."""
         if self._open:
             if not self._ended:
                 self.interrupt()

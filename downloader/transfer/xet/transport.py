@@ -68,7 +68,7 @@ class Xet:
         access = self._ask_for_access(source)
         with self.tuning.scratch() as environment:
             process = XetProcess(
-                self.tuning.order(access),
+                self.tuning.child_config(access),
                 environment,
                 channels=min(self.tuning.streams, sum(-(-file.size // SPAN) for file in stored)),
                 received=self.meter.add_received if self.pace is None else _ignore,
