@@ -36,7 +36,7 @@ EXPIRED = frozenset(
 class RedirectFollower:
     """Sends requests and follows redirects, with credentials for the first origin only.
 
-    httpx2 follows redirects, too, but also from https to http, and would have to be told of each origin (ADR 4).
+    The caller learns where the response came from, so that the further ranges of a file are requested there (ADR 4).
     """
 
     def __init__(self, transport: SocketTransport, builder: RequestBuilder, observer: NetworkObserver) -> None:
@@ -104,8 +104,8 @@ def redirect_target(current: Address, location: str) -> Address:
 class RememberedLocations:
     """Where URLs have redirected to, for the further ranges of the same files. For many threads.
 
-    A Hub would otherwise be asked once for each range, and count each request against its rate limit. The location may
-    be a signed URL that expires: the caller forgets it then, and asks the origin again.
+    Otherwise each range would cost a second request at the origin, which may limit their rate. A location may be a
+    signed URL that expires: the client forgets it then, and asks the origin again.
     """
 
     def __init__(self) -> None:
