@@ -93,6 +93,29 @@ UNTOLD = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
+class Validator:
+    """Identifies one version of a file over HTTP (RFC 9110, section 8.8): an entity tag, or a date if it has none."""
+
+    value: str
+    """The field value of `ETag` or `Last-Modified`."""
+    is_date: bool = False
+
+    @classmethod
+    def of(cls, tag: str | None) -> Validator | None:
+        """Return the validator of an entity tag; None where there is no tag."""
+        return cls(tag) if tag else None
+
+    @property
+    def is_strong(self) -> bool:
+        """Whether `If-Match` may name it: equal tags mean equal bytes."""
+        return not self.is_date and not self.value.startswith("W/")
+
+    def __str__(self) -> str:
+        """Return it as it enters a file's identity. Partials of earlier releases are found by this form."""
+        return f"modified:{self.value}" if self.is_date else self.value
+
+
+@dataclass(frozen=True, slots=True)
 class RemoteFile:
     """One file of an artifact, pinned: the same value always means the same bytes."""
 
@@ -102,8 +125,8 @@ class RemoteFile:
     """Bytes."""
     digests: tuple[Digest, ...] = ()
     """What the source publishes of the content, the strongest first."""
-    validator: str | None = None
-    """The ETag that must not change while spans are read; None where there is none that each answer repeats."""
+    validator: Validator | None = None
+    """What must not change while ranges are read; None where the source does not send it with each response."""
     locator: str = ""
     """Where its source finds it: a URL, a key. Only that source reads it."""
     version: str | None = None
@@ -130,7 +153,7 @@ class RemoteFile:
             return self._identity
         facts = (self.path, str(self.size) if self.sized else "?", *map(str, self.digests))
         if not self.digests:
-            facts += (unsigned_url(self.locator), self.validator or "", self.version or "")
+            facts += (unsigned_url(self.locator), str(self.validator or ""), self.version or "")
         identity = hashlib.sha256("\0".join(facts).encode()).hexdigest()[:32]
         object.__setattr__(self, "_identity", identity)
         return identity

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import httpx2
 
-from downloader.artifact import Span, shown_url
+from downloader.artifact import Span, Validator, shown_url
 from downloader.errors import DownloadError, ProtocolFailed, RangeIgnored, SourceChanged, SourceUnavailable
 from downloader.network.content_encoding import DecodedBody, can_decode
 from downloader.network.errors import map_exception, place
@@ -23,11 +23,9 @@ if TYPE_CHECKING:
 NUMBER = "[0-9]{1,19}"
 """Not more digits than any file's size has, and no others than those of ASCII."""
 CONTENT_LENGTH = re.compile(NUMBER)
-CONTENT_RANGE = re.compile(rf"bytes ({NUMBER})-({NUMBER})/({NUMBER}|\*)")
-RANGE_OF = re.compile(rf"bytes (?:{NUMBER}-{NUMBER}|\*)/({NUMBER})")
+CONTENT_RANGE = re.compile(rf"bytes (?:({NUMBER})-({NUMBER})|\*)/({NUMBER}|\*)")
+"""First byte, last byte and size of the file; the first two are missing in a 416, the size where it is unknown."""
 SKIP_PIECE = 1 << 18
-MODIFIED = "modified:"
-"""Begins a validator that is a Last-Modified date, for servers without entity tags."""
 
 
 class Unpinned(SourceChanged):
@@ -38,13 +36,13 @@ class Unpinned(SourceChanged):
 class RangeRequest:
     """A span of a file of `size` bytes, None for all of a file of any size.
 
-    The `validator` is an entity tag, or `modified:` and a date, where known.
+    The `validator` is that of the version that was listed, where known.
     """
 
     url: str
     span: Span
     size: int | None
-    validator: str | None = None
+    validator: Validator | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Credentials and the like: sent to the URL's own origin and to no other."""
     proved: bool = False
@@ -79,8 +77,8 @@ class RangeRequest:
         headers = {"accept-encoding": "gzip" if self.as_stored else "identity"}
         if not self.whole:
             headers["range"] = f"bytes={self.span.start}-{self.span.stop - 1}"
-        if self.validator is not None and not self.validator.startswith(("W/", MODIFIED)):
-            headers["if-match"] = self.validator
+        if self.validator is not None and self.validator.is_strong:
+            headers["if-match"] = self.validator.value
         return headers
 
 
@@ -154,9 +152,8 @@ def content_length(headers: Mapping[str, str]) -> int | None:
 
 def total_length(headers: Mapping[str, str]) -> int | None:
     """Return the size of the whole file by `Content-Range`; None where it does not tell."""
-    text = headers.get("content-range", "").strip()
-    found = RANGE_OF.fullmatch(text)
-    return int(found.group(1)) if found else None
+    found = CONTENT_RANGE.fullmatch(headers.get("content-range", "").strip())
+    return int(found[3]) if found and found[3] != "*" else None
 
 
 def checked_body(request: RangeRequest, response: StreamingResponse, content: ContentRules) -> SpanBody:
@@ -232,7 +229,7 @@ def _checked_range(value: str, request: RangeRequest) -> tuple[int, int, int]:
     It may begin earlier, and end earlier or later than what was asked for: what is right of it is taken.
     """
     match = CONTENT_RANGE.fullmatch(value.strip())
-    if match is None:
+    if match is None or match[1] is None:
         raise RangeIgnored(f"{request.where} names its range in a way that cannot be read: {value[:60]!r}")
     first, last, total = match.groups()
     if total != "*" and int(total) != request.size:
@@ -254,14 +251,14 @@ def check_version(request: RangeRequest, headers: Mapping[str, str]) -> None:
     """Judge by what the answer says: a server may ignore If-Match, and not every response repeats the validator."""
     if request.validator is None:
         return
-    date = request.validator.startswith(MODIFIED)
-    name = "last-modified" if date else "etag"
+    by_date = request.validator.is_date
+    name = "last-modified" if by_date else "etag"
     if name not in headers:
         if not request.proved:
             raise Unpinned(f"{request.where} does not say with its bytes of which version they are")
         return
-    listed = request.validator.removeprefix(MODIFIED) if date else _opaque(request.validator)
-    if listed != (headers[name] if date else _opaque(headers[name])):
+    listed, sent = request.validator.value, headers[name]
+    if listed != sent if by_date else _opaque(listed) != _opaque(sent):
         raise SourceChanged(f"{request.where} changed: it is no longer the version that was listed")
 
 

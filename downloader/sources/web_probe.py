@@ -7,7 +7,7 @@ import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from downloader.artifact import RemoteFile, shown_url
+from downloader.artifact import RemoteFile, Validator, shown_url
 from downloader.errors import SourceSilent, SourceUnavailable, Throttled
 from downloader.integrity import of_nothing
 from downloader.network import HttpStatusError, can_decode, content_length, is_compressed, total_length
@@ -127,15 +127,15 @@ class WebProbe:
         return reply, size
 
 
-def validator_of(reply: Response) -> str | None:
-    """Return what tells one version of a file from the next: its entity tag, or `modified:` and a date.
+def validator_of(reply: Response) -> Validator | None:
+    """Return what tells one version of a file from the next: its entity tag, or the date of its last change.
 
     A date is of whole seconds, so one of the very second of the answer may be that of two versions.
     """
     tag, modified = reply.headers.get("etag"), reply.headers.get("last-modified")
     if tag or not modified or modified == reply.headers.get("date"):
-        return tag or None
-    return f"modified:{modified}"
+        return Validator.of(tag)
+    return Validator(modified, is_date=True)
 
 
 def _told_size(url: str, reply: Response) -> int | None:

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from downloader.archives import ArchiveUnpacker, Entry
 from downloader.archives.unpack import FILES_AT_ONCE
 from downloader.archives.validation import ALWAYS_ALLOWED, MAX_ENTRIES, judge
-from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile
+from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile, Validator
 from downloader.errors import (
     Cancelled,
     ConfigurationError,
@@ -84,7 +84,7 @@ def zipped(files: Mapping[str, bytes], modes: Mapping[str, int] | None = None) -
 
 def manifest_of(name: str, data: bytes, *, proved: bool = True) -> Manifest:
     digests = (Digest(Algorithm.SHA256, hashlib.sha256(data).hexdigest()),) if proved else ()
-    return Manifest(f"https://host/{name}", (RemoteFile(name, len(data), digests, validator='"tag"'),))
+    return Manifest(f"https://host/{name}", (RemoteFile(name, len(data), digests, validator=Validator('"tag"')),))
 
 
 class Landing:

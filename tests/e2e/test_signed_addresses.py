@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from downloader.artifact import RemoteFile, unsigned_url
+from downloader.artifact import RemoteFile, Validator, unsigned_url
 from tests.command import finish, model, run, start
 from tests.servers.blobs import Noise
 from tests.waiting import eventually
@@ -58,7 +58,7 @@ def test_what_belongs_to_a_signature_names_no_object(query: str, left: str) -> N
 
 
 def test_other_parameters_name_another_object() -> None:
-    one, other = (RemoteFile("a", 1, (), '"v"', f"https://h/get?id={number}&{FIRST}") for number in (1, 2))
+    one, other = (RemoteFile("a", 1, (), Validator('"v"'), f"https://h/get?id={number}&{FIRST}") for number in (1, 2))
     assert one.identity != other.identity
-    keys = [RemoteFile("a", 1, (), '"v"', f"m/a?sig={number}") for number in (1, 2)]
+    keys = [RemoteFile("a", 1, (), Validator('"v"'), f"m/a?sig={number}") for number in (1, 2)]
     assert keys[0].identity != keys[1].identity

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from downloader.artifact import Algorithm, Digest
+from downloader.artifact import Algorithm, Digest, Validator
 from downloader.errors import AccessDenied, ConfigurationError, DownloadError, SourceNotFound, UsageError
 from downloader.network import HttpClient, Response
 from downloader.sources.content_disposition import proposed_name
@@ -136,13 +136,16 @@ def test_a_file_is_known_by_its_head_or_by_its_first_byte(
 @pytest.mark.parametrize(
     ("headers", "validator"),
     [
-        ({"ETag": '"v1"'}, '"v1"'),
-        ({"ETag": None, "Last-Modified": "Wed, 21 Oct 2015 07:28:00 GMT"}, "modified:Wed, 21 Oct 2015 07:28:00 GMT"),
+        ({"ETag": '"v1"'}, Validator('"v1"')),
+        (
+            {"ETag": None, "Last-Modified": "Wed, 21 Oct 2015 07:28:00 GMT"},
+            Validator("Wed, 21 Oct 2015 07:28:00 GMT", is_date=True),
+        ),
         ({"ETag": None}, None),
     ],
 )
 def test_a_file_is_pinned_by_what_the_server_offers(
-    own_web: BrokenWeb, plain_web: HttpClient, headers: dict[str, str | None], validator: str | None
+    own_web: BrokenWeb, plain_web: HttpClient, headers: dict[str, str | None], validator: Validator | None
 ) -> None:
     url = own_web.put("file", CONTENT, headers=headers)
     assert HttpSource(url, plain_web, {}).manifest().files[0].validator == validator

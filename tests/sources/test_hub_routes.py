@@ -389,7 +389,7 @@ def test_a_login_in_the_address_is_sent_with_every_request_and_shown_nowhere(
     hub: Hub, sha: str, tmp_path: Path
 ) -> None:
     assert sha
-    with Manager(hub, login="Basic a2V5OnNlc2FtZS1kb29y") as manager:
+    with Manager(hub, login="Basic a2V5OnNlc2FtZS1nYXRl") as manager:
         endpoint = manager.endpoint.replace("://", "://key:sesame-gate@")
         extra = {"HF_ENDPOINT": endpoint, "HF_TOKEN": "hf_notForTheManager", "AIM_LOG_LEVEL": "debug"}
         result = run("download", "hf://org/model", tmp_path, extra=extra)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from downloader.artifact import Manifest, RemoteFile, Span
+from downloader.artifact import Manifest, RemoteFile, Span, Validator
 from downloader.cancellation import Cancellation
 from downloader.errors import (
     AccessDenied,
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 SILENCE = 60.0
 CONTENT = bytes(range(256)) * 4096
-FILE = RemoteFile("model.bin", len(CONTENT), validator='"one"')
+FILE = RemoteFile("model.bin", len(CONTENT), validator=Validator('"one"'))
 
 
 @dataclass

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from botocore import exceptions
 
-from downloader.artifact import RemoteFile, Span
+from downloader.artifact import RemoteFile, Span, Validator
 from downloader.config.s3 import S3Settings
 from downloader.errors import (
     AccessDenied,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     Maker = Callable[..., S3Source]
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIDAKIDAKID", "AWS_SECRET_ACCESS_KEY": "hush-hush"}
-FILE = RemoteFile("a", 10, (), '"tag"', "m/a", None)
+FILE = RemoteFile("a", 10, (), Validator('"tag"'), "m/a", None)
 
 REFUSALS = [
     (403, "InvalidAccessKeyId", AccessDenied),

@@ -6,7 +6,7 @@ import hashlib
 import random
 from typing import TYPE_CHECKING
 
-from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile, Span
+from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile, Span, Validator
 from downloader.volume import FileState, VerifiedFile, Volume
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ def sha256(data: bytes) -> str:
 def remote(path: str, data: bytes, *, published: bool = True) -> RemoteFile:
     """Return the file as a source lists it, with its sha256 if that is `published`."""
     digests = (Digest(Algorithm.SHA256, sha256(data)),) if published else ()
-    return RemoteFile(path, len(data), digests, locator=f"https://origin/{path}", validator=f'"{sha256(data)[:8]}"')
+    return RemoteFile(
+        path, len(data), digests, locator=f"https://origin/{path}", validator=Validator(f'"{sha256(data)[:8]}"')
+    )
 
 
 def git_remote(path: str, data: bytes) -> RemoteFile:

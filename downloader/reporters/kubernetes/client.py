@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kubernetes.client import ApiClient, Configuration, CustomObjectsApi
 from kubernetes.client.exceptions import ApiException
-from urllib3.exceptions import HTTPError
-from urllib3.util import create_urllib3_context
+from urllib3.exceptions import HTTPError, InvalidHeader
+from urllib3.util import Retry, create_urllib3_context
 
 from downloader.error_map import ErrorRow, map_error, one_of
 from downloader.reporters.kubernetes.access import Busy, NotWritten, Refused
@@ -109,7 +109,7 @@ class StatusClient:
             f"the API server does not take our patch (HTTP {status}); is its AIMArtifact CRD up to date?"
         )
         if isinstance(ours, Busy) and status in _PASSING:
-            ours.retry_after = _retry_after(error)
+            ours.retry_after = retry_after_of(error)
         return ours
 
 
@@ -118,6 +118,10 @@ def _tls() -> ssl.SSLContext:
     return create_urllib3_context(verify_flags=ssl.VERIFY_X509_PARTIAL_CHAIN)
 
 
-def _retry_after(error: ApiException) -> float | None:
-    text = (error.headers or {}).get("Retry-After", "")
-    return float(text) if text.isdecimal() else None
+def retry_after_of(error: ApiException) -> float | None:
+    """Return the pause in seconds that the API server asks for; None where it names none."""
+    text = (error.headers or {}).get("Retry-After")
+    try:
+        return Retry().parse_retry_after(text) if text else None
+    except (InvalidHeader, ValueError, OverflowError):  # the last two: numbers and dates beyond what Python counts
+        return None

@@ -8,7 +8,7 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile
+from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile, Validator
 from downloader.errors import IntegrityError, SourceNotFound
 from downloader.filters import nothing_left
 from downloader.integrity import LARGEST_LIST, MARKER, of_nothing, parse_checksums, proves_itself
@@ -109,7 +109,7 @@ class Folder:
             log.info("%d objects: requesting checksums for the largest %d only", len(wanted), MOST_HEADS)
         plain_tags = all(info.plain_tag for info in infos.values())
         files = [_file(entry, infos.get(entry.key), plain_tags=plain_tags) for entry in wanted]
-        shared = shared_tags((entry.tag, entry.size) for entry in listed)
+        shared = set(map(Validator.of, shared_tags((entry.tag, entry.size) for entry in listed)))
         files = [self.settled(without_tag_digests(file) if file.validator in shared else file) for file in files]
         if any(file.size != entry.size for file, entry in zip(files, wanted, strict=True)):
             version = None  # something was replaced since it was listed
@@ -167,7 +167,8 @@ def _is_uncertain(entry: Entry) -> bool:
 def _file(entry: Entry, info: ObjectInfo | None, *, plain_tags: bool) -> RemoteFile:
     if info is None:
         digests = tag_digests(entry.tag) if plain_tags else ()
-        return RemoteFile(entry.path, entry.size, digests, entry.tag, entry.key)
+        return RemoteFile(entry.path, entry.size, digests, Validator.of(entry.tag), entry.key)
     # A GET of the first byte of an empty object is answered 416, and that answer has no tag.
     digests = info.digests if info.tag else info.digests or tag_digests(entry.tag)
-    return RemoteFile(entry.path, info.size, digests, info.tag or entry.tag, entry.key, info.version)
+    validator = Validator.of(info.tag or entry.tag)
+    return RemoteFile(entry.path, info.size, digests, validator, entry.key, info.version)

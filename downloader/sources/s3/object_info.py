@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from downloader.artifact import Algorithm, Digest, Mismatch
 from downloader.errors import ProtocolFailed
 from downloader.integrity import OF_PARTS, S3_HEADERS, computable
+from downloader.network import content_length, total_length
 from downloader.sources.http_digests import digest_from_base64
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 PARTS_OF = {whole: of_parts for of_parts, whole in OF_PARTS.items() if of_parts is not Algorithm.ETAG}
 MD5_TAG = re.compile(r'"?([0-9a-f]{32})"?')
 PARTS_TAG = re.compile(r'"?([0-9a-f]{32})-([0-9]{1,5})"?')
-LENGTH = re.compile(r"[0-9]{1,19}")
-TOTAL = re.compile(rf"bytes (?:[0-9]+-[0-9]+|\*)/({LENGTH.pattern})")
 COUNT = re.compile(r"[0-9]{1,5}")
 OF_TAG = frozenset({Algorithm.MD5, Algorithm.ETAG})
 """What an ETag may be."""
@@ -65,10 +64,8 @@ class ObjectInfo:
 def size_of(headers: Mapping[str, str]) -> int | None:
     """Return the size of the whole object, None where the answer does not tell."""
     if "content-range" in headers:  # then the length is that of a part
-        total = TOTAL.fullmatch(headers["content-range"])
-        return int(total.group(1)) if total else None
-    length = headers.get("content-length", "")
-    return int(length) if LENGTH.fullmatch(length) else None
+        return total_length(headers)
+    return content_length(headers)
 
 
 def published(headers: Mapping[str, str], *, aws: bool) -> tuple[Digest, ...]:

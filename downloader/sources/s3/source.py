@@ -8,7 +8,7 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from downloader.artifact import Manifest, RemoteFile
+from downloader.artifact import Manifest, RemoteFile, Validator
 from downloader.errors import AccessDenied, DownloadError, SourceChanged, SourceNotFound
 from downloader.filters import FileFilter
 from downloader.formatting import names_text
@@ -240,4 +240,4 @@ class S3Source:
             raise archived(self._uri)
         path = key.rpartition("/")[2]
         check_names([path], self._uri)
-        return RemoteFile(path, info.size, info.digests, info.tag, key, info.version, sized=info.sized)
+        return RemoteFile(path, info.size, info.digests, Validator.of(info.tag), key, info.version, sized=info.sized)
