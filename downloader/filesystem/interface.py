@@ -1,18 +1,23 @@
-"""What the volume asks of a file system. `disk.py` is the real one; the tests have one that loses power.
+"""What the volume needs from a file system. `local.py` is the real one; the tests have one that loses power.
 
-Paths are relative to the target folder, `/` between parts, and no part of them is ever followed if it is a symlink.
-Whatever the system refuses is raised as one of our errors; those that callers decide on have a class here.
+Paths are relative to the target folder, with `/` between their parts, and symlinks in them are never followed. Every
+refusal of the system is raised as one of our errors; those that callers act on have a class here.
 """
 
 from __future__ import annotations
 
+import stat
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from downloader.errors import VolumeError
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable
+
+_STAT_BLOCK = 512
+"""Bytes of a block in `st_blocks`, whatever the file system's blocks are."""
 
 
 class NotThere(VolumeError):
@@ -24,7 +29,7 @@ class AlreadyThere(VolumeError):
 
 
 class InTheWay(VolumeError):
-    """Something else stands where a folder or a regular file has to be: a symlink, a fifo, a file, a folder."""
+    """Something else is where a folder or a regular file has to be: a symlink, a fifo, a file, a folder."""
 
 
 class NotSupported(VolumeError):
@@ -32,7 +37,7 @@ class NotSupported(VolumeError):
 
 
 class Kind(Enum):
-    """What a path is, symlinks not followed."""
+    """What a path is, without following symlinks."""
 
     FILE = "file"
     FOLDER = "folder"
@@ -41,126 +46,147 @@ class Kind(Enum):
 
 
 class Stat(NamedTuple):
-    """What the file system says of a path or a handle."""
+    """Metadata of a path or an open file."""
 
     kind: Kind
     size: int
     mtime_ns: int
     inode: int
     links: int
-    """Names that the same content has."""
+    """Hard links: names of the same content."""
     allocated: int
     """Bytes that it takes on the volume: less than `size` where it has holes."""
 
+    @classmethod
+    def of(cls, found: os.stat_result) -> Stat:
+        """Return what stat(2) said."""
+        mode = found.st_mode
+        if stat.S_ISREG(mode):
+            kind = Kind.FILE
+        elif stat.S_ISDIR(mode):
+            kind = Kind.FOLDER
+        else:
+            kind = Kind.SYMLINK if stat.S_ISLNK(mode) else Kind.OTHER
+        return cls(kind, found.st_size, found.st_mtime_ns, found.st_ino, found.st_nlink, found.st_blocks * _STAT_BLOCK)
+
+
+def kind_of_entry(entry: os.DirEntry[str]) -> Kind:
+    """Return the kind of an entry of os.scandir, without another call to the kernel where it can be avoided."""
+    if entry.is_symlink():
+        return Kind.SYMLINK
+    if entry.is_dir(follow_symlinks=False):
+        return Kind.FOLDER
+    return Kind.FILE if entry.is_file(follow_symlinks=False) else Kind.OTHER
+
 
 class Space(NamedTuple):
-    """Room that is left for us."""
+    """Free space of the file system, as far as this user may take it."""
 
     free_bytes: int | None
     """None where the file system does not say."""
     free_files: int | None
     """None where the file system has no such limit."""
     block: int
-    """Bytes in which space is given out."""
+    """Bytes of the smallest piece of space that a file can take."""
 
 
 class FileOperations(Protocol):
-    """The only way of the volume to its files. Must be usable from many threads."""
+    """The volume reaches its files only through this. Must be thread-safe."""
 
     @property
     def name(self) -> str:
-        """The target folder's path, for people."""
+        """The target folder's path, for messages."""
 
     def create(self, path: str) -> int:
-        """Make a new empty file and return a handle to read and write it. Raises AlreadyThere."""
+        """Create an empty file and return a handle to read and write it. Raises AlreadyThere."""
 
     def open(self, path: str, *, write: bool = False) -> int:
-        """Return a handle of a regular file. Raises NotThere and InTheWay; must never block on a fifo."""
+        """Return a handle of a regular file. Raises NotThere and InTheWay; must not block on a fifo."""
 
     def open_direct(self, path: str) -> int | None:
-        """Return a handle for `write_direct`; None where the file system has no writes past the page cache."""
+        """Return a handle for `write_direct`; None where the file system cannot bypass the page cache."""
 
     def close(self, handle: int) -> None:
-        """Give a handle up."""
+        """Close a handle."""
 
     def write(self, handle: int, offset: int, data: memoryview | bytes) -> None:
-        """Write all of it there."""
+        """Write all bytes at the offset."""
 
     def write_direct(self, handle: int, offset: int, data: memoryview) -> bool:
-        """Write all of it past the page cache; False if the file system refuses, then nothing may be assumed."""
+        """Write all bytes, bypassing the page cache; False if the file system refuses: any part may be written then."""
 
     def read(self, handle: int, offset: int, view: memoryview) -> int:
-        """Fill the view from there as far as the file goes and return how many bytes that was."""
+        """Fill the view from the offset, up to the end of the file, and return the number of bytes."""
 
     def sync(self, handle: int) -> None:
         """Return when the content and the size of the file survive a power loss."""
 
     def sync_everything(self) -> bool:
-        """Do what `sync_service` does for all files at once; False where that cannot be done, or not be trusted."""
+        """Do what `sync` does for all files at once; False where that is impossible or cannot be trusted."""
 
     def forget(self, handle: int) -> None:
-        """Let the page cache drop what is synced of this file."""
+        """Drop the synced pages of this file from the page cache."""
 
     def truncate(self, handle: int, size: int) -> None:
-        """Make the file this long; new bytes are holes."""
+        """Set the file's length; new bytes are holes."""
 
     def touch(self, handle: int, mtime_ns: int) -> None:
-        """Set the time of the last change."""
+        """Set the time of the last change, in nanoseconds since 1970."""
 
     def handle_stat(self, handle: int) -> Stat:
-        """Describe an open file."""
+        """Return the metadata of an open file."""
 
     def stat(self, path: str) -> Stat | None:
-        """Describe a path; None if it is not there, also if a folder on its way is something else."""
+        """Return the metadata of a path; None if it does not exist, or a folder above it is something else."""
 
     def stats(self, folder: str, names: list[str]) -> dict[str, Stat]:
-        """Describe those of the names that are in the folder."""
+        """Return the metadata of those of the names that are in the folder."""
 
     def scan(self, folder: str) -> dict[str, Kind]:
-        """Return what is in a folder; nothing if it is not there."""
+        """Return the names in a folder; none if it does not exist."""
 
     def rename(self, old: str, new: str) -> None:
-        """Move a file or folder, replacing what is at `new` unless that is a folder with something in it."""
+        """Move a file or folder. Replaces what is at `new`, unless that is a folder that is not empty."""
 
     def unlink(self, path: str) -> None:
-        """Remove what is no folder. Raises NotThere."""
+        """Remove anything but a folder. Raises NotThere."""
 
     def make_folder(self, path: str) -> bool:
-        """Make a folder in an existing one; False if it is there. Raises InTheWay."""
+        """Make a folder in an existing one; False if it exists already. Raises InTheWay."""
 
     def remove_folder(self, path: str) -> None:
-        """Remove an empty folder. Raises NotThere, AlreadyThere if something is in it."""
+        """Remove an empty folder. Raises NotThere, or AlreadyThere if it is not empty."""
 
     def sync_folder(self, path: str) -> None:
         """Return when the names in the folder (`""` is the target itself) survive a power loss."""
 
     def attribute(self, path: str, name: str) -> bytes | None:
-        """Return an extended attribute of a file, or of the target folder (`""`); None if it has none or is closed."""
+        """Return an extended attribute of a file or the target folder (`""`); None if it cannot be read."""
 
     def attributes(self, folder: str, names: list[str], name: str) -> dict[str, bytes]:
-        """Return the same attribute of many files of a folder: of those that have it."""
+        """Return one attribute of many files of a folder, of those that have it."""
 
     def set_attribute(self, path: str, name: str, value: bytes) -> bool:
-        """Set an extended attribute; False where the file system has none, or refuses this one."""
+        """Set an extended attribute; False where the file system has none or refuses this one."""
 
     def remove_attribute(self, path: str, name: str) -> None:
         """Remove an extended attribute that may be gone already."""
 
     def writes_in_order(self, path: str) -> bool:
-        """Tell whether files can only be written from their first byte to their last, by trying it with a new one."""
+        """Return whether files can only be written from their first byte to their last, by trying it with a new one."""
 
     def space(self) -> Space:
-        """Return the room that is left."""
+        """Return the free space."""
 
     def oldest_operation(self) -> tuple[str, float] | None:
-        """Return what has been waiting for the file system longest, and for how many seconds."""
+        """Return the call that has lasted longest, and for how many seconds."""
 
     def close_all(self) -> None:
-        """Give up everything but handles."""
+        """Close the target folder. Handles stay open."""
 
 
 def stats_of(files: FileOperations, paths: Iterable[str]) -> dict[str, Stat]:
-    """Describe those of the paths that are there, folder by folder."""
+    """Return the metadata of those of the paths that exist, folder by folder."""
     folders: dict[str, list[str]] = {}
     for path in paths:
         folder, _, name = path.rpartition("/")

@@ -1,4 +1,4 @@
-"""The real file system: a method for each call to the kernel, which makes the module longer than the others.
+"""The real file system: a method for each call to the kernel, which makes this module longer than the others.
 
 Each operation walks its path from the target folder's descriptor, one part at a time, without following symlinks.
 Nothing is cached: a holder whose lease was taken over finds its folder gone, and that is the fence.
@@ -10,49 +10,46 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from downloader.errors import DownloadError, VolumeError
+from downloader.errors import DownloadError
 from downloader.filesystem import renameat2, syncfs, xattr
-from downloader.filesystem.interface import AlreadyThere, InTheWay, Kind, NotSupported, NotThere, Space, Stat
+from downloader.filesystem.interface import Kind, NotSupported, Space, Stat, kind_of_entry
 from downloader.filesystem.openat import STEP_FLAGS, Folder, split
 from downloader.filesystem.operations import Operations
+from downloader.filesystem.target import FOLDER_MODE, SHARED_FOLDER_BITS, change_mode, naming_the_target, open_target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 _FILE_MODE = 0o644
-_FOLDER_MODE = 0o755
 _SHARED_FILE_BITS = 0o060
-_SHARED_FOLDER_BITS = 0o070
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_STAT_BLOCK = 512
-# Linux is what this runs on; where a call is missing, a plain one does.
+_PROBE_SIZE = 512
+# This runs on Linux; where another system lacks a call, a plain one will do.
 _DIRECT = getattr(os, "O_DIRECT", 0)
 _sync = getattr(os, "fdatasync", os.fsync)
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG)
-"""What a look at a path says that is not there; the last three where no file can have such a name."""
+"""Errors of a path that does not exist; the last three where no file can have such a name."""
 
 
 class Disk:
-    """A target folder on a real file system. The folder itself may be reached through symlinks: the user named it.
+    """A target folder on a real file system. Symlinks on the way to the folder are followed, since the user named it.
 
     `shown` is its name in messages. `fault` is called with what is about to be done, inside the operation, and may
     sleep or raise OSError. As a context it is closed at the end.
-    Raises VolumeError where the target is no folder or cannot be opened; NotThere if it is missing and not `create`.
+    Raises VolumeError where the target is not a folder or cannot be opened; NotThere if it is missing and not `create`.
     """
 
     def __init__(
         self, target: Path, *, create: bool = True, shown: str = "", fault: Callable[[str], None] | None = None
     ) -> None:
         self._operation = Operations(shown or str(target), fault, self._lacks_inodes)
-        with _naming_the_target(target), self._operation("opening"):
-            if create:
-                _make_ancestors(target)
-            self._root = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        with naming_the_target(target), self._operation("opening"):
+            self._root = open_target(target, create=create)
             self._shared = bool(os.fstat(self._root).st_mode & stat.S_ISGID)
         self._syncs_whole = syncfs.can_sync_whole(self._root)
 
@@ -71,7 +68,7 @@ class Disk:
         with self._operation("creating", path), Folder(self._root, folder) as opened:
             handle = os.open(name, _FILE_FLAGS | os.O_RDWR | os.O_CREAT | os.O_EXCL, _FILE_MODE, dir_fd=opened)
             if self._shared:
-                _change_mode(handle, stat.S_IMODE(os.fstat(handle).st_mode) | _SHARED_FILE_BITS)
+                change_mode(handle, stat.S_IMODE(os.fstat(handle).st_mode) | _SHARED_FILE_BITS)
             return handle
 
     def open(self, path: str, *, write: bool = False) -> int:
@@ -138,11 +135,11 @@ class Disk:
             with self._operation("syncing"):
                 syncfs.sync_whole(self._root)
         except DownloadError:
-            return False  # it may be anybody's trouble: each file will say whether it is ours
+            return False  # another program's file may have failed: syncing ours one by one will tell
         return True
 
     def forget(self, handle: int) -> None:
-        # It is advice: who cannot take it loses nothing.
+        # This is advice: where it cannot be given, nothing is lost.
         with self._operation("releasing memory of"), suppress(OSError, AttributeError):
             os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
 
@@ -156,7 +153,7 @@ class Disk:
 
     def handle_stat(self, handle: int) -> Stat:
         with self._operation("looking at"):
-            return _stat(os.fstat(handle))
+            return Stat.of(os.fstat(handle))
 
     def stat(self, path: str) -> Stat | None:
         if not path:
@@ -165,7 +162,7 @@ class Disk:
         with self._operation("looking at", path):
             try:
                 with Folder(self._root, folder) as opened:
-                    return _stat(os.stat(name, dir_fd=opened, follow_symlinks=False))
+                    return Stat.of(os.stat(name, dir_fd=opened, follow_symlinks=False))
             except OSError as error:
                 if error.errno in _NOT_THERE:
                     return None
@@ -178,7 +175,7 @@ class Disk:
                 with Folder(self._root, folder) as opened:
                     for name in names:
                         try:
-                            found[name] = _stat(os.stat(name, dir_fd=opened, follow_symlinks=False))
+                            found[name] = Stat.of(os.stat(name, dir_fd=opened, follow_symlinks=False))
                         except OSError as error:
                             if error.errno not in _NOT_THERE:
                                 raise
@@ -196,7 +193,7 @@ class Disk:
                 return {}
             try:
                 with os.scandir(handle) as entries:
-                    return {entry.name: _entry_kind(entry) for entry in entries}
+                    return {entry.name: kind_of_entry(entry) for entry in entries}
             finally:
                 os.close(handle)
 
@@ -230,15 +227,15 @@ class Disk:
         folder, name = split(path)
         with self._operation("making the folder", path), Folder(self._root, folder) as opened:
             try:
-                os.mkdir(name, _FOLDER_MODE, dir_fd=opened)
+                os.mkdir(name, FOLDER_MODE, dir_fd=opened)
             except FileExistsError:
                 os.close(os.open(name, STEP_FLAGS, dir_fd=opened))
                 return False
             if self._shared:
-                with suppress(FileNotFoundError):  # somebody who tidies up removed it at once
+                with suppress(FileNotFoundError):  # another process may clean it up at once
                     handle = os.open(name, _FOLDER_FLAGS, dir_fd=opened)
                     try:
-                        _change_mode(handle, stat.S_IMODE(os.fstat(handle).st_mode) | _SHARED_FOLDER_BITS)
+                        change_mode(handle, stat.S_IMODE(os.fstat(handle).st_mode) | SHARED_FOLDER_BITS)
                     finally:
                         os.close(handle)
             return True
@@ -266,7 +263,7 @@ class Disk:
             return Disk(Path(f"/proc/self/fd/{opened}"), create=False, shown=shown, fault=fault)
 
     def is_at(self, folder: str, opened: Disk) -> bool:
-        """Tell whether a folder that was opened with `inside` is still what the path leads to."""
+        """Return whether a folder that was opened with `inside` is still what the path leads to."""
         found = self.stat(folder)
         with self._operation("looking at", folder):
             return found is not None and found.inode == os.fstat(opened._root).st_ino
@@ -277,13 +274,13 @@ class Disk:
             return os.fstat(opened).st_dev
 
     def make_readable(self, path: str, kind: Kind) -> None:
-        """Let everybody read a file or folder, and its owner change it: `u+rwX,go+rX`."""
+        """Let every user read a file or folder, and its owner change it: `u+rwX,go+rX`."""
         handle = self._open_folder(path) if kind is Kind.FOLDER else self.open(path)
         with self._operation("setting the mode of", path):
             try:
                 mode = stat.S_IMODE(os.fstat(handle).st_mode)
                 execute = 0o111 if kind is Kind.FOLDER or mode & 0o111 else 0
-                _change_mode(handle, mode | 0o644 | execute)
+                change_mode(handle, mode | 0o644 | execute)
             finally:
                 os.close(handle)
 
@@ -299,7 +296,7 @@ class Disk:
             Folder(self._root, folder) as opened,
         ):
             for file in names:
-                with suppress(OSError), _opened(file, opened) as handle:  # private to somebody else
+                with suppress(OSError), xattr.opened(file, opened) as handle:  # private to another user
                     if (value := xattr.get(handle, name)) is not None:
                         found[file] = value
         return found
@@ -309,7 +306,7 @@ class Disk:
             if not path:
                 return xattr.put(self._root, name, value)
             folder, last = split(path)
-            with Folder(self._root, folder) as opened, _opened(last, opened) as handle:
+            with Folder(self._root, folder) as opened, xattr.opened(last, opened) as handle:
                 return xattr.put(handle, name, value)
 
     def remove_attribute(self, path: str, name: str) -> None:
@@ -318,7 +315,7 @@ class Disk:
                 xattr.drop(self._root, name)
                 return
             folder, last = split(path)
-            with Folder(self._root, folder) as opened, _opened(last, opened) as handle:
+            with Folder(self._root, folder) as opened, xattr.opened(last, opened) as handle:
                 xattr.drop(handle, name)
 
     def writes_in_order(self, path: str) -> bool:
@@ -326,7 +323,7 @@ class Disk:
             return False
         handle = self.create(path)
         try:
-            self.truncate(handle, _STAT_BLOCK)
+            self.truncate(handle, _PROBE_SIZE)
         except NotSupported:
             return True
         else:
@@ -357,77 +354,9 @@ class Disk:
             return os.open(".", _FOLDER_FLAGS, dir_fd=opened)
 
 
-@contextmanager
-def _naming_the_target(target: Path) -> Iterator[None]:
-    """Say in words why a target cannot be opened that is missing or no folder."""
-    try:
-        yield
-    except NotThere as error:
-        raise NotThere(f"there is no folder {target}", hint="name the folder of a download") from error
-    except (AlreadyThere, InTheWay) as error:
-        culprit = next((path for path in (*reversed(target.parents), target) if _is_no_folder(path)), target)
-        what = "it" if culprit == target else str(culprit)
-        kind = "a symlink that leads to no folder" if culprit.is_symlink() else "a file"
-        raise VolumeError(f"{target} cannot be the target: {what} is {kind}", hint="name a folder") from error
-
-
-def _is_no_folder(path: Path) -> bool:
-    return os.path.lexists(path) and not path.is_dir()
-
-
-@contextmanager
-def _opened(name: str, folder: int) -> Iterator[int]:
-    handle = os.open(name, _FILE_FLAGS | os.O_RDONLY, dir_fd=folder)
-    try:
-        yield handle
-    finally:
-        os.close(handle)
-
-
 def _read_into(handle: int, view: memoryview, offset: int) -> int:
     if hasattr(os, "preadv"):
         return os.preadv(handle, [view], offset)
     data = os.pread(handle, len(view), offset)
     view[: len(data)] = data
     return len(data)
-
-
-def _make_ancestors(target: Path) -> None:
-    """Make the target and what is missing above it, so that its name survives a power loss."""
-    if target.is_dir():
-        return
-    _make_ancestors(target.parent)
-    target.mkdir(_FOLDER_MODE, exist_ok=True)  # another process may make it at this moment
-    mode = target.stat().st_mode
-    if mode & stat.S_ISGID:
-        target.chmod(stat.S_IMODE(mode) | _SHARED_FOLDER_BITS)
-    parent = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(parent)
-    finally:
-        os.close(parent)
-
-
-def _change_mode(handle: int, mode: int) -> None:
-    """Set a mode where the file system has modes: some keep one for all files and refuse to be told."""
-    with suppress(PermissionError):
-        os.fchmod(handle, mode)
-
-
-def _stat(found: os.stat_result) -> Stat:
-    mode = found.st_mode
-    if stat.S_ISREG(mode):
-        kind = Kind.FILE
-    elif stat.S_ISDIR(mode):
-        kind = Kind.FOLDER
-    else:
-        kind = Kind.SYMLINK if stat.S_ISLNK(mode) else Kind.OTHER
-    return Stat(kind, found.st_size, found.st_mtime_ns, found.st_ino, found.st_nlink, found.st_blocks * _STAT_BLOCK)
-
-
-def _entry_kind(entry: os.DirEntry[str]) -> Kind:
-    if entry.is_symlink():
-        return Kind.SYMLINK
-    if entry.is_dir(follow_symlinks=False):
-        return Kind.FOLDER
-    return Kind.FILE if entry.is_file(follow_symlinks=False) else Kind.OTHER

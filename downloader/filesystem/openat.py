@@ -1,4 +1,4 @@
-"""The way to a file: one part at a time, never through a symlink."""
+"""Opens the folder of a file one part at a time with openat(2), never through a symlink."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from functools import lru_cache
 from downloader.errors import InternalError
 
 STEP_FLAGS = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-"""Opens a folder to go through it; a symlink, even to a folder, is refused."""
+"""Flags to open a folder just to walk through it; a symlink, even to a folder, is refused."""
 
 
 class Folder:
-    """A folder of the target, opened part by part without following symlinks. A context that gives its descriptor."""
+    """A folder below the target, opened part by part without following symlinks. The context gives its descriptor."""
 
     __slots__ = ("_opened", "_path", "_root")
 
@@ -52,7 +52,7 @@ def split(path: str) -> tuple[str, str]:
 
 @lru_cache(maxsize=64)
 def _parts(folder: str) -> tuple[str, ...]:
-    """Return what leads to a folder: of many files, the same few are asked for again and again."""
+    """Return the parts of a folder's path. Cached, since many files are in the same few folders."""
     parts = tuple(folder.split("/")) if folder else ()
     for part in parts:
         _check(part)
@@ -61,4 +61,4 @@ def _parts(folder: str) -> tuple[str, ...]:
 
 def _check(part: str) -> None:
     if part in ("", ".", ".."):
-        raise InternalError(f"{part!r} is no name within the target folder")
+        raise InternalError(f"{part!r} is not a name within the target folder")

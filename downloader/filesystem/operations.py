@@ -1,4 +1,4 @@
-"""Operations under way: each is seen while it lasts, so that a volume which does not answer can be named."""
+"""File system calls in progress, so that a volume that does not respond can be reported, and their errors as ours."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class Operations:
-    """Those of one folder, at most one per thread.
+    """The calls on one folder, at most one per thread.
 
-    `fault` is called with what is about to be done, inside the operation; it may sleep or raise OSError.
-    `lacks_inodes` tells which of its two kinds of room a full volume is out of.
+    `fault` is called with a description of each call before it is made; it may sleep or raise OSError. `lacks_inodes`
+    says whether a full volume is out of inodes rather than of bytes.
     """
 
     def __init__(self, name: str, fault: Callable[[str], None] | None, lacks_inodes: Callable[[], bool]) -> None:
@@ -33,11 +33,11 @@ class Operations:
         self.running: dict[int, Operation] = {}
 
     def __call__(self, verb: str, path: str = "") -> Operation:
-        """Return the operation as a context whose OSError comes out as one of our errors."""
+        """Return a context for one call, which turns its OSError into one of our errors."""
         return Operation(self, verb, path)
 
     def oldest(self) -> tuple[str, float] | None:
-        """Return what has lasted longest and its seconds."""
+        """Return the call that has lasted longest, and for how many seconds. Never blocks."""
         running = list(self.running.values())
         if not running:
             return None
@@ -56,11 +56,11 @@ class Operation:
         self._path = path
         self._thread = threading.get_ident()
         self.since = 0.0
-        """When it began."""
+        """When it began: seconds on the monotonic clock."""
 
     @property
     def doing(self) -> str:
-        """What it does, for people."""
+        """What it does, for messages."""
         where = f"{self._verb} {self._operations.name}"
         return f"{where}/{self._path}" if self._path else where
 

@@ -1,4 +1,4 @@
-"""What kind of file system a folder is on, and the one call that Python lacks: syncing all of it at once."""
+"""The type of a folder's file system, and syncfs(2), which the standard library lacks."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import os
 from pathlib import Path
 
 LOCAL = frozenset({"btrfs", "ext2", "ext3", "ext4", "f2fs", "tmpfs", "xfs"})
-"""Where syncing everything costs no more than what we wrote ourselves, and tells of lost pages."""
+"""Types on which syncing everything costs no more than what we wrote ourselves, and reports lost pages."""
 FUSE = "fuse"
-"""How the types begin of file systems that are programs: some of them mount an object store."""
+"""Prefix of the types that run in user space; some of them mount an object store."""
 FIRST_HONEST_KERNEL = (5, 8)
-"""Before it, syncfs(2) did not tell of pages that could not be written."""
+"""Before this version, syncfs(2) did not report pages that could not be written."""
 
 
 def kind(descriptor: int) -> str:
-    """Return the type of the file system that an open folder is on, "" if it cannot be found out."""
+    """Return the type of an open folder's file system; empty if it is unknown."""
     device = os.fstat(descriptor).st_dev
     wanted = f"{os.major(device)}:{os.minor(device)}"
     try:
@@ -30,7 +30,7 @@ def kind(descriptor: int) -> str:
 
 
 def can_sync_whole(descriptor: int) -> bool:
-    """Say whether `sync_whole` is sensible and can be trusted there."""
+    """Return whether `sync_whole` is cheap and can be trusted there."""
     release = os.uname().release.split(".")
     numbers = tuple(int(part) for part in release[:2] if part.isdigit())
     return numbers >= FIRST_HONEST_KERNEL and kind(descriptor) in LOCAL and hasattr(_libc(), "syncfs")

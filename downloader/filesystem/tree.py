@@ -1,4 +1,4 @@
-"""Removing what is ours. Symlinks are removed, never followed."""
+"""Removes files and folder trees. Symlinks are removed, never followed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from downloader.filesystem.interface import FileOperations
 
 _DEEPEST = 32
-"""Folders in folders that are gone through; what lies deeper is moved up first, since each step is walked anew."""
+"""Depth from which a folder is moved up before it is removed, since every call walks its whole path."""
 
 
 def discard(files: FileOperations, path: str) -> None:
@@ -25,26 +25,26 @@ def discard(files: FileOperations, path: str) -> None:
 
 
 def clear(files: FileOperations, path: str) -> None:
-    """Remove whatever is at a path that belongs to us."""
+    """Remove anything at a path that belongs to us."""
     found = files.stat(path)
     if found is not None:
         remove(files, path, found.kind)
 
 
 def remove(files: FileOperations, path: str, kind: Kind) -> None:
-    """Remove a path with all that is in it; what others add meanwhile stays, and so do the folders around it.
+    """Remove a path with everything in it. Files that others add meanwhile stay, with the folders around them.
 
-    Removes as much as it can, and raises what went wrong first.
+    Removes as much as possible, then raises the first error.
     """
-    troubles = [error for error in raze(files, path, kind) if not isinstance(error, AlreadyThere)]
-    if troubles:
-        raise troubles[0]
+    errors = [error for error in raze(files, path, kind) if not isinstance(error, AlreadyThere)]
+    if errors:
+        raise errors[0]
 
 
 def raze(files: FileOperations, path: str, kind: Kind) -> Iterator[DownloadError]:
-    """Remove a path with all that is in it, as far as possible, and yield what goes wrong.
+    """Remove a path with everything in it, as far as possible, and yield the errors.
 
-    Neither recursive nor slower with the depth, which may be anybody's choice.
+    Neither recursive nor slower with the depth, since others choose how deep a tree is.
     """
     todo = [(path, kind, False)]
     while todo:
@@ -65,7 +65,7 @@ def raze(files: FileOperations, path: str, kind: Kind) -> Iterator[DownloadError
 
 
 def _moved_up(files: FileOperations, place: str, top: str) -> str:
-    """Return where a folder is now: right below `top` if it was too deep, and may be moved."""
+    """Return the folder's path: directly below `top` if it was too deep and could be moved."""
     if place.count("/") - top.count("/") > _DEEPEST:
         higher = f"{top}/{secrets.token_hex(8)}"
         with contextlib.suppress(DownloadError):

@@ -1,4 +1,7 @@
-"""Getting the lease of a volume: waiting while its holder lives, taking over when it does not."""
+"""Acquires the lease of a volume: waits while its holder is alive, and takes over when it is dead.
+
+The protocol, and why it needs neither flock nor comparable clocks, is in `lease.py`.
+"""
 
 from __future__ import annotations
 
@@ -29,19 +32,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _POLLS = 12
-"""Looks at somebody else's lease per time to live."""
+"""Readings of another process's lease per time to live."""
 _LONGEST_POLL = 2.0
+"""Seconds."""
 _LONGEST_URI = 1000
 _MOST_LEASES = 16
-"""Leases that are looked at; a takeover that was killed leaves one beside the one that it was for."""
+"""Leases that are read. There are two at most, unless takeovers were killed: each leaves one beside the dead one."""
 
 
 class LeaseAcquirer:
-    """Wants the lease of a volume.
+    """Acquires the lease of one volume, once.
 
-    `ttl`, in seconds, is how long a lease must be seen unchanged before its holder counts as dead. `waiting` is told
-    who holds the lease and for how many seconds it has not changed, before each pause. `sleep` may raise to end the
-    wait. `make_room` is called when the volume is too full for a lease, and tells whether it freed anything.
+    A lease must be seen unchanged for `ttl` seconds before its holder counts as dead. Before each `sleep`, `waiting` is
+    called with the holder and the seconds for which its lease has not changed; both may raise to end the wait.
+    `make_room` is called when the volume is too full for a lease, and returns whether it freed anything.
     """
 
     def __init__(
@@ -63,12 +67,12 @@ class LeaseAcquirer:
         self._make_room = make_room
         self._holder = Holder(new_token(), ProcessIdentity.current(), single_line(uri, _LONGEST_URI))
         self._watched: dict[int, tuple[bytes, float]] = {}
-        """For each lease that was seen, its content and for how many seconds that has not changed."""
-        self._looked = clock()
+        """Epoch → content of the lease when it was last read, and the seconds for which that has not changed."""
+        self._last_reading = clock()
         self._poll = min(_LONGEST_POLL, ttl / _POLLS)
 
     def acquire(self) -> Lease:
-        """Return the lease once it is ours, its heart beating."""
+        """Return the lease once it is ours, with its heartbeat running. Raises NoSpace, and what `sleep` raises."""
         try:
             return self._acquire()
         except NoSpace:
@@ -92,48 +96,55 @@ class LeaseAcquirer:
             self._sleep(self._poll * random.random())  # noqa: S311 -- two processes that wait must not stay in step
 
     def _held(self, but: int = -1) -> dict[int, bytes]:
-        """Return the content of each lease but one; of the newest only, if there are more than there can be."""
+        """Return epoch → content of each lease but one; of the newest ones only, if there are absurdly many."""
         newest = [epoch for epoch in epochs(self._files) if epoch != but][-_MOST_LEASES:]
         found = {epoch: read_lease(self._files, lease_path(epoch)) for epoch in newest}
         return {epoch: content for epoch, content in found.items() if content is not None}
 
     def _alive(self, held: dict[int, bytes]) -> tuple[str, float] | None:
-        """Return who holds one of these leases and for how many seconds it has not changed; None if all are dead."""
+        """Return the holder of a living lease and the seconds for which it has not changed; None if all are dead."""
+        # Only the time between two of our own readings counts, on our own clock: no clock is compared with another
+        # machine's. If the volume did not answer us, or this machine slept, the holder could not be seen either, so
+        # such a gap counts for no more than two polls.
         now = self._clock()
-        passed = min(now - self._looked, 2 * self._poll)
-        self._looked = now
+        passed = min(now - self._last_reading, 2 * self._poll)
+        self._last_reading = now
         watched, self._watched = self._watched, {}
         alive = None
         for epoch, content in held.items():
             before, quiet = watched.get(epoch, (None, 0.0))
-            quiet = quiet + passed if before == content else 0.0
+            quiet = quiet + passed if before == content else 0.0  # a first reading proves nothing
             self._watched[epoch] = content, quiet
             holder = parse_lease(content)
+            # A holder that certainly no longer runs on this machine need not be waited for.
             if quiet < self._ttl and not (holder is not None and holder.process.is_gone()):
                 alive = str(holder or "a process that has not said who it is"), quiet
         return alive
 
     def _take(self, dead: dict[int, bytes]) -> Lease | None:
-        """Create the next lease; None if somebody else was faster, or these are not the only ones or not dead."""
+        """Create the next lease; None if another process was faster, or if `dead` are no longer the only leases."""
         epoch = max(dead, default=0) + 1
-        if epoch > LAST_EPOCH:  # nobody who counts came that far
+        if epoch > LAST_EPOCH:  # no run counts that far: the file was planted
             for other in dead:
                 discard(self._files, lease_path(other))
             return None
         lease = Lease(self._files, epoch, self._holder, ttl=self._ttl, clock=self._clock)
         try:
-            handle = self._files.create(lease_path(epoch))
+            handle = self._files.create(lease_path(epoch))  # exclusive: exactly one process creates each epoch
         except (AlreadyThere, NotThere):
             return None
         try:
+            # Read again after creating: a dead lease may have been taken over and released since it was read, and its
+            # epoch may by now be that of a living one. Our own lease is still empty, which makes no holder give up.
             if self._held(but=epoch) != dead:
                 discard(self._files, lease_path(epoch))
                 return None
-            for other in epochs(self._files):  # first, since a full volume may have no other room for ours
+            for other in epochs(self._files):  # before ours is written: a full volume may have no other space
                 if other != epoch:
                     discard(self._files, lease_path(other))
             self._files.write(handle, 0, render_lease(self._holder, 0))
             self._files.sync(handle)
+            # The fence. From here on a holder that was only frozen finds none of its paths: see `_take_partials`.
             _take_partials(self._files, self._holder.token)
             lease.in_order = self._files.writes_in_order(f"{WORK}/probe.{self._holder.token}")
         except NoSpace:
@@ -145,7 +156,7 @@ class LeaseAcquirer:
 
 
 def _make_work_folder(files: FileOperations) -> None:
-    """Make `.downloading`; what stands in its place instead of a folder is not worth keeping under that name."""
+    """Make `.downloading`. Anything else of that name is removed, and so is a folder in the place of a lease."""
     try:
         made = files.make_folder(WORK)
     except InTheWay:
@@ -159,7 +170,11 @@ def _make_work_folder(files: FileOperations) -> None:
 
 
 def _take_partials(files: FileOperations, token: str) -> None:
-    """Rename every folder of partials to ours: their former owners find nothing there any more."""
+    """Rename every folder of partials to ours, so that their former holders no longer find anything there.
+
+    A commit renames out of the holder's own folder, so after this a frozen holder cannot commit. A handle that it has
+    open still works: it can finish a write into a partial, whose digest is verified before the commit.
+    """
     own = parts_path(token)
     for name, kind in files.scan(WORK).items():
         folder = f"{WORK}/{name}"
@@ -176,7 +191,7 @@ def _take_partials(files: FileOperations, token: str) -> None:
 
 
 def _merge(files: FileOperations, folder: str, own: str) -> None:
-    """Two folders are there if a takeover died half-way: keep each partial once."""
+    """Move the partials of a second folder, which a killed takeover has left, keeping one of each name."""
     for name, kind in files.scan(folder).items():
         if kind is Kind.FILE and files.stat(f"{own}/{name}") is None:
             files.rename(f"{folder}/{name}", f"{own}/{name}")

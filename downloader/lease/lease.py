@@ -1,8 +1,9 @@
 """The lease on a volume: one process works, others wait. No flock: it lies or fails on network file systems.
 
 The lease is a file `.downloading/lease.<epoch>` that only one process can create, and its heartbeat: a counter in it
-that the holder rewrites. Whoever waits judges it only by whether it was *seen to change*, on its own monotonic clock,
-so wrong clocks do no harm. Time in which the volume did not answer the watcher does not count against the holder.
+that the holder rewrites. A waiting process judges it only by whether it was *seen to change*, on its own monotonic
+clock, so wrong clocks do no harm. Time in which the volume did not answer that process does not count against the
+holder.
 
 A lease unchanged for its time to live is taken over by creating the next epoch, which one process wins. It counts only
 if the dead leases are still the very ones that were judged: epochs begin at 1 again after each finished artifact, so
@@ -41,11 +42,11 @@ WORK = ".downloading"
 PARTS = "parts."
 LEASE = "lease."
 LAST_EPOCH = 10**15
-"""Beyond it nothing of ours ever comes; a name may still be longer by the next one."""
+"""No run counts further; a lease file may still have the next number."""
 _LEASE = re.compile(r"lease\.(0|[1-9][0-9]{0,15})")
 
 _LIMIT = 16384
-"""Bytes of a lease that are read."""
+"""Bytes of a lease that are read: far more than any of ours has."""
 _LONGEST_NAME = 300
 _BEATS = 6
 """Heartbeats per time to live."""
@@ -55,24 +56,24 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who holds a lease."""
+    """The process that holds a lease."""
 
     token: str
     process: ProcessIdentity
     uri: str
-    """The artifact it works on."""
+    """The artifact that it downloads."""
 
     def __str__(self) -> str:
         return single_line(f"{self.process} ({self.uri})", _LONGEST_NAME)
 
 
 def boot_clock() -> float:
-    """Return seconds that go on while the process, or the machine, sleeps."""
+    """Return seconds on a clock that also runs while the process or the machine sleeps."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class Lease:
-    """A lease that is held. Its heart beats in a daemon thread until `release`."""
+    """A lease that is held. A daemon thread writes its heartbeat until `release`."""
 
     def __init__(
         self, files: FileOperations, epoch: int, holder: Holder, ttl: float, clock: Callable[[], float]
@@ -82,7 +83,7 @@ class Lease:
         self._ttl = ttl
         self._clock = clock
         self.in_order = False
-        """The volume takes the bytes of a file only one after the other, each once."""
+        """The volume takes the bytes of a file only in order, each once."""
         self._path = lease_path(epoch)
         self._epoch = epoch
         self._beats = 0
@@ -94,7 +95,7 @@ class Lease:
 
     @property
     def folder(self) -> str:
-        """Where the holder's partials are."""
+        """The folder of the holder's partials."""
         return parts_path(self._holder.token)
 
     def start(self) -> None:
@@ -102,14 +103,14 @@ class Lease:
         self._thread.start()
 
     def check(self) -> None:
-        """Raise LeaseLost if somebody took over. Cheap: looks at the volume only if a heartbeat is overdue."""
+        """Raise LeaseLost if another process took over. Cheap: reads the volume only if a heartbeat is overdue."""
         if self._lost is not None:
             raise self._error()
         if self._clock() - self._last > self._ttl / 2:
             self.confirm()
 
     def confirm(self) -> None:
-        """Look at the volume, beat, and raise LeaseLost if somebody took over."""
+        """Read the lease, write a heartbeat, and raise LeaseLost if another process took over."""
         with self._lock:
             if self._lost is None and not self._stopped.is_set():
                 self._beat()
@@ -117,7 +118,7 @@ class Lease:
             raise self._error()
 
     def release(self) -> None:
-        """Give the lease back, if it is still ours, and the folders if nothing is left in them.
+        """Remove the lease, if it is still ours, and the folders if they are empty.
 
         Raises nothing: a lease that stays is taken over like that of any dead process.
         """
@@ -127,7 +128,7 @@ class Lease:
                 if self._lost is None and (handle := self._open_own()) is not None:
                     self._files.close(handle)
                     for epoch in epochs(self._files):
-                        if epoch > self._epoch:  # nobody holds it: its maker was killed before it stepped back
+                        if epoch > self._epoch:  # not held: its creator was killed before it could remove it
                             discard(self._files, lease_path(epoch))
                     discard(self._files, self._path)
             self._remove_folders()
@@ -166,7 +167,7 @@ class Lease:
         self._last = now
 
     def _replace(self, content: bytes) -> None:
-        """Beat by a new file in the place of the lease, where it cannot be rewritten."""
+        """Write a heartbeat as a new file in the place of the lease, where that cannot be rewritten."""
         beat = f"{WORK}/beat.{self._holder.token}"
         discard(self._files, beat)
         handle = self._files.create(beat)
@@ -177,7 +178,7 @@ class Lease:
         self._files.rename(beat, self._path)
 
     def _open_own(self) -> int | None:
-        """Return a handle of the lease file if it still is ours; the caller closes it."""
+        """Return a handle of the lease file if it is still ours; the caller closes it."""
         newer = any(epoch > self._epoch and self._has_holder(epoch) for epoch in epochs(self._files))
         try:
             handle = self._files.open(self._path, write=not self.in_order)
@@ -192,7 +193,7 @@ class Lease:
         return handle
 
     def _has_holder(self, epoch: int) -> bool:
-        """Tell whether a lease is held: who has only created it may yet find that ours is alive, and step back."""
+        """Return whether a lease names a holder. An empty one may be removed by its creator, which finds ours alive."""
         content = read_lease(self._files, lease_path(epoch))
         return content is not None and parse_lease(content) is not None
 
@@ -204,7 +205,7 @@ class Lease:
 
 
 def lease_path(epoch: int) -> str:
-    """Return the path of a lease."""
+    """Return the path of a lease file."""
     return f"{WORK}/{LEASE}{epoch}"
 
 
@@ -220,12 +221,12 @@ def epochs(files: FileOperations) -> list[int]:
 
 
 def is_lease(name: str) -> bool:
-    """Tell whether a name in `.downloading` is that of a lease."""
+    """Return whether a name in `.downloading` is that of a lease."""
     return _LEASE.fullmatch(name) is not None
 
 
 def new_token() -> str:
-    """Return a name that no other holder has."""
+    """Return a random name for a holder."""
     return secrets.token_hex(8)
 
 
@@ -242,13 +243,13 @@ def read_lease(files: FileOperations, path: str) -> bytes | None:
 
 
 def render_lease(holder: Holder, beats: int) -> bytes:
-    """Return a lease's content, always of one length for one holder, so that it is rewritten in place."""
+    """Return a lease's content. It has the same length for every heartbeat, so that it can be rewritten in place."""
     fields = {"token": holder.token, "uri": holder.uri, **holder.process.fields(), "beats": f"{beats:012}"}
     return json.dumps(fields).encode() + b"\n"
 
 
 def parse_lease(content: bytes) -> Holder | None:
-    """Return who holds a lease; None if its content does not say so."""
+    """Return the holder of a lease; None if its content does not name one."""
     try:
         fields = json.loads(content)
         return Holder(str(fields["token"]), ProcessIdentity.parse(fields), str(fields["uri"]))

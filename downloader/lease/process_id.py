@@ -1,4 +1,4 @@
-"""Which process holds a lease, told so exactly that a dead one on the same machine is known to be dead."""
+"""Identifies a process so exactly that a dead one is recognized on the machine where it ran."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ _LARGEST = (1 << 64) - 1
 
 @dataclass(frozen=True, slots=True)
 class ProcessIdentity:
-    """One process among all processes of all machines. A part that cannot be learned is empty or 0."""
+    """One process among those of all machines. A part that is unknown is empty or 0."""
 
     host: str
     boot: str
-    """The kernel's boot id: another after each start of the machine."""
+    """The kernel's boot id: a new one after each boot."""
     namespace: int
-    """The inode of the pid namespace: two containers on one machine have two."""
+    """The inode of the pid namespace: containers on one machine have different ones."""
     pid: int
     started: str
-    """The kernel's start time of the process: another for each user of the same pid."""
+    """The kernel's start time of the process: distinguishes processes that had the same pid."""
 
     @classmethod
     def current(cls) -> ProcessIdentity:
-        """Return the calling process."""
+        """Return the identity of the calling process."""
         pid = os.getpid()
         return cls(socket.gethostname(), _boot(), _namespace(), pid, _start_time(pid) or "")
 
     @classmethod
     def parse(cls, fields: dict[str, Any]) -> ProcessIdentity:
-        """Return the process that `fields` describe. Raises KeyError, TypeError or ValueError if they do not."""
+        """Return the process that `fields` describe. Raises KeyError, TypeError or ValueError for other fields."""
         host, boot, started = str(fields["host"]), str(fields["boot"]), str(fields["started"])
         return cls(host, boot, _number(fields["namespace"]), _number(fields["pid"]), started)
 
@@ -45,7 +45,7 @@ class ProcessIdentity:
         return asdict(self)
 
     def is_gone(self) -> bool:
-        """Tell whether the process certainly runs no more; False wherever that cannot be seen from here.
+        """Return whether the process has certainly ended; False where that cannot be seen from here.
 
         The host's name counts too: clones of one virtual machine share a boot id and may share namespace numbers.
         """
@@ -59,9 +59,9 @@ class ProcessIdentity:
 
 
 def _number(field: object) -> int:
-    """Return a number as the kernel gives them. JSON has others, among them Infinity."""
+    """Return a number if the kernel could have given it. JSON has others, such as Infinity."""
     if not isinstance(field, int) or not 0 <= field <= _LARGEST:
-        raise ValueError(f"{str(field)[:20]!r} is no number of the kernel's")
+        raise ValueError(f"{str(field)[:20]!r} is not a number that the kernel gives")
     return field
 
 
@@ -80,7 +80,7 @@ def _namespace() -> int:
 
 
 def _is_hidden(pid: int) -> bool:
-    """Tell whether a process runs of which /proc says nothing, as some systems have it for other users' ones."""
+    """Return whether a process runs that /proc does not show, as on systems that hide those of other users."""
     if (_PROC / str(pid)).exists():
         return False
     try:
@@ -93,7 +93,7 @@ def _is_hidden(pid: int) -> bool:
 
 
 def _start_time(pid: int) -> str | None:
-    """Return the start time of a running process; None if there is none, or if it has ended and only waits."""
+    """Return the start time of a running process; None if it does not exist or is a zombie."""
     try:
         after_name = (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
         return None if after_name[0] in _ENDED else after_name[_START_TIME]

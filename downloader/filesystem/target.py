@@ -1,0 +1,66 @@
+"""Opens the target folder, and makes it with everything above it that is missing."""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from downloader.errors import VolumeError
+from downloader.filesystem.interface import AlreadyThere, InTheWay, NotThere
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+FOLDER_MODE = 0o755
+SHARED_FOLDER_BITS = 0o070
+"""What a folder below a setgid folder gets besides: its group owns the volume, so it may do everything there."""
+
+
+def open_target(target: Path, *, create: bool) -> int:
+    """Return a descriptor of the target folder. It may be reached through symlinks, since the user named it."""
+    if create:
+        _make_folders(target)
+    return os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+@contextmanager
+def naming_the_target(target: Path) -> Iterator[None]:
+    """Explain why a target that is missing, or is not a folder, cannot be opened."""
+    try:
+        yield
+    except NotThere as error:
+        raise NotThere(f"there is no folder {target}", hint="name the folder of a download") from error
+    except (AlreadyThere, InTheWay) as error:
+        culprit = next((path for path in (*reversed(target.parents), target) if _is_not_a_folder(path)), target)
+        what = "it" if culprit == target else str(culprit)
+        kind = "a symlink that leads to no folder" if culprit.is_symlink() else "a file"
+        raise VolumeError(f"{target} cannot be the target: {what} is {kind}", hint="name a folder") from error
+
+
+def _is_not_a_folder(path: Path) -> bool:
+    return os.path.lexists(path) and not path.is_dir()
+
+
+def _make_folders(target: Path) -> None:
+    """Make the target and the missing folders above it, each durably."""
+    if target.is_dir():
+        return
+    _make_folders(target.parent)
+    target.mkdir(FOLDER_MODE, exist_ok=True)  # another process may make it at this moment
+    mode = target.stat().st_mode
+    if mode & stat.S_ISGID:
+        target.chmod(stat.S_IMODE(mode) | SHARED_FOLDER_BITS)
+    parent = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(parent)
+    finally:
+        os.close(parent)
+
+
+def change_mode(handle: int, mode: int) -> None:
+    """Set a mode, except on file systems that have one mode for all files and refuse to change it."""
+    with suppress(PermissionError):
+        os.fchmod(handle, mode)
