@@ -1,4 +1,4 @@
-"""Which files of an artifact are wanted: the same choice for download, size and verify."""
+"""Include and exclude patterns, which download, size and verify apply in the same way."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class FileFilter:
-    """Globs on relative paths, case-sensitive, `*` crosses `/`: first what to keep, then what to leave out.
+    """Case-sensitive globs for relative paths, in which `*` also matches `/`. Without `include` all files match.
 
-    A glob that ends in `/`, which can be no file's name, means everything below that folder, as for the Hub's tools.
+    A glob that ends in `/` means all files below that folder, as in the Hub's tools.
     """
 
     include: tuple[str, ...] = ()
@@ -26,15 +26,18 @@ class FileFilter:
 
     def __post_init__(self) -> None:
         for name in ("include", "exclude"):
-            object.__setattr__(self, name, tuple(map(_spelled_out, getattr(self, name))))
+            object.__setattr__(self, name, tuple(map(_with_wildcard, getattr(self, name))))
 
     def wants(self, path: str) -> bool:
-        """Judge one path."""
+        """Tell whether the file with this path is wanted."""
         kept = not self.include or any(fnmatchcase(path, glob) for glob in self.include)
         return kept and not any(fnmatchcase(path, glob) for glob in self.exclude)
 
     def of(self, manifest: Manifest) -> Manifest:
-        """Return the manifest of the wanted files, of a single file as it is. Raises SourceNotFound if none is left."""
+        """Return the manifest of the wanted files. Filters do not apply to a single file.
+
+        Raises SourceNotFound if the filters exclude all files.
+        """
         if manifest.single or not (self.include or self.exclude):
             return manifest
         version = self.version_of(manifest.version)
@@ -45,18 +48,18 @@ class FileFilter:
         return replace(manifest, files=files, version=version, checksums=checksums)
 
     def version_of(self, whole: str | None) -> str | None:
-        """Return the version of what is left of a folder of this version: other filters, another version."""
+        """Return the version of the wanted files of a folder with version `whole`. It depends on the filters."""
         if whole is None or not (self.include or self.exclude):
             return whole
         return hashlib.sha256(json.dumps([whole, self.include, self.exclude]).encode()).hexdigest()
 
 
-def _spelled_out(glob: str) -> str:
+def _with_wildcard(glob: str) -> str:
     return f"{glob}*" if glob.endswith("/") else glob
 
 
 def nothing_left(count: int, uri: str) -> SourceNotFound:
-    """Return the error for filters that keep none of so many files."""
+    """Return the error for filters that exclude all `count` files of an artifact."""
     return SourceNotFound(
         f"none of the {count} files of {uri} passes the filters",
         hint="check AIM_HF_INCLUDE and AIM_HF_EXCLUDE, or --include and --exclude",

@@ -1,4 +1,4 @@
-"""Sizes, durations and lines as people read them: whatever prints one of these asks here."""
+"""Formats sizes, durations, lists and lines for users."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import re
 _KIB = 1024
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 _THREE_DIGITS, _NEXT_UNIT = 99.95, 1023.5
-"""From these numbers on, rounding ends in the next form: 100 instead of 100.0, and 1.0 MiB instead of 1024 KiB."""
+"""From these values on, rounding needs the next form: 100 instead of 100.0, and 1.0 MiB instead of 1024 KiB."""
 _FOR_PROGRAMMERS = re.compile(r"\[Errno -?\d+\] ?|\[(?:SSL|X509)[^\]]*\] ?| ?\(_ssl\.c:\d+\)")
 _WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _TENTHS, _MINUTE, _HOUR, _DAY = 9.95, 60, 3600, 86400
 
 
 def format_size(count: float) -> str:
-    """Name a number of bytes: `1 byte`, `1.5 KiB`, `404 MiB`."""
+    """Format a number of bytes: `1 byte`, `1.5 KiB`, `404 MiB`."""
     if count < _KIB:
         whole = int(count)
         return "1 byte" if whole == 1 else f"{whole} bytes"
@@ -32,7 +32,7 @@ def format_size(count: float) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """Name a duration by its two largest units: `0.4 s`, `32 s`, `2 min 3 s`, `1 h 5 min`, `2 d 4 h`."""
+    """Format a duration in seconds by its two largest units: `0.4 s`, `32 s`, `2 min 3 s`, `1 h 5 min`, `2 d 4 h`."""
     if seconds < _TENTHS:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -46,22 +46,22 @@ def format_duration(seconds: float) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Tell why something failed in the words of the system or of a library, without those that only Python needs."""
+    """Return why something failed, in the words of the system or of a library, without codes for programmers."""
     if isinstance(error, UnicodeError):
-        return "it is no text in UTF-8"
+        return "it is not UTF-8 text"
     text = getattr(error, "strerror", None) or str(error)
     text = single_line(_FOR_PROGRAMMERS.sub("", text))
     return text or _WORDS.sub(" ", type(error).__name__.removesuffix("Error")).lower()
 
 
 def single_line(text: str, limit: int | None = None) -> str:
-    r"""Write text as one line that any terminal shows: what is not printable becomes an escape such as `\n`.
+    r"""Return text as one line that any terminal can show: unprintable characters become escapes such as `\n`.
 
-    At most `limit` characters, an ellipsis being the last one where something was cut off.
+    At most `limit` characters, of which the last one is an ellipsis if the text was longer.
     """
     text = text.strip()
     if limit is not None:
-        text = text[: limit + 1]  # an escape takes ten times the room of what it stands for
+        text = text[: limit + 1]  # before escaping, which makes a character up to ten times as long
     if not text.isprintable():
         text = "".join(_visible(character) for character in text)
     if limit is not None and len(text) > limit:
@@ -70,7 +70,7 @@ def single_line(text: str, limit: int | None = None) -> str:
 
 
 def names_text(names: Collection[str], shown: int = 5) -> str:
-    """List names for people: the first few of them, in order, each on one line, and how many more there are."""
+    """Return the first `shown` of the sorted names as one line, and how many more there are."""
     listed = ", ".join(single_line(name, 100) for name in sorted(names)[:shown])
     return f"{listed} and {len(names) - shown} more" if len(names) > shown else listed
 

@@ -1,8 +1,8 @@
-"""The operator's reading of a log: how it files a failed pod, and how our lines are made to be filed right.
+"""How the operator classifies a failed pod by its log, and how our lines are worded for the right category.
 
-The operator looks at the last lines of the log, at all of them for one category before the next category. So the one
-line that tells of the failure must match its own category (`last_line`), and no other line may match any
-(`neutralize`). Where the operator does not listen, nothing is reworded, and the last line is `plain_line`.
+The operator searches the last lines of the log, all of them for one category before the next category. So the line that
+reports the failure must match its own category (`last_line`), and no other line may match any (`neutralize`). For runs
+that the operator has not started, nothing is reworded, and the last line is `plain_line`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from downloader.errors import DownloadError
 
 INFRASTRUCTURE: Final = "infrastructure"
-"""Trouble of the cluster, which hides every other; no failure of ours is filed so."""
+"""A failure of the cluster, which takes precedence over all others; none of our failures is classified as one."""
 
 Classification: TypeAlias = Category | Literal["infrastructure"]
 
@@ -33,21 +33,21 @@ LAST_LINE_LIMIT: Final = 600
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A line that holds these words in this order, in any case, with anything between them, is filed so."""
+    """Classifies a line that contains these words in this order, in any case, with any text between them."""
 
-    filing: Classification
+    classification: Classification
     words: tuple[re.Pattern[str], ...]
-    weak_word: int
-    """The word that `neutralize` breaks, as an index."""
-    weak_spot: int
-    """Where it breaks that word, in characters."""
+    break_word: int
+    """Index of the word that `neutralize` breaks."""
+    break_at: int
+    """Offset in that word at which it is broken, in characters."""
     new: bool
-    """Only the operator's newest state has this rule."""
+    """Only the operator's newest version has this rule."""
 
     def find(self, line: str) -> tuple[int, ...] | None:
-        """Return where each word begins, the earliest possible; None where the line does not match.
+        """Return the earliest offset of each word; None if the line does not match.
 
-        Word by word, since one expression with `.*` between the words takes cubic time on a hostile line.
+        The words are searched one by one: an expression with `.*` between them takes cubic time on a malicious line.
         """
         starts = []
         position = 0
@@ -60,17 +60,17 @@ class Rule:
         return tuple(starts)
 
 
-def _rules(filing: Classification, *notations: str, new: bool = False) -> tuple[Rule, ...]:
-    return tuple(_rule(filing, notation.split("…"), new=new) for notation in notations)
+def _rules(classification: Classification, *notations: str, new: bool = False) -> tuple[Rule, ...]:
+    return tuple(_rule(classification, notation.split("…"), new=new) for notation in notations)
 
 
-def _rule(filing: Classification, words: list[str], *, new: bool) -> Rule:
-    weak_word = next(index for index, word in enumerate(words) if "|" in word)
+def _rule(classification: Classification, words: list[str], *, new: bool) -> Rule:
+    break_word = next(index for index, word in enumerate(words) if "|" in word)
     patterns = tuple(re.compile(re.escape(word.replace("|", "")), re.IGNORECASE) for word in words)
-    return Rule(filing, patterns, weak_word, words[weak_word].index("|"), new)
+    return Rule(classification, patterns, break_word, words[break_word].index("|"), new)
 
 
-# An ellipsis stands between words, a bar where `neutralize` breaks a word.
+# An ellipsis separates words, a bar is where `neutralize` breaks a word.
 RULES: Final = (
     *_rules(
         INFRASTRUCTURE,
@@ -124,7 +124,7 @@ RULES: Final = (
         "storage…fu|ll",
     ),
 )
-"""In the operator's order."""
+"""In the order in which the operator applies them."""
 
 _OPENINGS: Final = {
     Category.OTHER: "failed: ",
@@ -132,38 +132,38 @@ _OPENINGS: Final = {
     Category.DENIED: "access denied (S3, Hub or web server): ",
     Category.STORAGE_FULL: "no space left on device: ",
 }
-"""How the last line begins: each lands in its category, with and without the new rules."""
+"""The beginning of the last line. It matches its category with and without the new rules."""
 
 _BREAK: Final = "·"
 
 
 def classify(line: str, *, newest: bool) -> Classification:
-    """Return how the operator files a log that consists of this line. `newest`: its main branch, else v0.2.0."""
+    """Return the category of a log with only this line. `newest`: for the operator's main branch, else for v0.2.0."""
     return classify_log([line], newest=newest)
 
 
 def classify_log(lines: Iterable[str], *, newest: bool) -> Classification:
-    """Return how the operator files a failed pod with this log."""
+    """Return the category of a failed pod with this log."""
     seen = deque(lines, maxlen=200 if newest else 50)
     for rule in RULES:
         if (newest or not rule.new) and any(rule.find(line) for line in seen):
-            return rule.filing
+            return rule.classification
     return Category.OTHER
 
 
 def neutralize(text: str) -> str:
-    """Reword text so that no line of it matches a rule: a dot goes into one word of each match, the rest stays."""
+    """Insert a dot into one word of each match, so that no line of the text matches a rule."""
     return "\n".join(_reword(line, RULES) for line in text.split("\n"))
 
 
 def last_line(error: DownloadError, redactor: Redactor | None = None) -> str:
-    """Return the line that tells the operator and people of a failure: filed under the error's category, secret-free.
+    """Return the line that reports a failure to the operator and to users: in the error's category, without secrets.
 
-    Nothing may be written to the log after it, and what was written before must have gone through `neutralize`.
+    Nothing may be written to the log after it, and everything before it must have been passed to `neutralize`.
     """
     opening = _OPENINGS[error.category]
     told = single_line((redactor or Redactor()).redact(str(error)), LAST_LINE_LIMIT - len(opening))
-    stronger = tuple(itertools.takewhile(lambda rule: rule.filing is not error.category, RULES))
+    stronger = tuple(itertools.takewhile(lambda rule: rule.classification is not error.category, RULES))
     line = single_line(_reword(opening + told, stronger, kept=len(opening)), LAST_LINE_LIMIT)
     if all(classify(line, newest=newest) is error.category for newest in (False, True)):
         return line
@@ -171,15 +171,15 @@ def last_line(error: DownloadError, redactor: Redactor | None = None) -> str:
 
 
 def plain_line(error: DownloadError, redactor: Redactor | None = None) -> str:
-    """Return the line that tells people of a failure, secret-free."""
+    """Return the line that reports a failure to users, without secrets."""
     return single_line((redactor or Redactor()).redact(f"{_OPENINGS[Category.OTHER]}{error}"), LAST_LINE_LIMIT)
 
 
 def _reword(line: str, rules: Iterable[Rule], kept: int = 0) -> str:
-    """Break one word of each match, never before offset `kept`: what stands before it must match none of the rules."""
+    """Break one word of each match, never before offset `kept`. The text before it must not match the rules."""
     for rule in rules:
         while (starts := rule.find(line)) is not None:
-            # Where the weak word is to be kept, the last word is not: else what is kept would match alone.
-            spot = starts[rule.weak_word] + rule.weak_spot if starts[rule.weak_word] >= kept else starts[-1] + 1
+            # If that word is kept, the last word is not: otherwise the text that is kept would match by itself.
+            spot = starts[rule.break_word] + rule.break_at if starts[rule.break_word] >= kept else starts[-1] + 1
             line = line[:spot] + _BREAK + line[spot:]
     return line

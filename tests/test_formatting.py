@@ -80,7 +80,7 @@ REASONS = [
     (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)"), "wrong version number"),
     (ValueError("[X509] PEM lib (_ssl.c:4149)"), "PEM lib"),
     (ConnectionResetError(), "connection reset"),
-    (_decode(), "it is no text in UTF-8"),
+    (_decode(), "it is not UTF-8 text"),
     (ValueError("two\nlines"), r"two\nlines"),
 ]
 

@@ -1,4 +1,7 @@
-"""The environment contract: read once from a mapping, frozen, each variable documented (`docs/environment.md`)."""
+"""The settings of a run, and how they are read from environment variables (`docs/environment.md`).
+
+The environment is a mapping that is handed in and read once. Settings are frozen.
+"""
 
 from __future__ import annotations
 
@@ -40,12 +43,12 @@ class Section(Protocol):
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], problems: list[str], /) -> Self:
-        """Read an environment; what cannot be used adds a line to `problems`."""
+        """Read an environment; each invalid value adds a line to `problems`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything the environment says."""
+    """The settings of a run. Without arguments they are the defaults."""
 
     job: JobSettings = field(default_factory=JobSettings)
     hub: HubSettings = field(default_factory=HubSettings)
@@ -56,25 +59,25 @@ class Settings:
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
     debug: DebugSettings = field(default_factory=DebugSettings)
     own: Section | None = None
-    """The section that the scheme of this run needs, where it is none of the above."""
+    """The section of the scheme of this run, if it is not one of the above."""
     for_operator: bool = False
-    """The operator has started this run, and what it expects is the default."""
+    """The operator has started this run, and the defaults are what it expects."""
     warnings: tuple[str, ...] = ()
-    """What the environment says that is odd but no obstacle, for the log."""
+    """Suspicious settings, for the log."""
 
     @property
     def deadlines(self) -> Deadlines:
-        """How long a run waits for what."""
+        """The time limits that follow from the stall timeout."""
         return Deadlines.of(self.job.stall_timeout)
 
     @classmethod
     def from_environment(
         cls, environ: Mapping[str, str], *, section: type[Section] | None = None, for_operator: bool = False
     ) -> Settings:
-        """Raise ConfigurationError naming every malformed variable at once.
+        """Read an environment. Raises ConfigurationError, whose message names all invalid variables.
 
-        Trouble with the variables of a scheme counts only for a run that needs this `section`: a Job for hf:// may
-        carry half of S3's.
+        Invalid variables of a scheme count only if the scheme of the run needs this `section`: a Job for hf:// may have
+        half of those for S3.
         """
         problems: list[str] = []
         settings = cls(
@@ -95,10 +98,10 @@ class Settings:
         return settings
 
     def secrets(self) -> Iterator[str]:
-        """Yield what the redactor has to know."""
+        """Yield the texts that the redactor has to remove."""
         return secrets_of(self)
 
     @property
     def skips_unsafe_names(self) -> bool:
-        """Pass over S3 keys that lead out of the folder instead of refusing the whole artifact."""
+        """Skip S3 keys that lead out of the folder, instead of failing."""
         return (self.job.unsafe_names or (SKIP if self.for_operator else REFUSE)) == SKIP

@@ -21,9 +21,9 @@ _DEFAULT_RANK = 16
 
 
 def is_name(text: str) -> bool:
-    """Tell whether a service, an adapter or a Job can have this name: what Kubernetes allows, and a little more.
+    """Tell whether a service, an adapter or a Job can have this name: those that Kubernetes allows, and a few more.
 
-    Control folders, `lost+found`, hidden folders and whatever storage systems put on a volume can never have one.
+    Control folders, `lost+found`, hidden folders and folders of storage systems never have such a name.
     """
     return _NAME.fullmatch(text) is not None
 
@@ -36,7 +36,10 @@ def name(text: str) -> str:
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Parse a comma list of names. One bad item spoils it: a list that is misread would remove what it should keep."""
+    """Parse a comma-separated list of names.
+
+    One invalid item makes the whole list invalid: a list that is misread would remove what it should keep.
+    """
     found = items(text)
     if not found or not all(map(is_name, found)):
         raise Malformed(f"a comma list of names: each has {_RULE}")
@@ -44,7 +47,7 @@ def names(text: str) -> tuple[str, ...]:
 
 
 def seconds_or_zero(text: str) -> float:
-    """Parse seconds where anything that is not a number means 0."""
+    """Parse a number of seconds; anything else means 0."""
     try:
         value = float(text)
     except ValueError:
@@ -53,7 +56,7 @@ def seconds_or_zero(text: str) -> float:
 
 
 def rank(text: str) -> int:
-    """Parse ADAPTER_RANK: only the simulation writes it, so nothing may fail because of it."""
+    """Parse ADAPTER_RANK; invalid values mean the default, since only the simulation writes it."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS else _DEFAULT_RANK
 
 
@@ -84,7 +87,7 @@ class AdapterStageSettings:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> AdapterStageSettings:
-        """Raise ConfigurationError naming every variable that is missing or malformed."""
+        """Read an environment. Raises ConfigurationError, whose message names all missing and invalid variables."""
         problems: list[str] = []
         settings = read(cls, environ, problems)
         _require(environ, ("ADAPTER_PVC_ROOT", "SERVICE_ID", "ADAPTER_PATH"), problems)
@@ -98,7 +101,7 @@ class AdapterReapSettings:
     root: Path = variable("ADAPTER_PVC_ROOT", "mount point of the adapter disk (required)", parse=path)
     keep: tuple[str, ...] = variable(
         "KEEP_SERVICE_IDS",
-        "comma-separated list of existing services; it must be set, and may be empty if there are none",
+        "comma-separated list of existing services; it must be set, and may be empty if no service exists",
         parse=names,
         default=(),
     )
@@ -111,7 +114,7 @@ class AdapterReapSettings:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> AdapterReapSettings:
-        """Raise ConfigurationError naming every variable that is missing or malformed."""
+        """Read an environment. Raises ConfigurationError, whose message names all missing and invalid variables."""
         problems: list[str] = []
         settings = read(cls, environ, problems)
         _require_list(environ, "KEEP_SERVICE_IDS", problems)
@@ -127,15 +130,15 @@ class AdapterSyncSettings:
     service: str = variable("SERVICE_ID", "the service's folder on the adapter disk (required)", parse=name, default="")
     keep: tuple[str, ...] = variable(
         "KEEP_ADAPTER_PATHS",
-        "comma-separated list of the adapters that the service declares; it must be set, and may be empty if there"
-        " are none",
+        "comma-separated list of the adapters that the service declares; it must be set, and may be empty if it"
+        " declares none",
         parse=names,
         default=(),
     )
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> AdapterSyncSettings:
-        """Raise ConfigurationError naming every variable that is missing or malformed."""
+        """Read an environment. Raises ConfigurationError, whose message names all missing and invalid variables."""
         problems: list[str] = []
         settings = read(cls, environ, problems)
         _require_list(environ, "KEEP_ADAPTER_PATHS", problems)
@@ -144,7 +147,7 @@ class AdapterSyncSettings:
 
 
 def _require_list(environ: Mapping[str, str], key: str, problems: list[str]) -> None:
-    """Tell a list that got lost on the way from one that keeps nothing on purpose."""
+    """Distinguish a list that is missing by mistake from one that is empty on purpose."""
     text = environ.get(key)
     if text is None or (text and not text.strip()):
         problems.append(f"{key} is not set: it is a comma list, and empty only if nothing is to be kept")

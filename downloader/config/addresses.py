@@ -1,4 +1,4 @@
-"""Addresses in the environment: parsed once, at the start, with their passwords apart so that none is ever shown."""
+"""URLs in the environment. They are parsed once, and passwords are kept apart so that none is ever shown."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from downloader.config.env import Malformed
 
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 UNFIT = re.compile(r"[\s\\\0-\x1f\x7f]")
-"""What no address has; most libraries take some of it, and each for something else."""
+"""Characters that no URL contains. Libraries accept some of them, with different meanings."""
 WEB = frozenset({"http", "https"})
 EXAMPLE = "an address such as https://host:port"
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a service is. `url` holds no login and ends without a slash; an IPv6 `host` has no brackets."""
+    """The URL of a service. `url` has no login and no slash at its end; an IPv6 `host` has no brackets."""
 
     url: str
     scheme: str
     host: str
     port: int | None
     authorization: str = field(default="", repr=False)
-    """The login as the value of an `Authorization` header."""
+    """The login as the value of an `Authorization` header; empty without one."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
-    """What the redactor has to know."""
+    """The texts that the redactor has to remove."""
 
     @classmethod
     def parse(cls, text: str) -> Endpoint:
-        """Parse `scheme://[user:password@]host[:port][/path]`. Raises Malformed, which quotes nothing of it."""
+        """Parse `scheme://[user:password@]host[:port][/path]`. Raises Malformed, without quoting it."""
         try:
             parts = urlsplit(text)
             port = parts.port
         except ValueError:
             raise Malformed(EXAMPLE) from None
         host = parts.hostname or ""
-        # An `@` in the path is the end of a password that has a slash in it.
-        odd = UNFIT.search(text) or "@" in parts.path or "?" in text or "#" in text or port == 0
-        if odd or not SCHEME.match(text) or not host:
+        # An `@` in the path ends a password that contains a slash.
+        malformed = UNFIT.search(text) or "@" in parts.path or "?" in text or "#" in text or port == 0
+        if malformed or not SCHEME.match(text) or not host:
             raise Malformed(EXAMPLE)
         shown = f"[{host}]" if ":" in host else host
         place = f"{shown}:{port}" if port is not None else shown
@@ -48,7 +48,7 @@ class Endpoint:
         if parts.username is None:
             return cls(url, parts.scheme, host, port)
         authorization = basic(unquote(parts.username), unquote(parts.password or ""))
-        # A user without a password is a token. One with a password is a name, which may stand in ordinary words.
+        # A user without a password is a token. A user with a password is a name, which may occur in ordinary text.
         secret = parts.password or parts.username
         return cls(url, parts.scheme, host, port, authorization, (secret, authorization))
 
@@ -62,7 +62,7 @@ def basic(user: str, password: str) -> str:
 
 
 def web_endpoint(text: str) -> Endpoint:
-    """Parse the address of a web service, which may have a login in it."""
+    """Parse the URL of a web service, which may contain a login."""
     endpoint = Endpoint.parse(text)
     if endpoint.scheme not in WEB:
         raise Malformed(EXAMPLE)
@@ -70,5 +70,5 @@ def web_endpoint(text: str) -> Endpoint:
 
 
 def proxy_endpoint(text: str) -> Endpoint:
-    """Parse the address of a proxy of any kind; one without a scheme speaks HTTP."""
+    """Parse the URL of a proxy of any kind; without a scheme it is an HTTP proxy."""
     return Endpoint.parse(text if "://" in text else f"http://{text}")

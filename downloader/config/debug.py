@@ -1,4 +1,4 @@
-"""The operator's debug switches: what its end-to-end suite turns on instead of downloading something."""
+"""The operator's debug switches, which its end-to-end suite sets to simulate downloads."""
 
 from __future__ import annotations
 

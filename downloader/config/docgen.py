@@ -1,4 +1,4 @@
-"""Writes `docs/environment.md` from the settings: `python -m downloader.config.docgen [--check] FILE`."""
+"""Generates `docs/environment.md` from the settings: `python -m downloader.config.docgen [--check] FILE`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ A name that begins with `AIM_` and is not on this page causes a warning with the
 
 
 def page() -> str:
-    """Return the page."""
+    """Return the text of the page."""
     parts = [HEAD]
     for section in SECTIONS:
         summary = (section.__doc__ or "").strip().splitlines()[0]
@@ -36,7 +36,7 @@ def page() -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the page, or with `--check` say whether the file is current."""
+    """Write the page; with `--check` return 1 if the file is not current."""
     check = "--check" in arguments
     target = Path(next(argument for argument in arguments if not argument.startswith("-")))
     if not check:

@@ -1,6 +1,6 @@
-"""Reading environment variables into frozen settings: each field names its variable, its meaning and its parser.
+"""Reads environment variables into frozen settings. Each field declares its variable, its meaning and its parser.
 
-All problems are collected, so that one message can name them together; `documented` feeds the reference page.
+All problems are collected, so that one message can name them. The reference page is made with `documented`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 
 
 class Malformed(ValueError):
-    """A value that a parser refuses; the text says what would be right."""
+    """A parser does not accept a value; the text says what it accepts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +35,12 @@ class Variable:
     """How one field is read from the environment."""
 
     names: tuple[str, ...]
-    """The first that is set and not empty counts."""
+    """The first one that is set and not empty is used."""
     meaning: str
     parse: Callable[[str], Any]
     default_text: str
     secret: bool = False
-    """The redactor learns its value, and no message quotes it."""
+    """The redactor removes its value everywhere, and no message quotes it."""
     keywords: frozenset[str] = frozenset()
     """Values of a secret variable that are not secret: they say something else, and may be shown."""
     option: str = ""
@@ -74,7 +74,7 @@ def _shown_default(default: object) -> str:
 
 
 def read(settings: type[S], environ: Mapping[str, str], problems: list[str]) -> S:
-    """Return the settings of an environment; each value that cannot be parsed adds a line to `problems`."""
+    """Return the settings of an environment; each invalid value adds a line to `problems`, and means the default."""
     values: dict[str, Any] = {}
     for name, facts in documented(settings):
         found = next(((key, text) for key in facts.names if (text := environ.get(key, "").strip())), None)
@@ -89,17 +89,17 @@ def read(settings: type[S], environ: Mapping[str, str], problems: list[str]) -> 
 
 
 def shown_value(text: str, *, secret: bool = False) -> str:
-    """Return a value as a message may quote it: what has an `@` may be an address with a password, however misspelt."""
+    """Return a value as a message may quote it. With an `@` it may be a misspelt URL with a password."""
     return "its value" if secret or "@" in text else repr(text[:80])
 
 
 def with_files(environ: Mapping[str, str], names: list[str]) -> tuple[dict[str, str], dict[str, str]]:
     """Return the variables of these names, also those whose value is in the file that `NAME_FILE` names.
 
-    A variable whose file cannot be read or is empty counts as unset; the second dictionary says of each why.
+    A variable whose file cannot be read or is empty counts as unset; the second dictionary has the reason for each.
     """
     values = {name: environ[name] for name in names if name in environ}
-    useless: dict[str, str] = {}
+    unusable: dict[str, str] = {}
     for name in names:
         place = environ.get(f"{name}_FILE", "").strip()
         if not place or values.get(name, "").strip():
@@ -108,18 +108,18 @@ def with_files(environ: Mapping[str, str], names: list[str]) -> tuple[dict[str, 
         try:
             content = Path(place).read_text(encoding="utf-8").strip()
         except (OSError, ValueError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is no text"
-            useless[name] = f"{name}_FILE: {place} cannot be read ({why})"
+            why = error.strerror if isinstance(error, OSError) else "it is not text"
+            unusable[name] = f"{name}_FILE: {place} cannot be read ({why})"
         else:
             if content:
                 values[name] = content
             else:
-                useless[name] = f"{name}_FILE: {place} is empty"
-    return values, useless
+                unusable[name] = f"{name}_FILE: {place} is empty"
+    return values, unusable
 
 
 def documented(settings: type[Any]) -> Iterator[tuple[str, Variable]]:
-    """Iterate over the fields that have a variable."""
+    """Yield the name and the variable of each field that has one."""
     for item in dataclasses.fields(settings):
         if VARIABLE in item.metadata:
             yield item.name, item.metadata[VARIABLE]
@@ -134,7 +134,7 @@ def seconds(text: str) -> float:
 
 
 def duration(text: str) -> float:
-    """Parse a number of seconds, also none at all."""
+    """Parse a number of seconds; 0 is allowed."""
     value = _number(text)
     if value is None:
         raise Malformed("a number of seconds")
@@ -150,7 +150,7 @@ def _number(text: str) -> float | None:
 
 
 def count(minimum: int, maximum: int) -> Callable[[str], int]:
-    """Return a parser for whole numbers of a range."""
+    """Return a parser for whole numbers from `minimum` to `maximum`."""
 
     def parse(text: str) -> int:
         plain = text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS
@@ -162,7 +162,7 @@ def count(minimum: int, maximum: int) -> Callable[[str], int]:
 
 
 def flag(text: str) -> bool:
-    """Parse a switch."""
+    """Parse true or false."""
     if text.lower() in ("1", "true", "yes", "on"):
         return True
     if text.lower() in ("0", "false", "no", "off"):
@@ -171,12 +171,12 @@ def flag(text: str) -> bool:
 
 
 def present(_text: str) -> bool:
-    """Any value that is not empty switches on, as the operator's debug switches do."""
+    """Return True: any value that is not empty enables the operator's debug switches."""
     return True
 
 
 def items(text: str) -> tuple[str, ...]:
-    """Parse a comma list: items trimmed, empty ones dropped."""
+    """Parse a comma-separated list: items are trimmed, empty ones dropped."""
     return tuple(item for part in text.split(",") if (item := part.strip()))
 
 
@@ -188,12 +188,12 @@ def path(text: str) -> Path:
 
 
 def token(text: str) -> str:
-    """Parse a token, without what is often pasted around it: quotes, and the word `Bearer`."""
+    """Parse a token, without quotes and the word `Bearer`, which are often pasted with it."""
     unquoted = text.strip().strip("\"'").strip()
     scheme = BEARER.match(unquoted)
     bare = unquoted[scheme.end() :].strip("\"'") if scheme else unquoted
     if not TOKEN.fullmatch(bare):
-        raise Malformed("a token: that is one word of plain ASCII")
+        raise Malformed("a token: one word of plain ASCII")
     return bare
 
 

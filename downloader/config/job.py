@@ -1,4 +1,4 @@
-"""What the operator's Job, docker or a shell tell the command through the environment."""
+"""The settings of the run itself, of plain HTTP(S) sources, and of the AIMArtifact."""
 
 from __future__ import annotations
 
@@ -28,7 +28,13 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 1 << 62
 CONNECTIONS, MOST_CONNECTIONS = 8, 16
-"""At first, and while more of them bring more, where nobody says how many."""
+"""Connections at the start, and at most while more of them increase throughput, unless the user sets a number."""
+VOLUME_TIMEOUT = 300.0
+"""Seconds."""
+TERMINATION_LOG = Path("/dev/termination-log")
+"""Where the kubelet reads the termination message by default."""
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+"""Where the kubelet puts token, ca.crt and namespace."""
 SKIP, REFUSE = "skip", "refuse"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 BANDWIDTH_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
@@ -43,11 +49,11 @@ def protocols(text: str) -> tuple[TransferProtocol, ...]:
 
 
 def volume_timeout(text: str) -> float:
-    """Parse DU_TIMEOUT: anything unusable means the default, as the operator's image does it."""
+    """Parse DU_TIMEOUT: invalid values mean the default, as in the operator's image."""
     try:
         return seconds(text)
     except Malformed:
-        return 300.0
+        return VOLUME_TIMEOUT
 
 
 def unsafe_names(text: str) -> str:
@@ -58,7 +64,7 @@ def unsafe_names(text: str) -> str:
 
 
 def completion(text: str) -> Completion:
-    """Parse where the completion mark lives."""
+    """Parse AIM_COMPLETION."""
     try:
         return Completion(text.lower())
     except ValueError:
@@ -124,7 +130,7 @@ class JobSettings:
         "DU_TIMEOUT",
         "seconds that a file operation may take before the volume counts as stuck; invalid values mean the default",
         parse=volume_timeout,
-        default=300.0,
+        default=VOLUME_TIMEOUT,
     )
     progress_interval: float = variable(
         "PROGRESS_INTERVAL", "minimum seconds between progress reports", parse=seconds, default=10.0
@@ -201,7 +207,7 @@ class JobSettings:
         option="--log-level LEVEL",
     )
     termination_log: Path = variable(
-        "AIM_TERMINATION_LOG", "file for the termination message", parse=path, default=Path("/dev/termination-log")
+        "AIM_TERMINATION_LOG", "file for the termination message", parse=path, default=TERMINATION_LOG
     )
 
 
@@ -224,7 +230,7 @@ class WebSettings:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], problems: list[str]) -> Self:
-        """Read an environment. The usual netrc file is that of its HOME, which may belong to somebody else."""
+        """Read an environment. The default netrc file is that of its HOME, if this user may read it."""
         settings = read(cls, environ, problems)
         usual = Path(environ.get("HOME", ""), ".netrc")
         if settings.netrc is not None or not usual.is_absolute() or not os.access(usual, os.R_OK):
@@ -250,5 +256,5 @@ class ClusterSettings:
         "AIM_SERVICE_ACCOUNT",
         "folder that contains token, ca.crt and namespace",
         parse=path,
-        default=Path("/var/run/secrets/kubernetes.io/serviceaccount"),
+        default=SERVICE_ACCOUNT,
     )

@@ -1,4 +1,4 @@
-"""What KServe tells its storage initializer besides the S3 names (`s3.py` has those)."""
+"""The variables of KServe's storage initializer, other than those for S3 (`s3.py`)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HEADERS_SUFFIX = "-headers"
 
 
 def globs(text: str) -> tuple[str, ...]:
-    """Parse a JSON list of globs, or a comma list."""
+    """Parse a JSON list of globs, or a comma-separated list."""
     return string_list(text) if text.startswith("[") else items(text)
 
 
@@ -51,7 +51,7 @@ class KServeSettings:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], problems: list[str]) -> Self:
-        """Read an environment; what cannot be used adds a line to `problems`."""
+        """Read an environment; each invalid value adds a line to `problems`."""
         headers: dict[str, dict[str, str]] = {}
         for name, text in environ.items():
             host = name.removesuffix(HEADERS_SUFFIX)
@@ -64,5 +64,5 @@ class KServeSettings:
         return dataclasses.replace(read(cls, environ, problems), headers=headers)
 
     def headers_for(self, host: str) -> dict[str, str]:
-        """Return the headers for a host, names in lower case."""
+        """Return the headers for a host, by names in lower case."""
         return {name.lower(): value for name, value in (self.headers or {}).get(host, {}).items()}

@@ -1,4 +1,4 @@
-"""The proxies of the environment, by the names that every tool reads."""
+"""The proxy variables that all tools read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BETWEEN = re.compile(r"[\s,]+")
 
 
 def exceptions(text: str) -> tuple[str, ...]:
-    """Parse NO_PROXY: commas or blanks between the names, as curl takes it."""
+    """Parse NO_PROXY: names separated by commas or blanks, as for curl."""
     return tuple(item.lower() for item in BETWEEN.split(text) if item)
 
 

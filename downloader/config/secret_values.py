@@ -1,4 +1,4 @@
-"""Which values of the settings must never be shown: those of the fields that are declared with `secret=True`."""
+"""Finds the values of the settings that must never be shown: fields that are declared with `secret=True`."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class PartlySecret(Protocol):
-    """A value that tells which of its parts are secret, such as the password in an address."""
+    """A value that knows which of its parts are secret, such as a URL with a password."""
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What the redactor has to know."""
+        """The texts that the redactor has to remove."""
 
 
 def secrets_of(settings: Any) -> Iterator[str]:  # noqa: ANN401 - any dataclass of settings, with sections or without
-    """Yield every text that the redactor has to know, from all sections."""
+    """Yield the texts that the redactor has to remove, from all sections."""
     for item in dataclasses.fields(settings):
         value = getattr(settings, item.name)
         facts = item.metadata.get(VARIABLE)
@@ -36,7 +36,7 @@ def secrets_of(settings: Any) -> Iterator[str]:  # noqa: ANN401 - any dataclass 
 
 
 def _texts(value: object) -> Iterator[str]:
-    """Yield the texts in a value: in a mapping they are the members' values, however deep."""
+    """Yield the texts in a value; of a mapping, the values of its members at any depth."""
     if isinstance(value, Mapping):
         for member in value.values():
             yield from _texts(member)

@@ -1,4 +1,4 @@
-"""KServe's way to say everything about a storage service in one variable: a JSON object, from a secret of its own."""
+"""KServe's variable with all settings of a storage service in one JSON object, which comes from a secret."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ MEANING = {
     "verify_ssl": "S3_VERIFY_SSL",
     "anonymous": "awsAnonymousCredential",
 }
-"""The members that say something about S3, and the variables that say the same."""
+"""The members that are used, and the variables with the same meaning."""
 SECRET = ("access_key_id", "secret_access_key", "session_token")
 
 
 class StorageSpec(dict[str, str]):
-    """The members of KServe's object. Its keys are secret; its addresses and switches may be shown."""
+    """The members of KServe's object. The keys are secret; URLs and switches may be shown."""
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What the redactor has to know."""
+        """The texts that the redactor has to remove."""
         return tuple(self[name] for name in SECRET if name in self)
 
 
 def storage_spec(text: str) -> StorageSpec:
-    """Parse STORAGE_CONFIG or STORAGE_OVERRIDE_CONFIG. Numbers and booleans are returned as a variable has them."""
+    """Parse STORAGE_CONFIG or STORAGE_OVERRIDE_CONFIG. Numbers and booleans are returned as text."""
     members = json_object(text)
     if not all(isinstance(value, str | int | float | None) for value in members.values()):
         raise Malformed("a JSON object of strings, numbers and booleans")
@@ -48,18 +48,18 @@ def _text(value: object) -> str:
 
 
 def as_variables(values: Mapping[str, str], problems: list[str]) -> dict[str, str]:
-    """Return the variables that KServe's objects stand for; those of the second object count.
+    """Return the members of KServe's objects as variables; the second object overrides the first.
 
-    What is empty in them counts as not said. An object for another kind of storage adds a line to `problems`; one that
-    cannot be parsed stands for nothing here.
+    Empty members are ignored. An object for another kind of storage adds a line to `problems`. One that cannot be
+    parsed is ignored here: its variable is reported as invalid.
     """
-    said: dict[str, str] = {}
+    found: dict[str, str] = {}
     for name in (CONFIG, OVERRIDE):
         try:
-            said |= storage_spec(values.get(name, "").strip() or "{}")
+            found |= storage_spec(values.get(name, "").strip() or "{}")
         except Malformed:
             continue
-    kind = said.get("type", "s3")
+    kind = found.get("type", "s3")
     if kind != "s3":
         problems.append(f"{CONFIG}: its type is {kind[:40]!r}, and only s3 is served")
-    return {variable: said[member] for member, variable in MEANING.items() if said.get(member, "").strip()}
+    return {variable: found[member] for member, variable in MEANING.items() if found.get(member, "").strip()}

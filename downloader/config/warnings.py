@@ -1,4 +1,4 @@
-"""Settings that mean nothing to us: misspelt names, and values of the one variable that nothing may fail for."""
+"""Suspicious settings: misspelt names, and an invalid value of the one variable that must not fail a run."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ SECTIONS: tuple[type[Any], ...] = (
     AdapterSyncSettings,
     DebugSettings,
 )
-"""Everything that the environment can say, in the order of the reference page."""
+"""All sections, in the order of the reference page."""
 OURS = "AIM_"
 LONGEST_SHOWN = 60
 
 
 def suspicious_settings(environ: Mapping[str, str]) -> Iterator[str]:
-    """Yield a sentence for each setting that is there and does nothing. A Job may carry names of other programs."""
+    """Yield a sentence for each variable that has no effect. Names without our prefix may be for other programs."""
     level = environ.get("AIM_LOG_LEVEL", "").strip()
     if level and level.lower() not in LOG_LEVELS:
-        yield f"AIM_LOG_LEVEL: {shown_value(level)} is none of {', '.join(LOG_LEVELS)}, so it is info"
+        yield f"AIM_LOG_LEVEL: {shown_value(level)} is not one of {', '.join(LOG_LEVELS)}, so it is info"
     known = set(known_names())
     for name in sorted(environ):
         if name.startswith(OURS) and environ[name].strip() and name not in known:
@@ -50,7 +50,7 @@ def suspicious_settings(environ: Mapping[str, str]) -> Iterator[str]:
 
 
 def known_names() -> Iterator[str]:
-    """Yield every variable that is read."""
+    """Yield the name of every variable that is read."""
     for section in SECTIONS:
         for _, facts in documented(section):
             yield from facts.names

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from downloader.config.job import TERMINATION_LOG
 from downloader.formatting import format_duration, format_size, single_line
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from downloader.progress import Snapshot
     from downloader.redaction import Redactor
-
-PATH: Final = Path("/dev/termination-log")
-"""Where the kubelet reads it by default."""
 
 LIMIT: Final = 1024
 """Bytes."""
@@ -38,7 +37,7 @@ def sentence(uri: str, snapshot: Snapshot, *, seconds: float, exit_status: int, 
 class TerminationMessage:
     """Writes the message to the file that the kubelet has created for it. Best effort: it does not raise."""
 
-    def __init__(self, redactor: Redactor, path: Path = PATH) -> None:
+    def __init__(self, redactor: Redactor, path: Path = TERMINATION_LOG) -> None:
         self._redactor = redactor
         self._path = path
 

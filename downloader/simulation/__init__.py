@@ -1,4 +1,4 @@
-"""What the operator's debug switches ask for: a source, a transport and a verification that only pretend.
+"""What the operator's debug switches enable: a simulated source, transport, verification and adapter.
 
 Chosen where a run is wired (`runs/`); no other package imports this one.
 """

@@ -1,4 +1,4 @@
-"""An invented adapter, for the operator's end-to-end tests: small files as an adapter has them, and no network."""
+"""A simulated adapter: the small files that an adapter has, without network."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _WEIGHTS = bytes(8 << 10)
 
 
 def simulate(disk: Disk, folder: str, uri: str, *, base_model: str, rank: int) -> Manifest:
-    """Write the adapter into an existing folder and return what it consists of."""
+    """Write an adapter to an existing folder and return its manifest."""
     config = json.dumps({"base_model_name_or_path": base_model, "r": rank}).encode() + b"\n"
     contents = {"adapter_config.json": config, "adapter_model.safetensors": _WEIGHTS}
     for name, content in contents.items():
-        discard(disk, f"{folder}/{name}")  # an earlier pod of the Job may have been killed half-way
+        discard(disk, f"{folder}/{name}")  # an earlier pod of the Job may have been killed while writing it
         handle = disk.create(f"{folder}/{name}")
         try:
             disk.write(handle, 0, content)

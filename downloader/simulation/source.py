@@ -1,4 +1,4 @@
-"""An artifact that lies nowhere: one file of zeros, for the debug switches."""
+"""A simulated source with one file of zeros."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ PATH = "simulated_data"
 
 
 class SimulatedSource:
-    """A source that needs no network, whatever its URI says. `size` is in bytes."""
+    """A source that needs no network, for any URI. `size` is in bytes."""
 
     def __init__(self, uri: str, size: int) -> None:
         self._uri = shown_url(uri)
         self._size = size
 
     def version(self) -> str | None:
-        """Return None: the manifest costs nothing."""
+        """Return None: the manifest is as cheap."""
         return None
 
     def manifest(self) -> Manifest:
-        """Return the manifest of the one file."""
+        """Return the manifest with the one file."""
         return Manifest(self._uri, (RemoteFile(PATH, self._size, locator="zeros", version="the only one"),))
 
     def open(self, _file: RemoteFile, span: Span) -> Zeros:
-        """Start reading a span."""
+        """Open a range."""
         return Zeros(len(span))
 
     def prefetch(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
-        """Nothing to ask for."""
+        """Do nothing: there are no requests."""
 
     def close(self) -> None:
-        """Nothing to release."""
+        """Do nothing: there is nothing to release."""
 
 
 class Zeros:
-    """A body of so many zeros."""
+    """A body of `count` zeros."""
 
     def __init__(self, count: int) -> None:
         self._left = count
 
     def readinto(self, view: memoryview, /) -> int:
-        """Put the next zeros into `view`, none at the end."""
+        """Read zeros into `view`; return their number, 0 at the end."""
         count = min(len(view), self._left)
         view[:count] = bytes(count)
         self._left -= count
@@ -57,4 +57,4 @@ class Zeros:
         """Do nothing: no read ever waits."""
 
     def close(self) -> None:
-        """Nothing to release."""
+        """Do nothing: there is nothing to release."""

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 FOREVER = 1e6
 """Seconds: longer than any Job may run."""
-USUAL_SIZE = 1 << 20
+DEFAULT_SIZE = 1 << 20
 HUB_SIZE = 100 << 10
 
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """What takes the place of source and transports."""
+    """A simulated source, and the transports for it."""
 
     source: SimulatedSource
     sequence: tuple[TransferProtocol, ...]
@@ -40,10 +40,10 @@ class Simulation:
 
 
 class SlowLooks:
-    """Looks of the progress monitor at a volume that answers each of them late.
+    """Checks of a volume by the progress monitor, each of which takes `seconds`; the first `calls` of them are slow.
 
-    Only the monitor waits for them: whatever the run itself does with the volume goes on meanwhile. So they need no
-    thread, only the times when each of them begins and ends. `pause` is the seconds between two looks.
+    Only the monitor waits for them: the run itself continues to use the volume. So they need no thread, only the times
+    at which each of them begins and ends. `pause` is the seconds between two checks.
     """
 
     def __init__(
@@ -57,13 +57,13 @@ class SlowLooks:
         self._began = clock()
 
     def oldest(self) -> tuple[str, float] | None:
-        """Return the look that has not been answered and the seconds that it has lasted; None between two looks."""
+        """Return the check that has not ended and the seconds that it has lasted; None between two checks."""
         looks_done, waiting = divmod(self._clock() - self._began, self._seconds + self._pause)
         return (self._doing, waiting) if looks_done < self._calls and waiting < self._seconds else None
 
 
 def slow_looks_of(settings: Settings) -> SlowLooks | None:
-    """Return the slow looks that the debug switches ask for."""
+    """Return the slow checks that the debug switches ask for; None if they ask for none."""
     job, debug = settings.job, settings.debug
     if not debug.look_duration:
         return None
@@ -75,7 +75,7 @@ def simulation_of(
 ) -> Simulation | None:
     """Return the simulation that the debug switches ask for, over these protocols; None if they ask for none."""
     debug = settings.debug
-    size = settings.job.expected_size or USUAL_SIZE
+    size = settings.job.expected_size or DEFAULT_SIZE
 
     def simulation(
         size: int, sequence: tuple[TransferProtocol, ...], script: Callable[[TransferProtocol], Script]
@@ -88,7 +88,7 @@ def simulation_of(
         return Script(hang=hang, run=debug.hub_duration, failure=failure)
 
     if debug.cause_hang:
-        # Whatever the protocol, nothing would come: one stall says it all, within the time that the operator waits.
+        # No protocol would receive a byte: one stall is enough, within the time that the operator waits.
         return simulation(size, sequence[:1], lambda _: Script(hang=FOREVER))
     if debug.cause_failure:
         return simulation(size, sequence[:1], lambda _: Script(failure="AIM_DEBUG_CAUSE_FAILURE is set"))

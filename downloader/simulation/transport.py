@@ -1,6 +1,6 @@
-"""A transport that follows a script instead of a network: for the debug switches.
+"""A simulated transport, which follows a script instead of using the network.
 
-It writes only the ends of what it brings, so that a file of any size takes next to no room and no time.
+It writes only the first and the last bytes of a range, so that a file of any size takes almost no space and time.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ PIECE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """What one attempt does, in this order; durations are in seconds."""
+    """What an attempt does, in this order. Durations are in seconds."""
 
     hang: float = 0.0
-    """Nothing comes while the network is waited for: the watchdog's business."""
+    """Wait as if for the network, without a byte: the watchdog ends the attempt."""
     run: float = 0.0
-    """Nothing has come yet, but no stall is suspected."""
+    """Wait without being suspected of a stall."""
     failure: str = ""
-    """Why the attempt fails now; empty if it does not."""
+    """Then fail each file with this message; empty: do not fail."""
     pause: float = 0.0
-    """Between the first half of a file and the rest."""
+    """Pause between the two halves of a file."""
 
 
 class SimulatedTransport:
-    """Brings files of a source that knows all its bytes beforehand."""
+    """Transfers files of a source that has all bytes in advance."""
 
     def __init__(self, source: Source, script: Script, meter: ProgressMeter, attempt: Cancellation) -> None:
         self._source = source
@@ -52,7 +52,7 @@ class SimulatedTransport:
         self._attempt = attempt
 
     def fetch(self, files: Sequence[RemoteFile], sink: FileSink) -> None:
-        """Follow the script with every file."""
+        """Follow the script, then transfer each file."""
         if self._script.hang:
             with self._meter.waiting_for_network():
                 self._attempt.sleep(self._script.hang)
@@ -62,14 +62,14 @@ class SimulatedTransport:
                 sink.fail(file, ProtocolFailed(self._script.failure))
                 continue
             with closing(sink.begin(file)) as partial:
-                self._bring(partial)
+                self._transfer(partial)
                 self._commit(self._completed_file(partial), sink)
 
     def _commit(self, completed_file: CompletedFile, sink: FileSink) -> None:
         for error in sink.commit([completed_file]).values():
             raise error
 
-    def _bring(self, partial: Partial) -> None:
+    def _transfer(self, partial: Partial) -> None:
         half = partial.file.size // 2
         for span in _halves(partial.missing(), half):
             if span.start >= half:
@@ -89,7 +89,7 @@ class SimulatedTransport:
         partial.write(span.start, buffer)
 
     def _completed_file(self, partial: Partial) -> CompletedFile:
-        """Hash the file as its source has it: what lies between the ends is a hole, which reads as the same zeros."""
+        """Hash the bytes of the source. Those that were not written are a hole in the file, which reads as zeros."""
         file = partial.file
         hasher = Hasher(file.size, file.digests)
         buffer = memoryview(bytearray(PIECE))
@@ -101,7 +101,7 @@ class SimulatedTransport:
 
 
 def _halves(gaps: list[Span], half: int) -> Iterator[Span]:
-    """Yield the gaps, cut where the second half begins."""
+    """Yield the missing ranges, split where the second half begins."""
     for gap in gaps:
         if gap.start < half < gap.stop:
             yield Span(gap.start, half)

@@ -320,7 +320,7 @@ def test_what_is_no_address_is_quoted_where_it_can_hold_no_password(name: str, t
         ({"AIM_S3_MAX_WORKER": "4"}, "is AIM_S3_MAX_WORKERS meant?"),
         ({"AIM_S3_ADDRESSING_STYLE_FILES": "/x"}, "is AIM_S3_ADDRESSING_STYLE_FILE meant?"),
         ({"AIM_PROFILE_ID": "x"}, "AIM_PROFILE_ID is not known here: it is for another program, or misspelt"),
-        ({"AIM_LOG_LEVEL": "verbose"}, "AIM_LOG_LEVEL: 'verbose' is none of debug, info, warning, error"),
+        ({"AIM_LOG_LEVEL": "verbose"}, "AIM_LOG_LEVEL: 'verbose' is not one of debug, info, warning, error"),
     ],
 )
 def test_a_setting_that_does_nothing_is_told(environ: dict[str, str], words: str) -> None:

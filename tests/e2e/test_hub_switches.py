@@ -105,7 +105,7 @@ def test_settings_that_do_nothing_are_told(hub: Hub, tmp_path: Path) -> None:
     warnings = [line for line in result.stderr.splitlines() if "warning" in line]
     assert len(warnings) == 3
     assert "is AIM_BANDWIDTH meant?" in result.stderr
-    assert "AIM_LOG_LEVEL: 'verbose' is none of" in result.stderr
+    assert "AIM_LOG_LEVEL: 'verbose' is not one of" in result.stderr
     assert f"HF_TOKEN_PATH names {tmp_path / 'none'}, which is missing" in result.stderr
 
 
