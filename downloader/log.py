@@ -142,7 +142,7 @@ def set_up(
         _take_over(logging.getLogger(name), undo)
     logging.getLogger().addHandler(handler)
     for name in FOREIGN:
-        # huggingface_hub adds a handler when it is imported, which happens later and would write unredacted lines.
+        # huggingface_hub adds a handler when it is imported, which is later: it would write unredacted lines (ADR 70).
         _replace(logging.getLogger(name), "addHandler", _ignore_handler, undo)
     _replace(warnings, "showwarning", _show_warning, undo)
     _replace(sys, "excepthook", _uncaught, undo)

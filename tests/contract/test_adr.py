@@ -52,3 +52,9 @@ def test_the_index_lists_every_record_once_in_order_with_its_title() -> None:
         (str(number_of(record)), record.read_text().split("\n")[0].split(". ", 1)[1], record.name) for record in RECORDS
     ]
     assert [number_of(record) for record in RECORDS] == list(range(1, len(RECORDS) + 1))
+
+
+def test_every_record_has_a_topic() -> None:
+    topics = (FOLDER / "README.md").read_text().partition("## By topic\n")[2].partition("## Index\n")[0]
+    links = re.findall(r"\[(\d+)\]\(([^)]+)\)", topics)
+    assert {(int(number), name) for number, name in links} == {(number_of(record), record.name) for record in RECORDS}
