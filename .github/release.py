@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 def problems(version: str, root: Path = ROOT) -> list[str]:
     """Return which places do not say `version`, in words."""
     said = {
-        "downloader/__init__.py": rf'^__version__ = "{re.escape(version)}"$',
+        "downloader/version.py": rf'^__version__ = "{re.escape(version)}"$',
         "deploy/helm/artifact-downloader/Chart.yaml": rf"^version: {re.escape(version)}$",
         "deploy/kustomize/base/kustomization.yaml": rf"newTag: {re.escape(version)}$",
     }

@@ -1,3 +1,50 @@
-"""Brings an AI model artifact onto a volume, verified byte by byte. `docs/how-it-works.md` is the map."""
+"""Downloads AI model artifacts to a volume and verifies every byte. `docs/how-it-works.md` is the map.
 
-__version__ = "0.1.0"
+The names below are the Python API: `from downloader import download`. `docs/python.md` shows how to use it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from downloader.version import __version__
+
+if TYPE_CHECKING:
+    from downloader.api import Artifact, ArtifactFile, Options, download, list_files, size, verify
+    from downloader.cancellation import Cancellation
+    from downloader.errors import DownloadError
+    from downloader.progress import Phase, Snapshot
+    from downloader.volume import Verification
+
+__all__ = [
+    "Artifact",
+    "ArtifactFile",
+    "Cancellation",
+    "DownloadError",
+    "Options",
+    "Phase",
+    "Snapshot",
+    "Verification",
+    "__version__",
+    "download",
+    "list_files",
+    "size",
+    "verify",
+]
+
+_HOMES = {
+    "Cancellation": "cancellation",
+    "DownloadError": "errors",
+    "Phase": "progress",
+    "Snapshot": "progress",
+    "Verification": "volume",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - what a name of the API stands for
+    """Import the API when it is asked for: the command line pays for each library only where it uses it."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415 - as above
+
+    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'api')}"), name)

@@ -6,6 +6,8 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
+from downloader.errors import Cancelled
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
@@ -38,12 +40,15 @@ class Cancellation:
         """Why work has to end; None while it may go on."""
         return self._reason
 
-    def cancel(self, reason: DownloadError) -> None:
-        """End the work. The first reason stays; each waker runs once, in this thread, and no failure stops the rest."""
+    def cancel(self, reason: DownloadError | None = None) -> None:
+        """End the work, by default as the calling program.
+
+        The first reason stays. Each waker runs once, in this thread, and no failure stops the rest.
+        """
         with self._lock:
             if self._reason is not None:
                 return
-            self._reason = reason
+            self._reason = reason or Cancelled()
             wakers = list(self._wakers.values())
             self._wakers.clear()
         self._event.set()

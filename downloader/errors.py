@@ -235,12 +235,13 @@ class UntrustedServer(DownloadError):
 
 
 class Cancelled(DownloadError):
-    """SIGINT or SIGTERM ended the run; the volume can be resumed."""
+    """SIGINT, SIGTERM or the calling program ended the run; the volume can be resumed."""
 
-    def __init__(self, signum: int = signal.SIGTERM, *, again: bool = False) -> None:
+    def __init__(self, signum: int | None = None, *, again: bool = False) -> None:
         how = "ended at once by a second" if again else "ended by"
-        super().__init__(f"{how} {signal.Signals(signum).name}", hint="run the same command again to resume")
-        self.exit_status = 128 + signum
+        who = "the calling program" if signum is None else signal.Signals(signum).name
+        super().__init__(f"{how} {who}", hint="run the same command again to resume")
+        self.exit_status = 128 + (signal.SIGTERM if signum is None else signum)
 
 
 def unexpected(error: Exception) -> InternalError:

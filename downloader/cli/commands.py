@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from downloader import __version__
 from downloader.artifact import TransferProtocol
 from downloader.cli import options
 from downloader.cli.context import CommandContext, output_error
@@ -21,6 +20,7 @@ from downloader.formatting import format_size
 from downloader.log import set_up
 from downloader.redaction import Redactor
 from downloader.sources.registry import ArtifactUri, forms
+from downloader.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -79,18 +79,18 @@ def size(context: CommandContext, /, uri: ArtifactUri, **given: Any) -> None:  #
 
     The last line on stdout is a JSON object with the keys url and sizeBytes.
     """
-    from downloader.runs.size import list_artifact
+    from downloader.api import list_files
 
     settings = _with_options(context.settings(uri), **given)
     runner = context.runner(settings.job.deadline, grace=0.0)  # a listing leaves nothing behind
     console = context.console(settings)
     try:
-        manifest = list_artifact(uri, settings, runner, console.report)
+        artifact = list_files(uri, settings=settings, runner=runner, on_progress=console.report)
     finally:
         console.clear()
-    log.info("%s in %d files", format_size(manifest.size), len(manifest.files))
+    log.info("%s in %d files", format_size(artifact.size), len(artifact.files))
     context.logs.end()
-    context.write(json.dumps({"url": context.redactor.redact(uri.shown), "sizeBytes": manifest.size}) + "\n")
+    context.write(json.dumps({"url": context.redactor.redact(uri.shown), "sizeBytes": artifact.size}) + "\n")
 
 
 @cli.command(context_settings=CONTEXT)

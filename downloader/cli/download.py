@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from downloader.api import download
 from downloader.errors import UnexpectedContent
 from downloader.reporters.termination import TerminationMessage, sentence
-from downloader.runs.download import Download, Ending
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from downloader.cli.context import CommandContext
     from downloader.config import Settings
     from downloader.errors import DownloadError
+    from downloader.runs.download import Ending
     from downloader.sources.registry import ArtifactUri
 
 log = logging.getLogger(__name__)
@@ -22,14 +23,14 @@ log = logging.getLogger(__name__)
 
 def download_artifact(uri: ArtifactUri, settings: Settings, context: CommandContext) -> None:
     """Download an artifact. Raises one of our errors, after reporters and Kubernetes have been told how it ended."""
-    Download(
+    download(
         uri,
-        settings,
-        context.runner(settings.job.deadline),
-        context.reporters(settings),
-        environment=context.environ,
+        settings=settings,
+        runner=context.runner(settings.job.deadline),
+        reporters=context.reporters(settings),
+        environ=context.environ,
         ended=ending_for(settings, context),
-    ).run()
+    )
 
 
 def ending_for(settings: Settings, context: CommandContext) -> Callable[[Ending], None]:

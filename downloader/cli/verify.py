@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from downloader.api import verify
 from downloader.errors import IntegrityError
 from downloader.formatting import single_line
 from downloader.integrity import proofs_text
-from downloader.runs.verify import read_checksums, verify_volume
+from downloader.runs.verify import read_checksums
 
 if TYPE_CHECKING:
     from downloader.cli.context import CommandContext
@@ -30,7 +31,8 @@ def verify_target(settings: Settings, context: CommandContext) -> None:
     target = settings.job.target
     console = context.console(settings)
     try:
-        found = verify_volume(settings, context.runner(settings.job.deadline), console.report)
+        runner = context.runner(settings.job.deadline)
+        found = verify(settings=settings, runner=runner, on_progress=console.report)
     finally:
         console.clear()
     lines = [f"damaged {damage}" for damage in found.damaged] + [f"unlisted {path}" for path in found.unlisted]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from downloader import __version__, integrity
+from downloader import integrity
 from downloader.artifact import Completion, TransferProtocol
 from downloader.cgroups import memory_limit, processors
 from downloader.config.job import CONNECTIONS, MOST_CONNECTIONS
@@ -19,6 +19,7 @@ from downloader.sources.bandwidth import Bandwidth
 from downloader.sources.retry import RetryPolicy
 from downloader.sources.retrying import RetryingSource
 from downloader.transfer import TransferConfig, TransportFactory, XetSettings
+from downloader.version import __version__
 from downloader.volume import SHA256, Volume
 
 if TYPE_CHECKING:

@@ -53,9 +53,13 @@ def test_there_is_something_to_check() -> None:
     assert uses_of(MODULES[COMPOSITION_ROOT], "os", "environ")
 
 
-@pytest.mark.parametrize("path", sorted(MODULES.keys() - {COMPOSITION_ROOT}))
+@pytest.mark.parametrize("path", sorted(MODULES.keys() - {COMPOSITION_ROOT, "api.py"}))
 def test_only_the_composition_root_reads_the_environment(path: str) -> None:
     assert uses_of(MODULES[path], "os", "environ", "environb", "getenv", "putenv", "unsetenv") == []
+
+
+def test_the_api_reads_the_environment_where_a_caller_gives_none_and_nowhere_else() -> None:
+    assert len(uses_of(MODULES["api.py"], "os", "environ", "environb", "getenv", "putenv", "unsetenv")) == 1
 
 
 NAMERS = {

@@ -41,7 +41,7 @@ def release() -> ModuleType:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    for name in ("CHANGELOG.md", "downloader/__init__.py", "deploy"):
+    for name in ("CHANGELOG.md", "downloader/version.py", "deploy"):
         source, target = ROOT / name, tmp_path / name
         target.parent.mkdir(exist_ok=True)
         if source.is_dir():

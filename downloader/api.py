@@ -1,0 +1,228 @@
+"""The Python API: what `from downloader import …` offers. The command line is built on it.
+
+Nothing here is global: each call reads its settings once, and starts and ends threads of its own. Several calls may run
+at once in one process, each with its own progress and cancellation. No signal is handled and nothing is printed; log
+records go to the logger `downloader`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from downloader.config import Settings
+from downloader.runs.download import Download
+from downloader.runs.runner import Runner
+from downloader.runs.size import list_artifact
+from downloader.runs.verify import verify_volume
+from downloader.sources.registry import ArtifactUri
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import TypeAlias, Unpack
+
+    from downloader.artifact import Manifest, TransferProtocol
+    from downloader.cancellation import Cancellation
+    from downloader.engine import Outcome
+    from downloader.progress import Snapshot
+    from downloader.reporters import Reporter
+    from downloader.runs.download import Ending
+    from downloader.volume import Verification
+
+    Progress: TypeAlias = Callable[[Snapshot], None]
+    """Gets a snapshot of the run twice a second and at its end, in a thread of the run. It must not block."""
+
+
+class Options(TypedDict, total=False):
+    """What may be said of one run in place of its environment variable. `docs/environment.md` has the defaults."""
+
+    include: tuple[str, ...]
+    """Globs; only files that match one are wanted. `*` crosses `/`."""
+    exclude: tuple[str, ...]
+    """Globs; files that match one are not wanted."""
+    sequence: tuple[TransferProtocol, ...]
+    """The protocols to use, in this order."""
+    connections: int
+    """Connections at once."""
+    bandwidth: int
+    """Bytes a second, at most."""
+    stall_timeout: float
+    """Seconds without a byte after which an attempt is given up."""
+    deadline: float
+    """Seconds after which the run fails."""
+    require_digest: bool
+    """Fail if a file has no digest that can be checked."""
+    accept_any: bool
+    """Accept files whose content contradicts their name."""
+    replace: bool
+    """Allow files of another artifact in the target to be replaced."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactFile:
+    """One file of an artifact."""
+
+    path: str
+    """Relative to the artifact's folder, with `/` between parts."""
+    size: int | None
+    """Bytes; None if the server does not say."""
+    digests: Mapping[str, str]
+    """What the source publishes of the content: algorithm → value. Empty if it publishes nothing."""
+    sha256: str | None = None
+    """The digest of the file on the volume, after a download."""
+    verified_by: str | None = None
+    """After a download: the algorithm that verified it, or `size only`, `etag unverifiable` or `unknown`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """An artifact at one revision."""
+
+    uri: str
+    """As given, without secrets."""
+    revision: str | None
+    """The commit, where the source has commits."""
+    files: tuple[ArtifactFile, ...]
+    """Sorted by path."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files whose size is known."""
+        return sum(file.size or 0 for file in self.files)
+
+
+def download(
+    uri: str | ArtifactUri,
+    target: str | Path | None = None,
+    *,
+    on_progress: Progress | None = None,
+    reporters: Iterable[Reporter] = (),
+    cancellation: Cancellation | None = None,
+    environ: Mapping[str, str] | None = None,
+    settings: Settings | None = None,
+    runner: Runner | None = None,
+    ended: Callable[[Ending], None] | None = None,
+    **options: Unpack[Options],
+) -> Artifact:
+    """Download the artifact that `uri` names into the folder `target`, and verify every byte of it.
+
+    Files that are there and right are kept; after a failure, the next call downloads only what is missing. Another
+    thread ends the run with `cancellation.cancel()`.
+
+    Variables are read from `environ`, by default the process's own; `TARGET_DIR` stands in for a missing `target`. A
+    caller that has read them gives `settings`; one that handles signals gives a `runner`. `reporters` get snapshots
+    and are closed at the end; then `ended` is called with the ending of the run.
+
+    Raises a `DownloadError`; `docs/exit-status.md` lists its kinds.
+    """
+    artifact = uri if isinstance(uri, ArtifactUri) else ArtifactUri.parse(uri)
+    environ = _environment(environ)
+    settings = _settings(settings, environ, artifact, target, options)
+    outcome = Download(
+        artifact,
+        settings,
+        runner or Runner(settings.job.deadline, cancellation=cancellation),
+        [*reporters, *([_Callback(on_progress)] if on_progress is not None else [])],
+        environment=environ,
+        ended=ended or _ignore,
+    ).run()
+    return _artifact(outcome.manifest, outcome)
+
+
+def list_files(
+    uri: str | ArtifactUri,
+    *,
+    on_progress: Progress | None = None,
+    cancellation: Cancellation | None = None,
+    environ: Mapping[str, str] | None = None,
+    settings: Settings | None = None,
+    runner: Runner | None = None,
+    **options: Unpack[Options],
+) -> Artifact:
+    """Return the files that `download` would bring, without downloading them.
+
+    Raises a `DownloadError`: ProtocolFailed where the server does not tell the size of a file.
+    """
+    artifact = uri if isinstance(uri, ArtifactUri) else ArtifactUri.parse(uri)
+    settings = _settings(settings, _environment(environ), artifact, None, options)
+    # A listing leaves nothing behind: a cancelled one needs no time to put things in order.
+    runner = runner or Runner(settings.job.deadline, grace=0.0, cancellation=cancellation)
+    return _artifact(list_artifact(artifact, settings, runner, on_progress or _ignore))
+
+
+def size(
+    uri: str | ArtifactUri,
+    *,
+    cancellation: Cancellation | None = None,
+    environ: Mapping[str, str] | None = None,
+    **options: Unpack[Options],
+) -> int:
+    """Return the bytes that `download` would put on the volume. Raises a `DownloadError`."""
+    return list_files(uri, cancellation=cancellation, environ=environ, **options).size
+
+
+def verify(
+    target: str | Path | None = None,
+    *,
+    on_progress: Progress | None = None,
+    cancellation: Cancellation | None = None,
+    environ: Mapping[str, str] | None = None,
+    settings: Settings | None = None,
+    runner: Runner | None = None,
+    **options: Unpack[Options],
+) -> Verification:
+    """Hash the files in `target`, compare them with the digests recorded there, and return what was found.
+
+    Damaged files are in the result and raise nothing. Nothing is sent over a network.
+
+    Raises a `DownloadError`: IntegrityError if nothing is recorded or nothing passes the filters.
+    """
+    settings = _settings(settings, _environment(environ), None, target, options)
+    runner = runner or Runner(settings.job.deadline, cancellation=cancellation)
+    return verify_volume(settings, runner, on_progress or _ignore)
+
+
+class _Callback:
+    """A reporter that calls a function."""
+
+    def __init__(self, function: Progress) -> None:
+        self.report = function
+        self.close = function
+
+
+def _environment(given: Mapping[str, str] | None) -> Mapping[str, str]:
+    return dict(os.environ) if given is None else given
+
+
+def _settings(
+    settings: Settings | None,
+    environ: Mapping[str, str],
+    uri: ArtifactUri | None,
+    target: str | Path | None,
+    options: Options,
+) -> Settings:
+    if settings is None:
+        settings = Settings.from_environment(environ, section=uri.scheme.section if uri else None)
+    chosen: dict[str, Any] = {**options, **({} if target is None else {"target": Path(target)})}
+    return replace(settings, job=replace(settings.job, **chosen)) if chosen else settings
+
+
+def _artifact(manifest: Manifest, outcome: Outcome | None = None) -> Artifact:
+    checksums, proofs = (outcome.checksums, outcome.proofs) if outcome else ({}, {})
+    files = [
+        ArtifactFile(
+            file.path,
+            file.size if file.sized or outcome else None,
+            {str(digest.algorithm): digest.value for digest in file.digests},
+            checksums.get(file.path),
+            proofs.get(file.path),
+        )
+        for file in manifest.files
+    ]
+    return Artifact(manifest.uri, manifest.revision, tuple(files))
+
+
+def _ignore(_: object) -> None:
+    pass

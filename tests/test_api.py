@@ -1,0 +1,173 @@
+"""The Python API against real servers: results, progress, cancellation, errors, and several runs in one process."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import downloader
+from downloader import Cancellation, DownloadError, Options, Phase, download, list_files, size, verify
+from downloader.config.job import JobSettings
+from downloader.errors import Cancelled, ConfigurationError, IntegrityError, SourceNotFound, UsageError
+from tests.servers.published import checksums, on_the_hub
+
+if TYPE_CHECKING:
+    from downloader import Snapshot
+    from tests.servers.hub import Hub
+
+FILES = {"config.json": b"{}", "model.safetensors": bytes(range(256)) * 800, "sub/tokenizer.json": b"[1]" * 1000}
+
+
+@pytest.fixture
+def environ(hub: Hub) -> dict[str, str]:
+    return dict(on_the_hub(hub, FILES).extra)
+
+
+def test_a_download_returns_the_files_and_what_verified_them(environ: dict[str, str], tmp_path: Path) -> None:
+    artifact = download("hf://org/model", tmp_path / "model", environ=environ)
+
+    assert {path: (tmp_path / "model" / path).read_bytes() for path in FILES} == FILES
+    assert {file.path: file.sha256 for file in artifact.files} == {
+        path: hashlib.sha256(content).hexdigest() for path, content in FILES.items()
+    }
+    assert {file.verified_by for file in artifact.files} == {"sha256", "git-sha1"}
+    assert artifact.size == sum(map(len, FILES.values()))
+    assert artifact.revision
+
+
+def test_a_listing_downloads_nothing_and_is_filtered(environ: dict[str, str]) -> None:
+    everything = list_files("hf://org/model", environ=environ)
+    some = list_files("hf://org/model", environ=environ, include=("*.json",), exclude=("sub/*",))
+
+    assert [file.path for file in everything.files] == sorted(FILES)
+    assert [file.path for file in some.files] == ["config.json"]
+    assert size("hf://org/model", environ=environ, exclude=("*.safetensors",)) == 3002
+
+
+def test_progress_is_called_up_to_the_end(environ: dict[str, str], tmp_path: Path) -> None:
+    seen: list[Snapshot] = []
+    download("hf://org/model", tmp_path / "model", environ=environ, on_progress=seen.append)
+
+    assert seen[-1].phase is Phase.DONE
+    assert seen[-1].done_files == len(FILES)
+
+
+def test_a_damaged_file_is_in_the_result_of_verify(environ: dict[str, str], tmp_path: Path) -> None:
+    target = tmp_path / "model"
+    download("hf://org/model", target, environ=environ)
+    assert verify(target, environ={}).damaged == ()
+
+    (target / "config.json").write_bytes(b"[]")
+    assert [damage.path for damage in verify(target, environ={}).damaged] == ["config.json"]
+
+
+def test_errors_are_those_of_the_command_line(environ: dict[str, str], tmp_path: Path) -> None:
+    with pytest.raises(SourceNotFound):
+        download("hf://org/other", tmp_path / "model", environ=environ)
+    with pytest.raises(UsageError):
+        list_files("ftp://host/file", environ={})
+    with pytest.raises(ConfigurationError):
+        list_files("hf://org/model", environ={"AIM_BANDWIDTH": "fast"})
+    with pytest.raises(IntegrityError):
+        verify(tmp_path, environ={})
+
+
+def test_another_thread_cancels_and_the_next_call_resumes(environ: dict[str, str], tmp_path: Path) -> None:
+    cancellation = Cancellation()
+
+    def stop(snapshot: Snapshot) -> None:
+        if snapshot.phase is not Phase.FAILED:
+            cancellation.cancel()
+
+    with pytest.raises(Cancelled, match="ended by the calling program"):
+        download(
+            "hf://org/model",
+            tmp_path / "model",
+            environ=environ,
+            bandwidth=1000,
+            on_progress=stop,
+            cancellation=cancellation,
+        )
+
+    assert download("hf://org/model", tmp_path / "model", environ=environ).files
+
+
+def test_several_runs_in_one_process_do_not_meet(hub: Hub, tmp_path: Path) -> None:
+    for number in range(4):
+        hub.create(f"org/model-{number}").commit({**FILES, "number.txt": str(number).encode()})
+    environ = {"HF_ENDPOINT": hub.endpoint}
+    seen: dict[int, list[Snapshot]] = {number: [] for number in range(4)}
+
+    def bring(number: int) -> str:
+        target = tmp_path / str(number)
+        download(f"hf://org/model-{number}", target, environ=environ, on_progress=seen[number].append)
+        return (target / "number.txt").read_text()
+
+    with ThreadPoolExecutor() as pool:
+        assert list(pool.map(bring, range(4))) == ["0", "1", "2", "3"]
+    assert [snapshots[-1].done_files for snapshots in seen.values()] == [4, 4, 4, 4]
+
+
+def test_a_call_leaves_no_thread_no_handler_and_no_variable_behind(environ: dict[str, str], tmp_path: Path) -> None:
+    def of_runs() -> list[str]:  # the threads of the test's own server have a number for a name
+        return [thread.name for thread in threading.enumerate() if not thread.name.startswith("Thread-")]
+
+    before = of_runs(), signal.getsignal(signal.SIGTERM), dict(os.environ)
+    download("hf://org/model", tmp_path / "model", environ=environ)
+
+    assert (of_runs(), signal.getsignal(signal.SIGTERM), dict(os.environ)) == before
+
+
+def test_an_option_is_a_setting_of_the_same_type() -> None:
+    settings = {field.name: str(field.type).removesuffix(" | None") for field in dataclasses.fields(JobSettings)}
+    options = {name: kind.__forward_arg__ for name, kind in Options.__annotations__.items()}
+
+    assert options == {name: settings[name] for name in options}
+
+
+def test_importing_the_package_imports_nothing_of_it_yet() -> None:
+    code = "import sys, downloader; print(sorted(name for name in sys.modules if name.startswith('downloader')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "['downloader', 'downloader.version']"
+
+
+@pytest.mark.parametrize("name", downloader.__all__)
+def test_every_name_of_the_api_can_be_imported(name: str) -> None:
+    assert getattr(downloader, name) is not None
+
+
+def test_a_name_that_is_not_of_the_api_is_no_attribute() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'dwnload'"):
+        downloader.dwnload  # noqa: B018
+
+
+def test_the_error_of_a_foreign_name_is_a_download_error() -> None:
+    assert issubclass(UsageError, DownloadError)
+
+
+def test_a_list_of_checksums_is_what_a_download_leaves(environ: dict[str, str], tmp_path: Path) -> None:
+    download("hf://org/model", tmp_path / "model", environ=environ)
+    lines = [line for line in (tmp_path / "model" / ".artifact.sha256").read_bytes().splitlines() if line[:1] != b"#"]
+
+    assert b"\n".join(sorted(lines)) == b"\n".join(sorted(checksums(FILES).splitlines()))
+
+
+def test_the_page_imports_what_there_is_and_its_examples_are_python() -> None:
+    page = Path("docs/python.md").read_text()
+    imported = {name for line in re.findall(r"from downloader import (.*)", page) for name in line.split(", ")}
+
+    assert imported <= set(downloader.__all__)
+    for example in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        compile(example, "docs/python.md", "exec")
