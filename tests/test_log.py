@@ -215,6 +215,31 @@ def test_uncaught_exceptions_and_late_handlers_write_filtered_lines_too() -> Non
     assert done.stdout == ""
 
 
+EVERYTHING = """
+import importlib, logging, pkgutil, sys
+import downloader
+from downloader.log import set_up
+from downloader.redaction import Redactor
+
+set_up(sys.stderr, Redactor())
+for module in pkgutil.walk_packages(downloader.__path__, "downloader."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+for name, logger in logging.getLogger().manager.loggerDict.items():
+    if [handler for handler in getattr(logger, "handlers", []) if not isinstance(handler, logging.NullHandler)]:
+        print(name)
+print(*sorted({"boto3", "botocore", "huggingface_hub", "kubernetes"} & set(sys.modules)))
+"""
+
+
+@pytest.mark.slow
+def test_no_library_writes_past_our_log() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", EVERYTHING], capture_output=True, text=True, timeout=TIMEOUT, check=False
+    )
+    assert (done.stdout, done.stderr) == ("botocore huggingface_hub kubernetes\n", "")
+
+
 def test_the_level_can_be_changed_later(logging_to: SetUp) -> None:
     start, stream = logging_to
     log = start("warning")
