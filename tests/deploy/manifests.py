@@ -27,7 +27,7 @@ Manifest: TypeAlias = "Mapping[str, Any]"
 
 
 def kustomize(folder: Path) -> list[dict[str, Any]]:
-    """Render a folder with kubectl, or skip the test where there is none."""
+    """Render a folder with kubectl, or skip the test if it is not installed."""
     kubectl = shutil.which("kubectl")
     if not kubectl:
         pytest.skip("kubectl is not installed")
@@ -35,7 +35,7 @@ def kustomize(folder: Path) -> list[dict[str, Any]]:
 
 
 def helm(*arguments: str) -> list[dict[str, Any]]:
-    """Render the chart as the release `rel` in the namespace `models`, or skip the test where there is no helm."""
+    """Render the chart as the release `rel` in the namespace `models`, or skip the test if helm is not installed."""
     return _documents(_run(find_helm(), "template", "rel", str(CHART), "-n", "models", *arguments))
 
 
