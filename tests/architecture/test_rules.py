@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+from http import HTTPStatus
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,6 +16,9 @@ from downloader import errors
 from downloader.config.warnings import SECTIONS
 from downloader.errors import DownloadError, Verdict
 from downloader.sources.registry import SCHEMES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PACKAGE = Path(downloader.__file__).parent
 DOCS = PACKAGE.parent / "docs"
@@ -206,3 +211,69 @@ def test_only_the_registry_and_the_address_of_a_source_tell_schemes_apart(path: 
 @pytest.mark.parametrize("name", SCHEMES)
 def test_the_settings_of_every_scheme_are_on_the_reference_page(name: str) -> None:
     assert SCHEMES[name].section in (None, *SECTIONS)
+
+
+HTTP_STATUSES = frozenset(map(int, HTTPStatus))
+STATUS_WORDS = re.compile(r"status|code", re.IGNORECASE)
+ENDINGS = {"exit", "_exit", "leave", "SystemExit"}
+"""What ends a process with a status."""
+
+
+def numbers(tree: ast.AST, wanted: Callable[[int], bool]) -> list[int]:
+    """Return the lines with an integer that is `wanted`."""
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and type(node.value) is int]
+    return [node.lineno for node in found if isinstance(node.value, int) and wanted(node.value)]
+
+
+def status_numbers(tree: ast.Module) -> list[int]:
+    """Return the lines that write an HTTP status as a number: compared, assigned, passed or listed as a status."""
+    places: list[ast.AST] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+            places += sides if any(STATUS_WORDS.search(ast.unparse(side)) for side in sides) else []
+        elif isinstance(node, ast.keyword) and STATUS_WORDS.search(node.arg or ""):
+            places.append(node.value)
+        elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            places += [node.value] if any(STATUS_WORDS.search(ast.unparse(target)) for target in targets) else []
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("one_of", "HttpStatusError")):
+            places += node.args
+    return sorted({line for place in places for line in numbers(place, HTTP_STATUSES.__contains__)})
+
+
+def exit_numbers(tree: ast.Module) -> list[int]:
+    """Return the lines that write an exit status as a number. Of 0, 1 and 128, no name says more."""
+    places: list[ast.AST] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in ENDINGS:
+            places += node.args
+        elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            places += [node.value] if any("exit_status" in ast.unparse(target) for target in targets) else []
+        elif isinstance(node, ast.keyword) and node.arg == "exit_status":
+            places.append(node.value)
+    return sorted({line for place in places for line in numbers(place, lambda number: number not in (0, 1, 128))})
+
+
+def test_the_search_for_numbers_finds_what_it_is_for() -> None:
+    assert status_numbers(ast.parse("if reply.status == 404: pass")) == [1]
+    assert status_numbers(ast.parse("if error.status in (401, 403): pass")) == [1]
+    assert status_numbers(ast.parse("MISSING_STATUSES = frozenset({404, 410})")) == [1]
+    assert status_numbers(ast.parse("ErrorRow(one_of(429), Throttled, '')")) == [1]
+    assert status_numbers(ast.parse("answer(status=200)")) == [1]
+    assert status_numbers(ast.parse("limit = 200\nif reply.status == HTTPStatus.OK: pass")) == []
+    assert exit_numbers(ast.parse("class E:\n    exit_status = 74")) == [2]
+    assert exit_numbers(ast.parse("sys.exit(2)")) == [1]
+    assert exit_numbers(ast.parse("os._exit(128 + number)\nsys.exit(0)\nexit_status = os.EX_IOERR")) == []
+    assert uses_of(MODULES["errors.py"], "os", "EX_USAGE", "EX_IOERR")
+
+
+@pytest.mark.parametrize("path", MODULES)
+def test_an_http_status_is_named_as_the_standard_library_names_it(path: str) -> None:
+    assert status_numbers(MODULES[path]) == []
+
+
+@pytest.mark.parametrize("path", MODULES)
+def test_an_exit_status_is_named_as_sysexits_names_it(path: str) -> None:
+    assert exit_numbers(MODULES[path]) == []
