@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import FrameType
 
-SELDOM = 5000
-"""New objects between two looks for garbage. Python's 700 cost a fifth of the CPU time of a listing."""
+GC_THRESHOLD = 5000
+"""New objects between two garbage collections. Python's 700 cost a fifth of the CPU time of a listing."""
 
 
 def main() -> None:
@@ -22,39 +22,39 @@ def main() -> None:
     _open_streams()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, _leave)
-    # Process 1 would miss a signal that comes while it has no handler, so its entrypoint holds them back until here.
+    # Process 1 ignores signals that it has no handler for, so its entrypoint blocks them until here.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))
-    gc.set_threshold(SELDOM)
+    gc.set_threshold(GC_THRESHOLD)
     environ = dict(os.environ)
     try:
-        # Imported under these handlers: it takes a while.
-        from downloader.cli.commands import main as run
+        # Imported with handlers in place, since it takes some time.
+        from downloader.cli.main import main as run
         from downloader.cli.process import leave
         from downloader.config.hub import hide_from_library
         from downloader.config.s3 import unset_empty
     except ImportError as error:
         sys.exit(_incomplete(error, environ))
 
-    # The settings know what it means that a key is set to nothing. The libraries, which look for themselves, do not.
+    # The libraries read the environment themselves, and do not know what an empty variable means.
     hide_from_library(os.environ)
     unset_empty(os.environ)
     status, abandoned = run(sys.argv[1:], environ, sys.stdout, sys.stderr)
     if abandoned or threading.active_count() > 1:
-        # A thread that still runs, and be it a daemon, can abort the interpreter while it shuts down.
+        # A thread that still runs, even a daemon, can abort the interpreter during its shutdown.
         leave(status)
     try:
         sys.stdout.flush()
         sys.stderr.flush()
     except (OSError, ValueError):
-        leave(status)  # Python's own end would try again, and make another status of it
-    gc.freeze()  # or Python would look through everything once more before it ends
-    # Python's own end takes the handlers away: a late signal would make a failure of a run that has been told as done.
+        leave(status)  # the interpreter would flush again, and exit with another status
+    gc.freeze()  # skips the last garbage collection
+    # The interpreter removes the handlers: a late signal would turn a run that was reported as done into a failure.
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
     sys.exit(status)
 
 
 def _incomplete(error: ImportError, environ: Mapping[str, str]) -> int:
-    """Tell of an installation in which the command line cannot be loaded, as far as what is left of it can do that."""
+    """Report that the command line cannot be imported, with those modules that can; return the exit status."""
     try:
         from downloader.cli.failure import Audience, final_line, report_early_end
         from downloader.errors import unexpected
@@ -69,17 +69,17 @@ def _incomplete(error: ImportError, environ: Mapping[str, str]) -> int:
 
 
 def _open_streams() -> None:
-    """Open what was closed of the standard streams: else a file of the volume could get one of their numbers."""
+    """Open closed standard streams: otherwise a file of the volume could get one of their descriptors."""
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free: this one
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free descriptor: this one
             setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 
 def _leave(signum: int, _frame: FrameType | None) -> None:
-    """Leave at once: no run has begun, or it is over."""
+    """End the process at once: no run has begun, or it has ended."""
     os._exit(128 + signum)
 
 

@@ -1,4 +1,4 @@
-"""The commands: argv and environment become settings, settings become a run, its error becomes the exit status."""
+"""The commands and their options. Each reads the settings and starts a run; what it needs is imported then."""
 
 from __future__ import annotations
 
@@ -6,25 +6,21 @@ import json
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from downloader.artifact import TransferProtocol
 from downloader.cli import options
-from downloader.cli.context import CommandContext, output_error
-from downloader.cli.failure import Audience, final_line, report_early_end
-from downloader.config.job import LOG_LEVELS
-from downloader.errors import DownloadError, UsageError, unexpected
+from downloader.errors import UsageError
 from downloader.formatting import format_size
-from downloader.log import set_up
-from downloader.redaction import Redactor
 from downloader.sources.registry import ArtifactUri, forms
 from downloader.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
+    from downloader.cli.context import CommandContext
     from downloader.config import Settings
 
 
@@ -175,70 +171,24 @@ def kserve(context: CommandContext, /, pairs: tuple[str, ...]) -> None:
     from downloader.cli.kserve import initialize
 
     if len(pairs) % 2:
-        raise UsageError(f"{pairs[-1]!r} has no folder to go to", hint="give pairs of SRC and DEST")
-    # All URIs before the first download: one that cannot be understood is told before hours are spent on another one.
+        raise UsageError(f"{pairs[-1]!r} has no target folder", hint="give pairs of SRC and DEST")
+    # All URIs are parsed before the first download: an invalid one must be reported before hours are spent on others.
     sources, targets = map(ArtifactUri.parse, pairs[::2]), map(Path, pairs[1::2])
     initialize(list(zip(sources, targets, strict=True)), context)
 
 
 def _check_protocols(uri: ArtifactUri, asked: Sequence[TransferProtocol] | None) -> None:
-    """Raise UsageError if none of the protocols that the command line asks for can bring this URI.
+    """Raise UsageError if none of the protocols of the command line applies to this URI.
 
-    The environment's are passed over instead: an operator sets them for every Job, whatever its source.
+    Those of the environment are ignored instead: the operator sets them for all Jobs, whatever their source.
     """
     fitting = uri.scheme.fitting
     if asked and fitting.isdisjoint(asked):
         hint = f"use some of {', '.join(protocol for protocol in TransferProtocol if protocol in fitting)}"
-        raise UsageError(f"--protocol {','.join(asked)} brings nothing of {uri.prefix}", hint=hint)
+        raise UsageError(f"--protocol {','.join(asked)} does not apply to {uri.prefix}", hint=hint)
 
 
 def _with_options(settings: Settings, **given: Any) -> Settings:  # noqa: ANN401
-    """Return the settings with what the command line says in place of the environment."""
+    """Return the settings, overridden by the options that were given."""
     chosen = {name: value for name, value in given.items() if value not in (None, ())}
     return replace(settings, job=replace(settings.job, **chosen))
-
-
-def main(arguments: list[str], environ: Mapping[str, str], stdout: TextIO, stderr: TextIO) -> tuple[int, bool]:
-    """Run one command; return its exit status, and whether a thread hangs so that the process must just be left."""
-    redactor = Redactor()
-    audience = Audience.of(arguments, environ)
-    drawing = stderr.isatty() and environ.get("TERM") != "dumb"
-    # Never restored: whatever other threads still say must not follow the last line.
-    level = environ.get("AIM_LOG_LEVEL", "").strip().lower()
-    level = level if level in LOG_LEVELS else "info"  # an unknown one is warned about with the other settings
-    logs = set_up(stderr, redactor, level, for_operator=audience.for_operator, drawing=drawing)
-    context = CommandContext(
-        environ, stdout, stderr, redactor, logs, for_operator=audience.for_operator, drawing=drawing
-    )
-    try:
-        _invoke(arguments, context)
-    except DownloadError as error:
-        return _fail(error, context, audience), context.abandoned
-    except Exception as error:  # the promise is one line, also for a bug
-        log.debug("a bug", exc_info=True)
-        return _fail(unexpected(error), context, audience), context.abandoned
-    return 0, context.abandoned
-
-
-def _fail(error: DownloadError, context: CommandContext, audience: Audience) -> int:
-    """Report a failure in the last line of the log; return the exit status."""
-    if not context.told:
-        report_early_end(error, audience, context.environ, context.redactor)
-    context.logs.end(final_line(error, audience, context.redactor))
-    return error.exit_status
-
-
-def _invoke(arguments: list[str], context: CommandContext) -> None:
-    try:
-        cli.main(arguments, prog_name="artifact-downloader", standalone_mode=False, obj=context)
-    except click.exceptions.Exit:
-        return
-    except OSError as error:
-        if {"-h", "--help", "--version"}.isdisjoint(arguments):
-            raise
-        raise output_error(error) from error
-    except click.exceptions.NoArgsIsHelpError as error:
-        context.stderr.write(error.format_message() + "\n")
-        raise UsageError("a command is missing", hint="see artifact-downloader --help") from error
-    except click.ClickException as error:
-        raise UsageError(error.format_message(), hint="see artifact-downloader --help") from error

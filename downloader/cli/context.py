@@ -1,4 +1,4 @@
-"""What every command is given: where to read and write, and how its runs are started and shown."""
+"""What all commands share: settings, streams, redaction and the runs that they start."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class CommandContext:
-    """What every command is given: the environment, where to write, and what the group's options said."""
+    """What all commands share: the environment, the streams and the options of the group."""
 
     environ: Mapping[str, str]
     stdout: TextIO
@@ -37,9 +37,9 @@ class CommandContext:
     for_operator: bool = False
     """The operator has started the command."""
     drawing: bool = False
-    """What is shown on stderr may be drawn over: it is a terminal that can move its cursor."""
-    told: bool = False
-    """A run has shown how it ended: in the status and in the termination message."""
+    """A progress line may be drawn on stderr: it is a terminal that can move its cursor."""
+    ending_reported: bool = False
+    """A run has reported how it ended, in the status and in the termination message."""
     runners: list[Runner] = field(default_factory=list)
 
     @property
@@ -48,13 +48,16 @@ class CommandContext:
         return any(runner.abandoned for runner in self.runners)
 
     def runner(self, deadline: float | None = None, *, grace: float = GRACE) -> Runner:
-        """Return what executes a run: for at most `deadline` seconds, and until a signal cancels it."""
+        """Return the runner of a run that lasts at most `deadline` seconds, and that SIGTERM and SIGINT cancel."""
         runner = Runner(deadline, grace=grace, interruptible=cancelled_by_signals)
         self.runners.append(runner)
         return runner
 
     def settings(self, uri: ArtifactUri | None = None) -> Settings:
-        """Read the environment for a run with this URI, or one that needs no source."""
+        """Return the settings of a run with this URI, or of one without a source.
+
+        Logs warnings, and teaches the redactor all secrets. Raises ConfigurationError.
+        """
         settings = Settings.from_environment(
             self.environ, section=uri.scheme.section if uri else None, for_operator=self.for_operator
         )
@@ -84,6 +87,6 @@ class CommandContext:
 
 
 def output_error(error: OSError | ValueError) -> OutputError:
-    """Return our error for one that came while something was written to standard output."""
+    """Return our error for an error of writing to standard output."""
     why = (error.strerror if isinstance(error, OSError) else "") or str(error)
     return OutputError(f"the result cannot be written to standard output: {why}", hint="look where it is sent to")

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 def download_artifact(uri: ArtifactUri, settings: Settings, context: CommandContext) -> None:
-    """Download an artifact. Raises one of our errors, after reporters and Kubernetes have been told how it ended."""
+    """Download an artifact. Raises one of our errors, after reporting it to Kubernetes and in the log."""
     download(
         uri,
         settings=settings,
@@ -38,7 +38,7 @@ def ending_for(settings: Settings, context: CommandContext) -> Callable[[Ending]
     termination = TerminationMessage(context.redactor, settings.job.termination_log)
 
     def ended(ending: Ending) -> None:
-        context.told = True
+        context.ending_reported = True
         error = ending.error
         if error is not None:
             _advise(ending, error)

@@ -1,4 +1,4 @@
-"""How a failed command ends: one last line, a termination message, and a status that no earlier pod's is left in."""
+"""Reports a failed command: the last line of the log, the termination message and the status of the AIMArtifact."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 WITH_STATUS = ("download", "kserve")
 """The commands whose runs are shown in the status of an AIMArtifact."""
 OPERATOR_COMMANDS = ("check-size", "adapter-stage", "adapter-reap", "adapter-sync")
-"""The commands that only the operator gives; its Jobs for them name no AIMArtifact."""
+"""The commands that only the operator runs. Its Jobs for them do not name an AIMArtifact."""
 COMMANDS = (*WITH_STATUS, *OPERATOR_COMMANDS, "size", "verify")
 
 
 @dataclass(frozen=True)
 class Audience:
-    """Who is told of a failure: known from the first moment on, whatever else cannot be understood."""
+    """Who reads the report of a failure; known from the start, even if the rest of the command line is invalid."""
 
     for_operator: bool
-    """The operator looks for words in the log of a failed pod."""
+    """The operator classifies the log."""
     with_status: bool
-    """The run is one that shows itself in the status, or would be if the command line could be understood."""
+    """The command patches the status; assumed if the command is unknown."""
 
     @classmethod
     def of(cls, arguments: Iterable[str], environ: Mapping[str, str]) -> Audience:
-        """Find out from what a process was started with."""
+        """Return the audience of a process with these arguments and variables."""
         command = next((argument for argument in arguments if argument in COMMANDS), "")
         named = bool(environ.get("ARTIFACT_NAME", "").strip())
         return cls(named or command in OPERATOR_COMMANDS, command in (*WITH_STATUS, ""))
@@ -48,10 +48,10 @@ def final_line(error: DownloadError, audience: Audience, redactor: Redactor) -> 
 
 
 def report_early_end(error: DownloadError, audience: Audience, environ: Mapping[str, str], redactor: Redactor) -> None:
-    """Tell Kubernetes that a run ended before it began, as where the environment is malformed.
+    """Report to Kubernetes that a run ended before it began, for example because of an invalid variable.
 
-    What an earlier pod left in the status would be read as this one's: 100 % and a failed pod are a failed
-    verification to the operator. So all of it goes. Only what that needs is read here, each variable by itself.
+    The status of an earlier pod would be taken for this one's: with 100 % the operator assumes that the verification
+    failed. So all of it is overwritten. Only the variables that this needs are read, and their problems are ignored.
     """
     job = read(JobSettings, environ, [])
     TerminationMessage(redactor, job.termination_log).write(f"failed (exit status {error.exit_status}): {error}")

@@ -68,7 +68,7 @@ accept_any = overriding("accept_any")
 
 
 def folder(text: str) -> Path:
-    """Parse the name of a folder. An empty one, of a shell variable that is not set, would be the present folder."""
+    """Parse the name of a folder. An empty name, as of an unset shell variable, would mean the current folder."""
     if not text.strip():
         raise Malformed("the name of a folder")
     return path(text)

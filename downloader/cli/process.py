@@ -1,4 +1,4 @@
-"""The process around a run: its signals, and how it is left."""
+"""The process around a run: its signals and its end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STDERR = 2
 def cancelled_by_signals(cancellation: Cancellation) -> Iterator[None]:
     """Turn the first SIGTERM or SIGINT into a cancellation; the second ends the process at once.
 
-    Only the main thread can handle signals: in any other one nothing happens.
+    Only the main thread can handle signals; in other threads this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -46,8 +46,8 @@ def cancelled_by_signals(cancellation: Cancellation) -> Iterator[None]:
 
 
 def leave_at_once(signum: int, _frame: FrameType | None) -> None:
-    """End the process upon a second signal, with a last line of its own."""
-    # Nothing is flushed, and nothing is waited for: the main thread may be in the middle of a write, or hang in it.
+    """End the process at a second signal, with a last line of its own."""
+    # Nothing is flushed or waited for: the main thread may hang in the middle of a write.
     with contextlib.suppress(OSError, ValueError):
         if select.select([], [STDERR], [], 0)[1]:
             os.write(STDERR, f"\nfailed: {Cancelled(signum, again=True)}\n".encode())

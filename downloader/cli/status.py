@@ -1,4 +1,4 @@
-"""Who is shown a run beside the console: the AIMArtifact, where the environment names one."""
+"""Constructs the reporter for the AIMArtifact, if the environment names one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def status_reporter(cluster: ClusterSettings, redactor: Redactor, interval: float) -> Reporter | None:
-    """Return the reporter that patches the AIMArtifact, at most every `interval` seconds; None where none is named."""
+    """Return the reporter that patches the AIMArtifact at most every `interval` seconds; None if none is named."""
     if not (cluster.artifact_name and cluster.artifact_namespace and cluster.host):
         return None
     from downloader.reporters.kubernetes import ClusterAccess, KubernetesReporter

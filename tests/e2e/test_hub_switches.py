@@ -113,7 +113,7 @@ def test_settings_that_do_nothing_are_told(hub: Hub, tmp_path: Path) -> None:
 def test_protocols_of_the_command_line_that_bring_nothing_of_the_source_are_refused(uri: str, protocol: str) -> None:
     result = run("download", uri, "/nonexistent", "--protocol", protocol)
     assert result.status == 64
-    assert f"--protocol {protocol} brings nothing of {uri[:5]}" in result.last_line
+    assert f"--protocol {protocol} does not apply to {uri[:5]}" in result.last_line
 
 
 @pytest.mark.parametrize(

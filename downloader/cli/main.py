@@ -1,0 +1,67 @@
+"""From the arguments of a process to its exit status: runs one command, and reports an error in one last line."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, TextIO
+
+import click
+
+from downloader.cli.commands import cli
+from downloader.cli.context import CommandContext, output_error
+from downloader.cli.failure import Audience, final_line, report_early_end
+from downloader.config.job import LOG_LEVELS
+from downloader.errors import DownloadError, UsageError, unexpected
+from downloader.log import set_up
+from downloader.redaction import Redactor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+log = logging.getLogger(__name__)
+
+
+def main(arguments: list[str], environ: Mapping[str, str], stdout: TextIO, stderr: TextIO) -> tuple[int, bool]:
+    """Run one command. Return its exit status, and whether a thread hangs, so that the process must not wait for it."""
+    redactor = Redactor()
+    audience = Audience.of(arguments, environ)
+    drawing = stderr.isatty() and environ.get("TERM") != "dumb"
+    # Never restored: what other threads still log must not follow the last line.
+    level = environ.get("AIM_LOG_LEVEL", "").strip().lower()
+    level = level if level in LOG_LEVELS else "info"  # the settings warn about an unknown one
+    logs = set_up(stderr, redactor, level, for_operator=audience.for_operator, drawing=drawing)
+    context = CommandContext(
+        environ, stdout, stderr, redactor, logs, for_operator=audience.for_operator, drawing=drawing
+    )
+    try:
+        _invoke(arguments, context)
+    except DownloadError as error:
+        return _fail(error, context, audience), context.abandoned
+    except Exception as error:  # a bug is reported in one line, too
+        log.debug("a bug", exc_info=True)
+        return _fail(unexpected(error), context, audience), context.abandoned
+    return 0, context.abandoned
+
+
+def _fail(error: DownloadError, context: CommandContext, audience: Audience) -> int:
+    """Report a failure in the last line of the log; return the exit status."""
+    if not context.ending_reported:
+        report_early_end(error, audience, context.environ, context.redactor)
+    context.logs.end(final_line(error, audience, context.redactor))
+    return error.exit_status
+
+
+def _invoke(arguments: list[str], context: CommandContext) -> None:
+    try:
+        cli.main(arguments, prog_name="artifact-downloader", standalone_mode=False, obj=context)
+    except click.exceptions.Exit:
+        return
+    except OSError as error:
+        if {"-h", "--help", "--version"}.isdisjoint(arguments):
+            raise
+        raise output_error(error) from error
+    except click.exceptions.NoArgsIsHelpError as error:
+        context.stderr.write(error.format_message() + "\n")
+        raise UsageError("a command is missing", hint="see artifact-downloader --help") from error
+    except click.ClickException as error:
+        raise UsageError(error.format_message(), hint="see artifact-downloader --help") from error
