@@ -38,8 +38,8 @@ def main() -> None:
     # The libraries read the environment themselves, and do not know what an empty variable means.
     hide_from_library(os.environ)
     unset_empty(os.environ)
-    status, abandoned = run(sys.argv[1:], environ, sys.stdout, sys.stderr)
-    if abandoned or threading.active_count() > 1:
+    status, thread_hangs = run(sys.argv[1:], environ, sys.stdout, sys.stderr)
+    if thread_hangs or threading.active_count() > 1:
         # A thread that still runs, even a daemon, can abort the interpreter during its shutdown.
         leave(status)
     try:

@@ -43,9 +43,9 @@ class CommandContext:
     runners: list[Runner] = field(default_factory=list)
 
     @property
-    def abandoned(self) -> bool:
+    def thread_hangs(self) -> bool:
         """A thread of a run hangs: leave the process without waiting for it."""
-        return any(runner.abandoned for runner in self.runners)
+        return any(runner.thread_hangs for runner in self.runners)
 
     def runner(self, deadline: float | None = None, *, grace: float = GRACE) -> Runner:
         """Return the runner of a run that lasts at most `deadline` seconds, and that SIGTERM and SIGINT cancel."""

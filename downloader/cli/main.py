@@ -36,11 +36,11 @@ def main(arguments: list[str], environ: Mapping[str, str], stdout: TextIO, stder
     try:
         _invoke(arguments, context)
     except DownloadError as error:
-        return _fail(error, context, audience), context.abandoned
+        return _fail(error, context, audience), context.thread_hangs
     except Exception as error:  # a bug is reported in one line, too
         log.debug("a bug", exc_info=True)
-        return _fail(unexpected(error), context, audience), context.abandoned
-    return 0, context.abandoned
+        return _fail(unexpected(error), context, audience), context.thread_hangs
+    return 0, context.thread_hangs
 
 
 def _fail(error: DownloadError, context: CommandContext, audience: Audience) -> int:

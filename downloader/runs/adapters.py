@@ -1,4 +1,4 @@
-"""What is done with the adapter disk: one adapter is staged and promoted, the disk is reaped, a service is synced."""
+"""The runs on the adapter disk: stage and promote an adapter, reap the disk, sync a service."""
 
 from __future__ import annotations
 
@@ -50,17 +50,17 @@ def stage(
     settings = replace(settings, job=job)
     download = Download(uri, settings, runner, reporters, environment=environment, ended=ended)
 
-    def staging() -> Outcome:
+    def stage_and_promote() -> Outcome:
         sleep = runner.cancellation.sleep
         with Disk(adapter.root, create=False) as disk:
-            place = Staging(disk, paths, ttl=job.lease_ttl, waiting=download.show_waiting, sleep=sleep)
-            with place.held(uri.shown):
+            staging = Staging(disk, paths, ttl=job.lease_ttl, waiting=download.show_waiting, sleep=sleep)
+            with staging.held(uri.shown):
                 outcome = _simulate(uri, adapter, disk, paths, runner) if adapter.simulated else download.transfer()
                 runner.cancellation.check()
-                place.promote(outcome.manifest)
+                staging.promote(outcome.manifest)
         return outcome
 
-    return download.run(staging)
+    return download.run(stage_and_promote)
 
 
 def _simulate(
@@ -77,7 +77,7 @@ def _simulate(
 
 
 def reap(settings: AdapterReapSettings, runner: Runner) -> None:
-    """Remove from the adapter disk what no service needs. Raises VolumeError if it cannot be listed."""
+    """Remove what no service needs from the adapter disk. Raises VolumeError if the disk cannot be listed."""
 
     def reaping() -> None:
         with Disk(settings.root, create=False) as disk:

@@ -1,4 +1,4 @@
-"""Downloads one artifact onto one volume, and shows it to reporters."""
+"""Downloads one artifact to one volume, and reports the progress."""
 
 from __future__ import annotations
 
@@ -53,19 +53,19 @@ class Ending:
     """How a download ended."""
 
     uri: str
-    """Fit to be shown: without a login."""
+    """The URI of the artifact, without a login."""
     target: Path
     snapshot: Snapshot
     """The final one: its phase is DONE or FAILED."""
     message: str
     """What the run was doing last."""
     seconds: float
-    """How long it took."""
+    """Duration of the run."""
     error: DownloadError | None = None
 
 
 class Download:
-    """One artifact onto one volume: listed, transferred, verified and published."""
+    """The download of one artifact to one volume: lists, transfers, verifies and publishes it."""
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class Download:
         self._started = time.monotonic()
 
     def run(self, work: Callable[[], Outcome] | None = None) -> Outcome:
-        """Download. Raises one of our errors, after the reporters have been closed.
+        """Download the artifact. Raises one of our errors, after the reporters have been closed.
 
         `work` is for a run that does more than download: it is executed in place of `transfer`, which it calls.
         """
@@ -116,7 +116,7 @@ class Download:
         return outcome
 
     def transfer(self) -> Outcome:
-        """Bring the artifact onto the volume: the work of the run, in its own thread."""
+        """Transfer the artifact to the volume. This is the work of the run, in its own thread."""
         uri, settings, runner = self._uri, self._settings, self._runner
         if settings.job.expected_size:
             runner.meter.expect(settings.job.expected_size, 0)
@@ -136,7 +136,7 @@ class Download:
             client.close()
 
     def show_waiting(self, holder: str, _seconds: float) -> None:
-        """Show that the run waits for another one, the `holder` of the lease."""
+        """Report that the run waits for another process, the `holder` of the lease."""
         self._runner.meter.enter(Phase.WAITING, f"waiting for {holder} to finish with the volume")
 
     def _run_engine(self, source: Source, transports: Transports, plan: Plan, *, simulated: bool = False) -> Outcome:

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class Runner:
-    """Executes the work of one run, and holds what all parts of the run share. Not reusable."""
+    """Executes the work of one run, and owns what its parts share: cancellation, meter and pause. Used once."""
 
     def __init__(
         self,
@@ -47,8 +47,8 @@ class Runner:
         self.cancellation = cancellation or Cancellation()
         self.meter = ProgressMeter()
         self.pause = SharedPause(self.meter.clock)
-        self.abandoned = False
-        """A thread did not end in time: the process must be left without waiting for it."""
+        self.thread_hangs = False
+        """The thread of the run did not end in time: the process must end without waiting for it."""
 
     def run(
         self,
@@ -79,7 +79,7 @@ class Runner:
                 results.append(work())
             except DownloadError as error:
                 errors.append(error)
-            except Exception as error:  # a traceback is a bug: it becomes one line, and a status that says so
+            except Exception as error:  # a bug: it becomes an error with one line and a status of its own
                 log.debug("a bug", exc_info=True)
                 errors.append(unexpected(error))
 
@@ -90,7 +90,7 @@ class Runner:
             while worker.is_alive() and self.cancellation.reason is None:
                 worker.join(0.2)
             worker.join(self._grace)
-        self.abandoned = worker.is_alive()
+        self.thread_hangs = worker.is_alive()
         if self.cancellation.reason is not None:
             raise self.cancellation.reason
         if errors:

@@ -47,7 +47,7 @@ def test_a_signal_cancels_the_run(signum: signal.Signals) -> None:
     with pytest.raises(Cancelled) as caught:
         runner.run(work)
     assert caught.value.exit_status == STATUS[signum]
-    assert not runner.abandoned
+    assert not runner.thread_hangs
 
 
 def test_signals_are_handled_as_before_once_a_run_has_ended() -> None:

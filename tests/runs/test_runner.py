@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def test_a_runner_returns_what_its_work_returns() -> None:
     runner = Runner()
     assert runner.run(lambda: 42) == 42
-    assert not runner.abandoned
+    assert not runner.thread_hangs
     assert runner.cancellation.reason is None
 
 
@@ -61,7 +61,7 @@ def test_a_cancellation_that_was_handed_in_ends_the_run() -> None:
 
     with pytest.raises(Cancelled):
         runner.run(work)
-    assert not runner.abandoned
+    assert not runner.thread_hangs
 
 
 def test_a_run_leaves_signals_alone_unless_it_is_told_otherwise() -> None:
@@ -119,7 +119,7 @@ def test_a_thread_that_hangs_is_given_up_after_the_grace() -> None:
     began = time.monotonic()
     with pytest.raises(Cancelled):
         runner.run(work)
-    assert runner.abandoned
+    assert runner.thread_hangs
     assert time.monotonic() - began < AT_LAST
     stuck.set()
 
