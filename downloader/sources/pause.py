@@ -1,4 +1,4 @@
-"""The pause that a server asks for: one for all threads and protocols of a run."""
+"""The pause that a server asks for: one for all threads and protocols of a run (ADR 59)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class SharedPause:
-    """Until when nothing is asked for, and why."""
+    """Until when no request is sent, and why. For many threads."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.reason = ""
@@ -26,10 +26,10 @@ class SharedPause:
         return max(0.0, self._until - self._clock())
 
     def extend(self, error: Throttled, seconds: float) -> bool:
-        """Make it last until so many seconds after the server has answered; return whether a new one begins.
+        """Let the pause last until so many seconds after the request; return whether a new one begins.
 
-        An answer to a request that was sent ahead may have waited for long to be read, so it counts from the request:
-        a throttling response that was on its way when a pause began is a part of that pause.
+        It counts from `Throttled.asked_at`: the response to a pipelined request may have waited for long to be read,
+        and one that was on its way when a pause began belongs to that pause.
         """
         with self._lock:
             now = self._clock()

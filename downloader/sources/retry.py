@@ -1,7 +1,13 @@
-"""The one retry policy: nobody else loops. `persistent.py` puts it around a source.
+"""The retry policy of all sources. `retrying.py` wraps a source in it; no other code repeats a failed request.
 
-Passing trouble is tried again with growing, jittered pauses until there was silence for too long; what counts is the
-time since bytes last arrived, not the number of tries. A server's `Retry-After` makes one pause for all threads.
+What bounds retries is time without progress, not their number: an error is repeated, with growing random pauses between
+the tries, until no bytes have come for the *retry budget*. A server that drops each connection after a mebibyte
+therefore slows a download down and never ends it, while a server that is down ends it after the budget (ADR 5).
+
+`Retry-After` and `RateLimit` make one pause for all threads and protocols of a run (ADR 59). A pause does not count
+against the budget, since waiting for it is what the server has asked for.
+
+tenacity runs the loop. Its own stop and wait rules count tries, so all five of its hooks are ours.
 """
 
 from __future__ import annotations
@@ -27,16 +33,21 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 FIRST_PAUSE = 0.3
+"""Seconds, the upper limit of the first pause; it doubles up to the next one. The actual pause is random (full jitter):
+threads whose connections broke together must not come back together."""
 LONGEST_PAUSE = 15.0
 LONGEST_RETRY_AFTER = 600.0
-THROTTLED_PATIENCE = 900.0
-REAL_PROGRESS = 1 << 16
-"""Bytes after which a connection counts as having worked; fewer do not reset the clock of silence."""
-
-UNKNOWN_HOST_PATIENCE = 3.0
-"""Seconds for which a name that nobody knows is tried before anything was heard: a pod's DNS may be late by that."""
-WORTH_TELLING = 5.0
-"""Seconds of trouble after which its end is told, too."""
+"""Seconds. A server that asks for more ends the protocol: another one may not be limited."""
+MAX_WITHOUT_PROGRESS = 900.0
+"""Seconds, pauses included: else a server could hold a run for ever with one short pause after the other."""
+MIN_PROGRESS = 1 << 16
+"""Bytes after which a connection counts as having worked. Fewer do not reset the budget: a server that sends a few
+bytes and breaks off, again and again, would never be given up."""
+UNKNOWN_HOST_BUDGET = 3.0
+"""Seconds. As long as no server has answered, an unknown host is most likely a misspelt one; but the DNS of a pod may
+be late by about that."""
+LOGGED_RECOVERY = 5.0
+"""Seconds that an outage must last for its end to be logged."""
 NUMBERS = re.compile(r"\d+")
 
 _BACKOFF = tenacity.wait_random_exponential(FIRST_PAUSE, LONGEST_PAUSE)
@@ -46,117 +57,127 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class RetryPolicy:
-    """How long trouble is borne, shared by all threads of a run.
+    """How long errors are retried. Shared by all threads of an attempt."""
 
-    `silence` is in seconds: trouble that lasts longer without a byte is raised. Pauses that a server asked for do
-    not count, but altogether they may not exceed a quarter of an hour without progress either.
-    """
-
-    silence: float
+    budget: float
+    """Seconds without a byte after which an error is final."""
     meter: ProgressMeter
     cancellation: Cancellation
-    shared: SharedPause
-    """The pause that servers asked for, which outlasts a protocol."""
+    shared_pause: SharedPause
+    """The pause that servers asked for. It outlasts the attempt: the next protocol asks the same servers."""
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
-    _troubles: dict[Retrier, Wait] = field(default_factory=dict, init=False)
-    _told: set[str] = field(default_factory=set, init=False)
-    _troubled_since: float = field(default=0.0, init=False)
+    _failing: dict[Retrier, Wait] = field(default_factory=dict, init=False)
+    _logged: set[str] = field(default_factory=set, init=False)
+    _failing_since: float = field(default=0.0, init=False)
 
     def honour_retry_after(self, error: Throttled) -> None:
-        """Take note of a pause that a server asks for. Raises the error if it is too long to be waited for."""
+        """Begin the pause that a server asks for, if it names one.
+
+        Raises ProtocolFailed if that is longer than `LONGEST_RETRY_AFTER`.
+        """
         if error.retry_after is None:
             return
         if error.retry_after > LONGEST_RETRY_AFTER:
             hint = f"more than the {LONGEST_RETRY_AFTER:.0f} s that are waited; try again later"
             raise ProtocolFailed(error.message, hint=hint) from error
-        if self.shared.extend(error, error.retry_after):
+        if self.shared_pause.extend(error, error.retry_after):
             log.info("%s; pausing all requests", error.message)
 
-    def pause(self) -> float:
-        """Sit the common pause out; returns the seconds that it took."""
+    def wait_for_pause(self) -> float:
+        """Sleep until the shared pause is over, and return the seconds that it took; 0.0 without a pause."""
         taken = 0.0
-        while left := self.shared.left:
-            with self.meter.paused(self.shared.reason, left):
+        # Another thread may extend the pause meanwhile.
+        while left := self.shared_pause.left:
+            with self.meter.paused(self.shared_pause.reason, left):
                 self.cancellation.sleep(left)
             taken += left
         return taken
 
-    def endure(self, retrier: Retrier, what: str, error: DownloadError, left: float) -> None:
-        """Take note of trouble that is borne for `left` more seconds; the same of many threads is told once."""
+    def record_failure(self, retrier: Retrier, what: str, error: DownloadError, left: float) -> None:
+        """Show and log an error that is retried for `left` more seconds.
+
+        When a server goes down, every thread fails within a second: messages that differ only in numbers are logged
+        once.
+        """
         now = self.meter.clock()
-        trouble = Wait(f"{error.message}; trying again", now, now + left)
+        wait = Wait(f"{error.message}; trying again", now, now + left)
         kind = NUMBERS.sub("#", error.message)
         with self._lock:
-            if not self._troubles:
-                self._troubled_since = now
-            before = self._troubles.get(retrier)
-            self._troubles[retrier] = trouble
-            told = kind in self._told or (isinstance(error, Throttled) and error.retry_after is not None)
-            self._told.add(kind)
+            if not self._failing:
+                self._failing_since = now
+            before = self._failing.get(retrier)
+            self._failing[retrier] = wait
+            # The pause of a Retry-After has been logged when it began.
+            logged = kind in self._logged or (isinstance(error, Throttled) and error.retry_after is not None)
+            self._logged.add(kind)
         if before is not None:
             self.meter.end_retry(before)
-        self.meter.begin_retry(trouble)
-        if not told:
+        self.meter.begin_retry(wait)
+        if not logged:
             log.info("%s: %s; trying again for %s at most", what, error, format_duration(left))
 
-    def relieve(self, retrier: Retrier, *, worked: bool) -> None:
-        """Take note that this effort's trouble is over, if it had any, and whether it worked in the end."""
+    def record_end(self, retrier: Retrier, *, worked: bool) -> None:
+        """Record that a retrier has ended. The recovery is logged once, when the last failing one works again."""
         with self._lock:
-            trouble = self._troubles.pop(retrier, None)
-            over = trouble is not None and not self._troubles
+            wait = self._failing.pop(retrier, None)
+            over = wait is not None and not self._failing
             if over:
-                self._told.clear()
-        if trouble is None:
+                self._logged.clear()
+        if wait is None:
             return
-        self.meter.end_retry(trouble)
-        lasted = self.meter.clock() - self._troubled_since
-        if over and worked and lasted >= WORTH_TELLING:
+        self.meter.end_retry(wait)
+        lasted = self.meter.clock() - self._failing_since
+        if over and worked and lasted >= LOGGED_RECOVERY:
             log.info("recovered after %s", format_duration(lasted))
 
 
 class Retrier:
-    """One thing that is tried until it works: a listing, or the reading of a span.
+    """Retries one thing: a listing, or the reading of one range. For one thread.
 
-    Silence is time in which somebody waited for an answer: what the caller does between `rest` and `resume` does not
-    count, and neither does the first try of an action, since a long listing may work for minutes before it fails.
+    It has a clock that measures time without progress. The clock runs only while the thread waits for a server: not
+    between `pause_clock` and `resume_clock`, when the caller writes and hashes what has come, and not during the first
+    try of an action, since a long listing may work for minutes before it fails.
     """
 
-    def __init__(self, patience: RetryPolicy, what: str) -> None:
-        self._patience = patience
+    def __init__(self, policy: RetryPolicy, what: str) -> None:
+        """Retry under `policy`; `what` names the thing in the log."""
+        self._policy = policy
         self._what = what
-        self._clock = patience.meter.clock
+        self._clock = policy.meter.clock
         self._fresh = 0
-        self.progressed()
-        self.rest()
+        """Bytes since the last progress."""
+        self.reset_clock()
+        self.pause_clock()
 
-    def rest(self) -> None:
-        """Stop the clock of silence until `resume`."""
-        self._resting_since = self._clock()
+    def pause_clock(self) -> None:
+        """Stop the clock until `resume_clock`."""
+        self._paused_since = self._clock()
 
-    def resume(self) -> None:
-        """Let the clock of silence go on."""
-        self._alive += self._clock() - self._resting_since
+    def resume_clock(self) -> None:
+        """Continue the clock."""
+        self._progress_at += self._clock() - self._paused_since
 
-    def progressed(self) -> None:
-        """Start the clock of silence anew."""
-        self._alive = self._clock()
-        self._paused = 0.0
+    def reset_clock(self) -> None:
+        """Start the clock again at zero: there was progress."""
+        self._progress_at = self._clock()
+        self._in_pauses = 0.0
 
     def received(self, count: int) -> None:
-        """Count bytes; enough of them are progress."""
+        """Count bytes; every `MIN_PROGRESS` of them are progress."""
         self._fresh += count
-        if self._fresh >= REAL_PROGRESS:
+        if self._fresh >= MIN_PROGRESS:
             self._fresh = 0
-            self.progressed()
+            self.reset_clock()
 
-    def sit_out(self) -> None:
+    def wait_for_pause(self) -> None:
         """Wait for the end of the pause that a server asked for, if there is one."""
-        self._paused += self._patience.pause()
+        self._in_pauses += self._policy.wait_for_pause()
 
     def run(self, action: Callable[[], T], earlier: DownloadError | None = None) -> T:
-        """Return what `action` returns, trying again after passing trouble. Raises our errors.
+        """Return what `action` returns, after as many tries as the policy allows.
 
-        `earlier` is trouble that has happened already: it counts as the first try.
+        `earlier` is an error that has happened already: it counts as the first try. Raises the last error of `action`;
+        Stalled instead of SourceSilent, since a server that has said nothing for the whole budget stalls.
         """
         first = True
 
@@ -165,23 +186,24 @@ class Retrier:
             if first and earlier is not None:
                 first = False
                 return self._fail(earlier)
-            self.sit_out()
-            self._patience.cancellation.check()
+            self.wait_for_pause()
+            self._policy.cancellation.check()
             began = self._clock()
             try:
                 return action()
             except Throttled as error:
                 return self._fail(error)
             finally:
-                self._alive += self._clock() - began if first else 0.0
+                # What the first try took is not waiting after an error: see the class.
+                self._progress_at += self._clock() - began if first else 0.0
                 first = False
 
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(is_passing),
             wait=self._pause,
-            stop=self._too_long,
-            sleep=self._patience.cancellation.sleep,
-            before_sleep=self._tell,
+            stop=self._is_exhausted,
+            sleep=self._policy.cancellation.sleep,
+            before_sleep=self._record,
             reraise=True,
         )
         worked = False
@@ -189,42 +211,41 @@ class Retrier:
             result = retrying(once)
             worked = True
         except SourceSilent as error:
-            raise Stalled(f"{error.message}: nothing came for {self._patience.silence:.0f} s") from error
+            raise Stalled(f"{error.message}: nothing came for {self._policy.budget:.0f} s") from error
         finally:
-            self._patience.relieve(self, worked=worked)
+            self._policy.record_end(self, worked=worked)
         return result
 
     def _fail(self, error: DownloadError) -> Never:
-        """Raise an error as it comes: a pause that it asks for begins before anybody waits for anything."""
+        """Raise an error. A pause that it asks for begins here, before this or any other thread asks again."""
         if isinstance(error, Throttled):
-            self._patience.honour_retry_after(error)
+            self._policy.honour_retry_after(error)
         raise error
 
     def _pause(self, state: tenacity.RetryCallState) -> float:
-        """Wait longer each time, but never beyond the end of patience."""
+        """Return the seconds until the next try: the last one is at the end of the budget, not after it."""
         return min(_BACKOFF(state), self._left(state))
 
     def _left(self, state: tenacity.RetryCallState) -> float:
-        """Return the seconds for which this trouble will be borne."""
-        return max(0.0, self._silence(state) - (self._clock() - self._alive - self._paused))
+        """Return the seconds for which this error is retried from now on."""
+        return max(0.0, self._budget(state) - (self._clock() - self._progress_at - self._in_pauses))
 
-    def _too_long(self, state: tenacity.RetryCallState) -> bool:
-        elapsed = self._clock() - self._alive
-        return elapsed - self._paused >= self._silence(state) or elapsed >= THROTTLED_PATIENCE
+    def _is_exhausted(self, state: tenacity.RetryCallState) -> bool:
+        elapsed = self._clock() - self._progress_at
+        return elapsed - self._in_pauses >= self._budget(state) or elapsed >= MAX_WITHOUT_PROGRESS
 
-    def _silence(self, state: tenacity.RetryCallState) -> float:
-        """Return how long this trouble is borne: a wrong address is the likeliest reason why nothing ever came."""
+    def _budget(self, state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
-        if isinstance(error, UnknownHost) and not self._patience.meter.has_response:
-            return min(UNKNOWN_HOST_PATIENCE, self._patience.silence)
-        return self._patience.silence
+        if isinstance(error, UnknownHost) and not self._policy.meter.has_response:
+            return min(UNKNOWN_HOST_BUDGET, self._policy.budget)
+        return self._policy.budget
 
-    def _tell(self, state: tenacity.RetryCallState) -> None:
+    def _record(self, state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         if isinstance(error, DownloadError):
-            self._patience.endure(self, self._what, error, self._left(state))
+            self._policy.record_failure(self, self._what, error, self._left(state))
 
 
 def is_passing(error: BaseException) -> bool:
-    """Tell whether the same thing may work at another time."""
+    """Whether the same request may succeed at another time."""
     return isinstance(error, DownloadError) and error.verdict is Verdict.RETRY

@@ -1,4 +1,4 @@
-"""A source around a source that does not give up at the first trouble, and goes on where an answer ended."""
+"""Wraps a source in the retry policy: listings are repeated, and a range continues at the byte where it broke off."""
 
 from __future__ import annotations
 
@@ -19,46 +19,48 @@ if TYPE_CHECKING:
     from downloader.sources.retry import RetryPolicy
 
 MAX_IGNORED_RANGES = 3
-"""How often a server may answer with another range in a row."""
-PIECE = 1 << 18
+"""How often in a row a server may answer with another range: of several nodes behind one name, some may know ranges."""
+REREAD_BUFFER = 1 << 18
 
 
 class RetryingSource(SourceWrapper):
-    """A source that does not give up at the first trouble."""
+    """A source whose passing errors are retried."""
 
-    def __init__(self, source: Source, patience: RetryPolicy, *, counted: bool = True) -> None:
-        """Count what is read as brought by the network, unless it is not to be `counted` since somebody else does."""
+    def __init__(self, source: Source, policy: RetryPolicy, *, counted: bool = True) -> None:
+        """Retry under `policy`; add what is read to the progress meter if it is `counted` here."""
         super().__init__(source)
         self._counted = counted
-        self._patience = patience
+        self._policy = policy
 
     def version(self) -> str | None:
         """Return the source's version."""
-        return Retrier(self._patience, "listing").run(self._source.version)
+        return Retrier(self._policy, "listing").run(self._source.version)
 
     def manifest(self) -> Manifest:
         """Return the source's manifest."""
-        return Retrier(self._patience, "listing").run(self._source.manifest)
+        return Retrier(self._policy, "listing").run(self._source.manifest)
 
     def open(self, file: RemoteFile, span: Span) -> Body:
-        """Return a body that goes on at the next byte after passing trouble."""
-        return RetryingBody(self._source, file, span, self._patience, counted=self._counted)
+        """Return a body that continues at the next byte after a passing error. Sends nothing yet."""
+        return RetryingBody(self._source, file, span, self._policy, counted=self._counted)
 
     def prefetch(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
-        """Pass on what will be opened next, unless nothing is to be asked for now."""
-        if not pieces or not self._patience.shared.left:
+        """Pass on the hint, but not during a pause that a server has asked for."""
+        if not pieces or not self._policy.shared_pause.left:
             self._source.prefetch(pieces)
 
 
 class RetryingBody:
-    """A span that is opened when first read, and again, from the next byte on, after passing trouble.
+    """A range that is requested at the first read, and again from the next byte on after a passing error.
 
-    So is it where an answer held less of the span than was asked for. Where the rest cannot be had alone, a whole file
-    is read again from its first byte: since the server answers with other ranges, or since nothing would tell whether
-    the rest is of the same version. Then what has been read before must come again.
+    A response that contains only the beginning of the range is continued in the same way: servers may cap ranges.
+
+    Sometimes the rest cannot be requested alone: the server ignores ranges, or nothing would show whether the rest is
+    of the same version (no validator, no version and no digest of the whole file). Then a whole file is read again from
+    its first byte, and the bytes that were read before are compared by their hash and dropped.
     """
 
-    def __init__(self, source: Source, file: RemoteFile, span: Span, patience: RetryPolicy, *, counted: bool) -> None:
+    def __init__(self, source: Source, file: RemoteFile, span: Span, policy: RetryPolicy, *, counted: bool) -> None:
         self._source = source
         self._counted = counted
         self._file = file
@@ -66,18 +68,23 @@ class RetryingBody:
         self._stop = span.stop
         self._is_whole = span == file.span
         self._from_start = self._is_whole and not (file.sized and may_combine(file))
-        self._so_far = hashlib.sha256() if self._is_whole and not may_combine(file) else None
-        """Of all that was read, where it may be needed."""
+        self._hash = hashlib.sha256() if self._is_whole and not may_combine(file) else None
+        """The hash of all bytes read so far, if they may have to be compared."""
         self._ignored_ranges = 0
-        self._meter = patience.meter
-        self._retrier = Retrier(patience, file.path)
+        """Responses with another range, in a row."""
+        self._meter = policy.meter
+        self._retrier = Retrier(policy, file.path)
         self._body: Body | None = None
 
     def readinto(self, view: memoryview, /) -> int:
-        """Put the next bytes into `view`, 0 at the end."""
+        """Put the next bytes into `view` and return their number, 0 at the end.
+
+        Raises the last error if the retry budget is exhausted, Stalled if that was silence, and errors that do not pass
+        at once.
+        """
         if self._position == self._stop:
-            return self._see_the_end(view)
-        self._retrier.resume()
+            return self._read_end(view)
+        self._retrier.resume_clock()
         try:
             count = self._read(view)
         except DownloadError as error:
@@ -86,17 +93,17 @@ class RetryingBody:
                 raise
             count = self._retrier.run(lambda: self._reread(view), error)
         finally:
-            self._retrier.rest()
+            self._retrier.pause_clock()
         self._position += count
-        if self._so_far is not None:
-            self._so_far.update(view[:count])
+        if self._hash is not None:
+            self._hash.update(view[:count])
         self._retrier.received(count)
         if self._counted:
             self._meter.add_received(count)
         return count
 
-    def _see_the_end(self, view: memoryview) -> int:
-        """Let the answer end, so that its connection can be kept; trouble after the last byte is none."""
+    def _read_end(self, view: memoryview) -> int:
+        """Read the end of the response, so that its connection can be reused. A passing error there costs nothing."""
         try:
             return self._body.readinto(view) if self._body is not None else 0
         except DownloadError as error:
@@ -107,38 +114,40 @@ class RetryingBody:
 
     def _read(self, view: memoryview) -> int:
         while True:
-            body = self._body = self._body or self._opened()
+            body = self._body = self._body or self._open()
             count = body.readinto(view)
             if count or not self._file.sized:
                 return count
-            self._drop()  # it held the first bytes of the span, and there is nothing wrong with that
+            self._drop()  # a response may end before the range does: request the rest
 
-    def _opened(self) -> Body:
-        """Ask for what is missing. Other nodes of a server may know ranges where one does not."""
+    def _open(self) -> Body:
+        """Request the missing bytes. Raises RangeIgnored if the server repeatedly answers with another range."""
         while True:
-            self._retrier.sit_out()
+            self._retrier.wait_for_pause()
             again = self._from_start and self._position > self._start
             try:
                 body = self._source.open(self._file, Span(self._start if again else self._position, self._stop))
             except RangeIgnored:
                 self._ignored_ranges += 1
                 if self._ignored_ranges >= MAX_IGNORED_RANGES:
+                    # From its first byte, a whole file can be read without a range.
                     if self._from_start or not self._is_whole:
                         raise
                     self._from_start = True
                 continue
             self._ignored_ranges = 0
             if again:
-                self._body = body  # so that it can be interrupted, and is closed whatever happens
-                self._pass_over(body)
+                self._body = body  # before anything is read, so that `interrupt` finds it and `_drop` closes it
+                self._reread_start(body)
             return body
 
-    def _pass_over(self, body: Body) -> None:
-        """Read again what was read before. Raises SourceChanged where that is known to be something else now."""
+    def _reread_start(self, body: Body) -> None:
+        """Read the bytes again that have been read before. Raises SourceChanged if they are known to be others now."""
         left, again = self._position - self._start, hashlib.sha256()
-        view = memoryview(bytearray(min(PIECE, left)))
-        # Neither progress nor silence: else a stream that always breaks at the same place would be read for ever.
-        self._retrier.rest()
+        view = memoryview(bytearray(min(REREAD_BUFFER, left)))
+        # These bytes are not progress: else a stream that always breaks at the same place would be read for ever. Nor
+        # is reading them a time without progress: before the place of a large file is reached, the budget may be over.
+        self._retrier.pause_clock()
         try:
             while left:
                 count = body.readinto(view[:left])
@@ -149,8 +158,8 @@ class RetryingBody:
                 if self._counted:
                     self._meter.add_received(count)
         finally:
-            self._retrier.resume()
-        if self._so_far is not None and self._so_far.digest() != again.digest():
+            self._retrier.resume_clock()
+        if self._hash is not None and self._hash.digest() != again.digest():
             raise SourceChanged(f"{self._file.path} changed while it was being read")
 
     def _reread(self, view: memoryview) -> int:
@@ -166,11 +175,11 @@ class RetryingBody:
             body.close()
 
     def interrupt(self) -> None:
-        """Wake a reader that is blocked in another thread."""
+        """Wake the reader, which may be blocked in another thread."""
         body = self._body
         if body is not None:
             body.interrupt()
 
     def close(self) -> None:
-        """Give the connection back or up."""
+        """Release the connection."""
         self._drop()

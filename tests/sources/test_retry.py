@@ -32,9 +32,9 @@ from downloader.sources.retry import (
     FIRST_PAUSE,
     LONGEST_PAUSE,
     LONGEST_RETRY_AFTER,
-    REAL_PROGRESS,
-    THROTTLED_PATIENCE,
-    UNKNOWN_HOST_PATIENCE,
+    MAX_WITHOUT_PROGRESS,
+    MIN_PROGRESS,
+    UNKNOWN_HOST_BUDGET,
     Retrier,
     RetryPolicy,
 )
@@ -45,7 +45,7 @@ from tests.waiting import AT_LAST
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-SILENCE = 60.0
+BUDGET = 60.0
 CONTENT = bytes(range(256)) * 4096
 FILE = RemoteFile("model.bin", len(CONTENT), validator=Validator('"one"'))
 
@@ -117,7 +117,7 @@ class FlakyBody:
 
 
 class Run:
-    """A flaky source with patience around it."""
+    """A flaky source with policy around it."""
 
     def __init__(self, *troubles: tuple[int, DownloadError], seconds: float = 0.0, forever: bool = False) -> None:
         self.clock = Clock()
@@ -125,8 +125,8 @@ class Run:
         self.meter.enter(Phase.DOWNLOADING)
         self.cancellation = Sleepless(self.clock)
         self.flaky = Flaky(self.clock, itertools.cycle(troubles) if forever else troubles, seconds)
-        self.patience = RetryPolicy(SILENCE, self.meter, self.cancellation, SharedPause(self.clock))
-        self.source = RetryingSource(self.flaky, self.patience)
+        self.policy = RetryPolicy(BUDGET, self.meter, self.cancellation, SharedPause(self.clock))
+        self.source = RetryingSource(self.flaky, self.policy)
         self.began = self.clock.now
 
     @property
@@ -181,12 +181,12 @@ def test_errors_are_retried_for_a_time_and_not_for_a_number_of_tries() -> None:
     run = Run(broken(), forever=True)
     with pytest.raises(SourceUnavailable, match="the connection broke"):
         run.read()
-    assert run.elapsed == pytest.approx(SILENCE)
+    assert run.elapsed == pytest.approx(BUDGET)
     assert len(run.flaky.positions) > 5
     slow = Run(broken(), seconds=25, forever=True)
     with pytest.raises(SourceUnavailable):
         slow.read()
-    assert SILENCE <= slow.elapsed <= SILENCE + 25
+    assert BUDGET <= slow.elapsed <= BUDGET + 25
     assert len(slow.flaky.positions) < len(run.flaky.positions)
 
 
@@ -210,7 +210,7 @@ def test_an_error_of_a_kind_is_told_once_and_shown_with_the_time_that_is_left(ca
     first, last = told(caplog)
     assert first == "model.bin: broke after 0 bytes; trying again for 1 min 0 s at most"
     assert last.startswith("recovered after ")
-    assert seen[0] == ("broke after 0 bytes; trying again", SILENCE)
+    assert seen[0] == ("broke after 0 bytes; trying again", BUDGET)
     left = [seconds for _, seconds in seen if seconds is not None]
     assert len(left) == 9
     assert left == sorted(left, reverse=True)
@@ -220,15 +220,15 @@ def test_an_error_of_a_kind_is_told_once_and_shown_with_the_time_that_is_left(ca
 def test_the_same_error_of_several_threads_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     run = Run()
-    efforts = [Retrier(run.patience, name) for name in ("a", "b", "c")]
-    for retrier in efforts:
-        run.patience.endure(retrier, "a file", SourceUnavailable("refused"), 60)
+    retriers = [Retrier(run.policy, name) for name in ("a", "b", "c")]
+    for retrier in retriers:
+        run.policy.record_failure(retrier, "a file", SourceUnavailable("refused"), 60)
     assert len(told(caplog)) == 1
-    run.patience.endure(efforts[0], "a file", SourceUnavailable("another trouble"), 50)
+    run.policy.record_failure(retriers[0], "a file", SourceUnavailable("another trouble"), 50)
     assert len(told(caplog)) == 2
-    for retrier in efforts:
-        run.patience.relieve(retrier, worked=True)
-    run.patience.endure(efforts[0], "a file", SourceUnavailable("refused"), 60)
+    for retrier in retriers:
+        run.policy.record_end(retrier, worked=True)
+    run.policy.record_failure(retriers[0], "a file", SourceUnavailable("refused"), 60)
     assert len(told(caplog)) == 3
 
 
@@ -237,12 +237,12 @@ def test_an_unknown_host_is_final_before_the_first_response_and_not_afterwards()
     run = Run(unknown, forever=True)
     with pytest.raises(UnknownHost):
         run.source.manifest()
-    assert run.elapsed <= UNKNOWN_HOST_PATIENCE
+    assert run.elapsed <= UNKNOWN_HOST_BUDGET
     later = Run(unknown, forever=True)
     later.meter.add_metadata_response()
     with pytest.raises(UnknownHost):
         later.source.manifest()
-    assert later.elapsed == pytest.approx(SILENCE)
+    assert later.elapsed == pytest.approx(BUDGET)
 
 
 def test_pauses_grow_are_jittered_and_bounded() -> None:
@@ -258,30 +258,30 @@ def test_pauses_grow_are_jittered_and_bounded() -> None:
 
 
 def test_progress_restarts_the_retry_budget() -> None:
-    run = Run(broken(REAL_PROGRESS), seconds=20, forever=True)
+    run = Run(broken(MIN_PROGRESS), seconds=20, forever=True)
     assert run.read() == CONTENT
-    assert run.elapsed > 5 * SILENCE
+    assert run.elapsed > 5 * BUDGET
 
 
 def test_a_trickle_is_no_progress() -> None:
     run = Run(broken(1), seconds=1, forever=True)
     with pytest.raises(SourceUnavailable):
         run.read()
-    assert run.elapsed <= SILENCE + 2
+    assert run.elapsed <= BUDGET + 2
 
 
 def test_a_trickle_over_many_connections_adds_up() -> None:
-    run = Run(broken(REAL_PROGRESS // 8), seconds=1, forever=True)
+    run = Run(broken(MIN_PROGRESS // 8), seconds=1, forever=True)
     assert run.read() == CONTENT
 
 
 def test_what_the_reader_does_between_its_reads_is_no_silence() -> None:
     run = Run(broken(1000), broken(), broken(1000))
-    assert run.read(Span(0, 5000), size=1000, between=lambda: run.clock.pass_by(10 * SILENCE)) == CONTENT[:5000]
+    assert run.read(Span(0, 5000), size=1000, between=lambda: run.clock.pass_by(10 * BUDGET)) == CONTENT[:5000]
     hopeless = Run((100, SourceUnavailable("gone")), *[broken()] * 1000)
     with pytest.raises(SourceUnavailable):
-        hopeless.read(size=100, between=lambda: hopeless.clock.pass_by(THROTTLED_PATIENCE))
-    assert hopeless.elapsed == pytest.approx(THROTTLED_PATIENCE + SILENCE)
+        hopeless.read(size=100, between=lambda: hopeless.clock.pass_by(MAX_WITHOUT_PROGRESS))
+    assert hopeless.elapsed == pytest.approx(MAX_WITHOUT_PROGRESS + BUDGET)
 
 
 @pytest.mark.parametrize("kind", [ProtocolFailed, IntegrityError, AccessDenied])
@@ -330,7 +330,7 @@ def test_a_pause_is_kept_shown_and_no_silence() -> None:
     long = [(message, suspicious) for seconds, message, suspicious in seen if seconds > LONGEST_PAUSE]
     assert len(long) == 3
     assert all("asks for a pause of" in message and not suspicious for message, suspicious in long)
-    assert 799 < run.elapsed < 800 + SILENCE
+    assert 799 < run.elapsed < 800 + BUDGET
     assert run.meter.snapshot().message == ""
 
 
@@ -342,12 +342,12 @@ def test_a_pause_without_a_length_is_left_to_the_policy() -> None:
 
 def test_a_pause_is_one_for_all_threads() -> None:
     run = Run(pause_of(100))
-    run.patience.honour_retry_after(Throttled("slow down", retry_after=100))
-    run.patience.honour_retry_after(Throttled("slow down", retry_after=20))
-    assert run.patience.pause() == pytest.approx(100)
-    assert run.patience.pause() == 0
-    other = RetryingSource(Flaky(run.clock, [broken()]), run.patience)
-    run.patience.honour_retry_after(Throttled("slow down", retry_after=50))
+    run.policy.honour_retry_after(Throttled("slow down", retry_after=100))
+    run.policy.honour_retry_after(Throttled("slow down", retry_after=20))
+    assert run.policy.wait_for_pause() == pytest.approx(100)
+    assert run.policy.wait_for_pause() == 0
+    other = RetryingSource(Flaky(run.clock, [broken()]), run.policy)
+    run.policy.honour_retry_after(Throttled("slow down", retry_after=50))
     began = run.clock.now
     body = other.open(FILE, Span(0, 10))
     assert body.readinto(memoryview(bytearray(10))) == 10
@@ -358,14 +358,14 @@ def test_a_refusal_that_was_on_its_way_when_a_pause_began_is_a_part_of_it() -> N
     run = Run()
     asked_at = run.clock.now
     run.clock.pass_by(1)
-    run.patience.honour_retry_after(Throttled("slow down", retry_after=8, asked_at=asked_at))
-    assert run.patience.pause() == pytest.approx(7), "it counts from when it was asked for"
-    run.patience.honour_retry_after(Throttled("slow down", retry_after=8, asked_at=asked_at))
-    assert run.patience.pause() == 0, "it was asked for before the pause, however late it is read"
-    run.patience.honour_retry_after(Throttled("slow down", retry_after=60, asked_at=asked_at))
-    assert run.patience.pause() == pytest.approx(52), "a longer one lasts longer"
-    run.patience.honour_retry_after(Throttled("slow down", retry_after=8))
-    assert run.patience.pause() == pytest.approx(8), "one that has just been asked for is a new one"
+    run.policy.honour_retry_after(Throttled("slow down", retry_after=8, asked_at=asked_at))
+    assert run.policy.wait_for_pause() == pytest.approx(7), "it counts from when it was asked for"
+    run.policy.honour_retry_after(Throttled("slow down", retry_after=8, asked_at=asked_at))
+    assert run.policy.wait_for_pause() == 0, "it was asked for before the pause, however late it is read"
+    run.policy.honour_retry_after(Throttled("slow down", retry_after=60, asked_at=asked_at))
+    assert run.policy.wait_for_pause() == pytest.approx(52), "a longer one lasts longer"
+    run.policy.honour_retry_after(Throttled("slow down", retry_after=8))
+    assert run.policy.wait_for_pause() == pytest.approx(8), "one that has just been asked for is a new one"
 
 
 def test_a_refusal_counts_before_its_reader_waits_for_the_pause_of_another() -> None:
@@ -374,7 +374,7 @@ def test_a_refusal_counts_before_its_reader_waits_for_the_pause_of_another() -> 
 
     def refused_with_others(_file: RemoteFile, span: Span) -> FlakyBody:
         run.flaky.open = opened  # type: ignore[method-assign]
-        run.patience.honour_retry_after(Throttled("slow down", retry_after=12))
+        run.policy.honour_retry_after(Throttled("slow down", retry_after=12))
         return opened(_file, span)
 
     run.flaky.open = refused_with_others  # type: ignore[method-assign]
@@ -384,8 +384,8 @@ def test_a_refusal_counts_before_its_reader_waits_for_the_pause_of_another() -> 
 
 def test_nothing_is_asked_for_during_a_pause_by_a_new_worker() -> None:
     run = Run()
-    run.patience.honour_retry_after(Throttled("slow down", retry_after=30))
-    later = RetryPolicy(SILENCE, run.meter, run.cancellation, run.patience.shared)  # as the next protocol has it
+    run.policy.honour_retry_after(Throttled("slow down", retry_after=30))
+    later = RetryPolicy(BUDGET, run.meter, run.cancellation, run.policy.shared_pause)  # as the next protocol has it
     began = run.clock.now
     body = RetryingSource(run.flaky, later).open(FILE, Span(0, 10))
     assert body.readinto(memoryview(bytearray(10))) == 10
@@ -397,7 +397,7 @@ def test_nothing_is_announced_during_a_pause() -> None:
     run = Run()
     prefetched: list[int] = []
     run.flaky.prefetch = lambda pieces: prefetched.append(len(pieces))  # type: ignore[method-assign]
-    run.patience.honour_retry_after(Throttled("slow down", retry_after=30))
+    run.policy.honour_retry_after(Throttled("slow down", retry_after=30))
     run.source.prefetch([(FILE, Span(0, 10))])
     run.source.prefetch([])
     assert prefetched == [0], "only that nothing is to be asked for is passed on"
@@ -419,14 +419,14 @@ def test_pauses_altogether_are_borne_for_a_quarter_of_an_hour() -> None:
     run = Run(pause_of(100), forever=True)
     with pytest.raises(Throttled):
         run.read()
-    assert THROTTLED_PATIENCE <= run.elapsed <= THROTTLED_PATIENCE + 120
+    assert MAX_WITHOUT_PROGRESS <= run.elapsed <= MAX_WITHOUT_PROGRESS + 120
 
 
 def test_cancellation_ends_a_pause_and_says_why() -> None:
     run = Run(pause_of(300))
     run.cancellation = Sleepless(run.clock, cancel_after=10, reason=Cancelled())
-    patience = RetryPolicy(SILENCE, run.meter, run.cancellation, SharedPause(run.clock))
-    source = RetryingSource(run.flaky, patience)
+    policy = RetryPolicy(BUDGET, run.meter, run.cancellation, SharedPause(run.clock))
+    source = RetryingSource(run.flaky, policy)
     with pytest.raises(Cancelled):
         source.open(FILE, Span(0, 10)).readinto(memoryview(bytearray(10)))
     assert run.meter.snapshot().message == ""
@@ -435,7 +435,7 @@ def test_cancellation_ends_a_pause_and_says_why() -> None:
 def test_a_thread_that_pauses_is_woken_by_the_cancellation() -> None:
     meter, cancellation = ProgressMeter(), Cancellation()
     source = RetryingSource(
-        Flaky(Clock(), [pause_of(500)]), RetryPolicy(SILENCE, meter, cancellation, SharedPause(meter.clock))
+        Flaky(Clock(), [pause_of(500)]), RetryPolicy(BUDGET, meter, cancellation, SharedPause(meter.clock))
     )
     errors: list[DownloadError] = []
 
@@ -460,7 +460,7 @@ def test_a_listing_is_tried_again_and_its_own_time_is_no_silence() -> None:
     assert run.flaky.listings == 3
     long = Run(broken(), broken(), seconds=50)
     assert long.source.manifest().files == (FILE,)
-    longer = Run(broken(), seconds=10 * SILENCE)
+    longer = Run(broken(), seconds=10 * BUDGET)
     assert longer.source.manifest().files == (FILE,)
     version = Run(broken(), broken(), seconds=20)
     assert version.source.version() == "c0ffee"
@@ -468,7 +468,7 @@ def test_a_listing_is_tried_again_and_its_own_time_is_no_silence() -> None:
 
 
 def test_a_listing_that_never_works_ends() -> None:
-    run = Run(broken(), seconds=10 * SILENCE, forever=True)
+    run = Run(broken(), seconds=10 * BUDGET, forever=True)
     with pytest.raises(SourceUnavailable):
         run.source.manifest()
     assert run.flaky.listings == 2
@@ -489,6 +489,6 @@ def test_an_interruption_reaches_the_open_body() -> None:
 
 def test_what_another_wrapper_counts_is_not_counted_twice() -> None:
     run = Run()
-    source = RetryingSource(run.flaky, run.patience, counted=False)
+    source = RetryingSource(run.flaky, run.policy, counted=False)
     assert source.open(FILE, Span(0, 100)).readinto(memoryview(bytearray(100))) == 100
     assert run.meter.snapshot().received_bytes == 0

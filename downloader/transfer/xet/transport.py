@@ -76,12 +76,10 @@ class Xet:
             )
             try:
                 # hf_xet has tried three times before we hear of trouble.
-                patience = RetryPolicy(
-                    self.tuning.deadlines.xet_retry_budget, self.meter, self.cancellation, self.pause
-                )
+                policy = RetryPolicy(self.tuning.deadlines.xet_retry_budget, self.meter, self.cancellation, self.pause)
                 # The child counts what comes over its network; under a cap it is far ahead of us, so we count.
                 spans = process if self.pace is None else self.pace(process)
-                reader = RetryingSource(spans, patience, counted=self.pace is not None)
+                reader = RetryingSource(spans, policy, counted=self.pace is not None)
                 buffers = max(self.shape.buffers, self._window)
                 workers = max(self.shape.connections, self.tuning.streams)
                 shape = replace(
@@ -111,9 +109,9 @@ class Xet:
         return SPAN if file.xet_hash else self.shape.buffer_size
 
     def _ask_for_access(self, source: XetSource) -> XetAccess:
-        patience = RetryPolicy(self.tuning.deadlines.xet_token, self.meter, self.cancellation, self.pause)
+        policy = RetryPolicy(self.tuning.deadlines.xet_token, self.meter, self.cancellation, self.pause)
         try:
-            return Retrier(patience, "Xet token").run(source.xet_access)
+            return Retrier(policy, "Xet token").run(source.xet_access)
         except (SourceUnavailable, Stalled) as error:
             raise ProtocolDown(f"no Xet token could be had: {error.message}") from error
 
