@@ -20,6 +20,8 @@ class Deadlines:
     """A connection, its proxy and its TLS handshake."""
     read: float
     """One read on a connection: then the connection counts as dead and the request is sent again."""
+    pipelined: float
+    """The first responses of a server that is not known to support pipelining: then requests are sent one by one."""
     xet_token: float
     """Asking for a Xet token: without one the next protocol is tried."""
     xet_retry_budget: float
@@ -37,6 +39,7 @@ class Deadlines:
             last_retry=0.54 * stall_timeout,
             connect=min(10.0, read),
             read=read,
+            pipelined=min(5.0, read),
             xet_token=min(6.0, stall_timeout / 2),
             xet_retry_budget=min(3.0, stall_timeout / 2),
             xet_read=max(1, int(min(30, stall_timeout / 3))),

@@ -1,4 +1,4 @@
-"""Connections to origins: opened, kept, reused and closed."""
+"""`Pool`: opens connections to origins, directly or through a proxy, and keeps idle ones for reuse."""
 
 from __future__ import annotations
 
@@ -29,42 +29,46 @@ if TYPE_CHECKING:
 
 ENDED = "the run has ended"
 TUNNEL_REFUSED = f"Tunnel connection failed: {HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:d}"
-"""What `http.client` says of a proxy that wants a password."""
+"""The beginning of `http.client`'s message where a proxy wants a password."""
 MAX_IDLE = 128
-"""Connections that are kept for later: twice as many as a run may have in use. A listing may lead to any number."""
+"""Idle connections that are kept: twice as many as a run may use. A listing may lead to any number of servers."""
 FAR_RTT = 0.01
-"""Seconds of connecting from which on round trips are worth avoiding."""
+"""Seconds. If connecting takes longer, round trips are worth avoiding."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds of silence that are borne."""
+    """Seconds."""
 
     connect: float = 10.0
+    """For the connection, its proxy and the TLS handshake."""
     read: float = 30.0
+    """For each read."""
+    pipelined: float = 5.0
+    """For the first responses of a server that is not known to support pipelining yet."""
 
 
 class Pool:
-    """Idle connections by origin. Usable from many threads; each connection is one thread's at a time."""
+    """Idle connections by origin, for many threads; each connection belongs to one thread at a time."""
 
     def __init__(self, tls: Trust, proxies: Proxies, timeouts: Timeouts) -> None:
         self._tls = tls
         self._proxies = proxies
-        self._timeouts = timeouts
+        self.timeouts = timeouts
         self._idle: list[tuple[Origin, Connection]] = []
         """The longest idle first."""
         self._allowed_hosts: set[str] = set()
-        """Hosts that the run itself was told of: all others were named by servers."""
+        """Hosts that the run itself names; all others were named by servers, in redirects."""
         self._busy: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._through: dict[Origin, str | None] = {}
-        """What `proxied` has found out."""
+        """Results of `proxied`: it is asked for each request."""
         self._connect_rtt: dict[Origin, float] = {}
-        """The least seconds that connecting to somebody has taken."""
+        """The shortest time in seconds that connecting to an origin took: one round trip, two with TLS."""
         self._aborted = False
         self._lock = threading.Lock()
 
     def take(self, origin: Origin) -> tuple[Connection, bool]:
-        """Return a connection and whether it was used before (then the server may have closed it meanwhile)."""
+        """Return a connection, and whether it was used before: the server may have closed that one meanwhile."""
         with self._lock:
             places = range(len(self._idle) - 1, -1, -1)
             place = next((place for place in places if self._idle[place][0] == origin), None)
@@ -75,7 +79,7 @@ class Pool:
         return connection, True
 
     def fresh(self, origin: Origin) -> Connection:
-        """Return a new connection."""
+        """Open a new connection. Raises httpx2's errors, ProtocolFailed and ConfigurationError."""
         if self._aborted:
             raise httpx2.ConnectError(ENDED)
         began = time.monotonic()
@@ -85,12 +89,15 @@ class Pool:
         return connection
 
     def is_far(self, origin: Origin) -> bool:
-        """Tell whether a round trip to there takes long."""
+        """Tell whether a round trip takes longer than FAR_RTT."""
         return self._connect_rtt.get(origin, 0.0) > FAR_RTT
 
     def give(self, origin: Origin, connection: Connection) -> None:
-        """Keep a connection whose last answer was read to its end, unless the server said more than that."""
-        if not connection.silent:
+        """Keep a connection whose response was read to its end.
+
+        Bytes that follow would be taken for the next response: such a connection is closed.
+        """
+        if not connection.is_drained:
             connection.close()
             return
         with self._lock:
@@ -101,27 +108,28 @@ class Pool:
             surplus.close()
 
     def allow_host(self, host: str) -> None:
-        """Allow connections to this host wherever it is, since it is the run that names it and no redirect."""
+        """Allow a link-local address for this host: the user named it, not a redirect."""
         self._allowed_hosts.add(host)
 
     def interrupt(self) -> None:
-        """End what is under way on all connections, from any thread."""
+        """End all exchanges that are under way, from any thread."""
         with self._lock:
             busy = list(self._busy)
         for sock in busy:
             interrupt(sock)
 
     def abort(self) -> None:
-        """Do that, and let nothing begin any more."""
+        """Do the same for good: no connection is opened any more."""
         with self._lock:
             self._aborted = True
         self.interrupt()
 
     def _note(self, connection: Connection) -> None:
-        """Remember a connection that somebody uses."""
+        """Remember a connection that is in use, so that `interrupt` finds it."""
         with self._lock:
             self._busy.add(connection.sock)
             aborted = self._aborted
+        # After the registration: `abort` sees the connection, or this sees the abort.
         if aborted:
             connection.close()
             raise httpx2.ConnectError(ENDED)
@@ -142,7 +150,7 @@ class Pool:
         return self._through[origin]
 
     def wants_password(self, origin: Origin) -> ConfigurationError | None:
-        """Return the error for a 407 on the way to an origin; None where no proxy of ours can have sent it."""
+        """Return the error for a 407 on the way to an origin; None where no proxy is used, so the server sent it."""
         proxy = self._proxies.choose(origin.scheme, origin.host, origin.port)
         if proxy is None:
             return None
@@ -151,7 +159,10 @@ class Pool:
         return ConfigurationError(f"the proxy {proxy.host}:{proxy.port} {what} (HTTP 407)", hint=hint)
 
     def _require_outward(self, origin: Origin, address: str) -> None:
-        """Raise ProtocolFailed if a redirect, and not the run itself, leads to a link-local or metadata address."""
+        """Raise ProtocolFailed if a redirect leads to a link-local or metadata address.
+
+        Otherwise a server could make a pod read its node's credentials and store them as a model file.
+        """
         if origin.host in self._allowed_hosts or not is_link_local(address):
             return
         told = "" if address == origin.host else f" ({address})"
@@ -162,7 +173,7 @@ class Pool:
     def _connect(self, origin: Origin) -> Connection:
         proxy = self._proxies.choose(origin.scheme, origin.host, origin.port)
         host, port = (proxy.host, proxy.port) if proxy else (origin.host, origin.port)
-        tcp = http.client.HTTPConnection(host, port, timeout=self._timeouts.connect)
+        tcp = http.client.HTTPConnection(host, port, timeout=self.timeouts.connect)
         secure = origin.scheme == "https"
         if secure and proxy:
             headers = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
@@ -171,6 +182,7 @@ class Pool:
         try:
             tcp.connect()
             if not proxy:
+                # Once more, by the address that the name led to: a name may resolve to anything.
                 self._require_outward(origin, tcp.sock.getpeername()[0])
             link = SecureSocket(tcp.sock, self._tls.context, origin.host) if secure else None
         except ProtocolFailed:
@@ -180,19 +192,22 @@ class Pool:
             tcp.close()
             raise httpx2.ConnectTimeout("no connection within the time") from error
         except (OSError, http.client.HTTPException, ValueError) as error:
-            # The last is a host name that cannot be one.
+            # ValueError: a host name that cannot be encoded.
             tcp.close()
             refused = self.wants_password(origin) if TUNNEL_REFUSED in str(error) else None
             if refused is not None:
                 raise refused from error
             failure = httpx2.ProxyError if proxy and not isinstance(error, ssl.SSLError) else httpx2.ConnectError
             raise failure(reason(error)) from error
-        tcp.sock.settimeout(self._timeouts.read)
+        tcp.sock.settimeout(self.timeouts.read)
         tcp.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         return Connection(tcp.sock, link)
 
 
 def interrupt(sock: socket.socket) -> None:
-    """Wake whoever is blocked reading from this socket: the read ends as if the peer had closed it."""
+    """Wake a thread that is blocked reading from this socket: the read ends as if the peer had closed it.
+
+    Only a shutdown does that: closing the descriptor would leave the thread blocked, and its number could be reused.
+    """
     with contextlib.suppress(OSError):
         sock.shutdown(socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""Requests over `Pool`, one by one or several at once."""
+"""`SocketTransport`: sends requests over pooled connections, one at a time or pipelined."""
 
 from __future__ import annotations
 
@@ -24,38 +24,34 @@ if TYPE_CHECKING:
     from downloader.network.pool import Pool
     from downloader.network.url import Origin
 
-PROOF_SECONDS = 5.0
-"""How long an answer may take that was asked for ahead, until a server has shown that it can do that."""
-
 
 class SocketTransport:
-    """Sends requests over pooled connections. Timeouts are the pool's: a caller cannot switch them off."""
+    """Sends requests, for many threads. Timeouts are the pool's: a caller cannot switch them off."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._pipeline = Pipeline()
         self._proven: set[Origin] = set()
-        """Those who answered a request that had been sent behind another."""
-        self._impatient: set[Origin] = set()
-        """Those who did not."""
+        """Servers that answered a request which was sent behind another."""
+        self._unpipelined: set[Origin] = set()
+        """Servers that did not: their requests are not pipelined any more."""
         self._rate_limits = RateLimits()
 
     def prefetch(self, requests: Sequence[Request]) -> None:
-        """Send requests without a body ahead: the calling thread will hand in the same objects next, in this order.
+        """Pipeline requests without a body; the calling thread must `send` the same objects next, in this order.
 
-        Those that were announced before and not handed in yet come first again, or are let go of.
-
-        It then finds them answered, or, where that goes wrong, they are sent as if nothing had been announced.
+        Requests of an earlier call that were not sent yet must come first again; otherwise they are dropped. Nothing is
+        raised: where pipelining fails, `send` sends the request as usual. Raises ValueError for several origins.
         """
         asked = self._pipeline.following(requests)
         if not asked:
             self._pipeline.drop()
         elif asked == len(requests):
             return
-        if len(requests) < 2:  # noqa: PLR2004 - one alone is as quick without
+        if len(requests) < 2:  # noqa: PLR2004 - a single one gains nothing
             return
         origin = requests[0].address.origin
-        if origin in self._impatient or self._pool.proxied(origin) is not None:
+        if origin in self._unpipelined or self._pool.proxied(origin) is not None:
             return
         if self._rate_limits.left(requests[0].address):
             return
@@ -67,21 +63,22 @@ class SocketTransport:
                 self._pipeline.start(self._pool.take(origin)[0])
             self._pipeline.send(requests[asked:], b"".join(heads))
         except (OSError, ValueError, httpx2.TransportError, ProtocolFailed):
-            self._pipeline.drop()  # the request itself will tell what is wrong
+            self._pipeline.drop()  # `send` raises the same error where it concerns the request
 
     def allow_host(self, host: str) -> None:
-        """Say that the run itself names this host: it may have any address."""
+        """Allow any address for a host that the run itself names."""
         self._pool.allow_host(host)
 
     @property
     def pipelined(self) -> int:
-        """How many requests the calling thread has sent ahead that are still to be answered."""
+        """How many pipelined requests of the calling thread are not answered yet."""
         return self._pipeline.count
 
     def send(self, request: Request) -> StreamingResponse:
-        """Send one request. A connection that the server closed while it was idle is replaced once.
+        """Send one request and read the head of its response.
 
-        Raises httpx2's errors, and Throttled for what the server would refuse, as it has told.
+        A connection that the server had closed while it was idle is replaced once. Raises httpx2's errors. While the
+        server's rate limit is exhausted, raises Throttled and sends nothing.
         """
         origin = request.address.origin
         if origin.scheme not in ("http", "https"):
@@ -91,7 +88,7 @@ class SocketTransport:
             try:
                 return self._receive_pipelined(connection, request)
             except httpx2.TransportError:
-                self._impatient.add(origin)  # and ask again, as if nothing had been announced
+                self._unpipelined.add(origin)  # and send it again on another connection
         self._rate_limits.check(request.address)
         request.pipelined_at = None
         try:
@@ -125,12 +122,14 @@ class SocketTransport:
         return self._receive(connection, request)
 
     def _receive_pipelined(self, connection: Connection, request: Request) -> StreamingResponse:
-        """Take an answer to a request that was sent ahead; of a server that is not known to do that not for long."""
+        """Read a pipelined response, with a short timeout until the server has proved that it supports pipelining."""
         origin = request.address.origin
         if origin in self._proven:
             return self._receive(connection, request)
         usual = connection.sock.gettimeout()
-        connection.sock.settimeout(PROOF_SECONDS if usual is None else min(usual, PROOF_SECONDS))
+        # A server that forgot the request keeps the connection open: without this, the whole read timeout passes.
+        proof = self._pool.timeouts.pipelined
+        connection.sock.settimeout(proof if usual is None else min(usual, proof))
         response = self._receive(connection, request)
         if not connection.closed:
             connection.sock.settimeout(usual)
@@ -157,7 +156,7 @@ class SocketTransport:
     def _keep(self, origin: Origin, connection: Connection) -> None:
         if connection is self._pipeline.connection:
             if self._pipeline.requests:
-                return  # there is more to come on it
+                return  # it belongs to this thread until the last response is read
             self._pipeline.drop()
         self._pool.give(origin, connection)
 
@@ -167,11 +166,11 @@ class SocketTransport:
 
 
 class Unanswered(httpx2.ReadError):
-    """The server closed the connection without an answer, as it does with one that was idle for too long."""
+    """The server closed the connection without a response, as it does with one that was idle for too long."""
 
 
 def _head_error(error: Exception) -> httpx2.TransportError:
-    """Return httpx2's error for one that sending a request or reading the head of its response raised."""
+    """Return httpx2's error for what sending a request or reading the head of its response raised."""
     if isinstance(error, TimeoutError):
         return httpx2.ReadTimeout("no answer within the time")
     if isinstance(error, http.client.RemoteDisconnected | ConnectionResetError | BrokenPipeError | ssl.SSLEOFError):

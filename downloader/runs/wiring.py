@@ -64,7 +64,9 @@ def make_client(uri: ArtifactUri, settings: Settings, meter: ProgressMeter) -> H
     trust = uri.scheme.trust(settings)
     if trust.missing is not None:
         log.warning("there is no CA bundle at %s, so none is trusted", trust.missing)
-    timeouts = Timeouts(connect=settings.deadlines.connect, read=settings.deadlines.read)
+    timeouts = Timeouts(
+        connect=settings.deadlines.connect, read=settings.deadlines.read, pipelined=settings.deadlines.pipelined
+    )
     tls = Trust(trust.bundles, verify=trust.verify)
     return HttpClient(
         tls,
