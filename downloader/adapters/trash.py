@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from downloader.adapters.contention import Undone, repeated
 from downloader.adapters.paths import TRASHED_ADAPTER, UNLOADED, entry_name
 from downloader.errors import DownloadError
-from downloader.filesystem import NotThere, raze
+from downloader.filesystem import NotThere, remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -89,7 +89,7 @@ def erase(disk: Disk, path: str) -> None:
     except NotThere:
         return
     found = disk.stat(private)
-    errors = list(raze(disk, private, found.kind)) if found is not None else []
+    errors = list(remove_tree(disk, private, found.kind)) if found is not None else []
     if errors:
         with suppress(DownloadError):
             disk.rename(private, path)

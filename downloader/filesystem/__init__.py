@@ -12,7 +12,7 @@ from downloader.filesystem.interface import (
 )
 from downloader.filesystem.local import Disk
 from downloader.filesystem.openat import Folder, split
-from downloader.filesystem.tree import clear, discard, raze, remove
+from downloader.filesystem.tree import clear, discard, remove, remove_tree
 
 __all__ = [
     "AlreadyThere",
@@ -26,8 +26,8 @@ __all__ = [
     "Stat",
     "clear",
     "discard",
-    "raze",
     "remove",
+    "remove_tree",
     "split",
     "stats_of",
 ]

@@ -36,12 +36,12 @@ def remove(files: FileOperations, path: str, kind: Kind) -> None:
 
     Removes as much as possible, then raises the first error.
     """
-    errors = [error for error in raze(files, path, kind) if not isinstance(error, AlreadyThere)]
+    errors = [error for error in remove_tree(files, path, kind) if not isinstance(error, AlreadyThere)]
     if errors:
         raise errors[0]
 
 
-def raze(files: FileOperations, path: str, kind: Kind) -> Iterator[DownloadError]:
+def remove_tree(files: FileOperations, path: str, kind: Kind) -> Iterator[DownloadError]:
     """Remove a path with everything in it, as far as possible, and yield the errors.
 
     Neither recursive nor slower with the depth, since others choose how deep a tree is.
