@@ -1,10 +1,10 @@
-"""Archives: an artifact whose only file is one is unpacked where KServe asks for it.
+"""Archives: for KServe, an artifact that is a single archive is unpacked.
 
-An archive comes from anywhere, so all of it is checked before its first byte is unpacked, and nothing in it decides
-more than names and bytes below the target: no links, no devices, no modes, no owners.
+An archive is untrusted input, so all of it is validated before its first byte is unpacked. It decides only names and
+bytes below the target: no links, devices, modes or owners are taken from it.
 """
 
-from downloader.archives.entries import Entry, Refused, only_archive
+from downloader.archives.entries import ArchiveRejected, Entry, only_archive
 from downloader.archives.unpack import ArchiveUnpacker
 
-__all__ = ["ArchiveUnpacker", "Entry", "Refused", "only_archive"]
+__all__ = ["ArchiveRejected", "ArchiveUnpacker", "Entry", "only_archive"]

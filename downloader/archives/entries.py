@@ -1,8 +1,4 @@
-"""Archives: an artifact whose only file is one is unpacked where KServe asks for it.
-
-An archive comes from anywhere, so it is judged as a whole before its first byte is unpacked, and nothing in it decides
-more than names and bytes below the target: no links, no devices, no modes, no owners.
-"""
+"""What the formats have in common: an archive's entries, their paths, and the errors of archives."""
 
 from __future__ import annotations
 
@@ -17,46 +13,46 @@ if TYPE_CHECKING:
 
 ZIP = ".zip"
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ZIP)
-"""How the names of archives end, in any case of letters."""
+"""How the names of archives end, in upper or lower case."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing in an archive."""
+    """One member of an archive."""
 
     path: str
-    """Where it goes, relative to the target: without `.` and empty parts, else as the archive has it."""
+    """Its path relative to the target: without `.` and empty parts, otherwise as the archive has it."""
     kind: Kind
     size: int = 0
     """Bytes of a file."""
     link: str = ""
-    """Of a link: the path in the archive whose content it stands for."""
+    """Of a link: the path in the archive that it points to."""
 
 
-class Refused(Exception):
-    """It could be unpacked, but is not; the text says why. Raised where nobody knows the archive's name."""
+class ArchiveRejected(Exception):
+    """The archive could be unpacked, but must not be; the text says why. Raised where its name is not known."""
 
 
 def only_archive(manifest: Manifest) -> RemoteFile | None:
-    """Return the archive that is all of this artifact; None if it is anything else."""
+    """Return the archive that is the only file of this artifact; None for other artifacts."""
     if len(manifest.files) != 1 or not manifest.files[0].path.lower().endswith(SUFFIXES):
         return None
     return manifest.files[0]
 
 
-def refusal(name: str, problem: str) -> ConfigurationError:
-    """Return the error for an archive that could be unpacked, but is not."""
-    return ConfigurationError(f"the archive {name} is refused: {problem}", hint="make it anew without that")
+def archive_rejected(name: str, problem: str) -> ConfigurationError:
+    """Return the error for an archive that could be unpacked, but must not be."""
+    return ConfigurationError(f"the archive {name} is refused: {problem}", hint="make it again without that")
 
 
-def tidy(path: str) -> str:
-    """Return a path without `.` and empty parts. One that is absolute stays so, and `..` stays what it is."""
+def normalize_path(path: str) -> str:
+    """Return a path without `.` and empty parts. An absolute path stays absolute, and `..` is kept."""
     parts = [part for part in path.split("/") if part not in ("", ".")]
     return ("/" if path.startswith("/") else "") + "/".join(parts)
 
 
-def linked(link: str, target: str) -> str:
-    """Return the path that a symlink at `link` stands for, within the archive; absolute if it leads out of it."""
+def resolve_link(link: str, target: str) -> str:
+    """Return the path in the archive that a symlink at `link` points to; absolute if it leads out of the archive."""
     if target.startswith("/"):
         return target
     parts = link.split("/")[:-1]

@@ -1,4 +1,4 @@
-"""An archive on the volume: read twice in the same order, once to be judged and once to be unpacked."""
+"""Reads an archive on the volume, twice in the same order: to validate it, and to unpack it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Self
 
 from downloader.archives import tar, zip  # noqa: A004 - a format, not the builtin
-from downloader.archives.entries import ZIP, Entry, Refused, refusal
+from downloader.archives.entries import ZIP, ArchiveRejected, Entry, archive_rejected
 from downloader.errors import DownloadError, IntegrityError
 from downloader.formatting import reason
 
@@ -23,7 +23,7 @@ BUFFER = 1 << 20
 class Archive:
     """An archive in the target. Raises IntegrityError where it is damaged or of another format than its name says.
 
-    A context; what `entries` yields is good until it is left. `check` is called at each read and may raise to end it.
+    A context; what `entries` yields is valid inside it. `check` is called at each read and raises to cancel.
     """
 
     def __init__(self, reading: Reading, name: str, check: Callable[[], None]) -> None:
@@ -40,7 +40,7 @@ class Archive:
         self._raw.close()
 
     def entries(self) -> Iterator[tuple[Entry, Content]]:
-        """Yield everything that is in it from start to end; a content is good until the next entry is asked for."""
+        """Yield every entry from start to end. A content is valid until the next entry is requested."""
         self._raw.seek(0)
         walk = zip.walk if self.name.lower().endswith(ZIP) else tar.walk
         with map_exceptions(self.name):
@@ -57,7 +57,7 @@ class Content:
         self._stream: IO[bytes] | None = None
 
     def readinto(self, view: memoryview) -> int:
-        """Fill the view as far as there are bytes and return how many that was."""
+        """Fill the view, up to the end of the file, and return the number of bytes."""
         with map_exceptions(self._name):
             if self._stream is None:
                 self._stream = self._opener()
@@ -67,7 +67,7 @@ class Content:
 
 
 class StoredFile(io.RawIOBase):
-    """A file of the target as Python's libraries want it. `check` is called at each read and may raise to end it."""
+    """A file of the target as Python's libraries read it. `check` is called at each read and raises to cancel."""
 
     def __init__(self, reading: Reading, check: Callable[[], None]) -> None:
         super().__init__()
@@ -81,22 +81,22 @@ class StoredFile(io.RawIOBase):
         return self._reading.found.size
 
     def readable(self) -> bool:
-        """Tell that it can be read."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Tell that it can be read from anywhere."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override] # io.BufferedReader gives nothing else
-        """Fill the buffer as far as the file goes."""
+        """Fill the buffer, up to the end of the file."""
         self._check()
         count = self._reading.readinto(self._position, memoryview(buffer).cast("B"))
         self._position += count
         return count
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Go somewhere else."""
+        """Change the position."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}[whence]
         self._position = max(0, base + offset)
         return self._position
@@ -114,16 +114,16 @@ def map_exceptions(name: str) -> Iterator[None]:
     try:
         yield
     except IntegrityError as error:
-        raise damaged(name, error.message) from error
+        raise archive_damaged(name, error.message) from error
     except DownloadError:
         raise
-    except (Refused, tarfile.FilterError) as error:
-        raise refusal(name, str(error)) from error
-    except Exception as error:  # a parser of somebody else's bytes may fail of anything
-        raise damaged(name, reason(error)) from error
+    except (ArchiveRejected, tarfile.FilterError) as error:
+        raise archive_rejected(name, str(error)) from error
+    except Exception as error:  # a parser of untrusted bytes may fail with anything
+        raise archive_damaged(name, reason(error)) from error
 
 
-def damaged(name: str, problem: str) -> IntegrityError:
+def archive_damaged(name: str, problem: str) -> IntegrityError:
     """Return the error for an archive that cannot be read."""
     hint = "it is as its source has it: see whether it can be unpacked there"
     return IntegrityError(f"the archive {name} cannot be unpacked: {problem}", hint=hint)

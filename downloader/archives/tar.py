@@ -1,4 +1,4 @@
-"""Tar archives, gzipped or not, walked from start to end."""
+"""Reads tar archives, gzipped or not, from start to end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import IO, TYPE_CHECKING, Self, cast
 
-from downloader.archives.entries import Entry, Refused, linked, tidy
+from downloader.archives.entries import ArchiveRejected, Entry, normalize_path, resolve_link
 from downloader.archives.validation import allowed
 from downloader.errors import IntegrityError
 from downloader.filesystem import Kind
@@ -28,19 +28,19 @@ EXTENSIONS = (
     tarfile.SOLARIS_XHDTYPE,
 )
 LONGEST_HEADER = 1 << 20
-"""Bytes of all that says what one member is: its name, its attributes, the map of a sparse file."""
+"""Bytes of what describes one member: its name, its attributes, the map of a sparse file."""
 ALL_HEADERS = 512 << 20
-"""Bytes of all headers together: fifty times what the most members take that there may be."""
+"""Bytes of all headers together: fifty times what the largest allowed number of members needs."""
 LONGEST_NAME = 4096
 LONGEST_TAIL = 64 << 20
-"""Bytes that may follow the end mark: tapes were written in blocks."""
+"""Bytes that may follow the end mark, since tapes were written in blocks."""
 PIECE = 1 << 20
 ANYWHERE = "/archive"
-"""A folder that tarfile's filter may reckon with; nothing is ever put there."""
+"""A folder for tarfile's filter to compute with; nothing is written there."""
 
 
 class Header(tarfile.TarInfo):
-    """A header that is refused where tarfile would silently end the archive, or read anything into memory."""
+    """A header that fails where tarfile would silently end the archive, or read any amount into memory."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
@@ -59,9 +59,9 @@ class Header(tarfile.TarInfo):
 
 
 class _Guarded:
-    """A tar of which tarfile reads no more than an honest one has, wherever its headers send it.
+    """A tar from which tarfile can read no more than a legitimate one contains.
 
-    Of one header it may ask for anything: a map of a sparse file without end, or a jump over terabytes of packed zeros.
+    A header can ask for anything: an endless map of a sparse file, or a seek over terabytes of compressed zeros.
     """
 
     def __init__(self, stream: IO[bytes], limit: int) -> None:
@@ -72,24 +72,24 @@ class _Guarded:
         self._in_content = False
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go somewhere else."""
+        """Change the position. Raises ArchiveRejected beyond the limit."""
         if whence == io.SEEK_SET and offset > self._limit:
-            raise Refused(f"it is taken for a bomb: it goes on after {format_size(self._limit)}")
+            raise ArchiveRejected(f"it is taken for a bomb: it goes on after {format_size(self._limit)}")
         return self._stream.seek(offset, whence)
 
     def read(self, size: int = -1) -> bytes:
-        """Read as files do."""
+        """Read like a file. Raises ArchiveRejected once the headers are too long."""
         data = self._stream.read(size)
         if not self._in_content:
             self._left_of_header -= len(data)
             self._left_of_all -= len(data)
             if min(self._left_of_header, self._left_of_all) < 0:
-                raise Refused("its headers are longer than those of any archive that is meant to be unpacked")
+                raise ArchiveRejected("its headers are longer than those of any archive that is meant to be unpacked")
         return data
 
     @contextmanager
     def content(self) -> Iterator[None]:
-        """Let the content of a member be read, and then the header of the next one."""
+        """Read the content of a member without counting it as headers; then the next header begins."""
         self._in_content = True
         try:
             yield
@@ -98,7 +98,7 @@ class _Guarded:
 
 
 def walk(raw: BufferedReader, size: int) -> Iterator[tuple[Entry, Callable[[], IO[bytes]]]]:
-    """Yield everything in an archive of `size` bytes, and how to open it before the next one is asked for."""
+    """Yield each entry of an archive of `size` bytes with a function that opens it, valid until the next entry."""
     limit = allowed(size) + ALL_HEADERS
     if raw.peek(len(GZIP))[: len(GZIP)] != GZIP:
         yield from _walk(_Guarded(raw, limit))
@@ -106,7 +106,7 @@ def walk(raw: BufferedReader, size: int) -> Iterator[tuple[Entry, Callable[[], I
     with gzip.GzipFile(fileobj=raw) as unzipped:
         yield from _walk(_Guarded(cast("IO[bytes]", unzipped), limit))
         left = LONGEST_TAIL
-        while left > 0 and (tail := unzipped.read(PIECE)):  # the checksum of the whole comes at its very end
+        while left > 0 and (tail := unzipped.read(PIECE)):  # the checksum of the whole is at the very end
             left -= len(tail)
 
 
@@ -114,22 +114,22 @@ def _walk(guarded: _Guarded) -> Iterator[tuple[Entry, Callable[[], IO[bytes]]]]:
     with tarfile.open(fileobj=cast("IO[bytes]", guarded), mode="r:", tarinfo=Header, encoding="utf-8") as archive:
         while (member := archive.next()) is not None:
             if sum(map(len, archive.pax_headers.values())) > LONGEST_HEADER:
-                raise Refused("its global headers are too long")
+                raise ArchiveRejected("its global headers are too long")
             with guarded.content():
                 yield _entry(member), cast("Callable[[], IO[bytes]]", partial(archive.extractfile, member))
-            archive.members.clear()  # type: ignore[attr-defined] # it would keep them all, with all their headers
+            archive.members.clear()  # type: ignore[attr-defined] # tarfile would keep all of them with their headers
 
 
 def _entry(member: tarfile.TarInfo) -> Entry:
-    """Describe a member. Raises FilterError for what Python itself would not extract from somebody else's archive."""
+    """Return a member as an entry. Raises FilterError for what Python would not extract from untrusted archives."""
     if max(len(member.name), len(member.linkname)) > LONGEST_NAME:
-        raise Refused("it has a name that is too long for a file system")
-    path = tidy(member.name)
+        raise ArchiveRejected("it has a name that is too long for a file system")
+    path = normalize_path(member.name)
     tarfile.data_filter(member, ANYWHERE)
     if member.issym():
-        return Entry(path, Kind.SYMLINK, link=linked(path, member.linkname))
+        return Entry(path, Kind.SYMLINK, link=resolve_link(path, member.linkname))
     if member.islnk():
-        return Entry(path, Kind.SYMLINK, link=linked("", member.linkname))
+        return Entry(path, Kind.SYMLINK, link=resolve_link("", member.linkname))
     if member.isdir():
         return Entry(path, Kind.FOLDER)
     return Entry(path, Kind.FILE if member.isreg() else Kind.OTHER, member.size)

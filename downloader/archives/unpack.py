@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 from downloader.archives.entries import only_archive
-from downloader.archives.reader import Archive, StoredFile, damaged
-from downloader.archives.validation import judge
+from downloader.archives.reader import Archive, StoredFile, archive_damaged
+from downloader.archives.validation import validate
 from downloader.artifact import Algorithm, Manifest, RemoteFile, Span
 from downloader.errors import IntegrityError
 from downloader.formatting import format_size
@@ -65,7 +65,7 @@ class ArchiveUnpacker:
     def finalize(
         self, volume: Volume, manifest: Manifest, digests: Mapping[str, str], check: Callable[[], None]
     ) -> Publication:
-        """Unpack the archive, unless that is done or the artifact is none, and return what to publish.
+        """Unpack the archive, unless that is done or there is no archive, and return what to publish.
 
         Raises ConfigurationError for an archive that is refused, IntegrityError for one that cannot be read.
         """
@@ -97,8 +97,8 @@ class ArchiveUnpacker:
         self, volume: Volume, manifest: Manifest, archive: RemoteFile, opened: Archive, check: Callable[[], None]
     ) -> tuple[Manifest, Mapping[str, str]]:
         proof = volume.proof_of(archive.path)
-        judged = judge((entry for entry, _ in opened.entries()), opened.size, archive.path)
-        contents = contents_of(manifest, archive, judged.files)
+        validated = validate((entry for entry, _ in opened.entries()), opened.size, archive.path)
+        contents = contents_of(manifest, archive, validated.files)
         inventory = volume.inventory(contents)
         missing = {entry.file.path: entry.file for entry in inventory.entries if entry.state is not FileState.VERIFIED}
         unverified = [entry.file.path for entry in inventory.having(FileState.UNVERIFIED)]
@@ -111,10 +111,10 @@ class ArchiveUnpacker:
         log.info("unpacking %s: %d files, %s", archive.path, len(contents.files), format_size(contents.size))
         with _Writer(volume, archive.path, proof, check) as writer:
             for entry, content in opened.entries():
-                if entry.path in missing and entry.path not in judged.links:
+                if entry.path in missing and entry.path not in validated.links:
                     writer.add(missing[entry.path], content.readinto)
             writer.commit()
-            for link, path in judged.links.items():
+            for link, path in validated.links.items():
                 if link in missing:
                     with StoredFile(volume.reading(path), check) as source:
                         writer.add(missing[link], source.readinto)
@@ -148,7 +148,7 @@ class _Writer:
             partial.close(flush=False)
 
     def add(self, file: RemoteFile, readinto: Callable[[memoryview], int]) -> None:
-        """Take the bytes of a file; it gets its name at the next commit. Raises IntegrityError if they end early."""
+        """Write a file; it gets its name at the next commit. Raises IntegrityError if the bytes end early."""
         partial = self._volume.partial(file)
         self._partials.append(partial)
         hasher = Hasher(file.size)
@@ -157,7 +157,7 @@ class _Writer:
             start = hasher.position
             count = readinto(self._buffer[: file.size - start])
             if not count:
-                raise damaged(self._name, f"{file.path} ends after {start} of {file.size} bytes")
+                raise archive_damaged(self._name, f"{file.path} ends after {start} of {file.size} bytes")
             partial.write(start, self._buffer[:count])
             partial.complete(Span(start, start + count))
             hasher.update(self._buffer[:count])
@@ -167,7 +167,7 @@ class _Writer:
             self.commit()
 
     def commit(self) -> None:
-        """Give everything that was added its final name."""
+        """Give the files that were added their final names."""
         files = zip(self._partials, self._sha256, strict=True)
         self._volume.commit(VerifiedFile(partial.finish(), sha256, self._proof) for partial, sha256 in files)
         for partial, sha256 in zip(self._partials, self._sha256, strict=True):
@@ -190,11 +190,11 @@ def _proof_of(contents: Inventory) -> str:
 
 
 def contents_of(manifest: Manifest, archive: RemoteFile, sizes: Mapping[str, int]) -> Manifest:
-    """Return the contents as an artifact. Its version, and each file's identity, say which archive it is of."""
+    """Return the contents as an artifact. Its version and each file's identity tell which archive it comes from."""
     files = tuple(RemoteFile(path, size, locator=archive.identity) for path, size in sorted(sizes.items()))
     return Manifest(manifest.uri, files, manifest.revision, version=_version_of(archive))
 
 
 def _version_of(archive: RemoteFile) -> str:
-    """Name the contents of the archive, all of them and nothing else."""
+    """Return a version for exactly the contents of this archive."""
     return f"unpacked from {archive.identity}"

@@ -1,4 +1,4 @@
-"""The judgement of a whole archive by what it says it holds, before any of it is unpacked."""
+"""Validates a whole archive by its entries before any of it is unpacked."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from downloader.archives.entries import Entry, refusal
+from downloader.archives.entries import Entry, archive_rejected
 from downloader.errors import ConfigurationError, SourceNotFound
 from downloader.filesystem import Kind
 from downloader.formatting import format_size
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 MAX_ENTRIES = 100_000
 MAX_RATIO = 100
-"""How many times its own size an archive may unpack to; weights hardly shrink at all."""
+"""How many times its own size an archive may unpack to. Weights hardly compress at all."""
 ALWAYS_ALLOWED = 1 << 30
-"""Bytes to which any archive may unpack, whatever its own size."""
+"""Bytes that any archive may unpack to, whatever its own size."""
 MAX_TEXT = 64 << 20
 """Characters of all names and links together."""
 
@@ -29,42 +29,42 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Contents:
-    """What is to be unpacked. Empty folders are not: no other source has any."""
+    """What is to be unpacked. Empty folders are left out, as no other source has any."""
 
     files: dict[str, int] = field(default_factory=dict)
     """Bytes of each path, links included."""
     links: dict[str, str] = field(default_factory=dict)
-    """Path of a link → path of the file that it is to be a copy of."""
+    """Path of a link → path of the file that it becomes a copy of."""
     size: int = 0
     """Bytes of all files together."""
     text: int = 0
     """Characters of names and links."""
 
     def add(self, path: str, size: int) -> None:
-        """Add a file, or tell the size of a link."""
+        """Add a file, or the size of a link."""
         self.files[path] = size
         self.size += size
 
 
-def judge(entries: Iterable[Entry], size: int, name: str) -> Contents:
+def validate(entries: Iterable[Entry], size: int, name: str) -> Contents:
     """Return the contents of an archive of `size` bytes.
 
-    Raises ConfigurationError for one that leads out of the target, holds anything but files, folders and links to
-    files, names something twice, or unpacks to too much; SourceNotFound for one without files.
+    Raises ConfigurationError if an entry would be outside of the target, is not a file, a folder or a link to a file,
+    or occurs twice, or if it unpacks to too much; SourceNotFound if it has no files.
     """
     contents, folders = Contents(), set()
     for number, entry in enumerate(entries, start=1):
         contents.text += len(entry.path) + len(entry.link)
         if number > MAX_ENTRIES or contents.text > MAX_TEXT:
-            raise refusal(name, f"it has more than {MAX_ENTRIES} entries, or names without end")
+            raise archive_rejected(name, f"it has more than {MAX_ENTRIES} entries, or names without end")
         if entry.kind is Kind.FOLDER:
             folders.add(entry.path)
         elif entry.path == MARKER:
             log.info("skipping %s in %s: it is generated", MARKER, name)
         elif entry.kind is Kind.OTHER:
-            raise refusal(name, f"{entry.path!r} is neither file nor folder nor link")
+            raise archive_rejected(name, f"{entry.path!r} is neither file nor folder nor link")
         elif entry.path in contents.files:
-            raise refusal(name, f"{entry.path!r} is in it twice")
+            raise archive_rejected(name, f"{entry.path!r} is in it twice")
         else:
             contents.add(entry.path, entry.size)
             if entry.kind is Kind.SYMLINK:
@@ -86,7 +86,7 @@ def allowed(size: int) -> int:
 def _check_size(contents: Contents, size: int, name: str) -> None:
     if contents.size > allowed(size):
         told = f"{format_size(size)} that unpack to {format_size(contents.size)} or more"
-        raise refusal(name, f"{told} are taken for a bomb; {format_size(allowed(size))} would be allowed")
+        raise archive_rejected(name, f"{told} are taken for a bomb; {format_size(allowed(size))} would be allowed")
 
 
 def _follow_links(contents: Contents, name: str) -> None:
@@ -94,11 +94,11 @@ def _follow_links(contents: Contents, name: str) -> None:
         target, seen = link, set()
         while target in contents.links:
             if target in seen:
-                raise refusal(name, f"the link {link!r} leads to itself")
+                raise archive_rejected(name, f"the link {link!r} leads to itself")
             seen.add(target)
             target = contents.links[target]
         if target not in contents.files:
-            raise refusal(name, f"the link {link!r} leads to {target!r}, which is no file in it")
+            raise archive_rejected(name, f"the link {link!r} leads to {target!r}, which is no file in it")
         contents.links[link] = target
         contents.add(link, contents.files[target])
 
@@ -109,7 +109,7 @@ def _check_names(contents: Contents, folders: set[str], name: str) -> None:
         for folder in folders - {""}:
             check_names([folder], name)
     except ConfigurationError as error:
-        raise refusal(name, error.message) from error
+        raise archive_rejected(name, error.message) from error
     both = folders & contents.files.keys()
     if both:
-        raise refusal(name, f"{min(both)!r} is a file and a folder")
+        raise archive_rejected(name, f"{min(both)!r} is a file and a folder")

@@ -1,4 +1,4 @@
-"""The volume: the folder that an artifact lands in. Nothing is lost, and nothing is trusted that does not prove itself.
+"""The volume: the folder that an artifact is downloaded to. Nothing is lost, and nothing is trusted unverified.
 
 Under the target are the artifact's files, `.artifact.sha256` once all of them are right, and until then `.downloading/`
 with everything else: the lease, the partials and their journals, the commit log.

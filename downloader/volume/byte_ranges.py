@@ -1,4 +1,4 @@
-"""Sets of bytes: which spans of a file are there and which are missing."""
+"""A set of bytes of a file: which ranges are there, and which are missing."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 
 class ByteRanges:
-    """Bytes of one file as sorted spans that neither touch nor overlap. Not for several threads at once."""
+    """Bytes of one file as sorted ranges that neither touch nor overlap. Not thread-safe."""
 
-    def __init__(self, spans: Iterable[Span] = ()) -> None:
+    def __init__(self, ranges: Iterable[Span] = ()) -> None:
         self._starts: list[int] = []
         self._stops: list[int] = []
-        for span in spans:
+        for span in ranges:
             self.add(span)
 
     def add(self, span: Span) -> None:
-        """Add bytes; those already there do no harm."""
+        """Add a range; bytes that are in the set already do no harm."""
         if span.start >= span.stop:
             return
         first = bisect_left(self._stops, span.start)

@@ -76,7 +76,7 @@ def last(files: FileOperations) -> Checksums | None:
 
 
 def require(files: FileOperations) -> Checksums:
-    """Return the mark that is there. Raises IntegrityError, with the reason, if there is none that can be read."""
+    """Return the mark that is there. Raises IntegrityError, with the reason, if no mark can be read."""
     attributes = in_attributes(files)
     try:
         listed = _read(files, MARKER)
@@ -98,7 +98,7 @@ def require(files: FileOperations) -> Checksums:
 def listed(files: FileOperations) -> bytes:
     """Return the mark as a list for `sha256sum -c`: the source's own where it has one.
 
-    Raises IntegrityError if there is none, or if files that it lists are gone.
+    Raises IntegrityError without a mark, or if files that it lists are gone.
     """
     found = require(files)
     own = in_file(files, MARKER)

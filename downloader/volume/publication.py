@@ -83,7 +83,7 @@ class CompletedArtifact:
 def find_completed(files: FileOperations, checksums: Checksums | None) -> CompletedArtifact | None:
     """Return the artifact of a finished run if its metadata is unchanged.
 
-    None if there is none, or if a run has left something to be continued.
+    None without such an artifact, or if a run has left something to be continued.
     """
     if checksums is None or not checksums.version or not checksums.whole or files.scan(WORK):
         return None
@@ -200,7 +200,7 @@ def origin_of(checksums: Checksums, path: str) -> Origin | None:
 
 
 def hash_of(version: str | None) -> str:
-    """Return what a mark has of `Manifest.version`; empty where there is none."""
+    """Return what a mark has of `Manifest.version`; empty without a version."""
     return hashlib.sha256(version.encode()).hexdigest() if version else ""
 
 
@@ -215,16 +215,16 @@ def _listed_now(
     """Return the mark of the manifest's files."""
     found = _final_files(files, manifest)
     sha256 = {file.path: digests[file.path] for file in manifest.files}
-    proved_by = {file.path: proofs.get(file.path) or UNKNOWN for file in manifest.files}
+    verified_by = {file.path: proofs.get(file.path) or UNKNOWN for file in manifest.files}
     return Checksums(
         sha256,
         source=manifest.uri,
         revision=manifest.revision or "",
         version=hash_of(manifest.version),
-        proofs=proved_by,
+        proofs=verified_by,
         origins=(Origin(manifest.origin, manifest.revision or ""),),
         records={
-            file.path: record_of(file, sha256[file.path], proved_by[file.path], found[file.path])
+            file.path: record_of(file, sha256[file.path], verified_by[file.path], found[file.path])
             for file in manifest.files
         },
     )
@@ -279,6 +279,6 @@ def _final_files(files: FileOperations, manifest: Manifest) -> dict[str, Stat]:
     for file in manifest.files:
         details = found.get(file.path)
         if details is None or details.kind is not Kind.FILE or details.size != file.size:
-            raise VolumeError(f"{file.path} was changed by somebody else during the run", hint="run again to mend it")
+            raise VolumeError(f"{file.path} was changed by another program during the run", hint="run again to mend it")
     require_two_files(files, found)
     return found

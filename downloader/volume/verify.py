@@ -1,7 +1,7 @@
-"""`verify`: every byte of a finished volume against its checksum file, offline.
+"""Hashes files on the volume: all of a finished artifact for `verify`, one at a time for a run that finds it there.
 
-What rotted in silence has the size and the time that it always had, and runs believe these. So `verify` gives a damaged
-file another time: the next run reads it, and fetches it again.
+A file that was damaged silently still has the size and time of its record, by which runs trust it. So `verify` changes
+the time of a damaged file: the next run hashes it, and fetches it again.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ if TYPE_CHECKING:
 
 _WORKERS = 2
 _DEEPEST = 128
-"""Folders in folders that an artifact may have (`sources/names.py`)."""
+"""Depth of folders that an artifact may have (`sources/paths.py`)."""
 _LOST = "lost+found"
-"""What the root of an ext4 file system always has."""
+"""Every ext4 file system has this in its root."""
 _CACHES = ".cache/"
-"""What `hf download` leaves beside a model."""
+"""`hf download` leaves this beside a model."""
 _SECOND_NS = 1_000_000_000
-"""No file system counts more coarsely than twice that."""
+"""Nanoseconds. No file system has times coarser than two seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A file that is not what the checksum file says."""
+    """A file that differs from what the completion mark says."""
 
     path: str
     reason: str
     believed: bool = False
-    """The next run may take it for right all the same, since it could not be dated anew."""
+    """The next run may still trust it, since its time could not be changed."""
 
     def __str__(self) -> str:
         return f"{self.path}: {self.reason}"
@@ -55,15 +55,15 @@ class Verification:
     """What `verify` found."""
 
     source: str
-    """The URI of the artifact; empty where the list does not say, or somebody else wrote it."""
+    """The URI of the artifact; empty if the list does not say, or was not written by this program."""
     revision: str
     checked: int
-    """Files that are right, every byte of them."""
+    """Number of files of which every byte is right."""
     proofs: Mapping[str, str]
-    """Path → what proved each of those when it was downloaded, or `unknown`."""
+    """Path → what verified each of those when it was downloaded, or `unknown`."""
     damaged: tuple[Damage, ...]
     unlisted: tuple[str, ...]
-    """Files that the artifact does not have: somebody else's, and not judged."""
+    """Files that do not belong to the artifact. They are not checked."""
 
 
 def verify(
@@ -74,15 +74,15 @@ def verify(
     selected: Callable[[str], bool],
     content: ContentCheck,
 ) -> Verification:
-    """Hash every selected file that `.artifact.sha256` lists, and judge by `content` what kind of file each is.
+    """Hash every selected file that the completion mark lists, and check with `content` what kind of file each is.
 
-    `expect` hears how many bytes and files that will be, `progress` of bytes, from several threads.
+    `expect` is called once with the bytes and files to hash, `progress` with the bytes hashed, from several threads.
 
-    Raises IntegrityError if there is no checksum file that can be read, if it may have been cut off, or if there is
-    nothing to verify: what nobody has looked at is not right.
+    Raises IntegrityError if there is no mark that can be read, if it may have been cut off, or if there is nothing to
+    verify: success must mean that something was verified.
     """
     checksums = _whole_list(files)
-    # Filters choose from a folder: where there is but one file, they had no say in what was downloaded.
+    # Filters choose from a folder: an artifact of a single file is downloaded whatever they are.
     paths = [path for path in checksums.files if selected(path) or len(checksums.files) == 1]
     if not paths and checksums.files:
         raise IntegrityError(
@@ -92,7 +92,7 @@ def verify(
     sizes = [there.size for path in paths if (there := files.stat(path)) is not None]
     expect(sum(sizes), len(paths))
     with ThreadPoolExecutor(_WORKERS, thread_name_prefix="verify") as pool:
-        found_damage = pool.map(_Examination(files, checksums, content, progress).damage, paths)
+        found_damage = pool.map(_FileCheck(files, checksums, content, progress).damage, paths)
         damaged = (*filter(None, found_damage), *_gone(checksums), *_other_list(files, checksums))
     broken = {damage.path for damage in damaged}
     unlisted = tuple(sorted(path for path in _walk(files) if path not in checksums.files and path != MARKER))
@@ -108,7 +108,7 @@ def verify(
 
 
 def _gone(checksums: Checksums) -> tuple[Damage, ...]:
-    """Return what to say of files whose names went with them, which happens where the mark is in their attributes."""
+    """Return the damage of lost files whose names only their own attributes had."""
     count = checksums.expected - len(checksums.files)
     if count <= 0:
         return ()
@@ -116,7 +116,7 @@ def _gone(checksums: Checksums) -> tuple[Damage, ...]:
 
 
 def _other_list(files: FileOperations, checksums: Checksums) -> Iterator[Damage]:
-    """Yield what is wrong with the source's own list, where the mark is in extended attributes."""
+    """Yield what is wrong with the checksum file, where the mark is in extended attributes."""
     if checksums.raw:
         return
     listed = completion.in_file(files, MARKER)
@@ -140,8 +140,8 @@ def _whole_list(files: FileOperations) -> Checksums:
 
 
 @dataclass(frozen=True, slots=True)
-class _Examination:
-    """Reads files and compares them with the checksums. For several threads."""
+class _FileCheck:
+    """Hashes files and compares them with their checksums. Thread-safe."""
 
     files: FileOperations
     checksums: Checksums
@@ -149,7 +149,7 @@ class _Examination:
     progress: Callable[[int], None]
 
     def damage(self, path: str) -> Damage | None:
-        """Return what is wrong with a file, dated so that runs do not believe it; None if it is right."""
+        """Return what is wrong with a file, after changing its time so that runs hash it; None if it is right."""
         found = self.files.stat(path)
         if found is None:
             return Damage(path, "is missing")
@@ -161,7 +161,7 @@ class _Examination:
             return Damage(path, f"cannot be read: {error}", believed=True)
         with reading:
             reason = self._compare(path, reading)
-            return Damage(path, reason, believed=not _doubt(reading)) if reason else None
+            return Damage(path, reason, believed=not _distrust(reading)) if reason else None
 
     def _compare(self, path: str, reading: Reading) -> str:
         size, expected = reading.found.size, self.checksums.files[path]
@@ -175,8 +175,8 @@ class _Examination:
         return self.content.instead(path, size, hasher.head, proved=True)
 
 
-def _doubt(reading: Reading) -> bool:
-    """See to it that the next run reads the file; tell whether it will."""
+def _distrust(reading: Reading) -> bool:
+    """Make the next run hash the file, by changing its time; return whether that was possible."""
     with suppress(VolumeError):
         reading.redate(reading.found.mtime_ns + 2 * _SECOND_NS)
         return True
@@ -184,7 +184,7 @@ def _doubt(reading: Reading) -> bool:
 
 
 def _walk(files: FileOperations) -> Iterator[str]:
-    """Yield each file; of a folder that is private to somebody else, or too deep to be an artifact's, its own name."""
+    """Yield each file; for a folder that is not readable, or too deep to be an artifact's, only its own path."""
     todo = [""]
     while todo:
         folder = todo.pop()
@@ -204,15 +204,16 @@ def _walk(files: FileOperations) -> Iterator[str]:
 
 
 _FORGET_EVERY = 32 << 20
+"""Bytes read between two times that they are dropped from the page cache."""
 
 
 class Reading:
-    """A file of the target that is read once from start to end: a context that keeps it out of the page cache."""
+    """A file of the target that is read once, without filling the page cache. A context that closes it."""
 
     def __init__(self, files: FileOperations, path: str) -> None:
         self._files = files
         self._handle = files.open(path)
-        self._remembered = 0
+        self._cached = 0
         self.found = files.handle_stat(self._handle)
 
     def __enter__(self) -> Self:
@@ -222,24 +223,24 @@ class Reading:
         self._files.close(self._handle)
 
     def readinto(self, offset: int, view: memoryview) -> int:
-        """Fill the view with the bytes from `offset` on; 0 at the end of the file."""
+        """Fill the view with the bytes from `offset` on and return their number; 0 at the end of the file."""
         count = self._files.read(self._handle, offset, view)
-        self._remembered += count
-        if self._remembered >= _FORGET_EVERY:
-            self._remembered = 0
+        self._cached += count
+        if self._cached >= _FORGET_EVERY:
+            self._cached = 0
             self._files.forget(self._handle)
         return count
 
     def is_unchanged(self) -> bool:
-        """Tell whether the file is still what it was when it was opened."""
+        """Return whether the file's metadata is what it was when it was opened."""
         return self._files.handle_stat(self._handle) == self.found
 
     def redate(self, mtime_ns: int) -> None:
-        """Set the time of the last change of the very file that was read."""
+        """Set the time of the last change, in nanoseconds since 1970, of the very file that was read."""
         self._files.touch(self._handle, mtime_ns)
 
     def sync(self) -> None:
-        """Make the content survive a power loss, also if a program wrote it that did not care."""
+        """Make the content survive a power loss, in case another program wrote it and did not."""
         self._files.sync(self._handle)
 
 
@@ -250,9 +251,10 @@ def adopt(
     content: ContentCheck,
     progress: Callable[[int], None],
 ) -> tuple[str, str]:
-    """Hash a file and return its sha256 and what proved it; `expected` is its sha256 if that is known.
+    """Hash a file that is on the volume already; return its sha256 and what verified it.
 
-    Raises IntegrityError if it is another file or nothing can prove it, VolumeError if it cannot be read.
+    `expected` is its sha256 if that is known; `progress` is called with the bytes of each piece. Raises IntegrityError
+    if it is another file or nothing can verify it, VolumeError if it cannot be read.
     """
     with Reading(files, file.path) as reading:
         hasher = hash_file(reading.readinto, file.size, file.digests, progress)

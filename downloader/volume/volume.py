@@ -289,7 +289,7 @@ class Volume:
     def checksums(self) -> bytes:
         """Return the list of a finished artifact as `sha256sum -c` reads it, wherever its mark is. Needs no lease.
 
-        Raises IntegrityError if there is none, or if files that it lists are gone.
+        Raises IntegrityError without a mark, or if files that it lists are gone.
         """
         return listed(self._files)
 

@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from downloader.archives.reader import Archive
-from downloader.archives.validation import judge
+from downloader.archives.validation import validate
 from downloader.config import KServeSettings, Settings
 from downloader.config.s3 import S3Settings
 from downloader.errors import DownloadError
@@ -218,7 +218,7 @@ BLOCKS = (bytes(512), tar_of(("a", tarfile.REGTYPE)), tar_of(("ä" * 300, tarfil
 @SLOW
 @given(floods(*BLOCKS))
 def test_the_headers_of_a_tar(raw: bytes) -> None:
-    bounded(lambda: judged("a.tar", raw), len(raw), 24)
+    bounded(lambda: validated("a.tar", raw), len(raw), 24)
 
 
 def zip_of(count: int) -> bytes:
@@ -237,15 +237,15 @@ def test_the_directory_of_a_zip(raw: bytes, count: int) -> None:
     whole = zip_of(count)
     start = whole.index(b"PK\1\2")
     data = whole[:start] + raw + whole[start:]
-    bounded(lambda: judged("a.zip", data), len(data), 24)
+    bounded(lambda: validated("a.zip", data), len(data), 24)
 
 
-def judged(name: str, data: bytes) -> None:
+def validated(name: str, data: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, name).write_bytes(data)
         disk = Disk(Path(folder))
         try:
             with Archive(Reading(disk, name), name, lambda: None) as archive:
-                judge((entry for entry, _ in archive.entries()), archive.size, name)
+                validate((entry for entry, _ in archive.entries()), archive.size, name)
         finally:
             disk.close_all()

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from downloader.archives import ArchiveUnpacker, Entry
 from downloader.archives.unpack import FILES_AT_ONCE
-from downloader.archives.validation import ALWAYS_ALLOWED, MAX_ENTRIES, judge
+from downloader.archives.validation import ALWAYS_ALLOWED, MAX_ENTRIES, validate
 from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile, Validator
 from downloader.errors import (
     Cancelled,
@@ -348,18 +348,18 @@ def test_an_archive_is_refused_as_a_whole_where(sink: Landing, sentence: str) ->
 
 def test_an_archive_with_too_many_entries_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="entries"):
-        judge((Entry(str(number), Kind.FILE) for number in range(MAX_ENTRIES + 1)), 1 << 30, "model.tar")
+        validate((Entry(str(number), Kind.FILE) for number in range(MAX_ENTRIES + 1)), 1 << 30, "model.tar")
 
 
 def test_links_count_towards_what_an_archive_may_unpack_to() -> None:
     entries = [Entry("a", Kind.FILE, ALWAYS_ALLOWED // 2)]
     entries += [Entry(str(number), Kind.SYMLINK, link="a") for number in range(2)]
     with pytest.raises(ConfigurationError, match="bomb"):
-        judge(entries, 1000, "model.tar")
+        validate(entries, 1000, "model.tar")
 
 
 def test_a_large_archive_may_unpack_to_more() -> None:
-    assert judge([Entry("a", Kind.FILE, 50 << 30)], 1 << 30, "model.tar").files == {"a": 50 << 30}
+    assert validate([Entry("a", Kind.FILE, 50 << 30)], 1 << 30, "model.tar").files == {"a": 50 << 30}
 
 
 def many_entries() -> bytes:
@@ -450,7 +450,7 @@ def test_headers_take_little_memory_however_many_and_long_they_are(sink: Landing
 def test_names_without_end_are_refused() -> None:
     entries = (Entry(f"{number}" + "a" * 4000, Kind.SYMLINK, link="b" * 4000) for number in range(MAX_ENTRIES))
     with pytest.raises(ConfigurationError, match="names without end"):
-        judge(entries, 1 << 30, "model.tar")
+        validate(entries, 1 << 30, "model.tar")
 
 
 def test_a_sparse_file_is_unpacked_with_its_holes(sink: Landing) -> None:
