@@ -89,7 +89,7 @@ class Span:
 
 
 UNTOLD = 1 << 62
-"""Where a file ends of which nobody says where it ends."""
+"""The end of a file whose size is unknown."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,7 @@ class Cancellation:
         return _Waking(self, waker)
 
     def close(self) -> None:
-        """Take leave of the parent; a child must not outlive its attempt in the parent's memory."""
+        """Unregister from the parent: it must not keep the child in memory after its attempt."""
         if self._forget_parent is not None:
             self._forget_parent()
 

@@ -13,7 +13,7 @@ class Deadlines:
     stall: float
     """No byte from anywhere: the watchdog ends the attempt."""
     retry_budget: float
-    """A listing or a range keeps failing: its error is raised. Bytes that arrive start the time anew."""
+    """A listing or a range keeps failing: its error is raised. Bytes that arrive restart the time."""
     last_retry: float
     """No file has arrived for so long when one fails for good: what fails next is not fetched again in this attempt."""
     connect: float

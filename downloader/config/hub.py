@@ -49,7 +49,7 @@ class HubSettings:
         default=False,
     )
     token_places: tuple[str, ...] = ("HF_TOKEN",)
-    """Where a token was looked for, for whoever lacks one: variables and files."""
+    """Where a token was looked for, for the message about a missing one: variables and files."""
     warnings: tuple[str, ...] = field(default=())
     """What the environment says that is odd but no obstacle, for the log."""
 
@@ -71,7 +71,7 @@ class HubSettings:
 
 
 def _login_file(environ: Mapping[str, str]) -> Path | None:
-    """Return where the Hub's own command keeps the token of whoever has logged in; None without a home."""
+    """Return where the Hub's own command keeps the token of a login; None without a home."""
     for name, below in (("HF_HOME", ""), ("XDG_CACHE_HOME", "huggingface"), ("HOME", ".cache/huggingface")):
         base = environ.get(name, "").strip()
         if base and "\0" not in base:
@@ -80,7 +80,7 @@ def _login_file(environ: Mapping[str, str]) -> Path | None:
 
 
 def _token_of(place: Path, problems: list[str]) -> str | None:
-    """Return the token in a file, "" if it holds none, None if there is no file; other trouble adds to `problems`."""
+    """Return the token in a file, "" if it is empty, None if there is no file; other errors are added to `problems`."""
     try:
         text = place.read_text(encoding="utf-8").strip()
         return token(text) if text else ""

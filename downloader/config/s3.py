@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 AWS = (".amazonaws.com", ".amazonaws.com.cn")
 """How the names of its hosts end."""
-NOBODY = "anonymous"
+ANONYMOUS = "anonymous"
 """As a key: ask unsigned. An empty key is read as this word."""
-KEYWORDS = frozenset({NOBODY})
+KEYWORDS = frozenset({ANONYMOUS})
 WORKERS, CONCURRENCY = 8, 10
 SPAN_MEBIBYTES, STREAM_MEBIBYTES = 8, 64
 MOST_CONNECTIONS = 64
@@ -151,7 +151,7 @@ class S3Settings:
     keys_are_empty: bool = False
     """A key is set, but to nothing."""
     unusable_keys: str = ""
-    """Which of the files that should hold keys are of no use, and why; empty if none is."""
+    """Which files of keys are unusable, and why; empty if there are none."""
     warnings: tuple[str, ...] = ()
     """What the environment says that is odd but no obstacle, for the log."""
 
@@ -162,7 +162,7 @@ class S3Settings:
         values, useless = with_files(environ, names)
         values |= as_variables(values, problems)
         empty = [key for key in KEYS if key in values and not values[key].strip()]
-        settings = read(cls, values | dict.fromkeys(empty, NOBODY), problems)
+        settings = read(cls, values | dict.fromkeys(empty, ANONYMOUS), problems)
         settings = dataclasses.replace(
             settings,
             keys_are_empty=bool(empty),
@@ -204,7 +204,7 @@ class S3Settings:
         if self.requested_authentication is not None:
             return self.requested_authentication
         keys = self.access_key_id, self.secret_access_key
-        if self.anonymous or NOBODY in keys:
+        if self.anonymous or ANONYMOUS in keys:
             return Authentication.ANONYMOUS
         return Authentication.STATIC if any(keys) else Authentication.CHAIN
 
@@ -212,7 +212,7 @@ class S3Settings:
     def has_keys(self) -> bool:
         """The environment has both keys."""
         keys = self.access_key_id, self.secret_access_key
-        return all(keys) and NOBODY not in keys
+        return all(keys) and ANONYMOUS not in keys
 
     @property
     def verify(self) -> bool:
@@ -264,12 +264,12 @@ def _contradictions(settings: S3Settings) -> Iterator[str]:
     key, secret = settings.access_key_id, settings.secret_access_key
     why = f" ({settings.unusable_keys})" if settings.unusable_keys else ""
     if settings.requested_authentication is Authentication.STATIC:
-        if not key or not secret or NOBODY in (key, secret):
+        if not key or not secret or ANONYMOUS in (key, secret):
             yield f"AIM_S3_AUTH_MODE is static, which needs both {KEYS[0]} and {KEYS[1]}{why}"
     elif settings.requested_authentication is None and not settings.anonymous and bool(key or secret):
-        if NOBODY in (key, secret) and {key, secret} - {NOBODY, ""}:
+        if ANONYMOUS in (key, secret) and {key, secret} - {ANONYMOUS, ""}:
             yield f"{KEYS[0]} and {KEYS[1]} are contradictory: one is a key, the other asks for unsigned requests"
-        elif NOBODY not in (key, secret) and not (key and secret):
+        elif ANONYMOUS not in (key, secret) and not (key and secret):
             yield f"{KEYS[1] if key else KEYS[0]} is missing: one key alone is incomplete{why}"
 
 
@@ -287,7 +287,7 @@ def _authority(url: str) -> str:
 
 
 def unset_empty(environ: MutableMapping[str, str]) -> None:
-    """Remove AWS's variables that are set to nothing: the SDK takes some for values, and fails or trusts anybody.
+    """Remove AWS's variables that are set to nothing: the SDK takes some for values, and fails or trusts any server.
 
     For the environment of the process, after the settings have been read: optional secrets are mounted like that.
     """

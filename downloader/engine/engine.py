@@ -246,7 +246,7 @@ class Engine:
     ) -> dict[str, DownloadError]:
         """Fetch files with one protocol; return path → error of those still missing, under `""` that of the attempt."""
         attempt = Cancellation(self._cancellation)
-        sink = VolumeSink(self._volume, self._meter, attempt, plan=self._plan, outcome=outcome, judge=self._verifier)
+        sink = VolumeSink(self._volume, self._meter, attempt, plan=self._plan, outcome=outcome, verifier=self._verifier)
         self._watchdog.guard(attempt)
         try:
             self._transports(protocol, attempt).fetch(files, sink)

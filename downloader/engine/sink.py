@@ -1,4 +1,4 @@
-"""Where an attempt's files land: the volume, with a judge at its door."""
+"""Verifies completed files of an attempt and commits them to the volume."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 
 class VolumeSink:
-    """Where a transport's files end: judged, and given their final name. Good for one attempt."""
+    """Verifies and commits the files of one attempt."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class VolumeSink:
         *,
         plan: Plan,
         outcome: Outcome,
-        judge: Verifier,
+        verifier: Verifier,
     ) -> None:
         self.failures: dict[str, DownloadError] = {}
         self._volume = volume
@@ -59,7 +59,7 @@ class VolumeSink:
         self._attempt = attempt
         self._plan = plan
         self._outcome = outcome
-        self._judge = judge
+        self._verifier = verifier
         self._lock = threading.Condition()
         self._begun: dict[str, Partial] = {}
         self._inside = 0
@@ -79,10 +79,10 @@ class VolumeSink:
                 self._lock.notify_all()
 
     def close(self, check: Callable[[], None]) -> None:
-        """Let nobody in any more, wait for those inside, and close what was left half-way; it stays for the next one.
+        """Reject further commits, wait for running ones, and close incomplete partials; they stay for the next attempt.
 
         A thread that hangs in the volume may outlast its attempt. It must not begin or name a file that the next
-        attempt has begun anew: that would be half of it. `check` raises to end the wait.
+        attempt has begun again: that would be half of it. `check` raises to end the wait.
         """
         try:
             with self._lock:
@@ -110,7 +110,7 @@ class VolumeSink:
         others.
         """
         if not file.digests:
-            self._plan.content.require(file.path, file.size, head, proved=False)
+            self._plan.content.require(file.path, file.size, head, verified=False)
 
     def commit(self, completed_files: Sequence[CompletedFile]) -> Mapping[str, IntegrityError]:
         """Verify files and commit the right ones to the volume; return the errors of the rejected ones by path.
@@ -165,18 +165,18 @@ class VolumeSink:
         """Return what was published of a file's bytes. Raises IntegrityError if they are not what it promises."""
         file = completed_file.partial.file
         try:
-            proof = self._judge.proof(file, completed_file.results)
+            proof = self._verifier.proof(file, completed_file.results)
         except IntegrityError as error:
             found = instead(file.path, file.size, completed_file.head, vouched=False)
             if not found:
                 raise
             raise IntegrityError(f"{error.message}; what came {found}", hint=error.hint) from error
         self._plan.require_proof(file, proof)
-        self._plan.content.require(file.path, file.size, completed_file.head, proved=proof not in UNVERIFIED)
+        self._plan.content.require(file.path, file.size, completed_file.head, verified=proof not in UNVERIFIED)
         return proof
 
     def fail(self, file: RemoteFile, error: DownloadError) -> None:
-        """Leave the file to the next attempt; end this one where the error is everybody's."""
+        """Leave the file to the next attempt; end this one if the error concerns all files."""
         with self._lock:
             self.failures[file.path] = error
             told = len(self.failures)

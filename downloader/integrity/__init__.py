@@ -1,8 +1,8 @@
-"""Digests: computed while the bytes pass, and the judgement which of them proves a file.
+"""Digests: computed while bytes arrive, and compared with the published ones.
 
 Every file gets a sha256, because that is what `.artifact.sha256` promises, and besides it each digest that its source
 publishes. **All** of those must be right, not only the strongest: two digests that disagree about the same bytes mean
-that the source contradicts itself, and a file nobody can vouch for is worth nothing. Only where it is not certain what
+that the source contradicts itself, and a file that nothing verifies is worth nothing. Only where it is not certain what
 a server publishes (S3's entity tags), a digest that is right proves the file and one that is not leaves a doubt.
 
 CRC32C and CRC64NVME come from the `awscrt` wheel, which not every platform has; without it they are skipped, and a
@@ -44,7 +44,7 @@ from downloader.integrity.verify import (
     UNVERIFIED,
     VerificationResult,
     Verifier,
-    judge,
+    compare_digests,
     may_combine,
     proofs_text,
     proves_itself,
@@ -75,6 +75,7 @@ __all__ = [
     "Origin",
     "VerificationResult",
     "Verifier",
+    "compare_digests",
     "computable",
     "end_of",
     "hash_file",
@@ -82,7 +83,6 @@ __all__ = [
     "instead",
     "is_hexadecimal",
     "is_suspicious",
-    "judge",
     "may_combine",
     "of_nothing",
     "parse_checksums",

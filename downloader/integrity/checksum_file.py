@@ -162,7 +162,7 @@ def _proof_lines(proofs: Mapping[str, str]) -> Iterator[str]:
 
 
 def parse_checksums(raw: bytes, name: str = "the checksum file") -> Checksums:
-    """Read a checksum file that anybody may have written; `name` is what errors call it.
+    """Read a checksum file from an untrusted writer; `name` is what errors call it.
 
     Raises IntegrityError, naming the line, for anything but comments and checksums of distinct paths inside a folder,
     and for a list that has been cut off.
@@ -205,7 +205,7 @@ class _Reader:
                         self._origins.append(Origin(uri, revision))
 
     def checksum(self, line: str, number: int) -> None:
-        """Take a checksum in. Raises IntegrityError if it is none."""
+        """Add a checksum. Raises IntegrityError if it is malformed."""
         path, digest = parse_line(line, number, self._name)
         known = self._files.get(path)
         if known == digest:

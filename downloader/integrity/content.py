@@ -79,14 +79,14 @@ class ContentCheck:
     listed: bool = False
     """The source lists what it holds, so that names are meant; a web server may answer anything with anything."""
 
-    def instead(self, path: str, size: int, head: bytes, *, proved: bool, media_type: str = "") -> str:
+    def instead(self, path: str, size: int, head: bytes, *, verified: bool, media_type: str = "") -> str:
         """Return what the function `instead` does, unless everything is accepted. `proved`: a digest vouches for it."""
-        vouched = proved or self.listed
+        vouched = verified or self.listed
         return "" if self.accept_any else instead(path, size, head, vouched=vouched, media_type=media_type)
 
-    def require(self, path: str, size: int, head: bytes, *, proved: bool) -> None:
+    def require(self, path: str, size: int, head: bytes, *, verified: bool) -> None:
         """Raise UnexpectedContent for a file that is something else than its name says."""
-        found = self.instead(path, size, head, proved=proved)
+        found = self.instead(path, size, head, verified=verified)
         if found:
             raise UnexpectedContent(f"{path} {found}", hint=HINT)
 
@@ -94,7 +94,7 @@ class ContentCheck:
 def instead(path: str, size: int, head: bytes, *, vouched: bool, media_type: str = "") -> str:
     """Return what a file of `size` bytes that begins with `head` is, and its name does not say; "" if it may be right.
 
-    `vouched`: the source means these bytes to be this file. Then only what nobody can mean counts, such as a web page
+    `vouched`: the source means these bytes to be this file. Then only impossible content counts, such as a web page
     for weights; else also a web page for anything that is not called one, and a model format that begins in another
     way. `media_type` is the `Content-Type` that they came with, if any.
     """

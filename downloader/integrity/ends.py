@@ -59,7 +59,7 @@ _LENGTH = struct.Struct("<Q")
 
 
 class _Gzip:
-    """Its trailer holds a checksum. Where several follow each other, nobody knows whether there was one more."""
+    """Its trailer holds a checksum. Where several follow each other, it is unknown whether there was one more."""
 
     def __init__(self) -> None:
         self._inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)

@@ -36,7 +36,7 @@ class VerificationResult:
     """The digest that should have been right but may mean something else; None if there is no doubt."""
 
 
-def judge(file: RemoteFile, results: Mapping[Algorithm, str]) -> VerificationResult:
+def compare_digests(file: RemoteFile, results: Mapping[Algorithm, str]) -> VerificationResult:
     """Judge a file by the digests of its bytes.
 
     Raises IntegrityError if a published digest that can only mean one thing differs from what was computed.
@@ -67,7 +67,7 @@ def may_combine(file: RemoteFile) -> bool:
     """Tell whether bytes of several answers may be put together.
 
     A digest proves the whole, or each answer says which version it is of. Else the file may be replaced between two
-    answers and nobody would notice.
+    responses, which would not be noticed.
     """
     return file.validator is not None or file.version is not None or proves_itself(file)
 
@@ -85,9 +85,9 @@ class Verifier:
         Raises IntegrityError if the bytes are wrong, and if they may be: then a second look is wanted. The same bytes
         twice and never others are believed. What that says of one file it says of no other.
         """
-        judgement = judge(file, results)
-        if judgement.doubted is None:
-            return judgement.proof
+        result = compare_digests(file, results)
+        if result.doubted is None:
+            return result.proof
         sha256 = results[Algorithm.SHA256]
         with self._lock:
             seen = self._seen.setdefault(file.path, set())
@@ -95,7 +95,7 @@ class Verifier:
                 return UNVERIFIABLE
             seen.add(sha256)
         raise IntegrityError(
-            f"{file.path}: the bytes do not have {judgement.doubted}, which this server may not mean as a digest",
+            f"{file.path}: the bytes do not have {result.doubted}, which this server may not mean as a digest",
             hint="if the same bytes come again they are kept",
         )
 

@@ -1,6 +1,6 @@
 """An HTTP/1.1 client for large downloads and many small requests, on the standard library's sockets.
 
-`HttpClient` is the front door: one for a run, shared by all threads. It does three things:
+`HttpClient` is the interface: one for a run, shared by all threads. It does three things:
 
 - `fetch` returns a small response, read whole (`Response`); `heads` asks for many heads at once.
 - `open` streams a byte range of a file (`RangeRequest`) into the caller's buffers, without a copy in between;

@@ -167,7 +167,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def window_left(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds until there is a right to another request; None where some are left, or nobody says."""
+    """Return the seconds until there is a right to another request; None if some are left or unknown."""
     field = headers.get("ratelimit", "")
     return max(_used_up(field), default=None) if field else None
 
@@ -193,7 +193,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _moment(text: str) -> float | None:
-    """Return the seconds since the epoch that an HTTP date names; None if it is none."""
+    """Return the seconds since the epoch that an HTTP date names; None if it is malformed."""
     try:
         return email.utils.parsedate_to_datetime(text).timestamp()
     except (ValueError, OverflowError):

@@ -93,7 +93,7 @@ def stay_on_the_route(response: httpx2.Response) -> None:
         return
     here, query = str(response.request.url).partition("?")[0], urlsplit(following).query
     if not query:
-        raise ProtocolFailed(f"{shown_url(here)} names a next page that is none")
+        raise ProtocolFailed(f"{shown_url(here)} names a malformed next page")
     response.headers["link"] = f'<{here}?{query}>; rel="next"'
 
 

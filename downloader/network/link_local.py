@@ -1,4 +1,4 @@
-"""Addresses that only this node or this cloud may ask: a redirect must not make us ask them for somebody else."""
+"""Addresses that only this node or this cloud may reach: a redirect must not lead there."""
 
 from __future__ import annotations
 

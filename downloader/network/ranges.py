@@ -45,7 +45,7 @@ class RangeRequest:
     validator: Validator | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Credentials and the like: sent to the URL's own origin and to no other."""
-    proved: bool = False
+    verified: bool = False
     """A digest will tell whether these are the right bytes: they may also come packed, or without the validator.
 
     Else the answer must repeat the validator, since nothing else would show that it is of another version.
@@ -187,7 +187,7 @@ def was_decompressed(request: RangeRequest, headers: Mapping[str, str]) -> bool:
 
 
 def _is_page(request: RangeRequest, headers: Mapping[str, str], content: ContentRules) -> bool:
-    """Tell whether the answer is a page, of another length than the file, that everybody gets who asks for anything."""
+    """Tell whether the answer is a page, of another length than the file, which the server sends for any URL."""
     if "content-range" in headers or content_length(headers) in (None, request.size):
         return False
     return content.is_suspicious(request.shown, headers.get("content-type", ""))
@@ -195,7 +195,7 @@ def _is_page(request: RangeRequest, headers: Mapping[str, str], content: Content
 
 def _decoded_body(request: RangeRequest, response: StreamingResponse) -> SpanBody:
     """Return the body of an answer that is packed, unpacked, where there is a digest that proves it."""
-    if not request.proved or not can_decode(response.headers):
+    if not request.verified or not can_decode(response.headers):
         raise ProtocolFailed(f"{request.where} compresses the file although it was asked not to")
     if response.status == HTTPStatus.PARTIAL_CONTENT or request.span.stop != request.size:
         hint = "HTTP reads it in one stream"
@@ -254,7 +254,7 @@ def check_version(request: RangeRequest, headers: Mapping[str, str]) -> None:
     by_date = request.validator.is_date
     name = "last-modified" if by_date else "etag"
     if name not in headers:
-        if not request.proved:
+        if not request.verified:
             raise Unpinned(f"{request.where} does not say with its bytes of which version they are")
         return
     listed, sent = request.validator.value, headers[name]

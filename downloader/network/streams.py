@@ -1,4 +1,4 @@
-"""Reading a file of which nobody has told the size: one answer to its end, which must be certain."""
+"""Reads a file of unknown size: one response to its end, which must be certain."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 class StreamBody:
-    """The body of one answer to its end, of a file of which nobody has told the size."""
+    """The body of one response, read to its end, for a file of unknown size."""
 
     def __init__(self, response: StreamingResponse | DecodedBody, request: RangeRequest, content: ContentRules) -> None:
         self._response = response
         self._request = request
         self._empty = True
-        self._end = None if request.proved else content.end_of(request.shown)
+        self._end = None if request.verified else content.end_of(request.shown)
 
     def readinto(self, view: memoryview, /) -> int:
         """Put the next bytes into `view`; 0 at the end, if it is certain or a digest will tell."""
@@ -36,7 +36,7 @@ class StreamBody:
         self._empty &= not count
         if self._end is not None:
             self._end.update(view[:count])
-        if count or self._request.proved:
+        if count or self._request.verified:
             return count
         if self._empty:
             # As programs do that fail before the first byte: who means an empty file says so.
@@ -45,7 +45,7 @@ class StreamBody:
             )
         if not self._response.complete and not (self._end is not None and self._end.reached()):
             raise ProtocolFailed(
-                f"{self._request.where} is sent without its length, so nobody can tell whether it is complete",
+                f"{self._request.where} is sent without its length, so it may be incomplete",
                 hint="give its digest with #sha256=",
             )
         return count

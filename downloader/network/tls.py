@@ -22,7 +22,7 @@ SYSTEM_BUNDLE = "ca-certificates.crt"
 
 
 class Trust:
-    """Whom we trust: the system's store, certifi's and each PEM file of `bundles`; everybody if not to `verify`.
+    """Whom we trust: the system's store, certifi's and each PEM file of `bundles`; every server without `verify`.
 
     Raises ConfigurationError when one of the bundles cannot be loaded.
     """
@@ -134,7 +134,7 @@ class SecureSocket:
                     break
                 filled += count
         except (ssl.SSLWantReadError, ssl.SSLEOFError):
-            pass  # many servers omit close_notify: whoever knows the length notices what is missing
+            pass  # many servers omit close_notify; if the length is known, missing bytes are noticed
         return filled
 
     def _receive(self) -> bool:

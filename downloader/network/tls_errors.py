@@ -71,7 +71,7 @@ _ALERTS: tuple[ErrorRow[str, UntrustedServer], ...] = (
         "it may want a client certificate, which this program has not, or TLS older than 1.2",
     ),
 )
-"""What a server says before it hangs up, by OpenSSL's names: asking again is of no use."""
+"""What a server says before it hangs up, by OpenSSL's names: a retry cannot help."""
 
 
 def map_tls_error(error: BaseException, where: str) -> UntrustedServer | None:

@@ -85,7 +85,7 @@ class HttpSource:
             filled = 0
             while filled < len(head) and (count := body.readinto(memoryview(head)[filled:])):
                 filled += count
-        found = self._content.instead(file.path, len(file.span), bytes(head), proved=False, media_type=media_type)
+        found = self._content.instead(file.path, len(file.span), bytes(head), verified=False, media_type=media_type)
         if found:
             hub_uri = uri_of_page(urlsplit(self._address.url).path)
             hint = f"for a repository on the Hub write {hub_uri}" if hub_uri else ACCEPT_ANY
@@ -113,9 +113,9 @@ class HttpSource:
         self._web.prefetch([self._request(file, span) for file, span in pieces])
 
     def _request(self, file: RemoteFile, span: Span) -> RangeRequest:
-        proved = proves_itself(file)
+        verified = proves_itself(file)
         size = file.size if file.sized else None
-        return RangeRequest(file.locator, span, size, file.validator, self._headers, proved)
+        return RangeRequest(file.locator, span, size, file.validator, self._headers, verified)
 
     def close(self) -> None:
         """Nothing to release: connections belong to the run."""

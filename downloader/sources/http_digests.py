@@ -34,7 +34,7 @@ def _all(headers: Mapping[str, str], *, whole: bool) -> Iterator[Digest | None]:
         # A value with "-N" is a digest of the parts' digests, not of the file.
         if value and "-" not in value and headers.get("x-amz-checksum-type", "FULL_OBJECT") == "FULL_OBJECT":
             yield digest_from_base64(algorithm, value)
-    # GCS unpacks what is stored packed for whoever does not take gzip, and still tells the digests of what is stored.
+    # GCS decompresses objects for clients that do not accept gzip, but sends the digests of the stored bytes.
     unpacked = "content-encoding" not in headers and headers.get("x-goog-stored-content-encoding") == "gzip"
     for item in headers.get("x-goog-hash", "").split(",") if not unpacked else ():
         name, _, value = item.strip().partition("=")

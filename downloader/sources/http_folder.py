@@ -156,6 +156,6 @@ def _content(reply: Response) -> bytes:
     if urlsplit(reply.url).scheme == "https":
         raise ConnectionBroken(f"{where} ended in the middle: no length was sent, and no close_notify")
     raise ProtocolFailed(
-        f"{where} is sent without its length, so nobody can tell whether it is complete",
+        f"{where} is sent without its length, so it may be incomplete",
         hint="let the server send Content-Length, or chunks",
     )

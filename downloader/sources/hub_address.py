@@ -53,8 +53,8 @@ class HubAddress:
         names = (found.get("repository") or "").split("/")
         revision, folder = _decoded(found.get("revision") or "main"), _decoded(found.get("folder") or "")
         folder = folder and folder.strip("/")
-        hostile = _is_hostile(revision) or (folder != "" and _is_hostile(folder))
-        if hostile or not all(PART.fullmatch(name) and ".." not in name for name in names):
+        unsafe = _is_unsafe(revision) or (folder != "" and _is_unsafe(folder))
+        if unsafe or not all(PART.fullmatch(name) and ".." not in name for name in names):
             raise UsageError(
                 f"{uri!r} does not name a repository on the Hub",
                 hint="write hf://org/name, hf://org/name@revision or hf://org/name/sub/path",
@@ -98,5 +98,5 @@ def _decoded(text: str) -> str | None:
         return None
 
 
-def _is_hostile(path: str | None) -> bool:
+def _is_unsafe(path: str | None) -> bool:
     return path is None or not NOT_NAMES.isdisjoint(path.split("/")) or CONTROL.search(path) is not None

@@ -42,7 +42,7 @@ GATED = (
     (re.compile(r"fine-grained", re.IGNORECASE), "change the token's permissions, or use a token of the kind read"),
 )
 """What can be done about a gate, by what the Hub says of it."""
-TOKEN_TROUBLE = re.compile(r"invalid credentials|token\b.*\b(expired|revoked|invalid)", re.IGNORECASE)
+TOKEN_REJECTED = re.compile(r"invalid credentials|token\b.*\b(expired|revoked|invalid)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ _VERDICTS: tuple[ErrorRow[_Verdict, DownloadError], ...] = (
     ),
     # The Hub checks the token first, so whatever code comes with it says nothing of the repository.
     ErrorRow(
-        lambda it: it.with_token and TOKEN_TROUBLE.search(it.error.server_message) is not None,
+        lambda it: it.with_token and TOKEN_REJECTED.search(it.error.server_message) is not None,
         AccessDenied,
         "{host} does not accept the token in {place}{told}",
         "make a new one in the account's settings",

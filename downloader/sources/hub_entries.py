@@ -80,7 +80,7 @@ class Entries:
 
 
 def _bare(value: object) -> str:
-    """Return a digest as it is written here: without quotes, without its kind, in lower case; empty if it is none."""
+    """Return a digest as it is written here: without quotes, without its kind, in lower case; empty if malformed."""
     if not isinstance(value, str):
         return ""
     return PREFIX.sub("", value.strip().removeprefix("W/").strip('"').lower(), count=1)

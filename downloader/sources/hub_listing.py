@@ -90,7 +90,7 @@ class HubListing:
         return sha if isinstance(sha, str) else ""
 
     def root(self, commit: str) -> str:
-        """Return what the addresses of all files begin with; the library checks all parts anew for each."""
+        """Return what the addresses of all files begin with; the library checks all parts again for each."""
         address = self._address
         return hf_hub_url(address.repository, "", repo_type=address.kind, revision=commit, endpoint=self._endpoint)
 
@@ -218,7 +218,7 @@ class HubListing:
                 continue
             seen.add(path)
             if is_step(path):
-                # It is asked for nowhere, least of all with a token; whoever takes it is told what is wrong with it.
+                # No request is sent for it, least of all with a token; opening it raises an error that says why.
                 yield RemoteFile(path, 0)
             elif _is_complete(item):
                 yield self._entries.listed(path, item)
@@ -234,12 +234,12 @@ class Folders:
         self.empty: set[str] = set()
 
     def add(self, path: object) -> None:
-        """Take note of a folder: it comes before its files."""
+        """Record a folder: it comes before its files."""
         if isinstance(path, str):
             self.empty.add(path)
 
     def filled(self, path: str) -> None:
-        """Take note of a file."""
+        """Record a file."""
         folder = path.rpartition("/")[0]
         while folder in self.empty:
             self.empty.discard(folder)

@@ -89,7 +89,7 @@ class HubSource:
         """What the addresses of the commit's files begin with."""
 
     def recall(self, revision: str) -> None:
-        """Take note of the commit that a volume holds of this artifact: offline, nothing else tells it."""
+        """Record the commit that a volume has of this artifact: offline, it is known from nowhere else."""
         self._commit = self._commit or revision
 
     def version(self) -> str | None:

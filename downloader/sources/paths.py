@@ -14,7 +14,7 @@ RESERVED = frozenset({".downloading", ".artifact.sha256"})
 MAX_PART_BYTES = 255
 MAX_PATH_BYTES = 3072
 MAX_FOLDERS = 128
-"""Folders on the way to a file: no model has ten, and each costs a step at each operation, ours and everybody's."""
+"""Folders on the way to a file: no model has ten, and each costs a step at each operation, also for other programs."""
 MAX_SHOWN = 80
 STEPS = frozenset({".", ".."})
 NOT_NAMES = STEPS | {""}

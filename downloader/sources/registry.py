@@ -62,7 +62,7 @@ class TransferDefaults:
 def usual_trust(settings: Settings) -> SourceTrust:
     """Return the trust in any web server: the user's bundle, and the one that KServe mounts if it is there.
 
-    KServe tells of its bundle for every source of a service account, though its secret may mean S3 alone.
+    KServe sets its bundle for every source of a service account, though its secret may mean S3 only.
     """
     given = _given_bundles(settings)
     mounted = settings.s3.mounted_bundle
@@ -102,7 +102,7 @@ class Scheme:
     lists: bool = True
     """It lists what it holds: a web server may answer for any address with anything."""
     section: type[Section] | None = None
-    """The settings that are its own: trouble with their variables ends a run with this scheme and no other one."""
+    """The settings that are its own: errors in their variables end only runs with this scheme."""
     trust: Callable[[Settings], SourceTrust] = usual_trust
     transfer: Callable[[Settings], TransferDefaults] = lambda _: TransferDefaults()
     operator_mark: Completion = Completion.FILE

@@ -75,7 +75,7 @@ class WebProbe:
                 yield self._describe_after(url, digest, next(heads, None))
 
     def file(self, reply: Response, size: int | None, url: str, path: str, digest: Digest | None) -> RemoteFile:
-        """Return what an answer tells of the file at `url`, which goes to `path`.
+        """Return what a response says about the file at `url`, which goes to `path`.
 
         A `digest` that is known already counts more than those that the server tells.
         """

@@ -15,7 +15,7 @@ from downloader.artifact import Algorithm
 from downloader.errors import IntegrityError, VolumeError
 from downloader.filesystem import Kind
 from downloader.formatting import names_text
-from downloader.integrity import MARKER, SIZE_ONLY, ContentCheck, hash_file, judge
+from downloader.integrity import MARKER, SIZE_ONLY, ContentCheck, compare_digests, hash_file
 from downloader.lease import WORK
 from downloader.volume import completion
 
@@ -172,7 +172,7 @@ class _FileCheck:
         actual = hasher.results()[Algorithm.SHA256]
         if actual != expected:
             return f"has sha256 {actual}, not {expected}"
-        return self.content.instead(path, size, hasher.head, proved=True)
+        return self.content.instead(path, size, hasher.head, verified=True)
 
 
 def _distrust(reading: Reading) -> bool:
@@ -262,10 +262,10 @@ def adopt(
         sha256 = results[Algorithm.SHA256]
         if expected not in (None, sha256):
             raise IntegrityError(f"{file.path} has sha256 {sha256} and should have {expected}")
-        proof = judge(file, results).proof
+        proof = compare_digests(file, results).proof
         if proof == SIZE_ONLY and expected is None:
             raise IntegrityError(f"nothing that the source publishes can prove {file.path}")
-        content.require(file.path, file.size, hasher.head, proved=True)
+        content.require(file.path, file.size, hasher.head, verified=True)
         reading.sync()
         if not reading.is_unchanged() or reading.found.size != file.size:
             raise IntegrityError(f"{file.path} was written to while it was read")

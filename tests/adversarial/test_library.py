@@ -69,4 +69,4 @@ def test_a_next_page_that_is_no_address_of_one_is_refused() -> None:
     with VastHub(page) as hub:
         result = run("size", "hf://org/model", extra=hub.environment)
     assert result.status == 69
-    assert "names a next page that is none" in result.last_line
+    assert "names a malformed next page" in result.last_line

@@ -82,8 +82,8 @@ def zipped(files: Mapping[str, bytes], modes: Mapping[str, int] | None = None) -
     return buffer.getvalue()
 
 
-def manifest_of(name: str, data: bytes, *, proved: bool = True) -> Manifest:
-    digests = (Digest(Algorithm.SHA256, hashlib.sha256(data).hexdigest()),) if proved else ()
+def manifest_of(name: str, data: bytes, *, verified: bool = True) -> Manifest:
+    digests = (Digest(Algorithm.SHA256, hashlib.sha256(data).hexdigest()),) if verified else ()
     return Manifest(f"https://host/{name}", (RemoteFile(name, len(data), digests, validator=Validator('"tag"')),))
 
 
@@ -103,9 +103,9 @@ class Landing:
         *,
         check: Callable[[], None] = lambda: None,
         files: FileOperations | None = None,
-        proved: bool = True,
+        verified: bool = True,
     ) -> bool:
-        manifest = manifest_of(name, data, proved=proved)
+        manifest = manifest_of(name, data, verified=verified)
         (archive,) = manifest.files
         sha256 = hashlib.sha256(data).hexdigest()
         unpacker = ArchiveUnpacker()
@@ -520,7 +520,7 @@ def test_an_archive_cannot_be_unpacked_when(sink: Landing, sentence: str) -> Non
 
 def test_a_damaged_archive_is_fetched_again_if_nothing_but_its_size_spoke_for_it(sink: Landing) -> None:
     with pytest.raises(IntegrityError):
-        sink.bring("a.tgz", in_the_middle(FRIENDLY["model.tgz"]), proved=False)
+        sink.bring("a.tgz", in_the_middle(FRIENDLY["model.tgz"]), verified=False)
     assert not (sink.folder / "a.tgz").exists()
 
 

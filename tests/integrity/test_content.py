@@ -112,8 +112,8 @@ def test_what_may_be_meant_is_taken(path: str, content: bytes, media_type: str, 
 
 def test_the_reason_is_told_and_how_to_have_it_all_the_same() -> None:
     with pytest.raises(IntegrityError, match=r"model\.bin is a web page.*--accept-any"):
-        ContentCheck().require("model.bin", len(PAGE), PAGE, proved=True)
-    ContentCheck(accept_any=True).require("model.bin", len(PAGE), PAGE, proved=False)
+        ContentCheck().require("model.bin", len(PAGE), PAGE, verified=True)
+    ContentCheck(accept_any=True).require("model.bin", len(PAGE), PAGE, verified=False)
 
 
 @given(suffix=st.text(max_size=20), head=st.binary(max_size=HEAD), vouched=..., media_type=st.text(max_size=20))

@@ -20,9 +20,9 @@ from downloader.integrity import (
     UNVERIFIABLE,
     Hasher,
     Verifier,
+    compare_digests,
     computable,
     hash_file,
-    judge,
     of_nothing,
     proofs_text,
 )
@@ -94,7 +94,7 @@ def test_the_pieces_that_bytes_come_in_do_not_matter(pieces: list[bytes]) -> Non
 def test_the_strongest_digest_is_named_as_the_proof() -> None:
     for number, algorithm in enumerate(STRENGTH):
         weaker = STRENGTH[number:]
-        assert judge(file(*digests(*reversed(weaker))), KNOWN).proof == algorithm
+        assert compare_digests(file(*digests(*reversed(weaker))), KNOWN).proof == algorithm
 
 
 def test_every_algorithm_has_its_strength() -> None:
@@ -104,18 +104,18 @@ def test_every_algorithm_has_its_strength() -> None:
 @pytest.mark.parametrize("algorithm", list(Algorithm))
 def test_one_wrong_digest_among_right_ones_is_enough_to_refuse(algorithm: Algorithm) -> None:
     with pytest.raises(IntegrityError) as caught:
-        judge(file(*digests(*Algorithm, wrong=algorithm)), KNOWN)
+        compare_digests(file(*digests(*Algorithm, wrong=algorithm)), KNOWN)
     for part in ("model.bin", str(algorithm), KNOWN[algorithm], "0" * len(KNOWN[algorithm])):
         assert part in str(caught.value)
 
 
 def test_a_file_without_published_digests_is_proved_by_nothing() -> None:
-    assert judge(file(), computed(DATA)).proof == SIZE_ONLY
+    assert compare_digests(file(), computed(DATA)).proof == SIZE_ONLY
 
 
 def test_digests_that_cannot_be_computed_here_prove_nothing() -> None:
     published = digests(Algorithm.CRC64NVME)
-    assert judge(file(*published), {Algorithm.SHA256: KNOWN[Algorithm.SHA256]}).proof == SIZE_ONLY
+    assert compare_digests(file(*published), {Algorithm.SHA256: KNOWN[Algorithm.SHA256]}).proof == SIZE_ONLY
 
 
 def test_without_awscrt_its_checksums_are_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,11 +164,11 @@ def test_of_several_layouts_the_one_that_gives_the_published_digest_counts() -> 
     right = Digest(Algorithm.ETAG, KNOWN[Algorithm.ETAG], ((2,), (5,), (4,), (8,)))
     hasher = Hasher(len(DATA), [right])
     hasher.update(memoryview(DATA))
-    assert judge(file(right), hasher.results()).proof == "etag"
+    assert compare_digests(file(right), hasher.results()).proof == "etag"
     wrong = Digest(Algorithm.ETAG, KNOWN[Algorithm.ETAG], ((2,), (5,)), Mismatch.NOTHING)
     hasher = Hasher(len(DATA), [wrong])
     hasher.update(memoryview(DATA))
-    assert judge(file(wrong), hasher.results()).proof == SIZE_ONLY
+    assert compare_digests(file(wrong), hasher.results()).proof == SIZE_ONLY
 
 
 def test_a_digest_of_parts_of_unknown_sizes_is_not_computed() -> None:
@@ -182,43 +182,46 @@ DOUBTFUL = Digest(Algorithm.MD5, "0" * 32, mismatch=Mismatch.AMBIGUOUS)
 
 
 def test_a_doubtful_digest_counts_for_nothing_beside_one_that_is_right() -> None:
-    judgement = judge(file(DOUBTFUL, RIGHT_CRC), KNOWN)
-    assert (judgement.proof, judgement.doubted) == ("crc32", None)
+    result = compare_digests(file(DOUBTFUL, RIGHT_CRC), KNOWN)
+    assert (result.proof, result.doubted) == ("crc32", None)
 
 
 def test_a_doubtful_digest_that_is_right_proves_as_much_as_any() -> None:
-    assert judge(file(Digest(Algorithm.MD5, KNOWN[Algorithm.MD5], mismatch=Mismatch.AMBIGUOUS)), KNOWN).proof == "md5"
+    assert (
+        compare_digests(file(Digest(Algorithm.MD5, KNOWN[Algorithm.MD5], mismatch=Mismatch.AMBIGUOUS)), KNOWN).proof
+        == "md5"
+    )
 
 
 def test_a_doubtful_digest_beside_one_that_is_wrong_saves_nothing() -> None:
     with pytest.raises(IntegrityError):
-        judge(file(DOUBTFUL, Digest(Algorithm.CRC32, "00000000")), KNOWN)
+        compare_digests(file(DOUBTFUL, Digest(Algorithm.CRC32, "00000000")), KNOWN)
 
 
 def test_what_is_in_doubt_is_believed_when_the_same_bytes_come_again() -> None:
     for other in ("a", "b"):
-        judge = Verifier()
+        verifier = Verifier()
         with pytest.raises(IntegrityError, match="may not mean"):
-            judge.proof(file(DOUBTFUL), KNOWN)
-        assert judge.proof(file(DOUBTFUL), KNOWN) == UNVERIFIABLE
+            verifier.proof(file(DOUBTFUL), KNOWN)
+        assert verifier.proof(file(DOUBTFUL), KNOWN) == UNVERIFIABLE
         # That says nothing of another file: its digest may be one, and its bytes may be wrong.
         with pytest.raises(IntegrityError, match="may not mean"):
-            judge.proof(RemoteFile(other, len(DATA), (DOUBTFUL,)), KNOWN | {Algorithm.SHA256: other})
+            verifier.proof(RemoteFile(other, len(DATA), (DOUBTFUL,)), KNOWN | {Algorithm.SHA256: other})
 
 
 def test_bytes_that_come_differently_each_time_are_never_believed() -> None:
-    judge = Verifier()
+    verifier = Verifier()
     for sha256 in ("a", "b", "a", "b"):
         with pytest.raises(IntegrityError):
-            judge.proof(file(DOUBTFUL), KNOWN | {Algorithm.SHA256: sha256})
+            verifier.proof(file(DOUBTFUL), KNOWN | {Algorithm.SHA256: sha256})
 
 
 def test_a_file_that_was_damaged_on_its_way_leaves_no_doubt_once_it_comes_whole() -> None:
-    judge, doubtful = Verifier(), Digest(Algorithm.MD5, KNOWN[Algorithm.MD5], mismatch=Mismatch.AMBIGUOUS)
+    verifier, doubtful = Verifier(), Digest(Algorithm.MD5, KNOWN[Algorithm.MD5], mismatch=Mismatch.AMBIGUOUS)
     damaged = KNOWN | {Algorithm.MD5: "1" * 32, Algorithm.SHA256: "1" * 64}
     with pytest.raises(IntegrityError):
-        judge.proof(file(doubtful), damaged)
-    assert judge.proof(file(doubtful), KNOWN) == "md5"
+        verifier.proof(file(doubtful), damaged)
+    assert verifier.proof(file(doubtful), KNOWN) == "md5"
 
 
 def test_nothing_has_a_digest_of_its_own() -> None:

@@ -45,8 +45,8 @@ def answer(body: bytes, *fields: bytes, status: bytes = b"200 OK", coding: bytes
     return head + b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
 
 
-def fetched(web: HttpClient, url: str, span: Span, *, proved: bool = True) -> bytes:
-    return rest_of(web.open(RangeRequest(url, span, SIZE, proved=proved)), 1 << 12)
+def fetched(web: HttpClient, url: str, span: Span, *, verified: bool = True) -> bytes:
+    return rest_of(web.open(RangeRequest(url, span, SIZE, verified=verified)), 1 << 12)
 
 
 @pytest.mark.parametrize("coding", [b"gzip", b"GZIP", b"x-gzip"])
@@ -73,9 +73,9 @@ WRONG: dict[str, tuple[bytes, Span, bool, type[DownloadError]]] = {
 
 @pytest.mark.parametrize("sentence", WRONG)
 def test_a_packed_answer_is_refused_with(client: HttpClient, sentence: str) -> None:
-    written, span, proved, kind = WRONG[sentence]
+    written, span, verified, kind = WRONG[sentence]
     with Raw([written]) as server, pytest.raises(kind):
-        fetched(client, server.url, span, proved=proved)
+        fetched(client, server.url, span, verified=verified)
 
 
 def test_a_few_packed_bytes_that_stand_for_gigabytes_are_not_unpacked(client: HttpClient) -> None:

@@ -382,7 +382,7 @@ def test_an_error_is_told_with_the_host_that_answered(
     home.faults.add(moved(away.url("stored.bin")), path="/file.bin", times=FOREVER)
     away.faults.add(fault, times=FOREVER)
     with pytest.raises(DownloadError, match=f"127.0.0.1:{away.server.port}"):
-        read_all(client, RangeRequest(home.url("file.bin"), Span(0, SIZE), SIZE, proved=True))
+        read_all(client, RangeRequest(home.url("file.bin"), Span(0, SIZE), SIZE, verified=True))
 
 
 def read_all(client: HttpClient, request: RangeRequest) -> None:

@@ -164,7 +164,7 @@ def test_only_strong_validators_are_demanded(
     client: HttpClient, validator: Validator | None, sent: bytes | None
 ) -> None:
     with Raw([WHOLE]) as server:
-        body = client.open(RangeRequest(server.url, Span(0, SIZE), SIZE, validator, proved=True))
+        body = client.open(RangeRequest(server.url, Span(0, SIZE), SIZE, validator, verified=True))
         body.close()
         head = server.requests[0].lower()
     assert (b"if-match" in head) is (sent is not None)
@@ -207,7 +207,7 @@ def test_another_version_is_known_by_its_validator(
 
 def test_where_a_digest_proves_the_file_an_answer_need_not_repeat_the_validator(client: HttpClient) -> None:
     with Raw([WHOLE]) as server:
-        assert rest_of(client.open(RangeRequest(server.url, Span(0, SIZE), SIZE, TAG, proved=True))) == CONTENT
+        assert rest_of(client.open(RangeRequest(server.url, Span(0, SIZE), SIZE, TAG, verified=True))) == CONTENT
 
 
 @pytest.mark.parametrize(

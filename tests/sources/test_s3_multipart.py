@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from downloader.artifact import Algorithm, Mismatch
-from downloader.integrity import Hasher, judge
+from downloader.integrity import Hasher, compare_digests
 from downloader.sources.s3.multipart import GIB, MB, MIB, MOST_GUESSES, MOST_GUESSES_OF_LARGE, guesses
 from tests.servers.blobs import Noise
 from tests.servers.bucket import Bucket
@@ -31,7 +31,7 @@ def proof_of(source: S3Source) -> str:
     file = source.manifest().files[0]
     hasher = Hasher(file.size, file.digests)
     hasher.update(memoryview(CONTENT))
-    return judge(file, hasher.results()).proof
+    return compare_digests(file, hasher.results()).proof
 
 
 @pytest.mark.parametrize(

@@ -103,12 +103,12 @@ def bucket() -> Iterator[Bucket]:
 
 def judged(source: S3Source) -> str:
     """Read twice, as the engine does where there is doubt, and return what proves the bytes, or REFUSED."""
-    file, judge = source.manifest().files[0], Verifier()
+    file, verifier = source.manifest().files[0], Verifier()
     for _ in range(2):
         hasher = Hasher(file.size, file.digests)
         hasher.update(memoryview(read(source, file)))
         try:
-            return judge.proof(file, hasher.results())
+            return verifier.proof(file, hasher.results())
         except IntegrityError:
             continue
     return REFUSED

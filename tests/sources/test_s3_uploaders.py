@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from downloader.integrity import Hasher, judge
+from downloader.integrity import Hasher, compare_digests
 from tests.servers.blobs import Noise
 from tests.servers.process import MissingProgram
 from tests.servers.rclone import Rclone
@@ -42,7 +42,7 @@ def test_an_upload_is_proved_whichever_tool_made_it(
     for file in source.manifest().files:
         hasher = Hasher(file.size, file.digests)
         hasher.update(memoryview(read(source, file)))
-        proofs[file.path] = judge(file, hasher.results()).proof
+        proofs[file.path] = compare_digests(file, hasher.results()).proof
     # The tag of rclone's server is the MD5 of the whole, however it came.
     assert sorted(proofs) == ["large", "small"]
     assert proofs["large"] == ("md5" if isinstance(any_s3, Rclone) else "etag")

@@ -75,7 +75,7 @@ def place() -> Iterator[Path]:
         assert sorted(path.name for path in Path(folder).iterdir()) == ["outside", "target"]
 
 
-def proved(fields: list[Any]) -> bytes:
+def record_line(fields: list[Any]) -> bytes:
     """Write a line with a right checksum, also of what our own runs never write."""
     return encode(*fields)
 
@@ -97,7 +97,7 @@ ENTRIES = st.tuples(st.sampled_from(["file", "File", 7]), TEXT, NUMBERS, TEXT, T
 def test_no_commit_log_misleads_a_run(lines: list[list[Any]]) -> None:
     with place() as target:
         (target / ".downloading").mkdir()
-        (target / COMMIT_LOG).write_bytes(b"".join(map(proved, lines)))
+        (target / COMMIT_LOG).write_bytes(b"".join(map(record_line, lines)))
         brought(target)
 
 
@@ -114,7 +114,7 @@ def test_a_commit_log_does_not_vouch_for_planted_bytes(published: bool) -> None:
             found = path.stat()
             facts = (sha256(FILES[file.path]), file.identity, found.st_mtime_ns, found.st_ino, "sha256")
             with (target / COMMIT_LOG).open("ab") as commit_log:
-                commit_log.write(proved(["file", file.path, file.size, *facts]))
+                commit_log.write(record_line(["file", file.path, file.size, *facts]))
         with Volume(target) as volume:
             assert not volume.inventory(manifest).having(FileState.VERIFIED)
             assert download(volume, FILES, manifest=manifest) == sum(map(len, FILES.values()))
@@ -141,8 +141,8 @@ def test_the_list_of_an_interrupted_run_does_not_vouch_for_planted_bytes() -> No
 def test_a_long_foreign_commit_log_takes_no_more_memory_than_the_artifact() -> None:
     with place() as target:
         (target / ".downloading").mkdir()
-        lines = (proved(["file", f"p{number}", 1, "0" * 64, "1" * 32]) for number in range(100_000))
-        (target / COMMIT_LOG).write_bytes(b"".join([*lines, proved(["file", "config.json", 2, "a", "b"])]))
+        lines = (record_line(["file", f"p{number}", 1, "0" * 64, "1" * 32]) for number in range(100_000))
+        (target / COMMIT_LOG).write_bytes(b"".join([*lines, record_line(["file", "config.json", 2, "a", "b"])]))
         disk = Disk(target)
         tracemalloc.start()
         try:
@@ -168,7 +168,7 @@ def test_no_journal_misleads_a_run(lines: list[list[Any]]) -> None:
             partial.close()
         journal = next(target.glob(".downloading/parts.*/*.journal"))
         with journal.open("ab") as opened:
-            opened.write(b"".join(map(proved, lines)))
+            opened.write(b"".join(map(record_line, lines)))
         with volume.lease(URI):
             assert fill(volume, file, data) == 30_000
         assert (target / "folder/model.bin").read_bytes() == data
@@ -242,7 +242,7 @@ def test_verify_says_in_one_line_that_a_list_cannot_be_believed(line: str, tmp_p
 @pytest.mark.parametrize("size", [0, 1, 262_143, 262_144, 262_145, 1 << 20])
 def test_a_line_is_read_wherever_a_piece_ends(size: int, tmp_path: Path) -> None:
     lines = [["a" * (size % 60_000)], ["b"]] * (1 + size // 60_000)
-    (tmp_path / "lines").write_bytes(b"x" * (size // 3) + b"\n" + b"".join(map(proved, lines)))
+    (tmp_path / "lines").write_bytes(b"x" * (size // 3) + b"\n" + b"".join(map(record_line, lines)))
     disk = Disk(tmp_path)
     handle = disk.open("lines")
     assert list(read(disk, handle)) == lines == list(decode((tmp_path / "lines").read_bytes()))
@@ -302,5 +302,5 @@ def test_a_commit_log_without_an_end_of_a_line_is_ignored(tmp_path: Path) -> Non
     with (tmp_path / COMMIT_LOG).open("wb") as file:
         file.truncate(60 << 20)
         file.seek(0, 2)
-        file.write(b"\n" + proved(entry))
+        file.write(b"\n" + record_line(entry))
     assert list(read_commit_log(Disk(tmp_path), ["a"])) == ["a"]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 COMPOSED, APART = "r\u00e9sum\u00e9.bin", "re\u0301sume\u0301.bin"
 
 
-def judge(target: Path, make: Callable[[Path], FileOperations], *paths: str) -> None:
+def validate_names(target: Path, make: Callable[[Path], FileOperations], *paths: str) -> None:
     with Volume(target, files=make(target)) as volume, volume.lease(URI):
         volume.require_names(manifest_of(dict.fromkeys(paths, b"")))
 
@@ -51,7 +51,7 @@ def test_two_names_that_are_one_file_here_are_refused(
     target: Path, make: Callable[[Path], FileOperations], first: str, second: str
 ) -> None:
     with pytest.raises(VolumeError) as raised:
-        judge(target, make, first, second, "innocent")
+        validate_names(target, make, first, second, "innocent")
     for name in (first, second.partition("/")[0]):
         assert name in raised.value.message
     assert model(target) == {}
@@ -61,7 +61,7 @@ def test_two_names_that_are_one_file_here_are_refused(
 def test_two_names_that_are_two_files_here_are_taken(
     target: Path, make: Callable[[Path], FileOperations], first: str, second: str
 ) -> None:
-    judge(target, make, first, second)
+    validate_names(target, make, first, second)
     # What was tried for it is gone again.
     assert model(target) == {}
 
@@ -69,16 +69,16 @@ def test_two_names_that_are_two_files_here_are_taken(
 @pytest.mark.parametrize("path", [".Artifact.SHA256", ".DOWNLOADING/x", ".Downloading"])
 def test_a_name_that_is_one_of_ours_in_another_spelling_is_refused_where_names_fold(target: Path, path: str) -> None:
     with pytest.raises(VolumeError, match="needs for itself"):
-        judge(target, folding, path)
-    judge(target, Disk, path)
+        validate_names(target, folding, path)
+    validate_names(target, Disk, path)
 
 
 @pytest.mark.parametrize("name", ["v1:0.bin", "what?", "ends.", "n" * 150, "sub/a|b/x"])
 def test_a_name_that_the_volume_refuses_is_named(target: Path, name: str) -> None:
     with pytest.raises(VolumeError, match="the volume cannot hold") as raised:
-        judge(target, refusing, "innocent", name)
+        validate_names(target, refusing, "innocent", name)
     assert name in raised.value.message
-    judge(target, Disk, "innocent", name)
+    validate_names(target, Disk, "innocent", name)
 
 
 def test_usual_names_cost_nothing(target: Path) -> None:
@@ -125,8 +125,8 @@ def test_ext4_that_folds_case(tmp_path: Path) -> None:
         folder.mkdir()
         subprocess.run(["chattr", "+F", str(folder)], check=True)
         with pytest.raises(VolumeError, match="one file"):
-            judge(folder, Disk, "Model.bin", "model.bin")
-        judge(folder, Disk, "Model.bin", "other.bin")
+            validate_names(folder, Disk, "Model.bin", "model.bin")
+        validate_names(folder, Disk, "Model.bin", "other.bin")
     finally:
         subprocess.run(["umount", "--lazy", str(mount)], check=True)
 

@@ -1,4 +1,4 @@
-"""S3: botocore signs and finds the bucket, every byte goes over our own HTTP plane."""
+"""S3: botocore signs requests and finds the endpoint; all bytes go through our own HTTP client."""
 
 from downloader.sources.s3.source import S3Source
 

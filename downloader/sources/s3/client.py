@@ -168,7 +168,7 @@ class S3ApiClient:
         return self._signer.sign(bucket, key, version)
 
     def forget(self) -> None:
-        """Sign everything anew."""
+        """Sign all further requests again."""
         self._signer.forget()
 
     def _prepare(self, bucket: str, key: str, version: str | None) -> SignedRequest:
@@ -209,7 +209,7 @@ class S3ApiClient:
             raise self.after_expiry(error) from error
 
     def after_expiry(self, error: CredentialsExpired) -> DownloadError:
-        """Return passing trouble if the provider of the credentials had new ones, else the error itself."""
+        """Return an error that is retried if the provider of the credentials had new ones, else the error itself."""
         return SourceUnavailable(f"{error.message}, and were renewed") if self.renew() else error
 
     def renew(self) -> bool:

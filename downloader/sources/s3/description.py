@@ -91,7 +91,7 @@ class ObjectProbe:
         return self._info_by_get(key, head, self._connection.first_byte(self._bucket, key), listed)
 
     def _convinces(self, head: Headers, listed: int | None) -> bool:
-        """Tell whether a HEAD names a size that nothing speaks against; for an empty object somebody else must too."""
+        """Tell whether a HEAD names a size that nothing contradicts; for an empty object a second source must agree."""
         size = size_of(head)
         if size is None or listed not in (None, size) or self._heads_distrusted:
             return False

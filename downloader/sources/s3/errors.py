@@ -250,7 +250,7 @@ _EXCEPTIONS: tuple[ErrorRow[BaseException, DownloadError], ...] = (
     ErrorRow(
         instance_of(exceptions.ProfileNotFound, exceptions.ConfigNotFound, exceptions.ConfigParseError),
         ConfigurationError,
-        "AWS's configuration files are of no use: {why}",
+        "AWS's configuration files are unusable: {why}",
         "check AWS_PROFILE and AWS_CONFIG_FILE",
     ),
     ErrorRow(
@@ -291,7 +291,7 @@ def map_response(answer: ErrorResponse, what: str, asker: Identity) -> DownloadE
 
 
 def no_credentials(unusable: str) -> AccessDenied:
-    """Return the error for want of credentials; `unusable` says which keys were given, and why they are of no use."""
+    """Return the error for want of credentials; `unusable` says which keys were given, and why they are unusable."""
     told = f"{NO_CREDENTIALS}; {unusable}" if unusable else NO_CREDENTIALS
     return AccessDenied(told, hint=WITHOUT_CREDENTIALS)
 

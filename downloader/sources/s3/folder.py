@@ -52,7 +52,7 @@ class Folder:
         self._probe = probe
         self._workers = workers
         self._infos: dict[tuple[str, str | None], ObjectInfo] = {}
-        """What was learned about an object, kept for when passing trouble makes us list again."""
+        """What was learned about an object, kept in case an error makes us list again."""
         self._changed: dict[str, RemoteFile] = {}
         """What was listed of objects that looked like others when they were read."""
 

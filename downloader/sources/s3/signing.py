@@ -1,6 +1,6 @@
 """Signed requests for objects: the first of a bucket is prepared by botocore's client, the others after its template.
 
-The client takes milliseconds for each: it looks the endpoint up anew for each key. What differs between two objects of
+The client takes milliseconds for each: it looks the endpoint up again for each key. What differs between two objects of
 a bucket is the path. So botocore's signer signs one of them at a moment in full, and of the others only what has the
 path in it.
 """
@@ -101,7 +101,7 @@ class SigningContext:
 
 
 class Signer:
-    """Signs for many threads; a signature serves all spans of some seconds, since the span is no part of it."""
+    """Signs for many threads; a signature serves all spans of some seconds, since the range is not signed."""
 
     def __init__(
         self, prepare: Callable[[str, str, str | None], SignedRequest], credentials: Callable[[], Credentials | None]
@@ -147,5 +147,5 @@ class Signer:
         return template.sign(key, version, context)
 
     def forget(self) -> None:
-        """Begin anew: something was refused, perhaps because it had expired or is in another region."""
+        """Drop all templates: a request was rejected; perhaps it had expired, or the bucket is in another region."""
         self._signed, self._templates, self._contexts = {}, {}, {}

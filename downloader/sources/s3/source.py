@@ -127,7 +127,7 @@ class S3Source:
         try:
             listing = self._list()
         except AccessDenied:
-            # Public buckets often let everybody read an object who knows its name, and nobody list.
+            # Public buckets often allow reading an object by name, but no listing.
             with contextlib.suppress(AccessDenied):
                 file = file or self._single(self._probe.find_by_get)
             if file is None:
