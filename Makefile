@@ -49,6 +49,7 @@ lint: $(READY) ## Check style, types, layers and generated pages
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/deptry .
 	$(BIN)/python -m downloader.config.docgen --check docs/environment.md
+	$(BIN)/python -m docs.reference --check
 	$(BIN)/codespell
 	$(BIN)/check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema -q --builtin-schema vendor.dependabot .github/dependabot.yml
@@ -57,6 +58,7 @@ lint: $(READY) ## Check style, types, layers and generated pages
 
 docs: $(READY) ## Regenerate the generated pages
 	$(BIN)/python -m downloader.config.docgen docs/environment.md
+	$(BIN)/python -m docs.reference
 
 site: $(READY) ## Build the documentation into site/; fails on a link to nothing
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -6,6 +6,7 @@ the tree without `downloader/`, so that nothing but the wheel can be imported.
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -32,7 +33,10 @@ def build() -> Path:
 def check_contents(wheel: Path) -> None:
     """Fail if the wheel holds anything but the package, or not all of it."""
     names = zipfile.ZipFile(wheel).namelist()
-    files = {name for name in names if not name.split("/")[0].endswith(".dist-info")}
+    files = {name for name in names if not re.match(r"[^/]+\.(dist-info|data)/", name)}
+    pages = {path.name for path in (ROOT / "docs" / "man").iterdir()}
+    if {Path(name).name for name in names if "/share/man/man1/" in name} != pages:
+        sys.exit("the wheel has not all man pages")
     sources = {str(path.relative_to(ROOT)) for path in (ROOT / "downloader").rglob("*.py")} | {"downloader/py.typed"}
     if files != sources:
         sys.exit(f"the wheel and the package differ: {sorted(files ^ sources)}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from downloader.artifact import TransferProtocol
+from downloader.cli import completion as shells
 from downloader.cli import options
 from downloader.errors import UsageError
 from downloader.formatting import format_size
@@ -45,7 +46,7 @@ def cli() -> None:
 
 
 @cli.command(context_settings=CONTEXT)
-@click.argument("uri", type=options.URI)
+@options.uri
 @options.target
 @options.filters
 @options.overriding("sequence", "connections", "bandwidth", "stall_timeout", "deadline")
@@ -65,7 +66,7 @@ def download(context: CommandContext, /, uri: ArtifactUri, target: Path | None, 
 
 
 @cli.command(context_settings=CONTEXT)
-@click.argument("uri", type=options.URI)
+@options.uri
 @options.filters
 @options.accept_any
 @options.verbosity
@@ -103,8 +104,20 @@ def checksums(context: CommandContext, /, target: Path | None, **given: Any) -> 
     print_checksums(_with_options(context.settings(), target=target, **given), context)
 
 
+@cli.command(context_settings=CONTEXT)
+@click.argument("shell", type=click.Choice(shells.SHELLS))
+@click.pass_obj
+def completion(context: CommandContext, /, shell: str) -> None:
+    """Print the script that completes commands, options and files in SHELL.
+
+    bash: eval "$(artifact-downloader completion bash)" in ~/.bashrc; zsh: the same in ~/.zshrc;
+    fish: artifact-downloader completion fish > ~/.config/fish/completions/artifact-downloader.fish
+    """
+    context.write(shells.script(cli, shell) + "\n")
+
+
 @cli.command(context_settings=CONTEXT, hidden=True)
-@click.argument("uri", type=options.URI)
+@options.uri
 @options.filters
 @options.accept_any
 @options.verbosity
@@ -132,7 +145,7 @@ def verify(context: CommandContext, /, target: Path | None, **given: Any) -> Non
 
 
 @cli.command(context_settings=CONTEXT, hidden=True)
-@click.argument("uri", type=options.URI)
+@options.uri
 @options.verbosity
 @click.pass_obj
 def adapter_stage(context: CommandContext, /, uri: ArtifactUri) -> None:

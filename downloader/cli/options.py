@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from downloader.cli import completion
 from downloader.config.env import Malformed, documented, items, path
 from downloader.config.job import LOG_LEVELS, JobSettings
 from downloader.sources.registry import ArtifactUri
@@ -54,7 +55,8 @@ def _option(field: str, variable: Variable) -> Callable[[Callable[..., Any]], Ca
     if not value:
         return click.option(name, field, is_flag=True, default=None, help=_help(variable))
     if variable.parse is items:  # given once for each item: a glob may contain a comma
-        return click.option(name, field, multiple=True, metavar=value, help=_help(variable))
+        more: dict[str, Any] = {"multiple": True, "metavar": value, "shell_complete": completion.files}
+        return click.option(name, field, help=_help(variable), **more)
     return click.option(name, field, type=Parsed(value.lower(), variable.parse), help=_help(variable))
 
 
@@ -107,4 +109,5 @@ def verbosity(command: Callable[..., Any]) -> Callable[..., Any]:
     return quiet(level(command))
 
 
-target = click.argument("target", required=False, type=Parsed("path", folder))
+uri = click.argument("uri", type=URI, shell_complete=completion.schemes)
+target = click.argument("target", required=False, type=Parsed("path", folder), shell_complete=completion.folders)

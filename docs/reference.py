@@ -1,0 +1,70 @@
+"""Writes what `--help` says to docs/commands.md and docs/man/; with `--check`, fails where they are not current."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+from click_man.core import write_man_pages
+
+from downloader.cli.commands import cli
+from downloader.version import __version__
+
+DOCS = Path(__file__).parent
+PROGRAM = "artifact-downloader"
+HEAD = """# Commands
+
+Generated from `--help` by `make docs`. Results go to stdout, everything else to stderr; a command ends with one of the
+numbers of [Exit status](exit-status.md). [Environment](environment.md) describes the variables in brackets.
+"""
+
+
+def visible() -> dict[str, click.Command]:
+    """Return the commands that `--help` lists; the others are entry points of the image."""
+    return {name: command for name, command in cli.commands.items() if not command.hidden}
+
+
+def page() -> str:
+    """Return the page of all commands."""
+    parts = [HEAD, f"\n```text\n{_help(cli, PROGRAM)}```\n"]
+    for name, command in visible().items():
+        parts.append(f"\n## {name}\n\n```text\n{_help(command, f'{PROGRAM} {name}')}```\n")
+    return "".join(parts)
+
+
+def files() -> dict[Path, str]:
+    """Return path → content of everything that is generated."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_man_pages(
+            PROGRAM, cli, version=__version__, target_dir=folder, date="-"
+        )  # not today: the files are compared
+        pages = {DOCS / "man" / path.name: path.read_text() for path in Path(folder).iterdir()}
+    return {DOCS / "commands.md": page(), **pages}
+
+
+def main(arguments: list[str]) -> int:
+    """Write all files, or check them."""
+    wanted = files()
+    there = {DOCS / "commands.md", *(DOCS / "man").glob("*")}
+    if "--check" in arguments:
+        stale = [path for path in wanted.keys() | there if not path.is_file() or wanted.get(path) != path.read_text()]
+        for path in sorted(stale):
+            sys.stderr.write(f"{path.relative_to(DOCS.parent)} is not current: run make docs\n")
+        return bool(stale)
+    for path in there - wanted.keys():
+        path.unlink(missing_ok=True)
+    for path, content in wanted.items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(content)
+    return 0
+
+
+def _help(command: click.Command, name: str) -> str:
+    context = click.Context(command, info_name=name, max_content_width=100, terminal_width=100)
+    return command.get_help(context).rstrip() + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
