@@ -89,15 +89,15 @@ def make_transfer_config(uri: ArtifactUri, settings: Settings, limit: int | None
     fixed = settings.job.connections or wanted.connections
     config = TransferConfig.of(
         fixed or min(CONNECTIONS, PER_PROCESSOR * processors()),
-        most=fixed or MOST_CONNECTIONS,
-        files=wanted.files,
-        per_file=wanted.per_file,
-        request=wanted.request,
-        limit=limit,
-        stream=wanted.stream,
+        max_connections=fixed or MOST_CONNECTIONS,
+        max_files=wanted.files,
+        max_connections_per_file=wanted.per_file,
+        request_size=wanted.request,
+        memory_limit=limit,
+        stream_size=wanted.stream,
     )
     buffers = format_size(config.buffers * config.buffer_size)
-    log.debug("%d to %d connections, %s of buffers", config.connections, config.most, buffers)
+    log.debug("%d to %d connections, %s of buffers", config.initial_connections, config.max_connections, buffers)
     return config
 
 

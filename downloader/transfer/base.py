@@ -1,4 +1,4 @@
-"""Transports: the code that moves the bytes of a protocol onto the volume."""
+"""The interfaces between a transport, which fetches bytes, and a file sink, which takes them."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ class CompletedFile(NamedTuple):
     partial: CompletePartial
     results: Mapping[Algorithm, str]
     head: bytes
-    """Its first bytes: they say whether it is the kind of file that its name says."""
+    """The first bytes, which show whether it is the kind of file that its name says."""
 
 
 class FileSink(Protocol):
-    """Where a transport brings files to. All methods may be called from any thread."""
+    """Takes the files of an attempt. All methods are thread-safe."""
 
     def begin(self, file: RemoteFile) -> Partial:
-        """Open the file's partial, with whatever an earlier run or another protocol has left in it."""
+        """Open the file's partial, with the bytes that an earlier run or another protocol left."""
 
     def inspect(self, file: RemoteFile, head: bytes) -> None:
-        """Look at a file's first bytes as soon as they are there. Raises what ends the run if they cannot be right."""
+        """Check a file's first bytes as soon as they are hashed. Raises UnexpectedContent if they cannot be right."""
 
     def commit(self, completed_files: Sequence[CompletedFile]) -> Mapping[str, IntegrityError]:
-        """Give files their final names, all with one round of syncs.
+        """Verify files and give them their final names, all with one round of syncs.
 
-        Returns, by path, what is wrong with those whose digests are not the published ones: their partials are empty
-        again, and they are fetched again or given to `fail`.
+        Returns the errors of rejected files by path. Their partials are gone; the transport fetches them again or
+        reports them to `fail`.
         """
 
     def fail(self, file: RemoteFile, error: DownloadError) -> None:
-        """Leave the file to the next attempt. An error whose verdict is STOP ends the run."""
+        """Leave the file to the next attempt. The attempt ends if the error concerns all files."""
 
 
 class Transport(Protocol):
-    """One way to bring files home."""
+    """Transfers files over one protocol."""
 
     def fetch(self, files: Sequence[RemoteFile], sink: FileSink) -> None:
-        """Bring every file home: each must be delivered and not refused exactly once, or fail once.
+        """Transfer every file: each must be committed without being rejected exactly once, or fail exactly once.
 
-        Raises the reason of its cancellation, which leaves the remaining files where they are.
+        Raises the reason of a cancellation; the remaining files are then neither committed nor failed.
         """

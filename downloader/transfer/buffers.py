@@ -1,4 +1,4 @@
-"""The bounded memory of a download: page-aligned buffers of one size, handed out and taken back."""
+"""The bounded memory of a transfer: a pool of page-aligned buffers of one size."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PATIENCE = 0.05
-"""Seconds to wait for a buffer before somebody's bytes are left to be read back: often they come right away."""
+WAIT_BEFORE_EVICTION = 0.05
+"""Seconds to wait for a buffer before one is evicted: often one returns soon, and no bytes have to be read back."""
 
 
 class Buffers:
-    """At most `count` buffers of `size` bytes; page-aligned, so that they can be written with O_DIRECT."""
+    """At most `count` buffers of `size` bytes, page-aligned so that they can be written with O_DIRECT."""
 
     def __init__(self, count: int, size: int) -> None:
         self.size = size
@@ -24,8 +24,8 @@ class Buffers:
         self._lock = threading.Lock()
         self._returned = threading.Condition(self._lock)
 
-    def acquire(self, reclaim: Callable[[], memoryview | None], check: Callable[[], None]) -> memoryview:
-        """Return a free buffer, else what `reclaim` can spare, else wait for one. `check` raises to end the wait."""
+    def acquire(self, evict: Callable[[], memoryview | None], check: Callable[[], None]) -> memoryview:
+        """Return a free buffer, else one that `evict` returns, else wait. `check` raises to end the wait."""
         while True:
             with self._lock:
                 if self._free:
@@ -35,21 +35,21 @@ class Buffers:
                     return _new(self.size)
             check()
             with self._lock:
-                if not self._free and self._returned.wait(PATIENCE):
+                if not self._free and self._returned.wait(WAIT_BEFORE_EVICTION):
                     continue
-            spared = reclaim()
-            if spared is not None:
-                return spared
+            evicted = evict()
+            if evicted is not None:
+                return evicted
 
     def release(self, buffer: memoryview) -> None:
-        """Take a buffer back."""
+        """Return a buffer to the pool."""
         with self._lock:
             self._free.append(buffer)
             self._returned.notify()
 
 
 def _new(size: int) -> memoryview:
-    """Return a buffer on huge pages, if the kernel has any: who receives, hashes and writes looks up far fewer."""
+    """Return a new buffer, on huge pages if the kernel has any: they need far fewer address translations (ADR 39)."""
     area = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     with suppress(OSError, AttributeError):
         area.madvise(mmap.MADV_HUGEPAGE)

@@ -1,4 +1,4 @@
-"""The numbers of a ranged transport: how many at once, how much at once, and in how much memory."""
+"""The numbers of a ranged transport: connections, sizes of requests, and memory for buffers."""
 
 from __future__ import annotations
 
@@ -11,61 +11,69 @@ if TYPE_CHECKING:
 
     from downloader.artifact import RemoteFile
 
-LARGEST_BUFFER, SMALLEST_BUFFER = 4 << 20, 64 << 10
+MAX_BUFFER_SIZE, MIN_BUFFER_SIZE = 4 << 20, 64 << 10
 MEMORY = 48 << 20
 """Bytes of all buffers together."""
-SHARE_OF_LIMIT = 4
+MEMORY_SHARE = 4
+"""The part of the process's memory limit that buffers may take is 1 / this: Python and its libraries need the rest."""
 WAITING_BUFFERS = 8
-"""Buffers besides those that are being filled: they wait for their turn to be hashed."""
+"""Buffers besides one per connection: filled ones that wait to be hashed in order."""
 SMALL = 256 << 10
-"""Bytes of a file that is asked for together with others: its round trip costs more than its bytes."""
+"""Size in bytes up to which a file is small: its round trip costs more than its bytes, so requests are pipelined."""
 
 
 @dataclass(frozen=True, slots=True)
 class TransferConfig:
-    """The numbers of a ranged transport. Memory is `buffers * buffer_size` bytes."""
+    """The numbers of a ranged transport. Its buffers take `buffers * buffer_size` bytes of memory."""
 
-    connections: int = 8
-    """At first; `most` is up to how many, while more of them bring more."""
-    most: int = 8
-    buffer_size: int = LARGEST_BUFFER
+    initial_connections: int = 8
+    max_connections: int = 8
+    """Reached only if each doubling of the connections raises the throughput."""
+    buffer_size: int = MAX_BUFFER_SIZE
     buffers: int = 12
-    request: Callable[[RemoteFile], int | None] = lambda _: LARGEST_BUFFER
-    """Bytes that are asked for at once; None for all that is missing, in one stream."""
-    files: int | None = None
-    """Files that are fetched at one time, at most."""
-    per_file: int | None = None
-    """Connections that one file has, at most."""
-    together: int = 16
-    """Small files that a worker asks for at once, one behind the other on its connection."""
-    stream: int = 0
-    """Bytes that are asked for at once while there are as many files as connections; less than a request is none."""
-    ahead: bool = True
-    """Workers ask for their next span before the last one has come, so that no round trip lies between."""
+    request_size: Callable[[RemoteFile], int | None] = lambda _: MAX_BUFFER_SIZE
+    """Bytes per request; None for one stream of all that is missing."""
+    max_files: int | None = None
+    """Files that are transferred at the same time."""
+    max_connections_per_file: int | None = None
+    pipeline_depth: int = 16
+    """Small files that a worker requests at once on its connection."""
+    stream_size: int = 0
+    """Bytes per request while there are as many files as connections; without effect below `request_size`."""
+    prefetch: bool = True
+    """Whether a worker requests its next range before the current one is complete, to hide the round trip."""
 
     @classmethod
     def of(
         cls,
-        connections: int,
+        initial_connections: int,
         *,
-        most: int | None = None,
-        files: int | None = None,
-        per_file: int | None = None,
-        request: int | None = None,
-        limit: int | None = None,
-        stream: int | None = None,
+        max_connections: int | None = None,
+        max_files: int | None = None,
+        max_connections_per_file: int | None = None,
+        request_size: int | None = None,
+        memory_limit: int | None = None,
+        stream_size: int | None = None,
     ) -> TransferConfig:
-        """Return a shape of so many connections: its buffers are smaller the more there are, the memory is the same.
+        """Return a config whose buffers are smaller the more connections there are: memory stays the same.
 
-        Of a `limit` on the whole process, in bytes, buffers take a quarter at most: Python and libraries need the rest.
+        `memory_limit` is that of the whole process, in bytes. Without `stream_size` a stream is a whole file.
         """
-        most, asked = most or connections, request or LARGEST_BUFFER
-        buffers = most + WAITING_BUFFERS
-        memory = min(MEMORY, (limit or maxsize) // SHARE_OF_LIMIT)
-        size = LARGEST_BUFFER
-        while size * buffers > memory and size > SMALLEST_BUFFER:
-            size //= 2
-        if files is not None and per_file is not None:
-            connections = most = min(connections, files * per_file)
-        count = max(buffers, memory // size)
-        return cls(connections, most, size, count, lambda _: asked, files, per_file, stream=stream or maxsize)
+        max_connections, size = max_connections or initial_connections, request_size or MAX_BUFFER_SIZE
+        buffers = max_connections + WAITING_BUFFERS
+        memory = min(MEMORY, (memory_limit or maxsize) // MEMORY_SHARE)
+        buffer_size = MAX_BUFFER_SIZE
+        while buffer_size * buffers > memory and buffer_size > MIN_BUFFER_SIZE:
+            buffer_size //= 2
+        if max_files is not None and max_connections_per_file is not None:
+            initial_connections = max_connections = min(initial_connections, max_files * max_connections_per_file)
+        return cls(
+            initial_connections,
+            max_connections,
+            buffer_size,
+            max(buffers, memory // buffer_size),
+            lambda _: size,
+            max_files,
+            max_connections_per_file,
+            stream_size=stream_size or maxsize,
+        )

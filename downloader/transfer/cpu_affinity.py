@@ -1,7 +1,7 @@
-"""Threads that would only wait for each other, on one processor.
+"""Pins threads that process small files to one CPU (ADR 41).
 
-The interpreter lets one thread run at a time, and each gives way a dozen times for a small file. Who waits is woken on
-another processor each time, for microseconds of work, and that takes longer than the work itself.
+The interpreter runs one thread at a time, and a small file needs a dozen switches between threads. Each switch would
+wake a thread on another CPU for microseconds of work, which takes longer than the work itself.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-STAY = 1.0
-"""Seconds after which the system is asked anew where there is time for them: others may have come there since."""
+REPIN_SECONDS = 1.0
+"""Seconds after which the CPU is chosen again, as other processes may have become busy on it."""
 STAT = Path("/proc/thread-self/stat")
-PROCESSOR = 36
-"""The place of the processor in what the system tells of a thread there, counted from behind its name."""
+PROCESSOR_FIELD = 36
+"""Index of the CPU in `STAT`, counted after the name of the thread (proc_pid_stat(5))."""
 
 
 class CpuAffinity:
-    """Where threads run that go through small files. Nothing depends on it but how quick they are."""
+    """The CPU of the threads that process small files. Only their speed depends on it."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -34,20 +34,20 @@ class CpuAffinity:
         self._mine = _Thread()
 
     def pin(self) -> None:
-        """Bring the calling thread to where the others are."""
+        """Restrict the calling thread to the CPU of the others."""
         now = self._clock()
         if now >= self._until:
-            # The first one is let loose until it comes again, so that the system puts it where there is time for it.
-            self._until, self._mine.looks_around = now + STAY, True
+            # The first thread is unpinned until its next call, so that the kernel moves it to a CPU with time for it.
+            self._until, self._mine.chooses = now + REPIN_SECONDS, True
             self._bind(self._all)
             return
-        if self._mine.looks_around:
-            self._mine.looks_around = False
+        if self._mine.chooses:
+            self._mine.chooses = False
             self._chosen = _here() & self._all or self._all
         self._bind(self._chosen)
 
     def unpin(self) -> None:
-        """Let the calling thread run wherever the system likes."""
+        """Let the calling thread run on any CPU."""
         self._bind(self._all)
 
     def _bind(self, processors: frozenset[int]) -> None:
@@ -58,16 +58,16 @@ class CpuAffinity:
 
 
 class _Thread(threading.local):
-    """What the calling thread knows of itself."""
+    """The state of the calling thread."""
 
     processors: frozenset[int] | None = None
-    """Where it may run; None before it was told."""
-    looks_around = False
+    """Where it may run; None before the first call."""
+    chooses = False
 
 
 def _here() -> frozenset[int]:
-    """Return the processor that the calling thread runs on; nothing where that cannot be known."""
+    """Return the CPU that the calling thread runs on; an empty set where the kernel does not say."""
     try:
-        return frozenset({int(STAT.read_text().rpartition(")")[2].split()[PROCESSOR])})
+        return frozenset({int(STAT.read_text().rpartition(")")[2].split()[PROCESSOR_FIELD])})
     except (OSError, ValueError, IndexError):
         return frozenset()

@@ -1,4 +1,4 @@
-"""One file on its way: which spans are still to be fetched, and the hasher that follows them in order."""
+"""The state of one file during its transfer: ranges to fetch, and the hasher that follows them in order."""
 
 from __future__ import annotations
 
@@ -19,31 +19,35 @@ if TYPE_CHECKING:
     from downloader.volume import Partial
 
 READ_BACK = 1 << 20
+"""Bytes per read of what is hashed from the volume."""
 
 
 @dataclass(slots=True, eq=False)
 class Segment:
-    """What one worker fetches of a file, buffer by buffer. Its rest may be given to others meanwhile."""
+    """The range that one worker fetches, buffer by buffer. Its end may be stolen by idle workers meanwhile."""
 
     span: Span
-    """As it was asked for."""
+    """As it was requested from the source."""
     position: int
     """Where the next buffer begins."""
     stop: int
-    """Where it ends by now."""
+    """Where the segment ends now."""
 
     @property
-    def left(self) -> int:
-        """Bytes for which no buffer has been begun."""
+    def remaining(self) -> int:
+        """Bytes for which no buffer has been started."""
         return self.stop - self.position
 
 
 class FileTransfer:
-    """A file that workers fetch span by span.
+    """A file whose ranges are fetched by several workers and hashed in order.
 
-    Spans are handed out in order and hashed in order: a buffer that is ready before its turn waits, and when memory
-    is short its bytes are read back from the volume instead. One worker at a time hashes; whoever completes the next
-    span takes everything that is ready behind it along.
+    Ranges are assigned in order, too. A buffer that is filled before its turn waits to be hashed; if memory runs short
+    it is evicted, and its bytes are read back from the volume when their turn comes. One worker at a time hashes: the
+    worker that completes the next range also hashes everything that is ready behind it. The others do not wait.
+
+    The scheduler calls `take_segment`, `split_longest`, and reads and writes `in_flight` and `error`, under its own
+    lock. The other methods are thread-safe.
     """
 
     def __init__(
@@ -53,97 +57,103 @@ class FileTransfer:
         check: Callable[[], None],
         inspect: Callable[[RemoteFile, bytes], None] = lambda _file, _head: None,
     ) -> None:
-        """`check` raises when the run ends: what is on the volume already may take minutes to be hashed.
+        """`check` raises when the attempt ends: to hash what an earlier run left may take minutes.
 
-        `inspect` is given the first bytes once they are there, and raises if they cannot be right.
+        `inspect` receives the first bytes once they are hashed, and raises if they cannot be right.
         """
         self._check = check
-        # Formats are told by the size, too, so that a file of untold size is looked at when it has ended.
+        # Some formats are recognized by the size as well: a file of unknown size is inspected at its end, in the sink.
         self._inspect: Callable[[RemoteFile, bytes], None] | None = inspect if file.sized else None
         self.file = file = file if file.sized else file.with_size(0)
         self.partial = partial
         self.error: DownloadError | None = None
         self.in_flight = 0
+        """Workers that fetch a segment of the file."""
         self._gaps = partial.missing()
         self._gaps.reverse()
-        self.whole = self._gaps == [file.span]
-        """Nothing of the file was there when it was begun."""
-        self._stretches: list[Segment] = []
+        self.is_fresh = self._gaps == [file.span]
+        """Whether an earlier run or protocol left nothing of the file."""
+        self._segments: list[Segment] = []
         self._lock = threading.Lock()
         self._hasher = Hasher(file.size, file.digests)
         self._hashed = 0
         self._hashing = False
-        self._claimed = False
+        self._completed = False
         self._ready: dict[int, tuple[memoryview, int]] = {}
+        """Filled buffers with their lengths, by offset."""
         self._written = _between(self._gaps[::-1], file.size)
+        """Ranges to read back from the volume: stop by start."""
 
     @property
-    def pending(self) -> bool:
-        """There are spans that nobody has taken yet."""
+    def has_unassigned(self) -> bool:
+        """Whether there are ranges that no worker has taken yet."""
         return bool(self._gaps) and self.error is None
 
     @property
-    def held(self) -> int:
-        """Bytes that are on the volume."""
-        stop = max((gap.stop for gap in self.partial.missing()), default=0)
-        return max(stop, self.file.size) - sum(len(gap) for gap in self.partial.missing())
-
-    @property
-    def left(self) -> int:
-        """Bytes that nobody has taken yet."""
+    def unassigned_bytes(self) -> int:
+        """Bytes that no worker has taken yet."""
         return sum(len(gap) for gap in self._gaps)
 
-    def take(self, limit: int | None) -> Segment:
-        """Take the next bytes to fetch, at most `limit` of them. Not for several threads at once, as is `share`."""
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes that are on the volume."""
+        missing = self.partial.missing()
+        stop = max((gap.stop for gap in missing), default=0)
+        return max(stop, self.file.size) - sum(len(gap) for gap in missing)
+
+    def take_segment(self, limit: int | None) -> Segment:
+        """Assign the next bytes, at most `limit` of them."""
         gap = self._gaps.pop()
         if limit is not None and len(gap) > limit:
-            # Cut at multiples of the limit, so that writes stay aligned after a resume at an odd offset.
+            # Cut at multiples of the limit, so that direct writes stay aligned after a resume at an odd offset.
             cut = min(gap.stop, (gap.start // limit + 1) * limit)
             self._gaps.append(Span(cut, gap.stop))
             gap = Span(gap.start, cut)
         segment = Segment(gap, gap.start, gap.stop)
-        self._stretches.append(segment)
+        # No lock: appending is atomic, and the segment is in the list before its worker sees it.
+        self._segments.append(segment)
         return segment
 
     def advance(self, segment: Segment, size: int) -> Span | None:
-        """Return what the next buffer of `size` bytes is for; None at the end of the stretch."""
+        """Return the range of the segment's next buffer of `size` bytes; None at its end."""
+        # The lock is what makes stealing safe: a range belongs either to this buffer or to the stolen rest.
         with self._lock:
-            if not segment.left:
+            if not segment.remaining:
                 return None
             start = segment.position
-            segment.position += min(size - start % size, segment.left)
+            segment.position += min(size - start % size, segment.remaining)
             return Span(start, segment.position)
 
     def end(self, segment: Segment, size: int) -> None:
-        """Take note that a file of untold size has ended. For whoever reads the stretch that is the file."""
+        """Set the size of a file of unknown size, when its one segment has ended."""
         with self._lock:
             segment.position = segment.stop = size
             self.partial.end(size)
             self.file = self.partial.file
 
-    def share(self, least: int) -> bool:
-        """Give the rest of the longest stretch to whoever takes it next, if that has `least` bytes; tell whether."""
+    def split_longest(self, min_bytes: int) -> bool:
+        """Unassign the rest of the longest segment if it has at least `min_bytes`; return whether it did."""
         with self._lock:
-            longest = max(self._stretches, key=lambda segment: segment.left, default=None)
-            if longest is None or longest.left < least or self._gaps or self.error is not None:
+            longest = max(self._segments, key=lambda segment: segment.remaining, default=None)
+            if longest is None or longest.remaining < min_bytes or self._gaps or self.error is not None:
                 return False
             self._gaps.append(Span(longest.position, longest.stop))
             longest.stop = longest.position
             return True
 
-    def leave(self, segment: Segment) -> None:
-        """Take leave of a stretch: nobody reads it any more."""
+    def remove(self, segment: Segment) -> None:
+        """Remove a segment that its worker has finished or abandoned."""
         with self._lock:
-            self._stretches.remove(segment)
+            self._segments.remove(segment)
 
     @property
-    def longest(self) -> int:
-        """Bytes that are left of the longest stretch."""
+    def longest_remaining(self) -> int:
+        """Bytes that remain of the longest segment."""
         with self._lock:
-            return max((segment.left for segment in self._stretches), default=0)
+            return max((segment.remaining for segment in self._segments), default=0)
 
     def add_buffer(self, start: int, buffer: memoryview, length: int, release: Callable[[memoryview], None]) -> None:
-        """Take a buffer whose bytes are on the volume; hash what is next in order."""
+        """Take over a buffer whose bytes are on the volume, and hash what is next in order."""
         with self._lock:
             self._ready[start] = (buffer, length)
         self.hash_ready(release)
@@ -157,12 +167,14 @@ class FileTransfer:
             else:
                 self._hasher.update(buffer[:length])
                 release(buffer)
+            # Under one lock: a buffer that another worker added meanwhile is hashed in our next round, and the worker
+            # of one that is added later finds `_hashing` false. Otherwise a last buffer could be left unhashed.
             with self._lock:
                 self._hashed += length
                 self._hashing = False
-            self._look_at_head()
+            self._inspect_head()
 
-    def _look_at_head(self) -> None:
+    def _inspect_head(self) -> None:
         with self._lock:
             inspect = self._inspect if self._hashed >= min(HEAD, self.file.size) else None
             if inspect is not None:
@@ -171,6 +183,7 @@ class FileTransfer:
             inspect(self.file, self._hasher.head)
 
     def _next_piece(self) -> tuple[memoryview | None, int] | None:
+        """Claim the next bytes in order: a buffer and its length, or None and the length of a range on the volume."""
         with self._lock:
             if self._hashing:
                 return None
@@ -194,10 +207,10 @@ class FileTransfer:
             self._hasher.update(view[:count])
             position += count
 
-    def spare(self) -> memoryview | None:
-        """Give up the buffer that would wait longest for its turn; its bytes will be read back from the volume.
+    def evict(self) -> memoryview | None:
+        """Return the buffer that would wait longest to be hashed; its bytes will be read back from the volume.
 
-        None while hashing goes on: then buffers come back by themselves, and reading back would only add to the work.
+        None while hashing goes on: then buffers return by themselves, and reading back would only add work (ADR 23).
         """
         with self._lock:
             if not self._ready or self._hashing or self._hashed in self._ready:
@@ -209,14 +222,15 @@ class FileTransfer:
 
     def try_complete(self) -> CompletedFile | None:
         """Return the file once, to one thread, as soon as every byte is on the volume and hashed."""
+        # Two workers may finish the last two segments at the same time: only one of them may commit.
         with self._lock:
-            if self._claimed or self._hashing or self._hashed < self.file.size:
+            if self._completed or self._hashing or self._hashed < self.file.size:
                 return None
-            self._claimed = True
+            self._completed = True
         return CompletedFile(self.partial.finish(), self._hasher.results(), self._hasher.head)
 
-    def drop(self, release: Callable[[memoryview], None]) -> None:
-        """Give all waiting buffers back; nothing will be hashed any more."""
+    def drop_buffers(self, release: Callable[[memoryview], None]) -> None:
+        """Release all waiting buffers of a file that will not be completed."""
         with self._lock:
             waiting = [buffer for buffer, _ in self._ready.values()]
             self._ready.clear()
@@ -225,7 +239,7 @@ class FileTransfer:
 
 
 def _between(gaps: list[Span], size: int) -> dict[int, int]:
-    """Return what lies between the gaps, start → stop: the bytes that are on the volume already."""
+    """Return the ranges between the gaps, stop by start: bytes that are on the volume already."""
     written, position = {}, 0
     for gap in gaps:
         if gap.start > position:

@@ -1,7 +1,7 @@
-"""Moves files over anything that a source can read spans of: many ranges at once, or one stream for each file.
+"""The transport over plain ranges: many ranges of a file at once, or one stream per file.
 
-Workers fill page-aligned buffers, write each to the volume and leave it to the file's hasher, which follows in order.
-So hashing costs no second pass, and memory is bounded by the number of buffers whatever the artifact's size.
+Workers fill page-aligned buffers, write each to the volume and hand it to the file's hasher, which follows in order. So
+hashing costs no second pass, and memory is bounded by the number of buffers whatever the size of the artifact.
 """
 
 from __future__ import annotations
@@ -37,202 +37,213 @@ if TYPE_CHECKING:
 
 PAGE = 4096
 GRACE = 4.0
-"""Seconds that all together get to end after a cancellation.
+"""Seconds that all threads together get to end after a cancellation.
 
-Less than the whole run gets, so that the lease is let go also when a connection cannot be woken.
+Less than the whole run gets, so that the lease is released even if a connection cannot be woken.
 """
 
 log = logging.getLogger(__name__)
 
 
 class Ranged:
-    """A transport over `Source.open`."""
+    """Transfers files over `Source.open`. For one attempt, and one call of `fetch`."""
 
     def __init__(
         self,
         source: Source,
         meter: ProgressMeter,
         cancellation: Cancellation,
-        shape: TransferConfig,
+        config: TransferConfig,
         concurrency: ConcurrencyController,
     ) -> None:
+        """`concurrency` is the controller that also limits the requests of `source`."""
         self._source = source
         self._meter = meter
         self._cancellation = cancellation
-        self._shape = shape
+        self._config = config
         self._concurrency = concurrency
         self._cpu_affinity = CpuAffinity()
-        self._buffers = Buffers(max(shape.buffers, shape.most), shape.buffer_size)
-        self._schedule = Scheduler(shape, lambda: cancellation.reason is not None)
+        # At least one buffer per worker: a worker without one would hold a connection and not read from it.
+        self._buffers = Buffers(max(config.buffers, config.max_connections), config.buffer_size)
+        self._scheduler = Scheduler(config, lambda: cancellation.reason is not None)
 
     def fetch(self, files: Sequence[RemoteFile], sink: FileSink) -> None:
-        """Bring every file home."""
-        self._schedule.add(files)
+        """Transfer every file to the sink. Raises the reason of the cancellation."""
+        self._scheduler.add(files)
         commit_queue = CommitQueue(sink, partial(self._on_committed, sink), self._cancellation, self._cpu_affinity)
-        busy = self._schedule.busy
-        workers = WorkerPool(lambda: self._work(sink, commit_queue), self._meter, self._cancellation)
-        self._concurrency.start(min(self._shape.connections, busy), min(self._shape.most, busy))
+        useful = self._scheduler.useful_workers
+        workers = WorkerPool(lambda: self._run_worker(sink, commit_queue), self._meter, self._cancellation)
+        config = self._config
+        self._concurrency.start(min(config.initial_connections, useful), min(config.max_connections, useful))
         workers.run(self._concurrency)
-        # Nobody may go on while the next attempt opens the same partials: it would name what is only half there.
+        # The next attempt opens the same partials: a thread that went on could commit a file that is half of each.
         deadline = time.monotonic() + GRACE
         workers.join(GRACE)
         commit_queue.close(max(0.0, deadline - time.monotonic()))
         self._cancellation.check()
 
-    def _work(self, sink: FileSink, commit_queue: CommitQueue) -> None:
-        """Run one worker until nothing is left to do."""
+    def _run_worker(self, sink: FileSink, commit_queue: CommitQueue) -> None:
+        """Run one worker until the attempt is over."""
 
-        def go_on() -> None:
+        def run_tasks() -> None:
             task: Task | None = None
             while (task := task or self._next_task(sink, commit_queue)) is not None:
-                following = self._schedule.ahead_of(task)
+                following = self._scheduler.following(task)
                 if following is not None:
-                    self._announce(task, following)
-                self._do(task, sink, commit_queue)
+                    self._prefetch(task, following)
+                self._run_task(task, sink, commit_queue)
                 task = following
 
-        guarded(go_on, self._cancellation)
+        guarded(run_tasks, self._cancellation)
         self._source.prefetch([])
 
     def _next_task(self, sink: FileSink, commit_queue: CommitQueue) -> Task | None:
-        """Return what to do next; None when all is done or ends."""
-        while (found := self._schedule.next()) is not None:
+        """Return the next task; None when the attempt is over. Small files that are pipelined are done on the way."""
+        while (found := self._scheduler.next()) is not None:
             if isinstance(found, Task):
                 self._cpu_affinity.unpin()
                 return found
             if len(found) > 1:
                 self._cpu_affinity.pin()
                 self._source.prefetch([(file, Span(0, file.size)) for file in found])
-            *together, last = found
-            for file in together:
+            *pipelined, last = found
+            for file in pipelined:
                 task = self._begin(file, sink)
                 if task is not None:
-                    self._do(task, sink, commit_queue)
+                    self._run_task(task, sink, commit_queue)
             task = self._begin(last, sink)
             if task is not None:
                 return task
         return None
 
-    def _announce(self, *tasks: Task) -> None:
-        self._source.prefetch([(work.file, segment.span) for work, segment in tasks if segment is not None])
+    def _prefetch(self, *tasks: Task) -> None:
+        self._source.prefetch([(transfer.file, segment.span) for transfer, segment in tasks if segment is not None])
 
     def _begin(self, file: RemoteFile, sink: FileSink) -> Task | None:
         try:
-            work = FileTransfer(file, sink.begin(file), self._cancellation.check, sink.inspect)
+            transfer = FileTransfer(file, sink.begin(file), self._cancellation.check, sink.inspect)
         except DownloadError as error:
-            self._schedule.not_begun()
+            self._scheduler.not_begun()
             if error.verdict is Verdict.FAIL:
                 raise
             sink.fail(file, error)
             return None
-        return self._schedule.begun(work)
+        return self._scheduler.begun(transfer)
 
-    def _do(self, task: Task, sink: FileSink, commit_queue: CommitQueue) -> None:
-        """Fetch a stretch and take leave of it; the last one of a file delivers it or leaves it to the next attempt."""
-        work, segment = task
-        error = self._fetch(work, segment) if segment is not None else None
+    def _run_task(self, task: Task, sink: FileSink, commit_queue: CommitQueue) -> None:
+        """Fetch a segment. The last worker of a file commits it, or leaves it to the next attempt if it failed."""
+        transfer, segment = task
+        error = self._fetch(transfer, segment) if segment is not None else None
         if error is None:
-            work.hash_ready(self._buffers.release)
-            completed_file = work.try_complete()
+            # Also without a segment: then an earlier run left the whole file, and it only has to be hashed.
+            transfer.hash_ready(self._buffers.release)
+            completed_file = transfer.try_complete()
             if completed_file is not None:
-                self._schedule.complete(work)
+                self._scheduler.complete(transfer)
                 commit_queue.commit(completed_file)
                 return
-        reason = self._schedule.leave(work, error)
-        if reason is not None:
-            self._leave(work, reason, sink)
+        failure = self._scheduler.end_segment(transfer, error)
+        if failure is not None:
+            self._give_up(transfer, failure, sink)
 
-    def _fetch(self, work: FileTransfer, segment: Segment) -> DownloadError | None:
-        """Fetch a stretch; return what went wrong with this file. Errors of the run are raised."""
+    def _fetch(self, transfer: FileTransfer, segment: Segment) -> DownloadError | None:
+        """Fetch a segment; return the error that concerns this file. Errors that concern the run are raised."""
         try:
-            with closing(self._source.open(work.file, segment.span)) as body:
-                if work.error is not None:
-                    return work.error  # given up while this thread waited for its turn
-                self._read(work, body, segment)
+            with closing(self._source.open(transfer.file, segment.span)) as body:
+                if transfer.error is not None:
+                    return transfer.error  # another worker failed while this one waited in `open`
+                self._read(transfer, body, segment)
         except DownloadError as error:
+            # After a cancellation every connection breaks: the reason of the cancellation is the true error.
             self._cancellation.check()
             if error.verdict is Verdict.FAIL:
                 raise
             return error
         finally:
-            work.leave(segment)
+            transfer.remove(segment)
         return None
 
-    def _read(self, work: FileTransfer, body: Body, segment: Segment) -> None:
+    def _read(self, transfer: FileTransfer, body: Body, segment: Segment) -> None:
         with self._cancellation.waking(body.interrupt):
-            while (span := work.advance(segment, self._buffers.size)) is not None:
-                filled = self._fill(work, body, span)
+            while (span := transfer.advance(segment, self._buffers.size)) is not None:
+                filled = self._fill(transfer, body, span)
                 if filled < len(span):
-                    work.end(segment, span.start + filled)
+                    transfer.end(segment, span.start + filled)
                     return
             if segment.stop < segment.span.stop:
-                return  # others have taken over
+                return  # the rest was stolen: the connection is closed with unread bytes
+            # One more read, which must find the end: it raises if the body is too long, and frees the connection.
             with self._meter.waiting_for_network():
                 body.readinto(memoryview(bytearray(1)))
 
-    def _fill(self, work: FileTransfer, body: Body, span: Span) -> int:
-        """Read one buffer, write it and hand it to the hasher.
+    def _fill(self, transfer: FileTransfer, body: Body, span: Span) -> int:
+        """Read one buffer, write it to the volume and hand it to the hasher.
 
-        Returns how many bytes that were: fewer than the span has at the end of a file of untold size.
+        Returns the number of bytes, which is less than the range only at the end of a file of unknown size.
         """
-        buffer = self._buffers.acquire(self._spare, self._cancellation.check)
+        buffer = self._buffers.acquire(self._evict, self._cancellation.check)
         filled = 0
         try:
             with self._meter.waiting_for_network():
                 while filled < len(span):
                     self._cancellation.check()
                     count = body.readinto(buffer[filled : len(span)])
-                    if not count and not work.file.sized:
+                    if not count and not transfer.file.sized:
                         break
                     filled += count
         except DownloadError:
-            # What came so far is worth keeping: the next protocol or the next pod goes on behind it.
+            # Keep whole pages of what has arrived: the next protocol or the next pod continues behind them.
             filled -= filled % PAGE
             if filled:
                 with suppress(DownloadError):
-                    self._write(work, span.start, buffer, filled)
+                    self._write(transfer, span.start, buffer, filled)
             self._buffers.release(buffer)
             raise
+        # Write first, then hash: once the buffer is handed over, it may be evicted and read back from the volume.
         try:
-            self._write(work, span.start, buffer, filled)
+            self._write(transfer, span.start, buffer, filled)
         except DownloadError:
             self._buffers.release(buffer)
             raise
-        work.add_buffer(span.start, buffer, filled, self._buffers.release)
+        transfer.add_buffer(span.start, buffer, filled, self._buffers.release)
         return filled
 
-    def _write(self, work: FileTransfer, position: int, buffer: memoryview, length: int) -> None:
-        work.partial.write(position, buffer[:length])
-        work.partial.complete(Span(position, position + length))
+    def _write(self, transfer: FileTransfer, position: int, buffer: memoryview, length: int) -> None:
+        transfer.partial.write(position, buffer[:length])
+        transfer.partial.complete(Span(position, position + length))
         self._meter.add_written(length)
 
-    def _spare(self) -> memoryview | None:
-        works = reversed(self._schedule.works)
-        return next((buffer for work in works if (buffer := work.spare()) is not None), None)
+    def _evict(self) -> memoryview | None:
+        """Return a buffer of the youngest file that can evict one: older files are closer to their commit."""
+        transfers = reversed(self._scheduler.transfers)
+        return next((buffer for transfer in transfers if (buffer := transfer.evict()) is not None), None)
 
     def _on_committed(
         self, sink: FileSink, completed_files: Sequence[CompletedFile], rejected: Mapping[str, IntegrityError]
     ) -> None:
         """Fetch rejected files again, once each; a file that is rejected twice is left to the next attempt."""
         damaged = [file for file in (each.partial.file for each in completed_files) if file.path in rejected]
-        again = [file for file in damaged if self._schedule.may_come_again(file)]
+        again = [file for file in damaged if self._scheduler.may_refetch(file)]
         for file in damaged:
             if file in again:
                 log.warning("%s; downloading it again", rejected[file.path])
             else:
                 sink.fail(file, rejected[file.path])
-        self._schedule.committed(len(completed_files), again)
+        self._scheduler.committed(len(completed_files), again)
 
-    def _leave(self, work: FileTransfer, error: DownloadError, sink: FileSink) -> None:
-        work.drop(self._buffers.release)
-        held = work.held
-        if isinstance(error, RangeIgnored) and held and not work.whole and self._schedule.restart(work.file):
+    def _give_up(self, transfer: FileTransfer, error: DownloadError, sink: FileSink) -> None:
+        """Leave a failed file to the next attempt, or restart it in one stream if the server ignores ranges."""
+        transfer.drop_buffers(self._buffers.release)
+        stored = transfer.stored_bytes
+        ranges_ignored = isinstance(error, RangeIgnored) and stored and not transfer.is_fresh
+        if ranges_ignored and self._scheduler.restart(transfer.file):
             log.info("%s; reading it from the first byte in one stream", error.message)
-            work.partial.discard()
-            self._meter.add_written(-held)
+            transfer.partial.discard()
+            self._meter.add_written(-stored)
             return
-        if work.error is not None and not may_combine(work.file):
-            self._meter.add_written(-held)  # whoever goes on begins at the first byte
-        work.partial.close()
-        sink.fail(work.file, error)
-        self._schedule.wake()
+        if transfer.error is not None and not may_combine(transfer.file):
+            # The next attempt cannot use these bytes, as nothing proves that they are of the same version (ADR 48).
+            self._meter.add_written(-stored)
+        transfer.partial.close()
+        sink.fail(transfer.file, error)
+        self._scheduler.wake()

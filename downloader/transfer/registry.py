@@ -1,4 +1,4 @@
-"""The one list of protocols: which transport, with which numbers, serves each name."""
+"""The registry of protocols: which transport serves each of them, and with which config."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TransportFactory:
-    """What transports are made of."""
+    """Creates the transports of a run."""
 
     source: Source
     meter: ProgressMeter
-    shape: TransferConfig
+    config: TransferConfig
     deadlines: Deadlines
-    tuning: XetSettings
+    xet_settings: XetSettings
     interrupt: Callable[[], None]
-    """Wakes all who wait for an answer of the source."""
+    """Wakes every thread that waits for a response to the source."""
     pause: SharedPause
     bandwidth: Bandwidth | None = None
 
@@ -55,46 +55,46 @@ class TransportFactory:
     def reader(self, attempt: Cancellation, concurrency: ConcurrencyController, *, plain: bool = False) -> Source:
         """Return the source for one attempt, with bandwidth limit, retries and concurrency limit.
 
-        `plain`: over nothing but HTTP, where the source knows a difference.
+        `plain`: over plain HTTP, by presigned URLs where the source has them.
         """
         presigning = ability(self.source, Presigning) if plain else None
         source = presigning.presigned() if presigning is not None else self.source
-        observed = ThrottleObservingSource(self.capped(source, attempt), concurrency)
+        observed = ThrottleObservingSource(self.limited(source, attempt), concurrency)
         policy = RetryPolicy(self.deadlines.retry_budget, self.meter, attempt, self.pause)
         return ConcurrencyLimitedSource(RetryingSource(observed, policy), concurrency)
 
-    def capped(self, source: Source, attempt: Cancellation) -> Source:
-        """Return the source with the cap around it, if there is one."""
+    def limited(self, source: Source, attempt: Cancellation) -> Source:
+        """Return the source with the bandwidth limit, if there is one."""
         return LimitedSource(source, self.bandwidth, attempt) if self.bandwidth else source
 
 
-def _ranges(transport_factory: TransportFactory, attempt: Cancellation) -> Transport:
-    concurrency = transport_factory.concurrency(attempt)
-    source = transport_factory.reader(attempt, concurrency)
-    return Ranged(source, transport_factory.meter, attempt, transport_factory.shape, concurrency)
+def _ranges(factory: TransportFactory, attempt: Cancellation) -> Transport:
+    concurrency = factory.concurrency(attempt)
+    source = factory.reader(attempt, concurrency)
+    return Ranged(source, factory.meter, attempt, factory.config, concurrency)
 
 
-def _streams(transport_factory: TransportFactory, attempt: Cancellation) -> Transport:
-    shape = replace(transport_factory.shape, request=lambda _: None, together=1)
-    concurrency = transport_factory.concurrency(attempt)
-    source = transport_factory.reader(attempt, concurrency, plain=True)
-    return Ranged(source, transport_factory.meter, attempt, shape, concurrency)
+def _streams(factory: TransportFactory, attempt: Cancellation) -> Transport:
+    config = replace(factory.config, request_size=lambda _: None, pipeline_depth=1)
+    concurrency = factory.concurrency(attempt)
+    source = factory.reader(attempt, concurrency, plain=True)
+    return Ranged(source, factory.meter, attempt, config, concurrency)
 
 
-def _xet(transport_factory: TransportFactory, attempt: Cancellation) -> Transport:
-    pace = partial(transport_factory.capped, attempt=attempt) if transport_factory.bandwidth else None
-    concurrency = transport_factory.concurrency(attempt)
-    plain = transport_factory.reader(attempt, concurrency)
+def _xet(factory: TransportFactory, attempt: Cancellation) -> Transport:
+    limit = partial(factory.limited, attempt=attempt) if factory.bandwidth else None
+    concurrency = factory.concurrency(attempt)
+    plain = factory.reader(attempt, concurrency)
     return Xet(
-        transport_factory.source,
+        factory.source,
         plain,
-        transport_factory.meter,
+        factory.meter,
         attempt,
-        transport_factory.shape,
-        transport_factory.tuning,
-        transport_factory.pause,
+        factory.config,
+        factory.xet_settings,
+        factory.pause,
         concurrency,
-        pace,
+        limit,
     )
 
 

@@ -1,7 +1,8 @@
-"""Who fetches what next: files that wait, files that have been begun, and what nobody has taken of these yet.
+"""Assigns work to the workers of one attempt: files to begin, and ranges of files that have been begun.
 
-While there are as many files as connections each has a worker of its own and comes in a stream. A file that is left
-over is shared: in requests of the shape, and by taking over what somebody else has not begun.
+While there are at least as many files as connections, each file has one worker and comes in one stream: bytes then
+arrive in the order in which they are hashed, and there are fewer requests (ADR 27). The last files are shared by all
+workers: in requests of the configured size, and by stealing from each other's segments.
 """
 
 from __future__ import annotations
@@ -22,57 +23,62 @@ if TYPE_CHECKING:
     from downloader.transfer.config import TransferConfig
     from downloader.transfer.file_transfer import FileTransfer, Segment
 
-AT_THE_END = 2
-"""Where fewer requests are left for each one under way, they become shorter: all shall end at one time."""
-SHORTEST = 4
-"""The part of the usual length below which they do not: what waits to be hashed takes a buffer, however short it is."""
-WORTH_SHARING = 2
-"""Requests that must be left of a stretch for its rest to be given to idle workers: its connection is lost by that."""
+TAIL_REQUESTS = 2
+"""Requests per one in flight below which they become shorter, so that all workers finish at about the same time."""
+TAIL_SHARE = 4
+"""Requests are shortened to 1 / this at most: bytes that wait to be hashed take a whole buffer, however few."""
+STEAL_REQUESTS = 2
+"""Requests that must remain of a segment for its rest to be stolen: that costs the connection of its worker."""
 WAKE_UP = 0.2
-"""Seconds between two looks for an end that nobody tells of."""
+"""Seconds between two checks for the end of the attempt, which does not notify the condition."""
 
 
 class Task(NamedTuple):
-    """What one worker does next; no stretch where nothing of the file is missing."""
+    """The next step of one worker; without a segment where nothing of the file is missing."""
 
-    work: FileTransfer
+    transfer: FileTransfer
     segment: Segment | None
 
 
 class Scheduler:
-    """Shared by all workers of one attempt. `ended` tells whether the attempt has to end."""
+    """Shared by all workers of one attempt. `ended` says whether the attempt has to end.
 
-    def __init__(self, shape: TransferConfig, ended: Callable[[], bool]) -> None:
-        self._shape = shape
+    Invariant: every file is in exactly one of these states, or is done: in `_waiting`, counted in `_beginning`, in
+    `_transfers`, or counted in `_committing`. Workers return only when all four are empty, since a file that is being
+    opened may have work for an idle worker, and a file that is being committed may be rejected and wait again.
+    """
+
+    def __init__(self, config: TransferConfig, ended: Callable[[], bool]) -> None:
+        self._config = config
         self._ended = ended
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._waiting: deque[RemoteFile] = deque()
-        self._works: list[FileTransfer] = []
-        """Files of which something is still to be fetched or hashed."""
         self._beginning = 0
+        self._transfers: list[FileTransfer] = []
+        """Files that are being fetched or hashed, oldest first."""
         self._committing = 0
         self._refetched: set[str] = set()
 
     def add(self, files: Iterable[RemoteFile]) -> None:
-        """Let these wait. Before anybody asks for work."""
+        """Add files. Called before the first worker starts."""
         self._waiting.extend(files)
 
     @property
-    def busy(self) -> int:
-        """Workers that the files which wait can keep busy."""
+    def useful_workers(self) -> int:
+        """The number of workers that the waiting files can keep busy."""
         return sum(self._requests(file) for file in self._waiting)
 
     @property
-    def works(self) -> list[FileTransfer]:
-        """What is being fetched or hashed, oldest first."""
+    def transfers(self) -> list[FileTransfer]:
+        """The files that are being fetched or hashed, oldest first."""
         with self._lock:
-            return list(self._works)
+            return list(self._transfers)
 
     def next(self) -> Task | Sequence[RemoteFile] | None:
-        """Wait for something to do: a task, or files to begin; None when there will never be anything again.
+        """Wait for a task, or for files to begin. Returns None when the attempt is over.
 
-        Of files to begin, each must be told of by `begun` or `not_begun`.
+        The caller reports each file to begin by `begun` or `not_begun`.
         """
         with self._lock:
             while not self._is_over():
@@ -83,56 +89,57 @@ class Scheduler:
                     files = self._take_files()
                     self._beginning += len(files)
                     return files
-                # A file that is being opened may have work for this thread, one that proves corrupt has again.
                 self._changed.wait(WAKE_UP)
             return None
 
-    def begun(self, work: FileTransfer) -> Task:
-        """Take note of a file that was begun; whoever did it has its first stretch."""
+    def begun(self, transfer: FileTransfer) -> Task:
+        """Add a file that was opened; the worker that opened it gets its first segment."""
         with self._lock:
             self._beginning -= 1
-            self._works.append(work)
-            work.in_flight += 1
-            segment = work.take(self._limit(work)) if work.pending else None
+            self._transfers.append(transfer)
+            transfer.in_flight += 1
+            segment = transfer.take_segment(self._limit(transfer)) if transfer.has_unassigned else None
             self._changed.notify_all()
-        return Task(work, segment)
+        return Task(transfer, segment)
 
     def not_begun(self) -> None:
-        """Take note of a file that could not be begun."""
+        """Record that a file could not be opened."""
         with self._lock:
             self._beginning -= 1
             self._changed.notify_all()
 
-    def ahead_of(self, task: Task) -> Task | None:
-        """Return a task to be asked for before this one has come, where there are plenty; None where there are not."""
-        work, segment = task
-        length = self._request_of(work)
+    def following(self, task: Task) -> Task | None:
+        """Return a task to prefetch during this one; None where ranges are few and another worker may need them."""
+        transfer, segment = task
+        length = self._request_size(transfer)
         if segment is None or length is None or len(segment.span) > length:
             return None
-        if not self._shape.ahead or not work.file.digests:
+        # A server may mix up pipelined responses. Without a digest that would go unnoticed.
+        if not self._config.prefetch or not transfer.file.digests:
             return None
         with self._lock:
-            plenty = work.left > work.in_flight * self._shortened(length)
+            plenty = transfer.unassigned_bytes > transfer.in_flight * self._shortened(length)
             return self._take_segment() if plenty and not self._ended() else None
 
-    def complete(self, work: FileTransfer) -> None:
+    def complete(self, transfer: FileTransfer) -> None:
         """Record that a file has all its bytes; its commit begins."""
         with self._lock:
-            self._works.remove(work)
+            self._transfers.remove(transfer)
             self._committing += 1
 
-    def leave(self, work: FileTransfer, error: DownloadError | None) -> DownloadError | None:
-        """Take leave of a stretch; return why the file has to be left, to the last one that was working on it."""
+    def end_segment(self, transfer: FileTransfer, error: DownloadError | None) -> DownloadError | None:
+        """Record that a worker has ended its segment. Returns the error of a failed file, to its last worker only."""
         with self._lock:
-            work.in_flight -= 1
-            work.error = work.error or error
-            if work.error is None or work.in_flight:
+            transfer.in_flight -= 1
+            transfer.error = transfer.error or error
+            # The others notice `transfer.error` at their next request. Only the last one may close the partial.
+            if transfer.error is None or transfer.in_flight:
                 return None
-            self._works.remove(work)
-            return work.error
+            self._transfers.remove(transfer)
+            return transfer.error
 
-    def may_come_again(self, file: RemoteFile) -> bool:
-        """Tell whether a file that was refused has not been fetched twice yet."""
+    def may_refetch(self, file: RemoteFile) -> bool:
+        """Return whether a rejected file has been fetched only once so far."""
         return file.path not in self._refetched
 
     def committed(self, count: int, again: Sequence[RemoteFile]) -> None:
@@ -144,108 +151,105 @@ class Scheduler:
             self._changed.notify_all()
 
     def restart(self, file: RemoteFile) -> bool:
-        """Let a file wait again that shall come in one stream from its first byte; False where it comes in parts."""
+        """Add a file again whose ranges the server ignores; False if the file needs ranges."""
         with self._lock:
-            if self._request(file) is not None:
+            if self._request_size_of(file) is not None:
                 return False
             self._waiting.append(file)
             self._changed.notify_all()
             return True
 
     def wake(self) -> None:
-        """Let everybody look anew."""
+        """Wake idle workers, so that they check whether the attempt is over."""
         with self._lock:
             self._changed.notify_all()
 
     def _is_over(self) -> bool:
-        """Tell whether there will never be anything to do again."""
-        left = self._waiting or self._works or self._beginning or self._committing
+        left = self._waiting or self._transfers or self._beginning or self._committing
         return self._ended() or not left
 
     def _next_task(self) -> Task | None:
-        """Return a stretch of a file that has been begun; None where there is none, or another is to be begun first.
+        """Return a task; None if all are taken, or if a file should be begun first.
 
-        The bytes of a file are hashed by one thread at a time, so nobody joins another while there are files to begin.
+        One thread at a time hashes a file, so a second worker on it only helps when there are no files to begin.
         """
         if self._may_begin():
-            return self._take_segment(beside=0)
+            return self._take_segment(max_in_flight=0)
         return self._take_segment() or self._steal()
 
-    def _take_segment(self, beside: int = maxsize) -> Task | None:
-        """Return a stretch of the file that the fewest are working on, if not more than `beside` are."""
-        works = [work for work in self._works if work.pending and self._has_room(work)]
-        work = min(works, key=lambda work: work.in_flight, default=None)
-        if work is None or work.in_flight > beside:
+    def _take_segment(self, max_in_flight: int = maxsize) -> Task | None:
+        """Return a segment of the file with the fewest workers, if it has at most `max_in_flight`."""
+        candidates = [each for each in self._transfers if each.has_unassigned and self._has_room(each)]
+        transfer = min(candidates, key=lambda each: each.in_flight, default=None)
+        if transfer is None or transfer.in_flight > max_in_flight:
             return None
-        work.in_flight += 1
-        return Task(work, work.take(self._limit(work)))
+        transfer.in_flight += 1
+        return Task(transfer, transfer.take_segment(self._limit(transfer)))
 
     def _steal(self) -> Task | None:
-        """Return a part of what somebody else was to fetch: there is nothing else to do."""
-        works = [work for work in self._works if self._has_room(work)]
-        work = max(works, key=lambda work: work.longest, default=None)
-        length = self._request_of(work) if work is not None else None
-        if work is None or length is None or not work.share(WORTH_SHARING * length):
+        """Return a part of what another worker has not started: there is nothing else to do."""
+        candidates = [each for each in self._transfers if self._has_room(each)]
+        transfer = max(candidates, key=lambda each: each.longest_remaining, default=None)
+        length = self._request_size(transfer) if transfer is not None else None
+        if transfer is None or length is None or not transfer.split_longest(STEAL_REQUESTS * length):
             return None
         return self._take_segment()
 
-    def _limit(self, work: FileTransfer) -> int | None:
-        """Return how much to ask for at once: more while there are files for everybody.
-
-        In one stream bytes come in the order in which they are hashed, with less ado than in many requests.
-        """
-        length = self._request_of(work)
+    def _limit(self, transfer: FileTransfer) -> int | None:
+        """Return the size of the next request: a stream while there are files for all connections."""
+        length = self._request_size(transfer)
         if length is None:
             return None
-        files = len(self._waiting) + self._beginning + len(self._works)
-        if files >= max(self._shape.connections, 2):
-            return max(length, self._shape.stream)
+        files = len(self._waiting) + self._beginning + len(self._transfers)
+        if files >= max(self._config.initial_connections, 2):
+            return max(length, self._config.stream_size)
         return self._shortened(length)
 
     def _shortened(self, length: int) -> int:
-        """Return how much to ask for at once where `length` is usual: less when only a few requests are left."""
+        """Return the size of a request whose usual size is `length`: less when only a few requests are left."""
         if self._waiting:
             return length
-        left = sum(work.left for work in self._works)
-        requests = AT_THE_END * sum(work.in_flight for work in self._works)
-        shortest = length // SHORTEST
+        left = sum(transfer.unassigned_bytes for transfer in self._transfers)
+        requests = TAIL_REQUESTS * sum(transfer.in_flight for transfer in self._transfers)
+        shortest = length // TAIL_SHARE
         while length > shortest and left < requests * length:
             length //= 2
         return length
 
     def _take_files(self) -> list[RemoteFile]:
-        """Return the next file, or several small ones that can be asked for at once: a fair share of them."""
+        """Return the next file, or a fair share of the small files that can be pipelined."""
         files = [self._waiting.popleft()]
-        if self._shape.files is None and self._is_batchable(files[0]):
-            share = min(self._shape.together, len(self._waiting) // self._shape.connections)
-            while len(files) < share and self._is_batchable(self._waiting[0]):
+        if self._config.max_files is None and self._is_pipelined(files[0]):
+            share = min(self._config.pipeline_depth, len(self._waiting) // self._config.initial_connections)
+            while len(files) < share and self._is_pipelined(self._waiting[0]):
                 files.append(self._waiting.popleft())
         return files
 
-    def _is_batchable(self, file: RemoteFile) -> bool:
-        # Answers may be mixed up on the way: a digest would tell, and then the file is asked for alone.
+    def _is_pipelined(self, file: RemoteFile) -> bool:
+        # A server may mix up pipelined responses. The digest detects that, and then the file is requested alone.
         return 0 < file.size <= SMALL and bool(file.digests) and file.path not in self._refetched
 
     def _may_begin(self) -> bool:
-        """Tell whether there is another file, and the shape allows to fetch it beside the others."""
+        """Return whether there is another file, and the config allows to fetch it now."""
         return bool(self._waiting) and not self._is_full()
 
     def _is_full(self) -> bool:
-        """Tell whether as many files are being fetched as the shape allows; what only waits for the disk is none."""
-        return self._shape.files is not None and self._beginning + len(self._works) >= self._shape.files
+        """Return whether the limit of files is reached. Files in their commit do not count."""
+        limit = self._config.max_files
+        return limit is not None and self._beginning + len(self._transfers) >= limit
 
-    def _has_room(self, work: FileTransfer) -> bool:
-        return work.in_flight < (self._shape.per_file or maxsize)
+    def _has_room(self, transfer: FileTransfer) -> bool:
+        return transfer.in_flight < (self._config.max_connections_per_file or maxsize)
 
-    def _request(self, file: RemoteFile) -> int | None:
-        """Return how many bytes to ask for at once; None for one stream, also where parts may be of two versions."""
-        return self._shape.request(file) if file.sized and may_combine(file) else None
+    def _request_size(self, transfer: FileTransfer) -> int | None:
+        """Return the bytes per request of a begun file; None for one stream, also on a volume that writes in order."""
+        return None if transfer.partial.in_order else self._request_size_of(transfer.file)
 
-    def _request_of(self, work: FileTransfer) -> int | None:
-        """Return how many bytes of a begun file to ask for at once; None for one stream, as where it lands in order."""
-        return None if work.partial.in_order else self._request(work.file)
+    def _request_size_of(self, file: RemoteFile) -> int | None:
+        """Return the bytes per request; None for one stream, also where ranges may be of two versions (ADR 48)."""
+        return self._config.request_size(file) if file.sized and may_combine(file) else None
 
     def _requests(self, file: RemoteFile) -> int:
-        """Return how many workers the file can keep busy."""
-        length = self._request(file)
+        """Return the number of workers that the file can keep busy."""
+        length = self._request_size_of(file)
         return 1 if length is None else max(1, -(-file.size // length))

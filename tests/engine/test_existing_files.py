@@ -18,7 +18,7 @@ from downloader.sources.concurrency import ConcurrencyController
 from downloader.transfer.ranged import Ranged
 from downloader.volume import Volume
 from tests.command import model
-from tests.transfer.harness import SHAPE, Memory
+from tests.transfer.harness import CONFIG, Memory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,7 +59,7 @@ def run(
         engine = Engine(
             source,
             volume,
-            lambda _, attempt: Ranged(source, meter, attempt, SHAPE, ConcurrencyController(attempt, meter.clock)),
+            lambda _, attempt: Ranged(source, meter, attempt, CONFIG, ConcurrencyController(attempt, meter.clock)),
             Plan(FileFilter(globs), (TransferProtocol.HTTP,), 5, replace=replace, make_room=make_room),
             meter=meter,
             watchdog=StallWatchdog(meter, 5),

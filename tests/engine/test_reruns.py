@@ -19,7 +19,7 @@ from downloader.sources.concurrency import ConcurrencyController
 from downloader.transfer.ranged import Ranged
 from downloader.volume import Volume
 from tests.command import model
-from tests.transfer.harness import SHAPE, Memory
+from tests.transfer.harness import CONFIG, Memory
 from tests.volume.artifacts import bring, noise
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Run:
                 source,
                 volume,
                 lambda _, attempt: Ranged(
-                    source, self.meter, attempt, SHAPE, ConcurrencyController(attempt, self.meter.clock)
+                    source, self.meter, attempt, CONFIG, ConcurrencyController(attempt, self.meter.clock)
                 ),
                 Plan(selection, (TransferProtocol.HTTP,), 5, require_digest=require_digest),
                 meter=self.meter,

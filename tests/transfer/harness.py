@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from downloader.transfer import CompletedFile
     from downloader.volume import Partial, Volume
 
-SHAPE = TransferConfig(connections=4, most=4, buffer_size=64 << 10, buffers=6, request=lambda _: 256 << 10)
+CONFIG = TransferConfig(
+    initial_connections=4, max_connections=4, buffer_size=64 << 10, buffers=6, request_size=lambda _: 256 << 10
+)
 
 
 def file_of(path: str, content: bytes) -> RemoteFile:
@@ -94,10 +96,10 @@ class Land:
 
     def __init__(self, volume: Volume) -> None:
         self.volume = volume
-        self.delivered: list[str] = []
+        self.committed: list[str] = []
         self.failed: dict[str, DownloadError] = {}
         self.begin_fault: Callable[[str], None] = lambda _path: None
-        self.deliver_fault: Callable[[str], None] = lambda _path: None
+        self.commit_fault: Callable[[str], None] = lambda _path: None
 
     def inspect(self, file: RemoteFile, head: bytes) -> None:
         pass
@@ -109,13 +111,13 @@ class Land:
     def commit(self, completed_files: Sequence[CompletedFile]) -> Mapping[str, IntegrityError]:
         refused = {}
         for partial, results, _head in completed_files:
-            self.deliver_fault(partial.file.path)
+            self.commit_fault(partial.file.path)
             if results[Algorithm.SHA256] != partial.file.digests[0].value:
                 partial.discard()
                 refused[partial.file.path] = IntegrityError(f"{partial.file.path} is damaged")
                 continue
             self.volume.commit([VerifiedFile(partial, results[Algorithm.SHA256], "sha256")])
-            self.delivered.append(partial.file.path)
+            self.committed.append(partial.file.path)
         return refused
 
     def fail(self, file: RemoteFile, error: DownloadError) -> None:
@@ -124,13 +126,13 @@ class Land:
 
 
 class Run:
-    def __init__(self, volume: Volume, files: Mapping[str, bytes], shape: TransferConfig = SHAPE) -> None:
+    def __init__(self, volume: Volume, files: Mapping[str, bytes], config: TransferConfig = CONFIG) -> None:
         self.source = Memory(files)
         self.sink = Land(volume)
         self.cancellation = Cancellation()
         self.meter = ProgressMeter()
         concurrency = ConcurrencyController(self.cancellation, self.meter.clock)
-        self.transport = Ranged(self.source, self.meter, self.cancellation, shape, concurrency)
+        self.transport = Ranged(self.source, self.meter, self.cancellation, config, concurrency)
 
     def fetch(self) -> None:
         try:
@@ -143,4 +145,4 @@ class Run:
     def buffers_are_back(self) -> bool:
         """Every buffer that was ever made is free again."""
         buffers = self.transport._buffers  # noqa: SLF001 - a leak shows nowhere else
-        return len(buffers._free) + buffers._unmade == SHAPE.buffers  # noqa: SLF001
+        return len(buffers._free) + buffers._unmade == CONFIG.buffers  # noqa: SLF001

@@ -36,7 +36,7 @@ URI = "memory://artifact"
 CONNECTIONS = 8
 
 
-def shape(uri: str = "s3://bucket/m", **environ: str) -> TransferConfig:
+def config_of(uri: str = "s3://bucket/m", **environ: str) -> TransferConfig:
     return make_transfer_config(ArtifactUri.parse(uri), Settings.from_environment(environ, section=S3Settings))
 
 
@@ -51,8 +51,8 @@ def test_few_processors_have_few_connections_at_first(
 ) -> None:
     monkeypatch.setattr(wiring, "processors", lambda: processors)
     for uri in ("hf://org/model", "s3://bucket/m", "https://host/model"):
-        assert (shape(uri).connections, shape(uri).most) == (connections, 16)
-    assert shape("https://host/model", AIM_CONNECTIONS="9").connections == 9
+        assert (config_of(uri).initial_connections, config_of(uri).max_connections) == (connections, 16)
+    assert config_of("https://host/model", AIM_CONNECTIONS="9").initial_connections == 9
 
 
 @pytest.mark.parametrize(
@@ -69,26 +69,26 @@ def test_few_processors_have_few_connections_at_first(
     ],
 )
 def test_the_environment_says_how_many_connections_s3_has(environ: dict[str, str], connections: int) -> None:
-    assert shape(**environ).connections == connections
+    assert config_of(**environ).initial_connections == connections
 
 
 def test_what_is_said_of_s3_holds_for_s3_alone() -> None:
-    found = shape("hf://org/model", AIM_S3_MAX_WORKERS="2", AIM_S3_MAX_CONCURRENCY="2")
-    assert (found.connections, found.files, found.per_file) == (8, None, None)
+    found = config_of("hf://org/model", AIM_S3_MAX_WORKERS="2", AIM_S3_MAX_CONCURRENCY="2")
+    assert (found.initial_connections, found.max_files, found.max_connections_per_file) == (8, None, None)
 
 
 def test_the_size_of_a_request_is_not_that_of_a_buffer() -> None:
     file = RemoteFile("model", 1 << 40)
     for mebibytes in (8, 5, 5120):
-        found = shape(AIM_S3_MULTIPART_CHUNKSIZE_MB=str(mebibytes))
-        assert found.request(file) == mebibytes * MIB
-        assert found.buffer_size == shape().buffer_size
+        found = config_of(AIM_S3_MULTIPART_CHUNKSIZE_MB=str(mebibytes))
+        assert found.request_size(file) == mebibytes * MIB
+        assert found.buffer_size == config_of().buffer_size
 
 
 @pytest.mark.parametrize("connections", [1, 8, 9, 20, 64])
 def test_memory_is_the_same_for_any_number_of_connections(connections: int) -> None:
     found = TransferConfig.of(connections)
-    assert found.buffers > found.most == found.connections == connections
+    assert found.buffers > found.max_connections == found.initial_connections == connections
     assert found.buffers * found.buffer_size <= MEMORY
 
 
@@ -96,7 +96,7 @@ class Shelf:
     """A source that keeps everything in memory and counts who reads."""
 
     def __init__(self, files: Mapping[str, bytes], awaited: int) -> None:
-        """Nobody gets a byte before there have been so many readers at one time."""
+        """Bodies return no byte before that many of them have been open at the same time."""
         self._files = files
         self._awaited = awaited
         self._lock = threading.Lock()
@@ -161,7 +161,7 @@ class Reader:
         """Hold nothing: what is read to its end counts no more."""
 
 
-class Landing:
+class Sink:
     """Gives files their names, whatever their digests are."""
 
     def __init__(self, volume: Volume) -> None:
@@ -185,7 +185,12 @@ class Landing:
 
 @pytest.mark.parametrize(
     ("limits", "files", "per_file"),
-    [({}, 8, 8), ({"files": 1}, 1, 8), ({"per_file": 1}, 8, 1), ({"files": 2, "per_file": 2}, 2, 2)],
+    [
+        ({}, 8, 8),
+        ({"max_files": 1}, 1, 8),
+        ({"max_connections_per_file": 1}, 8, 1),
+        ({"max_files": 2, "max_connections_per_file": 2}, 2, 2),
+    ],
 )
 def test_the_limits_hold_while_everything_arrives(
     tmp_path: Path, limits: dict[str, int], files: int, per_file: int
@@ -194,9 +199,9 @@ def test_the_limits_hold_while_everything_arrives(
     shelf = Shelf({f"{number}": bytes([number]) * (3 * MIB) for number in range(6)}, awaited)
     meter, cancellation = ProgressMeter(), Cancellation()
     with Volume(tmp_path) as volume, volume.lease(URI):
-        config = TransferConfig.of(CONNECTIONS, request=MIB, stream=0, **limits)
+        config = TransferConfig.of(CONNECTIONS, request_size=MIB, stream_size=0, **limits)
         transport = Ranged(shelf, meter, cancellation, config, ConcurrencyController(cancellation, meter.clock))
-        transport.fetch(shelf.manifest().files, Landing(volume))
+        transport.fetch(shelf.manifest().files, Sink(volume))
     assert {path.name: path.read_bytes()[:1] for path in tmp_path.glob("[0-9]")} == {
         f"{number}": bytes([number]) for number in range(6)
     }
@@ -211,5 +216,5 @@ def test_the_limits_hold_while_everything_arrives(
 )
 def test_buffers_take_a_quarter_of_the_memory_that_there_is(limit: int, most: int) -> None:
     found = make_transfer_config(ArtifactUri.parse("https://host/model"), Settings.from_environment({}), limit)
-    assert found.buffers > found.most
+    assert found.buffers > found.max_connections
     assert found.buffers * found.buffer_size <= most

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from downloader.transfer import cpu_affinity
-from downloader.transfer.cpu_affinity import STAY, CpuAffinity
+from downloader.transfer.cpu_affinity import REPIN_SECONDS, CpuAffinity
 from tests.clocks import Clock
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def test_they_look_for_a_better_one_now_and_then(workers: list[Worker]) -> None:
     first.does(together.pin)
     (before,) = first.does(together.pin)
     second.does(together.pin)
-    clock.now += STAY
+    clock.now += REPIN_SECONDS
     assert second.does(together.pin) == ALL
     assert first.does(together.pin) == {before}
     other = min(ALL - {before})

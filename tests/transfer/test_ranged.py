@@ -27,7 +27,7 @@ from downloader.transfer.config import TransferConfig
 from downloader.transfer.file_transfer import FileTransfer
 from downloader.volume import Volume
 from tests.servers.blobs import Noise
-from tests.transfer.harness import SHAPE, Run, file_of
+from tests.transfer.harness import CONFIG, Run, file_of
 from tests.waiting import AT_LAST, eventually
 
 if TYPE_CHECKING:
@@ -62,17 +62,23 @@ def landed(volume: Volume, files: Mapping[str, bytes]) -> dict[str, bytes]:
 @pytest.mark.parametrize("most", [1 << 30, 5000, 777])
 @pytest.mark.parametrize("buffers", [4, 6, 20])
 def test_every_file_comes_home_whole(volume: Volume, most: int, buffers: int) -> None:
-    shape = TransferConfig(connections=4, buffer_size=64 << 10, buffers=buffers, request=lambda _: 256 << 10)
-    run = Run(volume, FILES, shape)
+    config = TransferConfig(
+        initial_connections=4, buffer_size=64 << 10, buffers=buffers, request_size=lambda _: 256 << 10
+    )
+    run = Run(volume, FILES, config)
     run.source.most = most
     run.fetch()
     assert landed(volume, FILES) == FILES
-    assert sorted(run.sink.delivered) == sorted(FILES)
+    assert sorted(run.sink.committed) == sorted(FILES)
     assert run.source.served == sum(map(len, FILES.values()))
 
 
 def test_one_stream_for_each_file_does_too(volume: Volume) -> None:
-    run = Run(volume, FILES, TransferConfig(connections=3, buffer_size=64 << 10, buffers=4, request=lambda _: None))
+    run = Run(
+        volume,
+        FILES,
+        TransferConfig(initial_connections=3, buffer_size=64 << 10, buffers=4, request_size=lambda _: None),
+    )
     run.fetch()
     assert landed(volume, FILES) == FILES
 
@@ -108,7 +114,7 @@ def test_a_file_that_fails_is_left_and_the_others_come_home(volume: Volume, wher
     with within(AT_LAST):
         run.fetch()
     assert run.sink.failed == {"large.bin": error}
-    assert sorted(run.sink.delivered) == sorted(FILES.keys() - {"large.bin"})
+    assert sorted(run.sink.committed) == sorted(FILES.keys() - {"large.bin"})
     assert run.buffers_are_back
 
 
@@ -124,7 +130,7 @@ def test_what_came_of_a_failed_file_is_not_fetched_again(volume: Volume) -> None
     run.fetch()
     again = Run(volume, {"large.bin": content})
     again.fetch()
-    assert again.sink.delivered == ["large.bin"]
+    assert again.sink.committed == ["large.bin"]
     assert landed(volume, {"large.bin": b""}) == {"large.bin": content}
     assert 3 << 20 <= again.source.served <= 4 << 20
 
@@ -133,7 +139,7 @@ def test_what_came_of_a_failed_file_is_not_fetched_again(volume: Volume) -> None
     ("raised", "seen"),
     [(AccessDenied("no"), AccessDenied), (ValueError("a bug"), InternalError), (VolumeError("read-only"), VolumeError)],
 )
-@pytest.mark.parametrize("where", ["open", "read", "begin", "deliver"])
+@pytest.mark.parametrize("where", ["open", "read", "begin", "commit"])
 def test_what_stops_the_run_stops_every_worker(
     volume: Volume, raised: Exception, seen: type[DownloadError], where: str
 ) -> None:
@@ -150,11 +156,11 @@ def test_what_stops_the_run_stops_every_worker(
     elif where == "begin":
         run.sink.begin_fault = fault
     else:
-        run.sink.deliver_fault = fault
+        run.sink.commit_fault = fault
     with within(AT_LAST), pytest.raises(seen):
         run.fetch()
     assert run.sink.failed == {}
-    assert "05.bin" not in run.sink.delivered
+    assert "05.bin" not in run.sink.committed
 
 
 @pytest.mark.parametrize(("times", "failed"), [(1, []), (2, ["large.bin"])])
@@ -204,8 +210,8 @@ def test_who_cannot_be_woken_is_left_behind_in_one_grace_for_all(
 ) -> None:
     monkeypatch.setattr(ranged, "GRACE", 1.0)
     readers = 12
-    shape = replace(SHAPE, connections=readers, most=readers, buffers=readers)
-    run, deaf, inside = Run(volume, {"large.bin": CONTENT}, shape), threading.Event(), threading.Barrier(readers + 1)
+    config = replace(CONFIG, initial_connections=readers, max_connections=readers, buffers=readers)
+    run, deaf, inside = Run(volume, {"large.bin": CONTENT}, config), threading.Event(), threading.Barrier(readers + 1)
 
     def hang(_path: str, _position: int) -> None:
         inside.wait(AT_LAST)
@@ -239,12 +245,12 @@ def test_no_delivery_goes_on_when_the_attempt_is_over(volume: Volume, monkeypatc
             run.cancellation.cancel(Stalled("no byte"))
         time.sleep(0.01)
 
-    run.sink.deliver_fault = commit
+    run.sink.commit_fault = commit
     with pytest.raises(Stalled):
         run.fetch()
-    count = len(run.sink.delivered)
+    count = len(run.sink.committed)
     time.sleep(0.2)
-    assert len(run.sink.delivered) == count
+    assert len(run.sink.committed) == count
 
 
 def test_a_file_that_is_all_there_is_hashed_and_delivered_without_a_byte(volume: Volume) -> None:
@@ -256,12 +262,12 @@ def test_a_file_that_is_all_there_is_hashed_and_delivered_without_a_byte(volume:
     partial.close()
     run = Run(volume, {"large.bin": content})
     run.fetch()
-    assert run.sink.delivered == ["large.bin"]
+    assert run.sink.committed == ["large.bin"]
     assert run.source.served == 0
 
 
 class Shrunk:
-    """A partial whose file somebody cut meanwhile."""
+    """A partial whose file another program has truncated."""
 
     def __init__(self, file: RemoteFile, *, lost: bool) -> None:
         self.file = file
@@ -280,21 +286,21 @@ class Shrunk:
 
 
 def test_bytes_that_the_volume_lost_end_the_hashing() -> None:
-    work = FileTransfer(RemoteFile("a", 1000), Shrunk(RemoteFile("a", 1000), lost=True), lambda: None)  # type: ignore[arg-type]
+    transfer = FileTransfer(RemoteFile("a", 1000), Shrunk(RemoteFile("a", 1000), lost=True), lambda: None)  # type: ignore[arg-type]
     with pytest.raises(VolumeError, match="lost"):
-        work.hash_ready(lambda _: None)
+        transfer.hash_ready(lambda _: None)
 
 
 def test_the_end_of_the_run_ends_the_hashing_of_what_is_there() -> None:
     cancellation = Cancellation()
     cancellation.cancel(Cancelled())
     partial = Shrunk(RemoteFile("a", 1 << 40), lost=False)
-    work = FileTransfer(partial.file, partial, cancellation.check)  # type: ignore[arg-type]
+    transfer = FileTransfer(partial.file, partial, cancellation.check)  # type: ignore[arg-type]
     with pytest.raises(Cancelled):
-        work.hash_ready(lambda _: None)
+        transfer.hash_ready(lambda _: None)
     assert partial.reads == 0
 
 
 def test_a_whole_file_is_claimed_by_one_thread_only() -> None:
-    work = FileTransfer(RemoteFile("a", 0), Shrunk(RemoteFile("a", 0), lost=False), lambda: None)  # type: ignore[arg-type]
-    assert [work.try_complete() is not None for _ in range(3)] == [True, False, False]
+    transfer = FileTransfer(RemoteFile("a", 0), Shrunk(RemoteFile("a", 0), lost=False), lambda: None)  # type: ignore[arg-type]
+    assert [transfer.try_complete() is not None for _ in range(3)] == [True, False, False]

@@ -16,7 +16,7 @@ from downloader.transfer.file_transfer import FileTransfer
 from downloader.transfer.scheduler import Scheduler, Task
 from downloader.volume import Volume
 from tests.servers.blobs import Noise
-from tests.transfer.harness import SHAPE, Run, file_of
+from tests.transfer.harness import CONFIG, Run, file_of
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -39,25 +39,25 @@ SMALL_FILES = {f"{number:03}.json": b"%d" % number for number in range(100)}
 def test_small_files_are_asked_for_together_by_each_worker_its_share(volume: Volume) -> None:
     run = Run(volume, {**SMALL_FILES, "large.bin": CONTENT, "empty": b""})
     run.fetch()
-    assert sorted(run.sink.delivered) == sorted([*SMALL_FILES, "large.bin", "empty"])
+    assert sorted(run.sink.committed) == sorted([*SMALL_FILES, "large.bin", "empty"])
     together = [pieces for pieces in run.source.prefetched if len(pieces) > 1 and pieces[0][0] != "large.bin"]
     assert {path for pieces in together for path, _ in pieces} <= SMALL_FILES.keys()
     assert all(span == Span(0, len(SMALL_FILES[path])) for pieces in together for path, span in pieces)
-    assert 1 < max(map(len, together)) <= SHAPE.together
+    assert 1 < max(map(len, together)) <= CONFIG.pipeline_depth
 
 
 def test_a_shape_may_say_that_each_file_is_asked_for_alone(volume: Volume) -> None:
-    run = Run(volume, SMALL_FILES, replace(SHAPE, together=1))
+    run = Run(volume, SMALL_FILES, replace(CONFIG, pipeline_depth=1))
     run.fetch()
-    assert len(run.sink.delivered) == len(SMALL_FILES)
+    assert len(run.sink.committed) == len(SMALL_FILES)
     assert all(pieces == [] for pieces in run.source.prefetched)
 
 
 def test_a_span_is_asked_for_before_the_last_one_has_come_while_there_are_plenty(volume: Volume) -> None:
     large = bytes(8 << 20)
-    run = Run(volume, {"large.bin": large}, replace(SHAPE, connections=1, most=1))
+    run = Run(volume, {"large.bin": large}, replace(CONFIG, initial_connections=1, max_connections=1))
     run.fetch()
-    assert run.sink.delivered == ["large.bin"]
+    assert run.sink.committed == ["large.bin"]
     assert run.source.served == len(large)
     ahead = [pieces for pieces in run.source.prefetched if pieces]
     assert ahead
@@ -76,7 +76,7 @@ def test_a_damaged_small_file_is_asked_for_alone_the_second_time(volume: Volume)
         return path == "050.json" and times.count(path) > 1
 
     run.fetch()
-    assert sorted(run.sink.delivered) == sorted(SMALL_FILES)
+    assert sorted(run.sink.committed) == sorted(SMALL_FILES)
     prefetched = [path for pieces in run.source.prefetched for path, _ in pieces]
     assert prefetched.count("050.json") <= 1
     assert times.count("050.json") == 2
@@ -85,18 +85,18 @@ def test_a_damaged_small_file_is_asked_for_alone_the_second_time(volume: Volume)
 @pytest.mark.slow
 def test_a_slow_disk_needs_no_more_open_files_than_a_process_usually_may_have(volume: Volume) -> None:
     run = Run(volume, {f"{number:04}.json": b"%d" % number for number in range(1200)})
-    run.sink.deliver_fault = lambda _: time.sleep(0.5) if len(run.sink.delivered) % 100 == 0 else None
+    run.sink.commit_fault = lambda _: time.sleep(0.5) if len(run.sink.committed) % 100 == 0 else None
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
     try:
         run.fetch()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert len(run.sink.delivered) == 1200
+    assert len(run.sink.committed) == 1200
 
 
 LARGE = {f"{number}.bin": CONTENT for number in range(4)}
-STREAMS = replace(SHAPE, connections=2, most=2, stream=maxsize)
+STREAMS = replace(CONFIG, initial_connections=2, max_connections=2, stream_size=maxsize)
 SOON = 60.0
 
 
@@ -104,40 +104,40 @@ def test_while_there_are_files_for_all_each_comes_in_one_stream_beside_another(v
     run, both = Run(volume, LARGE, STREAMS), threading.Barrier(2, timeout=SOON)
     run.source.fault = lambda path, position: _meet(both) if position == 0 and path in ("0.bin", "1.bin") else None
     run.fetch()
-    assert sorted(run.sink.delivered) == sorted(LARGE)
+    assert sorted(run.sink.committed) == sorted(LARGE)
     assert set(run.source.opened[:2]) == {("0.bin", Span(0, len(CONTENT))), ("1.bin", Span(0, len(CONTENT)))}
     assert run.source.served == len(LARGE) * len(CONTENT)
 
 
 def test_a_stream_may_be_shorter_than_a_file(volume: Volume) -> None:
-    run = Run(volume, LARGE, replace(STREAMS, stream=1 << 20))
+    run = Run(volume, LARGE, replace(STREAMS, stream_size=1 << 20))
     run.fetch()
-    assert sorted(run.sink.delivered) == sorted(LARGE)
+    assert sorted(run.sink.committed) == sorted(LARGE)
     assert _opened(run, "0.bin")[:2] == [Span(0, 1 << 20), Span(1 << 20, 2 << 20)]
     assert max(len(span) for _, span in run.source.opened) == 1 << 20
     assert run.source.served == len(LARGE) * len(CONTENT)
 
 
 def test_no_worker_joins_a_file_while_there_are_others_to_begin(volume: Volume) -> None:
-    schedule = Scheduler(replace(SHAPE, connections=1), lambda: False)
+    scheduler = Scheduler(replace(CONFIG, initial_connections=1), lambda: False)
     files = [file_of(path, CONTENT) for path in "abcd"]
-    schedule.add(files)
-    first, second, third = (_begin(schedule, volume) for _ in range(3))
-    assert [task.work.file for task in (first, second, third)] == files[:3]
-    schedule.leave(second.work, None)
-    assert _task(schedule).work is second.work, "whoever has read a stretch goes on in the same file"
-    assert _begin(schedule, volume).work.file == files[3]
-    assert _task(schedule).work.in_flight == 2, "all have been begun"
+    scheduler.add(files)
+    first, second, third = (_begin(scheduler, volume) for _ in range(3))
+    assert [task.transfer.file for task in (first, second, third)] == files[:3]
+    scheduler.end_segment(second.transfer, None)
+    assert _task(scheduler).transfer is second.transfer, "a worker continues in the file of its last segment"
+    assert _begin(scheduler, volume).transfer.file == files[3]
+    assert _task(scheduler).transfer.in_flight == 2, "all have been begun"
 
 
-def _begin(schedule: Scheduler, volume: Volume) -> Task:
-    files = schedule.next()
+def _begin(scheduler: Scheduler, volume: Volume) -> Task:
+    files = scheduler.next()
     assert not isinstance(files, Task | None)
-    return schedule.begun(FileTransfer(files[0], volume.partial(files[0]), lambda: None))
+    return scheduler.begun(FileTransfer(files[0], volume.partial(files[0]), lambda: None))
 
 
-def _task(schedule: Scheduler) -> Task:
-    task = schedule.next()
+def _task(scheduler: Scheduler) -> Task:
+    task = scheduler.next()
     assert isinstance(task, Task)
     return task
 
@@ -169,17 +169,17 @@ def test_an_idle_worker_steals_what_another_has_not_begun(volume: Volume) -> Non
 
     run.source.fault = wait_for_help
     run.fetch()
-    assert sorted(run.sink.delivered) == ["0.bin", "1.bin"]
+    assert sorted(run.sink.committed) == ["0.bin", "1.bin"]
     first, *others = _opened(run, "0.bin")
     assert first == Span(0, len(CONTENT))
-    assert others, "the first stretch was the whole file, and nobody helped"
+    assert others, "the first segment was the whole file, and no worker stole from it"
     assert all(len(span) <= 256 << 10 for span in others)
     assert run.source.served == len(CONTENT) + PAGE, "no byte was read twice"
     assert run.buffers_are_back
 
 
 def test_a_stream_is_left_to_its_reader_where_ranges_are_not_to_be_asked_for(volume: Volume) -> None:
-    run = Run(volume, {"0.bin": CONTENT, "1.bin": b"1"}, replace(STREAMS, request=lambda _: None))
+    run = Run(volume, {"0.bin": CONTENT, "1.bin": b"1"}, replace(STREAMS, request_size=lambda _: None))
     run.fetch()
     assert [span for _, span in sorted(run.source.opened)] == [Span(0, len(CONTENT)), Span(0, 1)]
 

@@ -79,7 +79,7 @@ def test_files_come_in_one_stream_each_and_are_finished(in_order: InOrder, tmp_p
         with volume.lease(URI):
             homecoming = Run(volume, FILES)
             homecoming.fetch()
-            assert sorted(homecoming.sink.delivered) == sorted(FILES)
+            assert sorted(homecoming.sink.committed) == sorted(FILES)
             assert sorted(span.start for _, span in homecoming.source.opened) == [0] * len(homecoming.source.opened)
             manifest = manifest_of(FILES)
             volume.publish(manifest, {file.path: file.digests[0].value for file in manifest.files})

@@ -49,52 +49,54 @@ class Xet:
     plain: Source
     meter: ProgressMeter
     cancellation: Cancellation
-    shape: TransferConfig
-    tuning: XetSettings
+    config: TransferConfig
+    settings: XetSettings
     pause: SharedPause
     concurrency: ConcurrencyController
     """Controls the requests of `plain`. hf_xet adapts its own connections to its storage, and does not report them."""
-    pace: Callable[[Source], Source] | None = None
-    """Puts the cap on bandwidth around a source; None where there is no cap."""
+    limit: Callable[[Source], Source] | None = None
+    """Applies the bandwidth limit to a source; None without a limit."""
 
     def fetch(self, files: Sequence[RemoteFile], sink: FileSink) -> None:
-        """Bring every file home; end at once where Xet does not work at all."""
+        """Transfer every file; raise ProtocolDown at once if Xet does not work at all."""
         stored = [file for file in files if file.xet_hash]
         source = ability(self.source, XetSource)
         if not stored or source is None:
             log.info("the files are not stored in Xet; using plain HTTP")
-            Ranged(self.plain, self.meter, self.cancellation, self.shape, self.concurrency).fetch(files, sink)
+            Ranged(self.plain, self.meter, self.cancellation, self.config, self.concurrency).fetch(files, sink)
             return
         access = self._ask_for_access(source)
-        with self.tuning.scratch() as environment:
+        with self.settings.scratch() as environment:
             process = XetProcess(
-                self.tuning.child_config(access),
+                self.settings.child_config(access),
                 environment,
-                channels=min(self.tuning.streams, sum(-(-file.size // SPAN) for file in stored)),
-                received=self.meter.add_received if self.pace is None else _ignore,
+                channels=min(self.settings.streams, sum(-(-file.size // SPAN) for file in stored)),
+                received=self.meter.add_received if self.limit is None else _ignore,
                 down=self.cancellation.cancel,
             )
             try:
-                # hf_xet has tried three times before we hear of trouble.
-                policy = RetryPolicy(self.tuning.deadlines.xet_retry_budget, self.meter, self.cancellation, self.pause)
-                # The child counts what comes over its network; under a cap it is far ahead of us, so we count.
-                spans = process if self.pace is None else self.pace(process)
-                reader = RetryingSource(spans, policy, counted=self.pace is not None)
-                buffers = max(self.shape.buffers, self._window)
-                workers = max(self.shape.connections, self.tuning.streams)
-                shape = replace(
-                    self.shape,
-                    connections=workers,
-                    most=workers,
-                    request=self._request,
+                # hf_xet has tried three times before it reports an error: our own retries can be few.
+                policy = RetryPolicy(
+                    self.settings.deadlines.xet_retry_budget, self.meter, self.cancellation, self.pause
+                )
+                # The child counts what it receives. With a bandwidth limit it is far ahead of us, so we count instead.
+                spans = process if self.limit is None else self.limit(process)
+                reader = RetryingSource(spans, policy, counted=self.limit is not None)
+                buffers = max(self.config.buffers, self._window)
+                workers = max(self.config.initial_connections, self.settings.streams)
+                config = replace(
+                    self.config,
+                    initial_connections=workers,
+                    max_connections=workers,
+                    request_size=self._request_size,
                     buffers=buffers,
-                    ahead=False,
-                    stream=0,
+                    prefetch=False,
+                    stream_size=0,
                 )
                 either = _Either(reader, self.plain)
                 # Workers may wait for the child in many places: its end wakes them all.
                 with self.cancellation.waking(process.kill_nowait):
-                    Ranged(either, self.meter, self.cancellation, shape, self.concurrency).fetch(
+                    Ranged(either, self.meter, self.cancellation, config, self.concurrency).fetch(
                         files, _Watched(sink, process, source, access.endpoint)
                     )
             finally:
@@ -103,13 +105,13 @@ class Xet:
     @property
     def _window(self) -> int:
         """Buffers that hold all spans under way, so that none has to be read back to be hashed."""
-        return (self.tuning.streams + 1) * SPAN // self.shape.buffer_size
+        return (self.settings.streams + 1) * SPAN // self.config.buffer_size
 
-    def _request(self, file: RemoteFile) -> int:
-        return SPAN if file.xet_hash else self.shape.buffer_size
+    def _request_size(self, file: RemoteFile) -> int:
+        return SPAN if file.xet_hash else self.config.buffer_size
 
     def _ask_for_access(self, source: XetSource) -> XetAccess:
-        policy = RetryPolicy(self.tuning.deadlines.xet_token, self.meter, self.cancellation, self.pause)
+        policy = RetryPolicy(self.settings.deadlines.xet_token, self.meter, self.cancellation, self.pause)
         try:
             return Retrier(policy, "Xet token").run(source.xet_access)
         except (SourceUnavailable, Stalled) as error:
@@ -138,7 +140,7 @@ class _Either(SourceWrapper):
 
 
 class _Watched:
-    """A landing that notices when Xet brought nothing since it last failed: then it will not bring the rest either."""
+    """A sink that ends the attempt when Xet has delivered nothing since the last failure."""
 
     def __init__(self, sink: FileSink, process: XetProcess, source: XetSource, endpoint: str) -> None:
         """`source` is asked whether the storage at `endpoint` can be trusted."""
@@ -166,7 +168,7 @@ class _Watched:
         self._sink.fail(file, error)
 
     def _untrusted(self, error: DownloadError) -> ProtocolDown | None:
-        """Find out whether a certificate is the trouble: hf_xet does not say, and not always whom it could not ask."""
+        """Return the error if a certificate is the reason: hf_xet does not say so, nor always which server it was."""
         for origin in dict.fromkeys((self._endpoint, error.origin if isinstance(error, Unreachable) else "")):
             if not origin.startswith("https://"):
                 continue
