@@ -1,4 +1,4 @@
-"""Which proxy a host is reached through, and which hosts need none: names, domains, ports and networks."""
+"""`Proxies`: the proxy for an origin, and the hosts that need none. Matched as curl does, with networks (ADR 70)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HTTP_PORT = 80
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A proxy that is spoken to in plain HTTP; TLS to the origin goes through CONNECT."""
+    """A proxy that speaks plain HTTP; TLS to the origin goes through CONNECT."""
 
     host: str
     port: int
@@ -26,7 +26,7 @@ class Proxy:
 
     @classmethod
     def of(cls, name: str, endpoint: Endpoint) -> Proxy:
-        """Raise ConfigurationError for a proxy that speaks anything else; `name` is the variable that names it."""
+        """Return the proxy at an endpoint. Raises ConfigurationError, naming the variable `name`, unless it is http://."""
         if endpoint.scheme != "http":
             raise ConfigurationError(
                 f"{name} names a proxy of the kind {endpoint.scheme}://, and only http:// is supported",
@@ -44,7 +44,8 @@ class Proxies:
     def choose(self, scheme: str, host: str, port: int) -> Proxy | None:
         """Return the proxy for an origin, None for a direct connection. Loopback is always direct.
 
-        Raises ConfigurationError where one is needed that we cannot speak to.
+        Raises ConfigurationError for a proxy that does not speak HTTP. Only here: an origin that needs no proxy works
+        although `ALL_PROXY` names one of another kind.
         """
         if self._settings is None:
             return None

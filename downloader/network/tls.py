@@ -1,4 +1,8 @@
-"""TLS trust: the system's certificates, the bundle that comes with us, and a CA of the user's, merged."""
+"""TLS: which certificates are trusted, and a socket that decrypts from memory.
+
+Trusted are the system's certificates, certifi's and the user's CA bundles together: an image may have no certificates,
+and a private CA must not take the public ones away.
+"""
 
 from __future__ import annotations
 
@@ -18,28 +22,28 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 SYSTEM_BUNDLE = "ca-certificates.crt"
-"""What Debian calls the file with all certificates of its folder."""
+"""Debian's name of the file that holds all certificates of its folder."""
 
 
 class Trust:
-    """Whom we trust: the system's store, certifi's and each PEM file of `bundles`; every server without `verify`.
+    """The certificates that are trusted: the system's, certifi's and those in each PEM file of `bundles`.
 
-    Raises ConfigurationError when one of the bundles cannot be loaded.
+    With `verify=False` every server is trusted. Raises ConfigurationError for a bundle that cannot be loaded.
     """
 
     def __init__(self, bundles: Iterable[Path] = (), *, verify: bool = True) -> None:
         self._bundles = tuple(bundles)
         self._verify = verify
         if self._bundles:
-            _ = self.context  # what was given is to be right, whether this run needs it or not
+            _ = self.context  # a wrong bundle fails at the start, whether or not this run needs it
 
     @cached_property
     def context(self) -> ssl.SSLContext:
-        """For connections to servers. Made when it is needed first: reading hundreds of certificates takes a while."""
+        """The context for connections to servers, made at the first use: loading certificates takes 50 ms (ADR 30)."""
         context = ssl.create_default_context()
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        # Python 3.13 asks for what RFC 5280 wants of a certificate, such as an authority key identifier, and many
-        # private CAs do not write; it also takes a CA for trusted though the one above it is not. One rule for all.
+        # Python 3.13 requires certificates as in RFC 5280, with an authority key identifier for example, which many
+        # private CAs do not write; it also trusts a CA whose own issuer is unknown. One rule for all versions (ADR 60).
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         if not self._verify:
@@ -58,10 +62,10 @@ class Trust:
 
 
 def merged(bundles: Iterable[Path] = ()) -> bytes:
-    """Return the PEM text of all whom `Trust` trusts, for clients of others: they take one file instead of their own.
+    """Return the certificates that `Trust` trusts as one PEM text, for libraries that take a single file.
 
-    Bytes, as there may be remarks in any encoding between the certificates. A bundle that is not there is left out:
-    `Trust` has complained of it. Raises OSError when one cannot be read.
+    Bytes, since between the certificates there may be comments in any encoding. A missing bundle is left out: `Trust`
+    has raised an error for it. Raises OSError for one that cannot be read.
     """
     usual = ssl.get_default_verify_paths()
     system = usual.cafile or (usual.capath and f"{usual.capath}/{SYSTEM_BUNDLE}") or "/dev/null"
@@ -73,20 +77,24 @@ PIECE = 1 << 19
 
 
 class SecureSocket:
-    """What of a socket is needed to send and receive, for one thread at a time. Timeouts are the socket's own."""
+    """TLS over a socket, for one thread at a time. Timeouts are those of the socket.
+
+    `ssl.SSLSocket` makes two system calls for each record of 16 KiB. Here up to 512 KiB are received at once and
+    decrypted from memory, which takes less CPU (ADR 26).
+    """
 
     def __init__(self, sock: socket.socket, context: ssl.SSLContext, host: str) -> None:
-        """Shake hands. Raises OSError, also for a server that is not trusted: then it is an ssl.SSLError."""
+        """Perform the handshake. Raises OSError; ssl.SSLError, which is one, for a server that is not trusted."""
         self._sock = sock
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
         self._piece = memoryview(bytearray(PIECE))
         self.close_notified = False
-        """The server said that nothing more comes. A connection that ends without that may have been cut."""
+        """Whether the server announced the end. A connection that ends without that may have been cut."""
         self._shake_hands()
 
     def recv_into(self, view: memoryview) -> int:
-        """Put what has arrived into `view`, at least one byte; 0 at the end of the connection."""
+        """Read what has arrived into `view`, at least one byte, and return its length; 0 at the end."""
         filled = self._decrypt(view)
         # After close_notify the connection may stay open for as long as the server likes.
         while not filled and not self.close_notified and self._receive():
@@ -105,7 +113,10 @@ class SecureSocket:
             raise
 
     def _raise_alert(self) -> None:
-        """Raise what the server said before it hung up, if it did: that it wants a client certificate, for example."""
+        """Raise the alert that the server sent before it closed, if any.
+
+        In TLS 1.3 the demand for a client certificate arrives after the handshake, and only a read notices it.
+        """
         with contextlib.suppress(OSError):
             self._incoming.write(self._piece[: self._sock.recv_into(self._piece)])
         self._decrypt(memoryview(bytearray(1)))
@@ -120,25 +131,25 @@ class SecureSocket:
             else:
                 break
             finally:
-                self._flush()  # also the alert that says what is wrong with the certificate
+                self._flush()  # also our alert that tells the server what is wrong with its certificate
 
     def _decrypt(self, view: memoryview) -> int:
-        """Fill the view as far as there is something to decrypt."""
+        """Decrypt what was received into the view, as far as both go."""
         filled = 0
         try:
             while filled < len(view):
-                # With a buffer it returns how many bytes it put there, whatever its types say.
+                # With a buffer `read` returns a length, although its type hints say bytes.
                 count = cast("int", self._tls.read(len(view) - filled, cast("bytearray", view[filled:])))
                 if not count:
                     self.close_notified = True
                     break
                 filled += count
         except (ssl.SSLWantReadError, ssl.SSLEOFError):
-            pass  # many servers omit close_notify; if the length is known, missing bytes are noticed
+            pass  # many servers omit close_notify: a reader that knows the length notices missing bytes
         return filled
 
     def _receive(self) -> bool:
-        """Take what has arrived, at least one byte; tell whether the connection goes on."""
+        """Receive at least one byte; return False at the end of the connection."""
         self._flush()
         count = self._sock.recv_into(self._piece)
         if count:
@@ -148,6 +159,6 @@ class SecureSocket:
         return bool(count)
 
     def _flush(self) -> None:
-        """Send what TLS has to say."""
+        """Send the pending records."""
         if self._outgoing.pending:
             self._sock.sendall(self._outgoing.read())
