@@ -1,4 +1,4 @@
-"""One way to end work early: a token that wakes sleepers, closes blocked readers and remembers why."""
+"""`Cancellation`: ends work early. It wakes sleeping threads, interrupts blocked readers and keeps the reason."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ log = logging.getLogger(__name__)
 
 
 class Cancellation:
-    """Shared by everything that works for one run, or for one attempt of it (a child of the run's token).
+    """Shared by all threads of a run, or of one attempt: an attempt has a child of the run's cancellation.
 
-    The reason is the error that every worker then raises, so that "stalled" and "cancelled" stay two things.
+    The reason is the error that each worker raises then, so that a stall and SIGTERM end a run in different ways.
     """
 
     def __init__(self, parent: Cancellation | None = None) -> None:
@@ -55,7 +55,7 @@ class Cancellation:
         for waker in wakers:
             try:
                 waker()
-            except Exception:  # a waker that fails must not keep the others asleep
+            except Exception:  # a waker that fails must not keep the others from running
                 log.debug("a waker failed", exc_info=True)
 
     def check(self) -> None:
@@ -69,7 +69,7 @@ class Cancellation:
         self.check()
 
     def on_cancel(self, waker: Callable[[], None]) -> Callable[[], None]:
-        """Call `waker` upon cancellation (at once if that has happened); returns how to forget it."""
+        """Call `waker` upon cancellation, at once if that has happened. Returns a function that unregisters it."""
         with self._lock:
             if self._reason is None:
                 key = self._next_waker
@@ -94,7 +94,7 @@ class Cancellation:
 
 
 class _Waking:
-    """The block of `Cancellation.waking`. No generator: there is one for each small file."""
+    """The block of `Cancellation.waking`. A class, since a generator costs more and there is one for each file."""
 
     def __init__(self, cancellation: Cancellation, waker: Callable[[], None]) -> None:
         self._cancellation = cancellation

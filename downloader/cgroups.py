@@ -1,4 +1,7 @@
-"""What this process may use of the machine: the smallest limits of its cgroups, version 1 or 2, or all there is."""
+"""CPU and memory limits of this process: the smallest of its cgroups (version 1 or 2), or the machine's.
+
+psutil does not read cgroups, and `os.process_cpu_count` knows the affinity only.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ UNLIMITED = 1 << 60
 
 
 def memory_limit(root: Path = Path("/")) -> int:
-    """Return bytes. `root` is where /proc and /sys are looked for."""
+    """Return the limit in bytes. /proc and /sys are looked up below `root`."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for version, folder in _folders(root, "memory"):
         name = "memory.max" if version == V2 else "memory.limit_in_bytes"
@@ -24,7 +27,7 @@ def memory_limit(root: Path = Path("/")) -> int:
 
 
 def processors(root: Path = Path("/")) -> int:
-    """Return how many processors there is time for, at least one; a part of one counts as one."""
+    """Return the number of CPUs whose time the process may use, rounded up, at least 1."""
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for version, folder in _folders(root, "cpu"):
         if version == V2:
@@ -37,7 +40,10 @@ def processors(root: Path = Path("/")) -> int:
 
 
 def _folders(root: Path, controller: str) -> Iterator[tuple[int, Path]]:
-    """Yield the version and the folder of each cgroup that a controller looks at; a container's is often the top."""
+    """Yield version and folder of each cgroup of a controller, from the top down.
+
+    The top comes first since in a container it often is the container's own cgroup.
+    """
     for line in _lines(root / "proc/self/cgroup"):
         number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")

@@ -1,4 +1,4 @@
-"""How long the program waits: every limit that follows from STALL_TIMEOUT, in one table."""
+"""`Deadlines`: every time limit that follows from STALL_TIMEOUT, in one table."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from typing import Self
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """Seconds. The order is the point: whatever can name a cause gives up before the watchdog, which cannot."""
+    """Seconds. Their order matters: what can name a cause gives up before the watchdog, which cannot."""
 
     stall: float
     """No byte from anywhere: the watchdog ends the attempt."""
     retry_budget: float
     """A listing or a range keeps failing: its error is raised. Bytes that arrive restart the time."""
     last_retry: float
-    """No file has arrived for so long when one fails for good: what fails next is not fetched again in this attempt."""
+    """If a file fails for good and none was completed for so long, later failures are not retried in this attempt."""
     connect: float
     """A connection, its proxy and its TLS handshake."""
     read: float
-    """One read on a connection: then the connection counts as dead and the request is sent again."""
+    """One read on a connection: afterwards the connection counts as dead, and the request is retried."""
     pipelined: float
     """The first responses of a server that is not known to support pipelining: then requests are sent one by one."""
     xet_token: float
-    """Asking for a Xet token: without one the next protocol is tried."""
+    """The request for a Xet token: without a token the next protocol is tried."""
     xet_retry_budget: float
-    """One range over Xet, beyond the tries that hf_xet makes by itself."""
+    """One range over Xet, in addition to hf_xet's own retries."""
     xet_read: int
-    """One read inside hf_xet. Whole seconds, since that is what it takes."""
+    """One read inside hf_xet, which takes whole seconds only."""
 
     @classmethod
     def of(cls, stall_timeout: float) -> Self:

@@ -1,8 +1,8 @@
-"""Loading large packages in threads, one thread at a time.
+"""A lock for importing large packages in threads.
 
-urllib3 is part of botocore's tree and of the Kubernetes client's, and its modules import each other in a circle. Two
-threads that enter such a circle from two sides wait for each other, and Python ends that by letting one of them go on
-with a module that is half there.
+botocore and the Kubernetes client both import urllib3, whose modules import each other in a circle. Two threads that
+enter such a circle from two sides wait for each other; Python resolves that by giving one of them a module that is not
+fully initialized.
 """
 
 from __future__ import annotations

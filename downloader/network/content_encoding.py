@@ -1,4 +1,4 @@
-"""Content that a server packs although it was asked not to: mirrors and gateways do so with small text files."""
+"""Content that is sent compressed although it was requested uncompressed, as mirrors do with small text files."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ ALSO_TRAILERS = zlib.MAX_WBITS | 16
 
 
 def is_encoded(headers: Mapping[str, str]) -> bool:
-    """Tell whether an answer is in some coding: its length is then not that of the content."""
+    """Tell whether a response has a content encoding: then its length is not that of the file."""
     return headers.get("content-encoding", "").strip().lower() not in ("", "identity")
 
 
 def can_decode(headers: Mapping[str, str]) -> bool:
-    """Tell whether an answer is in the one coding that is unpacked."""
+    """Tell whether its content encoding is gzip, the only one that is decoded."""
     return headers.get("content-encoding", "").strip().lower() in GZIP
 
 
 def is_compressed(path: str) -> bool:
-    """Tell whether a file is packed by its name: servers call that its coding, too."""
+    """Tell whether the name is that of a compressed file: some servers declare that as its content encoding."""
     return path.lower().endswith((".gz", ".tgz", ".gzip"))
 
 
 class DecodedBody:
-    """The body of an answer without its gzip coding; never more of it in memory than a piece and what is asked for."""
+    """The decoded body of a gzip response. Memory stays bounded: one piece of input, and output as it is read."""
 
     def __init__(self, response: StreamingResponse, where: str) -> None:
         self._response = response
         self._where = where
         self._inflate = zlib.decompressobj(wbits=ALSO_TRAILERS)
-        self._packed = memoryview(bytearray(PIECE))
+        self._input = memoryview(bytearray(PIECE))
         self._rest = b""
 
     def readinto(self, view: memoryview) -> int:
-        """Put what has arrived into `view`, 0 at the end. Raises httpx2's errors and ProtocolFailed."""
+        """Read the next bytes into `view` and return their number. Raises httpx2's errors, ProtocolFailed."""
         while True:
             try:
                 plain = self._inflate.decompress(self._rest, len(view))
@@ -54,16 +54,16 @@ class DecodedBody:
             if plain:
                 view[: len(plain)] = plain
                 return len(plain)
-            count = self._response.readinto(self._packed)
+            count = self._response.readinto(self._input)
             if self._inflate.eof:
-                return 0  # whatever follows belongs to nothing
+                return 0  # bytes behind the end are ignored, as gzip does
             if count == 0:
                 raise ProtocolFailed(f"{self._where} packs the file, and ends before it is whole")
-            self._rest = bytes(self._packed[:count])
+            self._rest = bytes(self._input[:count])
 
     @property
     def complete(self) -> bool:
-        """The end was reached, which gzip tells and proves by a checksum."""
+        """Whether the end was reached, which gzip marks and verifies by a checksum."""
         return self._inflate.eof
 
     def interrupt(self) -> None:
@@ -71,5 +71,5 @@ class DecodedBody:
         self._response.interrupt()
 
     def close(self) -> None:
-        """Give the connection up unless the answer was read to its end."""
+        """Close the connection unless the response was read to its end."""
         self._response.close()

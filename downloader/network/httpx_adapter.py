@@ -1,4 +1,4 @@
-"""The same plane for other people's code: answers come whole and bounded, and refusals as our errors."""
+"""Our connections as a transport for libraries that use httpx2 (ADR 3): bounded responses, our errors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ABOUT_CODING = frozenset({"content-encoding", "content-length", "transfer-encodi
 
 
 class LibraryTransport(httpx2.BaseTransport):
-    """Carries a library's requests: at most `answers` answers of at most `limit` bytes each and `total` together."""
+    """Sends a library's requests: at most `responses` responses of `limit` bytes each and `total` bytes together."""
 
     def __init__(
         self, inner: SocketTransport, observer: NetworkObserver, *, limit: int, total: int, responses: int
@@ -38,7 +38,7 @@ class LibraryTransport(httpx2.BaseTransport):
         self._home: Origin | None = None
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send a request; whatever is no answer to it is raised as our error, before the library can interpret it."""
+        """Send a request. Errors and error statuses are raised as our errors, before the library interprets them."""
         url = str(request.url)
         self._responses_left -= 1
         if self._responses_left < 0 or self._bytes_left < 0:
@@ -64,7 +64,7 @@ class LibraryTransport(httpx2.BaseTransport):
         return httpx2.Response(response.status, headers=headers, content=body, request=request)
 
     def _guard(self, request: httpx2.Request) -> None:
-        """Keep what is meant for the first origin from all others: the next page of a listing may be anywhere."""
+        """Remove private headers for any but the first origin: a server chooses where the next page of a listing is."""
         origin = address(str(request.url)).origin
         if self._home is None:
             self._home = origin
@@ -78,15 +78,15 @@ class LibraryTransport(httpx2.BaseTransport):
 
 
 def _ours(request: httpx2.Request) -> Request:
-    """Return the same request as we send it. Raises httpx2.LocalProtocolError for what no field may hold."""
+    """Return httpx2's request as our own. Raises httpx2.LocalProtocolError for characters that no field may have."""
     fields = lines((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw)
     return Request(request.method, address(str(request.url)), fields, request.read())
 
 
 def stay_on_the_route(response: httpx2.Response) -> None:
-    """Let the next page of a listing be on the route of this one, with the query that it is given.
+    """Rewrite the link to the next page of a listing: the path of this page, with the query of the link.
 
-    Mirrors pass on the address that the origin has given it, or one without a host or without their own prefix.
+    Mirrors pass on the origin's link, or one without a host or without their own prefix.
     """
     following = response.links.get("next", {}).get("url")
     if following is None:

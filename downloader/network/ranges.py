@@ -1,4 +1,10 @@
-"""Reading a span over HTTP: pin, check, then read. Nothing here trusts what a server says about its response."""
+"""Reads a byte range over HTTP. Nothing here trusts what a server says about its response.
+
+Servers and proxies ignore `Range`, answer with another range, send a login page with status 200, compress what was
+asked for uncompressed, and replace files between two requests. Each of these gives bytes of the right length at the
+wrong place. So before the first byte is read, the response must show that it has the version and the range that were
+asked for, and while it is read, that it has not more and not fewer bytes.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +27,7 @@ if TYPE_CHECKING:
     from downloader.network.messages import StreamingResponse
 
 NUMBER = "[0-9]{1,19}"
-"""Not more digits than any file's size has, and no others than those of ASCII."""
+"""ASCII digits only, and not those of other scripts, and no more of them than a file size may have."""
 CONTENT_LENGTH = re.compile(NUMBER)
 CONTENT_RANGE = re.compile(rf"bytes (?:({NUMBER})-({NUMBER})|\*)/({NUMBER}|\*)")
 """First byte, last byte and size of the file; the first two are missing in a 416, the size where it is unknown."""
@@ -29,14 +35,14 @@ SKIP_PIECE = 1 << 18
 
 
 class Unpinned(SourceChanged):
-    """An answer does not say of which version its bytes are, and nothing else would tell: it may be another one."""
+    """A response does not say of which version its bytes are, and no digest could show that it is another one."""
 
 
 @dataclass(frozen=True, slots=True)
 class RangeRequest:
-    """A span of a file of `size` bytes, None for all of a file of any size.
+    """A byte range of a file of `size` bytes; with `size=None` the whole file, whatever its size.
 
-    The `validator` is that of the version that was listed, where known.
+    `validator` is that of the version that was listed, None where it is unknown.
     """
 
     url: str
@@ -44,36 +50,36 @@ class RangeRequest:
     size: int | None
     validator: Validator | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Credentials and the like: sent to the URL's own origin and to no other."""
+    """Private headers, such as credentials: sent to the URL's own origin only."""
     verified: bool = False
-    """A digest will tell whether these are the right bytes: they may also come packed, or without the validator.
+    """The file has a digest that will be verified, so it may also arrive compressed or without its validator.
 
-    Else the answer must repeat the validator, since nothing else would show that it is of another version.
+    Without one, the response must repeat the validator: nothing else shows that it is of the same version.
     """
 
     as_stored: bool = False
-    """What the store keeps packed shall come packed."""
+    """Ask for the stored bytes where the store keeps the file compressed."""
 
     at: str = ""
-    """The address that redirects led to: the one that answered."""
+    """The URL that redirects led to; empty where there was none."""
 
     @property
     def shown(self) -> str:
-        """The URL as it may be shown."""
+        """The URL without secrets."""
         return shown_url(self.url)
 
     @property
     def where(self) -> str:
-        """How messages name it: with the host that answered, where that is another one."""
+        """How messages name it: the URL, and the host that answered where that is another one."""
         return place(self.url, self.at)
 
     @property
     def whole(self) -> bool:
-        """The span is the file, so no Range is needed, and servers that know no ranges can answer."""
+        """Whether it is the whole file: then no `Range` is sent, and servers without ranges work, too."""
         return self.size is None or (self.span.start == 0 and self.span.stop == self.size)
 
     def range_headers(self) -> dict[str, str]:
-        """Return the headers that ask for the span of this version, uncompressed."""
+        """Return the headers that ask for this range of this version, uncompressed."""
         headers = {"accept-encoding": "gzip" if self.as_stored else "identity"}
         if not self.whole:
             headers["range"] = f"bytes={self.span.start}-{self.span.stop - 1}"
@@ -83,7 +89,7 @@ class RangeRequest:
 
 
 class SpanBody:
-    """The checked body of one response: the bytes of the span, or the first of them where the server sends fewer."""
+    """The body of a checked response: the bytes of the range, or the first of them if the server sends fewer."""
 
     def __init__(
         self,
@@ -92,21 +98,24 @@ class SpanBody:
         *,
         length: int,
         skip: int,
-        prefetched: bool,
+        length_known: bool,
     ) -> None:
         self._response = response
         self._request = request
         self._left = length
         self._skip = skip
-        self._announced = prefetched
-        """The server named the body's length and it is the right one; else its end must be seen."""
+        self._end_is_certain = length_known
+        """Without a `Content-Length`, the end of the body must be read: more bytes mean that it is another file."""
 
     def readinto(self, view: memoryview, /) -> int:
-        """Put the next bytes into `view`; 0 after the answer's last byte that belongs to the span."""
+        """Read the next bytes into `view` and return their number; 0 after the last one.
+
+        Raises SourceUnavailable where the body ends too early, and ProtocolFailed where it does not end.
+        """
         if self._skip:
-            self._pass_over()
+            self._skip_start()
         if self._left == 0:
-            self._see_the_end()
+            self._check_end()
             return 0
         count = self._next(view if len(view) <= self._left else view[: self._left])
         if count == 0:
@@ -120,7 +129,7 @@ class SpanBody:
         except httpx2.HTTPError as error:
             raise map_exception(error, self._request.url, self._request.at) from error
 
-    def _pass_over(self) -> None:
+    def _skip_start(self) -> None:
         view = memoryview(bytearray(min(SKIP_PIECE, self._skip)))
         while self._skip:
             count = self._next(view[: self._skip])
@@ -128,10 +137,10 @@ class SpanBody:
                 raise SourceUnavailable(f"{self._request.where} ended before the span began")
             self._skip -= count
 
-    def _see_the_end(self) -> None:
-        if self._announced:
+    def _check_end(self) -> None:
+        if self._end_is_certain:
             return
-        self._announced = True
+        self._end_is_certain = True
         if self._next(memoryview(bytearray(1))):
             raise ProtocolFailed(f"{self._request.where} sends more bytes than the file has")
 
@@ -140,18 +149,18 @@ class SpanBody:
         self._response.interrupt()
 
     def close(self) -> None:
-        """Give the connection up unless the answer was read to its end."""
+        """Close the connection unless the response was read to its end."""
         self._response.close()
 
 
 def content_length(headers: Mapping[str, str]) -> int | None:
-    """Return the announced length of a body; None where there is none that makes sense."""
+    """Return the `Content-Length`; None where it is missing or malformed."""
     text = headers.get("content-length", "")
     return int(text) if CONTENT_LENGTH.fullmatch(text) else None
 
 
 def total_length(headers: Mapping[str, str]) -> int | None:
-    """Return the size of the whole file by `Content-Range`; None where it does not tell."""
+    """Return the size of the whole file from `Content-Range`; None where it is missing or unknown."""
     found = CONTENT_RANGE.fullmatch(headers.get("content-range", "").strip())
     return int(found[3]) if found and found[3] != "*" else None
 
@@ -165,23 +174,26 @@ def checked_body(request: RangeRequest, response: StreamingResponse, content: Co
     if _compressed(request, headers):
         return _decoded_body(request, response)
     check_version(request, headers)
-    prefetched = content_length(headers)
+    announced = content_length(headers)
     content_range = headers.get("content-range")
     if content_range is not None:
-        # Judged by Content-Range, not by the status: some servers send a right range with status 200.
+        # By Content-Range, not by the status: some servers send the right range with status 200.
         skip, length, expected = _checked_range(content_range, request)
     elif response.status == HTTPStatus.PARTIAL_CONTENT:
         raise RangeIgnored(f"{request.where} sends a part without saying which")
     else:
-        skip, length = _whole_body(request, prefetched)
+        skip, length = _whole_body(request, announced)
         expected = length + skip
-    if prefetched is not None and prefetched != expected:
-        raise _wrong_length(request, prefetched, expected)
-    return SpanBody(response, request, length=length, skip=skip, prefetched=prefetched is not None)
+    if announced is not None and announced != expected:
+        raise _wrong_length(request, announced, expected)
+    return SpanBody(response, request, length=length, skip=skip, length_known=announced is not None)
 
 
 def was_decompressed(request: RangeRequest, headers: Mapping[str, str]) -> bool:
-    """Tell whether GCS has unpacked an object of whose packed bytes the size was listed: who takes gzip gets these."""
+    """Tell whether GCS decompressed an object that was listed with its compressed size.
+
+    A request that accepts gzip gets the stored bytes.
+    """
     stored = headers.get("x-goog-stored-content-encoding") == "gzip" and "content-encoding" not in headers
     return stored and not request.as_stored and headers.get("x-goog-stored-content-length") == str(request.size)
 
@@ -201,7 +213,7 @@ def _decoded_body(request: RangeRequest, response: StreamingResponse) -> SpanBod
         hint = "HTTP reads it in one stream"
         raise RangeIgnored(f"{request.where} compresses the file, so that no range of it can be read", hint=hint)
     body = DecodedBody(response, request.where)
-    return SpanBody(body, request, length=len(request.span), skip=request.span.start, prefetched=False)
+    return SpanBody(body, request, length=len(request.span), skip=request.span.start, length_known=False)
 
 
 def _compressed(request: RangeRequest, headers: Mapping[str, str]) -> bool:
@@ -212,10 +224,10 @@ def _compressed(request: RangeRequest, headers: Mapping[str, str]) -> bool:
     return total != request.size
 
 
-def _whole_body(request: RangeRequest, prefetched: int | None) -> tuple[int, int]:
-    """Return what to pass over and what to read of an answer that holds the whole file."""
-    if request.size is not None and prefetched not in (None, request.size):
-        raise _wrong_length(request, prefetched or 0, request.size)
+def _whole_body(request: RangeRequest, announced: int | None) -> tuple[int, int]:
+    """Return how many bytes to skip and to read of a response that has the whole file."""
+    if request.size is not None and announced not in (None, request.size):
+        raise _wrong_length(request, announced or 0, request.size)
     if request.span.stop != request.size:
         raise RangeIgnored(
             f"{request.where} ignores ranges and sends the whole file", hint="HTTP reads it in one stream"
@@ -241,10 +253,10 @@ def _checked_range(value: str, request: RangeRequest) -> tuple[int, int, int]:
     return skip, min(answered.stop, request.span.stop) - request.span.start, len(answered)
 
 
-def _wrong_length(request: RangeRequest, prefetched: int, expected: int) -> DownloadError:
+def _wrong_length(request: RangeRequest, announced: int, expected: int) -> DownloadError:
     if request.whole:
-        return SourceChanged(f"{request.where} announces {prefetched} bytes, it was listed with {expected}")
-    return RangeIgnored(f"{request.where} announces {prefetched} bytes for {request.span}")
+        return SourceChanged(f"{request.where} announces {announced} bytes, it was listed with {expected}")
+    return RangeIgnored(f"{request.where} announces {announced} bytes for {request.span}")
 
 
 def check_version(request: RangeRequest, headers: Mapping[str, str]) -> None:
@@ -267,7 +279,7 @@ def _opaque(tag: str) -> str:
 
 
 def unsatisfied(request: RangeRequest, headers: Mapping[str, str]) -> DownloadError:
-    """Return what a 416 means: the file has another size now, or the server cannot do this range."""
+    """Return the error for a 416: the file has another size now, or the server does not support this range."""
     total = total_length(headers)
     if total is not None and total != request.size:
         return SourceChanged(f"{request.where} has {total} bytes now, it was listed with {request.size}")

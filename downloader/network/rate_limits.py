@@ -1,4 +1,4 @@
-"""Rate limits that are used up, as servers tell in `RateLimit`: what would be refused is not asked for."""
+"""`RateLimits`: rate limits that servers report as exhausted (`RateLimit`). Requests beyond them are not sent."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ if TYPE_CHECKING:
     from downloader.network.url import Address, Origin
 
 LONGEST = 600.0
-"""Seconds. Of a window that lasts longer it is not certain that waiting for its end is what the user wants."""
+"""Seconds. Longer windows are ignored: the user may not want to wait for their end."""
 API = "/api/"
-"""What the Hub counts by itself: a listing may use its limit up, and files are still handed out."""
+"""The Hub limits its API separately: when a listing has exhausted that limit, files can still be fetched."""
 
 
 class RateLimits:
-    """The ends of windows in which nothing is left, by origin and kind of request. For many threads."""
+    """The ends of exhausted windows, by origin and kind of request. For many threads."""
 
     def __init__(self) -> None:
         self._ends: dict[tuple[Origin, bool], float] = {}
 
     def note(self, address: Address, headers: Mapping[str, str]) -> None:
-        """Keep what an answer says of the limit that it has counted against."""
+        """Record the rate limit that a response reports."""
         left = window_left(headers)
         if left and left <= LONGEST:
             self._ends[_kind(address)] = time.monotonic() + left
 
     def left(self, address: Address) -> float:
-        """Return the seconds until there is a right to ask for this again; 0 where nothing is known against it."""
+        """Return the seconds until the next request is allowed; 0 if it is allowed now."""
         if not self._ends:
             return 0.0
         return max(0.0, self._ends.get(_kind(address), 0.0) - time.monotonic())
 
     def check(self, address: Address) -> None:
-        """Raise Throttled for what would be refused."""
+        """Raise Throttled if the limit is exhausted."""
         left = self.left(address)
         if left:
             host = host_of(address.url)

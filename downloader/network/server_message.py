@@ -1,4 +1,4 @@
-"""What a server says about its refusal, in its own words: one short line, whatever it sent."""
+"""The server's own explanation of an error status, as one short line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ UNREADABLE = re.compile(r"<(script|style)\b[^>]*>[^<]*(?:</\1>)?|<[^>]*>?", re.I
 
 
 def server_message(headers: Mapping[str, str], body: bytes) -> str:
-    """Return the sentence with which a server explains an error status; empty where it gives none.
+    """Return the server's explanation of an error status; empty where it gives none.
 
     It stands in `X-Error-Message`, or in the body as JSON, XML, a web page or plain text. What may be secret in an
     address that it quotes is left out.
@@ -60,7 +60,7 @@ def _in_body(content_type: str, body: bytes) -> str:
     try:
         text = body.decode()
     except UnicodeDecodeError as error:
-        text = body[: error.start].decode()  # a body that was cut may end within a character
+        text = body[: error.start].decode()  # a truncated body may end within a character
     for field in XML_FIELDS:
         match = field.search(text)
         if match:

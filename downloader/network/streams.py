@@ -28,7 +28,10 @@ class StreamBody:
         self._end = None if request.verified else content.end_of(request.shown)
 
     def readinto(self, view: memoryview, /) -> int:
-        """Put the next bytes into `view`; 0 at the end, if it is certain or a digest will tell."""
+        """Read the next bytes into `view` and return their number; 0 at the end of the file.
+
+        Raises ProtocolFailed where the end is not certain and no digest can show that bytes are missing.
+        """
         try:
             count = self._response.readinto(view)
         except httpx2.HTTPError as error:
@@ -39,7 +42,7 @@ class StreamBody:
         if count or self._request.verified:
             return count
         if self._empty:
-            # As programs do that fail before the first byte: who means an empty file says so.
+            # A program that fails before its first byte sends this, too. For an empty file there is Content-Length: 0.
             raise ProtocolFailed(
                 f"{self._request.where} answers with no bytes, and does not say that the file is empty"
             )
@@ -55,14 +58,14 @@ class StreamBody:
         self._response.interrupt()
 
     def close(self) -> None:
-        """Give the connection up unless the answer was read to its end."""
+        """Close the connection unless the response was read to its end."""
         self._response.close()
 
 
 def stream_body(request: RangeRequest, response: StreamingResponse, content: ContentRules) -> StreamBody:
-    """Return the body of an answer of unknown length."""
+    """Return the body of a checked response of unknown length."""
     check_version(request, response.headers)
     if response.status == HTTPStatus.PARTIAL_CONTENT:
         raise RangeIgnored(f"{request.where} was asked for the whole file and sends a part of it")
-    packed = can_decode(response.headers) and not is_compressed(request.shown)
-    return StreamBody(DecodedBody(response, request.where) if packed else response, request, content)
+    encoded = can_decode(response.headers) and not is_compressed(request.shown)
+    return StreamBody(DecodedBody(response, request.where) if encoded else response, request, content)

@@ -1,4 +1,4 @@
-"""Addresses: whom to ask, and for what. Each file of an artifact has one, so the usual kind is not parsed but cut."""
+"""URLs. Each file of an artifact has one, so common ones are split by a regex; httpx2 parses the others."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import httpx2
 
 HTTP_PORT, HTTPS_PORT = 80, 443
 REMEMBERED = 1024
-"""Each is needed several times while its file is fetched."""
+"""Parsed URLs that are cached: each is needed several times while its file is fetched."""
 _SIGN, _ENCODED = r"[A-Za-z0-9._~!$&'()*+,=:@-]++", r"%[0-9A-Fa-f]{2}"
 _TARGET = rf"(?:/(?!\.)(?:{_SIGN}|{_ENCODED})*+)++(?:\?(?:[/?]++|{_SIGN}|{_ENCODED})++)?"
 PLAIN = re.compile(rf"(https?://[^/?#@\\\s]++)({_TARGET})")
-"""Scheme with host, and a path that means itself: nothing to encode, and no part that begins with a dot."""
+"""Scheme and host, and a path that needs no normalization: nothing to encode, no segment that begins with a dot."""
 ROOTED = re.compile(rf"(?!//){_TARGET}")
 """A redirect to a path of the same host."""
 
 
 class Origin(NamedTuple):
-    """Scheme, host and port: who answers, and who may see a credential."""
+    """Scheme, host and port: the server, and the scope of credentials."""
 
     scheme: str
     host: str
     port: int
 
     def shares_credentials_with(self, other: Origin) -> bool:
-        """Tell whether what is secret may go there, too: to the same host when http becomes https, and to no other.
+        """Tell whether credentials may be sent to `other`: to the same origin, or from http to https on the same host.
 
         As curl and others have it: only between the usual ports, behind which there is one owner.
         """
@@ -41,12 +41,12 @@ class Address(NamedTuple):
     url: str
     origin: Origin
     authority: str
-    """The host, and the port where it is not the scheme's own: what `Host` says."""
+    """The value of `Host`: the host, and the port where it is not the scheme's own."""
     target: str
-    """Path and query, as they are sent."""
+    """Path and query as they are sent."""
 
     def join(self, location: str) -> Address:
-        """Return where a redirect to there leads. Raises httpx2.InvalidURL."""
+        """Resolve the `Location` of a redirect. Raises httpx2.InvalidURL."""
         if ROOTED.fullmatch(location):
             return Address(f"{self.origin.scheme}://{self.authority}{location}", self.origin, self.authority, location)
         if PLAIN.fullmatch(location):
@@ -66,7 +66,7 @@ def address(url: str) -> Address:
 
 
 def _parsed(url: str) -> Address:
-    """Let httpx2 do it, which takes longer than the file needs to come."""
+    """Parse with httpx2, which takes longer than fetching a small file."""
     parsed = httpx2.URL(url)
     scheme, host = parsed.scheme, parsed.raw_host.decode("ascii")
     origin = Origin(scheme, host, parsed.port or (HTTPS_PORT if scheme == "https" else HTTP_PORT))
