@@ -18,7 +18,7 @@ PROGRAM = "artifact-downloader"
 VARIABLE = "_ARTIFACT_DOWNLOADER_COMPLETE"
 """Click completes instead of running a command where the script of the shell sets it."""
 LISTING_SECONDS = 3.0
-"""A listing that takes longer is of no use to a person who waits for a completion."""
+"""A person who waits for a completion does not wait longer for a listing."""
 
 
 def script(command: click.Command, shell: str) -> str:
