@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 from downloader.error_map import ErrorRow, map_error
 from downloader.errors import AccessDenied, DownloadError, ProtocolFailed, SourceNotFound, SourceUnavailable
 from downloader.network import address
+from downloader.sources.pasted import s3_uri
 
 if TYPE_CHECKING:
     from downloader.network import HttpStatusError
@@ -85,6 +86,8 @@ def map_status_error(
     `what` names the file, `hint` says how to show credentials, `asked` is the URL before redirects. The file has been
     `listed` before, and only a `part` of it was asked for.
     """
+    if uri := s3_uri(asked):
+        hint = f"to use credentials of S3, write {uri}"
     told = f": {error.server_message}" if error.server_message else ""
     who = f"{error.host} answered HTTP {error.status}{told}"
     return map_error(_STATUSES, _Answer(error, asked, listed, part), what=what, who=who, hint=hint) or error

@@ -95,7 +95,7 @@ _VERDICTS: tuple[ErrorRow[_Verdict, DownloadError], ...] = (
         lambda it: it.code == "RevisionNotFound",
         SourceNotFound,
         "revision {revision!r} of {repository} does not exist on {host}",
-        "check the revision",
+        "check the revision; a slash in it is written as %2F",
     ),
     ErrorRow(
         lambda it: it.code == "EntryNotFound",

@@ -17,6 +17,7 @@ from downloader.artifact import Completion, TransferProtocol, shown_url
 from downloader.config.s3 import S3Settings
 from downloader.errors import UsageError
 from downloader.loading import LOADING
+from downloader.sources.pasted import canonical
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -205,14 +206,14 @@ class ArtifactUri:
 
     @classmethod
     def parse(cls, given: str) -> ArtifactUri:
-        """Return the URI that a text is. Raises UsageError for a scheme that is not known, and for what is no URI."""
+        """Return the URI that a text means. Raises UsageError for a scheme that is not known, and for other texts."""
+        given = canonical(given)
         name, separator, rest = given.partition("://")
         name = name.lower()
         known = ", ".join(f"{name}://" for name in SCHEMES)
         quoted = repr(shown_url(name + separator + rest)[: cls.SHOWN])
-        if any(map(_hidden, given)) or given != given.strip():
-            hint = "it has a character that cannot be shown, or begins or ends with a space"
-            raise UsageError(f"{quoted} is not an artifact URI", hint=hint)
+        if any(map(_hidden, given)):
+            raise UsageError(f"{quoted} is not an artifact URI", hint="it has a character that cannot be shown")
         if not separator:
             raise UsageError(f"{quoted} is not an artifact URI", hint=f"it begins with one of {known}")
         if name not in SCHEMES:
