@@ -1,8 +1,8 @@
 """`Connection`: one HTTP/1.1 connection, on which requests may be pipelined.
 
 `http.client.HTTPConnection` allows one request at a time, so it only connects. Its `HTTPResponse` reads what is rare:
-heads that `h1.usual_head` does not match, and bodies without a length. It takes this object for a socket, and reads
-from the same buffer as everything else, so that no byte of the next response is lost in a buffer of its own.
+heads that `h1.parse_common_head` does not match, and bodies without a length. It takes this object for a socket, and
+reads from the same buffer as everything else, so that no byte of the next response is lost in a buffer of its own.
 """
 
 from __future__ import annotations
