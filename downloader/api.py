@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -76,21 +77,51 @@ class ArtifactFile:
     """After a download: the algorithm that verified it, or `size only`, `etag unverifiable` or `unknown`."""
 
 
-@dataclass(frozen=True, slots=True)
 class Artifact:
-    """An artifact at one revision."""
+    """An artifact at one revision. Its files are made when they are looked at: there may be 100,000 of them."""
 
-    uri: str
-    """As given, without secrets."""
-    revision: str | None
-    """The commit, where the source has commits."""
-    files: tuple[ArtifactFile, ...]
-    """Sorted by path."""
+    def __init__(self, manifest: Manifest, outcome: Outcome | None = None) -> None:
+        self._manifest = manifest
+        self._outcome = outcome
+
+    def __repr__(self) -> str:
+        return f"<Artifact {self.uri} at {self.revision}: {self.count} files, {self.size} bytes>"
+
+    @property
+    def uri(self) -> str:
+        """The URI as given, without secrets."""
+        return self._manifest.uri
+
+    @property
+    def revision(self) -> str | None:
+        """The commit, where the source has commits."""
+        return self._manifest.revision
+
+    @property
+    def count(self) -> int:
+        """The number of files."""
+        return len(self._manifest.files)
 
     @property
     def size(self) -> int:
         """Bytes of all files whose size is known."""
-        return sum(file.size or 0 for file in self.files)
+        return self._manifest.size
+
+    @cached_property
+    def files(self) -> tuple[ArtifactFile, ...]:
+        """The files, sorted by path."""
+        outcome = self._outcome
+        checksums, proofs = (outcome.checksums, outcome.proofs) if outcome else ({}, {})
+        return tuple(
+            ArtifactFile(
+                file.path,
+                file.size if file.sized or outcome else None,
+                {str(digest.algorithm): digest.value for digest in file.digests},
+                checksums.get(file.path),
+                proofs.get(file.path),
+            )
+            for file in self._manifest.files
+        )
 
 
 def download(
@@ -128,7 +159,7 @@ def download(
         environment=environ,
         ended=ended or _ignore,
     ).run()
-    return _artifact(outcome.manifest, outcome)
+    return Artifact(outcome.manifest, outcome)
 
 
 def list_files(
@@ -149,7 +180,7 @@ def list_files(
     settings = _settings(settings, _environment(environ), artifact, None, options)
     # A listing leaves nothing behind: a cancelled one needs no time to put things in order.
     runner = runner or Runner(settings.job.deadline, grace=0.0, cancellation=cancellation)
-    return _artifact(list_artifact(artifact, settings, runner, on_progress or _ignore))
+    return Artifact(list_artifact(artifact, settings, runner, on_progress or _ignore))
 
 
 def size(
@@ -207,21 +238,6 @@ def _settings(
         settings = Settings.from_environment(environ, section=uri.scheme.section if uri else None)
     chosen: dict[str, Any] = {**options, **({} if target is None else {"target": Path(target)})}
     return replace(settings, job=replace(settings.job, **chosen)) if chosen else settings
-
-
-def _artifact(manifest: Manifest, outcome: Outcome | None = None) -> Artifact:
-    checksums, proofs = (outcome.checksums, outcome.proofs) if outcome else ({}, {})
-    files = [
-        ArtifactFile(
-            file.path,
-            file.size if file.sized or outcome else None,
-            {str(digest.algorithm): digest.value for digest in file.digests},
-            checksums.get(file.path),
-            proofs.get(file.path),
-        )
-        for file in manifest.files
-    ]
-    return Artifact(manifest.uri, manifest.revision, tuple(files))
 
 
 def _ignore(_: object) -> None:

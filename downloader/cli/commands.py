@@ -85,7 +85,7 @@ def size(context: CommandContext, /, uri: ArtifactUri, **given: Any) -> None:  #
         artifact = list_files(uri, settings=settings, runner=runner, on_progress=console.report)
     finally:
         console.clear()
-    log.info("%s in %d files", format_size(artifact.size), len(artifact.files))
+    log.info("%s in %d files", format_size(artifact.size), artifact.count)
     context.logs.end()
     context.write(json.dumps({"url": context.redactor.redact(uri.shown), "sizeBytes": artifact.size}) + "\n")
 
