@@ -1,5 +1,5 @@
 #!/usr/bin/env -S --block-signal=TERM --block-signal=INT sh
-# One script behind every door of the image: the name it is started under says which door it is.
+# One script for every entry point of the image: the name that it is started under selects one.
 # It always ends in exec, so that the command itself is process 1 and gets the signals. The kernel drops those that
 # process 1 has no handler for, so they are held back from the first line on, until the command has one.
 set -eu

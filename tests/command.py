@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 TIMEOUT = 120.0
 """Seconds after which a run that goes on hangs: far more than any takes, also on a busy machine."""
 USUAL = {"STALL_TIMEOUT": "30", "PROGRESS_INTERVAL": "0.2", "AIM_LEASE_TTL": "30", "ARTIFACT_NAME": "llama"}
-"""Patience with a busy machine: where something is going to fail for lack of bytes, a test says how soon.
+"""A timeout for busy machines: where something is going to fail for lack of bytes, a test says how soon.
 
 And a log for the operator, since that one is the harder to write; `PEOPLE` makes it one for people.
 """

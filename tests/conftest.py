@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.servers.s3 import S3Server
 
 # How long an example takes says more of the machine than of the code.
-# New examples are for people: where nobody looks, the same commit must give the same answer.
+# New examples are for people: in CI, the same commit must give the same answer.
 settings.register_profile(
     "suite", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
 )

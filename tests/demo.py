@@ -84,8 +84,8 @@ def _local(folder: Path) -> int:
         fill_bucket(s3.client(), "models", {f"small-model/{path}": data for path, data in files.items()})
         fault = os.environ.get("FAULT", "")
         if fault:
-            route, trouble = FAULTS[fault]
-            hub.faults.add(trouble, route=route, times=float("inf"))
+            route, failure = FAULTS[fault]
+            hub.faults.add(failure, route=route, times=float("inf"))
         runs: dict[str, tuple[str, dict[str, str]]] = {
             "from-hub": (f"hf://{MODEL}", {"HF_ENDPOINT": hub.endpoint}),
             "from-s3": ("s3://models/small-model", s3.environment()),

@@ -23,8 +23,8 @@ def manifest(*paths: str, single: bool = False) -> Manifest:
     return Manifest("hf://org/model", files, "c0ffee", checksums=b"list", single=single)
 
 
-def kept(selection: FileFilter, *paths: str) -> list[str]:
-    return [file.path for file in selection.of(manifest(*paths)).files]
+def kept(file_filter: FileFilter, *paths: str) -> list[str]:
+    return [file.path for file in file_filter.of(manifest(*paths)).files]
 
 
 @given(LETTERS, st.lists(LETTERS, max_size=3), st.lists(LETTERS, max_size=3))

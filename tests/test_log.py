@@ -54,20 +54,20 @@ def test_a_record_is_one_line_with_utc_time_and_level(logging_to: SetUp) -> None
 def test_foreign_records_are_shown_from_warning_on_under_their_library_s_name(logging_to: SetUp) -> None:
     start, stream = logging_to
     start("debug")
-    for name in (*FOREIGN, "somebody.else"):
+    for name in (*FOREIGN, "another.library"):
         logging.getLogger(name).info("GET /?X-Amz-Signature=abc")
-        logging.getLogger(f"{name}.part").warning("trouble")
+        logging.getLogger(f"{name}.part").warning("a problem")
     lines = stream.getvalue().splitlines()
     assert [re.sub(HEAD, "", line) for line in lines] == [
-        f"warning {name.partition('.')[0]}: trouble" for name in (*FOREIGN, "somebody.else")
+        f"warning {name.partition('.')[0]}: a problem" for name in (*FOREIGN, "another.library")
     ]
 
 
 def test_a_quieter_level_silences_others_as_well(logging_to: SetUp) -> None:
     start, stream = logging_to
     start("error")
-    logging.getLogger("botocore").warning("trouble")
-    logging.getLogger("downloader.engine").warning("trouble")
+    logging.getLogger("botocore").warning("a problem")
+    logging.getLogger("downloader.engine").warning("a problem")
     logging.getLogger("botocore").error("worse")
     assert re.fullmatch(HEAD + "error   botocore: worse\n", stream.getvalue())
 

@@ -163,13 +163,13 @@ def test_what_a_resumed_run_finds_on_the_volume_is_no_rate() -> None:
 
 def test_an_error_is_shown_with_the_time_that_is_left_while_no_byte_arrives() -> None:
     run = Run()
-    trouble = Wait("refused; trying again", run.clock(), run.clock() + 60)
-    run.meter.begin_retry(trouble)
+    error = Wait("refused; trying again", run.clock(), run.clock() + 60)
+    run.meter.begin_retry(error)
     run.clock.pass_by(20)
     assert (run.meter.snapshot().waiting, run.meter.snapshot().wait_left) == ("refused; trying again", 40)
     run.meter.add_received(1)
     assert (run.meter.snapshot().waiting, run.meter.snapshot().wait_left) == ("", None)
-    run.meter.end_retry(trouble)
+    run.meter.end_retry(error)
     assert run.meter.snapshot().wait_left is None
 
 
@@ -214,7 +214,7 @@ def test_only_a_download_has_a_rate() -> None:
 
 @pytest.fixture
 def run() -> Iterator[Run]:
-    """A run in which somebody waits for the network."""
+    """A run in which a thread waits for the network."""
     run = Run()
     with run.meter.waiting_for_network():
         yield run

@@ -1,8 +1,8 @@
-"""Who refused, and what it means: the Hub's own verdict on a repository, or somebody on the way.
+"""Who refused, and what it means: the Hub's own verdict on a repository, or that of a host on the way.
 
 A verdict is the endpoint's own if it comes from the endpoint's address and explains itself as the Hub does, with an
 error code or a message. The same status from a content network, a proxy or a gateway says nothing about repository or
-token: it is passing trouble, which a new address, another try or the next protocol may get around.
+token: it is a passing error, which a new address, another try or the next protocol may get around.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ class HubAnswers:
         return ours or error
 
     def is_verdict(self, error: HttpStatusError) -> bool:
-        """Tell whether it was the Hub that refused, and not somebody on the way to it or behind it."""
+        """Tell whether it was the Hub that refused, and not a host on the way to it or behind it."""
         if not address(self._endpoint).origin.shares_credentials_with(address(error.url).origin):
             return False
         told = error_code(error) or error.headers.get("x-error-message") or json_error(error.body)

@@ -35,7 +35,7 @@ class HubHeads:
         self._entries = entries
 
     def single(self, root: str, path: str) -> RemoteFile | None:
-        """Return the file at a path by one request; None where there is none, or its head does not tell all of it.
+        """Return the file at a path by one request; None if it does not exist, or its head does not tell all of it.
 
         Raises HttpStatusError where the Hub says that it is the repository or the revision that is missing.
         """

@@ -2,7 +2,7 @@
 
 The Hub itself answers at the first attempt. Repository managers and mirrors know fewer routes and parameters; what they
 refuse for want of them is asked in a plainer way: the commit without `expand`, the files of a tree as siblings of the
-repository's description, and what that does not tell of a file in the head of the file itself.
+repository's description, and what that lacks about a file in the head of the file itself.
 """
 
 from __future__ import annotations

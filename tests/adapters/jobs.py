@@ -101,7 +101,7 @@ class AdapterJobs:
             (self.disk / path).parent.mkdir(parents=True, exist_ok=True)
             (self.disk / path).write_text(path)
 
-    def leftovers(self) -> list[str]:
+    def remains(self) -> list[str]:
         """Return what is in the control folders, by path, and every other hidden thing."""
         found = (path.relative_to(self.disk) for path in self.disk.rglob("*"))
         control = (".staging", ".aside", ".unload-tmp")

@@ -47,7 +47,7 @@ class SourceGone(Exception):
 
 
 def stage(kind: type[Disk], root: Path, what: str, job: str, fault: Callable[[str], None] | None = None) -> None:
-    """Stage an adapter, or fail if it is none."""
+    """Stage an adapter, or fail if it is not an adapter."""
     with kind(root, create=False, fault=fault) as disk:
         place = AdapterPaths("service", "lora", job, os.urandom(8).hex())
         # A process that dies between making its lease and signing it is waited for as long as that.

@@ -42,7 +42,7 @@ SIMULATED = {"AIM_DEBUG_SIMULATE_PROMOTE": "1", "AIM_DEBUG_DOWNLOAD_DURATION": "
 
 @pytest.fixture
 def jobs(jobs: AdapterJobs) -> AdapterJobs:
-    """A disk with something of everybody."""
+    """A disk with files of several services."""
     jobs.plant("live/a/file", "dead/a/file", f"{SERVICE}/lora/file", f"{SERVICE}/a/file", "lost+found/file")
     jobs.plant(".staging/live/a.1/file", ".aside/live/a/1/file", ".unload-tmp/live/a.x/adapter/file")
     age(jobs.disk)

@@ -1,4 +1,4 @@
-"""`/adapter-reap.sh`: what it removes, what it leaves, and that it goes on past trouble."""
+"""`/adapter-reap.sh`: what it removes, what it leaves, and that it continues after errors."""
 
 from __future__ import annotations
 

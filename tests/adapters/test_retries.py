@@ -61,7 +61,7 @@ def test_a_retry_of_the_job_fetches_only_the_rest(hub: Hub, jobs: AdapterJobs, s
     assert (jobs.live / "lora/adapter_model.safetensors").read_bytes() == data.bytes()
     assert eventually(lambda: hub.log.sent("cdn") == BIG - kept < BIG)
     assert "an earlier pod" in result.stderr
-    assert jobs.leftovers() == []
+    assert jobs.remains() == []
 
 
 def test_what_a_failed_pod_keeps_is_reaped_if_no_retry_comes(hub: Hub, source: str, jobs: AdapterJobs) -> None:
@@ -69,12 +69,12 @@ def test_what_a_failed_pod_keeps_is_reaped_if_no_retry_comes(hub: Hub, source: s
     result = jobs.stage(source, STALL_TIMEOUT="1", AIM_DOWNLOADER_PROTOCOL="HF_TRANSFER")
     assert result.status in (69, 75), result.stderr
     assert not list(jobs.disk.glob(".staging/*"))
-    assert jobs.leftovers() != []
+    assert jobs.remains() != []
     jobs.reap(SERVICE, "1800")
-    assert jobs.leftovers() != [], "a retry may come"
+    assert jobs.remains() != [], "a retry may come"
     age(jobs.disk / ".unload-tmp")
     jobs.reap(SERVICE, "1800")
-    assert jobs.leftovers() == []
+    assert jobs.remains() == []
 
 
 def test_junk_in_staging_is_not_promoted(source: str, jobs: AdapterJobs) -> None:
@@ -83,7 +83,7 @@ def test_junk_in_staging_is_not_promoted(source: str, jobs: AdapterJobs) -> None
     assert result.status == 0, result.stderr
     assert model(jobs.live / "lora") == FILES
     assert whole(jobs.live / "lora")
-    assert jobs.leftovers() == []
+    assert jobs.remains() == []
 
 
 def test_two_pods_of_one_job_take_turns(source: str, hub: Hub, jobs: AdapterJobs) -> None:
@@ -93,7 +93,7 @@ def test_two_pods_of_one_job_take_turns(source: str, hub: Hub, jobs: AdapterJobs
     assert [result.status for result in results] == [0, 0], results
     assert whole(jobs.live / "lora")
     assert not (jobs.live / "lora/.downloading").exists()
-    assert jobs.leftovers() == []
+    assert jobs.remains() == []
 
 
 def test_what_a_dead_pod_held_inside_its_download_is_not_waited_for(source: str, jobs: AdapterJobs) -> None:
@@ -108,7 +108,7 @@ def test_a_folder_that_is_taken_away_during_the_wait_for_it_is_made_again(tmp_pa
     place = AdapterPaths("service", "lora", "job", "token")
     held = tmp_path / place.staging
     (held / ".downloading").mkdir(parents=True)
-    (held / ".downloading/lease.1").write_text("somebody")
+    (held / ".downloading/lease.1").write_text("another pod")
 
     def waiting(_holder: str, _seconds: float) -> None:
         if held.exists():
@@ -134,5 +134,5 @@ def test_a_failure_that_no_retry_mends_leaves_nothing(
     result = jobs.stage(uri, HF_ENDPOINT=hub.endpoint)
     assert result.status == status, result.stderr
     assert word in result.last_line
-    assert jobs.leftovers() == []
+    assert jobs.remains() == []
     assert not jobs.live.exists()

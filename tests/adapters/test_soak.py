@@ -101,13 +101,13 @@ def test_no_live_adapter_is_lost_or_half_whichever_process_is_killed(hub: Hub, j
     assert reader.wrong == []
     assert reader.absent.keys() <= {"undeclared"}
 
-    age(jobs.disk)  # leases say for half an hour that somebody may live who does not
+    age(jobs.disk)  # leases say for half an hour that a dead process may be alive
     result = jobs.reap(f"{SERVICE},{OTHER}")
     assert result.status == 0, result.stderr
     # Staging has no deadline: what a killed Job of a kept service has left waits for its retry, or for the end of the
     # service.
     kept = tuple(f".staging/{service}" for service in (SERVICE, OTHER))
-    assert [path for path in jobs.leftovers() if not path.startswith(kept)] == []
+    assert [path for path in jobs.remains() if not path.startswith(kept)] == []
     assert sorted(path.name for path in jobs.disk.iterdir() if path.name[0] != ".") == [SERVICE]
     assert jobs.sync("lora-a,lora-b").status == 0
     assert sorted(path.name for path in jobs.live.iterdir()) == ["lora-a", "lora-b"]

@@ -35,7 +35,7 @@ def test_an_adapter_of_the_hub_becomes_live_with_its_checksums_and_nothing_else(
     assert result.status == 0, result.stderr
     assert model(jobs.live / "lora") == FILES
     assert whole(jobs.live / "lora")
-    assert jobs.leftovers() == []
+    assert jobs.remains() == []
 
 
 def test_an_adapter_of_a_bucket_becomes_live(s3: S3Server, jobs: AdapterJobs) -> None:
@@ -70,7 +70,7 @@ def test_restaging_replaces_the_adapter_as_a_whole(source: str, hub: Hub, jobs: 
         ".hidden": FILES[".hidden"],
         "new.txt": b"new",
     }
-    assert jobs.leftovers() == []
+    assert jobs.remains() == []
 
 
 @pytest.mark.parametrize("kind", [Ext4, Nfs])
@@ -92,7 +92,7 @@ def test_whatever_is_in_the_adapters_place_is_replaced_and_not_followed(
     assert sorted(content(place)) == ["adapter_config.json", "adapter_model.safetensors"]
     assert not place.is_symlink()
     assert (jobs.disk / "elsewhere/precious").is_file()
-    assert jobs.leftovers() == []
+    assert jobs.remains() == []
 
 
 def test_nothing_is_under_the_service_until_the_adapter_is_complete(source: str, hub: Hub, jobs: AdapterJobs) -> None:
@@ -146,7 +146,7 @@ def test_a_staged_symlink_is_refused(source: str, hub: Hub, jobs: AdapterJobs) -
     assert "symlink" in result.last_line
     assert "refusing to promote" in result.last_line
     assert not (jobs.live / "lora").exists()
-    assert jobs.leftovers() == []
+    assert jobs.remains() == []
 
 
 def test_a_replaced_adapter_that_cannot_be_removed_is_left_to_the_reaper(
@@ -163,7 +163,7 @@ def test_a_replaced_adapter_that_cannot_be_removed_is_left_to_the_reaper(
     assert "the reaper will retry" in caplog.text
     assert not list(jobs.disk.glob(".staging/*"))
     assert jobs.reap("service").status == 0
-    assert jobs.leftovers() == []
+    assert jobs.remains() == []
 
 
 def test_what_is_half_removed_is_not_put_back(jobs: AdapterJobs) -> None:

@@ -37,7 +37,7 @@ def test_only_what_is_not_declared_goes(jobs: AdapterJobs, keep: str) -> None:
     assert result.status == 0, result.stderr
     assert sorted(path.name for path in jobs.live.iterdir()) == ["a", "c"]
     assert (jobs.disk / "other/b/config").is_file()
-    assert jobs.leftovers() == []
+    assert jobs.remains() == []
 
 
 def test_a_list_that_is_empty_on_purpose_declares_nothing(jobs: AdapterJobs) -> None:
@@ -67,9 +67,7 @@ def test_slots_of_an_earlier_sync_are_removed_and_parked_downloads_are_not(jobs:
     jobs.plant(f".unload-tmp/{SERVICE}/a.x/adapter/file", f".unload-tmp/{SERVICE}/b.job-1/partial/file")
     result = jobs.sync("")
     assert result.status == 0, result.stderr
-    assert [path for path in jobs.leftovers() if path.endswith("file")] == [
-        f".unload-tmp/{SERVICE}/b.job-1/partial/file"
-    ]
+    assert [path for path in jobs.remains() if path.endswith("file")] == [f".unload-tmp/{SERVICE}/b.job-1/partial/file"]
 
 
 def test_a_failed_move_gives_status_1_after_all_the_others_were_tried(jobs: AdapterJobs) -> None:
@@ -92,7 +90,7 @@ def test_the_moves_after_a_failed_one_are_made(jobs: AdapterJobs) -> None:
         sync_service(disk, SERVICE, (), sleep=lambda _: None)
     assert [path.name for path in jobs.live.iterdir()] == ["b"]
     assert len(content(jobs.live)) == 2
-    assert jobs.leftovers() == []
+    assert jobs.remains() == []
 
 
 @pytest.mark.parametrize("entry_point", ["sync", "reap"])
@@ -111,7 +109,7 @@ def test_a_reader_of_an_adapter_has_a_moment_before_its_files_are_removed(jobs: 
         else:
             Reaper(disk, (SERVICE,), 0, wall_clock=time.time, sleep=sleep).run()
     assert there == [True]
-    assert jobs.leftovers() == []
+    assert jobs.remains() == []
 
 
 def test_a_failed_removal_is_a_warning_and_no_failure(jobs: AdapterJobs, caplog: pytest.LogCaptureFixture) -> None:
@@ -126,7 +124,7 @@ def test_a_failed_removal_is_a_warning_and_no_failure(jobs: AdapterJobs, caplog:
     assert list(jobs.live.iterdir()) == []
     assert "the reaper will retry" in caplog.text
     assert jobs.reap(SERVICE).status == 0
-    assert jobs.leftovers() == []
+    assert jobs.remains() == []
 
 
 def test_an_adapter_disappears_at_once_and_whole(tmp_path: Path) -> None:

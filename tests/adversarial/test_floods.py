@@ -59,7 +59,7 @@ def floods(*alphabet: bytes) -> st.SearchStrategy[bytes]:
 def bounded(reader: Callable[[], object], size: int, factor: int) -> None:
     """See that reading takes at most so many times the size, and raises nothing but errors of ours."""
     with suppress(DownloadError):
-        reader()  # what is made once, such as compiled patterns, is no part of it
+        reader()  # what is made once, such as compiled patterns, does not count
     tracemalloc.start()
     try:
         with suppress(DownloadError):

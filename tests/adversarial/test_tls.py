@@ -36,7 +36,7 @@ ROLE = "arn:aws:iam::123456789012:role/reader"
 
 @pytest.fixture(scope="module")
 def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """A CA that nobody trusts."""
+    """A CA that no client trusts."""
     return Authority(tmp_path_factory.mktemp("stranger"))
 
 

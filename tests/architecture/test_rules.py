@@ -69,10 +69,10 @@ def test_the_api_reads_the_environment_where_a_caller_gives_none_and_nowhere_els
 
 NAMERS = {
     "formatting.py",  # in words, where an error says nothing else
-    "errors.py",  # the three that tell of a bug, for whoever mends it
+    "errors.py",  # the three that report a bug, for its developers
     "transfer/workers.py",
     "sources/s3/errors.py",
-    "transfer/xet/child.py",  # its parent looks for these names, and words them anew
+    "transfer/xet/child.py",  # its parent looks for these names, and rewords them
     "reporters/fanout.py",  # the name of a reporter
     "log.py",  # a category of Python's own warnings
 }
@@ -117,7 +117,7 @@ MENTIONED = {
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_every_error_is_used_and_documented(name: str) -> None:
-    assert name in MENTIONED, f"nobody raises {name}"
+    assert name in MENTIONED, f"no module raises {name}"
     assert CLASSES[name].__doc__
     assert f"| {name} |" in (DOCS / "exit-status.md").read_text()
     assert name in (errors.__doc__ or "")
@@ -157,7 +157,7 @@ def test_what_is_retried_or_switched_is_never_the_users_mistake() -> None:
 
 
 ADDRESSES = {"http", "https"}
-"""Schemes that are also those of services, proxies and redirects, which anybody may look at."""
+"""Schemes that are also those of services, proxies and redirects, which any module may look at."""
 PREFIXES = tuple(f"{name}://" for name in SCHEMES.keys() - ADDRESSES)
 QUESTIONS = {"startswith", "removeprefix", "partition", "split", "urlsplit", "match", "fullmatch"}
 """What tells one scheme from another."""

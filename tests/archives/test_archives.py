@@ -49,7 +49,7 @@ FILES = {
     "weights/model.bin": os.urandom(5 << 20),
     "weights/deep/er/vocabulary.txt": b"word\n" * 1000,
 }
-SECRET = b"what nobody may touch"
+SECRET = b"what no run may touch"
 
 
 def tar(files: Mapping[str, bytes], *, mode: str = "w", prefix: str = "") -> bytes:
@@ -87,7 +87,7 @@ def manifest_of(name: str, data: bytes, *, verified: bool = True) -> Manifest:
     return Manifest(f"https://host/{name}", (RemoteFile(name, len(data), digests, validator=Validator('"tag"')),))
 
 
-class Landing:
+class UnpackingSink:
     """A folder that an archive goes to. `bring` does what a run does; it returns whether there was anything to do."""
 
     def __init__(self, folder: Path) -> None:
@@ -134,8 +134,8 @@ class Landing:
 
 
 @pytest.fixture
-def sink(tmp_path: Path) -> Iterator[Landing]:
-    sink = Landing(tmp_path)
+def sink(tmp_path: Path) -> Iterator[UnpackingSink]:
+    sink = UnpackingSink(tmp_path)
     yield sink
     assert sink.outside.read_bytes() == SECRET
     assert sorted(path.name for path in tmp_path.iterdir()) == ["outside.txt", "target"]
@@ -154,7 +154,7 @@ FRIENDLY = {
 
 
 @pytest.mark.parametrize("name", FRIENDLY)
-def test_an_archive_becomes_its_files_and_nothing_else_is_left(sink: Landing, name: str) -> None:
+def test_an_archive_becomes_its_files_and_nothing_else_is_left(sink: UnpackingSink, name: str) -> None:
     sink.bring(name, FRIENDLY[name])
     assert model(sink.folder) == FILES
     assert not (sink.folder / ".downloading").exists()
@@ -162,7 +162,7 @@ def test_an_archive_becomes_its_files_and_nothing_else_is_left(sink: Landing, na
 
 
 @pytest.mark.parametrize("name", ["model.tar.gz", "model.zip"])
-def test_a_second_run_has_nothing_to_do(sink: Landing, name: str) -> None:
+def test_a_second_run_has_nothing_to_do(sink: UnpackingSink, name: str) -> None:
     sink.bring(name, FRIENDLY[name])
     before = {path: path.stat().st_mtime_ns for path in sink.folder.rglob("*")}
     assert sink.bring(name, FRIENDLY[name]) is False
@@ -170,7 +170,7 @@ def test_a_second_run_has_nothing_to_do(sink: Landing, name: str) -> None:
 
 
 @pytest.mark.parametrize("harm", ["remove", "truncate", "rewrite", "forget the list", "shorten the list"])
-def test_what_was_harmed_since_is_brought_again(sink: Landing, harm: str) -> None:
+def test_what_was_harmed_since_is_brought_again(sink: UnpackingSink, harm: str) -> None:
     data = FRIENDLY["model.tgz"]
     sink.bring("model.tgz", data)
     victim, marker = sink.folder / "weights/model.bin", sink.folder / ".artifact.sha256"
@@ -189,14 +189,14 @@ def test_what_was_harmed_since_is_brought_again(sink: Landing, harm: str) -> Non
     assert model(sink.folder) == FILES
 
 
-def test_another_archive_of_the_same_name_is_brought(sink: Landing) -> None:
+def test_another_archive_of_the_same_name_is_brought(sink: UnpackingSink) -> None:
     sink.bring("model.zip", FRIENDLY["model.zip"])
     newer = zipped({**FILES, "config.json": b'{"newer": true}'})
     assert sink.bring("model.zip", newer) is True
     assert (sink.folder / "config.json").read_bytes() == b'{"newer": true}'
 
 
-def test_an_archive_that_was_left_beside_its_contents_goes_away(sink: Landing) -> None:
+def test_an_archive_that_was_left_beside_its_contents_goes_away(sink: UnpackingSink) -> None:
     sink.bring("model.tgz", FRIENDLY["model.tgz"])
     (sink.folder / "model.tgz").write_bytes(FRIENDLY["model.tgz"])
     assert sink.bring("model.tgz", FRIENDLY["model.tgz"]) is True
@@ -204,7 +204,7 @@ def test_an_archive_that_was_left_beside_its_contents_goes_away(sink: Landing) -
     assert sink.bring("model.tgz", FRIENDLY["model.tgz"]) is False
 
 
-def test_an_archive_that_another_command_left_packed_is_unpacked_and_not_listed_any_more(sink: Landing) -> None:
+def test_an_archive_that_another_command_left_packed_is_unpacked_and_not_listed_any_more(sink: UnpackingSink) -> None:
     data = FRIENDLY["model.tgz"]
     sink.bring_packed("model.tgz", data)
     assert sink.bring("model.tgz", data) is True
@@ -214,7 +214,7 @@ def test_an_archive_that_another_command_left_packed_is_unpacked_and_not_listed_
     assert sink.bring("model.tgz", data) is False
 
 
-def test_contents_that_would_replace_those_of_another_archive_are_refused(sink: Landing) -> None:
+def test_contents_that_would_replace_those_of_another_archive_are_refused(sink: UnpackingSink) -> None:
     assert sink.bring("first.tar", tar({"config.json": b"1", "a": b"a"}))
     for config in (b"2", b"22"):
         with pytest.raises(
@@ -225,26 +225,26 @@ def test_contents_that_would_replace_those_of_another_archive_are_refused(sink: 
     assert sink.bring("third.tar", tar({"c": b"c"}))
 
 
-def test_a_list_of_something_else_is_passed_over(sink: Landing) -> None:
+def test_a_list_of_something_else_is_passed_over(sink: UnpackingSink) -> None:
     (sink.folder / ".artifact.sha256").write_text(f"{'0' * 64}  .artifact.sha256\n")
     assert sink.bring("model.tgz", FRIENDLY["model.tgz"]) is True
     assert model(sink.folder) == FILES
 
 
-def test_what_else_is_in_the_folder_stays(sink: Landing) -> None:
+def test_what_else_is_in_the_folder_stays(sink: UnpackingSink) -> None:
     (sink.folder / "weights").mkdir()
     (sink.folder / "weights/mine.txt").write_bytes(b"mine")
     sink.bring("model.tar", FRIENDLY["model.tar"])
     assert model(sink.folder) == {**FILES, "weights/mine.txt": b"mine"}
 
 
-def test_folders_in_folders_are_no_problem(sink: Landing) -> None:
+def test_folders_in_folders_are_no_problem(sink: UnpackingSink) -> None:
     folders = [(member(name, tarfile.DIRTYPE), b"") for name in ("x", "x/y", "x/y/z", "x/empty")]
     sink.bring("model.tar", members(*folders, (member("x/y/z/config.json"), b"{}")))
     assert model(sink.folder) == {"x/y/z/config.json": b"{}"}
 
 
-def test_links_within_the_archive_become_copies(sink: Landing) -> None:
+def test_links_within_the_archive_become_copies(sink: UnpackingSink) -> None:
     data = members(
         (member("early", tarfile.SYMTYPE, "weights/model.bin"), b""),
         *((member(path), data) for path, data in FILES.items()),
@@ -263,18 +263,18 @@ def test_links_within_the_archive_become_copies(sink: Landing) -> None:
     assert not any(path.is_symlink() or path.stat().st_nlink > 1 for path in sink.folder.rglob("*") if path.is_file())
 
 
-def test_a_symlink_in_a_zip_becomes_a_copy(sink: Landing) -> None:
+def test_a_symlink_in_a_zip_becomes_a_copy(sink: UnpackingSink) -> None:
     sink.bring("model.zip", zipped({"a": b"bytes", "b": b"a"}, {"b": 0o120777}))
     assert model(sink.folder) == {"a": b"bytes", "b": b"bytes"}
 
 
-def test_an_archive_may_hold_a_file_of_its_own_name(sink: Landing) -> None:
+def test_an_archive_may_hold_a_file_of_its_own_name(sink: UnpackingSink) -> None:
     sink.bring("model.tar", data := tar({"model.tar": b"not an archive"}))
     assert model(sink.folder) == {"model.tar": b"not an archive"}
     assert sink.bring("model.tar", data) is False
 
 
-def test_a_checksum_list_in_the_archive_is_replaced(sink: Landing) -> None:
+def test_a_checksum_list_in_the_archive_is_replaced(sink: UnpackingSink) -> None:
     sink.bring("model.tar", tar({**FILES, ".artifact.sha256": b"0" * 64 + b"  elsewhere\n"}))
     assert model(sink.folder) == FILES
     assert b"elsewhere" not in (sink.folder / ".artifact.sha256").read_bytes()
@@ -336,7 +336,7 @@ def suffix(data: bytes) -> str:
 
 
 @pytest.mark.parametrize("sentence", REFUSED)
-def test_an_archive_is_refused_as_a_whole_where(sink: Landing, sentence: str) -> None:
+def test_an_archive_is_refused_as_a_whole_where(sink: UnpackingSink, sentence: str) -> None:
     data = REFUSED[sentence]
     (sink.folder / "mine.txt").write_bytes(b"mine")
     with pytest.raises(ConfigurationError) as caught:
@@ -376,7 +376,7 @@ def long_directory() -> bytes:
 
 
 @pytest.mark.parametrize("make", [many_entries, long_directory])
-def test_a_directory_of_any_length_takes_little_memory(sink: Landing, make: Callable[[], bytes]) -> None:
+def test_a_directory_of_any_length_takes_little_memory(sink: UnpackingSink, make: Callable[[], bytes]) -> None:
     data = make()
     tracemalloc.start()
     try:
@@ -435,7 +435,7 @@ HUNGRY = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sentence", HUNGRY)
-def test_headers_take_little_memory_however_many_and_long_they_are(sink: Landing, sentence: str) -> None:
+def test_headers_take_little_memory_however_many_and_long_they_are(sink: UnpackingSink, sentence: str) -> None:
     data = gzip.compress(b"".join(HUNGRY[sentence]()) + bytes(1024), 1)
     tracemalloc.start()
     try:
@@ -453,7 +453,7 @@ def test_names_without_end_are_refused() -> None:
         validate(entries, 1 << 30, "model.tar")
 
 
-def test_a_sparse_file_is_unpacked_with_its_holes(sink: Landing) -> None:
+def test_a_sparse_file_is_unpacked_with_its_holes(sink: UnpackingSink) -> None:
     file = pax(GNU__sparse__major=b"1", GNU__sparse__minor=b"0", GNU__sparse__name=b"s", GNU__sparse__realsize=b"2000")
     data = b"1\n1000\n3\n".ljust(512, b"\0") + b"abc"
     sink.bring("model.tar", file + block("s", tarfile.REGTYPE, data) + bytes(1024))
@@ -461,14 +461,14 @@ def test_a_sparse_file_is_unpacked_with_its_holes(sink: Landing) -> None:
 
 
 @pytest.mark.parametrize("method", [14, 93], ids=["lzma", "zstd"])
-def test_a_zip_that_chooses_how_much_memory_unpacking_takes_is_refused(sink: Landing, method: int) -> None:
+def test_a_zip_that_chooses_how_much_memory_unpacking_takes_is_refused(sink: UnpackingSink, method: int) -> None:
     data = patched(zipped({"a": b"123"}), b"PK\1\2", 10, struct.pack("<H", method))
     with pytest.raises(ConfigurationError, match="as much memory"):
         sink.bring("model.zip", data)
 
 
 @pytest.mark.parametrize("data", [tar({}), zipped({}), zipped({"folder/": b""}), tar({".artifact.sha256": b""})])
-def test_an_archive_without_files_is_no_artifact(sink: Landing, data: bytes) -> None:
+def test_an_archive_without_files_is_no_artifact(sink: UnpackingSink, data: bytes) -> None:
     with pytest.raises(SourceNotFound):
         sink.bring("model" + suffix(data), data)
 
@@ -509,7 +509,7 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("sentence", DAMAGED)
-def test_an_archive_cannot_be_unpacked_when(sink: Landing, sentence: str) -> None:
+def test_an_archive_cannot_be_unpacked_when(sink: UnpackingSink, sentence: str) -> None:
     name, data = DAMAGED[sentence]
     with pytest.raises(IntegrityError) as caught:
         sink.bring(name, data)
@@ -518,7 +518,7 @@ def test_an_archive_cannot_be_unpacked_when(sink: Landing, sentence: str) -> Non
     assert (sink.folder / name).exists()
 
 
-def test_a_damaged_archive_is_fetched_again_if_nothing_but_its_size_spoke_for_it(sink: Landing) -> None:
+def test_a_damaged_archive_is_fetched_again_if_nothing_but_its_size_spoke_for_it(sink: UnpackingSink) -> None:
     with pytest.raises(IntegrityError):
         sink.bring("a.tgz", in_the_middle(FRIENDLY["model.tgz"]), verified=False)
     assert not (sink.folder / "a.tgz").exists()
@@ -545,7 +545,7 @@ def test_whatever_is_wrong_with_an_archive_the_error_is_ours_and_nothing_gets_ou
     position = int(place * len(data))
     broken = data[:position] + change + (b"" if cut else data[position + len(change) :])
     folder = tmp_path_factory.mktemp("archive")
-    sink = Landing(folder)
+    sink = UnpackingSink(folder)
     try:
         sink.bring(name, broken)
     except DownloadError:
@@ -563,7 +563,7 @@ class SmallDisk(Disk):
         return super().space()._replace(free_bytes=4 << 20)
 
 
-def test_contents_that_have_no_room_are_not_begun(sink: Landing) -> None:
+def test_contents_that_have_no_room_are_not_begun(sink: UnpackingSink) -> None:
     data = tar({"a": bytes(8 << 20)}, mode="w:gz")
     with pytest.raises(NoSpace):
         sink.bring("model.tgz", data, files=SmallDisk(sink.folder))
@@ -581,7 +581,7 @@ def cancelled_after(checks: int) -> Callable[[], None]:
     return check
 
 
-def test_an_unpacking_that_was_ended_is_done_again_and_believes_nothing_that_lies_there(sink: Landing) -> None:
+def test_an_unpacking_that_was_ended_is_done_again_and_believes_nothing_that_lies_there(sink: UnpackingSink) -> None:
     files = {f"part-{number:03}": bytes([number]) * 10 for number in range(2 * FILES_AT_ONCE)}
     data = tar(files)
     with pytest.raises(Cancelled):
@@ -596,7 +596,7 @@ def test_an_unpacking_that_was_ended_is_done_again_and_believes_nothing_that_lie
 
 
 @pytest.mark.parametrize("checks", range(0, 15, 2))
-def test_whenever_it_is_ended_the_next_run_completes_it(sink: Landing, checks: int) -> None:
+def test_whenever_it_is_ended_the_next_run_completes_it(sink: UnpackingSink, checks: int) -> None:
     with pytest.raises(Cancelled):
         sink.bring("model.tgz", FRIENDLY["model.tgz"], check=cancelled_after(checks))
     sink.bring("model.tgz", FRIENDLY["model.tgz"])

@@ -338,7 +338,7 @@ def test_the_redactor_knows_the_passwords_of_all_addresses() -> None:
     environ = {"HF_ENDPOINT": "https://key:sesame-one@hub.test", "https_proxy": "http://me:sesame-two@proxy.test:1"}
     redactor = Redactor(*Settings.from_environment(environ).secrets())
     for secret in ("sesame-one", "sesame-two", "a2V5OnNlc2FtZS1vbmU=", "bWU6c2VzYW1lLXR3bw=="):
-        assert redactor.redact(f"a {secret} of somebody") == "a *** of somebody"
+        assert redactor.redact(f"a {secret} of a user") == "a *** of a user"
 
 
 def test_the_library_of_the_hub_is_shown_none_of_its_variables() -> None:
@@ -371,7 +371,7 @@ SECRET_VALUES: dict[Callable[[str], object], tuple[str, tuple[str, ...]]] = {
     storage_spec: (json.dumps(STORAGE), tuple(STORAGE.values())),
     proxy_endpoint: ("http://me:sesame-login@proxy.test:1", ("sesame-login", "bWU6c2VzYW1lLWxvZ2lu")),
 }
-"""For each parser of a secret: a value, and what of it nobody may see."""
+"""For each parser of a secret: a value, and which part of it must not be shown."""
 SECRET_VARIABLES = [
     (name, facts.parse)
     for section in SECTIONS
@@ -387,7 +387,7 @@ def test_a_variable_that_is_declared_secret_is_redacted(name: str, parse: Callab
     environ = {name.replace("<host>", "models.test"): text, "AIM_S3_AUTH_MODE": "chain"}
     redactor = Redactor(*Settings.from_environment(environ, section=S3Settings).secrets())
     for secret in hidden:
-        assert redactor.redact(f"a {secret} of somebody") == "a *** of somebody"
+        assert redactor.redact(f"a {secret} of a user") == "a *** of a user"
 
 
 def test_what_a_secret_is_declared_to_say_besides_is_no_secret() -> None:

@@ -53,7 +53,7 @@ FILES = {
 }
 TIMEOUT = 0.5
 PLENTY = 1 << 40
-"""Bytes per second: a cap that nobody feels."""
+"""Bytes per second: a limit that is never reached."""
 
 
 @dataclass(frozen=True)

@@ -221,7 +221,7 @@ def test_many_threads_read_at_once(place: Place, client: HttpClient) -> None:
 
 def test_a_file_that_no_server_has_is_missing(place: Place, client: HttpClient) -> None:
     source, file = place.file(client)
-    unknown = replace(file, path="nobody", locator=f"{file.locator}.nobody")
+    unknown = replace(file, path="unknown", locator=f"{file.locator}.unknown")
     with pytest.raises(place.missing):
         read(source, unknown, Span(0, 10))
 

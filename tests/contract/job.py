@@ -24,7 +24,7 @@ POLL = 0.02
 
 
 class Watch:
-    """Whoever looks at an AIMArtifact all the time; keeps every status that it saw, oldest first."""
+    """Polls an AIMArtifact; keeps every status that it saw, oldest first."""
 
     def __init__(self, cluster: Cluster, name: str) -> None:
         self._cluster = cluster

@@ -34,7 +34,7 @@ NUMBERS = [replace(DOWNLOADING, done_bytes=GIB + step) for step in range(1, 200)
 
 
 def report_to(access: ClusterAccess, timeout: float = AT_LAST) -> KubernetesReporter:
-    """Return a reporter that waits shorter than in earnest after the first trouble, and longer for an answer."""
+    """Return a reporter that waits shorter than in earnest after the first error, and longer for an answer."""
     return KubernetesReporter(access, throttle=PatchThrottle(access.interval, first_pause=0.1), timeout=timeout)
 
 

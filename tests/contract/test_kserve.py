@@ -186,7 +186,7 @@ def test_a_hostile_archive_ends_the_run_and_leaves_no_file_of_its_own(own_web: B
 @pytest.mark.parametrize("headers", [f'{{"Authorization": "Bearer {WORD}"}}', f'{{"authorization": "Bearer {WORD}"}}'])
 def test_the_headers_of_a_host_let_us_in_and_are_never_shown(own_web: BrokenWeb, tmp_path: Path, headers: str) -> None:
     url = own_web.put("model.bin", b"bytes", authorization=f"Bearer {WORD}")
-    extra = {"127.0.0.1-headers": headers, "AIM_HTTP_HEADERS": '{"Authorization": "Bearer of-somebody-else"}'}
+    extra = {"127.0.0.1-headers": headers, "AIM_HTTP_HEADERS": '{"Authorization": "Bearer of-another-user"}'}
     result = run("--log-level", "debug", "kserve", url, tmp_path, extra=extra)
     assert result.status == 0, result.stderr
     assert WORD not in result.stderr + result.stdout

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 GOOD = Noise(1 << 20, seed=71).bytes()
 TREE = {"tree/good.bin": GOOD, "tree/../escape.bin": b"hostile"}
 PROTOCOLS = {"AIM_DOWNLOADER_PROTOCOL": "XET,HF_TRANSFER"}
-NOBODY = {"AWS_EC2_METADATA_DISABLED": "true"}
+NO_INSTANCE_ROLE = {"AWS_EC2_METADATA_DISABLED": "true"}
 
 
 @pytest.fixture(params=KINDS)
@@ -154,14 +154,14 @@ def test_many_unsafe_names_make_one_warning_of_bounded_length() -> None:
 
 @pytest.fixture
 def private(ceph: S3Server) -> str:
-    """A bucket that nobody may read without credentials, as 300 bytes in two folders."""
+    """A bucket that cannot be read without credentials, as 300 bytes in two folders."""
     name = f"scenario-{uuid.uuid4().hex[:8]}"
     fill_bucket(ceph.client(), name, {"m/root.bin": b"r" * 100, "m/nested/deep.bin": b"n" * 200, "other/x": b"x"})
     return name
 
 
 def test_credential_resolution_s3(ceph: S3Server, private: str, job: dict[str, str], tmp_path: Path) -> None:
-    endpoint = {"AWS_ENDPOINT_URL": ceph.endpoint, "AWS_REGION": "us-east-1", **NOBODY}
+    endpoint = {"AWS_ENDPOINT_URL": ceph.endpoint, "AWS_REGION": "us-east-1", **NO_INSTANCE_ROLE}
     result = run("download", f"s3://{private}/m", tmp_path / "a", extra={**job, **endpoint})
     assert result.status == 77
     assert "Unable to locate credentials" in result.stderr.splitlines()[-1]
@@ -177,7 +177,7 @@ def test_credential_resolution_s3(ceph: S3Server, private: str, job: dict[str, s
 
 def test_anonymous_s3(ceph: S3Server, private: str, job: dict[str, str], tmp_path: Path) -> None:
     ceph.make_public(private)
-    extra = {"AWS_ENDPOINT_URL": ceph.endpoint, "AIM_S3_ANONYMOUS": "true", **NOBODY}
+    extra = {"AWS_ENDPOINT_URL": ceph.endpoint, "AIM_S3_ANONYMOUS": "true", **NO_INSTANCE_ROLE}
     assert check_size(f"s3://{private}/m", extra) == 300
     result = run("download", f"s3://{private}/m", tmp_path / "volume", extra={**job, **extra})
     assert result.status == 0, result.stderr

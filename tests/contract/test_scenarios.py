@@ -264,7 +264,7 @@ def test_the_status_and_a_bucket_load_their_libraries_one_after_the_other(job: J
 
 
 def test_adapters_longhorn_rename(tmp_path: Path) -> None:
-    """Staged, staged anew, undeclared and reaped: each step is a rename on the shared volume that readers have open."""
+    """Staged twice, undeclared and reaped: each step is a rename on the shared volume that readers have open."""
     jobs = AdapterJobs(tmp_path)
     promote = {"AIM_DEBUG_SIMULATE_PROMOTE": "true", "AIM_DEBUG_DOWNLOAD_DURATION": "0.1"}
     for adapter, job_id in (("first", "job-1"), ("second", "job-2")):
@@ -277,9 +277,9 @@ def test_adapters_longhorn_rename(tmp_path: Path) -> None:
     with (jobs.live / "first/adapter_config.json").open() as reader:
         again = jobs.stage("hf://org/lora", "first", "job-3", **promote, ADAPTER_RANK="32")
         assert again.status == 0, again.stderr
-        assert json.loads(reader.read())["r"] == 16, "whoever had it open keeps what was there"
+        assert json.loads(reader.read())["r"] == 16, "a reader that had it open keeps what was there"
     assert json.loads((jobs.live / "first/adapter_config.json").read_text())["r"] == 32
-    assert jobs.leftovers() == []
+    assert jobs.remains() == []
     assert jobs.sync("second").status == 0
     assert sorted(path.name for path in jobs.live.iterdir()) == ["second"]
     assert jobs.live.stat().st_ino == root, "consumers mount this very folder"
@@ -287,4 +287,4 @@ def test_adapters_longhorn_rename(tmp_path: Path) -> None:
     assert (jobs.live / "second").is_dir()
     assert jobs.reap("", "0").status == 0
     assert not jobs.live.exists()
-    assert jobs.leftovers() == []
+    assert jobs.remains() == []

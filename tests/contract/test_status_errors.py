@@ -1,4 +1,4 @@
-"""How often the status is written, and how it gets through trouble of the API server."""
+"""How often the status is written, and how it survives errors of the API server."""
 
 from __future__ import annotations
 

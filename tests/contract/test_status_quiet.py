@@ -62,14 +62,14 @@ def test_an_object_that_was_deleted_is_no_error(
     assert statuses(api) == [200, 404, 404]
 
 
-@pytest.mark.parametrize("trouble", [401, 403, 404, 409, 429, 500, "a patch that it does not take"])
+@pytest.mark.parametrize("problem", [401, 403, 404, 409, 429, 500, "a patch that it does not take"])
 def test_no_warning_can_be_taken_for_the_reason_of_a_failed_download(
-    api: KubernetesServer, access: ClusterAccess, caplog: pytest.LogCaptureFixture, trouble: int | str
+    api: KubernetesServer, access: ClusterAccess, caplog: pytest.LogCaptureFixture, problem: int | str
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    if isinstance(trouble, int):
-        api.answer(trouble)
-    snapshot = DOWNLOADING if isinstance(trouble, int) else replace(DOWNLOADING, attempt=1 << 40)
+    if isinstance(problem, int):
+        api.answer(problem)
+    snapshot = DOWNLOADING if isinstance(problem, int) else replace(DOWNLOADING, attempt=1 << 40)
     reporter = report_to(access)
     reporter.report(snapshot)
     assert eventually(lambda: any(record.name.startswith("downloader") for record in caplog.records))

@@ -104,7 +104,7 @@ class Mine:
         return self.folder / "target"
 
     @property
-    def last_words(self) -> Path:
+    def termination_message(self) -> Path:
         return self.folder / "termination-log"
 
     def run(
@@ -116,13 +116,13 @@ class Mine:
         command: str = "download",
     ) -> tuple[Result, set[str]]:
         """Run the command with everything switched on that talks; return its result and what /proc showed."""
-        self.last_words.touch()
+        self.termination_message.touch()
         (self.folder / "tmp").mkdir(exist_ok=True)
         own = {
             **self.watched.environment,
             "HF_HOME": str(self.folder / "scratch"),
             "TMPDIR": str(self.folder / "tmp"),
-            "AIM_TERMINATION_LOG": str(self.last_words),
+            "AIM_TERMINATION_LOG": str(self.termination_message),
             "TARGET_DIR": str(self.target),
         }
         arguments = [uri, self.target] if command in ("download", "kserve") else [uri]
@@ -141,7 +141,7 @@ class Mine:
             "stderr": result.stderr,
             "status": json.dumps(self.watched.api.history("models", "llama")),
             "patches": json.dumps([exchange.request.json for exchange in self.watched.api.exchanges]),
-            "last words": self.last_words.read_text(),
+            "termination message": self.termination_message.read_text(),
             "processes": "\n".join(processes),
         }
         for root, folders, names in os.walk(self.folder):

@@ -88,7 +88,7 @@ def test_an_object_that_is_replaced_half_way_is_never_mixed(
         extra = {**s3.environment(), "AWS_ENDPOINT_URL": relay.endpoint, "AIM_DOWNLOADER_PROTOCOL": protocol}
         result = run("download", f"s3://{bucket}/m", tmp_path, extra={**extra, **ONE_BY_ONE})
     assert result.status == 0, result.stderr
-    # A stream that had begun brings the old version to its end, and so does whoever may name the version.
+    # A stream that had begun brings the old version to its end, and so does a source that can name the version.
     expected = OLD if versions or protocol == "HTTP" else NEW
     assert (tmp_path / "model.safetensors").read_bytes() == expected["model.safetensors"]
     assert ("changed" in result.stderr) == (expected is NEW)

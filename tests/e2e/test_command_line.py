@@ -59,12 +59,12 @@ def test_a_target_that_may_not_be_read_is_told_in_the_same_words_however_it_is_g
 ) -> None:
     target = tmp_path / "closed"
     target.mkdir(mode=0)
-    somebody = ["setpriv", "--reuid=1234567", "--regid=1234567", "--clear-groups", "--inh-caps=-all"]
-    if subprocess.run([*somebody, "--", sys.executable, "-c", "import downloader"], check=False).returncode:
-        pytest.skip("somebody else cannot read this installation")
+    other_user = ["setpriv", "--reuid=1234567", "--regid=1234567", "--clear-groups", "--inh-caps=-all"]
+    if subprocess.run([*other_user, "--", sys.executable, "-c", "import downloader"], check=False).returncode:
+        pytest.skip("another user cannot read this installation")
     extra = {"HF_ENDPOINT": small.endpoint}
-    by_argument = finish(start(*command, target, extra=extra, through=somebody))
-    by_environment = finish(start(*command, extra={**extra, "TARGET_DIR": str(target)}, through=somebody))
+    by_argument = finish(start(*command, target, extra=extra, through=other_user))
+    by_environment = finish(start(*command, extra={**extra, "TARGET_DIR": str(target)}, through=other_user))
     assert by_argument.status == by_environment.status == 74, by_argument.stderr
     assert "Permission denied" in by_argument.last_line
     assert by_argument.last_line == by_environment.last_line

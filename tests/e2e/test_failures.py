@@ -160,9 +160,9 @@ def test_what_s3_refuses(s3: S3Server, tmp_path: Path, *, uri: str, who: str, st
     client.put_object(Bucket="failures", Key="model/a-403-of-404.bin", Body=b"a")
     extra = s3.environment(s3.stranger if who == "stranger" else None)
     if who == "unknown":
-        extra["AWS_ACCESS_KEY_ID"] = "AKIANOBODYKNOWSTHIS1"
+        extra["AWS_ACCESS_KEY_ID"] = "AKIAUNKNOWNKEYXXXX01"
     if who == "liar":
-        extra["AWS_SECRET_ACCESS_KEY"] = "wrong-secret-key-of-somebody"
+        extra["AWS_SECRET_ACCESS_KEY"] = "wrong-secret-key-of-a-user"
     result = run("download", uri, tmp_path, extra=extra)
     ends(result, status, category, uri.split("/")[2])
     assert extra["AWS_SECRET_ACCESS_KEY"] not in result.stderr

@@ -101,18 +101,18 @@ def test_a_volume_without_inodes_is_refused_before_the_first_byte(stocked: Hub, 
 SCRATCH = {"without a byte": "size=64k", "without an inode": "size=64k,nr_inodes=2", "read-only": "ro"}
 
 
-@pytest.mark.parametrize("trouble", SCRATCH)
-def test_scratch_that_cannot_be_written_is_no_full_volume(trouble: str, stocked: Hub, tmp_path: Path) -> None:
+@pytest.mark.parametrize("problem", SCRATCH)
+def test_scratch_that_cannot_be_written_is_no_full_volume(problem: str, stocked: Hub, tmp_path: Path) -> None:
     extra = {"HF_ENDPOINT": stocked.endpoint, "AIM_DOWNLOADER_PROTOCOL": "XET,HF_TRANSFER"}
-    with mounted(tmp_path / "scratch", SCRATCH[trouble]) as scratch:
-        if trouble != "read-only":
+    with mounted(tmp_path / "scratch", SCRATCH[problem]) as scratch:
+        if problem != "read-only":
             use_up(scratch / "theirs")
         extra |= {"HF_HOME": str(scratch / "hf"), "TMPDIR": str(scratch)}
         result = run("download", "hf://org/model", tmp_path / "t", extra=extra)
         alone = run("download", "hf://org/model", tmp_path / "t2", extra={**extra, "AIM_DOWNLOADER_PROTOCOL": "XET"})
     assert result.status == 0, result.stderr
     assert model(tmp_path / "t") == FILES
-    if trouble == "without a byte":  # a folder is all that Xet needs
+    if problem == "without a byte":  # a folder is all that Xet needs
         assert alone.status == 0, alone.stderr
         return
     assert "HF_HOME" in alone.last_line

@@ -1,4 +1,4 @@
-"""Who refused: the Hub itself, whose verdict counts, or somebody on the way, who knows nothing of repository or token.
+"""Who refused: the Hub itself, whose verdict counts, or a host on the way, which does not know repository or token.
 
 What each answer means by itself is in tests/sources/test_hub_answers.py.
 """

@@ -86,7 +86,7 @@ def test_a_missing_token_is_told_with_the_places_where_it_was_looked_for(hub: Hu
     result = run("size", "hf://org/model/config.json", extra=extra)
     assert result.status == 77, result.stderr
     assert f"set HF_TOKEN to a token with access; {tmp_path}/token has none" in result.last_line
-    (tmp_path / "token").write_text("hf_ofNobodyWeKnow")
+    (tmp_path / "token").write_text("hf_ofAnUnknownUser")
     result = run("size", "hf://org/model/config.json", extra=extra)
     assert result.status == 77, result.stderr
     assert f"does not accept the token in {tmp_path}/token" in result.last_line

@@ -40,7 +40,7 @@ FAILURES: dict[str, tuple[str, Fault | None, int, Category, str]] = {
     "a missing repository": ("hf://org/nothing", None, 66, Category.NOT_FOUND, NOT_FETCHED),
     "a stall": ("hf://org/model", Stall(after=0), 75, Category.OTHER, FETCHED),
     "damaged bytes": ("hf://org/model", Flip(after=1 << 20), 65, Category.OTHER, FETCHED),
-    "a server in trouble": ("hf://org/model", Answer(500), 69, Category.OTHER, FETCHED),
+    "a failing server": ("hf://org/model", Answer(500), 69, Category.OTHER, FETCHED),
 }
 
 
@@ -71,7 +71,7 @@ def test_each_of_the_last_three_lines_tells_something_of_the_one_reason(what: st
 
 UNLISTED: dict[str, tuple[Fault, int, str]] = {
     "a page for a model": (web_page(), 65, SAME),
-    "a server in trouble": (Answer(503), 69, NOT_LISTED),
+    "a failing server": (Answer(503), 69, NOT_LISTED),
 }
 
 

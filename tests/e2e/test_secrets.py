@@ -43,7 +43,7 @@ def private(hub: Hub) -> Hub:
 
 
 def timeouts(status: int) -> dict[str, str]:
-    """Return how long silence is borne: shortly where it ends the run, and trouble, which is raised before that."""
+    """Return short timeouts where a stall ends the run, and shorter ones for errors, which are raised before that."""
     return {75: {"STALL_TIMEOUT": "2"}, 69: {"STALL_TIMEOUT": "6"}}.get(status, {})
 
 
@@ -155,7 +155,7 @@ def test_no_secret_of_a_web_address_comes_out_of_a_run(how: str, mine: Mine) -> 
         uri = f"{url}?X-Amz-Signature={SIGNATURE}&X-Amz-Credential={BEARER}#sha256={row.digest}"
         result, processes = mine.run(uri, {**SECRETS, **timeouts(row.status), **row.extra})
     assert result.status == row.status, result.stderr
-    # Whoever writes a secret on the command line shows it there; nobody else may.
+    # A user who writes a secret on the command line shows it there; no other process may.
     shown = {line for line in processes if user not in line}
     assert mine.leaks(result, shown, ALL) == []
 

@@ -103,7 +103,7 @@ HIDING_PLACES: dict[str, Callable[[Mine, str], object]] = {
     "a file": lambda mine, secret: (mine.folder / "tmp" / "left").write_text(f"x{secret}x"),
     "the name of a file": lambda mine, secret: (mine.folder / "tmp" / secret.replace("/", "")).touch(),
     "the name of a folder": lambda mine, secret: (mine.folder / secret.replace("/", "")).mkdir(),
-    "the last words": lambda mine, secret: mine.last_words.write_text(secret),
+    "the termination message": lambda mine, secret: mine.termination_message.write_text(secret),
     "the status": lambda mine, secret: mine.watched.api.write_status(
         "models", "llama", {"download": {"message": f"because of {secret}"}}
     ),
@@ -112,7 +112,7 @@ HIDING_PLACES: dict[str, Callable[[Mine, str], object]] = {
 
 @pytest.mark.parametrize("secret", ALL)
 def test_a_canary_is_heard_wherever_it_sings(secret: str, mine: Mine) -> None:
-    mine.last_words.touch()
+    mine.termination_message.touch()
     (mine.folder / "tmp").mkdir()
     assert mine.leaks(Result(0, "", ""), [], [secret]) == []
     for spelling in spellings(secret):
@@ -123,7 +123,7 @@ def test_a_canary_is_heard_wherever_it_sings(secret: str, mine: Mine) -> None:
 
 @pytest.mark.parametrize("place", HIDING_PLACES)
 def test_a_canary_is_heard_in(place: str, mine: Mine) -> None:
-    mine.last_words.touch()
+    mine.termination_message.touch()
     (mine.folder / "tmp").mkdir()
     secret = PASSWORD.replace("/", "").replace(":", "")
     HIDING_PLACES[place](mine, secret)

@@ -33,7 +33,7 @@ FILES = {
     "model-00002-of-00002.safetensors": Noise(12 * MIB, seed=42).bytes(),
 }
 SOON = 25.0
-"""Seconds; a read that nobody wakes lasts thirty."""
+"""Seconds; a read that is not interrupted lasts thirty."""
 GRACES = """
 from downloader.runs.runner import Runner
 from downloader.transfer import ranged

@@ -20,7 +20,7 @@ from tests.servers.broken import BrokenWeb
 from tests.servers.faults import FOREVER, Exchange, Fault, Silence, Stall, Trickle, too_many_requests
 from tests.servers.relay import Relay
 from tests.servers.s3 import fill_bucket
-from tests.soak.mischief import children
+from tests.soak.disturbances import children
 from tests.waiting import eventually
 
 if TYPE_CHECKING:

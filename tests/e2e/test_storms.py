@@ -1,4 +1,4 @@
-"""Weather: servers that throttle everybody, addresses that run out, networks and API servers that are away."""
+"""Weather: servers that throttle all clients, addresses that run out, networks and API servers that are away."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def stocked(hub: Hub) -> Hub:
 
 @dataclass(frozen=True, slots=True)
 class Storm(Fault):
-    """For some seconds after the first request everybody is asked to wait until those are over."""
+    """For some seconds after the first request all clients are asked to wait until those are over."""
 
     seconds: float
     header: str = "Retry-After"

@@ -43,7 +43,7 @@ def user(uid: int, gid: int = GROUP) -> list[str]:
 def volume() -> Iterator[Path]:
     """A volume as fsGroup makes it."""
     if shutil.which("setpriv") is None:
-        pytest.skip("becoming somebody else needs setpriv")
+        pytest.skip("becoming another user needs setpriv")
     if subprocess.run([*user(FIRST), "true"], capture_output=True, check=False).returncode:
         pytest.skip("setpriv may not give capabilities here")
     with tempfile.TemporaryDirectory(prefix="users-") as folder:

@@ -1,4 +1,4 @@
-"""Web files of which nobody tells the size: one stream to its end, which is certain or proved by a digest."""
+"""Web files of unknown size: one stream to its end, which is certain or proved by a digest."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_an_answer_without_a_byte_is_an_empty_file_only_by_its_digest(
 
 
 def test_what_cannot_be_gone_on_with_does_not_stay_on_the_volume(own_web: BrokenWeb, tmp_path: Path) -> None:
-    """A stream without end would fill it, and what has come is of no use to the next run."""
+    """A stream without end would fill it, and what has come is useless for the next run."""
     url = own_web.put("model.bin", CONTENT, headers={"ETag": None})
     own_web.faults.add(Untold(), method="HEAD", times=FOREVER)
     own_web.faults.add(Untold(), method="GET")
@@ -201,7 +201,7 @@ def test_no_bytes_break_the_search_for_an_end(name: str, content: bytes, size: i
 
 @dataclass(frozen=True, slots=True)
 class Packed(Fault):
-    """The file in a coding that nobody asked for, with its length."""
+    """The file in a coding that was not requested, with its length."""
 
     content: bytes
 

@@ -275,7 +275,7 @@ def test_a_full_volume_ends_the_run_instead_of_switching(model_hub: Hub, tmp_pat
     try:
         process = start("download", "hf://org/model", target, extra=settings(model_hub, tmp_path))
         assert eventually(lambda: bool(list(target.glob(".downloading/parts.*/*.part"))))
-        (target / "somebody-elses").write_bytes(bytes(30 * MIB))
+        (target / "foreign-file").write_bytes(bytes(30 * MIB))
         held.go_on.set()
         result = finish(process)
     finally:

@@ -27,7 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_ignore_collect(config: pytest.Config) -> bool | None:
-    """Collect nothing unless there is an image, and say what is missing to whoever names this folder."""
+    """Collect nothing unless there is an image, and say what is missing if this folder is named."""
     if config.getoption("--image"):
         return None
     named = [config.invocation_params.dir / argument.partition("::")[0] for argument in config.args]

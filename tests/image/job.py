@@ -50,14 +50,14 @@ class Job:
         self.volume = volume(folder / "volume", user)
         self._containers = containers
         self._pod = Pod(cluster, folder / "account", namespace=NAMESPACE)
-        self._last_words = folder / "termination-log"
+        self._termination_message = folder / "termination-log"
         self._bundle = authority.bundle
         self._user = user
 
     def start(self, uri: str, extra: Mapping[str, str] | None = None) -> Container:
         """Start a pod; `extra` is what a user adds to the environment."""
-        self._last_words.write_text("")
-        self._last_words.chmod(0o666)
+        self._termination_message.write_text("")
+        self._termination_message.chmod(0o666)
         return self._containers.start(
             uri,
             user=self._user,
@@ -65,7 +65,7 @@ class Job:
             mounts={
                 self.volume: MOUNT,
                 self._pod.service_account: "/var/run/secrets/kubernetes.io/serviceaccount:ro",
-                self._last_words: "/dev/termination-log",
+                self._termination_message: "/dev/termination-log",
                 self._bundle: f"{BUNDLE}:ro",
             },
         )
@@ -75,9 +75,9 @@ class Job:
         return self.start(uri, extra).result()
 
     @property
-    def last_words(self) -> str:
+    def termination_message(self) -> str:
         """The termination message of the last pod."""
-        return self._last_words.read_text()
+        return self._termination_message.read_text()
 
     @property
     def status(self) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def test_a_job_brings_the_artifact_and_shows_it_in_the_status(place: Place, job:
     assert job.status["progress"]["totalBytes"] == job.status["progress"]["downloadedBytes"] == SIZE
     assert job.status["download"]["protocol"] == PROTOCOLS[place.uri.partition(":")[0]]
     assert job.status["download"]["attempt"] == 1
-    assert job.last_words.startswith("downloaded (exit status 0)")
+    assert job.termination_message.startswith("downloaded (exit status 0)")
 
 
 def test_a_second_pod_leaves_everything_as_it_is(place: Place, job: Job) -> None:
@@ -118,7 +118,7 @@ FAILURES = {
     "wrong keys": Failure("s3://private/model", {"AWS_SECRET_ACCESS_KEY": "wrong"}, 77, Category.DENIED),
     "not a URI": Failure("ftp://host/model", {}, 64, Category.OTHER),
     "not an environment": Failure("hf://org/model", {"STALL_TIMEOUT": "soon"}, 78, Category.OTHER),
-    "nobody there": Failure("hf://org/model", {"HF_ENDPOINT": "http://127.0.0.1:1"}, 69, Category.OTHER),
+    "no server": Failure("hf://org/model", {"HF_ENDPOINT": "http://127.0.0.1:1"}, 69, Category.OTHER),
 }
 
 
@@ -136,7 +136,7 @@ def test_a_failed_pod_says_why_in_status_log_and_termination_message(
     for newest in BOTH_STATES:
         assert filed(pod.log(), newest=newest) is failure.category, pod.log()
     if failure.status != 78:
-        assert f"failed (exit status {failure.status})" in job.last_words
+        assert f"failed (exit status {failure.status})" in job.termination_message
     assert not model(job.volume).keys() & FILES.keys()
 
 

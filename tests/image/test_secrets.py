@@ -34,7 +34,7 @@ def leaks(pod: Container, job: Job, secrets: list[str]) -> list[str]:
         "log": pod.log(),
         "facts": json.dumps(facts),
         "status": json.dumps(job.cluster.history("models", "llama")),
-        "last words": job.last_words,
+        "termination message": job.termination_message,
         **volume,
     }
     return [place for place, text in places.items() for secret in secrets if secret in text]
@@ -71,5 +71,5 @@ def test_the_password_of_an_address_is_not_in_log_or_termination_message(job: Jo
     extra: Mapping[str, str] = {"AIM_CA_BUNDLE": BUNDLE, "STALL_TIMEOUT": "2"}
     pod = job.start("https://alice:canary-password@127.0.0.1:1/model.bin?X-Amz-Signature=canary-signature", extra)
     assert pod.result().status == 69
-    said = pod.log() + job.last_words + json.dumps(job.cluster.history("models", "llama"))
+    said = pod.log() + job.termination_message + json.dumps(job.cluster.history("models", "llama"))
     assert "canary" not in said

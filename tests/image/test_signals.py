@@ -45,7 +45,7 @@ def test_sigterm_ends_the_pod_with_143_and_the_next_one_resumes(half_way: Contai
     result = half_way.result()
     assert result.status == 143, result.stderr
     assert time.monotonic() - sent_at < 10
-    assert "failed (exit status 143)" in job.last_words
+    assert "failed (exit status 143)" in job.termination_message
     assert "SIGTERM" in job.status["download"]["message"]
     assert not (job.volume / "model.safetensors").exists()
     assert resumed(job, hub) < len(FILES["model.safetensors"]) - HALF + UNJOURNALLED

@@ -94,7 +94,7 @@ def test_what_nothing_proves_has_to_look_like_what_its_name_says(
         ("config.json", b'{"model_type": "llama"}', "text/html"),
         ("merges.txt", b"#version: 0.2\ne r</w>", "text/html"),
         ("model.bin", zipped(), "application/json"),
-        ("model.bin", b"plain text, and nobody says that it is not meant", "text/plain"),
+        ("model.bin", b"plain text, which may be what is meant", "text/plain"),
         ("weights.npz", zipped(), ""),
         ("index.html", PAGE, "text/html"),
         ("README.md", b"<h1 align=center>A model</h1>", "text/plain"),

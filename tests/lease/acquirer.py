@@ -1,6 +1,6 @@
 """A process that takes the lease again and again: `python -m tests.lease.acquirer TARGET TIMES`.
 
-Whoever holds the lease creates a file that must not be there. Exits 1 if it is.
+The holder of the lease creates a file that must not be there. Exits 1 if it is.
 """
 
 from __future__ import annotations

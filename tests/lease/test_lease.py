@@ -37,7 +37,7 @@ def test_a_holder_frozen_right_before_its_rename_finds_its_paths_gone(tmp_path: 
         (tmp_path / ".downloading/lease.2").write_bytes(lease.read_bytes().replace(b"pid", b"dip"))
         lease.unlink()
         folder = next((tmp_path / ".downloading").glob("parts.*"))
-        folder.rename(folder.with_name("parts.somebody"))
+        folder.rename(folder.with_name("parts.other"))
         partial.write(0, memoryview(b"old"))
         partial.complete(partial.missing()[0])
         with pytest.raises(LeaseLost):
@@ -78,7 +78,7 @@ def test_a_lease_taken_over_while_the_checksums_are_written_is_noticed(tmp_path:
 
 
 def test_a_lease_of_the_same_number_may_belong_to_another_process(tmp_path: Path) -> None:
-    """While this one was frozen, others took over, finished, tidied up and began anew."""
+    """While this one was frozen, others took over, finished, tidied up and began again."""
     volume = Volume(tmp_path)
     with volume.lease(URI):
         lease = tmp_path / ".downloading/lease.1"
@@ -111,7 +111,7 @@ def test_two_that_were_fast_at_once_do_not_both_hold_it(tmp_path: Path, found: i
 
 
 def test_a_living_holder_with_the_number_of_a_dead_one_is_not_replaced(tmp_path: Path) -> None:
-    """While one looked at a dead lease, others took over, finished, and somebody began anew with the same number."""
+    """While one looked at a dead lease, others took over, finished, and one began again with the same number."""
     lease_file(tmp_path, 1, process=replace(ProcessIdentity.current(), started="1"), token="dead")
     living: list[bytes] = []
 

@@ -30,7 +30,7 @@ def client(authority: Authority) -> Iterator[HttpClient]:
 
 
 def test_close_notify_ends_an_answer_though_the_connection_stays_open(authority: Authority, client: HttpClient) -> None:
-    """The server waits for the client to close: whoever waits for the server to close waits for ever."""
+    """The server waits for the client to close: a client that waits for the server to close waits forever."""
     with Raw([UNTOLD], tls=authority.server_context(), then=CLOSE_NOTIFY) as server:
         assert fetched(client, server.url) == CONTENT
         assert client.fetch(server.url).complete
@@ -64,7 +64,7 @@ def test_a_checksum_list_that_ends_with_close_notify_is_complete(authority: Auth
 
 
 def test_a_checksum_list_whose_connection_just_ends_is_not_believed(authority: Authority, client: HttpClient) -> None:
-    """It has whole lines, and nobody can tell whether it had more of them."""
+    """It has whole lines, and it may have had more of them."""
     written = answer(b"Connection: close", body=LIST)
     with Raw([written], tls=authority.server_context(), then=CUT) as server:
         folder = server.url.rpartition("/")[0] + "/"

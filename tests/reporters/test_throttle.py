@@ -27,15 +27,15 @@ FURTHER = replace(DOWNLOADING, done_bytes=101, rate=11.0)
 START = 0.0
 
 
-def cadence(interval: float = 10.0, chance: float = 0.0) -> PatchThrottle:
+def throttle(interval: float = 10.0, chance: float = 0.0) -> PatchThrottle:
     """Return one that wrote DOWNLOADING just now."""
-    cadence = PatchThrottle(interval, chance=lambda: chance)
-    cadence.written(status_of(DOWNLOADING), START)
-    return cadence
+    throttle = PatchThrottle(interval, chance=lambda: chance)
+    throttle.written(status_of(DOWNLOADING), START)
+    return throttle
 
 
-def pause(cadence: PatchThrottle, snapshot: Snapshot) -> float:
-    return cadence.due(status_of(snapshot, cadence.written_status)) - START
+def pause(throttle: PatchThrottle, snapshot: Snapshot) -> float:
+    return throttle.due(status_of(snapshot, throttle.written_status)) - START
 
 
 def test_the_first_status_is_due_at_once() -> None:
@@ -54,62 +54,62 @@ def test_the_first_status_is_due_at_once() -> None:
     ids=lambda change: next(iter(change)),
 )
 def test_a_new_stage_is_due_at_once(change: dict[str, object]) -> None:
-    assert pause(cadence(), replace(FURTHER, **change)) == 0  # type: ignore[arg-type]
+    assert pause(throttle(), replace(FURTHER, **change)) == 0  # type: ignore[arg-type]
 
 
 def test_a_volume_that_answers_again_is_due_at_once_but_how_long_it_is_silent_is_no_news() -> None:
     stuck = replace(DOWNLOADING, stuck_volume="fsync takes 301 s")
-    stuck_cadence = PatchThrottle(10, chance=lambda: 0.0)
-    stuck_cadence.written(status_of(stuck), START)
+    stuck_throttle = PatchThrottle(10, chance=lambda: 0.0)
+    stuck_throttle.written(status_of(stuck), START)
 
-    assert pause(stuck_cadence, DOWNLOADING) == 0
-    assert pause(stuck_cadence, replace(stuck, stuck_volume="fsync takes 302 s")) == 60
+    assert pause(stuck_throttle, DOWNLOADING) == 0
+    assert pause(stuck_throttle, replace(stuck, stuck_volume="fsync takes 302 s")) == 60
 
 
 def test_new_numbers_wait_for_the_interval() -> None:
-    assert pause(cadence(), FURTHER) == 10
-    assert pause(cadence(interval=2), FURTHER) == 2
+    assert pause(throttle(), FURTHER) == 10
+    assert pause(throttle(interval=2), FURTHER) == 2
 
 
 def test_a_new_rate_is_only_a_number() -> None:
-    assert pause(cadence(), replace(DOWNLOADING, rate=99.0)) == 10
+    assert pause(throttle(), replace(DOWNLOADING, rate=99.0)) == 10
 
 
 def test_a_new_message_is_due_soon_but_a_swarm_of_them_is_not_written_one_by_one() -> None:
-    assert pause(cadence(), replace(DOWNLOADING, message="trying again")) == 2
-    assert pause(cadence(interval=1), replace(DOWNLOADING, message="trying again")) == 1
+    assert pause(throttle(), replace(DOWNLOADING, message="trying again")) == 2
+    assert pause(throttle(interval=1), replace(DOWNLOADING, message="trying again")) == 1
 
 
 def test_what_does_not_change_is_written_again_each_minute() -> None:
-    assert pause(cadence(), DOWNLOADING) == 60
-    assert pause(cadence(chance=0.99), DOWNLOADING) < 60
+    assert pause(throttle(), DOWNLOADING) == 60
+    assert pause(throttle(chance=0.99), DOWNLOADING) < 60
 
 
 def test_the_interval_is_a_floor_for_the_heartbeat_too() -> None:
-    assert pause(cadence(interval=90), DOWNLOADING) == 90
+    assert pause(throttle(interval=90), DOWNLOADING) == 90
 
 
 @given(st.floats(0, 0.999), st.integers(1, 60))
 def test_chance_never_shortens_the_interval_and_never_lengthens_the_heartbeat(chance: float, interval: int) -> None:
-    patient = cadence(interval, chance)
+    patient = throttle(interval, chance)
 
     assert interval <= pause(patient, FURTHER) <= interval * 1.1
     assert pause(patient, DOWNLOADING) <= max(60.0, interval * 1.1)
 
 
 def test_pauses_grow_up_to_a_minute_while_the_server_fails() -> None:
-    troubled = cadence()
+    failing = throttle()
     now, pauses = START, []
     for _ in range(9):
-        troubled.busy(now, None)
-        pauses.append(troubled.due(verifying()) - now)
+        failing.busy(now, None)
+        pauses.append(failing.due(verifying()) - now)
         now += pauses[-1]
 
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
 def test_a_success_forgets_earlier_errors() -> None:
-    recovered = cadence()
+    recovered = throttle()
     recovered.busy(START, None)
     recovered.busy(START, None)
     recovered.written(status_of(DOWNLOADING), START)
@@ -120,21 +120,21 @@ def test_a_success_forgets_earlier_errors() -> None:
 
 @pytest.mark.parametrize(("named", "kept"), [(0, 0), (7, 7), (300, 300), (86400, 600)])
 def test_the_pause_that_the_server_names_is_kept_within_reason(named: float, kept: float) -> None:
-    asked = cadence()
+    asked = throttle()
     asked.busy(START, named)
 
     assert asked.due(verifying()) == START + kept
 
 
 def test_chance_only_lengthens_the_pause_that_the_server_names() -> None:
-    asked = cadence(chance=0.5)
+    asked = throttle(chance=0.5)
     asked.busy(START, 100)
 
     assert asked.due(verifying()) == pytest.approx(START + 105)
 
 
 def test_after_a_refusal_it_asks_after_a_minute_and_then_ever_more_rarely() -> None:
-    unwanted = cadence()
+    unwanted = throttle()
     now, pauses = START, []
     for _ in range(6):
         unwanted.refused(now)

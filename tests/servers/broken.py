@@ -161,7 +161,7 @@ def moved(target: str, status: int = 302) -> Answer:
 
 
 def compressed(content: bytes) -> Answer:
-    """Make a gzip-coded reply, which nobody asked for."""
+    """Make a gzip-coded reply, which was not requested."""
     return Answer(200, {"Content-Encoding": "gzip"}, gzip.compress(content))
 
 

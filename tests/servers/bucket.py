@@ -73,7 +73,7 @@ class Bucket(Closable):
 
     @property
     def as_aws(self) -> dict[str, str]:
-        """The same, for somebody who must take it for AWS itself: it is reached as a proxy."""
+        """The same, for a client that must take it for AWS itself: it is reached as a proxy."""
         return {"AWS_ENDPOINT_URL": "http://s3.us-east-1.amazonaws.com", "HTTP_PROXY": self.server.origin, **KEYS}
 
     def put(

@@ -44,7 +44,7 @@ class Authority:
         return context
 
     def client_context(self) -> ssl.SSLContext:
-        """Return what a Python client needs to trust our servers and nobody else."""
+        """Return what a Python client needs to trust our servers only."""
         return ssl.create_default_context(cafile=self.bundle)
 
 

@@ -32,7 +32,7 @@ _POLL_SECONDS = 0.05
 
 
 def assets() -> Path | None:
-    """Return the folder with the binaries, None where there is none."""
+    """Return the folder with the binaries, None if there is no such folder."""
     folder = os.environ.get("KUBEBUILDER_ASSETS")
     return Path(folder) if folder else None
 

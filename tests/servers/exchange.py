@@ -24,7 +24,7 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Ended(Exception):
-    """The connection is of no use any more."""
+    """The connection is unusable."""
 
 
 class Exchange:

@@ -4,7 +4,7 @@
     faults.add(too_many_requests("7"), route="api", times=2)               # twice, then all is well
     faults.add(Stall(), route="cdn", path="*.safetensors", offset=1 << 20, times=FOREVER)
 
-A fault is played on an exchange and knows nothing of the server: whoever offers the `Exchange` verbs can use it.
+A fault is played on an exchange and knows nothing of the server: every class with the `Exchange` verbs can use it.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Exchange(Protocol):
         """Send the body up to this many bytes from its start; all of it by default."""
 
     def send(self, content: bytes) -> None:
-        """Send bytes that are no part of the body."""
+        """Send bytes that do not belong to the body."""
 
     def flip(self) -> None:
         """Send the body's next byte with all bits inverted."""
@@ -248,7 +248,7 @@ class Stall(BodyFault):
 
 @dataclass(frozen=True, slots=True)
 class Held(BodyFault):
-    """The body stops coming until somebody lets it go on."""
+    """The body stops coming until the test lets it go on."""
 
     go_on: threading.Event = field(default_factory=threading.Event)
 

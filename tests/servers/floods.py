@@ -1,4 +1,4 @@
-"""Answers without measure: more bytes, pages, files or headers than anybody can want."""
+"""Answers without measure: more bytes, pages, files or headers than any client can want."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _entry(number: int) -> dict[str, object]:
 
 
 class EndlessHead(Closable):
-    """Answers each request with `beginning` and then `piece` after `piece`, for as long as somebody reads."""
+    """Answers each request with `beginning` and then `piece` after `piece`, for as long as the client reads."""
 
     def __init__(self, beginning: bytes, piece: bytes) -> None:
         self._beginning = beginning

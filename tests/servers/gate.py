@@ -50,7 +50,7 @@ class Gate(Closable):
             _end(one)
 
     def close(self) -> None:
-        """Let nobody in any more, and end what is under way."""
+        """Reject new connections, and end the open ones."""
         _end(self._listener)
         self._listener.close()
         self._passable.set()

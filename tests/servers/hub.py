@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class ContentNetwork:
-    """The CDN: serves contents by their sha256 to whoever holds a signed URL, on an origin of its own."""
+    """The CDN: serves contents by their sha256 to every client with a signed URL, on an origin of its own."""
 
     def __init__(self, faults: Faults, log: Log, tls: ssl.SSLContext | None = None) -> None:
         self.signer = Signer(lifetime=3600)

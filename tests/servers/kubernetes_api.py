@@ -70,7 +70,7 @@ class Api:
     """The objects of one custom resource, and what may be done to them over HTTP. Not thread-safe."""
 
     def __init__(self, crd: Mapping[str, Any], rbac: Rbac, user_of: Callable[[str], str | None]) -> None:
-        """`user_of` tells whose a bearer token is, None where it is nobody's (any more)."""
+        """`user_of` tells whose a bearer token is, None if it is not valid (any more)."""
         self.group: str = crd["spec"]["group"]
         self.plural: str = crd["spec"]["names"]["plural"]
         self.kind: str = crd["spec"]["names"]["kind"]

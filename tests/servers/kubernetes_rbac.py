@@ -34,7 +34,7 @@ class Rbac:
             elif manifest["kind"] == "RoleBinding":
                 self._bindings.append(manifest)
             else:
-                raise ValueError(f"no part of RBAC here: {manifest['kind']}")
+                raise ValueError(f"not supported here: {manifest['kind']}")
 
     def allows(self, user: str, wish: Attributes) -> bool:
         """Tell whether this user (`system:serviceaccount:NAMESPACE:NAME`) may do it."""

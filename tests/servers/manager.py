@@ -31,7 +31,7 @@ class Manager(Closable):
     """Passes on what the Hub answers, changed as its switches say. Small files are not redirected."""
 
     def __init__(self, hub: Hub, *, prefix: str = PREFIX, login: str = "") -> None:
-        """With `login`, the value of an Authorization header, it serves nobody else."""
+        """With `login`, the value of an Authorization header, it serves no other client."""
         hub.resolve_cache = False
         self._hub = hub
         self._routes = HubRoutes(hub)

@@ -97,7 +97,7 @@ class Server(Closable):
         _wake(self._listener)
         self._accepting.join()
         self._empty_queue()
-        with self._listener:  # closed only when another keeps the port: somebody else might take it
+        with self._listener:  # closed only when another keeps the port: another process might take it
             self._listener = socket.socket()
             self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self._listener.bind(("127.0.0.1", self.port))
@@ -110,7 +110,7 @@ class Server(Closable):
         """Leave clients that connect without any answer, as a firewall does, until `accept`."""
         self.refuse()
         self._listener.listen(0)
-        # The kernel drops what comes once the queue is full, and nobody empties it.
+        # The kernel drops what comes once the queue is full, and no thread empties it.
         for _ in range(2):
             queued = socket.socket()
             queued.setblocking(False)

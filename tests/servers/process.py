@@ -46,7 +46,7 @@ def free_port() -> int:
 
 
 def listening(port: int) -> bool:
-    """Tell whether somebody answers on this loopback port."""
+    """Tell whether a server answers on this loopback port."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0
@@ -83,10 +83,10 @@ class Child(Closable):
         deadline = time.monotonic() + timeout
         while not ready():
             if self.ended:
-                raise RuntimeError(f"{self.name} ended with {self._process.returncode}: {self._last_words()}")
+                raise RuntimeError(f"{self.name} ended with {self._process.returncode}: {self._last_output()}")
             if time.monotonic() > deadline:
                 self.close()
-                raise RuntimeError(f"{self.name} did not come up in {timeout:g} s: {self._last_words()}")
+                raise RuntimeError(f"{self.name} did not come up in {timeout:g} s: {self._last_output()}")
             time.sleep(0.01)
 
     def close(self, *, timeout: float = 10) -> None:
@@ -99,5 +99,5 @@ class Child(Closable):
                 self._process.kill()
         self._process.wait()
 
-    def _last_words(self) -> str:
+    def _last_output(self) -> str:
         return self.log.read_text(errors="replace")[-2000:].strip() or "it said nothing"

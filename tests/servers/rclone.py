@@ -16,7 +16,7 @@ class Rclone(S3Server):
     def __init__(self, folder: Path, *, remembers: bool = False) -> None:
         """Start it; everything it has is in `folder`.
 
-        It makes the MD5 of an object anew each time that its ETag is asked for, unless it `remembers` them.
+        It makes the MD5 of an object again each time that its ETag is asked for, unless it `remembers` them.
         """
         self.buckets = folder / "buckets"
         self.buckets.mkdir(parents=True)

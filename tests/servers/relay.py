@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.servers.messages import Request
 
 _OURS = frozenset({"connection", "content-length", "date", "server", "transfer-encoding"})
-"""Headers that belong to one connection: our own server makes them anew."""
+"""Headers that belong to one connection: our own server creates its own."""
 
 
 class Relay(Closable):

@@ -79,7 +79,7 @@ class Repository:
     private: bool = False
     """Only members can see it."""
     gated: bool = False
-    """Only members can read its files; everybody can list them."""
+    """Only members can read its files; all users can list them."""
     disabled: bool = False
     members: set[str] = field(default_factory=set)
     """The users who were granted access."""

@@ -52,7 +52,7 @@ class S3Server(Closable):
     stranger: Account | None = None
     """Known to the server but allowed nothing; None where a server has no such thing."""
     anonymous_buckets: bool = False
-    """Whether a bucket can be opened to everybody with `make_public`."""
+    """Whether a bucket can be opened to all users with `make_public`."""
     keeps_versions: bool = False
     bundle: Path | None = None
     """The CA that issued its certificate, if it speaks TLS."""
@@ -99,7 +99,7 @@ class S3Server(Closable):
         }
 
     def make_public(self, bucket: str, *, listing: bool = True) -> None:
-        """Let everybody read the bucket's objects and, if wanted, list them."""
+        """Let all users read the bucket's objects and, if wanted, list them."""
         place = f"arn:aws:s3:::{bucket}"
         rights = {"s3:GetObject": f"{place}/*"} | ({"s3:ListBucket": place} if listing else {})
         statements = [
@@ -122,7 +122,7 @@ class S3Server(Closable):
 
 
 def new_bucket(client: S3Client) -> str:
-    """Make a bucket that nobody else uses and return its name."""
+    """Make a bucket for this caller only and return its name."""
     name = f"bucket-{uuid.uuid4().hex[:12]}"
     client.create_bucket(Bucket=name)
     return name

@@ -1,4 +1,4 @@
-"""One Ceph for all processes of a parallel run: whoever needs it first starts it, and it ends with the last of them.
+"""One Ceph for all processes of a parallel run: the first that needs it starts it, and it ends with the last of them.
 
     python -m tests.servers.shared FOLDER     # what the first one starts
 
@@ -78,7 +78,7 @@ def _start_keeper(folder: Path, facts: Path) -> None:
 
 
 def keep(folder: Path) -> None:
-    """Start Ceph, tell where it is, and end it when nobody uses it any more."""
+    """Start Ceph, tell where it is, and end it when no process uses it any more."""
     facts, draft = folder / "facts.json", folder / "facts.draft"
     with (folder / "users").open() as users, Ceph(folder / f"ceph-{os.getpid()}") as server:
         accounts = {"account": asdict(server.account), "stranger": asdict(server.stranger or server.account)}

@@ -175,7 +175,7 @@ def test_a_body_that_is_no_object_is_refused(cluster: Cluster, name: str) -> Non
 
 
 def test_the_status_of_an_object_that_does_not_exist_is_missing(cluster: Cluster) -> None:
-    answer = patch(cluster, "nobody", {"progress": {"percentage": 1}})
+    answer = patch(cluster, "missing", {"progress": {"percentage": 1}})
 
     assert (answer.status_code, answer.json()["reason"]) == (404, "NotFound")
 
@@ -230,10 +230,10 @@ def test_a_wrong_token_is_not_accepted_and_none_is_anonymous(cluster: Cluster, n
 
 
 def test_refusals_are_status_objects(cluster: Cluster) -> None:
-    body = patch(cluster, "nobody", {}).json()
+    body = patch(cluster, "missing", {}).json()
 
     assert (body["kind"], body["apiVersion"], body["status"], body["code"]) == ("Status", "v1", "Failure", 404)
-    assert body["details"]["name"] == "nobody"
+    assert body["details"]["name"] == "missing"
 
 
 def test_a_write_raises_the_resource_version_and_one_that_changes_nothing_does_not(cluster: Cluster, name: str) -> None:
@@ -246,10 +246,10 @@ def test_a_write_raises_the_resource_version_and_one_that_changes_nothing_does_n
 
 
 def test_the_field_manager_is_kept(cluster: Cluster, name: str) -> None:
-    patch(cluster, name, {"progress": {"percentage": 1}}, fieldManager="somebody")
+    patch(cluster, name, {"progress": {"percentage": 1}}, fieldManager="another-client")
 
     managers = cluster.artifact("models", name)["metadata"]["managedFields"]
-    assert ("somebody", "status") in [(entry["manager"], entry.get("subresource")) for entry in managers]
+    assert ("another-client", "status") in [(entry["manager"], entry.get("subresource")) for entry in managers]
 
 
 def test_a_foreign_resource_version_is_a_conflict(cluster: Cluster, name: str) -> None:

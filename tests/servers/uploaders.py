@@ -1,6 +1,6 @@
 """Other people's programs that put files into buckets, each with its own part sizes and checksums.
 
-`tests/prepare s3` installs those that are no part of the suite's own environment.
+`tests/prepare s3` installs those that do not belong to the suite's own environment.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Uploader:
 
     name: str
     part_size: int
-    """Bytes, if nobody tells it anything else."""
+    """Bytes, the default."""
     put: Callable[[S3Server, Path, str, str], None]
 
     def __str__(self) -> str:
@@ -63,7 +63,7 @@ def _run(server: S3Server, home: Path, *command: str, **environment: str) -> Non
 
 
 def _boto3(server: S3Server, folder: Path, bucket: str, prefix: str) -> None:
-    """Upload as boto3 does if nobody tells it anything."""
+    """Upload as boto3 does by default."""
     session = boto3.session.Session(server.account.access_key_id, server.account.secret_access_key, region_name=REGION)
     client = session.client("s3", endpoint_url=server.endpoint, config=Config(s3={"addressing_style": "path"}))
     for file in folder.iterdir():

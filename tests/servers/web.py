@@ -105,7 +105,7 @@ class WebServer(Closable):
         configuration.write_text(
             CONFIGURATION.format(
                 state=state,
-                user="user root;" if os.geteuid() == 0 else "",  # the folder belongs to whoever runs the tests
+                user="user root;" if os.geteuid() == 0 else "",  # the folder belongs to the user who runs the tests
                 root=folder,
                 port=port,
                 addresses=" ".join(f"listen {address}:{port};" for address in (options or Options()).addresses),

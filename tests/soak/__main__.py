@@ -50,7 +50,7 @@ def soak(seed: int, *, seconds: float = 0) -> dict[str, Tally]:
                 number, place = turns.get()
                 if number and time.monotonic() > end:
                     return
-                chance = random.Random(f"{seed} {place.protocol} {number}")  # noqa: S311 - mischief, not secrets
+                chance = random.Random(f"{seed} {place.protocol} {number}")  # noqa: S311 - faults, not secrets
                 with tempfile.TemporaryDirectory(prefix=f"{place.protocol}-", dir=folder) as own:
                     tallies[place.protocol] += Life(place, artifact, Path(own), chance).live()
                 turns.put((number + 1, place))

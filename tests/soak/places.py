@@ -34,7 +34,7 @@ class Place:
     answers: tuple[str, ...]
     """Routes of small answers: listings, tokens, plans."""
     spoils: str = ""
-    """The file in which bytes may come wrong; empty where nobody knows which file a wrong byte hits."""
+    """The file in which bytes may come wrong; empty where it is unknown which file a wrong byte hits."""
 
     def served(self) -> int:
         """Return the bytes of bodies that were sent since the log was cleared, over whatever protocol."""

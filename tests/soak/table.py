@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.soak.artifact import MIB
-from tests.soak.mischief import Blow
+from tests.soak.disturbances import Disturbance
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +18,7 @@ HEADS = (
     "",
     "volumes",
     "runs",
-    *(blow.value for blow in Blow),
+    *(disturbance.value for disturbance in Disturbance),
     "faults",
     "needed MiB",
     "served MiB",
@@ -43,5 +43,10 @@ def table(tallies: Mapping[str, Tally]) -> str:
 
 def _row(name: str, tally: Tally) -> tuple[str, ...]:
     sums = (tally.needed, tally.served, allowed(tally), (tally.served - tally.needed) / max(1, tally.kills))
-    counts = (tally.volumes, tally.runs, *(tally.blows[blow] for blow in Blow), tally.faults)
+    counts = (
+        tally.volumes,
+        tally.runs,
+        *(tally.disturbances[kind] for kind in Disturbance),
+        tally.faults,
+    )
     return (name, *map(str, counts), *(f"{number / MIB:.0f}" for number in sums))

@@ -1,11 +1,11 @@
-"""The short form of the soak: one volume over each protocol, always with the same blows and faults."""
+"""The short form of the soak: one volume over each protocol, always with the same disturbances and faults."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.soak.__main__ import soak
-from tests.soak.mischief import Blow
+from tests.soak.disturbances import Disturbance
 from tests.soak.table import allowed, table
 
 SEED = 4628
@@ -18,7 +18,7 @@ def test_killed_at_random_moments_and_through_random_faults_every_protocol_ends_
     total = tallies.pop("all")
     assert list(tallies) == ["XET", "HF_TRANSFER", "HTTP", "RANGES", "S3"]
     assert all(tally.volumes == 1 and tally.kills for tally in tallies.values())
-    assert total.blows[Blow.KILL] >= 5
-    assert total.blows[Blow.TERM] >= 3
+    assert total.disturbances[Disturbance.KILL] >= 5
+    assert total.disturbances[Disturbance.TERM] >= 3
     assert total.faults
     assert all(tally.served <= allowed(tally) for tally in tallies.values()), table(tallies)

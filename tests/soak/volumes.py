@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tests.command import finish, start
-from tests.soak.mischief import Blow, Plan, children, kill_nowait, plan
+from tests.soak.disturbances import Disturbance, Plan, children, kill_nowait, plan
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -25,14 +25,14 @@ QUICK = {"STALL_TIMEOUT": "4"}
 """Short timeouts for faults."""
 TIMEOUT = 120.0
 """Seconds that any run may take: more than all faults together can cost within that, also on a busy machine."""
-LAST_BREATH = 60.0
+TERM_TIMEOUT = 60.0
 """Seconds between SIGTERM and the end of the process: ten are promised, where the machine is not busy."""
 UNDISTURBED = {"STALL_TIMEOUT": "60"}
 """The last run meets no faults: what it waits for is a busy machine."""
 EXPECTED = {0, 65, 69, 75}
 """How a run may end that was only troubled by faults."""
 
-ENDS = {Blow.KILL: {-9}, Blow.TERM: {143}, Blow.CHILD: set[int](), Blow.ALL: {-9}}
+ENDS = {Disturbance.KILL: {-9}, Disturbance.TERM: {143}, Disturbance.CHILD: set[int](), Disturbance.ALL: {-9}}
 """How else a run may end that was hit."""
 
 
@@ -46,7 +46,7 @@ class Tally:
 
     volumes: int = 0
     runs: int = 0
-    blows: Counter[Blow] = field(default_factory=Counter)
+    disturbances: Counter[Disturbance] = field(default_factory=Counter)
     faults: int = 0
     needed: int = 0
     """Bytes that had to come: the artifact once for each volume."""
@@ -56,13 +56,13 @@ class Tally:
 
     @property
     def kills(self) -> int:
-        return self.blows.total()
+        return self.disturbances.total()
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(
             self.volumes + other.volumes,
             self.runs + other.runs,
-            self.blows + other.blows,
+            self.disturbances + other.disturbances,
             self.faults + other.faults,
             self.needed + other.needed,
             self.served + other.served,
@@ -96,14 +96,14 @@ class Life:
         what = plan(self._random, self._place, missing)
         process = self._start()
         self._wait_for_the_moment(process, what)
-        hit = kill_nowait(what.blow, process, self._scratch)
-        result = self._end(process, LAST_BREATH if hit and what.blow is Blow.TERM else TIMEOUT)
-        self._tally.blows[what.blow] += hit
+        hit = kill_nowait(what.disturbance, process, self._scratch)
+        result = self._end(process, TERM_TIMEOUT if hit and what.disturbance is Disturbance.TERM else TIMEOUT)
+        self._tally.disturbances[what.disturbance] += hit
         self._tally.faults += what.faults
-        by_blow = ENDS[what.blow] if hit else set[int]()
+        by_disturbance = ENDS[what.disturbance] if hit else set[int]()
         if not result.stderr:
-            by_blow = by_blow | {-15}  # before Python itself has started
-        if result.status not in EXPECTED | by_blow:
+            by_disturbance = by_disturbance | {-15}  # before Python itself has started
+        if result.status not in EXPECTED | by_disturbance:
             raise Broken(f"{what} ended with {result.status}: {result.stderr}")
         if result.status == 143 and process.pid in self._lease_holders():
             raise Broken(f"{what} left its lease behind: {result.stderr}")
@@ -117,7 +117,7 @@ class Life:
             return self._place.served() >= what.after_bytes or process.poll() is not None
 
         eventually(arrived, what.after_seconds if what.after_bytes is None else TIMEOUT)
-        if what.blow is Blow.CHILD:
+        if what.disturbance is Disturbance.CHILD:
             eventually(lambda: bool(children(self._scratch)) or process.poll() is not None, 1)
 
     def _last_run(self) -> None:
@@ -146,7 +146,7 @@ class Life:
     def _end(self, process: subprocess.Popen[str], timeout: float) -> Result:
         """Wait for the process and everything that it started, and count what it was sent."""
         result = self._wait(process, timeout)
-        if not eventually(lambda: not children(self._scratch), LAST_BREATH):
+        if not eventually(lambda: not children(self._scratch), TERM_TIMEOUT):
             raise Broken(f"a child outlives its run: {result.stderr}")
         self._place.faults.clear()
         self._tally.statuses[result.status] += 1

@@ -64,13 +64,13 @@ def s3_source(
     webs: list[HttpClient] = []
 
     def make(
-        uri: str, environ: Mapping[str, str], selection: FileFilter | None = None, *, skip_unsafe: bool = False
+        uri: str, environ: Mapping[str, str], file_filter: FileFilter | None = None, *, skip_unsafe: bool = False
     ) -> S3Source:
         problems: list[str] = []
         settings = S3Settings.from_environment(environ, problems)
         assert problems == []
         if settings.verify and not settings.trusted and "HTTP_PROXY" not in environ:
-            return S3Source(uri, settings, plain_web, (), selection, skip_unsafe=skip_unsafe)
+            return S3Source(uri, settings, plain_web, (), file_filter, skip_unsafe=skip_unsafe)
         tls = Trust(settings.trusted, verify=settings.verify)
         webs.append(
             HttpClient(
@@ -81,7 +81,7 @@ def s3_source(
                 content=integrity,
             )
         )
-        return S3Source(uri, settings, webs[-1], (), selection, skip_unsafe=skip_unsafe)
+        return S3Source(uri, settings, webs[-1], (), file_filter, skip_unsafe=skip_unsafe)
 
     yield make
     for web in webs:

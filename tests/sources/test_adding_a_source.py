@@ -82,9 +82,9 @@ def test_a_file_that_is_damaged_is_fetched_again(command: Command, tmp_path: Pat
 
 
 def test_what_is_not_there_ends_as_its_error_says(command: Command, tmp_path: Path) -> None:
-    told = command("download", "memory://nobody", tmp_path / "model")
+    told = command("download", "memory://missing", tmp_path / "model")
     assert told.status == 66
-    assert "there is no artifact memory://nobody" in told.stderr
+    assert "there is no artifact memory://missing" in told.stderr
 
 
 def test_without_the_steps_the_scheme_is_not_known(tmp_path: Path) -> None:

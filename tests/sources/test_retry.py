@@ -52,10 +52,10 @@ FILE = RemoteFile("model.bin", len(CONTENT), validator=Validator('"one"'))
 
 @dataclass
 class Flaky:
-    """A source that works, but each connection ends with the next trouble after so many bytes."""
+    """A source that works, but each connection ends with the next error after so many bytes."""
 
     clock: Clock
-    troubles: Iterable[tuple[int, DownloadError]] = ()
+    errors: Iterable[tuple[int, DownloadError]] = ()
     seconds: float = 0.0
     """What each read and each listing takes."""
     positions: list[int] = field(default_factory=list)
@@ -64,10 +64,10 @@ class Flaky:
     interrupted: int = 0
 
     def __post_init__(self) -> None:
-        self._troubles = iter(self.troubles)
+        self._errors = iter(self.errors)
 
-    def next_trouble(self) -> tuple[int, DownloadError | None]:
-        return next(self._troubles, (len(CONTENT), None))
+    def next_error(self) -> tuple[int, DownloadError | None]:
+        return next(self._errors, (len(CONTENT), None))
 
     def version(self) -> str:
         return str(self.manifest().revision)
@@ -75,14 +75,14 @@ class Flaky:
     def manifest(self) -> Manifest:
         self.listings += 1
         self.clock.pass_by(self.seconds)
-        _, error = self.next_trouble()
+        _, error = self.next_error()
         if error is not None:
             raise error
         return Manifest("hf://org/model", (FILE,), "c0ffee")
 
     def open(self, _file: RemoteFile, span: Span) -> FlakyBody:
         self.positions.append(span.start)
-        return FlakyBody(self, span, *self.next_trouble())
+        return FlakyBody(self, span, *self.next_error())
 
     def prefetch(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
         del pieces
@@ -119,12 +119,12 @@ class FlakyBody:
 class Run:
     """A flaky source with policy around it."""
 
-    def __init__(self, *troubles: tuple[int, DownloadError], seconds: float = 0.0, forever: bool = False) -> None:
+    def __init__(self, *errors: tuple[int, DownloadError], seconds: float = 0.0, forever: bool = False) -> None:
         self.clock = Clock()
         self.meter = ProgressMeter(self.clock)
         self.meter.enter(Phase.DOWNLOADING)
         self.cancellation = Sleepless(self.clock)
-        self.flaky = Flaky(self.clock, itertools.cycle(troubles) if forever else troubles, seconds)
+        self.flaky = Flaky(self.clock, itertools.cycle(errors) if forever else errors, seconds)
         self.policy = RetryPolicy(BUDGET, self.meter, self.cancellation, SharedPause(self.clock))
         self.source = RetryingSource(self.flaky, self.policy)
         self.began = self.clock.now
@@ -224,7 +224,7 @@ def test_the_same_error_of_several_threads_is_told_once(caplog: pytest.LogCaptur
     for retrier in retriers:
         run.policy.record_failure(retrier, "a file", SourceUnavailable("refused"), 60)
     assert len(told(caplog)) == 1
-    run.policy.record_failure(retriers[0], "a file", SourceUnavailable("another trouble"), 50)
+    run.policy.record_failure(retriers[0], "a file", SourceUnavailable("another error"), 50)
     assert len(told(caplog)) == 2
     for retrier in retriers:
         run.policy.record_end(retrier, worked=True)
@@ -286,16 +286,16 @@ def test_what_the_reader_does_between_its_reads_is_no_silence() -> None:
 
 @pytest.mark.parametrize("kind", [ProtocolFailed, IntegrityError, AccessDenied])
 def test_what_will_not_pass_is_raised_at_once(kind: type[DownloadError]) -> None:
-    for troubles in ([(500, kind("why"))], [broken(500), (0, kind("why"))]):
-        run = Run(*troubles)
+    for errors in ([(500, kind("why"))], [broken(500), (0, kind("why"))]):
+        run = Run(*errors)
         with pytest.raises(kind, match="why"):
             run.read()
-        assert len(run.flaky.positions) == len(troubles)
+        assert len(run.flaky.positions) == len(errors)
 
 
 def test_silence_to_the_end_is_a_stall() -> None:
     run = Run((100, SourceSilent("nothing comes")), (0, SourceSilent("nothing comes")), forever=True, seconds=10)
-    run.flaky._troubles = itertools.repeat((0, SourceSilent("nothing comes")))  # noqa: SLF001
+    run.flaky._errors = itertools.repeat((0, SourceSilent("nothing comes")))  # noqa: SLF001
     with pytest.raises(Stalled, match="nothing comes: nothing came for 60 s") as caught:
         run.read()
     assert isinstance(caught.value.__cause__, SourceSilent)

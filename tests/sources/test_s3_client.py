@@ -109,8 +109,8 @@ def test_a_profile_is_used_and_a_missing_one_is_named(clean: Path, plain_web: Ht
 
 def test_a_profile_that_does_not_exist_is_a_configuration_error(clean: Path, s3_source: Maker) -> None:
     del clean
-    with pytest.raises(ConfigurationError, match="nobody"):
-        s3_source("s3://bucket/m", {"AWS_PROFILE": "nobody"}).manifest()
+    with pytest.raises(ConfigurationError, match="missing"):
+        s3_source("s3://bucket/m", {"AWS_PROFILE": "missing"}).manifest()
 
 
 @pytest.mark.parametrize("environ", [{}, {"AIM_S3_AUTH_MODE": "chain"}, {"AIM_S3_ANONYMOUS": "false"}])
@@ -163,7 +163,7 @@ def test_a_store_is_never_taken_for_the_token_service(
         monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/reader")
         monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(clean / "token"))
         monkeypatch.setenv("AWS_ENDPOINT_URL", store.origin)
-        # Whoever speaks for the token service here must not be asked over the network.
+        # The stand-in for the token service must not be asked over the network.
         monkeypatch.setenv("HTTPS_PROXY", store.origin)
         monkeypatch.setenv("https_proxy", store.origin)
         monkeypatch.delenv("NO_PROXY", raising=False)

@@ -69,7 +69,7 @@ ODD = {
     "no key": page(OBJECT, "<Contents><Size>1</Size></Contents>"),
     "two keys": page(OBJECT.replace("<Key>a</Key>", "<Key>a</Key><Key>b</Key>")),
     "a key with something in it": page(OBJECT.replace("<Key>a</Key>", "<Key><b>a</b></Key>")),
-    "a size that is none": page(OBJECT.replace("<Size>1", "<Size>one")),
+    "a malformed size": page(OBJECT.replace("<Size>1", "<Size>one")),
     "an end before the beginning": page("</Contents><Contents>"),
     "a beginning without an end": page("<Contents>" * 1000),
     "a comment": page(f"<!-- {OBJECT}", OBJECT, "-->"),

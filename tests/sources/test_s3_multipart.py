@@ -1,4 +1,4 @@
-"""How an object was cut into parts: what servers tell of it, what can be guessed, and what it proves."""
+"""How an object was cut into parts: what servers say about it, what can be guessed, and what it proves."""
 
 from __future__ import annotations
 

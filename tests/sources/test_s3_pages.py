@@ -141,9 +141,9 @@ def test_filters_choose_before_names_are_judged(bucket: Bucket, s3_source: Maker
     source = s3_source("s3://bucket/m", bucket.environment)
     with pytest.raises(ConfigurationError):
         source.manifest()
-    selection = FileFilter(exclude=(exclude if exclude != "nothing" else "file-0",))
-    source = s3_source("s3://bucket/m", bucket.environment, selection)
-    left = [name for name in NAMES if selection.wants(name)]
+    file_filter = FileFilter(exclude=(exclude if exclude != "nothing" else "file-0",))
+    source = s3_source("s3://bucket/m", bucket.environment, file_filter)
+    left = [name for name in NAMES if file_filter.wants(name)]
     assert [file.path for file in source.manifest().files] == left
     asked = {record.request.path for record in bucket.log.records("object")}
     assert "/bucket/" + key not in asked - {f"/bucket/m/{name}" for name in NAMES}

@@ -1,4 +1,4 @@
-"""Filters choose before names are judged: what is left out may have any name, and is asked for by nobody."""
+"""Filters choose before names are judged: what is left out may have any name, and is never requested."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ LEFT_OUT = FileFilter(exclude=(".downloading/",))
 def test_on_the_hub(hub: Hub, plain_web: HttpClient) -> None:
     hub.create("org/model").commit({GOOD: b"{}", ODD: b"odd"})
 
-    def listed(selection: FileFilter) -> list[str]:
-        source = HubSource("hf://org/model", plain_web, endpoint=hub.endpoint, token="", file_filter=selection)
-        return [file.path for file in selection.of(source.manifest()).files]
+    def listed(file_filter: FileFilter) -> list[str]:
+        source = HubSource("hf://org/model", plain_web, endpoint=hub.endpoint, token="", file_filter=file_filter)
+        return [file.path for file in file_filter.of(source.manifest()).files]
 
     with pytest.raises(ConfigurationError, match="refused"):
         listed(FileFilter())
@@ -36,8 +36,8 @@ def test_on_a_web_server(own_web: BrokenWeb, plain_web: HttpClient) -> None:
     url = own_web.put("model/SHA256SUMS", "".join(f"{'0' * 64}  {path}\n" for path in (GOOD, ODD)).encode())
     own_web.put(f"model/{GOOD}", b"{}")
 
-    def listed(selection: FileFilter) -> list[str]:
-        source = HttpSource(url.removesuffix("SHA256SUMS"), plain_web, {}, file_filter=selection)
+    def listed(file_filter: FileFilter) -> list[str]:
+        source = HttpSource(url.removesuffix("SHA256SUMS"), plain_web, {}, file_filter=file_filter)
         return [file.path for file in source.manifest().files]
 
     with pytest.raises(ConfigurationError, match="refused"):

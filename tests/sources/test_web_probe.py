@@ -143,7 +143,7 @@ def test_a_server_that_never_answers_head_is_waited_for_once(own_web: BrokenWeb,
 
 
 @pytest.mark.parametrize(
-    "refused", [Answer(403, {}, b"dot files are for nobody"), web_page()], ids=["403", "a page of its own"]
+    "refused", [Answer(403, {}, b"dot files are denied"), web_page()], ids=["403", "a page of its own"]
 )
 def test_where_names_with_a_dot_are_denied_the_other_list_counts(
     own_web: BrokenWeb, plain_web: HttpClient, refused: Answer

@@ -1,4 +1,4 @@
-"""What dead runs of any tool left is reclaimed; what might be somebody's is not."""
+"""Partial files of dead runs of any tool are removed; files that a user may need are not."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_a_full_volume_gets_no_room_from_what_a_run_has_brought(
     path: str,
     finished: bool,  # noqa: FBT001
 ) -> None:
-    """There is no room for a lease, so nobody knows yet what the artifact is."""
+    """There is no room for a lease, so the artifact is not known yet."""
     manifest = manifest_of({path: noise(5000)})
     with volume_of(target) as volume, volume.lease(URI):
         fill(volume, manifest.files[0], noise(5000))
@@ -108,7 +108,7 @@ def test_what_is_still_being_written_is_left_alone(target: Path, path: str) -> N
 
 
 @pytest.mark.parametrize("path", NOT_ORPHANS)
-def test_what_might_be_somebodys_file_is_left_alone(target: Path, path: str) -> None:
+def test_what_might_be_a_users_file_is_left_alone(target: Path, path: str) -> None:
     place = plant(target, path, 3600)
     with volume_of(target) as volume:
         assert volume.inventory(manifest_of(FILES)).stale_files == ()

@@ -166,7 +166,7 @@ def test_files_of_an_earlier_mark_do_not_stand_in_for_files_that_are_gone(finish
     later = {"a": b"aa", "b": b"bb", "config.json": b"changed"}
     manifest = replace(manifest_of(later, uri="hf://org/later"), version="v2")
     for path in FILES.keys() - {"config.json"}:
-        os.utime(finished / path)  # somebody touched them, so they are not listed any more
+        os.utime(finished / path)  # a program touched them, so they are not listed any more
     with volume_of(finished) as volume:
         download(volume, later, manifest=manifest)
         found = volume.completed()
@@ -331,7 +331,7 @@ def test_a_real_file_system_without_attributes(tmp_path: Path, caplog: pytest.Lo
 
 def test_a_file_that_takes_no_attribute_is_hashed_again_alone(target: Path, caplog: pytest.LogCaptureFixture) -> None:
     class Private(Disk):
-        """One file is somebody else's, who lets us read it."""
+        """One file belongs to another user, who lets us read it."""
 
         def set_attribute(self, path: str, name: str, value: bytes) -> bool:
             return path != "config.json" and super().set_attribute(path, name, value)

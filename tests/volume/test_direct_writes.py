@@ -1,4 +1,4 @@
-"""Past the page cache where that is possible, and never full of pages that nobody reads."""
+"""Past the page cache where that is possible, and never full of pages that are not read."""
 
 from __future__ import annotations
 

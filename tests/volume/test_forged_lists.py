@@ -89,7 +89,7 @@ def test_a_list_that_a_source_serves_does_not_stand_for_an_archive(tmp_path: Pat
 
 
 class Predictable(Disk):
-    """A file system whose numbers and times of files anybody can guess."""
+    """A file system whose inode numbers and file times can be guessed."""
 
     def handle_stat(self, handle: int) -> Stat:
         return super().handle_stat(handle)._replace(inode=7, mtime_ns=1)

@@ -1,4 +1,4 @@
-"""Whatever somebody wrote into our own records on a volume: the run ends in right bytes, and nothing outside changes.
+"""Whatever other programs wrote into our records on a volume, the run ends in right bytes, and nothing outside changes.
 
 Bytes that are no record at all are tried in test_journal.py and test_checksums.py; these here are well-formed.
 """
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 FILES = {"config.json": b"{}", "folder/model.bin": noise(50_000, 5)}
 MANIFEST = manifest_of(FILES)
-PRECIOUS = b"what nobody may touch"
+PRECIOUS = b"what no run may touch"
 SLOW = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 
 NUMBERS = st.one_of(st.integers(), st.floats(), st.sampled_from([-1, 0, 1 << 63, 1 << 64, 10**400, True]))
@@ -103,7 +103,7 @@ def test_no_commit_log_misleads_a_run(lines: list[list[Any]]) -> None:
 
 @pytest.mark.parametrize("published", [True, False], ids=["with sha256", "without digests"])
 def test_a_commit_log_does_not_vouch_for_planted_bytes(published: bool) -> None:  # noqa: FBT001
-    """Somebody else's, on a shared volume: everything that it has to say of the files can be found out."""
+    """A foreign one, on a shared volume: everything that it says about the files can be found out."""
     manifest = manifest_of(FILES, published=published)
     with place() as target:
         (target / ".downloading").mkdir()

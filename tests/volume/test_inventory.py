@@ -40,7 +40,7 @@ def run(target: Path, files: dict[str, bytes], manifest: Manifest | None = None)
 
 
 class Reads(Disk):
-    """Counts what is opened, and lets nobody hash."""
+    """Counts what is opened, and forbids hashing."""
 
     def __init__(self, target: Path) -> None:
         super().__init__(target)
@@ -243,7 +243,7 @@ def test_the_same_bytes_under_another_path_are_another_file(target: Path) -> Non
 
 @pytest.mark.parametrize("date", [1, 2**62], ids=["long ago", "in the future"])
 def test_whatever_the_dates_of_files_are_a_later_change_is_noticed(target: Path, date: int) -> None:
-    """A node with a wrong clock wrote one of them, or somebody unpacked it from an archive."""
+    """A node with a wrong clock wrote one of them, or it was unpacked from an archive."""
     for path, data in FILES.items():
         (target / path).parent.mkdir(exist_ok=True)
         (target / path).write_bytes(data)

@@ -54,7 +54,7 @@ def test_files_and_folders_have_the_usual_modes_less_the_umask(
 
 @pytest.mark.parametrize("mask", [0o022, 0o077])
 def test_a_setgid_target_gives_everything_to_its_group(tmp_path: Path, mask: int) -> None:
-    """As a volume with fsGroup has it: whoever comes next is in the group, under any user id."""
+    """As a volume with fsGroup has it: the next user is in the group, with any user id."""
     mount = tmp_path / "mount"
     mount.mkdir()
     if os.geteuid() == 0:
@@ -81,7 +81,7 @@ def test_working_files_can_be_taken_over_by_the_group(tmp_path: Path) -> None:
 
 
 def test_readers_never_see_half_a_file(target: Path) -> None:
-    """Somebody reads all the time while a file is replaced by its next version."""
+    """A thread reads all the time while a file is replaced by its next version."""
     contents = [bytes([number]) * (1 << 20) for number in range(20)]
     seen: list[bytes] = []
     done = threading.Event()

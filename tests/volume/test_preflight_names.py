@@ -96,7 +96,7 @@ def test_pairs_are_found_among_many() -> None:
 
 
 def test_one_file_for_two_is_never_published(target: Path) -> None:
-    """Also where nobody has tried, as on a folder that folds in one that does not."""
+    """Also where it was not tried, as on a folder that folds in one that does not."""
     files = {"Model.bin": b"1" * 100, "model.bin": b"2" * 100}
     with Volume(target, files=folding(target)) as volume, pytest.raises(VolumeError, match="one file"):
         download(volume, files)

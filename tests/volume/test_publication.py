@@ -152,7 +152,7 @@ def test_what_changes_nothing_of_the_artifact_does_not_matter(finished: Path) ->
 
 
 def test_a_copy_is_hashed_once_and_not_fetched(finished: Path) -> None:
-    """Nobody can tell a copy from a folder that was made to look like one."""
+    """A copy cannot be told from a folder that was made to look like one."""
     copy = finished.parent / "copy"
     shutil.copytree(finished, copy)
     assert not fits(copy)

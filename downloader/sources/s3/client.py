@@ -145,7 +145,7 @@ class S3ApiClient:
         try:
             head = self._client().head_object(Bucket=bucket, Key=key, PartNumber=number, **options, **self._payer())
         except ClientError as error:
-            log.debug("no parts of %s: %s", uri_of(bucket, key), ErrorResponse.of(error).code)
+            log.debug("%s has no parts: %s", uri_of(bucket, key), ErrorResponse.of(error).code)
             return None
         return Part(head["ContentLength"], head["PartsCount"]) if "PartsCount" in head else None
 

@@ -63,7 +63,7 @@ class ObjectProbe:
         return self._described(key, head, None)
 
     def find_by_get(self, key: str) -> ObjectInfo | None:
-        """Describe an object that no HEAD describes; None if there is none. Raises AccessDenied and the like."""
+        """Describe an object that no HEAD describes; None if it does not exist. Raises AccessDenied and the like."""
         try:
             return self._described(key, None, None)
         except SourceNotFound:

@@ -120,6 +120,6 @@ def relative_path(key: str, prefix: str) -> str:
 
 
 def _quoted(tag: str | None) -> str | None:
-    """Return a tag as HTTP writes it, None if there is none; some servers leave the quotes away in listings."""
+    """Return a tag as HTTP writes it, None if it is missing; some servers leave the quotes away in listings."""
     bare = (tag or "").strip(QUOTE)
     return f'"{bare}"' if bare else None

@@ -1,4 +1,4 @@
-"""What goes wrong in the soak: faults of the servers, and blows to the processes. Chosen by one seeded generator."""
+"""What goes wrong in the soak: faults of the servers, and signals to the processes. Chosen by one seeded generator."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from tests.soak.places import Place
 
 LONGEST_WAIT = 1.5
-"""Seconds after the start of a run within which a blow falls that does not wait for bytes."""
+"""Seconds after the start of a run within which a disturbance falls that does not wait for bytes."""
 CHILD = b"downloader.transfer.xet.child"
 
 
-class Blow(Enum):
+class Disturbance(Enum):
     """How a run is disturbed."""
 
     KILL = "SIGKILL"
@@ -51,7 +51,7 @@ class Blow(Enum):
 class Plan:
     """What happens to one run."""
 
-    blow: Blow
+    disturbance: Disturbance
     after_bytes: int | None
     """Strike when the server has sent so many bytes; None to strike `after_seconds`."""
     after_seconds: float
@@ -60,14 +60,16 @@ class Plan:
 
 
 def plan(random: random.Random, place: Place, missing: int) -> Plan:
-    """Arrange faults at the place and decide when the blow falls; `missing` is what the run has to fetch, in bytes."""
-    blows = [Blow.KILL, Blow.KILL, Blow.TERM] + [Blow.CHILD, Blow.ALL] * (place.protocol == "XET")
+    """Arrange faults at the place and decide when the signal is sent; `missing` is in bytes."""
+    disturbances = [Disturbance.KILL, Disturbance.KILL, Disturbance.TERM]
+    if place.protocol == "XET":
+        disturbances += [Disturbance.CHILD, Disturbance.ALL]
     faults = random.choice((0, 0, 1, 2, 3))
     for _ in range(faults):
         _arrange(random, place)
     by_bytes = random.random() < 0.8
     return Plan(
-        random.choice(blows),
+        random.choice(disturbances),
         int(random.uniform(0, 1.02) * missing) if by_bytes else None,
         random.uniform(0, LONGEST_WAIT),
         faults,
@@ -107,17 +109,17 @@ def _arrange(random: random.Random, place: Place) -> None:
     place.faults.add(random.choice(bodies), route=place.bodies, skip=skip, times=times)
 
 
-def kill_nowait(blow: Blow, process: subprocess.Popen[str], scratch: Path) -> bool:
-    """Let the blow fall; returns whether it hit anything."""
+def kill_nowait(disturbance: Disturbance, process: subprocess.Popen[str], scratch: Path) -> bool:
+    """Let the disturbance fall; returns whether it hit anything."""
     if process.poll() is not None:
         return False
-    victims = children(scratch) if blow in {Blow.CHILD, Blow.ALL} else []
-    if blow is not Blow.CHILD:
-        os.killpg(process.pid, signal.SIGTERM if blow is Blow.TERM else signal.SIGKILL)
+    victims = children(scratch) if disturbance in {Disturbance.CHILD, Disturbance.ALL} else []
+    if disturbance is not Disturbance.CHILD:
+        os.killpg(process.pid, signal.SIGTERM if disturbance is Disturbance.TERM else signal.SIGKILL)
     for victim in victims:
         with suppress(ProcessLookupError):
             os.kill(victim, signal.SIGKILL)
-    return blow is not Blow.CHILD or bool(victims)
+    return disturbance is not Disturbance.CHILD or bool(victims)
 
 
 def children(scratch: Path) -> list[int]:
