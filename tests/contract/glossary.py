@@ -16,11 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 PAGE = Path("docs/glossary.md")
-REMAINING = Path("tests/contract/glossary_remaining.txt")
 _FOLDERS = ("downloader", "tests", "docs", "docker")
 _FILES = ("README.md", "CHANGELOG.md", "Makefile", "Dockerfile", "entrypoint.sh", "pyproject.toml", ".importlinter")
 _SUFFIXES = {".py", ".md", ".toml", ".sh", ".yaml", ""}
-_UNCHECKED = {PAGE, REMAINING, *(Path("tests/contract", name) for name in ("glossary.py", "test_glossary.py"))}
+_UNCHECKED = {PAGE, Path("tests/contract/glossary.py"), Path("tests/contract/test_glossary.py")}
 _MARK = re.compile(r"\*\*(?P<everywhere>[^*]+)\*\*|`(?P<identifier>[^`]+)`")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
@@ -93,14 +92,6 @@ def findings(path: Path) -> list[str]:
     return found
 
 
-def remaining() -> dict[str, int]:
-    """Return how many retired words the files that are not done yet may still have."""
-    if not REMAINING.exists():
-        return {}
-    rows = (line.split(maxsplit=1) for line in REMAINING.read_text().splitlines())
-    return {path: int(count) for count, path in rows}
-
-
 def _all_retired(path: Path) -> dict[str, list[Retired]]:
     found = vocabulary().everywhere
     if path.suffix != ".py" or path.stem.startswith("test_"):
@@ -162,13 +153,7 @@ def _lower(word: str) -> str:
 
 
 def main() -> None:
-    """Print the retired words of the files or folders that are named, or lower the counts with `--lower`."""
-    if sys.argv[1:] == ["--lower"]:
-        counts = {str(path): len(findings(path)) for path in checked_files()}
-        allowed = remaining()
-        kept = {path: min(count, allowed.get(path, count)) for path, count in counts.items() if count}
-        REMAINING.write_text("".join(f"{count} {path}\n" for path, count in sorted(kept.items())))
-        return
+    """Print the retired words in the files below the paths that are named, by default in all."""
     for path in checked_files():
         if not sys.argv[1:] or any(path.is_relative_to(name) for name in sys.argv[1:]):
             for finding in findings(path):

@@ -92,7 +92,7 @@ def test_a_delivery_that_outlasts_its_attempt_never_names_half_a_file_of_the_nex
             slow.set()
             go_on.wait(2)
 
-    def deliver_late(files: Sequence[RemoteFile], sink: FileSink) -> None:
+    def commit_late(files: Sequence[RemoteFile], sink: FileSink) -> None:
         completed_files = [fill(sink.begin(file), DATA) for file in files]
 
         def commit() -> None:
@@ -118,7 +118,7 @@ def test_a_delivery_that_outlasts_its_attempt_never_names_half_a_file_of_the_nex
 
     files = {f"{number}.bin": DATA for number in range(12)}
     with Volume(tmp_path, files=Disk(tmp_path, fault=fault)) as volume:
-        run(volume, files, deliver_late, bring)
+        run(volume, files, commit_late, bring)
     assert {path: (tmp_path / path).read_bytes() for path in files} == files
 
 

@@ -39,15 +39,15 @@ class Versioned(Memory):
     def __init__(self, files: Mapping[str, bytes] = FILES, name: str | None = "v1") -> None:
         super().__init__(files)
         self.name = name
-        self.trouble: DownloadError | None = None
+        self.error: DownloadError | None = None
         self.meanwhile: Callable[[], object] = lambda: None
         self.digests = True
         self.asked: list[str] = []
 
     def version(self) -> str | None:  # type: ignore[override]
         self.asked.append("version")
-        if self.trouble:
-            raise self.trouble
+        if self.error:
+            raise self.error
         self.meanwhile()
         return self.name
 
@@ -62,7 +62,7 @@ class Run:
     """One run of the engine."""
 
     def __init__(
-        self, target: Path, source: Versioned, selection: FileFilter = EVERYTHING, *, require_digest: bool = False
+        self, target: Path, source: Versioned, file_filter: FileFilter = EVERYTHING, *, require_digest: bool = False
     ) -> None:
         self.source = source
         self.meter = ProgressMeter()
@@ -77,7 +77,7 @@ class Run:
                 lambda _, attempt: Ranged(
                     source, self.meter, attempt, CONFIG, ConcurrencyController(attempt, self.meter.clock)
                 ),
-                Plan(selection, (TransferProtocol.HTTP,), 5, require_digest=require_digest),
+                Plan(file_filter, (TransferProtocol.HTTP,), 5, require_digest=require_digest),
                 meter=self.meter,
                 watchdog=StallWatchdog(self.meter, 5),
                 cancellation=Cancellation(),
@@ -87,7 +87,7 @@ class Run:
 
     @property
     def facts(self) -> tuple[object, ...]:
-        """What whoever watches or asks is told."""
+        """What reporters and callers see."""
         last = self.meter.snapshot()
         files = [(file.path, file.size, file.digests) for file in self.outcome.manifest.files]
         return self.outcome.checksums, self.outcome.proofs, files, replace(last, eta=None)
@@ -182,7 +182,7 @@ def test_what_has_no_known_proof_is_hashed_where_a_digest_is_required(tmp_path: 
 
 def test_what_the_source_says_instead_of_a_version_ends_the_run(finished: Path) -> None:
     source = Versioned()
-    source.trouble = SourceNotFound("the bucket is gone")
+    source.error = SourceNotFound("the bucket is gone")
     with pytest.raises(SourceNotFound, match="the bucket is gone"):
         Run(finished, source)
 

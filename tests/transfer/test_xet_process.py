@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from downloader.transfer.xet.child import ChildConfig
 
 
-LAST_WORDS = """
+FINAL_MESSAGE = """
 import json, socket, sys
 control = socket.socket(fileno=json.loads(sys.stdin.readline())["control"])
 control.sendall(b'{"received": 1}\\n{"fatal": "the reason"}\\n')
@@ -69,7 +69,7 @@ def test_what_it_said_last_is_the_reason_also_for_a_reader_who_sees_its_end_firs
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     child = tmp_path / "child"
-    child.write_text(f"#!{sys.executable}\n{LAST_WORDS}")
+    child.write_text(f"#!{sys.executable}\n{FINAL_MESSAGE}")
     child.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(child))
     process = start(received=lambda _: time.sleep(0.5))  # who listens is slow

@@ -77,10 +77,10 @@ def in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> InOrder:
 def test_files_come_in_one_stream_each_and_are_finished(in_order: InOrder, tmp_path: Path) -> None:
     with Volume(tmp_path / "target", files=in_order) as volume:
         with volume.lease(URI):
-            homecoming = Run(volume, FILES)
-            homecoming.fetch()
-            assert sorted(homecoming.sink.committed) == sorted(FILES)
-            assert sorted(span.start for _, span in homecoming.source.opened) == [0] * len(homecoming.source.opened)
+            transfer_run = Run(volume, FILES)
+            transfer_run.fetch()
+            assert sorted(transfer_run.sink.committed) == sorted(FILES)
+            assert sorted(span.start for _, span in transfer_run.source.opened) == [0] * len(transfer_run.source.opened)
             manifest = manifest_of(FILES)
             volume.publish(manifest, {file.path: file.digests[0].value for file in manifest.files})
         assert in_order.out_of_order == []
@@ -100,8 +100,8 @@ def test_the_lease_beats_although_it_cannot_be_rewritten(in_order: InOrder, tmp_
 def test_a_killed_run_is_taken_up_by_the_next_one(in_order: InOrder, tmp_path: Path) -> None:
     target = tmp_path / "target"
     with Volume(target, files=in_order) as volume, volume.lease(URI):
-        homecoming = Run(volume, FILES)
-        homecoming.fetch()
+        transfer_run = Run(volume, FILES)
+        transfer_run.fetch()
     assert (target / ".downloading/ledger").exists()
     (target / "small.bin").unlink()
     with Volume(target, files=InOrder(target)) as volume:

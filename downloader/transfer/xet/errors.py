@@ -33,7 +33,7 @@ def _says(pattern: str) -> Callable[[str], bool]:
 
 _TEXTS: tuple[ErrorRow[str, DownloadError], ...] = (
     ErrorRow(_says(r"Rate limited|\(429 "), SourceUnavailable, "{storage} asks for a pause (HTTP 429)"),
-    ErrorRow(_says(r"server error \(\d{3} "), SourceUnavailable, "{storage} is in trouble (HTTP {status})"),
+    ErrorRow(_says(r"server error \(\d{3} "), SourceUnavailable, "{storage} fails (HTTP {status})"),
     ErrorRow(_says(r"client error \(\d{3} "), ProtocolFailed, "{storage} refuses us (HTTP {status})"),
     # Whether the server is down or its certificate is not trusted, hf_xet does not tell: our own client finds out.
     ErrorRow(_says(r"error sending request"), Unreachable, "{storage} cannot be reached, or does not answer"),
