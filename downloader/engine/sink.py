@@ -33,15 +33,15 @@ if TYPE_CHECKING:
     from downloader.volume import Partial, Volume
 
 WAKE_UP = 0.2
-"""Seconds between two looks for a cancellation."""
-TOLD = 5
-"""Files of an attempt whose failures are told one by one: of thousands the reason is mostly one."""
+"""Seconds between two checks for a cancellation."""
+MAX_LOGGED = 5
+"""Failed files of an attempt that are logged one by one: thousands of them mostly have one reason."""
 
 log = logging.getLogger(__name__)
 
 
 class VolumeSink:
-    """Verifies and commits the files of one attempt."""
+    """Verifies and commits the files of one attempt. Thread-safe."""
 
     def __init__(
         self,
@@ -104,10 +104,10 @@ class VolumeSink:
             return partial
 
     def inspect(self, file: RemoteFile, head: bytes) -> None:
-        """Refuse a file for its first bytes, before hundreds of gigabytes follow.
+        """Reject a file by its first bytes, before hundreds of gigabytes follow.
 
-        A file with a digest waits for that: if it is wrong, these bytes came by accident, and the next try may bring
-        others.
+        A file with a digest is not rejected here: if the digest is wrong, the bytes are damaged, and another download
+        may deliver the right ones.
         """
         if not file.digests:
             self._plan.content.require(file.path, file.size, head, verified=False)
@@ -179,13 +179,13 @@ class VolumeSink:
         """Leave the file to the next attempt; end this one if the error concerns all files."""
         with self._lock:
             self.failures[file.path] = error
-            told = len(self.failures)
+            failed = len(self.failures)
             self._begun.pop(file.path, None)
-        log.log(logging.INFO if told <= TOLD else logging.DEBUG, "not fetched: %s", error)
-        if told == TOLD:
+        log.log(logging.INFO if failed <= MAX_LOGGED else logging.DEBUG, "not fetched: %s", error)
+        if failed == MAX_LOGGED:
             log.info("further failed files are logged with --log-level debug")
-        dead = (
-            error.verdict is Verdict.RETRY or isinstance(error, Stalled)
-        ) and self._meter.idle_seconds() >= self._plan.last_retry
-        if dead or isinstance(error, SourceChanged | ProtocolDown):
+        # Where no file has received a byte for that long, the other files would fail in the same way, one by one.
+        no_bytes = self._meter.idle_seconds() >= self._plan.last_retry
+        source_is_down = no_bytes and (error.verdict is Verdict.RETRY or isinstance(error, Stalled))
+        if source_is_down or isinstance(error, SourceChanged | ProtocolDown):
             self._attempt.cancel(error)

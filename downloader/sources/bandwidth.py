@@ -1,4 +1,4 @@
-"""A cap on bandwidth, as a source around a source."""
+"""The bandwidth limit: a token bucket that all threads of a run share, and a source wrapper that obeys it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from downloader.sources.base import Body, Source
 
 BURST = 0.1
-"""Seconds by which the cap may be run ahead of."""
-SMALLEST_PIECE = 16 << 10
+"""Seconds of unused bandwidth that may be caught up on."""
+MIN_READ_SIZE = 16 << 10
+"""Bytes per read, at least: smaller reads would cost more CPU time than they smooth the rate."""
 
 
 class Bandwidth:
-    """So many bytes per second for all threads of a run together."""
+    """A rate in bytes per second, for all threads of a run together."""
 
     def __init__(self, rate: int, meter: ProgressMeter) -> None:
         self._rate = rate
@@ -28,12 +29,12 @@ class Bandwidth:
         self._lock = threading.Lock()
 
     @property
-    def piece(self) -> int:
-        """The most that should be read at once, in bytes."""
-        return max(SMALLEST_PIECE, int(self._rate * BURST / 4))
+    def read_size(self) -> int:
+        """The number of bytes that should be read at once, at most."""
+        return max(MIN_READ_SIZE, int(self._rate * BURST / 4))
 
     def spend(self, count: int) -> float:
-        """Count bytes that were read; return the seconds to wait before the next are."""
+        """Record bytes that were read; return the seconds to wait before the next read."""
         with self._lock:
             now = self._clock()
             self._paid_until = max(self._paid_until, now - BURST) + count / self._rate
@@ -41,7 +42,7 @@ class Bandwidth:
 
 
 class LimitedSource(SourceWrapper):
-    """A source that is read no faster than the bandwidth allows."""
+    """A source that is read no faster than the limit."""
 
     def __init__(self, source: Source, bandwidth: Bandwidth, cancellation: Cancellation) -> None:
         super().__init__(source)
@@ -49,22 +50,22 @@ class LimitedSource(SourceWrapper):
         self._cancellation = cancellation
 
     def open(self, file: RemoteFile, span: Span) -> Body:
-        """Start reading a span."""
+        """Start reading a range."""
         return LimitedBody(self._source.open(file, span), self._bandwidth, self._cancellation)
 
 
 class LimitedBody:
-    """A body that makes its reader wait."""
+    """A body whose reads wait for the limit."""
 
     def __init__(self, body: Body, bandwidth: Bandwidth, cancellation: Cancellation) -> None:
         self._body = body
         self._bandwidth = bandwidth
         self._cancellation = cancellation
-        self._piece = bandwidth.piece
+        self._read_size = bandwidth.read_size
 
     def readinto(self, view: memoryview, /) -> int:
-        """Put the next bytes into `view`, at most a piece, and wait until they are paid for."""
-        count = self._body.readinto(view[: self._piece])
+        """Put the next bytes into `view`, at most `read_size`, and wait until the limit allows more."""
+        count = self._body.readinto(view[: self._read_size])
         pause = self._bandwidth.spend(count)
         if pause > 0:
             self._cancellation.sleep(pause)

@@ -8,7 +8,7 @@ from downloader.artifact import Span
 from downloader.errors import Cancelled
 from downloader.progress import ProgressMeter
 from downloader.simulation.source import SimulatedSource
-from downloader.sources.bandwidth import BURST, SMALLEST_PIECE, Bandwidth, LimitedSource
+from downloader.sources.bandwidth import BURST, MIN_READ_SIZE, Bandwidth, LimitedSource
 from tests.clocks import Clock, Sleepless
 
 HUGE = 1 << 40
@@ -49,7 +49,7 @@ def test_a_slow_reader_may_not_save_up() -> None:
 
 def test_a_reader_that_is_slower_than_the_cap_never_waits() -> None:
     run = Run(1_000_000)
-    body, view = run.source.open(run.file, Span(0, HUGE)), memoryview(bytearray(SMALLEST_PIECE))
+    body, view = run.source.open(run.file, Span(0, HUGE)), memoryview(bytearray(MIN_READ_SIZE))
     for _ in range(100):
         body.readinto(view)
         run.clock.pass_by(0.1)
@@ -58,9 +58,9 @@ def test_a_reader_that_is_slower_than_the_cap_never_waits() -> None:
 
 @pytest.mark.parametrize("rate", [1, 20_000, 1_000_000, 1 << 33])
 def test_pieces_are_small_beside_the_rate_but_not_tiny(rate: int) -> None:
-    piece = Run(rate).bandwidth.piece
-    assert piece >= SMALLEST_PIECE
-    assert piece <= max(SMALLEST_PIECE, rate * BURST)
+    piece = Run(rate).bandwidth.read_size
+    assert piece >= MIN_READ_SIZE
+    assert piece <= max(MIN_READ_SIZE, rate * BURST)
 
 
 def test_a_waiting_reader_ends_with_the_run() -> None:
