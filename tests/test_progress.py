@@ -402,4 +402,6 @@ def test_the_ticker_ticks_and_knows_of_the_volume() -> None:
 
 
 def test_a_ticker_that_never_began_can_be_stopped() -> None:
-    Ticker(ProgressMeter(), []).stop()
+    seen: list[Snapshot] = []
+    Ticker(ProgressMeter(), [seen.append]).stop()
+    assert seen == []

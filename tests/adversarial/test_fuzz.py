@@ -95,7 +95,7 @@ def told(error: DownloadError) -> None:
 def test_no_text_as_a_uri_breaks_anything(client: HttpClient, uri: str) -> None:
     try:
         artifact = ArtifactUri.parse(uri)
-        sequence_for(artifact, Settings())
+        assert sequence_for(artifact, Settings())
         make_source(artifact, Settings(), client)
     except UsageError as error:
         told(error)

@@ -84,9 +84,16 @@ def test_so_does_the_address_of_a_page_behind_the_scheme_of_the_hub(pasted: str,
     assert result.last_line.endswith(f"is the address of a page (write {uri})")
 
 
-@pytest.mark.parametrize("uri", ["hf://org/tree/main", "hf://org/model/tree/notes", "hf://org/hf.co"])
-def test_names_that_only_resemble_a_page_are_names(uri: str) -> None:
-    HubAddress.parse(uri)
+@pytest.mark.parametrize(
+    ("uri", "repository", "folder"),
+    [
+        ("hf://org/tree/main", "org/tree", "main"),
+        ("hf://org/model/tree/notes", "org/model", "tree/notes"),
+        ("hf://org/hf.co", "org/hf.co", ""),
+    ],
+)
+def test_names_that_only_resemble_a_page_are_names(uri: str, repository: str, folder: str) -> None:
+    assert HubAddress.parse(uri) == HubAddress("model", repository, "main", folder)
 
 
 @pytest.mark.parametrize("how", ["option", "environment"])

@@ -197,6 +197,7 @@ def test_a_missing_target_may_be_made_by_many_at_once(tmp_path: Path) -> None:
         with ThreadPoolExecutor(8) as pool:
             for made in [pool.submit(make) for _ in range(8)]:
                 made.result()
+        assert list((tmp_path / f"{number}/a/b").iterdir()) == []
 
 
 def test_a_missing_target_is_not_made_where_that_is_not_asked_for(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from downloader.sources.http import HttpSource
 from downloader.sources.http_address import HttpAddress
 from tests.servers.broken import BrokenWeb, NoLength, compressed, moved
 from tests.servers.faults import FOREVER, Answer, Fault, Headers
-from tests.sources.reading import read
+from tests.sources.reading import read, whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -237,9 +237,14 @@ def test_names_are_decoded_once(own_web: BrokenWeb, plain_web: HttpClient) -> No
     assert file.path == "a%41 ä.bin"
 
 
-def test_a_netrc_that_cannot_be_looked_for_is_ignored(plain_web: HttpClient, tmp_path: Path) -> None:
+def test_without_access_to_netrc_a_file_is_read_without_credentials(
+    own_web: BrokenWeb, plain_web: HttpClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """As in a home that is closed to a random user; root may look everywhere, but not for such a name."""
-    HttpSource("http://host/f", plain_web, {}, tmp_path / ("n" * 300))
+    url = own_web.put("model.bin", CONTENT)
+    assert whole(HttpSource(url, plain_web, {}, tmp_path / ("n" * 300))) == {"model.bin": CONTENT}
+    assert {record.request.headers.get("authorization") for record in own_web.log.records()} == {None}
+    assert "cannot be looked for: File name too long" in caplog.text
 
 
 @pytest.mark.parametrize(

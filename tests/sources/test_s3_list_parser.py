@@ -93,6 +93,10 @@ def test_an_error_is_left_to_botocore() -> None:
 
 
 @given(st.binary(max_size=200))
-def test_no_bytes_break_it(rest: bytes) -> None:
+def test_of_any_bytes_only_whole_objects_are_taken(rest: bytes) -> None:
     for body in (rest, page(OBJECT)[:-30] + rest, b"<Contents>" + rest + b"</Contents>"):
-        read_contents({"status_code": 200, "headers": {}, "body": body}, {})
+        response: dict[str, Any] = {"status_code": 200, "headers": {}, "body": body}
+        handed: dict[str, Any] = {}
+        read_contents(response, handed)
+        assert (response["body"] == body) is (handed == {})
+        assert all(isinstance(entry["Key"], str) and entry["Size"] >= 0 for entry in handed.get("Contents", []))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -118,10 +119,13 @@ def test_lines_after_a_torn_one_count(tmp_path: Path) -> None:
     assert covered(load(Disk(tmp_path), "journal", IDENTITY, SIZE)) == expected
 
 
-@given(st.binary(max_size=200))
-def test_no_line_of_any_bytes_breaks_the_reader(content: bytes) -> None:
-    list(decode(content))
-    list(decode(b"%08x %s\n" % (0, content)))
+@given(st.one_of(st.binary(max_size=200), st.just(b'["bytes",0,1]')))
+def test_of_any_bytes_only_lines_with_the_right_checksum_are_read(content: bytes) -> None:
+    line = content.replace(b"\n", b"")
+    crc = zlib.crc32(line)
+    assert list(decode(b"%08x %s\n" % (crc ^ 1, line))) == []
+    assert all(isinstance(fields, list) for fields in decode(b"%08x %s\n" % (crc, line)))
+    assert list(decode(content + b"\n" + encode("bytes", 0, 1)))[-1] == ["bytes", 0, 1]
 
 
 @given(st.lists(st.one_of(st.integers(), st.text()), max_size=6))
