@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import signal
 import subprocess
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ from downloader.simulation import RoomyDisk, SlowLooks
 from downloader.volume import Volume
 from tests.command import Result, finish, model, start
 from tests.contract.operator_log import BOTH_STATES, filed
-from tests.waiting import AT_LAST
+from tests.waiting import AT_LAST, Stopwatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -50,6 +49,8 @@ class Job:
     uri: str = URI
     seconds: float = 0.0
     """How long the last pod ran."""
+    undisturbed: float = 0.0
+    """The same without the time in which the machine was busy."""
     name: str = "llama"
 
     def another(self, number: int) -> Job:
@@ -71,9 +72,9 @@ class Job:
         return start("download", self.uri, extra={**self.pod.environment, **own, **extra}, module=module)
 
     def start_pod(self, **extra: str) -> Result:
-        started = time.monotonic()
+        started = Stopwatch()
         result = finish(self.begin(**extra))
-        self.seconds = time.monotonic() - started
+        self.seconds, self.undisturbed = started.seconds, started.undisturbed
         return result
 
     @property
@@ -179,6 +180,7 @@ def test_a_run_in_which_no_byte_ever_arrives_ends_after_the_stall_timeout(job: J
     result = job.start_pod(AIM_DEBUG_CAUSE_HANG="true")
     assert result.status == 75, result.stderr
     assert job.status["progress"]["downloadedBytes"] == 0
+    assert job.undisturbed < STALL_TIMEOUT + 10
     assert job.end - job.moment(attempted) < STALL_TIMEOUT + INTERVAL + AT_LAST
 
 

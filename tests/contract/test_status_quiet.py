@@ -127,7 +127,12 @@ def test_a_hanging_server_does_not_block_a_report(api: KubernetesServer, access:
     reporter = report_to(access, timeout=2 * AT_LAST)
     reporter.report(LISTING)
     api.wait_for(lambda: len(api.exchanges) == 1)
-    reporting = threading.Thread(target=lambda: [reporter.report(snapshot) for snapshot in NUMBERS], daemon=True)
+
+    def report_all() -> None:
+        for snapshot in NUMBERS:
+            reporter.report(snapshot)
+
+    reporting = threading.Thread(target=report_all, daemon=True)
     reporting.start()
     reporting.join(AT_LAST)
     assert not reporting.is_alive()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,7 @@ from tests.servers.faults import FOREVER, Exchange, Fault, Silence, Stall, Trick
 from tests.servers.relay import Relay
 from tests.servers.s3 import fill_bucket
 from tests.soak.disturbances import children
-from tests.waiting import eventually
+from tests.waiting import Stopwatch, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,8 +33,10 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 STALL = 3.0
+PROMISED = 10.0
+"""Seconds that a run may take beyond STALL_TIMEOUT, for each protocol that it tries (docs/reliability.md)."""
 SLACK = 30.0
-"""Seconds that a run may take beyond STALL_TIMEOUT, for each protocol that it tries."""
+"""The same on a busy machine."""
 SIZES = {f"part-{number:03}.json": 10 + number for number in range(60)} | {"model.safetensors": 12 * MIB}
 FILES = {path: Noise(size, seed).bytes() for seed, (path, size) in enumerate(SIZES.items())}
 
@@ -125,27 +126,32 @@ PHASES = {
 }
 
 
+def assert_in_time(began: Stopwatch, seconds: float, *, protocols: int = 1) -> None:
+    """Assert that a run took no more than `seconds` and what is promised beyond that for each of its protocols."""
+    assert began.undisturbed < seconds + protocols * PROMISED
+    assert began.seconds < seconds + protocols * SLACK
+
+
 @pytest.mark.parametrize("sentence", PHASES)
 def test_the_run_ends_in_time_when(sentence: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     row = PHASES[sentence]
     place: Place = request.getfixturevalue(f"at_{row.place}")
     place.faults.add(row.fault, route=row.route, method=row.method, path=row.path, times=FOREVER)
-    began = time.monotonic()
+    began = Stopwatch()
     result = run("download", place.uri, tmp_path / "t", extra={**place.extra, "STALL_TIMEOUT": f"{STALL:g}"})
-    took = time.monotonic() - began
+    assert_in_time(began, max(1, row.protocols) * STALL, protocols=max(1, row.protocols))
     assert result.status == 75, result.stderr
-    assert took < max(1, row.protocols) * (STALL + SLACK)
     assert not list((tmp_path / "t").glob(".downloading/lease*"))
 
 
 @pytest.mark.parametrize("fault", [Silence(), Trickle(rate=40), SlowHead()], ids=lambda fault: type(fault).__name__)
 def test_asking_for_the_size_ends_in_time_too(fault: Fault, at_hub: Place) -> None:
     at_hub.faults.add(fault, route="tree", times=FOREVER)
-    began = time.monotonic()
+    began = Stopwatch()
     result = run("size", at_hub.uri, extra={**at_hub.extra, "STALL_TIMEOUT": f"{STALL:g}"})
+    assert_in_time(began, STALL)
     assert result.status == 75, result.stderr
     assert result.stdout == ""
-    assert time.monotonic() - began < STALL + SLACK
 
 
 def test_a_slow_listing_that_gets_on_is_no_stall(hub: Hub, tmp_path: Path) -> None:
@@ -166,11 +172,11 @@ def test_a_frozen_xet_process_is_given_up_for_the_next_protocol(hub: Hub, at_hub
     assert eventually(lambda: hub.log.sent("xorb") > MIB)
     (child,) = children(tmp_path / "h")
     os.kill(child, signal.SIGSTOP)
-    began = time.monotonic()
+    began = Stopwatch()
     result = finish(process)
+    assert_in_time(began, 2 * STALL)
     assert result.status == 0, result.stderr
     assert "switching to HTTP" in result.stderr
-    assert time.monotonic() - began < 2 * STALL + SLACK
     assert model(tmp_path / "t") == FILES
     assert not children(tmp_path / "h")
 
@@ -191,12 +197,12 @@ def test_a_cap_on_the_bandwidth_is_kept_and_is_no_stall(protocol: str, hub: Hub,
     size, rate = 3 * MIB, 700_000
     hub.create("org/model").commit({"model.safetensors": Noise(size)})
     extra = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "h"), "AIM_DOWNLOADER_PROTOCOL": protocol}
-    began = time.monotonic()
+    began = Stopwatch()
     limits = {"AIM_BANDWIDTH": str(rate), "STALL_TIMEOUT": "3"}
     result = run("download", "hf://org/model", tmp_path / "t", extra={**extra, **limits})
     assert result.status == 0, result.stderr
     assert "switching" not in result.stderr
-    assert time.monotonic() - began > 0.8 * size / rate
+    assert began.seconds > 0.8 * size / rate
 
 
 DEADLINES: dict[str, tuple[str, Fault]] = {
@@ -214,9 +220,9 @@ def test_the_deadline_ends_a_run_that(doing: str, at_hub: Place, tmp_path: Path)
     route, fault = DEADLINES[doing]
     at_hub.faults.add(fault, route=route, times=FOREVER)
     extra = {**at_hub.extra, "STALL_TIMEOUT": "600", "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER,HTTP"}
-    began = time.monotonic()
+    began = Stopwatch()
     result = run("download", at_hub.uri, tmp_path / "t", "--deadline", "2", extra=extra)
+    assert_in_time(began, 2)
     assert result.status == 75, result.stderr
     assert "deadline of 2 s" in result.last_line
-    assert time.monotonic() - began < 2 + SLACK
     assert not list((tmp_path / "t").glob(".downloading/lease*"))
