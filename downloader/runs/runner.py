@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 GRACE = 7.0
 """Seconds that a cancelled run gets to close its journal: SIGTERM must end the process within ten."""
+WAKE_UP = 0.2
+"""Seconds after which the main thread looks for a signal."""
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +90,7 @@ class Runner:
             worker.start()
             # The main thread wakes up regularly: Python runs signal handlers in it, and only between two waits.
             while worker.is_alive() and self.cancellation.reason is None:
-                worker.join(0.2)
+                worker.join(WAKE_UP)
             worker.join(self._grace)
         self.thread_hangs = worker.is_alive()
         if self.cancellation.reason is not None:

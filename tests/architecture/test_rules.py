@@ -277,3 +277,29 @@ def test_an_http_status_is_named_as_the_standard_library_names_it(path: str) -> 
 @pytest.mark.parametrize("path", MODULES)
 def test_an_exit_status_is_named_as_sysexits_names_it(path: str) -> None:
     assert exit_numbers(MODULES[path]) == []
+
+
+WAITS = {"acquire", "join", "poll", "result", "select", "settimeout", "sleep", "wait", "wait_for"}
+
+
+def unnamed_waits(tree: ast.Module) -> list[int]:
+    """Return the lines that wait for a number of seconds which has no name, and so no reason beside it."""
+    found = []
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        waits = ast.unparse(call.func).rpartition(".")[2] in WAITS
+        places = [*(call.args if waits else []), *(it.value for it in call.keywords if "timeout" in (it.arg or ""))]
+        constants = [place for place in places if isinstance(place, ast.Constant)]
+        found += [it.lineno for it in constants if isinstance(it.value, int | float) and it.value]
+    return found
+
+
+def test_the_search_for_waits_finds_what_it_is_for() -> None:
+    assert unnamed_waits(ast.parse("thread.join(0.2)")) == [1]
+    assert unnamed_waits(ast.parse("connect(host, timeout=5)")) == [1]
+    assert unnamed_waits(ast.parse("thread.join(GRACE)\nsleep(0)\nconnect(host, timeout=deadlines.connect)")) == []
+
+
+@pytest.mark.parametrize("path", MODULES)
+def test_every_wait_has_a_name(path: str) -> None:
+    """Those that follow from STALL_TIMEOUT are in `deadlines.py`; others stand beside what they are for."""
+    assert unnamed_waits(MODULES[path]) == []
