@@ -84,10 +84,11 @@ class S3ApiClient:
         """When that was."""
 
     def page(self, bucket: str, prefix: str, place: Mapping[str, str], *, newer: bool) -> Page:
-        """List objects whose keys begin with `prefix`, up to a thousand, by the newer or the older form of listings.
+        """Return one page of a listing: up to a thousand objects whose keys begin with `prefix`.
 
-        `place` is the parameter that says where the page begins; empty for the first one. Raises ProtocolFailed for a
-        page with numbers that are none, and for one that leaves out objects which it only names the folders of.
+        `newer` uses ListObjectsV2, otherwise ListObjects. `place` is the parameter that says where the page begins,
+        empty for the first page. Raises botocore's errors; ProtocolFailed for a size that is not a number, and for a
+        page that contains folders in place of their objects.
         """
         client = self._client()
         options: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix, **place, **self._payer()}
@@ -106,10 +107,11 @@ class S3ApiClient:
         return Page(objects, True if short else found.get("IsTruncated"), following)
 
     def head(self, bucket: str, key: str) -> Mapping[str, str]:
-        """Return the headers of a HEAD that asks for checksums, too. Raises ClientError if it is refused."""
+        """Return the headers of a HEAD, with checksums. Raises ClientError for an error response."""
         client = self._client()
         if bucket in self._described:
-            # As the client asked before, which takes longer than the answer.
+            # botocore takes a millisecond for each HEAD, longer than many servers: after the first one we sign
+            # ourselves.
             request = self._signer.sign_head(bucket, key)
             if request is not None:
                 reply = self._web.fetch(request.url, method="HEAD", headers=request.headers, limit=0, follow=False)
@@ -121,12 +123,12 @@ class S3ApiClient:
         return headers
 
     def fetch(self, bucket: str, key: str, limit: int) -> Response:
-        """Return the answer to a GET of a small object, whatever its status below 500."""
+        """Return the response to a GET of an object of at most `limit` bytes, whatever its status below 500."""
         request = self.sign(bucket, key)
         return self._web.fetch(request.url, headers=request.headers, limit=limit)
 
     def first_byte(self, bucket: str, key: str) -> Response:
-        """Return the answer to a GET of an object's first byte, whatever its status below 500."""
+        """Return the response to a GET of an object's first byte, whatever its status below 500."""
         request = self.sign(bucket, key)
         return self._web.fetch(
             request.url,
@@ -137,10 +139,8 @@ class S3ApiClient:
         )
 
     def part(self, bucket: str, key: str, number: int, version: str | None) -> Part | None:
-        """Ask for one part of an object that was uploaded in parts; None where the server does not tell.
-
-        Not pinned by the object's ETag: some servers take the part's own for it.
-        """
+        """Return one part, from 1 on, of an object that was uploaded in parts; None if the server does not tell."""
+        # Without If-Match: some servers compare it with an ETag of the part.
         options: dict[str, Any] = {"VersionId": version} if version else {}
         try:
             head = self._client().head_object(Bucket=bucket, Key=key, PartNumber=number, **options, **self._payer())
@@ -150,7 +150,7 @@ class S3ApiClient:
         return Part(head["ContentLength"], head["PartsCount"]) if "PartsCount" in head else None
 
     def listed_parts(self, bucket: str, key: str, version: str | None) -> list[int]:
-        """Return the sizes of all parts where AWS lists them; nothing elsewhere, where this call is not understood."""
+        """Return the sizes of all parts in bytes; an empty list from servers other than AWS, which list none."""
         if not self._settings.is_aws:
             return []
         options: dict[str, Any] = {"VersionId": version} if version else {}
@@ -164,11 +164,11 @@ class S3ApiClient:
         return [part["Size"] for part in found.get("ObjectParts", {}).get("Parts", [])]
 
     def sign(self, bucket: str, key: str, version: str | None = None) -> SignedRequest:
-        """Return a request for an object that was signed just now."""
+        """Return a GET of an object, signed at most `SIGNED_FOR` seconds ago."""
         return self._signer.sign(bucket, key, version)
 
     def forget(self) -> None:
-        """Sign all further requests again."""
+        """Sign all requests again from now on: an old signature was rejected."""
         self._signer.forget()
 
     def _prepare(self, bucket: str, key: str, version: str | None) -> SignedRequest:
@@ -178,7 +178,7 @@ class S3ApiClient:
         return request
 
     def presign(self, bucket: str, key: str, version: str | None = None) -> SignedRequest:
-        """Return the same as an address that is its own permission, good for an hour."""
+        """Return a GET whose URL carries the signature, which is good for `GOOD_FOR` seconds."""
         options: dict[str, Any] = {"VersionId": version} if version else {}
         params = {"Bucket": bucket, "Key": key, **options, **self._payer()}
         return SignedRequest(self._client().generate_presigned_url("get_object", params, GOOD_FOR), {})
@@ -201,7 +201,7 @@ class S3ApiClient:
 
     @contextlib.contextmanager
     def map_exceptions(self, what: str) -> Iterator[None]:
-        """Turn what botocore raises in the block into our errors; `what` names what is asked for."""
+        """Raise our errors for botocore's in the block; `what` names the object or the bucket."""
         try:
             with map_exceptions(what, lambda: self.asker):
                 yield
@@ -209,16 +209,16 @@ class S3ApiClient:
             raise self.after_expiry(error) from error
 
     def after_expiry(self, error: CredentialsExpired) -> DownloadError:
-        """Return an error that is retried if the provider of the credentials had new ones, else the error itself."""
+        """Return a passing error if the provider of the credentials had new ones, otherwise `error` itself."""
         return SourceUnavailable(f"{error.message}, and were renewed") if self.renew() else error
 
     def renew(self) -> bool:
-        """Ask the provider of credentials again, since the server calls them expired; False if it has no others."""
+        """Get new credentials from their provider, since the old ones have expired; False if it has no others."""
         with self._lock:
             if self.asker.unsigned or self._session is None or self._settings.has_keys:
                 return False
             if time.monotonic() - self._renewed < RENEWAL_HOLDS:
-                return True  # what is refused was signed before
+                return True  # the rejected request had been signed before the renewal
             if not self._worked:
                 return False
             old = self._session.get_credentials()
@@ -232,11 +232,11 @@ class S3ApiClient:
             return True
 
     def succeed(self) -> None:
-        """Remember that the credentials are good."""
+        """Record that the server has accepted the credentials."""
         self._worked = True
 
     def _trust_file(self) -> str:
-        """Return a file with all whom we trust, for providers of credentials, which talk for themselves."""
+        """Return a PEM file of all trusted CAs, for providers of credentials, which have HTTP clients of their own."""
         try:
             with tempfile.NamedTemporaryFile(prefix="trust-", suffix=".pem", delete=False) as file:
                 weakref.finalize(self, Path(file.name).unlink, missing_ok=True)
@@ -248,11 +248,11 @@ class S3ApiClient:
 
 @contextlib.contextmanager
 def _numbers_read(what: str) -> Iterator[None]:
-    """Raise ProtocolFailed where botocore finds something else in an answer's place for a number."""
+    """Raise ProtocolFailed if botocore finds a text where a response must have a number."""
     try:
         yield
     except ValueError as error:
-        if isinstance(error, (BotoCoreError, UnicodeError)):  # what was asked is wrong, not what was answered
+        if isinstance(error, (BotoCoreError, UnicodeError)):  # the request is wrong, not the response
             raise
         raise ProtocolFailed(
             f"the S3 server's listing of {what} has something else where a number belongs", hint="check the endpoint"

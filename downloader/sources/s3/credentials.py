@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def authenticate(session: Session, settings: S3Settings, trust_file: Callable[[], str]) -> Identity:
-    """Give the session its credentials. Raises AccessDenied if there are none, unless unsigned was asked for.
+    """Give the session its credentials. Raises AccessDenied without any, unless unsigned requests are configured.
 
-    `trust_file` makes a file with all CAs to trust, for providers that talk to services of their own.
+    `trust_file` makes a PEM file of all trusted CAs, for providers that have HTTP clients of their own.
     """
     if settings.authentication is Authentication.ANONYMOUS:
         if settings.keys_are_empty and settings.requested_authentication is None:
@@ -36,7 +36,7 @@ def authenticate(session: Session, settings: S3Settings, trust_file: Callable[[]
 
 
 def origin_of(asker: Identity) -> str:
-    """Say whose credentials are used."""
+    """Return a phrase for the log: whose credentials are used."""
     if asker.unsigned:
         return f"unsigned ({asker.unsigned})"
     return f"with credentials from {asker.provider}" if asker.provider else "with the keys of the environment"

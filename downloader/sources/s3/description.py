@@ -1,7 +1,7 @@
-"""What an object is: asked with HEAD, and with a GET of the first byte where a HEAD does not convince.
+"""What an object is: from a HEAD, and from a GET of the first byte where the HEAD is not reliable (ADR 55).
 
-Gateways and proxies leave the length away from a HEAD, answer it with 0, refuse it or break it, while GET works. And
-nothing is ever read of an empty object, so that it is empty has to be certain before.
+Gateways and proxies omit the length of a HEAD, answer 0, reject it or break the connection, while GET works. No byte is
+ever read of an empty object, so its emptiness must be certain before.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
     Headers = Mapping[str, str]
 
 REFUSED = (ClientError, ResponseParserError, ValueError)
-"""What botocore raises for a HEAD that is refused, or whose headers make no sense to it."""
+"""What botocore raises for an error response to a HEAD, and for headers that it cannot parse."""
 TELLING = frozenset({HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE})
-"""Answers to a GET of the first byte that describe the object; an empty one has no first byte."""
+"""Statuses of a GET of the first byte that describe the object: an empty one has no first byte."""
 LENGTHS = frozenset({"content-length", "content-range"})
 
 log = logging.getLogger(__name__)
 
 
 class ObjectProbe:
-    """Asks for the size, tag, version and checksums of objects. For many threads."""
+    """Asks for size, entity tag, version and checksums of objects. For many threads."""
 
     def __init__(self, connection: S3ApiClient, bucket: str, *, aws: bool) -> None:
         """`aws`: as for `published`."""
@@ -50,7 +50,7 @@ class ObjectProbe:
         self._heads_distrusted = False
 
     def find(self, key: str) -> ObjectInfo | None:
-        """Describe an object that may not exist; None if a HEAD is refused, which has no words for the reason."""
+        """Describe an object that may not exist; None for an error response, which has no reason after a HEAD."""
         if not self._heads_work:
             return self.find_by_get(key)
         try:
@@ -63,26 +63,26 @@ class ObjectProbe:
         return self._described(key, head, None)
 
     def find_by_get(self, key: str) -> ObjectInfo | None:
-        """Describe an object that no HEAD describes; None if it does not exist. Raises AccessDenied and the like."""
+        """Describe an object by GET; None if it does not exist. Raises AccessDenied and the like, with the reason."""
         try:
             return self._described(key, None, None)
         except SourceNotFound:
             return None
 
     def describe(self, key: str, listed: int | None = None) -> ObjectInfo:
-        """Describe an object, of which a listing says that it has `listed` bytes. Raises what refuses it."""
+        """Describe an object that has `listed` bytes in a listing. Raises the error for one that cannot be read."""
         head = None
         if self._heads_work:
             try:
                 head = self._connection.head(self._bucket, key)
             except REFUSED:
-                pass  # without a word of explanation: a GET is told the reason
+                pass  # an error response to a HEAD has no body: the GET below gets the reason
             except SourceUnavailable as error:
                 return self._info_by_get(key, None, self._get_after(error, key), listed)
         return self._described(key, head, listed)
 
     def distrust_heads(self) -> None:
-        """Ask with GET as well from now on: an object turned out to be another than its HEAD has told."""
+        """Confirm each HEAD by GET from now on: the bytes of an object contradicted its HEAD."""
         self._heads_distrusted = True
 
     def _described(self, key: str, head: Headers | None, listed: int | None) -> ObjectInfo:
@@ -91,14 +91,14 @@ class ObjectProbe:
         return self._info_by_get(key, head, self._connection.first_byte(self._bucket, key), listed)
 
     def _convinces(self, head: Headers, listed: int | None) -> bool:
-        """Tell whether a HEAD names a size that nothing contradicts; for an empty object a second source must agree."""
+        """Whether a HEAD is enough: its size agrees with the listing, and for an empty object also with a digest."""
         size = size_of(head)
         if size is None or listed not in (None, size) or self._heads_distrusted:
             return False
         return size > 0 or of_nothing(published(head, aws=self._aws))
 
     def _get_after(self, error: SourceUnavailable, key: str) -> Response:
-        """Ask with GET after a HEAD failed. Raises where that fails, too, and where the server asks for a pause."""
+        """Ask by GET after a HEAD has failed. Raises if that fails too, and at once if the server asked for a pause."""
         if isinstance(error, Throttled) and error.retry_after is not None:
             raise error
         reply = self._connection.first_byte(self._bucket, key)
@@ -108,7 +108,7 @@ class ObjectProbe:
         return reply
 
     def _info_by_get(self, key: str, head: Headers | None, reply: Response, listed: int | None) -> ObjectInfo:
-        """Read what a GET of the first byte says; what only the HEAD tells counts if both are of one version."""
+        """Combine the response to a GET of the first byte with the HEAD, if both are of one version."""
         what = uri_of(self._bucket, key)
         if reply.status not in TELLING:
             raise map_response(ErrorResponse.read(reply.status, reply.body, reply.url), what, self._connection.asker)
@@ -126,7 +126,7 @@ class ObjectProbe:
 
 
 def _size_by_get(reply: Response) -> int | None:
-    """Return the size of the whole object by the answer to a GET of its first byte; None where it does not tell."""
+    """Return the size of the whole object from a GET of its first byte; None if the response does not tell."""
     size = size_of(reply.headers)
     if reply.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and "content-range" not in reply.headers:
         return 0  # there is no first byte

@@ -1,4 +1,4 @@
-"""From a folder's listing to its files: objects are asked for what a listing does not say."""
+"""From a folder's listing to its files. A HEAD of each object adds its checksums, which no listing has."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 class Gone(Exception):
-    """An object is no longer there that was just listed."""
+    """An object has been deleted since it was listed."""
 
     def __init__(self, error: SourceNotFound) -> None:
         super().__init__(str(error))
@@ -42,7 +42,7 @@ class Gone(Exception):
 
 
 class Folder:
-    """Makes files of the objects of a folder. For many threads."""
+    """Makes a manifest of the objects of a folder. For many threads."""
 
     def __init__(self, uri: str, address: S3Address, connection: S3ApiClient, probe: ObjectProbe, workers: int) -> None:
         """`workers` objects are asked for their checksums at a time."""
@@ -52,18 +52,21 @@ class Folder:
         self._probe = probe
         self._workers = workers
         self._infos: dict[tuple[str, str | None], ObjectInfo] = {}
-        """What was learned about an object, kept in case an error makes us list again."""
+        """What HEADs said, by key and tag: kept for a retry of the listing."""
         self._changed: dict[str, RemoteFile] = {}
-        """What was listed of objects that looked like others when they were read."""
+        """How objects were listed whose bytes turned out to be of another version, by key."""
 
     def distrust(self, file: RemoteFile) -> None:
-        """Forget what was learned: an object looked like another one when it was read."""
+        """Forget all HEADs, since the bytes of an object were of another version than its HEAD."""
         self._probe.distrust_heads()
         self._infos.clear()
         self._changed[file.locator] = file
 
     def settled(self, file: RemoteFile) -> RemoteFile:
-        """Drop the ETag of an object that is listed once more with the same checksum: nodes have tags of their own."""
+        """Return a file without validator if it was listed twice with the same checksum and read as another version.
+
+        The content has not changed then: the nodes of the service have different ETags for it.
+        """
         known = self._changed.get(file.locator)
         if known is None or known.size != file.size:
             return file
@@ -72,14 +75,14 @@ class Folder:
         return replace(file, validator=None) if same else file
 
     def version_of(self, listed: Sequence[Entry]) -> str | None:
-        """Name a listing; None where it lacks tags."""
+        """Return a name for a listing; None if an object in it has no ETag."""
         if not listed or not all(entry.tag for entry in listed):
             return None
         ordered = sorted(listed, key=lambda entry: entry.key)
         return version_of(self._uri, (f"{entry.key}\0{entry.size}\0{entry.tag}" for entry in ordered))
 
     def manifest(self, listed: Sequence[Entry]) -> Manifest:
-        """Return the manifest of the wanted objects. Raises Gone for one that is no longer there."""
+        """Return the manifest of the wanted objects. Raises Gone for one that has been deleted since the listing."""
         version, whole = self.version_of(listed), self._address.uri_of(self._address.prefix)
         marker = next((entry for entry in listed if entry.path == MARKER), None)
         listed = sorted((entry for entry in listed if entry is not marker), key=lambda entry: entry.path)
@@ -116,7 +119,7 @@ class Folder:
         return Manifest(self._uri, tuple(files), version=version, whole=whole)
 
     def _checksums(self, marker: Entry, listed: Sequence[Entry]) -> bytes | None:
-        """Return the bucket's own checksum list if it covers exactly the objects beside it."""
+        """Return the bucket's own checksum file; None unless it names exactly the objects beside it."""
         what = self._address.uri_of(marker.key)
         with self._connection.map_exceptions(what):
             reply = self._connection.fetch(self._address.bucket, marker.key, LARGEST_LIST)
@@ -135,7 +138,7 @@ class Folder:
         return reply.body
 
     def _ask_for(self, wanted: Sequence[Entry]) -> dict[str, ObjectInfo]:
-        """Ask what these objects are, some at a time. Raises for the first that cannot be read."""
+        """Return the info of these objects by key, asking for some at a time. Raises the first error."""
         pool = ThreadPoolExecutor(self._workers, thread_name_prefix="head")
         try:
             infos = dict(zip((entry.key for entry in wanted), pool.map(self._info_of, wanted), strict=True))
@@ -160,7 +163,7 @@ class Folder:
 
 
 def _is_uncertain(entry: Entry) -> bool:
-    """Tell whether only the listing calls an object empty."""
+    """Whether an object is empty by its listing alone, without the ETag of empty content."""
     return not entry.size and not of_nothing(tag_digests(entry.tag))
 
 

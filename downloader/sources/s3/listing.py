@@ -1,4 +1,4 @@
-"""From a listing's keys to relative paths."""
+"""From the keys of a listing to relative paths, and what is wrong with a key or a listing."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class Entry:
 
 
 class Listing:
-    """The objects of a folder, one by one as their pages come."""
+    """The objects of a folder, collected page by page."""
 
     def __init__(self, address: S3Address, wants: Callable[[str], bool], *, skip_unsafe: bool) -> None:
-        """`skip_unsafe`: keys that lead out of the folder are left out and kept in `skipped`, instead of refused."""
+        """Keep what `wants` returns true for. `skip_unsafe` collects keys that lead out of the folder in `skipped`."""
         self._address = address
         self._where = address.uri_of(address.path)
         self._wants = wants
@@ -60,7 +60,10 @@ class Listing:
         return list(self._entries.values())
 
     def read(self, connection: S3ApiClient) -> None:
-        """Read all pages. Raises ConfigurationError for a wanted object that cannot become a file."""
+        """Read all pages.
+
+        Raises ConfigurationError for a wanted key that is unsafe as a path, ProtocolFailed for foreign objects.
+        """
         for page in Pages(connection, self._address.bucket, self._address.prefix):
             for item in page:
                 self._add(item)
@@ -80,7 +83,7 @@ class Listing:
             )
         path = relative_path(key, self._address.prefix)
         if (not path or path.endswith("/")) and not size:
-            return
+            return  # the marker of an empty folder, as consoles create it
         wanted = self._wants(path)
         if wanted and self._skip_unsafe and is_step(path):
             self.skipped.append(key)
@@ -89,6 +92,7 @@ class Listing:
         known = self._entries.setdefault(path, entry)
         if known is entry:
             self._check(entry)
+        # Pages of some servers overlap: the same facts again are not an error.
         elif (known.key, known.size, known.tag) != (key, size, tag):
             self._collide(known, entry)
 
@@ -104,7 +108,7 @@ class Listing:
             self._names.add(path)
 
     def _collide(self, known: Entry, other: Entry) -> None:
-        """Refuse two objects that would become one file, and a listing that tells two stories of one object."""
+        """Raise for two objects that would become one file, and for one that is listed twice with different facts."""
         if known.key == other.key:
             raise SourceUnavailable(
                 f"the listing of {self._where} names {other.path[:80]!r} twice, with different sizes or tags",
@@ -115,11 +119,11 @@ class Listing:
 
 
 def relative_path(key: str, prefix: str) -> str:
-    """Return where an object goes: its key without the prefix, runs of slashes made one. Markers end with a slash."""
+    """Return the path of an object: its key without the prefix, with single slashes. A folder's marker ends in one."""
     return SLASHES.sub("/", key.removeprefix(prefix)).lstrip("/")
 
 
 def _quoted(tag: str | None) -> str | None:
-    """Return a tag as HTTP writes it, None if it is missing; some servers leave the quotes away in listings."""
+    """Return a tag in quotes, as HTTP writes it, or None; some servers omit the quotes in listings."""
     bare = (tag or "").strip(QUOTE)
     return f'"{bare}"' if bare else None

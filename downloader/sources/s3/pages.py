@@ -1,4 +1,8 @@
-"""The pages of a listing, up to the one that says that it is the last."""
+"""The pages of a listing, up to the one that says that it is the last (ADR 54).
+
+botocore's paginator stops at a page without a continuation token, also if it says `IsTruncated`: files would be
+missing.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +32,8 @@ log = logging.getLogger(__name__)
 class Pages:
     """The pages of one listing.
 
-    Some servers truncate a page and name no continuation token, or answer `list-type=2` in the form of S3's first
-    version. They are asked for what follows the last key, first with `marker`, then with `start-after`.
+    Some servers truncate a page and name no continuation token, or answer `list-type=2` in the form of ListObjects.
+    From these, the objects after the last key are requested, first with `marker`, then with `start-after`.
     """
 
     def __init__(self, connection: S3ApiClient, bucket: str, prefix: str) -> None:
@@ -44,6 +48,7 @@ class Pages:
         page, asked = self._first(), set[str]()
         said_so = False
         for _ in range(MAX_PAGES):
+            # The server ignored the parameter that says where the page begins.
             if page.first_key in self._begun:
                 if said_so:
                     return
@@ -75,7 +80,7 @@ class Pages:
         return self._ask({})
 
     def _after(self, key: str) -> Page:
-        """Return the page behind a key, from a server that does not say how to ask for it."""
+        """Return the page after a key, from a server that has named no continuation."""
         ways = [(False, "Marker"), (True, "StartAfter")]
         for newer, parameter in ways if key else ():
             self._newer = newer

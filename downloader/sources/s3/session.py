@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 def new_session(settings: S3Settings) -> Session:
     """Return a session that knows what it would otherwise look up in the environment in another way."""
     session = Session(profile=settings.profile or None)
-    # The times of a listing are not used, and parsing them takes longer than all the rest of it.
+    # The times of a listing are not used, and parsing them takes longer than the rest of it.
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=str)
     if settings.url is not None and not settings.sts_endpoint:
         # AWS_ENDPOINT_URL means S3. Without this the token service would be looked for there as well.

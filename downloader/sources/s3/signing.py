@@ -1,8 +1,8 @@
-"""Signed requests for objects: the first of a bucket is prepared by botocore's client, the others after its template.
+"""Signed requests for objects: botocore prepares the first one of a bucket, the others are made from its template.
 
-The client takes milliseconds for each: it looks the endpoint up again for each key. What differs between two objects of
-a bucket is the path. So botocore's signer signs one of them at a moment in full, and of the others only what has the
-path in it.
+botocore takes a quarter of a millisecond for each: it resolves the endpoint again for each key. Two objects of a bucket
+differ in the path alone, so `S3SigV4Auth` signs one request a second in full, and for the others only the string that
+contains the path (ADR 25).
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from botocore.credentials import Credentials
 
 SIGNED_FOR = 20.0
-"""Seconds that a signature is used again. Services take one for minutes, but credentials may expire any moment."""
+"""Seconds for which a signature is used again. Services accept one for 15 minutes, but credentials may expire."""
 MOST_SIGNED = 4096
 MOMENT = 1.0
-"""Seconds that share a time of signing: it is told in seconds."""
+"""Seconds for which a signing context is used: the time of signing is written in whole seconds."""
 DESCRIBING = {"x-amz-checksum-mode": "ENABLED"}
-"""Asks for what is known of an object's content."""
+"""Asks for the checksums of an object."""
 SCOPE = re.compile(r"AWS4-HMAC-SHA256 Credential=[^,]*/[0-9]{8}/([^/,]+)/([^/,]+)/aws4_request,.*")
 SIGNATURE = frozenset({"authorization", "x-amz-date", "x-amz-security-token", "x-amz-content-sha256"})
 
 
 @dataclass(frozen=True, slots=True)
 class SignedRequest:
-    """A GET that the server will accept for some minutes; Range and If-Match may be added to it."""
+    """A request that the server accepts for some minutes; Range and If-Match may be added, as they are not signed."""
 
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
@@ -54,7 +54,7 @@ class RequestTemplate:
 
     @classmethod
     def of(cls, request: SignedRequest, key: str) -> RequestTemplate | None:
-        """Return the template of a request for this key; None where it is not signed in the usual way."""
+        """Return the template of a request for this key; None unless it has a header signature of version 4."""
         path = quote(key, safe="/~")
         headers = {name.lower(): value for name, value in request.headers.items()}
         scope = SCOPE.fullmatch(headers.get("authorization", ""))
@@ -65,13 +65,13 @@ class RequestTemplate:
         return cls(f"{parts.scheme}://{parts.netloc}", parts.path, common, scope.group(1), scope.group(2))
 
     def context(self, method: str, key: str, credentials: Credentials) -> SigningContext:
-        """Sign a request for an object, so that those for others are signed quickly."""
+        """Sign a request for an object in full, and return what the requests of the same second share."""
         headers = dict(self.headers) if method == "GET" else {**self.headers, **DESCRIBING}
         request = AWSRequest(method, self.base + self.path(key), headers)
         return SigningContext(S3SigV4Auth(credentials.get_frozen_credentials(), self.service, self.region), request)
 
     def sign(self, key: str, version: str | None, context: SigningContext) -> SignedRequest:
-        """Return a request for another object of the bucket."""
+        """Return a request for another object of the bucket, signed in the context."""
         path, query = self.path(key), "versionId=" + quote(version, safe="-_.~") if version else ""
         url = f"{self.base}{path}?{query}" if query else self.base + path
         return SignedRequest(url, context.headers_for(path, query))
@@ -82,7 +82,7 @@ class RequestTemplate:
 
 
 class SigningContext:
-    """A moment of signing: what is signed for one object is the same for all, but for what names it."""
+    """What the signatures of one second, method and bucket share: all but path and query."""
 
     def __init__(self, auth: S3SigV4Auth, request: AWSRequest) -> None:
         auth.add_auth(request)
@@ -101,12 +101,12 @@ class SigningContext:
 
 
 class Signer:
-    """Signs for many threads; a signature serves all spans of some seconds, since the range is not signed."""
+    """Signs for many threads. One signature serves all ranges of an object for `SIGNED_FOR` seconds."""
 
     def __init__(
         self, prepare: Callable[[str, str, str | None], SignedRequest], credentials: Callable[[], Credentials | None]
     ) -> None:
-        """`prepare` makes a request from bucket, key and version in botocore's own way."""
+        """Let `prepare` make a request from bucket, key and version by botocore, where no template can be used."""
         self._prepare = prepare
         self._credentials = credentials
         self._templates: dict[str, RequestTemplate | None] = {}
@@ -114,7 +114,7 @@ class Signer:
         self._signed: dict[tuple[str, str, str | None], tuple[float, SignedRequest]] = {}
 
     def sign(self, bucket: str, key: str, version: str | None = None) -> SignedRequest:
-        """Return a request for an object that was signed just now. No network, but for credentials that expire."""
+        """Return a GET of an object. Only a renewal of expiring credentials needs the network."""
         now = time.monotonic()
         signed_at, request = self._signed.get((bucket, key, version), (0.0, None))
         if request is None or now - signed_at > SIGNED_FOR:
@@ -125,7 +125,7 @@ class Signer:
         return request
 
     def sign_head(self, bucket: str, key: str) -> SignedRequest | None:
-        """Return a request that describes an object; None where only botocore's client can make one."""
+        """Return a HEAD of an object with its checksums; None if only botocore can make one."""
         return self._from_template("HEAD", bucket, key, None)
 
     def _from_template(self, method: str, bucket: str, key: str, version: str | None) -> SignedRequest | None:
@@ -147,5 +147,5 @@ class Signer:
         return template.sign(key, version, context)
 
     def forget(self) -> None:
-        """Drop all templates: a request was rejected; perhaps it had expired, or the bucket is in another region."""
+        """Forget signatures and templates: a request was rejected, perhaps since it expired or has the wrong region."""
         self._signed, self._templates, self._contexts = {}, {}, {}

@@ -84,7 +84,7 @@ class S3Source:
         """The unsafe keys of which the log has been told."""
 
     def version(self) -> str | None:
-        """Name the folder's listing; None for a single object, and where the listing lacks tags."""
+        """Return a name for the folder's listing; None for a single object, and for a listing without entity tags."""
         try:
             self._found = found = self._look()
         except AccessDenied:
@@ -92,7 +92,7 @@ class S3Source:
         return self._folder.version_of(found.entries) if isinstance(found, Listing) else None
 
     def manifest(self) -> Manifest:
-        """Return the manifest of the object that the URI names, or that of the folder where there is no such object."""
+        """Return the manifest of the object that the URI names, or of the folder if there is no such object."""
         found, self._found = self._found, None
         for lists_left in range(MOST_LISTINGS, -1, -1):
             try:
@@ -113,7 +113,7 @@ class S3Source:
         return Manifest(self._uri, (self._folder.settled(found),), single=True, whole=folder_of(self._uri))
 
     def _as_pinned(self, manifest: Manifest) -> Manifest:
-        """Return the manifest without validators if answers do not repeat them: then they hold nothing together."""
+        """Return the manifest without validators if responses do not repeat them: then they cannot pin a file."""
         if self._pinned:
             return manifest
         return replace(manifest, files=tuple(replace(file, validator=None) for file in manifest.files))
@@ -127,7 +127,7 @@ class S3Source:
         try:
             listing = self._list()
         except AccessDenied:
-            # Public buckets often allow reading an object by name, but no listing.
+            # Many public buckets allow GetObject without credentials, and not ListBucket.
             with contextlib.suppress(AccessDenied):
                 file = file or self._single(self._probe.find_by_get)
             if file is None:
@@ -140,7 +140,8 @@ class S3Source:
         return listing
 
     def _see_that_it_is_s3(self) -> None:
-        """Look for a folder of the object's name. Raises ProtocolFailed where what answers is no S3 service."""
+        """List the folder of the object's name. Raises ProtocolFailed if the server does not speak S3."""
+        # Any web server answers a HEAD with 200: only a listing shows that this is S3.
         with contextlib.suppress(AccessDenied), self._connection.map_exceptions(self._uri):
             pages = Pages(self._connection, self._address.bucket, self._address.prefix)
             if next(iter(pages), []):
@@ -157,7 +158,7 @@ class S3Source:
         )
 
     def open(self, file: RemoteFile, span: Span) -> Body:
-        """Start reading a span with a request that was signed just now, so that nothing can have expired."""
+        """Start reading a range. The request is signed now, so that no signature can have expired."""
         version = file.version if self._versions else None
         try:
             return self._read(file, span, version)
@@ -178,18 +179,18 @@ class S3Source:
         return self._connection.after_expiry(ours) if isinstance(ours, CredentialsExpired) else ours
 
     def presigned(self) -> PresignedSource:
-        """Return a source that asks as any web client could."""
+        """Return a source that reads by presigned URLs, as any web client could."""
         return PresignedSource(self, self._open_presigned)
 
     def _open_presigned(self, file: RemoteFile, span: Span) -> Body:
-        """Start reading a span from a presigned address. Raises Refusal where the server does not take it."""
+        """Start reading a range at a presigned URL. Raises HttpStatusError if the server rejects it."""
         return self._read(file, span, file.version if self._versions else None, self._connection.presign)
 
     def close(self) -> None:
         """Nothing to release: connections belong to the run."""
 
     def prefetch(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
-        """Ask for all that will be opened next."""
+        """Pipeline the requests, as far as they can be signed."""
         requests = []
         with contextlib.suppress(DownloadError):
             for file, span in pieces:
@@ -227,7 +228,7 @@ class S3Source:
         return listing
 
     def _single(self, find: Callable[[str], ObjectInfo | None]) -> RemoteFile | None:
-        """Return the object whose key the URI is; None if `find` finds none."""
+        """Return the object whose key the URI is; None if `find` finds no object."""
         key = self._address.key
         if key is None:
             return None
