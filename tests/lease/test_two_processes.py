@@ -18,6 +18,7 @@ from tests.command import TIMEOUT
 from tests.lease.contest import FILES, ROOT, another
 from tests.lease.holder import DATA, HALF, PATH
 from tests.volume.artifacts import URI, download, fill, manifest_of, states
+from tests.waiting import Stopwatch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,9 +58,11 @@ def test_a_holder_killed_in_another_container_is_replaced_after_its_time(tmp_pat
         other.process.wait()
         waits: list[float] = []
         volume = Volume(tmp_path, ttl=0.6, journal_above=1 << 20)
+        began = Stopwatch()
         with volume.lease(URI, waiting=lambda _, quiet: waits.append(quiet)):
+            assert began.seconds >= 0.6
             assert fill(volume, manifest_of(FILES).files[0], DATA) == len(DATA) - HALF
-    assert 0.3 < max(waits) < 0.6
+    assert max(waits) < 0.6
 
 
 def test_a_frozen_holder_is_replaced_and_can_publish_nothing_when_it_wakes(tmp_path: Path) -> None:

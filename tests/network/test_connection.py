@@ -13,7 +13,6 @@ import pytest
 from downloader.artifact import Span
 from downloader.errors import ConfigurationError, DownloadError, SourceSilent, SourceUnavailable
 from downloader.network import RangeRequest, pool
-from downloader.network.tls import Trust
 from tests.network.clients import CONTENT, SIZE, WHOLE, answer, client_of, fetched
 from tests.servers.raw import END, Raw
 from tests.waiting import AT_LAST, eventually
@@ -22,11 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from downloader.network import HttpClient
-
-
-@pytest.fixture(scope="module")
-def tls() -> Trust:
-    return Trust(verify=False)
+    from downloader.network.tls import Trust
 
 
 @pytest.fixture

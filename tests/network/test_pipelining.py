@@ -10,7 +10,6 @@ from downloader.artifact import Span
 from downloader.errors import SourceChanged
 from downloader.network import HttpStatusError, RangeRequest, Response
 from downloader.network.client import HEADS_AHEAD
-from downloader.network.tls import Trust
 from tests.network.clients import CONTENT, SIZE, WHOLE, answer, client_of
 from tests.reading import rest_of
 from tests.servers.broken import BrokenWeb, moved
@@ -21,15 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from downloader.network import HttpClient
+    from downloader.network.tls import Trust
 
 OTHER = answer(b"Content-Length: 10", body=b"abcdefghij")
 CLOSING = answer(b"Content-Length: 10", b"Connection: close")
 GONE = answer(b"Content-Length: 4", body=b"gone", status=b"404 Not Found")
-
-
-@pytest.fixture(scope="module")
-def tls() -> Trust:
-    return Trust(verify=False)
 
 
 @pytest.fixture
