@@ -31,8 +31,9 @@ Why not httpx2, requests or urllib3 alone: httpx2's parser costs two to four tim
 objects for one small file cost more than the file; urllib3 cannot pipeline (ADR 1, 2, 20, 31, 32). httpx2 still names
 the errors of the transport, and parses unusual URLs.
 
-Imported of ours: `errors` and `formatting`, since the errors end up in front of users, and of `artifact` the byte
-range `Span` and `shown_url`, which removes secrets from a URL. Nothing else: `.importlinter` proves it.
+Imported of ours: `errors`, `error_map` and `formatting`, since the errors end up in front of users, and of `artifact`
+the byte range `Span`, the `Validator` of a file's version, and `shown_url`, which removes secrets from a URL. Nothing
+else: `.importlinter` proves it. `Deadlines` and settings come in as `Timeouts` and `ProxySettings`.
 """
 
 from downloader.network.client import HttpClient, Response
