@@ -70,7 +70,7 @@ def test_each_waker_runs_once_and_forgotten_ones_never() -> None:
     assert calls == ["kept", "inside"]
 
 
-def test_who_comes_too_late_is_woken_at_once() -> None:
+def test_a_thread_that_registers_after_the_cancellation_is_woken_at_once() -> None:
     cancellation, calls = Cancellation(), list[str]()
     cancellation.cancel(REASON)
     forget = cancellation.on_cancel(lambda: calls.append("late"))

@@ -60,7 +60,7 @@ def test_the_next_page_is_asked_of_the_endpoint_whatever_address_the_listing_nam
     assert result.status == 0, result.stderr
 
 
-def test_a_next_page_that_is_no_address_of_one_is_refused() -> None:
+def test_a_next_page_that_is_not_an_address_is_refused() -> None:
     def page(request: Request) -> Reply:
         reply = tree_of(1)(request)
         reply.headers["Link"] = '<https://elsewhere.test/>; rel="next"'

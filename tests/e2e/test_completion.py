@@ -120,7 +120,7 @@ def test_the_mark_is_where_the_environment_says(
     assert (listed, named) == marks
 
 
-def test_what_is_no_choice_is_named(tmp_path: Path) -> None:
+def test_a_value_that_is_not_among_the_choices_is_named(tmp_path: Path) -> None:
     result = run("download", "hf://org/model", tmp_path, extra={"AIM_COMPLETION": "maybe"})
     assert result.status == 78
     assert "AIM_COMPLETION" in result.last_line

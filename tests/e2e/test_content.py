@@ -97,7 +97,7 @@ def test_names_that_only_resemble_a_page_are_names(uri: str, repository: str, fo
 
 
 @pytest.mark.parametrize("how", ["option", "environment"])
-def test_who_means_it_gets_it(own_web: BrokenWeb, tmp_path: Path, how: str) -> None:
+def test_content_that_is_accepted_explicitly_is_downloaded(own_web: BrokenWeb, tmp_path: Path, how: str) -> None:
     url = own_web.put("model.bin", PAGE, headers=HTML)
     options = ["--accept-any"] if how == "option" else []
     extra = {"AIM_ACCEPT_ANY": "true"} if how == "environment" else {}

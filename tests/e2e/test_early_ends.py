@@ -94,7 +94,7 @@ def test_an_installation_that_lacks_even_what_reports_it_ends_with_one_line(tmp_
 
 
 @pytest.mark.parametrize("command", ["size", "check-size", "verify", "adapter-stage"])
-def test_who_only_looks_or_has_no_status_leaves_it_alone(command: str, watched: Watched) -> None:
+def test_commands_that_only_read_leave_the_status_alone(command: str, watched: Watched) -> None:
     watched.api.write_status("models", "llama", LEFT)
     result = run(command, "hf://org/model", extra={**watched.environment, "STALL_TIMEOUT": "soon"})
     assert result.status in (64, 78), result.stderr

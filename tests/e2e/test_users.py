@@ -74,7 +74,7 @@ def test_what_one_user_began_another_of_the_group_finishes(protocol: str, hub: H
         assert path.stat().st_mode & 0o002 == 0
 
 
-def test_who_may_only_read_finds_silent_rot_and_is_told_what_to_do(hub: Hub, volume: Path) -> None:
+def test_a_user_with_read_access_finds_silent_rot_and_is_told_what_to_do(hub: Hub, volume: Path) -> None:
     hub.create("org/model").commit(FILES)
     extra = {"HF_ENDPOINT": hub.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER"}
     assert finish(start("download", "hf://org/model", volume, extra=extra, through=user(FIRST))).status == 0
@@ -93,7 +93,7 @@ def test_who_may_only_read_finds_silent_rot_and_is_told_what_to_do(hub: Hub, vol
     assert model(volume) == FILES
 
 
-def test_who_may_not_write_there_is_told_who_would_have_to_be_let_in(hub: Hub, volume: Path) -> None:
+def test_a_user_without_write_access_is_told_which_user_needs_it(hub: Hub, volume: Path) -> None:
     hub.create("org/model").commit(FILES)
     stranger = user(STRANGER, STRANGER)
     process = start("download", "hf://org/model", volume, extra={"HF_ENDPOINT": hub.endpoint}, through=stranger)

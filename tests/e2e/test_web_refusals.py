@@ -77,7 +77,7 @@ def test_a_server_that_refuses_parts_is_read_in_one_stream(own_web: BrokenWeb, t
     assert model(tmp_path / "t") == {"model.bin": content}
 
 
-def test_who_refuses_the_whole_file_too_means_it(own_web: BrokenWeb, tmp_path: Path) -> None:
+def test_a_server_that_also_refuses_the_whole_file_is_believed(own_web: BrokenWeb, tmp_path: Path) -> None:
     url = own_web.put("model.bin", Noise(9 << 20, seed=74).bytes())
     own_web.faults.add(Answer(403), method="GET", times=FOREVER)
     result = run("download", url, tmp_path / "t")

@@ -200,7 +200,7 @@ def test_retry_after_as_a_date_counts_from_now() -> None:
     assert 80 < found <= 90
 
 
-def test_no_retry_after_is_no_pause() -> None:
+def test_without_retry_after_there_is_no_pause() -> None:
     assert retry_after({}) is None
 
 

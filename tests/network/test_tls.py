@@ -73,7 +73,7 @@ def test_the_systems_own_setting_counts_besides(
     assert [answer(tls, server.url("file")) for server in servers] == [b"content"] * 2
 
 
-def test_who_is_not_vouched_for_is_refused_with_advice(servers: list[BrokenWeb], authority: Authority) -> None:
+def test_an_unknown_certificate_is_refused_with_advice(servers: list[BrokenWeb], authority: Authority) -> None:
     with pytest.raises(
         UntrustedServer, match=r"certificate verification failed for https://127\.0\.0\.1.*AIM_CA_BUNDLE"
     ):

@@ -150,7 +150,7 @@ def test_a_renamed_repository_redirects(hub: Hub, api: HfApi) -> None:
         (None, "org/disabled", DisabledRepoError, 403),
     ],
 )
-def test_who_may_not_see_a_repository_is_told_as_by_the_hub(
+def test_a_user_who_may_not_see_a_repository_gets_the_error_of_the_hub(
     hub: Hub, token: str | None, name: str, error: type[HfHubHTTPError], status: int
 ) -> None:
     hub.create("org/public").commit({"a": b""})

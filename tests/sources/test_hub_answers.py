@@ -163,6 +163,8 @@ def test_a_status_about_something_else_stays_what_it_is() -> None:
 
 
 @pytest.mark.parametrize(("scheme", "own"), [("Bearer realm=hub", True), ("Basic", True), ("Negotiate, NTLM", False)])
-def test_who_asks_for_what_no_token_is_stands_in_front_of_the_hub(scheme: str, *, own: bool) -> None:
+def test_a_server_that_wants_anything_but_a_bearer_token_is_a_gateway_and_not_the_hub(
+    scheme: str, *, own: bool
+) -> None:
     asked = HttpStatusError(401, URL, {"www-authenticate": scheme}, b"<html>single sign-on</html>")
     assert isinstance(answers().map_status_error(asked), AccessDenied if own else SourceUnavailable)

@@ -250,7 +250,9 @@ def test_pages_of_a_tree_that_overlap_name_each_file_once(listed: Callable[..., 
     assert sizes(listed()) == RIGHT
 
 
-def test_who_has_no_such_file_is_named_and_the_path_once(listed: Callable[..., Manifest], manager: Manager) -> None:
+def test_a_missing_file_is_reported_with_its_host_and_its_path_once(
+    listed: Callable[..., Manifest], manager: Manager
+) -> None:
     with pytest.raises(SourceNotFound) as caught:
         listed("hf://org/model/nothing.json")
     host = manager.endpoint.partition("//")[2].partition("/")[0]

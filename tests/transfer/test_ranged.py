@@ -205,7 +205,7 @@ def test_a_cancellation_wakes_readers_and_leaves_within_the_grace(
     assert run.sink.failed == {}
 
 
-def test_who_cannot_be_woken_is_left_behind_in_one_grace_for_all(
+def test_threads_that_cannot_be_woken_are_abandoned_after_one_common_grace_period(
     volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ranged, "GRACE", 1.0)
