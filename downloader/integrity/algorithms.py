@@ -60,7 +60,9 @@ class AlgorithmSpec:
     length: int
     """Bytes of a digest."""
     start: Callable[[], Digester] | None = None
-    """Begin to compute one; None for digests of parts and for `git-sha1`, which need more than the bytes."""
+    """Begin to compute one; None for digests of parts, which need the sizes of the parts."""
+    prefix: Callable[[int], bytes] | None = None
+    """Bytes that are hashed before those of a file of this size; None for no bytes."""
     digest_field: str = ""
     """The name in HTTP's `Content-Digest`, `Repr-Digest` and `Digest` (RFC 9530 and RFC 3230)."""
     fragment: bool = False
@@ -89,7 +91,10 @@ SPECS: dict[Algorithm, AlgorithmSpec] = {
     Algorithm.SHA512: AlgorithmSpec(64, hashlib.sha512, digest_field="sha-512", fragment=True),
     Algorithm.SHA256: AlgorithmSpec(32, hashlib.sha256, digest_field="sha-256", fragment=True, s3_cost=3),
     Algorithm.SHA256_PARTS: AlgorithmSpec(32, parts_of=Algorithm.SHA256),
-    Algorithm.GIT_SHA1: AlgorithmSpec(20),
+    # The id of a blob in Git, see gitformat-pack(5) and `git hash-object`.
+    Algorithm.GIT_SHA1: AlgorithmSpec(
+        20, lambda: hashlib.sha1(usedforsecurity=False), prefix=lambda size: f"blob {size}\0".encode()
+    ),
     Algorithm.SHA1: AlgorithmSpec(
         20, lambda: hashlib.sha1(usedforsecurity=False), digest_field="sha", fragment=True, s3_cost=4
     ),

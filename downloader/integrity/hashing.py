@@ -37,6 +37,7 @@ class _Parts:
 
     def update(self, data: memoryview) -> None:
         while data:
+            # Only when more bytes come: a part that ends with the file is not followed by an empty one.
             if not self._left:
                 self._done.append(self._part.digest())
                 self._begin()
@@ -64,6 +65,7 @@ class _AnyLayout:
             candidate.update(data)
 
     def hexdigest(self) -> str:
+        # A digest of parts does not say how the file was cut: the layout that gives the published value is right.
         values = [candidate.value() for candidate in self._candidates]
         return self._wanted if self._wanted in values else values[0]
 
@@ -124,14 +126,17 @@ def hash_file(
 
 
 def _running(wanted: Digest, size: int) -> Digester | _AnyLayout | None:
-    if wanted.algorithm is Algorithm.GIT_SHA1:
-        return hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False)
     if not computable(wanted.algorithm):
         return None
-    start = SPECS[OF_PARTS.get(wanted.algorithm, wanted.algorithm)].start
-    if start is None or wanted.algorithm not in OF_PARTS:
-        return start and start()
-    return _AnyLayout(start, wanted) if wanted.layouts else None
+    spec = SPECS[OF_PARTS.get(wanted.algorithm, wanted.algorithm)]
+    if spec.start is None:
+        return None
+    if wanted.algorithm in OF_PARTS:
+        return _AnyLayout(spec.start, wanted) if wanted.layouts else None
+    digester = spec.start()
+    if spec.prefix is not None:
+        digester.update(memoryview(spec.prefix(size)))
+    return digester
 
 
 def _repeating(layout: tuple[int, ...]) -> Iterator[int]:
