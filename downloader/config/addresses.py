@@ -72,3 +72,11 @@ def web_endpoint(text: str) -> Endpoint:
 def proxy_endpoint(text: str) -> Endpoint:
     """Parse the URL of a proxy of any kind; without a scheme it is an HTTP proxy."""
     return Endpoint.parse(text if "://" in text else f"http://{text}")
+
+
+def is_service_address(url: str) -> bool:
+    """Whether a URL is that of a web service, without a login: S3 services authenticate by keys."""
+    try:
+        return not web_endpoint(url).authorization
+    except Malformed:
+        return False

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from downloader.config.addresses import EXAMPLE, web_endpoint
-from downloader.config.env import Malformed, count, documented, flag, path, read, shown_value, variable, with_files
+from downloader.config.addresses import EXAMPLE, is_service_address
+from downloader.config.env import count, documented, flag, path, read, shown_value, variable, with_files
 from downloader.config.s3_values import (
     AddressingStyle,
     Authentication,
@@ -255,11 +255,11 @@ class S3Settings:
 
 def _contradictions(settings: S3Settings) -> Iterator[str]:
     name = "AWS_ENDPOINT_URL" if settings.endpoint else "S3_ENDPOINT"
-    if settings.url and not _usable(settings.url):
+    if settings.url and not is_service_address(settings.url):
         yield f"{name}: {shown_value(settings.endpoint or settings.endpoint_host)} is not {EXAMPLE}"
     elif settings.no_ssl and settings.url and settings.url.startswith("https://"):
         yield f"{name} says https:// and S3_NO_SSL says true: remove one of them"
-    if settings.sts_endpoint and not _usable(settings.sts_endpoint):
+    if settings.sts_endpoint and not is_service_address(settings.sts_endpoint):
         yield f"AWS_ENDPOINT_URL_STS: {shown_value(settings.sts_endpoint)} is not {EXAMPLE}"
     key, secret = settings.access_key_id, settings.secret_access_key
     why = f" ({settings.unusable_keys})" if settings.unusable_keys else ""
@@ -293,11 +293,3 @@ def unset_empty(environ: MutableMapping[str, str]) -> None:
     """
     for name in [name for name, value in environ.items() if name.startswith("AWS_") and not value.strip()]:
         del environ[name]
-
-
-def _usable(url: str) -> bool:
-    """Tell whether this is the address of a service. None of S3's takes a login in it: keys say who asks."""
-    try:
-        return not web_endpoint(url).authorization
-    except Malformed:
-        return False

@@ -97,6 +97,8 @@ class HubListing:
     def files(self, commit: str) -> Iterator[RemoteFile]:
         """Yield what the address names, asking for no more of the repository than that. Raises what `commit` does."""
         path = self._address.folder
+        # One HEAD of a file is cheaper than a listing of the folder that it would be. The name decides which is tried
+        # first, since most files have a dot in theirs and most folders have none.
         is_like_file = "." in path.rpartition("/")[2]
         if is_like_file and (file := self._heads.single(self.root(commit), path)):
             return iter([file])
@@ -105,6 +107,7 @@ class HubListing:
         except HttpStatusError as error:
             if _is_unknown(error):
                 return self._siblings(commit, error)
+            # The Hub answers EntryNotFound for the tree of a path that is a file.
             if not path or error_code(error) != "EntryNotFound":
                 raise
             found = iter(())
