@@ -1,4 +1,7 @@
-"""Writes what `--help` says to docs/commands.md and docs/man/; with `--check`, fails where they are not current."""
+"""Writes what `--help` says to docs/commands.md and docs/man/, and the events of the JSON log to docs/events.md.
+
+With `--check` it fails where they are not current.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from pathlib import Path
 import click
 from click_man.core import write_man_pages
 
+from docs import events
 from downloader.cli.commands import cli
 from downloader.version import __version__
 
@@ -41,13 +45,18 @@ def files() -> dict[Path, str]:
             PROGRAM, cli, version=__version__, target_dir=folder, date="-"
         )  # not today: the files are compared
         pages = {DOCS / "man" / path.name: path.read_text() for path in Path(folder).iterdir()}
-    return {DOCS / "commands.md": page(), **pages}
+    return {
+        DOCS / "commands.md": page(),
+        DOCS / "events.md": events.page(),
+        DOCS / "schemas" / events.SCHEMA_FILE: events.schema_text(),
+        **pages,
+    }
 
 
 def main(arguments: list[str]) -> int:
     """Write all files, or check them."""
     wanted = files()
-    there = {DOCS / "commands.md", *(DOCS / "man").glob("*")}
+    there = {DOCS / "commands.md", DOCS / "events.md", *(DOCS / "man").glob("*")}
     if "--check" in arguments:
         stale = [path for path in wanted.keys() | there if not path.is_file() or wanted.get(path) != path.read_text()]
         for path in sorted(stale):

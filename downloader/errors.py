@@ -244,6 +244,11 @@ class Cancelled(DownloadError):
         self.exit_status = 128 + (signal.SIGTERM if signum is None else signum)
 
 
+def kind_of(error: DownloadError) -> str:
+    """Return the name of an error's class in the tree; of a refinement, that of its base class."""
+    return next(kind.__name__ for kind in type(error).__mro__ if kind.__module__ == __name__)
+
+
 def unexpected(error: Exception) -> InternalError:
     """Return our error for an exception that no code has foreseen: a bug, or a module that cannot be loaded."""
     if isinstance(error, ImportError):

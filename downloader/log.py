@@ -1,4 +1,4 @@
-"""Logging of the whole process: one line per record on one stream, without secrets, worded for its reader.
+"""Logging of the whole process: one line per record on one stream, as text or JSON (`log_format.py`), without secrets.
 
 Records of libraries are shown from `warning` on, tracebacks only at `debug`. What Python itself would print (warnings,
 uncaught exceptions, also those of threads and finalizers) is logged as well, through the hooks that Python documents
@@ -10,23 +10,19 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-import time
-import traceback
 import warnings
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
-from downloader.formatting import single_line
-from downloader.operator_log import neutralize
+from downloader.log_format import JSON, OURS, TEXT, JsonFormat, TextFormat, is_ours
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from types import TracebackType
     from typing import TextIO
 
+    from downloader.log_format import LogFormat
     from downloader.redaction import Redactor
 
-OURS: Final = "downloader"
 FOREIGN: Final = (
     "boto3",
     "botocore",
@@ -40,8 +36,6 @@ FOREIGN: Final = (
     "s3transfer",
     "urllib3",
 )
-LONGEST: Final = 2000
-"""Characters of a line: a server's response must not flood the log."""
 
 _CLEAR_LINE: Final = "\r\x1b[K"
 
@@ -51,11 +45,10 @@ log = logging.getLogger(__name__)
 class LineHandler(logging.Handler):
     """Writes each record as one line. Must not raise, whatever a record holds or the stream does."""
 
-    def __init__(self, stream: TextIO, redactor: Redactor, *, for_operator: bool, drawing: bool) -> None:
+    def __init__(self, stream: TextIO, form: LogFormat, *, drawing: bool) -> None:
         super().__init__()
         self._stream = stream
-        self._redactor = redactor
-        self._reword = neutralize if for_operator else str
+        self._form = form
         self._clear = _CLEAR_LINE if drawing else ""
         self.own_level = logging.INFO
         self._silent = False
@@ -68,8 +61,8 @@ class LineHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record; called under the handler's lock."""
-        if not self._silent and (_is_ours(record) or record.levelno >= self.foreign_level):
-            self._write([self._reword(line) for line in self._lines(record)])
+        if not self._silent and (is_ours(record) or record.levelno >= self.foreign_level):
+            self._write(list(self._form.lines(record, tracebacks=self.own_level <= logging.DEBUG)))
 
     def end(self, last_line: str) -> None:
         """Write this line unchanged unless it is empty, and no record after it. Later calls write nothing."""
@@ -88,21 +81,6 @@ class LineHandler(logging.Handler):
             self._stream.flush()
         except (OSError, ValueError):
             return  # the stream is closed, and there is no other place for an error message
-
-    def _lines(self, record: logging.LogRecord) -> Iterator[str]:
-        moment = time.strftime("%H:%M:%SZ", time.gmtime(record.created))
-        head = f"{moment} {record.levelname.lower():<7} "
-        if not _is_ours(record):
-            head += record.name.partition(".")[0] + ": "
-        text = _message(record)
-        error = record.exc_info[1] if record.exc_info else None
-        if error is not None:
-            text += ": " + traceback.format_exception_only(error)[-1]
-        yield head + single_line(self._redactor.redact(text), LONGEST)
-        if error is not None and self.own_level <= logging.DEBUG:
-            for line in self._redactor.redact("".join(traceback.format_exception(error))).splitlines():
-                indent = " " * (len(line) - len(line.lstrip()))
-                yield f"{head}| {indent}{single_line(line, LONGEST)}"
 
 
 class Log:
@@ -129,14 +107,21 @@ class Log:
 
 
 def set_up(
-    stream: TextIO, redactor: Redactor, level: str = "info", *, for_operator: bool = False, drawing: bool = False
+    stream: TextIO,
+    redactor: Redactor,
+    level: str = "info",
+    form: str = TEXT,
+    *,
+    for_operator: bool = False,
+    drawing: bool = False,
 ) -> Log:
-    """Send all log records to this stream, with `level` as for `Log.set_level`.
+    """Send all log records to this stream, with `level` as for `Log.set_level`; `form` is `text` or `json`.
 
     The operator searches the log of a failed pod for words: with `for_operator`, each line is reworded so that none of
     them matches. With `drawing`, a progress line is at the end of the stream, and each record replaces it.
     """
-    handler = LineHandler(stream, redactor, for_operator=for_operator, drawing=drawing)
+    chosen = JsonFormat if form == JSON else TextFormat
+    handler = LineHandler(stream, chosen(redactor, for_operator=for_operator), drawing=drawing)
     undo = ExitStack()
     for name in (None, OURS, *FOREIGN):
         _take_over(logging.getLogger(name), undo)
@@ -151,17 +136,6 @@ def set_up(
     logs = Log(handler, undo)
     logs.set_level(level)
     return logs
-
-
-def _is_ours(record: logging.LogRecord) -> bool:
-    return record.name.partition(".")[0] == OURS
-
-
-def _message(record: logging.LogRecord) -> str:
-    try:
-        return record.getMessage()
-    except Exception:  # noqa: BLE001 - arguments of libraries, which may fail in any way
-        return record.msg if isinstance(record.msg, str) else "a record that cannot be shown"
 
 
 def _take_over(logger: logging.Logger, undo: ExitStack) -> None:

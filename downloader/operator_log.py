@@ -8,6 +8,7 @@ that the operator has not started, nothing is reworded, and the last line is `pl
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from collections import deque
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from downloader.formatting import single_line
 from downloader.redaction import Redactor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from downloader.errors import DownloadError
 
@@ -175,11 +176,52 @@ def plain_line(error: DownloadError, redactor: Redactor | None = None) -> str:
     return single_line((redactor or Redactor()).redact(f"{_OPENINGS[Category.OTHER]}{error}"), LAST_LINE_LIMIT)
 
 
-def _reword(line: str, rules: Iterable[Rule], kept: int = 0) -> str:
+def json_text(value: Mapping[str, object]) -> str:
+    """Return an object as one line of plain ASCII."""
+    return json.dumps(value, ensure_ascii=True)
+
+
+def neutralize_json(line: str) -> str:
+    r"""Return a line of JSON that matches no rule and means the same: `s\u0033` is how JSON may write `s3`."""
+    return _reword(line, RULES, _escape)
+
+
+def json_last_line(facts: Mapping[str, object], error: DownloadError, redactor: Redactor | None = None) -> str:
+    """Return a JSON object of these facts, and of `last_line` as its `message`: in the error's category, too."""
+    opening = _OPENINGS[error.category]
+    head = json_text(facts)[:-1] + ', "message": '
+    stronger = tuple(itertools.takewhile(lambda rule: rule.classification is not error.category, RULES))
+    line = f"{head}{json.dumps(last_line(error, redactor))}}}"
+    line = _reword(line, stronger, _escape, kept=len(head) + 1 + len(opening))
+    if _is_json(line) and all(classify(line, newest=newest) is error.category for newest in (False, True)):
+        return line
+    return f"{head}{json.dumps(opening.removesuffix(': '))}}}"
+
+
+def _is_json(line: str) -> bool:
+    """Tell whether escaping has left valid JSON: the last word of a match may be part of another escape."""
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
+
+
+def _insert_break(line: str, spot: int) -> str:
+    return line[:spot] + _BREAK + line[spot:]
+
+
+def _escape(line: str, spot: int) -> str:
+    return f"{line[:spot]}\\u{ord(line[spot]):04x}{line[spot + 1 :]}"
+
+
+def _reword(
+    line: str, rules: Iterable[Rule], broken: Callable[[str, int], str] = _insert_break, *, kept: int = 0
+) -> str:
     """Break one word of each match, never before offset `kept`. The text before it must not match the rules."""
     for rule in rules:
         while (starts := rule.find(line)) is not None:
             # If that word is kept, the last word is not: otherwise the text that is kept would match by itself.
             spot = starts[rule.break_word] + rule.break_at if starts[rule.break_word] >= kept else starts[-1] + 1
-            line = line[:spot] + _BREAK + line[spot:]
+            line = broken(line, spot)
     return line

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from downloader.errors import Category
-from downloader.log import FOREIGN, LONGEST, Log, set_up
+from downloader.log import FOREIGN, Log, set_up
+from downloader.log_format import LONGEST
 from downloader.redaction import Redactor
 from tests.command import TIMEOUT
 from tests.contract.operator_log import filed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, TextIO
 
 from downloader.cli.process import cancelled_by_signals
@@ -13,8 +14,9 @@ from downloader.errors import OutputError
 from downloader.runs.runner import GRACE, Runner
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from downloader.errors import DownloadError
     from downloader.log import Log
     from downloader.redaction import Redactor
     from downloader.reporters import Reporter
@@ -38,6 +40,10 @@ class CommandContext:
     """The operator has started the command."""
     drawing: bool = False
     """A progress line may be drawn on stderr: it is a terminal that can move its cursor."""
+    text_log: bool = True
+    """The log on stderr is for people, and may hold lines that are no records."""
+    last_line: Callable[[DownloadError], str] = str
+    """Returns the last line of the log for an error."""
     ending_reported: bool = False
     """A run has reported how it ended, in the status and in the termination message."""
     runners: list[Runner] = field(default_factory=list)
@@ -49,7 +55,8 @@ class CommandContext:
 
     def runner(self, deadline: float | None = None, *, grace: float = GRACE) -> Runner:
         """Return the runner of a run that lasts at most `deadline` seconds, and that SIGTERM and SIGINT cancel."""
-        runner = Runner(deadline, grace=grace, interruptible=cancelled_by_signals)
+        signals = partial(cancelled_by_signals, last_line=self.last_line)
+        runner = Runner(deadline, grace=grace, interruptible=signals)
         self.runners.append(runner)
         return runner
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from downloader.cli.status import status_reporter
 from downloader.config.env import read
-from downloader.config.job import ClusterSettings, JobSettings
-from downloader.operator_log import last_line, plain_line
+from downloader.config.job import LOG_FORMATS, ClusterSettings, JobSettings
+from downloader.errors import kind_of
+from downloader.events import Failed
+from downloader.log_format import JSON, OURS, TEXT, head
+from downloader.operator_log import json_last_line, json_text, last_line, plain_line
 from downloader.progress import Phase, Snapshot
 from downloader.reporters.termination import TerminationMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
 
     from downloader.errors import DownloadError
     from downloader.redaction import Redactor
@@ -33,17 +37,38 @@ class Audience:
     """The operator classifies the log."""
     with_status: bool
     """The command patches the status; assumed if the command is unknown."""
+    log_format: str = TEXT
 
     @classmethod
-    def of(cls, arguments: Iterable[str], environ: Mapping[str, str]) -> Audience:
+    def of(cls, arguments: Sequence[str], environ: Mapping[str, str]) -> Audience:
         """Return the audience of a process with these arguments and variables."""
         command = next((argument for argument in arguments if argument in COMMANDS), "")
         named = bool(environ.get("ARTIFACT_NAME", "").strip())
-        return cls(named or command in OPERATOR_COMMANDS, command in (*WITH_STATUS, ""))
+        form = option_value(arguments, "--log-format") or environ.get("AIM_LOG_FORMAT", "").strip().lower()
+        form = form if form in LOG_FORMATS else TEXT  # the settings warn about an unknown one
+        return cls(named or command in OPERATOR_COMMANDS, command in (*WITH_STATUS, ""), form)
+
+
+def option_value(arguments: Sequence[str], name: str) -> str:
+    """Return the value of an option in a command line that may not be valid; empty without it."""
+    found = ""
+    for argument, following in zip(arguments, (*arguments[1:], ""), strict=False):
+        if argument == "--":
+            break
+        option, equals, value = argument.partition("=")
+        if option == name:
+            found = value if equals else following
+    return found
 
 
 def final_line(error: DownloadError, audience: Audience, redactor: Redactor) -> str:
     """Return the last line of the log."""
+    if audience.log_format == JSON:
+        event = Failed(exit_status=error.exit_status, error=kind_of(error))
+        facts = {**head(time.time(), "error", OURS), "event": event.name, **event.facts()}
+        if audience.for_operator:
+            return json_last_line(facts, error, redactor)
+        return json_text({**facts, "message": plain_line(error, redactor)})
     return (last_line if audience.for_operator else plain_line)(error, redactor)
 
 

@@ -13,6 +13,7 @@ from downloader.cli.failure import Audience, final_line, report_early_end
 from downloader.config.job import LOG_LEVELS
 from downloader.errors import DownloadError, UsageError, unexpected
 from downloader.log import set_up
+from downloader.log_format import TEXT
 from downloader.redaction import Redactor
 
 if TYPE_CHECKING:
@@ -25,13 +26,21 @@ def main(arguments: list[str], environ: Mapping[str, str], stdout: TextIO, stder
     """Run one command. Return its exit status, and whether a thread hangs, so that the process must not wait for it."""
     redactor = Redactor()
     audience = Audience.of(arguments, environ)
-    drawing = stderr.isatty() and environ.get("TERM") != "dumb"
+    drawing = stderr.isatty() and environ.get("TERM") != "dumb" and audience.log_format == TEXT
     # Never restored: what other threads still log must not follow the last line.
     level = environ.get("AIM_LOG_LEVEL", "").strip().lower()
     level = level if level in LOG_LEVELS else "info"  # the settings warn about an unknown one
-    logs = set_up(stderr, redactor, level, for_operator=audience.for_operator, drawing=drawing)
+    logs = set_up(stderr, redactor, level, audience.log_format, for_operator=audience.for_operator, drawing=drawing)
     context = CommandContext(
-        environ, stdout, stderr, redactor, logs, for_operator=audience.for_operator, drawing=drawing
+        environ,
+        stdout,
+        stderr,
+        redactor,
+        logs,
+        for_operator=audience.for_operator,
+        drawing=drawing,
+        text_log=audience.log_format == TEXT,
+        last_line=lambda error: final_line(error, audience, redactor),
     )
     try:
         _invoke(arguments, context)
@@ -61,7 +70,8 @@ def _invoke(arguments: list[str], context: CommandContext) -> None:
             raise
         raise output_error(error) from error
     except click.exceptions.NoArgsIsHelpError as error:
-        context.stderr.write(error.format_message() + "\n")
+        if context.text_log:
+            context.stderr.write(error.format_message() + "\n")
         raise UsageError("a command is missing", hint="see artifact-downloader --help") from error
     except click.ClickException as error:
         raise UsageError(error.format_message(), hint="see artifact-downloader --help") from error

@@ -8,7 +8,7 @@ import click
 
 from downloader.cli import completion
 from downloader.config.env import Malformed, documented, items, path
-from downloader.config.job import LOG_LEVELS, JobSettings
+from downloader.config.job import LOG_FORMATS, LOG_LEVELS, JobSettings
 from downloader.sources.registry import ArtifactUri
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def _set_level(context: click.Context, _parameter: click.Parameter, level: str |
 
 
 def verbosity(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of the log level. They are eager: parsing the other options may log already."""
+    """Add the options of the log. They are eager: parsing the other options may log already."""
     quiet = click.option(
         "-q",
         "--quiet",
@@ -106,7 +106,14 @@ def verbosity(command: Callable[..., Any]) -> Callable[..., Any]:
         callback=_set_level,
         help=f"Log level on stderr. [{VARIABLES['log_level'].names[0]}]",
     )
-    return quiet(level(command))
+    form = click.option(  # which has been read before the command line was parsed: an error in it is logged, too
+        "--log-format",
+        type=click.Choice(LOG_FORMATS),
+        expose_value=False,
+        is_eager=True,
+        help=f"Lines of text on stderr, or JSON objects. [{VARIABLES['log_format'].names[0]}]",
+    )
+    return quiet(level(form(command)))
 
 
 uri = click.argument("uri", type=URI, shell_complete=completion.schemes)

@@ -8,22 +8,26 @@ import select
 import signal
 import sys
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 from downloader.errors import Cancelled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
     from downloader.cancellation import Cancellation
+    from downloader.errors import DownloadError
 
 STDERR = 2
 
 
 @contextlib.contextmanager
-def cancelled_by_signals(cancellation: Cancellation) -> Iterator[None]:
-    """Turn the first SIGTERM or SIGINT into a cancellation; the second ends the process at once.
+def cancelled_by_signals(
+    cancellation: Cancellation, *, last_line: Callable[[DownloadError], str] = "failed: {}".format
+) -> Iterator[None]:
+    """Turn the first SIGTERM or SIGINT into a cancellation; the second ends the process at once, with a last line.
 
     Only the main thread can handle signals; in other threads this does nothing.
     """
@@ -33,7 +37,7 @@ def cancelled_by_signals(cancellation: Cancellation) -> Iterator[None]:
 
     def handle(signum: int, _frame: FrameType | None) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, leave_at_once)
+            signal.signal(number, partial(leave_at_once, last_line))
         cancellation.cancel(Cancelled(signum))
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -45,12 +49,12 @@ def cancelled_by_signals(cancellation: Cancellation) -> Iterator[None]:
                 signal.signal(number, handler)
 
 
-def leave_at_once(signum: int, _frame: FrameType | None) -> None:
+def leave_at_once(last_line: Callable[[DownloadError], str], signum: int, _frame: FrameType | None) -> None:
     """End the process at a second signal, with a last line of its own."""
     # Nothing is flushed or waited for: the main thread may hang in the middle of a write.
     with contextlib.suppress(OSError, ValueError):
         if select.select([], [STDERR], [], 0)[1]:
-            os.write(STDERR, f"\nfailed: {Cancelled(signum, again=True)}\n".encode())
+            os.write(STDERR, f"\n{last_line(Cancelled(signum, again=True))}\n".encode())
     os._exit(128 + signum)
 
 

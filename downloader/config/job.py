@@ -37,6 +37,7 @@ SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where the kubelet puts token, ca.crt and namespace."""
 SKIP, REFUSE = "skip", "refuse"
 LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("text", "json")
 BANDWIDTH_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 
 
@@ -205,6 +206,12 @@ class JobSettings:
         "`debug`, `info`, `warning` or `error`; other values mean the default, with a warning",
         default="info",
         option="--log-level LEVEL",
+    )
+    log_format: str = variable(
+        "AIM_LOG_FORMAT",
+        "`text`, or `json` for one object per line (docs/events.md); other values mean the default, with a warning",
+        default="text",
+        option="--log-format FORMAT",
     )
     termination_log: Path = variable(
         "AIM_TERMINATION_LOG", "file for the termination message", parse=path, default=TERMINATION_LOG

@@ -9,7 +9,7 @@ from downloader.config.adapters import AdapterReapSettings, AdapterStageSettings
 from downloader.config.debug import DebugSettings
 from downloader.config.env import documented, shown_value
 from downloader.config.hub import HubSettings
-from downloader.config.job import LOG_LEVELS, ClusterSettings, JobSettings, WebSettings
+from downloader.config.job import LOG_FORMATS, LOG_LEVELS, ClusterSettings, JobSettings, WebSettings
 from downloader.config.kserve import KServeSettings
 from downloader.config.proxies import ProxySettings
 from downloader.config.s3 import S3Settings
@@ -41,6 +41,9 @@ def suspicious_settings(environ: Mapping[str, str]) -> Iterator[str]:
     level = environ.get("AIM_LOG_LEVEL", "").strip()
     if level and level.lower() not in LOG_LEVELS:
         yield f"AIM_LOG_LEVEL: {shown_value(level)} is not one of {', '.join(LOG_LEVELS)}, so it is info"
+    form = environ.get("AIM_LOG_FORMAT", "").strip()
+    if form and form.lower() not in LOG_FORMATS:
+        yield f"AIM_LOG_FORMAT: {shown_value(form)} is not one of {', '.join(LOG_FORMATS)}, so it is text"
     known = set(known_names())
     for name in sorted(environ):
         if name.startswith(OURS) and environ[name].strip() and name not in known:

@@ -12,7 +12,8 @@ from downloader.engine.existing_files import report_existing, require_room
 from downloader.engine.finalizer import PublishAsDownloaded
 from downloader.engine.plan import Outcome, Plan
 from downloader.engine.sink import VolumeSink
-from downloader.errors import Category, DownloadError, SourceChanged, SourceNotFound, Verdict, VolumeError
+from downloader.errors import Category, DownloadError, SourceChanged, SourceNotFound, Verdict, VolumeError, kind_of
+from downloader.events import AttemptStarted, Listed, ProtocolSwitched
 from downloader.formatting import format_size
 from downloader.integrity import SIZE_ONLY, Verifier
 from downloader.progress import Phase
@@ -145,6 +146,8 @@ class Engine:
             if not file.digests:
                 self._plan.require_proof(file, SIZE_ONLY)
         self._meter.expect(manifest.size, len(manifest.files))
+        listed = Listed(files=len(manifest.files), bytes=manifest.size, revision=manifest.revision)
+        log.info("listed %d files, %s", listed.files, format_size(listed.bytes), extra=listed.extra())
         return manifest
 
     def _find_published(self, manifest: Manifest) -> Outcome | None:
@@ -230,7 +233,9 @@ class Engine:
         why = ""
         for number, protocol in enumerate(sequence, start=1):
             self._meter.begin_attempt(protocol, number, sequence, why)
-            log.info("attempt %d of %d: %s, %d files missing", number, len(sequence), protocol, len(missing))
+            begun = AttemptStarted(protocol=protocol, attempt=number, attempts=len(sequence), files=len(missing))
+            told = (number, len(sequence), protocol, len(missing))
+            log.info("attempt %d of %d: %s, %d files missing", *told, extra=begun.extra())
             failures = self._run_attempt(protocol, missing, outcome)
             missing = [file for file in missing if file.path not in outcome.checksums]
             if not missing:
@@ -239,7 +244,14 @@ class Engine:
             if number == len(sequence):
                 raise error
             why = f"{protocol} left {len(missing)} files: {error.message}; switching to {sequence[number]}"
-            log.warning("%s", why)
+            switched = ProtocolSwitched(
+                protocol=protocol,
+                next=sequence[number],
+                files=len(missing),
+                error=kind_of(error),
+                reason=error.message,
+            )
+            log.warning("%s", why, extra=switched.extra())
 
     def _run_attempt(
         self, protocol: TransferProtocol, files: Sequence[RemoteFile], outcome: Outcome

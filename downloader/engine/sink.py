@@ -18,6 +18,7 @@ from downloader.errors import (
     UnexpectedContent,
     Verdict,
 )
+from downloader.events import FileCommitted
 from downloader.integrity import UNVERIFIED, instead
 from downloader.volume import VerifiedFile
 
@@ -160,6 +161,11 @@ class VolumeSink:
                     self._outcome.sizes[file.path] = file.size
                     self._meter.expect_more(file.size)
         self._meter.add_done_files(len(committed))
+        if log.isEnabledFor(logging.DEBUG):
+            for partial, sha256, proof in committed:
+                file = partial.file
+                event = FileCommitted(path=file.path, size=file.size, sha256=sha256, verified_by=proof)
+                log.debug("%s is verified (%s) and has its name", file.path, proof, extra=event.extra())
 
     def _prove(self, completed_file: CompletedFile) -> str:
         """Return what was published of a file's bytes. Raises IntegrityError if they are not what it promises."""

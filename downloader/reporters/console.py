@@ -8,6 +8,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Final
 
+from downloader.events import Event, Finished, Progress
 from downloader.formatting import format_duration, format_size
 from downloader.progress import Phase
 
@@ -62,14 +63,15 @@ class Console:
                 log.info("%s", snapshot.message)
             self._line.show(snapshot)
         elif last is None or _news(last) != _news(snapshot) or self._clock() - self._spoken >= self._interval:
-            log.info("%s", progress_text(snapshot))
+            log.info("%s", progress_text(snapshot), extra=progress_event(snapshot).extra())
             self._spoken = self._clock()
 
     def close(self, final: Snapshot) -> None:
         """Remove the progress line and log the summary of the run."""
         self.clear()
         if not self._quiet:
-            log.info("%s", summary_text(final, self._clock() - self._started))
+            seconds = self._clock() - self._started
+            log.info("%s", summary_text(final, seconds), extra=_last_event(final, seconds).extra())
 
     def clear(self) -> None:
         """Remove the progress line."""
@@ -90,6 +92,36 @@ def progress_text(snapshot: Snapshot) -> str:
         if remark:
             text += f"; {remark}"
     return text
+
+
+def progress_event(snapshot: Snapshot) -> Progress:
+    """Return what a program is told of a snapshot."""
+    return Progress(
+        phase=snapshot.phase,
+        percentage=snapshot.percentage,
+        done_bytes=snapshot.done_bytes,
+        total_bytes=snapshot.total_bytes,
+        received_bytes=snapshot.received_bytes,
+        done_files=snapshot.done_files,
+        total_files=snapshot.total_files,
+        rate=round(snapshot.rate, 1),
+        seconds_left=None if snapshot.eta is None else round(snapshot.eta, 1),
+        protocol=snapshot.protocol,
+        attempt=snapshot.attempt,
+        waiting=snapshot.waiting or snapshot.stuck_volume,
+    )
+
+
+def _last_event(final: Snapshot, seconds: float) -> Event:
+    if final.phase is not Phase.DONE:
+        return progress_event(final)  # the last line of the log has the failure
+    return Finished(
+        exit_status=0,
+        seconds=round(seconds, 3),
+        files=final.total_files,
+        bytes=final.total_bytes,
+        received_bytes=final.received_bytes,
+    )
 
 
 def summary_text(final: Snapshot, seconds: float) -> str:

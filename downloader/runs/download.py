@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from downloader.engine import Engine, Outcome
 from downloader.errors import DownloadError
+from downloader.events import RunStarted, Verified
 from downloader.filters import FileFilter
 from downloader.formatting import format_duration, single_line
 from downloader.integrity import proofs_text
@@ -26,6 +27,7 @@ from downloader.runs.wiring import (
 )
 from downloader.simulation import simulation_of, slow_looks_of
 from downloader.sources import Recalling, ability
+from downloader.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -103,6 +105,9 @@ class Download:
 
         `work` is for a run that does more than download: it is executed in place of `transfer`, which it calls.
         """
+        uri, target = self._uri.shown, self._settings.job.target
+        begun = RunStarted(uri=uri, target=str(target), version=__version__)
+        log.info("downloading %s to %s", uri, target, extra=begun.extra())
         observers = [self._watchdog.check, self._reporters.report]
         try:
             outcome = self._runner.run(work or self.transfer, observers=observers, stuck_volume=self._stuck_volume)
@@ -111,7 +116,9 @@ class Download:
             raise
         skipped = outcome.manifest.skipped
         also = f"; {skipped} unsafe {'name' if skipped == 1 else 'names'} passed over" if skipped else ""
-        log.info("%s: %s%s", self._uri.shown, proofs_text(outcome.proofs), also)
+        found = outcome.manifest
+        done = Verified(uri=uri, revision=found.revision, files=len(found.files), bytes=found.size)
+        log.info("%s: %s%s", uri, proofs_text(outcome.proofs), also, extra=done.extra())
         self._finish(None)
         return outcome
 

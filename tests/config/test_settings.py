@@ -331,7 +331,14 @@ def test_a_setting_that_does_nothing_is_told(environ: dict[str, str], words: str
 def test_no_name_that_the_operator_or_this_page_knows_is_odd() -> None:
     environ = {name: "1" for name in known_names() if name.startswith("AIM_")}
     assert len(environ) > 40
-    assert list(suspicious_settings({**environ, "AIM_LOG_LEVEL": "Debug", "AIM_TYPO": " ", "MY_AIM": "x"})) == []
+    assert (
+        list(
+            suspicious_settings(
+                {**environ, "AIM_LOG_FORMAT": "JSON", "AIM_LOG_LEVEL": "Debug", "AIM_TYPO": " ", "MY_AIM": "x"}
+            )
+        )
+        == []
+    )
 
 
 def test_the_redactor_knows_the_passwords_of_all_addresses() -> None:
