@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from downloader.config import Settings
+from downloader.presets import available
 from downloader.runs.download import Download
 from downloader.runs.runner import Runner
 from downloader.runs.size import list_artifact
 from downloader.runs.verify import verify_volume
+from downloader.runs.wiring import make_filter, unfiltered
 from downloader.sources.registry import ArtifactUri
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from downloader.artifact import Manifest, TransferProtocol
     from downloader.cancellation import Cancellation
     from downloader.engine import Outcome
+    from downloader.presets import Preset
     from downloader.progress import Snapshot
     from downloader.reporters import Reporter
     from downloader.runs.download import Ending
@@ -43,6 +46,8 @@ class Options(TypedDict, total=False):
     """Globs; only files that match one are wanted. `*` crosses `/`."""
     exclude: tuple[str, ...]
     """Globs; files that match one are not wanted."""
+    only: Preset
+    """Weights in one format, and the files without weights."""
     sequence: tuple[TransferProtocol, ...]
     """The protocols to use, in this order."""
     connections: int
@@ -75,14 +80,17 @@ class ArtifactFile:
     """The digest of the file on the volume, after a download."""
     verified_by: str | None = None
     """After a download: the algorithm that verified it, or `size only`, `etag unverifiable` or `unknown`."""
+    chosen: bool = True
+    """The filters choose it. Others are only in a listing of everything."""
 
 
 class Artifact:
     """An artifact at one revision. Its files are made when they are looked at: there may be 100,000 of them."""
 
-    def __init__(self, manifest: Manifest, outcome: Outcome | None = None) -> None:
+    def __init__(self, manifest: Manifest, outcome: Outcome | None = None, chosen: Manifest | None = None) -> None:
         self._manifest = manifest
         self._outcome = outcome
+        self._chosen = chosen or manifest
 
     def __repr__(self) -> str:
         return f"<Artifact {self.uri} at {self.revision}: {self.count} files, {self.size} bytes>"
@@ -107,10 +115,15 @@ class Artifact:
         """Bytes of all files whose size is known."""
         return self._manifest.size
 
+    @property
+    def presets(self) -> tuple[Preset, ...]:
+        """The presets that have weights to choose here: values of the option `only`."""
+        return tuple(available([file.path for file in self._manifest.files]))
+
     @cached_property
     def files(self) -> tuple[ArtifactFile, ...]:
         """The files, sorted by path."""
-        outcome = self._outcome
+        outcome, chosen = self._outcome, {file.path for file in self._chosen.files}
         checksums, proofs = (outcome.checksums, outcome.proofs) if outcome else ({}, {})
         return tuple(
             ArtifactFile(
@@ -119,6 +132,7 @@ class Artifact:
                 {str(digest.algorithm): digest.value for digest in file.digests},
                 checksums.get(file.path),
                 proofs.get(file.path),
+                file.path in chosen,
             )
             for file in self._manifest.files
         )
@@ -170,9 +184,12 @@ def list_files(
     environ: Mapping[str, str] | None = None,
     settings: Settings | None = None,
     runner: Runner | None = None,
+    everything: bool = False,
     **options: Unpack[Options],
 ) -> Artifact:
     """Return the files that `download` would bring, without downloading them.
+
+    With `everything`, return also those that the filters leave out, and those whose size the server does not tell.
 
     Raises a `DownloadError`: ProtocolFailed where the server does not tell the size of a file.
     """
@@ -180,7 +197,10 @@ def list_files(
     settings = _settings(settings, _environment(environ), artifact, None, options)
     # A listing leaves nothing behind: a cancelled one needs no time to put things in order.
     runner = runner or Runner(settings.job.deadline, grace=0.0, cancellation=cancellation)
-    return Artifact(list_artifact(artifact, settings, runner, on_progress or _ignore))
+    if not everything:
+        return Artifact(list_artifact(artifact, settings, runner, on_progress or _ignore))
+    manifest = list_artifact(artifact, unfiltered(settings), runner, on_progress or _ignore, unsized=True)
+    return Artifact(manifest, chosen=make_filter(settings).of(manifest))
 
 
 def size(

@@ -8,10 +8,14 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from downloader.errors import SourceNotFound
+from downloader.errors import SourceNotFound, UsageError
+from downloader.presets import ambiguous, available
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
     from downloader.artifact import Manifest
+    from downloader.presets import Preset
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,44 +27,66 @@ class FileFilter:
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    preset: Preset | None = None
+    """Chooses one format of the weights, among the files that pass the globs."""
 
     def __post_init__(self) -> None:
         for name in ("include", "exclude"):
             object.__setattr__(self, name, tuple(map(_with_wildcard, getattr(self, name))))
 
     def wants(self, path: str) -> bool:
-        """Tell whether the file with this path is wanted."""
+        """Tell whether the file with this path may be wanted; a preset can still leave it out for another one."""
         kept = not self.include or any(fnmatchcase(path, glob) for glob in self.include)
-        return kept and not any(fnmatchcase(path, glob) for glob in self.exclude)
+        kept = kept and not any(fnmatchcase(path, glob) for glob in self.exclude)
+        return kept and (self.preset is None or self.preset.may_want(path))
+
+    def choose(self, paths: Iterable[str]) -> Collection[str]:
+        """Return the wanted ones of all paths of an artifact. Raises UsageError if the preset can mean several."""
+        wanted = [path for path in paths if self.wants(path)]
+        if self.preset is None:
+            return wanted
+        if several := ambiguous(self.preset, wanted):
+            hint = f"choose one: {', '.join(f'--only gguf:{name}' for name in several)}"
+            raise UsageError(f"--only {self.preset} can mean {len(several)} quantisations", hint=hint)
+        return self.preset.choose(wanted)
 
     def of(self, manifest: Manifest) -> Manifest:
         """Return the manifest of the wanted files. Filters do not apply to a single file.
 
         Raises SourceNotFound if the filters exclude all files.
         """
-        if manifest.single or not (self.include or self.exclude):
+        if manifest.single or not self:
             return manifest
         version = self.version_of(manifest.version)
-        files = tuple(file for file in manifest.files if self.wants(file.path))
+        wanted = frozenset(self.choose(file.path for file in manifest.files))
+        files = tuple(file for file in manifest.files if file.path in wanted)
         if not files:
-            raise nothing_left(len(manifest.files), manifest.uri)
+            raise self.nothing_left([file.path for file in manifest.files], manifest.uri)
         checksums = manifest.checksums if len(files) == len(manifest.files) else None
         return replace(manifest, files=files, version=version, checksums=checksums)
 
     def version_of(self, whole: str | None) -> str | None:
         """Return the version of the wanted files of a folder with version `whole`. It depends on the filters."""
-        if whole is None or not (self.include or self.exclude):
+        if whole is None or not self:
             return whole
-        return hashlib.sha256(json.dumps([whole, self.include, self.exclude]).encode()).hexdigest()
+        chosen = [whole, self.include, self.exclude, *([str(self.preset)] if self.preset else [])]
+        return hashlib.sha256(json.dumps(chosen).encode()).hexdigest()
+
+    def __bool__(self) -> bool:
+        """Tell whether anything may be left out."""
+        return bool(self.include or self.exclude or self.preset)
+
+    def nothing_left(self, paths: Sequence[str], uri: str) -> SourceNotFound:
+        """Return the error for filters that exclude all files of an artifact."""
+        hint = "check AIM_HF_INCLUDE and AIM_HF_EXCLUDE, or --include and --exclude"
+        if self.preset is not None:
+            others = ", ".join(f"--only {preset}" for preset in available(paths))
+            hint = f"it has {others}" if others else "no preset fits it; use --include and --exclude"
+            if len(paths) and self.preset.choose(paths):
+                hint = "the globs of --include and --exclude leave out what --only chooses"
+            return SourceNotFound(f"{uri} has no weights for --only {self.preset}", hint=hint)
+        return SourceNotFound(f"none of the {len(paths)} files of {uri} passes the filters", hint=hint)
 
 
 def _with_wildcard(glob: str) -> str:
     return f"{glob}*" if glob.endswith("/") else glob
-
-
-def nothing_left(count: int, uri: str) -> SourceNotFound:
-    """Return the error for filters that exclude all `count` files of an artifact."""
-    return SourceNotFound(
-        f"none of the {count} files of {uri} passes the filters",
-        hint="check AIM_HF_INCLUDE and AIM_HF_EXCLUDE, or --include and --exclude",
-    )

@@ -6,7 +6,7 @@ import json
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
@@ -38,7 +38,17 @@ Results go to stdout, everything else to stderr. Names in brackets are environme
 """
 
 
-@click.group(context_settings=CONTEXT, help=HELP)
+class Commands(click.Group):
+    """The group of all commands, some of which have a second name."""
+
+    ALIASES: ClassVar = {"ls": "list"}
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """Return the command of a name or an alias."""
+        return super().get_command(context, self.ALIASES.get(name, name))
+
+
+@click.group(cls=Commands, context_settings=CONTEXT, help=HELP)
 @options.verbosity
 @click.version_option(__version__, prog_name="artifact-downloader")
 def cli() -> None:
@@ -88,6 +98,22 @@ def size(context: CommandContext, /, uri: ArtifactUri, **given: Any) -> None:  #
     log.info("%s in %d files", format_size(artifact.size), artifact.count)
     context.logs.end()
     context.write(json.dumps({"url": context.redactor.redact(uri.shown), "sizeBytes": artifact.size}) + "\n")
+
+
+@cli.command("list", context_settings=CONTEXT)
+@options.uri
+@options.filters
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@options.verbosity
+@click.pass_obj
+def list_(context: CommandContext, /, uri: ArtifactUri, *, as_json: bool, **given: Any) -> None:  # noqa: ANN401
+    """List the files of URI with sizes and published digests; `ls` is the same.
+
+    A minus marks the files that the filters leave out. The log names the presets for --only that fit the artifact.
+    """
+    from downloader.cli.listing import print_listing
+
+    print_listing(uri, _with_options(context.settings(uri), **given), context, as_json=as_json)
 
 
 @cli.command(context_settings=CONTEXT)

@@ -65,7 +65,7 @@ def _help(variable: Variable) -> str:
     return f"{variable.meaning[:1].upper()}{variable.meaning[1:]}. [{variable.names[0]}{default}]".replace("`", "")
 
 
-filters = overriding("include", "exclude")
+filters = overriding("include", "exclude", "only")
 accept_any = overriding("accept_any")
 
 

@@ -21,6 +21,7 @@ from downloader.config.env import (
     token,
     variable,
 )
+from downloader.presets import FORM, Preset
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,6 +56,14 @@ def volume_timeout(text: str) -> float:
         return seconds(text)
     except Malformed:
         return VOLUME_TIMEOUT
+
+
+def preset(text: str) -> Preset:
+    """Parse AIM_ONLY."""
+    try:
+        return Preset.parse(text)
+    except ValueError:
+        raise Malformed(FORM) from None
 
 
 def unsafe_names(text: str) -> str:
@@ -107,6 +116,14 @@ class JobSettings:
         parse=items,
         default=(),
         option="--include GLOB",
+    )
+    only: Preset | None = variable(
+        "AIM_ONLY",
+        "download the weights in one format only: `safetensors`, or GGUF in one quantisation, such as `gguf:Q4_K_M`;"
+        " files without weights are kept",
+        parse=preset,
+        default=None,
+        option="--only PRESET",
     )
     exclude: tuple[str, ...] = variable(
         "AIM_HF_EXCLUDE",

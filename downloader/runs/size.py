@@ -20,11 +20,17 @@ if TYPE_CHECKING:
 
 
 def list_artifact(
-    uri: ArtifactUri, settings: Settings, runner: Runner, observer: Callable[[Snapshot], None]
+    uri: ArtifactUri,
+    settings: Settings,
+    runner: Runner,
+    observer: Callable[[Snapshot], None],
+    *,
+    unsized: bool = False,
 ) -> Manifest:
     """Return the manifest that a download with these settings would fetch.
 
-    Raises one of our errors: ProtocolFailed where the server does not tell the size of a file.
+    Raises one of our errors: ProtocolFailed where the server does not tell the size of a file, unless files may be
+    `unsized`.
     """
 
     def listing() -> Manifest:
@@ -36,7 +42,7 @@ def list_artifact(
         ):
             manifest = make_filter(settings).of(make_retrying(source, settings, runner).manifest())
         untold = next((file.path for file in manifest.files if not file.sized), None)
-        if untold is not None:
+        if untold is not None and not unsized:
             raise ProtocolFailed(f"the server of {manifest.uri} does not tell how many bytes {untold} has")
         return manifest
 

@@ -45,8 +45,8 @@ def verify_volume(settings: Settings, runner: Runner, observer: Callable[[Snapsh
     def verifying() -> Verification:
         with Volume(settings.job.target, create=False) as volume:
             content = ContentCheck(settings.job.accept_any, listed=True)
-            selected = make_filter(settings).wants
-            return volume.verify(expect=meter.expect, progress=progress, selected=selected, content=content)
+            choose = make_filter(settings).choose
+            return volume.verify(expect=meter.expect, progress=progress, choose=choose, content=content)
 
     meter.enter(Phase.HASHING)
     return runner.run(verifying, observers=[observer])

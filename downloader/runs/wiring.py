@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from downloader import integrity
@@ -142,7 +143,13 @@ def sequence_for(uri: ArtifactUri, settings: Settings) -> tuple[TransferProtocol
 def make_filter(settings: Settings) -> FileFilter:
     """Return the filters of a run."""
     job, kserve = settings.job, settings.kserve
-    return FileFilter(job.include or kserve.allow, (*job.exclude, *kserve.ignore))
+    return FileFilter(job.include or kserve.allow, (*job.exclude, *kserve.ignore), job.only)
+
+
+def unfiltered(settings: Settings) -> Settings:
+    """Return the settings without filters."""
+    job = replace(settings.job, include=(), exclude=(), only=None)
+    return replace(settings, job=job, kserve=replace(settings.kserve, allow=(), ignore=()))
 
 
 def make_plan(

@@ -21,7 +21,6 @@ from downloader.errors import (
     UnexpectedContent,
     UsageError,
 )
-from downloader.filters import nothing_left
 from downloader.integrity import HEAD, MARKER, instead, parse_checksums
 from downloader.network import HttpStatusError, decoded, is_encoded
 from downloader.sources.base import version_of
@@ -88,9 +87,10 @@ class HttpFolder:
             for path, digest in parse_checksums(content, f"{self._uri}{name}").files.items()
             if path not in (name, MARKER)  # neither can hold its own checksum
         }
-        digests = {path: digest for path, digest in listed.items() if self._file_filter.wants(path)}
+        wanted = frozenset(self._file_filter.choose(listed))
+        digests = {path: digest for path, digest in listed.items() if path in wanted}
         if listed and not digests:
-            raise nothing_left(len(listed), self._uri)
+            raise self._file_filter.nothing_left(list(listed), self._uri)
         check_names(digests, self._uri)
         unknown = [item for item in digests.items() if item not in self._probed]
         with ThreadPoolExecutor(HEAD_WORKERS, thread_name_prefix="head") as pool:

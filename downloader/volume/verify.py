@@ -20,7 +20,7 @@ from downloader.lease import WORK
 from downloader.volume import completion
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from downloader.artifact import RemoteFile
     from downloader.filesystem import FileOperations
@@ -71,19 +71,22 @@ def verify(
     *,
     expect: Callable[[int, int], None],
     progress: Callable[[int], None],
-    selected: Callable[[str], bool],
+    choose: Callable[[Collection[str]], Collection[str]],
     content: ContentCheck,
 ) -> Verification:
-    """Hash every selected file that the completion mark lists, and check with `content` what kind of file each is.
+    """Hash the files that the completion mark lists, and check with `content` what kind of file each is.
 
-    `expect` is called once with the bytes and files to hash, `progress` with the bytes hashed, from several threads.
+    `choose` returns which of all paths to hash. `expect` is called once with the bytes and files to hash, `progress`
+    with the bytes hashed, from several threads.
 
     Raises IntegrityError if there is no mark that can be read, if it may have been cut off, or if there is nothing to
     verify: success must mean that something was verified.
     """
     checksums = _whole_list(files)
     # Filters choose from a folder: an artifact of a single file is downloaded whatever they are.
-    paths = [path for path in checksums.files if selected(path) or len(checksums.files) == 1]
+    listed = checksums.files
+    chosen = frozenset(listed if len(listed) == 1 else choose(listed.keys()))
+    paths = [path for path in listed if path in chosen]
     if not paths and checksums.files:
         raise IntegrityError(
             f"none of the {len(checksums.files)} files in {files.name} passes the filters, so nothing was verified",

@@ -275,15 +275,15 @@ class Volume:
         *,
         expect: Callable[[int, int], None] = lambda _bytes, _files: None,
         progress: Callable[[int], None] = lambda _: None,
-        selected: Callable[[str], bool] = lambda _: True,
+        choose: Callable[[Collection[str]], Collection[str]] = lambda paths: paths,
         content: ContentCheck | None = None,
     ) -> Verification:
-        """Hash every selected file that the completion mark lists. Needs no lease, network or right to write.
+        """Hash the files that the completion mark lists. Needs no lease, network or right to write.
 
         See `verify.verify` for the arguments. Raises IntegrityError if there is no mark that can be read.
         """
         return verify.verify(
-            self._files, expect=expect, progress=progress, selected=selected, content=content or ContentCheck()
+            self._files, expect=expect, progress=progress, choose=choose, content=content or ContentCheck()
         )
 
     def checksums(self) -> bytes:

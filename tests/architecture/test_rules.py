@@ -198,6 +198,7 @@ READERS = {
     "sources/registry.py",
     "sources/http_address.py",  # each reads the URIs of its own scheme
     "sources/hub_address.py",
+    "sources/pasted.py",  # what people paste in place of a URI becomes one
     "sources/s3/address.py",
 }
 """Who may take an artifact's URI apart, or write one."""

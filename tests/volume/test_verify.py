@@ -60,7 +60,7 @@ def test_verify_says_that_a_run_would_believe_what_it_may_not_redate(finished: P
 def test_selected_files_only_are_verified(finished: Path) -> None:
     flip(finished)
     with Volume(finished) as volume:
-        verification = volume.verify(selected=lambda path: not path.startswith("folder/"))
+        verification = volume.verify(choose=lambda paths: [path for path in paths if not path.startswith("folder/")])
     assert (verification.checked, verification.damaged) == (2, ())
     assert (verification.source, verification.revision) == (URI, "c0ffee")
 
@@ -103,7 +103,7 @@ def test_filters_that_match_nothing_are_no_success(finished: Path) -> None:
         pytest.raises(IntegrityError, match=r"none of the 4 files in .* passes the filters"),
         Volume(finished) as volume,
     ):
-        volume.verify(selected=lambda path: path.endswith(".gguf"))
+        volume.verify(choose=lambda paths: [path for path in paths if path.endswith(".gguf")])
 
 
 @pytest.mark.slow

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile, Validator
 from downloader.errors import IntegrityError, SourceNotFound
-from downloader.filters import nothing_left
 from downloader.integrity import LARGEST_LIST, MARKER, of_nothing, parse_checksums, proves_itself
 from downloader.sources.base import version_of
 from downloader.sources.s3.answers import ErrorResponse
@@ -21,6 +20,7 @@ from downloader.sources.s3.object_info import shared_tags, tag_digests, without_
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from downloader.filters import FileFilter
     from downloader.sources.s3.address import S3Address
     from downloader.sources.s3.client import S3ApiClient
     from downloader.sources.s3.description import ObjectProbe
@@ -81,16 +81,17 @@ class Folder:
         ordered = sorted(listed, key=lambda entry: entry.key)
         return version_of(self._uri, (f"{entry.key}\0{entry.size}\0{entry.tag}" for entry in ordered))
 
-    def manifest(self, listed: Sequence[Entry]) -> Manifest:
+    def manifest(self, listed: Sequence[Entry], file_filter: FileFilter) -> Manifest:
         """Return the manifest of the wanted objects. Raises Gone for one that has been deleted since the listing."""
         version, whole = self.version_of(listed), self._address.uri_of(self._address.prefix)
         marker = next((entry for entry in listed if entry.path == MARKER), None)
         listed = sorted((entry for entry in listed if entry is not marker), key=lambda entry: entry.path)
         if not listed:
             raise SourceNotFound(f"S3 404: no objects found: {self._uri} holds nothing but a checksum list")
-        wanted = [entry for entry in listed if entry.wanted]
+        chosen = frozenset(file_filter.choose(entry.path for entry in listed if entry.wanted))
+        wanted = [entry for entry in listed if entry.path in chosen]
         if not wanted:
-            raise nothing_left(len(listed), self._uri)
+            raise file_filter.nothing_left([entry.path for entry in listed], self._uri)
         checksums = self._checksums(marker, listed) if marker else None
         if checksums is not None:
             digests = parse_checksums(checksums).files

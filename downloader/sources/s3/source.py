@@ -108,7 +108,7 @@ class S3Source:
     def _manifest_of(self, found: RemoteFile | Listing) -> Manifest:
         if isinstance(found, Listing):
             if found.entries:
-                return replace(self._folder.manifest(found.entries), skipped=len(found.skipped))
+                return replace(self._folder.manifest(found.entries, self._file_filter), skipped=len(found.skipped))
             raise self._nothing(found)
         return Manifest(self._uri, (self._folder.settled(found),), single=True, whole=folder_of(self._uri))
 
