@@ -6,7 +6,7 @@ The environment is a mapping that is handed in and read once. Settings are froze
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from downloader.config.debug import DebugSettings
 from downloader.config.env import read
@@ -36,6 +36,9 @@ __all__ = [
     "Settings",
     "WebSettings",
 ]
+
+
+OwnSectionT = TypeVar("OwnSectionT", bound="Section")
 
 
 class Section(Protocol):
@@ -96,6 +99,10 @@ class Settings:
         if problems:
             raise ConfigurationError("; ".join(problems), hint="correct the environment; docs/environment.md lists it")
         return settings
+
+    def section(self, kind: type[OwnSectionT]) -> OwnSectionT:
+        """Return the section of the scheme of this run; its defaults where no environment was read for that scheme."""
+        return self.own if isinstance(self.own, kind) else kind.from_environment({}, [])
 
     def secrets(self) -> Iterator[str]:
         """Yield the texts that the redactor has to remove."""

@@ -171,14 +171,21 @@ def texts(tree: ast.AST) -> list[tuple[int, str]]:
 
 
 def scheme_questions(tree: ast.Module) -> list[int]:
-    """Return the lines that look for a scheme, or take an artifact's URI apart. Sentences for people may name one."""
+    """Return the lines that name a scheme in code. Sentences for people may name one."""
     codes = [(line, text) for line, text in texts(tree) if " " not in text]
     lines = [line for line, text in codes if any(prefix in text for prefix in PREFIXES)]
     for node in ast.walk(tree):
         if isinstance(node, ast.Compare):
             named = [line for line, text in texts(node) if text in SCHEMES.keys() - ADDRESSES]
             lines += named if re.search("scheme|uri", ast.unparse(node)) else []
-        elif isinstance(node, ast.Call):
+    return sorted(lines)
+
+
+def uri_readings(tree: ast.Module) -> list[int]:
+    """Return the lines that take an artifact's URI apart."""
+    lines: list[int] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
             function = node.func
             name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
             subjects = [*([function.value] if isinstance(function, ast.Attribute) else []), *node.args]
@@ -188,25 +195,48 @@ def scheme_questions(tree: ast.Module) -> list[int]:
 
 
 def test_the_search_for_schemes_finds_what_it_is_for() -> None:
-    assert scheme_questions(ast.parse('def f(uri):\n    return uri.startswith("s3://")')) == [2, 2]
-    assert scheme_questions(ast.parse('def f(uri):\n    return urlsplit(uri).scheme == "hf"')) == [2, 2]
+    assert scheme_questions(ast.parse('def f(uri):\n    return uri.startswith("s3://")')) == [2]
+    assert scheme_questions(ast.parse('def f(uri):\n    return urlsplit(uri).scheme == "hf"')) == [2]
+    assert uri_readings(ast.parse("def f(uri):\n    return uri.startswith(X)")) == [2]
+    assert uri_readings(ast.parse("def f(uri):\n    return urlsplit(uri).netloc")) == [2]
     assert scheme_questions(ast.parse('def f():\n    """Read an s3:// URI."""')) == []
     assert [path for path in READERS if not scheme_questions(MODULES[path])] == []
+    assert {"sources/http.py", "sources/huggingface.py", "sources/s3/__init__.py"} <= SOURCES
 
 
 READERS = {
     "sources/registry.py",
-    "sources/http_address.py",  # each reads the URIs of its own scheme
-    "sources/hub_address.py",
+    "sources/hub_address.py",  # each reads the URIs of its own scheme
     "sources/pasted.py",  # what people paste in place of a URI becomes one
     "sources/s3/address.py",
 }
-"""Who may take an artifact's URI apart, or write one."""
+"""Who may name a scheme, or write a URI of it."""
+
+
+def path_of(module: str) -> str:
+    """Return the path of a module of ours in `MODULES`, by its dotted name."""
+    path = module.removeprefix("downloader.").replace(".", "/")
+    return f"{path}.py" if f"{path}.py" in MODULES else f"{path}/__init__.py"
+
+
+SOURCES = {
+    path_of(node.module or "")
+    for function in MODULES["sources/registry.py"].body
+    if isinstance(function, ast.FunctionDef)
+    for node in ast.walk(function)
+    if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("downloader.sources.")
+}
+"""What the entries of the registry import: each is given URIs of its own scheme only, and may take them apart."""
 
 
 @pytest.mark.parametrize("path", sorted(MODULES.keys() - READERS))
 def test_only_the_registry_and_the_address_of_a_source_tell_schemes_apart(path: str) -> None:
     assert scheme_questions(MODULES[path]) == []
+
+
+@pytest.mark.parametrize("path", sorted(MODULES.keys() - READERS - SOURCES))
+def test_only_a_source_takes_its_uri_apart(path: str) -> None:
+    assert uri_readings(MODULES[path]) == []
 
 
 @pytest.mark.parametrize("name", SCHEMES)

@@ -42,6 +42,7 @@ from downloader.config.storage import storage_spec
 from downloader.config.warnings import SECTIONS, known_names, suspicious_settings
 from downloader.errors import ConfigurationError
 from downloader.redaction import Redactor
+from downloader.sources.registry import SCHEMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -380,7 +381,7 @@ SECRET_VALUES: dict[Callable[[str], object], tuple[str, tuple[str, ...]]] = {
 }
 """For each parser of a secret: a value, and which part of it must not be shown."""
 SECRET_VARIABLES = [
-    (name, facts.parse)
+    (section, name, facts.parse)
     for section in SECTIONS
     for _, facts in documented(section)
     if facts.secret
@@ -388,11 +389,17 @@ SECRET_VARIABLES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "parse"), SECRET_VARIABLES)
-def test_a_variable_that_is_declared_secret_is_redacted(name: str, parse: Callable[[str], object]) -> None:
+OWN_SECTIONS = {scheme.section for scheme in SCHEMES.values()}
+
+
+@pytest.mark.parametrize(("section", "name", "parse"), SECRET_VARIABLES)
+def test_a_variable_that_is_declared_secret_is_redacted(
+    section: type[Any], name: str, parse: Callable[[str], object]
+) -> None:
     text, hidden = SECRET_VALUES[parse]
     environ = {name.replace("<host>", "models.test"): text, "AIM_S3_AUTH_MODE": "chain"}
-    redactor = Redactor(*Settings.from_environment(environ, section=S3Settings).secrets())
+    own = section if section in OWN_SECTIONS else None
+    redactor = Redactor(*Settings.from_environment(environ, section=own).secrets())
     for secret in hidden:
         assert redactor.redact(f"a {secret} of a user") == "a *** of a user"
 

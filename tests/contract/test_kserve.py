@@ -92,7 +92,7 @@ def test_the_termination_message_tells_how_far_it_came(own_web: BrokenWeb, tmp_p
 
 @pytest.mark.parametrize(
     "arguments",
-    [(), ("hf://org/model",), ("hf://org/model", "a", "s3://bucket/model"), ("hf://org/model", "a", "gs://b/m", "c")],
+    [(), ("hf://org/model",), ("hf://org/model", "a", "s3://bucket/model"), ("hf://org/model", "a", "ftp://b/m", "c")],
 )
 def test_what_are_no_pairs_of_known_sources_is_told_before_anything_is_done(
     tmp_path: Path, arguments: tuple[str, ...]

@@ -38,7 +38,7 @@ PROGRESS = {"totalBytes": 9, "downloadedBytes": 0, "percentage": 0, "displayPerc
 EARLY_ENDS = {
     "a malformed variable": (["hf://org/model"], {"STALL_TIMEOUT": "soon", "HF_TOKEN": "hf_ä"}, 78, "STALL_TIMEOUT"),
     "half a set of keys": (["s3://bucket/model"], {"AWS_ACCESS_KEY_ID": "key"}, 78, "AWS_SECRET_ACCESS_KEY"),
-    "an unknown scheme": (["gs://bucket/model"], {}, 64, "gs"),
+    "an unknown scheme": (["gopher://bucket/model"], {}, 64, "gopher"),
     "no source at all": ([], {}, 64, "--help"),
     "an unknown option": (["hf://org/model", "--fast"], {}, 64, "--fast"),
 }
@@ -111,9 +111,9 @@ def test_the_entry_point_of_kserve_resets_the_status_too(watched: Watched, tmp_p
 
 def test_an_api_server_that_is_away_delays_the_end_by_a_few_seconds_only(watched: Watched) -> None:
     watched.api.hang()
-    result = run("download", "gs://bucket/model", extra=watched.environment)
+    result = run("download", "gopher://bucket/model", extra=watched.environment)
     assert result.status == 64, result.stderr
-    assert "gs" in result.last_line
+    assert "gopher" in result.last_line
 
 
 def test_what_only_the_operator_needs_is_said_to_the_operator_alone(hub: Hub, tmp_path: Path) -> None:

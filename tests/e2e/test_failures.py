@@ -41,7 +41,7 @@ def ends(result: Result, status: int, category: Category, *words: str) -> None:
         ("hf://", "hf://"),
         ("hf://org/model/../..", "org/model"),
         ("org/model", "org/model"),
-        ("gs://bucket/model", "'gs'"),
+        ("gopher://bucket/model", "'gopher'"),
         ("s3://", "s3://"),
         ("http://", "http://"),
         ("hf://a/b@", "a/b@"),

@@ -92,7 +92,7 @@ def test_each_scheme_makes_a_source(name: str) -> None:
     web.close()
 
 
-@pytest.mark.parametrize("uri", ["", "hf:", "model", "://x", "gs://bucket/x"])
+@pytest.mark.parametrize("uri", ["", "hf:", "model", "://x", "gopher://bucket/x"])
 def test_anything_else_is_no_artifact(uri: str) -> None:
     with pytest.raises(UsageError) as caught:
         ArtifactUri.parse(uri)
@@ -135,6 +135,6 @@ def test_a_scheme_with_nothing_behind_it_is_told_what_is_missing(scheme: str) ->
 
 def test_a_wrong_uri_is_quoted_without_its_secrets() -> None:
     with pytest.raises(UsageError) as caught:
-        ArtifactUri.parse("gs://me:sesame@bucket/x?signature=secret")
+        ArtifactUri.parse("gopher://me:sesame@bucket/x?signature=secret")
     assert "sesame" not in str(caught.value)
     assert "secret" not in str(caught.value)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,6 +100,13 @@ def test_the_page_explains_every_field_of_an_entry() -> None:
     assert re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE) == fields
 
 
+def test_the_source_passes_the_linter() -> None:
+    name = "downloader/sources/memory.py"
+    ruff = [str(Path(sys.executable).with_name("ruff")), "check", "--no-cache", "--stdin-filename", name, "-"]
+    found = subprocess.run(ruff, check=False, input=SOURCE, capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
 def test_the_page_names_only_files_that_are_there() -> None:
     named = set(re.findall(r"\b(?:downloader|tests)/[\w/.]*\w", PAGE)) - {"downloader/sources/memory.py"}
     assert len(named) > 5
@@ -116,8 +125,9 @@ class ToySettings:
 
 
 def test_a_section_of_its_own_is_read_for_its_own_runs_only() -> None:
-    own = Settings.from_environment({"TOY_PORT": "8080"}, section=ToySettings).own
-    assert own == ToySettings(8080)
+    settings = Settings.from_environment({"TOY_PORT": "8080"}, section=ToySettings)
+    assert settings.own == settings.section(ToySettings) == ToySettings(8080)
+    assert Settings().section(ToySettings) == ToySettings(80)
     with pytest.raises(ConfigurationError, match="TOY_PORT"):
         Settings.from_environment({"TOY_PORT": "none"}, section=ToySettings)
     assert Settings.from_environment({"TOY_PORT": "none"}).own is None
