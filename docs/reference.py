@@ -1,4 +1,4 @@
-"""Writes what `--help` says to docs/commands.md and docs/man/, and the events of the JSON log to docs/events.md.
+"""Writes docs/commands.md and docs/man/ from `--help`, docs/events.md from the events of the log, and the pictures.
 
 With `--check` it fails where they are not current.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 from click_man.core import write_man_pages
 
-from docs import events
+from docs import events, pictures
 from downloader.cli.commands import cli
 from downloader.version import __version__
 
@@ -49,6 +49,7 @@ def files() -> dict[Path, str]:
         DOCS / "commands.md": page(),
         DOCS / "events.md": events.page(),
         DOCS / "schemas" / events.SCHEMA_FILE: events.schema_text(),
+        **pictures.files(),
         **pages,
     }
 

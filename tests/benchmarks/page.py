@@ -27,6 +27,8 @@ tools under test. They run in turn after an uncounted warm-up round, and the fil
 ratios: below 1 we are faster. Our tool verifies every byte by sha256, journals, syncs and writes the checksum file; the
 others verify nothing, and their measured time includes a sync afterwards.
 
+![Wall time of each tool in each case](pictures/benchmarks.svg)
+
 ## Targets
 
 {targets_table}
