@@ -63,7 +63,9 @@ class Options(TypedDict, total=False):
     accept_any: bool
     """Accept files whose content contradicts their name."""
     replace: bool
-    """Allow files of another artifact in the target to be replaced."""
+    """Allow files of another artifact in the target to be replaced; `prune` is implied."""
+    prune: bool
+    """Remove the files that only an older revision of the artifact had, once the newer one is complete."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ def cli() -> None:
 @options.target
 @options.filters
 @options.overriding("sequence", "connections", "bandwidth", "stall_timeout", "deadline")
-@options.overriding("require_digest", "accept_any", "replace")
+@options.overriding("require_digest", "accept_any", "replace", "prune")
 @options.verbosity
 @click.pass_obj
 def download(context: CommandContext, /, uri: ArtifactUri, target: Path | None, **given: Any) -> None:  # noqa: ANN401

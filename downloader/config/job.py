@@ -207,10 +207,18 @@ class JobSettings:
     )
     replace: bool = variable(
         "AIM_REPLACE",
-        "allow an artifact to replace files of another one in its target, and remove files of its older revision",
+        "allow an artifact to replace files of another one in its target; what AIM_PRUNE removes is removed, too",
         parse=flag,
         default=False,
         option="--replace",
+    )
+    prune: bool = variable(
+        "AIM_PRUNE",
+        "after a newer revision is complete, remove the files that only an older revision of the same artifact had;"
+        " files that were changed since, and those of other artifacts and programs, are kept",
+        parse=flag,
+        default=False,
+        option="--prune",
     )
     lease_ttl: float = variable(
         "AIM_LEASE_TTL",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from downloader.cancellation import Cancellation
 from downloader.cgroups import processors
-from downloader.engine.existing_files import report_existing, require_room
+from downloader.engine.existing_files import older_files, report_existing, require_room
 from downloader.engine.finalizer import PublishAsDownloaded
 from downloader.engine.plan import Outcome, Plan
 from downloader.engine.sink import VolumeSink
@@ -119,6 +119,8 @@ class Engine:
         completed = self._volume.completed() if version else None
         if version is None or completed is None or not completed.fits(version):
             return None
+        if self._plan.removes_older and completed.has_older:
+            return None
         manifest, proofs = completed.manifest, completed.proofs
         accepted = all(self._plan.accepts_proof(proofs[file.path]) for file in manifest.files)
         if not accepted or not self._finalizer.is_final(completed):
@@ -155,6 +157,8 @@ class Engine:
         inventory = self._finalizer.inventory(self._volume, manifest)
         verified = inventory.having(FileState.VERIFIED)
         if not inventory.published or not all(self._plan.accepts_proof(entry.proof) for entry in verified):
+            return None
+        if self._plan.removes_older and older_files(manifest, inventory, self._plan):
             return None
         outcome = Outcome(manifest)
         for entry in verified:

@@ -2,6 +2,7 @@
 
 None of them is replaced without a log line. Updating to another revision, or with other filters, is why a target is
 used again, so such a run continues. Another artifact would break the one that is there, so `--replace` has to allow it.
+What only an older revision had stays, unless `--prune` or `--replace` removes it.
 """
 
 from __future__ import annotations
@@ -48,6 +49,20 @@ def require_room(
     If the plan allows it, the files of earlier runs that will be replaced are removed to make room: an operator's
     volume is as large as one revision.
     """
+    outdated = removed_first(volume, inventory, missing, needed, plan)
+    if outdated:
+        log.warning("removing %s first, because there is not enough space for both", _count(outdated))
+        volume.remove_outdated(outdated)
+        volume.require_space(needed, len(missing))
+
+
+def removed_first(
+    volume: Volume, inventory: Inventory, missing: Sequence[InventoryEntry], needed: int, plan: Plan
+) -> list[str]:
+    """Return the files of earlier runs that have to be removed before `needed` bytes fit; mostly none.
+
+    Raises NoSpace if they do not fit even then, or if the plan does not allow it.
+    """
     try:
         volume.require_space(needed, len(missing))
     except NoSpace:
@@ -55,9 +70,8 @@ def require_room(
         if not outdated or not plan.make_room:
             raise
         volume.require_space(max(0, needed - volume.allocated(outdated)), len(missing))
-        log.warning("removing %s first, because there is not enough space for both", _count(outdated))
-        volume.remove_outdated(outdated)
-        volume.require_space(needed, len(missing))
+        return outdated
+    return []
 
 
 def _present(missing: Sequence[InventoryEntry]) -> set[str]:
@@ -65,11 +79,11 @@ def _present(missing: Sequence[InventoryEntry]) -> set[str]:
     return {entry.file.path for entry in missing if entry.replaces or entry.state is FileState.UNVERIFIED}
 
 
-def _report_older(volume: Volume, manifest: Manifest, inventory: Inventory, plan: Plan) -> None:
-    """Log what stays of what the same request has fetched before, or have it removed."""
+def older_files(manifest: Manifest, inventory: Inventory, plan: Plan) -> dict[str, str]:
+    """Return path → revision of the files that the same request has fetched before, and that the artifact lacks now."""
     current = {file.path for file in manifest.files}
     wanted = (manifest.origin, manifest.revision or "")
-    older = {
+    return {
         path: origin.revision
         for path, origin in inventory.listed.items()
         if origin.uri == manifest.origin
@@ -79,16 +93,21 @@ def _report_older(volume: Volume, manifest: Manifest, inventory: Inventory, plan
         # A revision does not change: files of it that are not listed now were fetched with other filters.
         if origin != wanted or not origin.revision
     }
+
+
+def _report_older(volume: Volume, manifest: Manifest, inventory: Inventory, plan: Plan) -> None:
+    """Log what stays of what the same request has fetched before, or have it removed."""
+    older = older_files(manifest, inventory, plan)
     if not older:
         return
     revision = older[min(older)]
     what = f"{_count(older)} of {manifest.origin}" + (f" at revision {revision}" if revision else "")
-    if plan.replace:
+    if plan.removes_older:
         log.info("%s will be removed once the artifact is complete: %s", what, names_text(older))
         volume.remove_when_published(older)
     else:
         log.warning(
-            "still here, though the artifact no longer has it (--replace removes it): %s: %s", what, names_text(older)
+            "still here, though the artifact no longer has it (--prune removes it): %s: %s", what, names_text(older)
         )
 
 

@@ -24,11 +24,18 @@ class Plan:
     require_digest: bool = False
     content: ContentCheck = field(default_factory=ContentCheck)
     replace: bool = False
-    """Files of another artifact may be replaced, and those of an older revision of this one are removed."""
+    """Files of another artifact may be replaced, and `prune` is implied."""
+    prune: bool = False
+    """Files that only an older revision of this artifact had are removed once the newer one is published."""
     make_room: bool = False
     """Where two revisions do not fit, the files that will be replaced are removed first."""
     keep_corrupt: bool = False
     """Keep files that failed verification under `.downloading/` until the artifact is complete."""
+
+    @property
+    def removes_older(self) -> bool:
+        """Files that only an older revision had are removed."""
+        return self.prune or self.replace
 
     def require_proof(self, file: RemoteFile, proof: str) -> None:
         """Raise IntegrityError if a digest is required and the file's proof is not one. Empty files need one, too."""

@@ -36,7 +36,7 @@ MOST_FILES = 1_000_000
 MOST_ORIGINS = 255
 """Artifacts that one list can speak of."""
 RECORD = 32
-"""Characters of the record of one file, see `publication.py`."""
+"""Characters of the record of one file, see `volume/records.py`."""
 
 _COMMENT = re.compile(r"# (source|revision|version|files|records|seal|own): (.+)")
 _ORIGIN = re.compile(r"# origin: (\[.{1,5000}\])")
@@ -69,7 +69,7 @@ class Checksums:
     origins: tuple[Origin, ...] = ()
     """The artifacts that the files are of, that which was downloaded last being the first."""
     records: Mapping[str, str] = field(default_factory=dict)
-    """For each path, how the file looked when it was verified and what it is: see `publication.py`."""
+    """For each path, how the file looked when it was verified and what it is: see `volume/records.py`."""
     seal: str = ""
     counted: bool = False
     """The list says how many files it has, and has them."""

@@ -164,6 +164,7 @@ def make_plan(
         require_digest=job.require_digest,
         content=integrity.ContentCheck(job.accept_any, uri.scheme.lists),
         replace=job.replace,
+        prune=job.prune,
         make_room=job.replace or bool(settings.cluster.artifact_name),
         keep_corrupt=job.keep_metadata_on_failure,
     )

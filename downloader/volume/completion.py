@@ -6,7 +6,7 @@ this module. It is long because the two places belong together: a mark counts on
 writing one removes the other.
 
 In attributes, the target folder has `user.aim.completion`: the comments of a checksum file. Each file has
-`user.aim.sha256`: its sha256, which anyone may read, its record (`publication.py`), a hash of the stamp and its path,
+`user.aim.sha256`: its sha256, which anyone may read, its record (`records.py`), a hash of the stamp and its path,
 so that neither a copy under another name nor a file of an earlier mark is taken for one of these, and its proof.
 
 Anyone can write comments into a checksum file, and a source's own list is kept as it is. So a mark that a run writes
@@ -188,6 +188,18 @@ def write(
     _remove_attribute(files, PREVIOUS_ATTRIBUTE)
 
 
+def write_list(  # noqa: PLR0917
+    files: FileOperations,
+    folder: str,
+    path: str,
+    checksums: Checksums,
+    date: datetime,
+    confirm: Callable[[], None],
+) -> None:
+    """Write a list of some files durably, stamped like a mark, which `in_file` reads. See `write` for the arguments."""
+    _write_file(files, folder, checksums, date, None, confirm, path)
+
+
 def in_file(files: FileOperations, path: str) -> Checksums | None:
     """Return a checksum file; None if it does not exist or cannot be read."""
     try:
@@ -237,8 +249,9 @@ def _write_file(  # noqa: PLR0917
     date: datetime,
     own: Checksums | None,
     confirm: Callable[[], None],
+    path: str = MARKER,
 ) -> bool:
-    """Write `.artifact.sha256`; return whether that is the source's own list."""
+    """Write `.artifact.sha256`, or a list at another path; return whether that is the source's own list."""
     temporary = f"{folder}/checksums"
     clear(files, temporary)
     handle = files.create(temporary)
@@ -251,13 +264,13 @@ def _write_file(  # noqa: PLR0917
         files.close(handle)
     confirm()
     with suppress(NotThere, InTheWay):
-        files.remove_folder(MARKER)  # an empty one: an inventory refuses any other
+        files.remove_folder(path)  # an empty one: an inventory refuses any other
     try:
-        files.rename(temporary, MARKER)
+        files.rename(temporary, path)
     except NotThere:
         confirm()
         raise
-    files.sync_folder("")
+    files.sync_folder(path.rpartition("/")[0])
     return kept
 
 

@@ -18,8 +18,9 @@ from downloader.lease import PARTS, WORK
 from downloader.volume import cleanup, journal
 from downloader.volume.commit import occupied
 from downloader.volume.completion import is_in_place, last, standing
-from downloader.volume.publication import identity_of, is_unchanged, origin_of, parse_own
+from downloader.volume.publication import parse_own
 from downloader.volume.record_log import read_commit_log
+from downloader.volume.records import identity_of, is_unchanged, origin_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -1,26 +1,20 @@
-"""The last step of a run, and what a later run recognizes by it: the records of verified files.
-
-A record describes one file when it was verified: a hash of its metadata (size, time of change, inode), digest and
-proof; what it is (`RemoteFile.identity`); and which artifact it belongs to. A file whose metadata still fits its record
-has not changed since. No two times are compared, so wrong clocks and dates in the future do no harm.
-"""
+"""The last step of a run: the artifact is marked as complete, and what only older artifacts had is removed."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile
 from downloader.errors import IntegrityError, InternalError, VolumeError
 from downloader.filesystem import Kind, discard, remove, stats_of
-from downloader.formatting import names_text
-from downloader.integrity import MARKER, MOST_ORIGINS, UNKNOWN, Checksums, Origin, parse_checksums
+from downloader.integrity import MARKER, UNKNOWN, Checksums, Origin, parse_checksums
 from downloader.lease import PARTS, WORK, is_lease
 from downloader.volume import completion
+from downloader.volume.earlier import record_obsolete, remove_outdated, with_earlier
 from downloader.volume.preflight import require_two_files
+from downloader.volume.records import hash_of, is_unchanged, latest, record_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -28,13 +22,6 @@ if TYPE_CHECKING:
 
     from downloader.artifact import Completion
     from downloader.filesystem import FileOperations, Stat
-
-_IDENTITY = slice(0, 16)
-_METADATA = slice(16, 23)
-_LATEST = 0
-"""The number of the origin whose files are those of the artifact that was downloaded last."""
-_ORIGIN = 23
-"""The last byte of a record; a whole record is `integrity.RECORD` characters of base64."""
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +46,12 @@ class CompletedArtifact:
     def fits(self, version: str) -> bool:
         """Return whether these are the files of this version."""
         return self.checksums.version == hash_of(version)
+
+    @property
+    def has_older(self) -> bool:
+        """Whether an earlier run for this artifact, at another revision or with other filters, has left files here."""
+        origins = self.checksums.origins
+        return any(origin.uri == origins[0].uri for origin in origins[1:])
 
     @property
     def manifest(self) -> Manifest:
@@ -117,7 +110,8 @@ def publish(
     """Mark the artifact as complete, durably and at once. `folder` is the lease holder's.
 
     Files that earlier runs have listed stay listed if they are unchanged, except the `obsolete` paths: those are
-    removed after that, and so are the `consumed` ones, listed or not.
+    removed after that, and so are the `consumed` ones, listed or not. A run that is killed in between has announced
+    what it removes, and the next one removes it.
     """
     confirm()
     manifest, digests, consumed = published
@@ -125,14 +119,13 @@ def publish(
     if lacking:
         raise InternalError(f"{lacking[0]} was never verified, and so are {len(lacking) - 1} others")
     checksums = _listed_now(files, manifest, digests, proofs)
-    outdated: list[str] = []
-    checksums = _with_earlier(files, checksums, obsolete, consumed, outdated)
+    checksums, outdated = with_earlier(files, checksums, obsolete, consumed)
     own = parse_own(manifest)
     if own is not None and any(own.files[file.path] != digests[file.path] for file in manifest.files):
         own = None
+    record_obsolete(files, folder, outdated, date, confirm)
     completion.write(files, folder, checksums, date, completion=where, own=own, confirm=confirm)
-    for path in outdated:
-        discard(files, path)
+    remove_outdated(files, outdated)
     for path in consumed:
         discard(files, path)
         files.sync_folder(path.rpartition("/")[0])
@@ -161,54 +154,6 @@ def parse_own(manifest: Manifest) -> Checksums | None:
     return own if own.covers(manifest) else None
 
 
-def record_of(file: RemoteFile, sha256: str, proof: str, found: Stat) -> str:
-    """Return the record of a file that was just verified, of the artifact that is downloaded now."""
-    metadata = _metadata_hash(file.path, sha256, proof, found)
-    return urlsafe_b64encode(bytes.fromhex(file.identity) + metadata + bytes([_LATEST])).decode()
-
-
-def with_origin(record: str, origin: int) -> str:
-    """Return the record with another one of the mark's origins, of which there are `MOST_ORIGINS` at most."""
-    return urlsafe_b64encode(urlsafe_b64decode(record)[:_ORIGIN] + bytes([origin])).decode()
-
-
-def is_unchanged(checksums: Checksums, path: str, found: Stat) -> bool:
-    """Return whether a file's metadata is that of its record. False for a file without a record."""
-    record = checksums.records.get(path)
-    if record is None or found.kind is not Kind.FILE:
-        return False
-    metadata = _metadata_hash(path, checksums.files[path], checksums.proof_of(path), found)
-    return urlsafe_b64decode(record)[_METADATA] == metadata
-
-
-def identity_of(checksums: Checksums, path: str) -> str:
-    """Return the content name of a file; empty if it has no record."""
-    record = checksums.records.get(path)
-    return urlsafe_b64decode(record)[_IDENTITY].hex() if record else ""
-
-
-def latest(checksums: Checksums) -> list[str]:
-    """Return the paths of the artifact that was downloaded last, all of them and nothing else."""
-    return [path for path, record in checksums.records.items() if urlsafe_b64decode(record)[_ORIGIN] == _LATEST]
-
-
-def origin_of(checksums: Checksums, path: str) -> Origin | None:
-    """Return the artifact that a file belongs to; None if it has no record."""
-    record = checksums.records.get(path)
-    number = urlsafe_b64decode(record)[_ORIGIN] if record else len(checksums.origins)
-    return checksums.origins[number] if number < len(checksums.origins) else None
-
-
-def hash_of(version: str | None) -> str:
-    """Return what a mark has of `Manifest.version`; empty without a version."""
-    return hashlib.sha256(version.encode()).hexdigest() if version else ""
-
-
-def _metadata_hash(path: str, sha256: str, proof: str, found: Stat) -> bytes:
-    fields = f"{found.size} {found.mtime_ns} {found.inode} {sha256} {proof}  {path}"
-    return hashlib.sha256(fields.encode()).digest()[: _METADATA.stop - _METADATA.start]
-
-
 def _listed_now(
     files: FileOperations, manifest: Manifest, digests: Mapping[str, str], proofs: Mapping[str, str]
 ) -> Checksums:
@@ -228,49 +173,6 @@ def _listed_now(
             for file in manifest.files
         },
     )
-
-
-def _with_earlier(
-    files: FileOperations,
-    now: Checksums,
-    obsolete: Collection[str],
-    consumed: Collection[str],
-    outdated: list[str],
-) -> Checksums:
-    """Add what earlier runs have listed, except what was `consumed` or changed; `obsolete` paths go to `outdated`."""
-    before = completion.last(files) or Checksums({})
-    nameless = before.expected - len(before.files) - len(now.files.keys() - before.files.keys())
-    if nameless > 0:
-        _log.warning(
-            "%d files of earlier runs are gone or replaced, and their marks with them: they are not listed any more",
-            nameless,
-        )
-    earlier = [path for path in before.records if path not in now.files and path not in consumed]
-    if not earlier:
-        return now
-    found = stats_of(files, earlier)
-    origins = list(now.origins)
-    sha256, proofs, records = dict(now.files), dict(now.proofs), dict(now.records)
-    lost = []
-    for path in earlier:
-        origin = origin_of(before, path)
-        known = origin in origins[1:] or len(origins) < MOST_ORIGINS
-        if origin is None or not known or path not in found or not is_unchanged(before, path, found[path]):
-            lost.append(path)
-        elif path in obsolete:
-            outdated.append(path)
-        else:
-            if origin not in origins[1:]:
-                origins.append(origin)
-            sha256[path], proofs[path] = before.files[path], before.proof_of(path)
-            records[path] = with_origin(before.records[path], origins.index(origin, 1))
-    if lost:
-        _log.warning(
-            "%d files of earlier runs were changed or removed since, and are not listed any more: %s",
-            len(lost),
-            names_text(lost),
-        )
-    return replace(now, files=sha256, proofs=proofs, origins=tuple(origins), records=records)
 
 
 def _final_files(files: FileOperations, manifest: Manifest) -> dict[str, Stat]:

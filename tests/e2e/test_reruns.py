@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -196,3 +197,28 @@ def test_the_status_of_a_rerun_is_that_of_every_other(hub: Hub, watched: Watched
     size = sum(map(len, FILES.values()))
     progress = watched.status["progress"]
     assert (progress["percentage"], progress["downloadedBytes"], progress["totalBytes"]) == (100, size, size)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_what_only_our_old_list_named_is_reported_and_pruned_for_good(
+    place: Place, finished: Path, *, at_once: bool
+) -> None:
+    (finished / "sub" / "notes.txt").write_text("mine")
+    place.change({"sub/tokenizer.json": None, "empty.txt": None, "config.json": b'{"new": 1}'})
+    newer = {"config.json": b'{"new": 1}', "model.safetensors": FILES["model.safetensors"], "sub/notes.txt": b"mine"}
+    if at_once:
+        place.download(finished, "--prune")
+    else:
+        result = run("download", place.uri, finished, extra={**place.extra, **PEOPLE})
+        (report,) = (line for line in result.stderr.splitlines() if "still here" in line)
+        assert "--prune" in report
+        assert "empty.txt" in report
+        assert "sub/tokenizer.json" in report
+        assert (finished / "sub" / "tokenizer.json").exists()
+        place.download(finished, extra={"AIM_PRUNE": "true"})
+    assert {path: data for path, data in model(finished).items() if path != "SHA256SUMS"} == newer
+    assert run("verify", finished, extra=PEOPLE).status == 0
+    assert subprocess.run(["sha256sum", "-c", "--quiet", ".artifact.sha256"], cwd=finished, check=False).returncode == 0
+    place.asked()
+    place.download(finished, "--prune")
+    assert place.asked() == place.version

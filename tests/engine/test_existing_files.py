@@ -51,6 +51,7 @@ def run(
     source: Repository,
     *globs: str,
     replace: bool = False,
+    prune: bool = False,
     make_room: bool = False,
     files: FileOperations | None = None,
 ) -> Outcome:
@@ -60,7 +61,7 @@ def run(
             source,
             volume,
             lambda _, attempt: Ranged(source, meter, attempt, CONFIG, ConcurrencyController(attempt, meter.clock)),
-            Plan(FileFilter(globs), (TransferProtocol.HTTP,), 5, replace=replace, make_room=make_room),
+            Plan(FileFilter(globs), (TransferProtocol.HTTP,), 5, replace=replace, prune=prune, make_room=make_room),
             meter=meter,
             watchdog=StallWatchdog(meter, 5),
             cancellation=Cancellation(),
@@ -106,7 +107,7 @@ def test_a_newer_revision_replaces_what_it_changed_and_names_what_stays(
     texts = [record.getMessage() for record in caplog.records]
     assert "replacing 1 file of an earlier download: config.json" in texts
     (text,) = said(caplog, logging.WARNING)
-    assert text.startswith("still here, though the artifact no longer has it (--replace removes it): ")
+    assert text.startswith("still here, though the artifact no longer has it (--prune removes it): ")
     assert text.endswith("1 file of hf://org/model at revision c1: q8.gguf")
     again = Repository(NEWER, "c2")
     run(tmp_path, again)
@@ -120,10 +121,41 @@ def test_what_only_an_older_revision_had_is_removed_once_the_newer_one_is_comple
     assert model(tmp_path) == NEWER | {"notes.txt": b"mine"}
 
 
+def test_pruning_removes_what_only_an_older_revision_had_and_nothing_of_others(tmp_path: Path) -> None:
+    run(tmp_path, Repository(FILES | {"onnx/deep/model.onnx": b"onnx"}))
+    run(tmp_path, Repository({"other.gguf": b"other"}, "d1", "hf://org/other"))
+    (tmp_path / "notes.txt").write_text("mine")
+    run(tmp_path, Repository(NEWER, "c2"), prune=True)
+    assert model(tmp_path) == NEWER | {"other.gguf": b"other", "notes.txt": b"mine"}
+    (tmp_path / "notes.txt").unlink()
+    assert listed(tmp_path) == {*NEWER, "other.gguf"}
+    assert not (tmp_path / "onnx").exists()
+    with pytest.raises(VolumeError, match=r"holds hf://org/model"):
+        run(tmp_path, Repository(OTHER, "d1", "hf://org/other"), prune=True)
+
+
+def test_what_an_earlier_run_has_left_is_pruned_by_a_later_one_that_fetches_nothing(tmp_path: Path) -> None:
+    run(tmp_path, Repository(FILES))
+    run(tmp_path, Repository(NEWER, "c2"))
+    assert model(tmp_path) == FILES | NEWER
+    for _ in range(2):
+        again = Repository(NEWER, "c2")
+        run(tmp_path, again, prune=True)
+        assert again.served == 0
+        assert model(tmp_path) == NEWER
+        assert listed(tmp_path) == set(NEWER)
+
+
+def test_files_that_other_filters_have_chosen_are_not_pruned(tmp_path: Path) -> None:
+    run(tmp_path, Repository(FILES), "q4*")
+    run(tmp_path, Repository(NEWER, "c2"), "q8*", prune=True)
+    assert listed(tmp_path) == {"q4.gguf", "q8-00001-of-00001.gguf"}
+
+
 def test_what_the_user_has_changed_since_is_not_removed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     run(tmp_path, Repository(FILES))
     (tmp_path / "q8.gguf").write_bytes(b"mine now")
-    run(tmp_path, Repository(NEWER, "c2"), replace=True)
+    run(tmp_path, Repository(NEWER, "c2"), prune=True)
     assert model(tmp_path) == NEWER | {"q8.gguf": b"mine now"}
     assert any("q8.gguf" in text for text in said(caplog, logging.WARNING))
 

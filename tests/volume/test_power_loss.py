@@ -16,7 +16,7 @@ from downloader.lease.lease import WORK
 from downloader.volume import FileState, VerifiedFile, Volume
 from downloader.volume.completion import in_attributes
 from downloader.volume.journal import load
-from downloader.volume.publication import is_unchanged
+from downloader.volume.records import is_unchanged
 from tests.clocks import Clock
 from tests.volume.artifacts import bring, manifest_of, noise, remote, sha256, states
 from tests.volume.crashing import CrashingFiles, Fate, PowerLoss
@@ -286,6 +286,65 @@ def test_the_journal_of_discarded_bytes_never_speaks_for_the_bytes_that_follow(f
                     seen += 1
                     assert tree[path][span.start : span.stop] == data[span.start : span.stop], (step, attempt)
     assert seen or fate == "nothing unsynced survives"
+
+
+class Pruning(Machine):
+    """Removes what only the artifact before had, on a volume where another program has a file, too."""
+
+    GONE = frozenset({"gone.bin", "old/deep/gone.txt"})
+
+    def run(self, content: dict[str, bytes]) -> None:
+        volume = self.volume()
+        manifest = manifest_of(content)
+        self.published = None
+        with volume.lease(manifest.uri, sleep=self.clock.sleep):
+            volume.remove_when_published(self.GONE - content.keys())
+            bring(volume, manifest, content, piece=PIECE)
+            self.published = manifest
+
+
+FOREIGN = {"old/notes.txt": b"not ours"}
+
+
+@pytest.mark.parametrize("fate", FATES)
+@pytest.mark.parametrize("completion", [Completion.FILE, Completion.XATTR])
+def test_pruned_files_are_there_until_the_newer_artifact_is_complete_and_gone_after_the_next_run(
+    fate: str, completion: Completion
+) -> None:
+    before = {**OLD, "gone.bin": noise(30_000, 4), "old/deep/gone.txt": b"gone", "empty": b""}
+    step, kept, left = 1, 0, 0
+    while True:
+        machine = Pruning(completion)
+        machine.run(before)
+        _put(machine, FOREIGN)
+        if not machine.lose_power(NEW, step, FATES[fate](step)):
+            break
+        tree, newer = machine.files.tree(), machine.volume().inventory(manifest_of(NEW))
+        assert FOREIGN.items() <= tree.items()
+        complete = set(states(newer).values()) == {FileState.VERIFIED}
+        gone = Pruning.GONE - tree.keys()
+        assert complete or not gone
+        kept += not complete
+        left += complete and gone != Pruning.GONE
+        machine.GONE = frozenset()  # the next run is not told to prune: it finishes what was begun, or keeps the files
+        machine.run(NEW)
+        tree = machine.files.tree()
+        assert not complete or not Pruning.GONE & tree.keys()
+        assert {path: tree[path] for path in tree.keys() - {MARKER, *Pruning.GONE}} == NEW | FOREIGN
+        assert not machine.volume().verify().damaged
+        step += 1
+    assert kept
+    assert left
+    assert {path: data for path, data in machine.files.tree().items() if path != MARKER} == NEW | FOREIGN
+
+
+def _put(machine: Machine, content: dict[str, bytes]) -> None:
+    for path, data in content.items():
+        handle = machine.files.create(path)
+        machine.files.write(handle, 0, data)
+        machine.files.sync(handle)
+        machine.files.close(handle)
+        machine.files.sync_folder(path.rpartition("/")[0])
 
 
 MANY = {f"part-{number}.json": noise(300 + number, number) for number in range(9)}
