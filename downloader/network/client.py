@@ -76,6 +76,7 @@ class HttpClient:
         self._content = content
         self._pool = Pool(tls, proxies, timeouts or Timeouts())
         self.transport = SocketTransport(self._pool)
+        self._user_agent = user_agent
         self._builder = RequestBuilder({"accept": "*/*", "user-agent": user_agent})
         self._follower = RedirectFollower(self.transport, self._builder, observer)
         self._locations = RememberedLocations()
@@ -233,6 +234,7 @@ class HttpClient:
         return httpx2.Client(
             transport=LibraryTransport(self.transport, self._observer, limit=limit, total=total, responses=responses),
             follow_redirects=True,
+            headers={"user-agent": self._user_agent},
             cookies=_no_cookies(),
             trust_env=False,
             event_hooks={"response": [check_redirect, stay_on_the_route]},

@@ -12,10 +12,8 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from huggingface_hub import constants, get_session, hf_hub_url, set_client_factory
+from huggingface_hub import hf_hub_url
 from huggingface_hub.errors import HFValidationError
-from huggingface_hub.utils._headers import build_hf_headers
-from huggingface_hub.utils._pagination import paginate
 from huggingface_hub.utils._validators import validate_repo_id
 
 from downloader.artifact import RemoteFile, shown_url
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
     from downloader.sources.hub_address import HubAddress
     from downloader.sources.hub_entries import Entries
 
-LIBRARY = "artifact-downloader"
 MAX_FILES = 1_000_000
 MAX_PAGES = 10_000
 MAX_PAGE = 16 << 20
@@ -75,6 +72,7 @@ class HubListing:
         self._heads = HubHeads(web, headers, entries)
         self._endpoint = endpoint
         self._api = f"{endpoint}/api/{address.kind}s/{address.repository}"
+        self.begin()
 
     def commit(self) -> str:
         """Return the commit that the revision stands for, empty if that is not told. Raises what the library does."""
@@ -119,28 +117,30 @@ class HubListing:
         return self._beside(commit, path) if path else found
 
     def begin(self) -> None:
-        """Give the library a client that is bounded for what is asked from now on: one listing."""
-        # Else it asks the Hub for a list of agents first, keeps it in HF_HOME, and stumbles over odd ones.
-        constants.HF_HUB_DISABLE_TELEMETRY = True
-        set_client_factory(lambda: self._web.library_client(MAX_PAGE, MAX_LISTING, MAX_PAGES))
-
-    def _library_headers(self) -> dict[str, str]:
-        headers: dict[str, str] = build_hf_headers(token=False, library_name=LIBRARY, headers=dict(self._headers))
-        return headers
+        """Bound what is asked from now on: one listing."""
+        # The library has one client for the whole process, which belongs to the program that calls us (ADR 77).
+        self._client = self._web.library_client(MAX_PAGE, MAX_LISTING, MAX_PAGES)
 
     def _get(self, url: str, params: Mapping[str, str]) -> dict[str, Any]:
-        reply = get_session().get(url, params=dict(params), headers=self._library_headers())
-        answer = reply.json()
+        answer = self._client.get(url, params=dict(params), headers=self._headers).json()
         if not isinstance(answer, dict):
             raise ProtocolFailed(f"{shown_url(url)} describes no repository")
         return answer
+
+    def _pages(self, url: str, params: Mapping[str, str]) -> Iterator[Any]:
+        """Yield the entries of all pages of a listing. A link to the next page has the parameters in it."""
+        page = self._client.get(url, params=dict(params), headers=self._headers)
+        yield from page.json()
+        while following := page.links.get("next", {}).get("url"):
+            page = self._client.get(following, headers=self._headers)
+            yield from page.json()
 
     def _tree(self, commit: str, path: str, *, recursive: bool = True) -> Iterator[RemoteFile]:
         """Yield the wanted files of a folder."""
         below = f"/{quote(path)}" if path else ""
         params = {"recursive": str(recursive).lower(), "expand": "false"}
         url = f"{self._api}/tree/{quote(commit, safe='')}{below}"
-        items = iter(paginate(url, params, self._library_headers()))
+        items = self._pages(url, params)
         listed: dict[str, RemoteFile] = {}
         folders, count, repeated = Folders(), 0, 0
         for item in islice(items, MAX_FILES):
