@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from downloader.api import Artifact, ArtifactFile, Options, download, list_files, size, verify
     from downloader.cancellation import Cancellation
     from downloader.errors import DownloadError
+    from downloader.presets import Preset
     from downloader.progress import Phase, Snapshot
     from downloader.volume import Verification
 
@@ -23,6 +24,7 @@ __all__ = [
     "DownloadError",
     "Options",
     "Phase",
+    "Preset",
     "Snapshot",
     "Verification",
     "__version__",
@@ -36,6 +38,7 @@ _HOMES = {
     "Cancellation": "cancellation",
     "DownloadError": "errors",
     "Phase": "progress",
+    "Preset": "presets",
     "Snapshot": "progress",
     "Verification": "volume",
 }

@@ -11,10 +11,13 @@ import os
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from downloader.config import Settings
+from downloader.config.given import given
+from downloader.errors import UsageError
 from downloader.presets import available
+from downloader.reporters.fanout import FanOut
 from downloader.runs.download import Download
 from downloader.runs.runner import Runner
 from downloader.runs.size import list_artifact
@@ -40,20 +43,23 @@ if TYPE_CHECKING:
 
 
 class Options(TypedDict, total=False):
-    """What may be said of one run in place of its environment variable. `docs/environment.md` has the defaults."""
+    """What may be said of one run in place of its environment variable. `docs/environment.md` has the defaults.
 
-    include: tuple[str, ...]
-    """Globs; only files that match one are wanted. `*` crosses `/`."""
-    exclude: tuple[str, ...]
-    """Globs; files that match one are not wanted."""
-    only: Preset
-    """Weights in one format, and the files without weights."""
-    sequence: tuple[TransferProtocol, ...]
-    """The protocols to use, in this order."""
+    A value may be a text, too, and then means what it means in the variable.
+    """
+
+    include: tuple[str, ...] | list[str] | str
+    """Globs, or one; only files that match one are wanted. `*` crosses `/`."""
+    exclude: tuple[str, ...] | list[str] | str
+    """Globs, or one; files that match one are not wanted."""
+    only: Preset | str
+    """Weights in one format, such as `safetensors` or `gguf:Q4_K_M`, and the files without weights."""
+    sequence: tuple[TransferProtocol, ...] | str
+    """The protocols to use, in this order, such as `XET,HTTP`."""
     connections: int
     """Connections at once."""
-    bandwidth: int
-    """Bytes a second, at most."""
+    bandwidth: int | str
+    """Bytes a second, at most, such as `200M`."""
     stall_timeout: float
     """Seconds without a byte after which an attempt is given up."""
     deadline: float
@@ -171,7 +177,7 @@ def download(
         artifact,
         settings,
         runner or Runner(settings.job.deadline, cancellation=cancellation),
-        [*reporters, *([_Callback(on_progress)] if on_progress is not None else [])],
+        [*reporters, *([OnProgress(on_progress)] if on_progress is not None else [])],
         environment=environ,
         ended=ended or _ignore,
     ).run()
@@ -200,8 +206,8 @@ def list_files(
     # A listing leaves nothing behind: a cancelled one needs no time to put things in order.
     runner = runner or Runner(settings.job.deadline, grace=0.0, cancellation=cancellation)
     if not everything:
-        return Artifact(list_artifact(artifact, settings, runner, on_progress or _ignore))
-    manifest = list_artifact(artifact, unfiltered(settings), runner, on_progress or _ignore, unsized=True)
+        return Artifact(list_artifact(artifact, settings, runner, _observer(on_progress)))
+    manifest = list_artifact(artifact, unfiltered(settings), runner, _observer(on_progress), unsized=True)
     return Artifact(manifest, chosen=make_filter(settings).of(manifest))
 
 
@@ -234,15 +240,20 @@ def verify(
     """
     settings = _settings(settings, _environment(environ), None, target, options)
     runner = runner or Runner(settings.job.deadline, cancellation=cancellation)
-    return verify_volume(settings, runner, on_progress or _ignore)
+    return verify_volume(settings, runner, _observer(on_progress))
 
 
-class _Callback:
+class OnProgress:
     """A reporter that calls a function."""
 
     def __init__(self, function: Progress) -> None:
         self.report = function
         self.close = function
+
+
+def _observer(on_progress: Progress | None) -> Progress:
+    """Return a function that never raises."""
+    return _ignore if on_progress is None else FanOut([OnProgress(on_progress)]).report
 
 
 def _environment(given: Mapping[str, str] | None) -> Mapping[str, str]:
@@ -258,8 +269,22 @@ def _settings(
 ) -> Settings:
     if settings is None:
         settings = Settings.from_environment(environ, section=uri.scheme.section if uri else None)
-    chosen: dict[str, Any] = {**options, **({} if target is None else {"target": Path(target)})}
+    if unknown := sorted(options.keys() - Options.__annotations__.keys()):
+        raise TypeError(f"{unknown[0]!r} is no option; there are {', '.join(Options.__annotations__)}")
+    chosen = given(options)
+    if target is not None:
+        chosen["target"] = _folder(target)
     return replace(settings, job=replace(settings.job, **chosen)) if chosen else settings
+
+
+def _folder(target: str | Path) -> Path:
+    """Return the folder that a program names. An empty name would mean the current folder."""
+    if not str(target).strip():
+        raise UsageError("the target is empty", hint="give the name of a folder")
+    try:
+        return Path(target).expanduser()  # no shell has done it
+    except RuntimeError as error:
+        raise UsageError(f"the target {str(target)!r} is below a home that is not known") from error
 
 
 def _ignore(_: object) -> None:

@@ -12,19 +12,21 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 
 import downloader
-from downloader import Cancellation, DownloadError, Options, Phase, download, list_files, size, verify
+from downloader import Cancellation, DownloadError, Options, Phase, Preset, download, list_files, size, verify
 from downloader.config.job import JobSettings
 from downloader.errors import Cancelled, ConfigurationError, IntegrityError, SourceNotFound, UsageError
-from tests.servers.published import checksums, on_the_hub
+from tests.servers.published import checksums, in_a_bucket, on_the_hub
 
 if TYPE_CHECKING:
     from downloader import Snapshot
     from tests.servers.hub import Hub
+    from tests.servers.s3 import S3Server
 
 FILES = {"config.json": b"{}", "model.safetensors": bytes(range(256)) * 800, "sub/tokenizer.json": b"[1]" * 1000}
 
@@ -129,11 +131,59 @@ def test_a_call_leaves_no_thread_no_handler_and_no_variable_behind(environ: dict
     assert (of_runs(), signal.getsignal(signal.SIGTERM), dict(os.environ)) == before
 
 
-def test_an_option_is_a_setting_of_the_same_type() -> None:
+def test_an_option_is_a_setting_of_the_same_type_or_its_text() -> None:
     settings = {field.name: str(field.type).removesuffix(" | None") for field in dataclasses.fields(JobSettings)}
-    options = {name: kind.__forward_arg__ for name, kind in Options.__annotations__.items()}
+    options = {name: kind.__forward_arg__.split(" | ") for name, kind in Options.__annotations__.items()}
 
-    assert options == {name: settings[name] for name in options}
+    assert {name: kinds[0] for name, kinds in options.items()} == {name: settings[name] for name in options}
+    assert {kind for kinds in options.values() for kind in kinds[1:]} <= {"str", "list[str]"}
+
+
+@pytest.mark.parametrize(
+    ("options", "paths"),
+    [
+        ({"only": "safetensors"}, {"config.json", "model.safetensors", "sub/tokenizer.json"}),
+        ({"only": Preset("safetensors"), "exclude": ["sub/"]}, {"config.json", "model.safetensors"}),
+        ({"include": "*.safetensors", "bandwidth": "200M", "sequence": "HTTP"}, {"model.safetensors"}),
+    ],
+)
+def test_the_text_of_an_option_means_what_it_means_in_its_variable(
+    environ: dict[str, str], tmp_path: Path, options: Options, paths: set[str]
+) -> None:
+    assert {file.path for file in download("hf://org/model", tmp_path, environ=environ, **options).files} == paths
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"only": "gguf:"}, {"bandwidth": 0}, {"connections": -1}, {"connections": 100}, {"deadline": 0}),
+        *({"sequence": "FTP"}, {"include": 3}, {"include": (b"x",)}, {"stall_timeout": "soon"}, {"replace": "maybe"}),
+    ],
+    ids=str,
+)
+def test_a_value_that_the_command_line_refuses_is_refused(options: Any) -> None:
+    with pytest.raises(UsageError, match=f"^{next(iter(options))}=['\"].*['\"] is not "):
+        list_files("hf://org/model", environ={}, **options)
+
+
+@pytest.mark.parametrize("name", ["speed", "target", "log_level"])
+def test_an_unknown_option_is_named_with_those_that_there_are(name: str) -> None:
+    options: Any = {name: "x"}
+    with pytest.raises(TypeError, match=f"'{name}' is no option; there are include, "):
+        size("hf://org/model", environ={}, **options)
+
+
+def test_a_target_may_begin_with_the_home_but_not_be_empty(
+    environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    download("hf://org/model", "~/model", environ=environ)
+    assert (tmp_path / "home" / "model" / "config.json").read_bytes() == b"{}"
+
+    with pytest.raises(UsageError, match="the target is empty"):
+        download("hf://org/model", " ", environ=environ)
+    with pytest.raises(UsageError, match="a home that is not known"):
+        verify("~nobody-here/model", environ={})
 
 
 def test_importing_the_package_imports_nothing_of_it_yet() -> None:
@@ -164,10 +214,33 @@ def test_a_list_of_checksums_is_what_a_download_leaves(environ: dict[str, str], 
     assert b"\n".join(sorted(lines)) == b"\n".join(sorted(checksums(FILES).splitlines()))
 
 
-def test_the_page_imports_what_there_is_and_its_examples_are_python() -> None:
-    page = Path("docs/python.md").read_text()
-    imported = {name for line in re.findall(r"from downloader import (.*)", page) for name in line.split(", ")}
+EXAMPLES = re.findall(r"```python\n(.*?)```", Path("docs/python.md").read_text(), re.DOTALL)
 
-    assert imported <= set(downloader.__all__)
-    for example in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
-        compile(example, "docs/python.md", "exec")
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.split("\n", 1)[0])
+def test_each_example_of_the_page_runs(
+    example: str, hub: Hub, s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a program of its own would run it, but for the folder, and the names of the servers."""
+    hub.create("org/name").commit(FILES)
+    bucket = uuid4().hex
+    in_a_bucket(s3, bucket, FILES)
+    given = s3.environment()
+    names = {
+        "/models/": f"{tmp_path}/",
+        "s3://bucket/prefix": f"s3://{bucket}/models/m",
+        "https://s3.example.com": s3.endpoint,
+    }
+    for old, new in names.items():
+        example = example.replace(old, new)
+    monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+    values = {
+        "__name__": "__main__",
+        "key": given["AWS_ACCESS_KEY_ID"],
+        "secret": given["AWS_SECRET_ACCESS_KEY"],
+        "download": download,
+    }
+    exec(compile(example, "docs/python.md", "exec"), values)  # noqa: S102 - our own page
+
+    assert (tmp_path / "name" / "config.json").read_bytes() == b"{}"
+    assert verify(tmp_path / "name", environ={}).damaged == ()

@@ -1,0 +1,41 @@
+"""Settings that a program gives by name: their values mean what they mean in an environment variable."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from downloader.config.env import Malformed, documented, flag, items, shown_value
+from downloader.config.job import JobSettings
+from downloader.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+VARIABLES = dict(documented(JobSettings))
+
+
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of fields of `JobSettings`, each a value or its text; None stands for one that is not given.
+
+    Raises UsageError for a value that the variable of the field may not have either.
+    """
+    return {name: _value(name, value) for name, value in options.items() if value is not None}
+
+
+def _value(name: str, value: Any) -> Any:  # noqa: ANN401 - of any field
+    parse = VARIABLES[name].parse
+    try:
+        if parse is items:  # one glob for each item: it may contain a comma
+            return _texts(value)
+        if parse is flag and isinstance(value, bool):
+            return value
+        return parse(",".join(_texts(value)) if isinstance(value, tuple | list) else str(value).strip())
+    except Malformed as error:
+        raise UsageError(f"{name}={shown_value(str(value))} is not {error}") from error
+
+
+def _texts(value: Any) -> tuple[str, ...]:  # noqa: ANN401 - as above
+    texts = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, tuple | list) else (None,)
+    if not all(isinstance(text, str) for text in texts):
+        raise Malformed("a list of texts")
+    return texts
