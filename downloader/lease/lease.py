@@ -134,6 +134,8 @@ class Lease:
             self._remove_folders()
         except DownloadError as error:
             _log.info("could not remove the lease on %s: %s", self._files.name, error)
+        finally:
+            self._thread.join()  # it beats no more: it waited for its next beat, or for the lock
 
     def _remove_folders(self) -> None:
         for folder in (self.folder, WORK):

@@ -49,8 +49,8 @@ class Ticker:
         for listener in self._listeners:
             try:
                 listener(snapshot)
-            except Exception as error:  # noqa: BLE001 - a reporter that fails must not end the run
-                log.debug("a listener failed: %s", error)
+            except BaseException as error:  # noqa: BLE001 - a reporter that fails must not end the run
+                log.debug("a listener failed: %r", error)
 
     def stop(self) -> None:
         """Stop the thread and wait for it; no listener is called afterwards."""

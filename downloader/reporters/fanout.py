@@ -39,8 +39,10 @@ class FanOut:
     def _try(self, position: int, tell: Callable[[Snapshot], None], snapshot: Snapshot) -> None:
         try:
             tell(snapshot)
-        except Exception as error:
-            # No bug of a reporter may end the download.
+        except KeyboardInterrupt:  # in the thread that called the run, whose user wants it to end
+            raise
+        except BaseException as error:
+            # No bug of a reporter may end the download, and no `sys.exit` in one the thread that also looks for stalls.
             if position not in self._broken:
                 self._broken.add(position)
                 name = type(self._reporters[position]).__name__

@@ -114,6 +114,9 @@ class Download:
         except DownloadError as error:
             self._finish(error)
             raise
+        except BaseException:  # Ctrl-C in a program that uses the API
+            self._finish(self._runner.cancellation.reason)
+            raise
         skipped = outcome.manifest.skipped
         also = f"; {skipped} unsafe {'name' if skipped == 1 else 'names'} passed over" if skipped else ""
         found = outcome.manifest

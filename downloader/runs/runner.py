@@ -40,13 +40,14 @@ class Runner:
     ) -> None:
         """Cancel the work after `deadline` seconds; a cancelled run has `grace` seconds to leave things in order.
 
-        The run can be ended by its `cancellation`. `interruptible` returns a context that is entered while the
-        work goes on: the command line turns signals into a cancellation there.
+        The run is ended by `cancellation`, which others may share: what ends this run alone does not reach them.
+        `interruptible` returns a context that is entered while the work goes on: the command line turns signals into a
+        cancellation there.
         """
         self._deadline = deadline
         self._grace = grace
         self._interruptible = interruptible or (lambda _: contextlib.nullcontext())
-        self.cancellation = cancellation or Cancellation()
+        self.cancellation = Cancellation(cancellation)
         self.meter = ProgressMeter()
         self.pause = SharedPause(self.meter.clock)
         self.thread_hangs = False
@@ -63,18 +64,20 @@ class Runner:
 
         Meanwhile the observers get a snapshot twice a second, whose `stuck_volume` is what that function returns.
         """
-        if not observers:
-            return self._run(work)
-        ticker = Ticker(self.meter, list(observers), stuck_volume=stuck_volume)
-        ticker.start()
-        try:
-            return self._run(work)
-        finally:
-            ticker.stop()
+        with contextlib.closing(self.cancellation):
+            if not observers:
+                return self._run(work)
+            ticker = Ticker(self.meter, list(observers), stuck_volume=stuck_volume)
+            ticker.start()
+            try:
+                return self._run(work)
+            finally:
+                ticker.stop()
 
     def _run(self, work: Callable[[], T]) -> T:
         results: list[T] = []
         errors: list[DownloadError] = []
+        ended = threading.Event()
 
         def execute() -> None:
             try:
@@ -84,15 +87,24 @@ class Runner:
             except Exception as error:  # a bug: it becomes an error with one line and a status of its own
                 log.debug("a bug", exc_info=True)
                 errors.append(unexpected(error))
+            finally:
+                ended.set()
 
         worker = threading.Thread(target=execute, name="engine", daemon=True)
         with self._interruptible(self.cancellation), self._timer():
             worker.start()
-            # The main thread wakes up regularly: Python runs signal handlers in it, and only between two waits.
-            while worker.is_alive() and self.cancellation.reason is None:
-                worker.join(WAKE_UP)
-            worker.join(self._grace)
-        self.thread_hangs = worker.is_alive()
+            try:
+                # The main thread wakes up regularly: Python runs signal handlers in it, and only between two waits.
+                # Not by `join`: Ctrl-C in one makes Python 3.11 take a living thread for a dead one.
+                while self.cancellation.reason is None and not ended.wait(WAKE_UP):
+                    pass
+            except BaseException:  # Ctrl-C in a program that uses the API: the run must not go on without its caller
+                self.cancellation.cancel()
+                raise
+            finally:
+                self.thread_hangs = not ended.wait(self._grace)
+                if not self.thread_hangs:
+                    worker.join()
         if self.cancellation.reason is not None:
             raise self.cancellation.reason
         if errors:

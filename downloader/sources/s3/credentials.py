@@ -29,6 +29,8 @@ def authenticate(session: Session, settings: S3Settings, trust_file: Callable[[]
         session.set_credentials(settings.access_key_id, settings.secret_access_key, settings.session_token or None)
         return Identity()
     session.set_config_variable("ca_bundle", trust_file())
+    # Keys of the process's environment, which may not be the one that the settings were read from.
+    session.get_component("credential_provider").remove("env")
     credentials = session.get_credentials()
     if credentials is None:
         raise no_credentials(settings.unusable_keys)
