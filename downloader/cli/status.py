@@ -12,16 +12,9 @@ if TYPE_CHECKING:
 
 def status_reporter(cluster: ClusterSettings, redactor: Redactor, interval: float) -> Reporter | None:
     """Return the reporter that patches the AIMArtifact at most every `interval` seconds; None if none is named."""
-    if not (cluster.artifact_name and cluster.artifact_namespace and cluster.host):
+    if not cluster.artifact_name:  # without its libraries then
         return None
     from downloader.reporters.kubernetes import ClusterAccess, KubernetesReporter
 
-    access = ClusterAccess(
-        host=cluster.host,
-        port=cluster.port,
-        namespace=cluster.artifact_namespace,
-        name=cluster.artifact_name,
-        interval=interval,
-        service_account=cluster.service_account,
-    )
-    return KubernetesReporter(access, redactor=redactor)
+    access = ClusterAccess.of(cluster, interval)
+    return KubernetesReporter(access, redactor=redactor) if access is not None else None

@@ -104,7 +104,9 @@ class Exchange:
 
     def head(self) -> None:
         self.record.status = self.status
-        self._handler.send_response(self.status)
+        # Python sends the time of its own, unless a fault has set another one.
+        begin = self._handler.send_response_only if "Date" in self.headers else self._handler.send_response
+        begin(self.status)
         for name, value in self.headers.items():
             self._handler.send_header(name, value)
         if self.declared is not None:

@@ -184,7 +184,8 @@ class Api:
             message = f' "" is invalid: patch: Invalid value: {patch}: strict decoding error: {fields}'
             raise Refusal(422, "Invalid", message)
         warnings = {"Warning": f'299 - "unknown field {json.dumps(unknown[0])}"'} if unknown else {}
-        return Answer(HTTPStatus.OK, self.write_status(old, new, _manager(request)), warnings)
+        written = self.write_status(old, new, _manager(request), dry_run=_is_trial(request))
+        return Answer(HTTPStatus.OK, written, warnings)
 
     def _put_status(self, namespace: str, name: str, request: Request) -> Answer:
         old = self.read(namespace, name)
@@ -194,10 +195,15 @@ class Api:
             raise Refusal(400, "BadRequest", f"cannot decode the body: {error}") from error
         if not new.get("metadata", {}).get("resourceVersion"):
             raise self._invalid(name, "metadata.resourceVersion: Invalid value: 0x0: must be specified for an update")
-        return Answer(HTTPStatus.OK, self.write_status(old, new, _manager(request)))
+        return Answer(HTTPStatus.OK, self.write_status(old, new, _manager(request), dry_run=_is_trial(request)))
 
-    def write_status(self, old: dict[str, Any], new: dict[str, Any], manager: str) -> dict[str, Any]:
-        """Store the status of `new` in the object that was `old`, and nothing else of it; return what is stored."""
+    def write_status(
+        self, old: dict[str, Any], new: dict[str, Any], manager: str, *, dry_run: bool = False
+    ) -> dict[str, Any]:
+        """Store the status of `new` in the object that was `old`, and nothing else of it; return what is stored.
+
+        With `dry_run` return what would be stored, and store nothing.
+        """
         name, namespace = old["metadata"]["name"], old["metadata"]["namespace"]
         # A foreign uid is ignored, as a real server does it in a patch.
         if new.get("metadata", {}).get("resourceVersion", version := old["metadata"]["resourceVersion"]) != version:
@@ -210,8 +216,12 @@ class Api:
         self._schema.fill_defaults(stored)
         self._validate(name, stored)
         if stored != old:
-            stored["metadata"]["resourceVersion"] = self._next_revision()
+            stored["metadata"] = dict(stored["metadata"])
+            if not dry_run:
+                stored["metadata"]["resourceVersion"] = self._next_revision()
             stored["metadata"]["managedFields"] = self._managers(old, manager)
+            if dry_run:
+                return stored
             self._objects[namespace, name] = stored
             self._histories[namespace, name].append(copy.deepcopy(stored.get("status", {})))
         return copy.deepcopy(self._objects[namespace, name])
@@ -250,6 +260,15 @@ def merge(target: Any, patch: Any) -> Any:
         else:
             result[name] = merge(result.get(name), value)
     return result
+
+
+def _is_trial(request: Request) -> bool:
+    """Tell whether a request changes nothing; refuse values of `dryRun` that are not known."""
+    asked = request.query.get("dryRun")
+    if asked not in (None, "All"):
+        message = f'"" is invalid: dryRun: Unsupported value: "{asked}": supported values: "All"'
+        raise Refusal(422, "Invalid", message)
+    return asked is not None
 
 
 def _manager(request: Request) -> str:

@@ -89,6 +89,26 @@ def test_null_removes_a_key(cluster: Cluster, name: str) -> None:
     assert answer.json()["status"]["progress"] == {"percentage": 3}
 
 
+def test_a_dry_run_is_checked_like_any_patch_and_changes_nothing(cluster: Cluster, name: str) -> None:
+    patch(cluster, name, {"progress": {"percentage": 3}})
+    before = cluster.artifact("models", name)
+
+    answer = patch(cluster, name, {"progress": {"percentage": 4}}, dryRun="All")
+    invalid = patch(cluster, name, {"progress": {"percentage": 101}}, dryRun="All")
+
+    assert (answer.status_code, answer.json()["status"]["progress"]) == (200, {"percentage": 4})
+    assert invalid.status_code == 422
+    assert cluster.artifact("models", name) == before
+    assert patch(cluster, name, {}, dryRun="Some").status_code == 422
+
+
+def test_a_dry_run_needs_the_right_to_patch(cluster: Cluster, name: str) -> None:
+    stranger = cluster.token("models", "stranger")
+    body = {"status": {"progress": {"percentage": 4}}}
+    path = f"/namespaces/models/aimartifacts/{name}/status"
+    assert ask(cluster, "PATCH", path, body, token=stranger, query={"dryRun": "All"}).status_code == 403
+
+
 def test_the_status_can_be_read_and_shows_the_whole_object(cluster: Cluster, name: str) -> None:
     answer = ask(cluster, "GET", f"/namespaces/models/aimartifacts/{name}/status")
 

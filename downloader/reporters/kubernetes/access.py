@@ -9,6 +9,9 @@ from downloader.config.job import SERVICE_ACCOUNT
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Self
+
+    from downloader.config import ClusterSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +26,20 @@ class ClusterAccess:
     interval: float = 10.0
     """Minimum seconds between two patches if only numbers have changed."""
     service_account: Path = SERVICE_ACCOUNT
+
+    @classmethod
+    def of(cls, cluster: ClusterSettings, interval: float) -> Self | None:
+        """Return how the AIMArtifact is reached that the environment names; None if it names none, or no cluster."""
+        if not (cluster.artifact_name and cluster.artifact_namespace and cluster.host):
+            return None
+        return cls(
+            host=cluster.host,
+            port=cluster.port,
+            namespace=cluster.artifact_namespace,
+            name=cluster.artifact_name,
+            interval=interval,
+            service_account=cluster.service_account,
+        )
 
     @property
     def url(self) -> str:

@@ -72,9 +72,10 @@ class StatusClient:
         client.rest_client.pool_manager.connection_pool_kw["ssl_context"] = _tls()
         self._api = CustomObjectsApi(client)
 
-    def write(self, patch: dict[str, Any], *, timeout: float) -> None:
+    def write(self, patch: dict[str, Any], *, timeout: float, trial: bool = False) -> None:
         """Merge the patch into the object's status within about `timeout` seconds. Raises Busy or Refused.
 
+        A `trial` is checked like any other patch, and changes nothing (`dryRun=All`).
         The token is read each time: the kubelet replaces it, and the next one may be accepted after a rejection.
         """
         self._read_token()
@@ -87,6 +88,7 @@ class StatusClient:
                 self._access.name,
                 patch,
                 field_manager=FIELD_MANAGER,
+                dry_run="All" if trial else None,
                 _content_type="application/merge-patch+json",
                 _request_timeout=timeout,
             )
