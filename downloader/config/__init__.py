@@ -21,7 +21,7 @@ from downloader.deadlines import Deadlines
 from downloader.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import Self
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "Section",
     "Settings",
     "WebSettings",
+    "invalid",
 ]
 
 
@@ -82,6 +83,16 @@ class Settings:
         Invalid variables of a scheme count only if the scheme of the run needs this `section`: a Job for hf:// may have
         half of those for S3.
         """
+        settings, problems = cls.read(environ, section=section, for_operator=for_operator)
+        if problems:
+            raise invalid(problems)
+        return settings
+
+    @classmethod
+    def read(
+        cls, environ: Mapping[str, str], *, section: type[Section] | None = None, for_operator: bool = False
+    ) -> tuple[Self, list[str]]:
+        """Return what `from_environment` does, and a sentence for each invalid variable, which has its default then."""
         problems: list[str] = []
         settings = cls(
             job=read(JobSettings, environ, problems),
@@ -96,9 +107,7 @@ class Settings:
             warnings=tuple(suspicious_settings(environ)),
             for_operator=for_operator,
         )
-        if problems:
-            raise ConfigurationError("; ".join(problems), hint="correct the environment; docs/environment.md lists it")
-        return settings
+        return settings, problems
 
     def section(self, kind: type[OwnSectionT]) -> OwnSectionT:
         """Return the section of the scheme of this run; its defaults where no environment was read for that scheme."""
@@ -112,3 +121,8 @@ class Settings:
     def skips_unsafe_names(self) -> bool:
         """Skip S3 keys that lead out of the folder, instead of failing."""
         return (self.job.unsafe_names or (SKIP if self.for_operator else REFUSE)) == SKIP
+
+
+def invalid(problems: Iterable[str]) -> ConfigurationError:
+    """Return the error for invalid variables, a sentence for each."""
+    return ConfigurationError("; ".join(problems), hint="correct the environment; docs/environment.md lists it")

@@ -34,6 +34,8 @@ SECTIONS: tuple[type[Any], ...] = (
 """All sections, in the order of the reference page."""
 OURS = "AIM_"
 LONGEST_SHOWN = 60
+SHARED = ("HF_", "AWS_", "S3_", "STORAGE_", "ARTIFACT_", "TARGET", "STALL_", "PROGRESS_", "EXPECTED_")
+"""How the names of variables begin that other programs may have, too."""
 
 
 def suspicious_settings(environ: Mapping[str, str]) -> Iterator[str]:
@@ -59,3 +61,16 @@ def known_names() -> Iterator[str]:
             yield from facts.names
             if section is S3Settings:
                 yield from (f"{name}_FILE" for name in facts.names)
+
+
+def near_names(environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield a sentence for each variable that looks like a misspelt one of ours, though it may be another program's.
+
+    Only for people who ask: a log must not warn of what other programs need.
+    """
+    known = set(known_names())
+    for name in sorted(environ):
+        if name.startswith(SHARED) and environ[name].strip() and name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.9)
+            if near:
+                yield f"the variable {name[:LONGEST_SHOWN]} has no effect here: is {near[0]} meant?"

@@ -1,5 +1,6 @@
 """The file system below a target folder: every call to the kernel, its time limit, and its errors in our words."""
 
+from downloader.filesystem.abilities import Abilities, Ownership, ownership_of, try_out
 from downloader.filesystem.interface import (
     AlreadyThere,
     FileOperations,
@@ -15,6 +16,7 @@ from downloader.filesystem.openat import Folder, split
 from downloader.filesystem.tree import clear, discard, remove, remove_tree
 
 __all__ = [
+    "Abilities",
     "AlreadyThere",
     "Disk",
     "FileOperations",
@@ -22,12 +24,15 @@ __all__ = [
     "InTheWay",
     "Kind",
     "NotThere",
+    "Ownership",
     "Space",
     "Stat",
     "clear",
     "discard",
+    "ownership_of",
     "remove",
     "remove_tree",
     "split",
     "stats_of",
+    "try_out",
 ]

@@ -6,6 +6,8 @@ The protocol, and why it needs neither flock nor comparable clocks, is in `lease
 from __future__ import annotations
 
 import random
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from downloader.errors import NoSpace
@@ -128,7 +130,8 @@ class LeaseAcquirer:
             for other in dead:
                 discard(self._files, lease_path(other))
             return None
-        lease = Lease(self._files, epoch, self._holder, ttl=self._ttl, clock=self._clock)
+        holder = replace(self._holder, since=int(time.time()))
+        lease = Lease(self._files, epoch, holder, ttl=self._ttl, clock=self._clock)
         try:
             handle = self._files.create(lease_path(epoch))  # exclusive: exactly one process creates each epoch
         except (AlreadyThere, NotThere):
@@ -142,7 +145,7 @@ class LeaseAcquirer:
             for other in epochs(self._files):  # before ours is written: a full volume may have no other space
                 if other != epoch:
                     discard(self._files, lease_path(other))
-            self._files.write(handle, 0, render_lease(self._holder, 0))
+            self._files.write(handle, 0, render_lease(holder, 0))
             self._files.sync(handle)
             # The fence. From here on a holder that was only frozen finds none of its paths: see `_take_partials`.
             _take_partials(self._files, self._holder.token)

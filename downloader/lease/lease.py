@@ -24,7 +24,7 @@ import secrets
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from downloader.errors import DownloadError, LeaseLost
@@ -48,6 +48,8 @@ _LEASE = re.compile(r"lease\.(0|[1-9][0-9]{0,15})")
 _LIMIT = 16384
 """Bytes of a lease that are read: far more than any of ours has."""
 _LONGEST_NAME = 300
+_LAST_SECOND = 1 << 35
+"""A time in a lease that is later was written by another program."""
 _BEATS = 6
 """Heartbeats per time to live."""
 
@@ -62,6 +64,8 @@ class Holder:
     process: ProcessIdentity
     uri: str
     """The artifact that it downloads."""
+    since: int = 0
+    """When it got the lease, by its own clock: seconds since 1970, 0 where that is unknown. For people only."""
 
     def __str__(self) -> str:
         return single_line(f"{self.process} ({self.uri})", _LONGEST_NAME)
@@ -246,7 +250,8 @@ def read_lease(files: FileOperations, path: str) -> bytes | None:
 
 def render_lease(holder: Holder, beats: int) -> bytes:
     """Return a lease's content. It has the same length for every heartbeat, so that it can be rewritten in place."""
-    fields = {"token": holder.token, "uri": holder.uri, **holder.process.fields(), "beats": f"{beats:012}"}
+    fields = {"token": holder.token, "uri": holder.uri, **holder.process.fields(), "since": holder.since}
+    fields["beats"] = f"{beats:012}"
     return json.dumps(fields).encode() + b"\n"
 
 
@@ -254,7 +259,9 @@ def parse_lease(content: bytes) -> Holder | None:
     """Return the holder of a lease; None if its content does not name one."""
     try:
         fields = json.loads(content)
-        return Holder(str(fields["token"]), ProcessIdentity.parse(fields), str(fields["uri"]))
+        holder = Holder(str(fields["token"]), ProcessIdentity.parse(fields), str(fields["uri"]))
+        since = fields.get("since")  # which a lease of an earlier release lacks
+        return replace(holder, since=since) if isinstance(since, int) and 0 <= since <= _LAST_SECOND else holder
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
 

@@ -42,23 +42,27 @@ from downloader.network.errors import HttpStatusError, host_of
 from downloader.network.interfaces import ContentRules, FormatEnd, NetworkObserver, ProxySettings
 from downloader.network.messages import decoded
 from downloader.network.pool import Timeouts
+from downloader.network.probe import Certificate, ServerProbe
 from downloader.network.proxies import Proxies
 from downloader.network.ranges import RangeRequest, Unpinned, content_length, total_length
 from downloader.network.server_message import json_error
 from downloader.network.tls import Trust, merged
 from downloader.network.tls_errors import map_tls_error
-from downloader.network.url import address
+from downloader.network.url import Origin, address
 
 __all__ = [
+    "Certificate",
     "ContentRules",
     "FormatEnd",
     "HttpClient",
     "HttpStatusError",
     "NetworkObserver",
+    "Origin",
     "Proxies",
     "ProxySettings",
     "RangeRequest",
     "Response",
+    "ServerProbe",
     "Timeouts",
     "Trust",
     "Unpinned",

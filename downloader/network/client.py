@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from downloader.network.messages import Request, StreamingResponse
     from downloader.network.proxies import Proxies
     from downloader.network.tls import Trust
+    from downloader.network.url import Origin
 
 MAX_RESPONSE = 64 << 20
 MAX_TOTAL = 1 << 30
@@ -221,6 +222,11 @@ class HttpClient:
         except (httpx2.HTTPError, DownloadError):
             body = b""
         return map_status(response.status, response.address.url, response.headers, body, response.asked_at)
+
+    @property
+    def asked(self) -> list[Origin]:
+        """The servers that were asked so far, or would have been if they could be reached, in this order."""
+        return list(self._pool.asked)
 
     def library_client(
         self, limit: int = MAX_RESPONSE, total: int = MAX_TOTAL, responses: int = MAX_RESPONSES

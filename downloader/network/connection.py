@@ -97,6 +97,11 @@ class Connection:
         return self.reader
 
     @property
+    def stream_of_tls(self) -> SecureSocket | None:
+        """TLS over the socket; None where nothing is encrypted."""
+        return self._secure
+
+    @property
     def is_drained(self) -> bool:
         """Whether no byte is buffered behind the response that was read last."""
         self._incoming.muted = True

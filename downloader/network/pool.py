@@ -64,6 +64,8 @@ class Pool:
         """Results of `proxied`: it is asked for each request."""
         self._connect_rtt: dict[Origin, float] = {}
         """The shortest time in seconds that connecting to an origin took: one round trip, two with TLS."""
+        self.asked: dict[Origin, None] = {}
+        """The servers to which a connection was wanted, in this order, whether or not there was one."""
         self._aborted = False
         self._lock = threading.Lock()
 
@@ -82,6 +84,7 @@ class Pool:
         """Open a new connection. Raises httpx2's errors, ProtocolFailed and ConfigurationError."""
         if self._aborted:
             raise httpx2.ConnectError(ENDED)
+        self.asked[origin] = None
         began = time.monotonic()
         connection = self._connect(origin)
         self._connect_rtt[origin] = min(time.monotonic() - began, self._connect_rtt.get(origin, math.inf))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from downloader.errors import ConfigurationError
 
@@ -47,19 +47,35 @@ class Proxies:
         Raises ConfigurationError for a proxy that does not speak HTTP. Only here: an origin that needs no proxy works
         although `ALL_PROXY` names one of another kind.
         """
-        if self._settings is None:
-            return None
-        found = self._settings.named_for(scheme)
-        if found is None or _bypasses(self._settings.exceptions, host.lower().strip("[]").rstrip("."), port):
-            return None
-        return Proxy.of(*found)
+        return self.route(scheme, host, port).proxy
+
+    def route(self, scheme: str, host: str, port: int) -> Route:
+        """Return what `choose` does, and why, for people."""
+        found = self._settings.named_for(scheme) if self._settings is not None else None
+        if self._settings is None or found is None:
+            return Route(None, "no proxy is set")
+        bypass = _bypass(self._settings.exceptions, host.lower().strip("[]").rstrip("."), port)
+        if bypass:
+            return Route(None, f"{bypass}, so the proxy of {found[0]} is not used")
+        return Route(Proxy.of(*found), f"{found[0]} names it")
 
 
-def _bypasses(exceptions: Iterable[str], host: str, port: int) -> bool:
+class Route(NamedTuple):
+    """The way to an origin."""
+
+    proxy: Proxy | None
+    """None for a direct connection."""
+    why: str
+    """What decided that, as a clause."""
+
+
+def _bypass(exceptions: Iterable[str], host: str, port: int) -> str:
+    """Return why a host needs no proxy; empty if it needs one."""
     address = _address(host)
     if host == "localhost" or (address is not None and address.is_loopback):
-        return True
-    return any(_matches(item, host, port, address) for item in exceptions)
+        return "it is on this machine"
+    item = next((item for item in exceptions if _matches(item, host, port, address)), "")
+    return f"NO_PROXY has {item}" if item else ""
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

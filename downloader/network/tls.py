@@ -10,7 +10,7 @@ import contextlib
 import ssl
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import certifi
 
@@ -19,7 +19,7 @@ from downloader.formatting import reason
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 SYSTEM_BUNDLE = "ca-certificates.crt"
 """Debian's name of the file that holds all certificates of its folder."""
@@ -40,25 +40,77 @@ class Trust:
     @cached_property
     def context(self) -> ssl.SSLContext:
         """The context for connections to servers, made at the first use: loading certificates takes 50 ms (ADR 30)."""
-        context = ssl.create_default_context()
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        # Python 3.13 requires certificates as in RFC 5280, with an authority key identifier for example, which many
-        # private CAs do not write; it also trusts a CA whose own issuer is unknown. One rule for all versions (ADR 60).
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        context = _with_our_rules(ssl.create_default_context())
         if not self._verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
             return context
         for bundle in (Path(certifi.where()), *self._bundles):
-            try:
-                context.load_verify_locations(bundle)
-            except (OSError, ssl.SSLError) as error:
-                hint = "it must be a readable PEM file with certificates"
-                raise ConfigurationError(
-                    f"the CA bundle {bundle} cannot be loaded: {reason(error)}", hint=hint
-                ) from error
+            _load(context, bundle)
         return context
+
+    def stores(self) -> Iterator[tuple[str, Trust]]:
+        """Yield each store of certificates by itself, with its name for people: it tells which one is needed.
+
+        None where every server is trusted.
+        """
+        if not self._verify:
+            return
+        usual = ssl.get_default_verify_paths()
+        yield f"the system's certificates ({usual.cafile or usual.capath or 'there are none'})", _OneStore(None)
+        yield "certifi's certificates", _OneStore(Path(certifi.where()))
+        for bundle in self._bundles:
+            yield f"the CA bundle {bundle}", _OneStore(bundle)
+
+
+class _OneStore(Trust):
+    """Trusts the certificates of one PEM file, or those of the system, and no others."""
+
+    def __init__(self, bundle: Path | None) -> None:
+        super().__init__()
+        self._bundle = bundle
+
+    @cached_property
+    def context(self) -> ssl.SSLContext:
+        context = _with_our_rules(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+        if self._bundle is None:
+            context.load_default_certs()
+        else:
+            _load(context, self._bundle)
+        return context
+
+
+class Only(Trust):
+    """Trusts one certificate, in DER, whatever host shows it: to read what is in it, never to send anything."""
+
+    def __init__(self, certificate: bytes) -> None:
+        super().__init__()
+        self._certificate = certificate
+
+    @cached_property
+    def context(self) -> ssl.SSLContext:
+        """The context."""
+        context = _with_our_rules(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+        context.check_hostname = False
+        context.load_verify_locations(cadata=self._certificate)
+        return context
+
+
+def _with_our_rules(context: ssl.SSLContext) -> ssl.SSLContext:
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # Python 3.13 requires certificates as in RFC 5280, with an authority key identifier for example, which many
+    # private CAs do not write; it also trusts a CA whose own issuer is unknown. One rule for all versions (ADR 60).
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
+
+
+def _load(context: ssl.SSLContext, bundle: Path) -> None:
+    try:
+        context.load_verify_locations(bundle)
+    except (OSError, ssl.SSLError) as error:
+        hint = "it must be a readable PEM file with certificates"
+        raise ConfigurationError(f"the CA bundle {bundle} cannot be loaded: {reason(error)}", hint=hint) from error
 
 
 def merged(bundles: Iterable[Path] = ()) -> bytes:
@@ -92,6 +144,21 @@ class SecureSocket:
         self.close_notified = False
         """Whether the server announced the end. A connection that ends without that may have been cut."""
         self._shake_hands()
+
+    @property
+    def certificate(self) -> dict[str, Any]:
+        """What the server's certificate says, as `ssl.SSLSocket.getpeercert` has it; empty if it was not verified."""
+        return self._tls.getpeercert() or {}
+
+    @property
+    def raw_certificate(self) -> bytes:
+        """The server's certificate in DER, verified or not."""
+        return self._tls.getpeercert(binary_form=True) or b""
+
+    @property
+    def version(self) -> str:
+        """The version of TLS in use."""
+        return self._tls.version() or ""
 
     def recv_into(self, view: memoryview) -> int:
         """Read what has arrived into `view`, at least one byte, and return its length; 0 at the end."""

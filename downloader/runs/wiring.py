@@ -62,21 +62,28 @@ class NetworkProgress:
 
 def make_client(uri: ArtifactUri, settings: Settings, meter: ProgressMeter) -> HttpClient:
     """Return the HTTP client for a source, with the certificates that its scheme trusts."""
-    trust = uri.scheme.trust(settings)
-    if trust.missing is not None:
-        log.warning("there is no CA bundle at %s, so none is trusted", trust.missing)
-    timeouts = Timeouts(
-        connect=settings.deadlines.connect, read=settings.deadlines.read, pipelined=settings.deadlines.pipelined
-    )
-    tls = Trust(trust.bundles, verify=trust.verify)
     return HttpClient(
-        tls,
+        make_trust(uri, settings),
         Proxies(settings.proxies),
         user_agent=USER_AGENT,
-        timeouts=timeouts,
+        timeouts=make_timeouts(settings),
         observer=NetworkProgress(meter),
         content=integrity,
     )
+
+
+def make_trust(uri: ArtifactUri, settings: Settings) -> Trust:
+    """Return the certificates that the scheme of a URI trusts. Raises ConfigurationError for an unusable bundle."""
+    trust = uri.scheme.trust(settings)
+    if trust.missing is not None:
+        log.warning("there is no CA bundle at %s, so none is trusted", trust.missing)
+    return Trust(trust.bundles, verify=trust.verify)
+
+
+def make_timeouts(settings: Settings) -> Timeouts:
+    """Return the time limits of the HTTP client."""
+    limits = settings.deadlines
+    return Timeouts(connect=limits.connect, read=limits.read, pipelined=limits.pipelined)
 
 
 def make_source(uri: ArtifactUri, settings: Settings, client: HttpClient) -> Source:

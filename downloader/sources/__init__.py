@@ -7,6 +7,7 @@ a new one.
 
 from downloader.sources.base import (
     Body,
+    Identified,
     Presigning,
     Recalling,
     Source,
@@ -16,4 +17,14 @@ from downloader.sources.base import (
     ability,
 )
 
-__all__ = ["Body", "Presigning", "Recalling", "Source", "SourceWrapper", "XetAccess", "XetSource", "ability"]
+__all__ = [
+    "Body",
+    "Identified",
+    "Presigning",
+    "Recalling",
+    "Source",
+    "SourceWrapper",
+    "XetAccess",
+    "XetSource",
+    "ability",
+]

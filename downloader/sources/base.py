@@ -17,8 +17,8 @@ What a source must keep:
   and from the stall watchdog.
 - **It is for many threads.** A `Body` is for the one thread that reads it, apart from `interrupt`.
 
-Some sources can do more. Such an *optional ability* is a protocol of its own, `Presigning`, `Recalling` or `XetSource`,
-and `ability` is the only way to look for one.
+Some sources can do more. Such an *optional ability* is a protocol of its own, `Presigning`, `Recalling`, `XetSource` or
+`Identified`, and `ability` is the only way to look for one.
 """
 
 from __future__ import annotations
@@ -115,8 +115,22 @@ class XetSource(Protocol):
     def xet_access(self) -> XetAccess:
         """Return a token for Xet's storage. Raises ProtocolDown if the server has none to give."""
 
+    def xet_locations(self, access: XetAccess, xet_hash: str) -> list[str]:
+        """Return the URLs from which a file's bytes come, as the storage names them. Raises a DownloadError."""
+
     def require_trust(self, origin: str) -> None:
         """Raise UntrustedServer if the certificate of a server, `https://host[:port]`, cannot be verified."""
+
+
+@runtime_checkable
+class Identified(Protocol):
+    """An ability: the source can say on whose behalf it asks."""
+
+    def identity(self) -> str:
+        """Return a phrase for people that begins with "with" or "without": which credentials are sent, no secret.
+
+        May ask a provider of credentials, and raise what `manifest` raises for want of them.
+        """
 
 
 @dataclass(frozen=True, slots=True)

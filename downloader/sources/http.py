@@ -117,5 +117,13 @@ class HttpSource:
         size = file.size if file.sized else None
         return RangeRequest(file.locator, span, size, file.validator, self._headers, verified)
 
+    def identity(self) -> str:
+        """Tell whether something in the environment, the URI or the netrc file lets us in."""
+        if "authorization" in self._headers:
+            return "with an Authorization header, from the URI, the environment or the netrc file"
+        return (
+            f"with headers of the environment ({', '.join(self._headers)})" if self._headers else "without credentials"
+        )
+
     def close(self) -> None:
         """Nothing to release: connections belong to the run."""

@@ -28,6 +28,7 @@ from downloader.sources.hub_answers import HubAnswers, error_code
 from downloader.sources.hub_entries import Entries
 from downloader.sources.hub_listing import HubListing
 from downloader.sources.paths import PathValidator
+from downloader.sources.xet_locations import xet_locations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -74,6 +75,8 @@ class HubSource:
             with_token=bool(authorization),
             token_places=("HF_ENDPOINT",) if login else token_places,
         )
+        self._token_places = ("HF_ENDPOINT",) if login else tuple(token_places)
+        self._kind_of_login = "login" if login else "token"
         self._offline = offline
         entries = Entries(uri, self._answers.masked)
         self._listing = HubListing(self._address, web, self._endpoint, self._headers, entries)
@@ -154,6 +157,16 @@ class HubSource:
             )
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise ProtocolDown(f"{self._endpoint} gives a Xet token that makes no sense") from error
+
+    def xet_locations(self, access: XetAccess, xet_hash: str) -> list[str]:
+        """Ask Xet's storage."""
+        return xet_locations(self._web, access, xet_hash)
+
+    def identity(self) -> str:
+        """Tell whether there is a token, and where it was found."""
+        if not self._headers:
+            return f"without a token (looked for in {' and '.join(self._token_places)})"
+        return f"with the {self._kind_of_login} in {self._token_places[-1]}"
 
     def _no_xet_token(self, error: HttpStatusError) -> DownloadError:
         """Return why there is no Xet token. What else it may say of the repository, plain HTTP will show."""

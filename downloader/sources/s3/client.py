@@ -26,7 +26,7 @@ from downloader.formatting import reason
 from downloader.network import merged
 from downloader.sources.s3.address import uri_of
 from downloader.sources.s3.answers import ErrorResponse, Identity
-from downloader.sources.s3.credentials import authenticate
+from downloader.sources.s3.credentials import authenticate, origin_of
 from downloader.sources.s3.errors import CredentialsExpired, map_exceptions
 from downloader.sources.s3.http_adapter import SIGNED, HttpAdapter
 from downloader.sources.s3.page import Page
@@ -82,6 +82,12 @@ class S3ApiClient:
         """Something was answered since credentials were last renewed."""
         self._renewed = -RENEWAL_HOLDS
         """When that was."""
+
+    def identity(self) -> str:
+        """Return a phrase for people: whose credentials are used. Raises AccessDenied without any."""
+        self._client()
+        found = origin_of(self.asker)
+        return f"without credentials, {found}" if self.asker.unsigned else found
 
     def page(self, bucket: str, prefix: str, place: Mapping[str, str], *, newer: bool) -> Page:
         """Return one page of a listing: up to a thousand objects whose keys begin with `prefix`.

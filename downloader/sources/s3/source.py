@@ -186,6 +186,11 @@ class S3Source:
         """Start reading a range at a presigned URL. Raises HttpStatusError if the server rejects it."""
         return self._read(file, span, file.version if self._versions else None, self._connection.presign)
 
+    def identity(self) -> str:
+        """Tell which credentials sign the requests."""
+        with self._connection.map_exceptions(self._uri):
+            return self._connection.identity()
+
     def close(self) -> None:
         """Nothing to release: connections belong to the run."""
 
