@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from downloader.version import __version__
 
 if TYPE_CHECKING:
-    from downloader.api import Artifact, ArtifactFile, Options, download, list_files, size, verify
+    from downloader.api import Artifact, ArtifactFile, Options, diagnose, download, list_files, size, verify
     from downloader.cancellation import Cancellation
+    from downloader.doctor import Diagnosis, Finding, Level
     from downloader.errors import DownloadError
     from downloader.presets import Preset
     from downloader.progress import Phase, Snapshot
@@ -21,13 +22,17 @@ __all__ = [
     "Artifact",
     "ArtifactFile",
     "Cancellation",
+    "Diagnosis",
     "DownloadError",
+    "Finding",
+    "Level",
     "Options",
     "Phase",
     "Preset",
     "Snapshot",
     "Verification",
     "__version__",
+    "diagnose",
     "download",
     "list_files",
     "size",
@@ -36,7 +41,10 @@ __all__ = [
 
 _HOMES = {
     "Cancellation": "cancellation",
+    "Diagnosis": "doctor",
     "DownloadError": "errors",
+    "Finding": "doctor",
+    "Level": "doctor",
     "Phase": "progress",
     "Preset": "presets",
     "Snapshot": "progress",

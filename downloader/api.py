@@ -31,9 +31,11 @@ if TYPE_CHECKING:
 
     from downloader.artifact import Manifest, TransferProtocol
     from downloader.cancellation import Cancellation
+    from downloader.doctor import Diagnosis, Finding
     from downloader.engine import Outcome
     from downloader.presets import Preset
     from downloader.progress import Snapshot
+    from downloader.redaction import Redactor
     from downloader.reporters import Reporter
     from downloader.runs.download import Ending
     from downloader.volume import Verification
@@ -241,6 +243,45 @@ def verify(
     settings = _settings(settings, _environment(environ), None, target, options)
     runner = runner or Runner(settings.job.deadline, cancellation=cancellation)
     return verify_volume(settings, runner, _observer(on_progress))
+
+
+def diagnose(
+    uri: str | ArtifactUri | None = None,
+    target: str | Path | None = None,
+    *,
+    on_finding: Callable[[Finding], None] | None = None,
+    cancellation: Cancellation | None = None,
+    environ: Mapping[str, str] | None = None,
+    runner: Runner | None = None,
+    redactor: Redactor | None = None,
+    for_operator: bool = False,
+    **options: Unpack[Options],
+) -> Diagnosis:
+    """Find out whether `download` with the same arguments would start, and why not. Nothing is downloaded.
+
+    Each check is a finding in words, with a remedy where it is not good; `on_finding` is called with each of them as
+    soon as it is known. Without `uri` only what does not depend on it is checked. A check that hangs does not hold up
+    the others, and ends after half a minute, or STALL_TIMEOUT if that is shorter. On the target, small files are
+    made and removed again.
+
+    An error that `download` would raise is in the result. Raises UsageError for a URI that cannot be understood, and
+    the reason of a cancellation.
+    """
+    from downloader.doctor import diagnose as examine  # noqa: PLC0415 - paid for only where it is used
+
+    artifact = ArtifactUri.parse(uri) if isinstance(uri, str) else uri
+    environ = _environment(environ)
+    section = artifact.scheme.section if artifact else None
+    settings, problems = Settings.read(environ, section=section, for_operator=for_operator)
+    return examine(
+        artifact,
+        _settings(settings, environ, artifact, target, options),
+        problems,
+        environ,
+        runner or Runner(settings.job.deadline, grace=0.0, cancellation=cancellation),
+        on_finding=on_finding or _ignore,
+        redactor=redactor,
+    )
 
 
 class OnProgress:

@@ -117,6 +117,27 @@ def list_(context: CommandContext, /, uri: ArtifactUri, *, as_json: bool, **give
 
 
 @cli.command(context_settings=CONTEXT)
+@options.optional_uri
+@options.target
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object (docs/doctor.md) instead of lines.")
+@options.filters
+@options.overriding("sequence", "stall_timeout")
+@options.verbosity
+@click.pass_obj
+def doctor(context: CommandContext, /, uri: ArtifactUri | None, target: Path | None, **given: Any) -> None:  # noqa: ANN401
+    """Find out whether a download of URI into TARGET [TARGET_DIR] would start, and why not.
+
+    Prints a line for each check, marked ok, note or problem, with what to do about it. Without URI, only what does not
+    depend on it is checked. Nothing is downloaded, and nothing stays on the target. The exit status is the one with
+    which a download would fail, or 0.
+    """
+    from downloader.cli.doctor import examine
+
+    chosen = {name: value for name, value in given.items() if value not in (None, ())}
+    examine(uri, target, context, **{"as_json": False, **chosen})
+
+
+@cli.command(context_settings=CONTEXT)
 @options.target
 @options.verbosity
 @click.pass_obj

@@ -46,6 +46,8 @@ class CommandContext:
     """Returns the last line of the log for an error."""
     ending_reported: bool = False
     """A run has reported how it ended, in the status and in the termination message."""
+    level_chosen: bool = False
+    """The user has said which records of the log to show."""
     runners: list[Runner] = field(default_factory=list)
 
     @property

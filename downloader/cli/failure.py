@@ -26,7 +26,7 @@ WITH_STATUS = ("download", "kserve")
 """The commands whose runs are shown in the status of an AIMArtifact."""
 OPERATOR_COMMANDS = ("check-size", "adapter-stage", "adapter-reap", "adapter-sync")
 """The commands that only the operator runs. Its Jobs for them do not name an AIMArtifact."""
-COMMANDS = (*WITH_STATUS, *OPERATOR_COMMANDS, "size", "verify")
+COMMANDS = (*WITH_STATUS, *OPERATOR_COMMANDS, "size", "verify", "doctor")
 
 
 @dataclass(frozen=True)

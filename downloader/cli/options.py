@@ -84,6 +84,7 @@ def _be_quiet(context: click.Context, _parameter: click.Parameter, quiet: bool) 
 
 def _set_level(context: click.Context, _parameter: click.Parameter, level: str | None) -> None:
     if level is not None:
+        context.obj.level_chosen = True
         context.obj.logs.set_level(level)
 
 
@@ -117,4 +118,5 @@ def verbosity(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 uri = click.argument("uri", type=URI, shell_complete=completion.schemes)
+optional_uri = click.argument("uri", type=URI, required=False, shell_complete=completion.schemes)
 target = click.argument("target", required=False, type=Parsed("path", folder), shell_complete=completion.folders)
