@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -69,6 +70,17 @@ def test_what_was_closed_survives(volume: Volume) -> None:
     assert bytes(view) == DATA[50_000:50_200]
     assert partial.readinto(len(DATA), view) == 0
     partial.close()
+
+
+def test_bytes_of_a_file_that_nothing_identifies_are_not_combined_with_those_of_a_later_run(volume: Volume) -> None:
+    anonymous = replace(FILE, digests=(), validator=None, version=None)
+    kept, dropped = volume.partial(FILE), volume.partial(anonymous)
+    for partial in (kept, dropped):
+        put(partial, 0, 100_000)
+        partial.flush()
+        partial.close()
+    assert volume.partial(FILE).missing() == [Span(100_000, len(DATA))]
+    assert volume.partial(anonymous).missing() == [Span(0, len(DATA))]
 
 
 def test_a_kill_costs_at_most_the_batch_over_all_files_together(target: Path) -> None:
