@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from downloader.artifact import TransferProtocol
 from downloader.cancellation import Cancellation
-from downloader.errors import Stalled, VolumeError
-from downloader.progress import FLOOR_RATE, Phase, ProgressMeter, Snapshot, StallWatchdog, Ticker, Wait
+from downloader.errors import SourceUnavailable, Stalled, VolumeError
+from downloader.progress import FLOOR_RATE, Attempt, Phase, ProgressMeter, Snapshot, StallWatchdog, Ticker, Wait
 from downloader.progress.meter import RATE_WINDOW
 from tests.clocks import Clock
 from tests.waiting import eventually
@@ -57,6 +57,34 @@ class Run:
             self.meter.add_written(int(due))
             due -= int(due)
             self.watchdog.check(self.meter.snapshot(stuck))
+
+
+def test_a_snapshot_has_the_attempts_and_the_seconds_in_each_phase() -> None:
+    run = Run()
+    run.let(4, per_second=100)
+    error = SourceUnavailable("no")
+    run.meter.end_attempt(error, 2)
+    run.meter.begin_attempt(TransferProtocol.HTTP, 2, SEQUENCE, "")
+    run.let(2, per_second=50)
+    run.meter.add_written(-30)
+    going_on = run.meter.snapshot()
+    run.meter.end_attempt(None, 0)
+    run.meter.enter(Phase.VERIFYING)
+    run.clock.pass_by(3)
+    done = run.meter.snapshot()
+
+    first = Attempt(TransferProtocol.XET, 1, 4.0, 400, 0, 2, error)
+    assert going_on.attempts == (first, Attempt(TransferProtocol.HTTP, 2, 2.0, 100, 30, None, None))
+    assert done.attempts == (first, Attempt(TransferProtocol.HTTP, 2, 2.0, 100, 30, 0, None))
+    assert dict(done.phases) == {Phase.LISTING: 0.0, Phase.DOWNLOADING: 6.0, Phase.VERIFYING: 3.0}
+
+
+def test_what_is_found_after_a_second_listing_is_not_called_reused() -> None:
+    run = Run()
+    run.meter.add_reused(300)
+    run.meter.reset()
+    run.meter.add_reused(700)
+    assert (run.meter.snapshot().reused_bytes, run.meter.snapshot().done_bytes) == (300, 700)
 
 
 def test_a_snapshot_says_what_happened() -> None:

@@ -82,6 +82,9 @@ class Engine:
         self._lease = lease
         self._finalizer: Finalizer = finalizer or PublishAsDownloaded()
         self._verifier = Verifier()
+        self._fetched: set[str] = set()
+        self.outcome: Outcome | None = None
+        """What the run has achieved so far, also when it fails; None before the artifact is listed."""
 
     def run(self) -> Outcome:
         """Make the artifact complete on the volume. Raises DownloadError; the next run can always continue."""
@@ -126,9 +129,10 @@ class Engine:
         if not accepted or not self._finalizer.is_final(completed):
             return None
         self._meter.expect(manifest.size, len(manifest.files))
-        self._meter.add_written(manifest.size)
+        self._meter.add_reused(manifest.size)
         self._meter.add_done_files(len(manifest.files))
-        return Outcome(manifest, completed.digests, proofs)
+        self.outcome = Outcome(manifest, completed.digests, proofs)
+        return self.outcome
 
     def _query_source(self, query: Callable[[], T]) -> T:
         """Call the source for something about the whole artifact, guarded by the watchdog."""
@@ -148,6 +152,7 @@ class Engine:
             if not file.digests:
                 self._plan.require_proof(file, SIZE_ONLY)
         self._meter.expect(manifest.size, len(manifest.files))
+        self.outcome = Outcome(manifest)
         listed = Listed(files=len(manifest.files), bytes=manifest.size, revision=manifest.revision)
         log.info("listed %d files, %s", listed.files, format_size(listed.bytes), extra=listed.extra())
         return manifest
@@ -160,7 +165,7 @@ class Engine:
             return None
         if self._plan.removes_older and older_files(manifest, inventory, self._plan):
             return None
-        outcome = Outcome(manifest)
+        self.outcome = outcome = Outcome(manifest)
         for entry in verified:
             self._record_verified(entry, outcome)
         outcome.complete()
@@ -188,7 +193,7 @@ class Engine:
         inventory = self._finalizer.inventory(self._volume, manifest)
         if inventory.stale_files:
             log.info("removed %s of old partial files", format_size(self._volume.reclaim(inventory)))
-        outcome = Outcome(manifest)
+        self.outcome = outcome = Outcome(manifest, fetched=self._fetched)
         unverified = inventory.having(FileState.UNVERIFIED)
         for entry in inventory.having(FileState.VERIFIED):
             if self._plan.accepts_proof(entry.proof):
@@ -206,7 +211,7 @@ class Engine:
             else:
                 self._record_verified(verified, outcome)
         report_existing(self._volume, manifest, inventory, missing, self._plan)
-        self._meter.add_written(sum(entry.done_bytes for entry in missing if entry.state is FileState.PARTIAL))
+        self._meter.add_reused(sum(entry.done_bytes for entry in missing if entry.state is FileState.PARTIAL))
         if missing:
             self._volume.require_names(manifest)
             require_room(self._volume, inventory, missing, needed, self._plan)
@@ -228,7 +233,7 @@ class Engine:
         if not entry.file.sized:
             outcome.sizes[entry.file.path] = entry.file.size
             self._meter.expect_more(entry.file.size)
-        self._meter.add_written(entry.file.size)
+        self._meter.add_reused(entry.file.size)
         self._meter.add_done_files(1)
 
     def _fetch_missing(self, missing: list[RemoteFile], outcome: Outcome) -> None:
@@ -240,11 +245,16 @@ class Engine:
             begun = AttemptStarted(protocol=protocol, attempt=number, attempts=len(sequence), files=len(missing))
             told = (number, len(sequence), protocol, len(missing))
             log.info("attempt %d of %d: %s, %d files missing", *told, extra=begun.extra())
-            failures = self._run_attempt(protocol, missing, outcome)
+            try:
+                failures = self._run_attempt(protocol, missing, outcome)
+            except DownloadError as fatal:
+                self._meter.end_attempt(fatal, sum(file.path not in outcome.checksums for file in missing))
+                raise
             missing = [file for file in missing if file.path not in outcome.checksums]
-            if not missing:
+            error = decisive_failure(failures) if missing else None
+            self._meter.end_attempt(error, len(missing))
+            if error is None:
                 return
-            error = decisive_failure(failures)
             if number == len(sequence):
                 raise error
             why = f"{protocol} left {len(missing)} files: {error.message}; switching to {sequence[number]}"

@@ -60,6 +60,9 @@ class Outcome:
     sizes: dict[str, int] = field(default_factory=dict)
     """Path → bytes of each file whose size the source does not publish."""
 
+    fetched: set[str] = field(default_factory=set)
+    """Paths of the files that this run has fetched, in whole or in part; the others were there."""
+
     def complete(self) -> None:
         """Put the sizes that the source does not publish into the manifest, once the files are there."""
         if self.sizes:

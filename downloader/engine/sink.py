@@ -157,6 +157,7 @@ class VolumeSink:
                 file = partial.file
                 self._outcome.checksums[file.path] = sha256
                 self._outcome.proofs[file.path] = proof
+                self._outcome.fetched.add(file.path)
                 if not file.sized:
                     self._outcome.sizes[file.path] = file.size
                     self._meter.expect_more(file.size)

@@ -9,6 +9,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from downloader.progress.history import Counts, History
 from downloader.progress.snapshot import Phase, Snapshot
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from downloader.artifact import TransferProtocol
+    from downloader.errors import DownloadError
 
 RATE_WINDOW = 10.0
 """Seconds over which the rate is averaged."""
@@ -48,10 +50,13 @@ class ProgressMeter:
         self._state = Snapshot()
         self._written = 0
         self._discarded = 0
+        self._reused = 0
+        self._relisted = False
         self._received = 0
         self._metadata_bytes = 0
         self._metadata_responses = 0
         self._last_byte = clock()
+        self._history = History(self._state.phase, self._last_byte)
         self._readers = 0
         self._network_wait = _Counted(self._count_readers)
         self._pauses: list[Wait] = []
@@ -96,6 +101,12 @@ class ProgressMeter:
             self._written += count
             self._discarded -= min(0, count)
 
+    def add_reused(self, count: int) -> None:
+        """Count bytes that need not be fetched; those found after a second listing may be of this run."""
+        with self._lock:
+            self._written += count
+            self._reused += 0 if self._relisted else count
+
     def add_done_files(self, count: int) -> None:
         """Count files that got their final names."""
         with self._lock:
@@ -120,6 +131,7 @@ class ProgressMeter:
         """Forget what was written: the source has been listed again, and every file is counted once more."""
         with self._lock:
             self._written = 0
+            self._relisted = True
             self._state = replace(self._state, done_bytes=0, done_files=0)
             self._reset_rate()
 
@@ -130,6 +142,7 @@ class ProgressMeter:
                 self._reset_rate()
             self._state = replace(self._state, phase=phase, message=message)
             self._last_byte = self.clock()
+            self._history.enter(phase, self._last_byte)
         self.changed.set()
 
     def begin_attempt(
@@ -148,7 +161,17 @@ class ProgressMeter:
             )
             self._last_byte = self.clock()
             self.last_host = ""
+            self._history.enter(Phase.DOWNLOADING, self._last_byte)
+            self._history.begin_attempt(protocol, attempt, self._counts(self._last_byte))
         self.changed.set()
+
+    def end_attempt(self, error: DownloadError | None, files_left: int) -> None:
+        """End the attempt; without an `error` it is complete."""
+        with self._lock:
+            self._history.end_attempt(error, files_left, self._counts(self.clock()))
+
+    def _counts(self, now: float) -> Counts:
+        return Counts(now, self._received, self._discarded)
 
     def waiting_for_network(self) -> AbstractContextManager[None]:
         """Run a block that waits for the network. Outside of all such blocks the run is busy and cannot stall."""
@@ -205,6 +228,9 @@ class ProgressMeter:
                 state,
                 received_bytes=self._received,
                 discarded_bytes=self._discarded,
+                reused_bytes=self._reused,
+                attempts=self._history.attempts(self._counts(now)),
+                phases=self._history.phases(now),
                 rate=rate if rate >= 1 else 0.0,
                 eta=left if left is not None and left < LONGEST_ETA else None,
                 waiting=wait.reason if wait else "",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from downloader.artifact import TransferProtocol
+    from downloader.errors import DownloadError
 
 
 class Phase(StrEnum):
@@ -25,6 +26,22 @@ class Phase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt of a run."""
+
+    protocol: TransferProtocol
+    number: int
+    """1-based position in the sequence. It begins again if the source changes during the run."""
+    seconds: float
+    received_bytes: int
+    discarded_bytes: int
+    files_left: int | None
+    """Files that the attempt left missing; None while it goes on, or where the run ended before it did."""
+    error: DownloadError | None
+    """Why it ended, if files were left."""
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """The state of a run at one moment, and the only thing that reporters and the watchdog are given."""
 
@@ -35,6 +52,8 @@ class Snapshot:
     """Bytes on the volume that need not be fetched again. Never falls during a run and never exceeds the total."""
     received_bytes: int = 0
     """Bytes that came over the network in this run, also those fetched twice."""
+    reused_bytes: int = 0
+    """Bytes that were on the volume when the run began, and that it kept."""
     discarded_bytes: int = 0
     """Bytes that were removed from the volume again, since their digest was wrong."""
     total_files: int = 0
@@ -45,6 +64,10 @@ class Snapshot:
     """1-based position in the sequence; 0 before the first attempt."""
     sequence: tuple[TransferProtocol, ...] = ()
     """The protocols in force, in order."""
+    attempts: tuple[Attempt, ...] = field(default=(), compare=False)
+    """All attempts so far, the last one of which may be going on. Equal states may have another past."""
+    phases: tuple[tuple[Phase, float], ...] = field(default=(), compare=False)
+    """Seconds in each phase so far."""
     rate: float = 0.0
     """Bytes per second over the last seconds, counting only bytes that stay on the volume."""
     eta: float | None = None
