@@ -9,6 +9,7 @@ import pkgutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,17 @@ def check_kubernetes() -> None:
     importlib.import_module("kubernetes.client.exceptions").ApiException(status=403, reason="Forbidden")
 
 
+def check_prometheus() -> None:
+    """Export the metrics of a run."""
+    report = importlib.import_module("downloader.reporters.run_report").RunReport(started=0.0, seconds=1.0)
+    redactor = importlib.import_module("downloader.redaction").Redactor()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "check.prom")
+        importlib.import_module("downloader.reporters.metrics").write_metrics(report, file, redactor)
+        if b"artifact_downloader_success" not in file.read_bytes():
+            raise SystemExit("the Prometheus client loses a metric")
+
+
 def main() -> None:
     """Run every check; the first that fails ends it."""
     check_command()
@@ -71,6 +83,7 @@ def main() -> None:
     check_libraries()
     check_aws()
     check_kubernetes()
+    check_prometheus()
     ours = sum(name.partition(".")[0] == "downloader" for name in sys.modules)
     sys.stdout.write(f"all {ours} modules of ours and {len(sys.modules) - ours} others can be imported\n")
 

@@ -52,6 +52,8 @@ def rules() -> Iterable[Rule]:
         ),
     )
     yield Rule("Kubernetes client: kinds that a status patch has nothing to do with", unused_kinds())
+    frameworks = ("aiohttp", "bridge", "django", "twisted")
+    yield Rule("Prometheus client: what serves metrics", [PACKAGES / "prometheus_client" / name for name in frameworks])
     yield Rule(
         "AWS: services other than S3 and those that credentials come from",
         others(folders(PACKAGES / "botocore/data"), {"s3", "signin", "sso", "sso-oidc", "sts"}),

@@ -15,20 +15,24 @@ if TYPE_CHECKING:
     from downloader.doctor import Diagnosis, Finding, Level
     from downloader.errors import DownloadError
     from downloader.presets import Preset
-    from downloader.progress import Phase, Snapshot
+    from downloader.progress import Attempt, Phase, Snapshot
+    from downloader.reporters.run_report import FileReport, RunReport
     from downloader.volume import Verification
 
 __all__ = [
     "Artifact",
     "ArtifactFile",
+    "Attempt",
     "Cancellation",
     "Diagnosis",
     "DownloadError",
+    "FileReport",
     "Finding",
     "Level",
     "Options",
     "Phase",
     "Preset",
+    "RunReport",
     "Snapshot",
     "Verification",
     "__version__",
@@ -40,13 +44,16 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Attempt": "progress",
     "Cancellation": "cancellation",
     "Diagnosis": "doctor",
     "DownloadError": "errors",
     "Finding": "doctor",
     "Level": "doctor",
+    "FileReport": "reporters.run_report",
     "Phase": "progress",
     "Preset": "presets",
+    "RunReport": "reporters.run_report",
     "Snapshot": "progress",
     "Verification": "volume",
 }

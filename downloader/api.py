@@ -8,7 +8,7 @@ records go to the logger `downloader`.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
@@ -31,12 +31,14 @@ if TYPE_CHECKING:
 
     from downloader.artifact import Manifest, TransferProtocol
     from downloader.cancellation import Cancellation
+    from downloader.config.addresses import Endpoint
     from downloader.doctor import Diagnosis, Finding
     from downloader.engine import Outcome
     from downloader.presets import Preset
     from downloader.progress import Snapshot
     from downloader.redaction import Redactor
     from downloader.reporters import Reporter
+    from downloader.reporters.run_report import RunReport
     from downloader.runs.download import Ending
     from downloader.volume import Verification
 
@@ -74,6 +76,12 @@ class Options(TypedDict, total=False):
     """Allow files of another artifact in the target to be replaced; `prune` is implied."""
     prune: bool
     """Remove the files that only an older revision of the artifact had, once the newer one is complete."""
+    report: Path | str
+    """File for a JSON summary of the run."""
+    metrics_file: Path | str
+    """File for metrics of the run; its name ends in `.prom`."""
+    pushgateway: Endpoint | str
+    """URL of the Pushgateway that metrics of the run are sent to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +167,7 @@ def download(
     settings: Settings | None = None,
     runner: Runner | None = None,
     ended: Callable[[Ending], None] | None = None,
+    on_report: Callable[[RunReport], None] | None = None,
     **options: Unpack[Options],
 ) -> Artifact:
     """Download the artifact that `uri` names into the folder `target`, and verify every byte of it.
@@ -168,7 +177,8 @@ def download(
 
     Variables are read from `environ`, by default the process's own; `TARGET_DIR` stands in for a missing `target`. A
     caller that has read them gives `settings`; one that handles signals gives a `runner`. `reporters` get snapshots
-    and are closed at the end; then `ended` is called with the ending of the run.
+    and are closed at the end; then `ended` is called with the ending of the run. `on_report` gets the report of the
+    run, also where it fails.
 
     Raises a `DownloadError`; `docs/exit-status.md` lists its kinds.
     """
@@ -182,6 +192,7 @@ def download(
         [*reporters, *([OnProgress(on_progress)] if on_progress is not None else [])],
         environment=environ,
         ended=ended or _ignore,
+        on_report=on_report,
     ).run()
     return Artifact(outcome.manifest, outcome)
 
@@ -315,7 +326,7 @@ def _settings(
     chosen = given(options)
     if target is not None:
         chosen["target"] = _folder(target)
-    return replace(settings, job=replace(settings.job, **chosen)) if chosen else settings
+    return settings.overridden(**chosen) if chosen else settings
 
 
 def _folder(target: str | Path) -> Path:

@@ -16,6 +16,7 @@ from tests.servers.hub import Hub
 from tests.servers.kubernetes import KubernetesServer
 from tests.servers.moto import Moto
 from tests.servers.process import MissingProgram
+from tests.servers.pushgateway import Pushgateway
 from tests.servers.rclone import Rclone, rclone
 from tests.servers.shared import shared_ceph
 from tests.servers.web import WebServer
@@ -112,6 +113,13 @@ def any_s3(request: pytest.FixtureRequest) -> S3Server:
 def own_web() -> Iterator[BrokenWeb]:
     """A web server of this test's own: it can be broken at will."""
     with BrokenWeb() as server:
+        yield server
+
+
+@pytest.fixture
+def pushgateway() -> Iterator[Pushgateway]:
+    """A Pushgateway of this test's own."""
+    with Pushgateway() as server:
         yield server
 
 

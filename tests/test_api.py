@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import os
 import re
 import signal
@@ -18,8 +19,20 @@ from uuid import uuid4
 import pytest
 
 import downloader
-from downloader import Cancellation, DownloadError, Options, Phase, Preset, download, list_files, size, verify
+from downloader import (
+    Cancellation,
+    DownloadError,
+    Options,
+    Phase,
+    Preset,
+    RunReport,
+    download,
+    list_files,
+    size,
+    verify,
+)
 from downloader.config.job import JobSettings
+from downloader.config.reporting import ReportingSettings
 from downloader.errors import Cancelled, ConfigurationError, IntegrityError, SourceNotFound, UsageError
 from tests.servers.published import checksums, in_a_bucket, on_the_hub
 
@@ -63,6 +76,29 @@ def test_progress_is_called_up_to_the_end(environ: dict[str, str], tmp_path: Pat
 
     assert seen[-1].phase is Phase.DONE
     assert seen[-1].done_files == len(FILES)
+
+
+def test_a_report_has_the_files_and_attempts_of_a_run_also_of_one_that_fails(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    seen: list[RunReport] = []
+    download("hf://org/model", tmp_path / "model", environ=environ, on_report=seen.append)
+    with pytest.raises(SourceNotFound):
+        download("hf://org/other", tmp_path / "model", environ=environ, on_report=seen.append)
+
+    done, missing = seen
+    assert {file.path: file.state for file in done.files()} == dict.fromkeys(FILES, "fetched")
+    assert [attempt.files_left for attempt in done.attempts][-1] == 0
+    assert (done.exit_status, missing.exit_status) == (0, 66)
+    assert list(missing.files()) == []
+
+
+def test_files_for_programs_are_written_as_by_the_command_line(environ: dict[str, str], tmp_path: Path) -> None:
+    report, metrics = tmp_path / "r.json", tmp_path / "m.prom"
+    download("hf://org/model", tmp_path / "model", environ=environ, report=report, metrics_file=metrics)
+
+    assert json.loads(report.read_text())["outcome"]["success"] is True
+    assert "artifact_downloader_success{" in metrics.read_text()
 
 
 def test_a_damaged_file_is_in_the_result_of_verify(environ: dict[str, str], tmp_path: Path) -> None:
@@ -132,7 +168,8 @@ def test_a_call_leaves_no_thread_no_handler_and_no_variable_behind(environ: dict
 
 
 def test_an_option_is_a_setting_of_the_same_type_or_its_text() -> None:
-    settings = {field.name: str(field.type).removesuffix(" | None") for field in dataclasses.fields(JobSettings)}
+    fields = (*dataclasses.fields(JobSettings), *dataclasses.fields(ReportingSettings))
+    settings = {field.name: str(field.type).removesuffix(" | None") for field in fields}
     options = {name: kind.__forward_arg__.split(" | ") for name, kind in Options.__annotations__.items()}
 
     assert {name: kinds[0] for name, kinds in options.items()} == {name: settings[name] for name in options}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -61,6 +60,7 @@ def cli() -> None:
 @options.filters
 @options.overriding("sequence", "connections", "bandwidth", "stall_timeout", "deadline")
 @options.overriding("require_digest", "accept_any", "replace", "prune")
+@options.overriding("report", "metrics_file", "pushgateway")
 @options.verbosity
 @click.pass_obj
 def download(context: CommandContext, /, uri: ArtifactUri, target: Path | None, **given: Any) -> None:  # noqa: ANN401
@@ -251,4 +251,4 @@ def _check_protocols(uri: ArtifactUri, asked: Sequence[TransferProtocol] | None)
 def _with_options(settings: Settings, **given: Any) -> Settings:  # noqa: ANN401
     """Return the settings, overridden by the options that were given."""
     chosen = {name: value for name, value in given.items() if value not in (None, ())}
-    return replace(settings, job=replace(settings.job, **chosen))
+    return settings.overridden(**chosen)

@@ -44,6 +44,8 @@ class CommandContext:
     """The log on stderr is for people, and may hold lines that are no records."""
     last_line: Callable[[DownloadError], str] = str
     """Returns the last line of the log for an error."""
+    uri: str | None = None
+    """The artifact of the run, without secrets, as soon as its URI has been understood."""
     ending_reported: bool = False
     """A run has reported how it ended, in the status and in the termination message."""
     level_chosen: bool = False
@@ -67,6 +69,7 @@ class CommandContext:
 
         Logs warnings, and teaches the redactor all secrets. Raises ConfigurationError.
         """
+        self.uri = uri.shown if uri is not None else None
         settings = Settings.from_environment(
             self.environ, section=uri.scheme.section if uri else None, for_operator=self.for_operator
         )

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from downloader.cli.status import status_reporter
-from downloader.config.env import read
+from downloader.config import ReportingSettings
+from downloader.config.env import documented, read
 from downloader.config.job import LOG_FORMATS, ClusterSettings, JobSettings
+from downloader.config.secret_values import secrets_of
 from downloader.errors import kind_of
 from downloader.events import Failed
 from downloader.log_format import JSON, OURS, TEXT, head
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
 
 WITH_STATUS = ("download", "kserve")
 """The commands whose runs are shown in the status of an AIMArtifact."""
-OPERATOR_COMMANDS = ("check-size", "adapter-stage", "adapter-reap", "adapter-sync")
+STAGE = "adapter-stage"
+OPERATOR_COMMANDS = ("check-size", STAGE, "adapter-reap", "adapter-sync")
 """The commands that only the operator runs. Its Jobs for them do not name an AIMArtifact."""
 COMMANDS = (*WITH_STATUS, *OPERATOR_COMMANDS, "size", "verify", "doctor")
 
@@ -37,6 +40,8 @@ class Audience:
     """The operator classifies the log."""
     with_status: bool
     """The command patches the status; assumed if the command is unknown."""
+    with_report: bool
+    """The command leaves a report and metrics; assumed as well."""
     log_format: str = TEXT
 
     @classmethod
@@ -46,7 +51,8 @@ class Audience:
         named = bool(environ.get("ARTIFACT_NAME", "").strip())
         form = option_value(arguments, "--log-format") or environ.get("AIM_LOG_FORMAT", "").strip().lower()
         form = form if form in LOG_FORMATS else TEXT  # the settings warn about an unknown one
-        return cls(named or command in OPERATOR_COMMANDS, command in (*WITH_STATUS, ""), form)
+        with_status = command in (*WITH_STATUS, "")
+        return cls(named or command in OPERATOR_COMMANDS, with_status, with_status or command == STAGE, form)
 
 
 def option_value(arguments: Sequence[str], name: str) -> str:
@@ -72,16 +78,44 @@ def final_line(error: DownloadError, audience: Audience, redactor: Redactor) -> 
     return (last_line if audience.for_operator else plain_line)(error, redactor)
 
 
-def report_early_end(error: DownloadError, audience: Audience, environ: Mapping[str, str], redactor: Redactor) -> None:
-    """Report to Kubernetes that a run ended before it began, for example because of an invalid variable.
+def report_early_end(
+    error: DownloadError,
+    audience: Audience,
+    environ: Mapping[str, str],
+    redactor: Redactor,
+    *,
+    arguments: Sequence[str] = (),
+    uri: str | None = None,
+) -> None:
+    """Report to Kubernetes, and in report and metrics, that a run ended before it began, as by an invalid variable.
 
     The status of an earlier pod would be taken for this one's: with 100 % the operator assumes that the verification
     failed. So all of it is overwritten. Only the variables that this needs are read, and their problems are ignored.
     """
     job = read(JobSettings, environ, [])
     TerminationMessage(redactor, job.termination_log).write(f"failed (exit status {error.exit_status}): {error}")
+    if audience.with_report:
+        _write_early_summaries(error, arguments, environ, redactor, uri)
     if not audience.with_status:
         return
     reporter = status_reporter(read(ClusterSettings, environ, []), redactor, job.progress_interval)
     if reporter is not None:
         reporter.close(Snapshot(phase=Phase.FAILED, message=str(error)))
+
+
+def _write_early_summaries(
+    error: DownloadError, arguments: Sequence[str], environ: Mapping[str, str], redactor: Redactor, uri: str | None
+) -> None:
+    given = {
+        facts.names[0]: option_value(arguments, facts.option.partition(" ")[0])
+        for _, facts in documented(ReportingSettings)
+    }
+    reporting = read(ReportingSettings, {**environ, **{name: value for name, value in given.items() if value}}, [])
+    if not reporting.wanted:
+        return
+    from downloader.reporters.run_report import RunReport
+    from downloader.runs.summaries import write_summaries
+
+    redactor.add(*secrets_of(reporting))
+    report = RunReport(started=time.time(), seconds=0.0, uri=uri, error=error)
+    write_summaries(report, reporting, redactor)

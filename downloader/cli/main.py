@@ -45,17 +45,17 @@ def main(arguments: list[str], environ: Mapping[str, str], stdout: TextIO, stder
     try:
         _invoke(arguments, context)
     except DownloadError as error:
-        return _fail(error, context, audience), context.thread_hangs
+        return _fail(error, context, audience, arguments), context.thread_hangs
     except Exception as error:  # a bug is reported in one line, too
         log.debug("a bug", exc_info=True)
-        return _fail(unexpected(error), context, audience), context.thread_hangs
+        return _fail(unexpected(error), context, audience, arguments), context.thread_hangs
     return 0, context.thread_hangs
 
 
-def _fail(error: DownloadError, context: CommandContext, audience: Audience) -> int:
+def _fail(error: DownloadError, context: CommandContext, audience: Audience, arguments: list[str]) -> int:
     """Report a failure in the last line of the log; return the exit status."""
     if not context.ending_reported:
-        report_early_end(error, audience, context.environ, context.redactor)
+        report_early_end(error, audience, context.environ, context.redactor, arguments=arguments, uri=context.uri)
     context.logs.end(final_line(error, audience, context.redactor))
     return error.exit_status
 

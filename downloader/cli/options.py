@@ -9,6 +9,7 @@ import click
 from downloader.cli import completion
 from downloader.config.env import Malformed, documented, items, path
 from downloader.config.job import LOG_FORMATS, LOG_LEVELS, JobSettings
+from downloader.config.reporting import ReportingSettings
 from downloader.sources.registry import ArtifactUri
 
 if TYPE_CHECKING:
@@ -36,11 +37,11 @@ class Parsed(click.ParamType[Any]):
 
 
 URI: Parsed = Parsed("uri", ArtifactUri.parse)
-VARIABLES = dict(documented(JobSettings))
+VARIABLES = {name: facts for section in (JobSettings, ReportingSettings) for name, facts in documented(section)}
 
 
 def overriding(*fields: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Return a decorator that adds the options of these fields of `JobSettings`, in this order."""
+    """Return a decorator that adds the options of these fields of the run and its reporting, in this order."""
 
     def add(command: Callable[..., Any]) -> Callable[..., Any]:
         for field in reversed(fields):

@@ -5,8 +5,8 @@ The environment is a mapping that is handed in and read once. Settings are froze
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from downloader.config.debug import DebugSettings
 from downloader.config.env import read
@@ -14,6 +14,7 @@ from downloader.config.hub import HubSettings
 from downloader.config.job import REFUSE, SKIP, ClusterSettings, JobSettings, WebSettings
 from downloader.config.kserve import KServeSettings
 from downloader.config.proxies import ProxySettings
+from downloader.config.reporting import ReportingSettings
 from downloader.config.s3 import S3Settings
 from downloader.config.secret_values import secrets_of
 from downloader.config.warnings import suspicious_settings
@@ -31,6 +32,7 @@ __all__ = [
     "JobSettings",
     "KServeSettings",
     "ProxySettings",
+    "ReportingSettings",
     "S3Settings",
     "Section",
     "Settings",
@@ -62,6 +64,7 @@ class Settings:
     kserve: KServeSettings = field(default_factory=KServeSettings)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
     debug: DebugSettings = field(default_factory=DebugSettings)
+    reporting: ReportingSettings = field(default_factory=ReportingSettings)
     own: Section | None = None
     """The section of the scheme of this run, if it is not one of the above."""
     for_operator: bool = False
@@ -103,6 +106,7 @@ class Settings:
             kserve=KServeSettings.from_environment(environ, problems),
             cluster=read(ClusterSettings, environ, problems),
             debug=read(DebugSettings, environ, problems),
+            reporting=read(ReportingSettings, environ, problems),
             own=section.from_environment(environ, problems) if section not in (None, S3Settings) else None,
             warnings=tuple(suspicious_settings(environ)),
             for_operator=for_operator,
@@ -112,6 +116,13 @@ class Settings:
     def section(self, kind: type[OwnSectionT]) -> OwnSectionT:
         """Return the section of the scheme of this run; its defaults where no environment was read for that scheme."""
         return self.own if isinstance(self.own, kind) else kind.from_environment({}, [])
+
+    def overridden(self, **chosen: Any) -> Self:  # noqa: ANN401 - each field has a type of its own
+        """Return the settings with these fields of a run or of its reporting replaced."""
+        names = {item.name for item in fields(ReportingSettings)}
+        reporting = {name: value for name, value in chosen.items() if name in names}
+        job = {name: value for name, value in chosen.items() if name not in names}
+        return replace(self, job=replace(self.job, **job), reporting=replace(self.reporting, **reporting))
 
     def secrets(self) -> Iterator[str]:
         """Yield the texts that the redactor has to remove."""

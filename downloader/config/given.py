@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from downloader.config.env import Malformed, documented, flag, items, shown_value
 from downloader.config.job import JobSettings
+from downloader.config.reporting import ReportingSettings
+from downloader.config.secret_values import PartlySecret
 from downloader.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-VARIABLES = dict(documented(JobSettings))
+VARIABLES = {**dict(documented(JobSettings)), **dict(documented(ReportingSettings))}
 
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of fields of `JobSettings`, each a value or its text; None stands for one that is not given.
+    """Return the values of fields of a run, each a value or its text; None stands for one that is not given.
 
     Raises UsageError for a value that the variable of the field may not have either.
     """
@@ -28,6 +30,8 @@ def _value(name: str, value: Any) -> Any:  # noqa: ANN401 - of any field
         if parse is items:  # one glob for each item: it may contain a comma
             return _texts(value)
         if parse is flag and isinstance(value, bool):
+            return value
+        if isinstance(value, PartlySecret):  # its text has no password
             return value
         return parse(",".join(_texts(value)) if isinstance(value, tuple | list) else str(value).strip())
     except Malformed as error:

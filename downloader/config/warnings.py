@@ -12,6 +12,7 @@ from downloader.config.hub import HubSettings
 from downloader.config.job import LOG_FORMATS, LOG_LEVELS, ClusterSettings, JobSettings, WebSettings
 from downloader.config.kserve import KServeSettings
 from downloader.config.proxies import ProxySettings
+from downloader.config.reporting import ReportingSettings
 from downloader.config.s3 import S3Settings
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 SECTIONS: tuple[type[Any], ...] = (
     JobSettings,
+    ReportingSettings,
     HubSettings,
     WebSettings,
     ProxySettings,

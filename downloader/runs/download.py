@@ -14,7 +14,10 @@ from downloader.filters import FileFilter
 from downloader.formatting import format_duration, single_line
 from downloader.integrity import proofs_text
 from downloader.progress import Phase, StallWatchdog
+from downloader.redaction import Redactor
 from downloader.reporters.fanout import FanOut
+from downloader.reporters.run_report import RunReport
+from downloader.runs.summaries import files_of, write_summaries
 from downloader.runs.wiring import (
     make_client,
     make_plan,
@@ -80,12 +83,14 @@ class Download:
         finalizer: Finalizer | None = None,
         for_operator: bool = True,
         ended: Callable[[Ending], None] = lambda _: None,
+        on_report: Callable[[RunReport], None] | None = None,
     ) -> None:
         """Prepare a download; nothing happens before `run`.
 
         Child processes get their variables from `environment`. `finalizer` works on the verified files before they are
         published. With `for_operator`, the completion mark of a run with an AIMArtifact is where the operator wants it.
-        `ended` is called once, after the reporters have been closed.
+        `ended` is called once, after the reporters have been closed, then `on_report`. The report and the metrics that
+        the settings ask for are written before.
         """
         self._uri = uri
         self._settings = settings
@@ -95,10 +100,13 @@ class Download:
         self._finalizer = finalizer
         self._for_operator = for_operator and bool(settings.cluster.artifact_name)
         self._ended = ended
+        self._on_report = on_report
         self._watchdog = StallWatchdog(runner.meter, settings.deadlines.stall)
         self._volume: Volume | None = None
+        self._engine: Engine | None = None
         self._slow_looks = slow_looks_of(settings)
         self._started = time.monotonic()
+        self._started_at = time.time()
 
     def run(self, work: Callable[[], Outcome] | None = None) -> Outcome:
         """Download the artifact. Raises one of our errors, after the reporters have been closed.
@@ -122,7 +130,7 @@ class Download:
         found = outcome.manifest
         done = Verified(uri=uri, revision=found.revision, files=len(found.files), bytes=found.size)
         log.info("%s: %s%s", uri, proofs_text(outcome.proofs), also, extra=done.extra())
-        self._finish(None)
+        self._finish(None, outcome)
         return outcome
 
     def transfer(self) -> Outcome:
@@ -157,7 +165,7 @@ class Download:
         try:
             if settings.hub.offline:
                 self._recall(source, volume)
-            engine = Engine(
+            self._engine = Engine(
                 make_retrying(source, settings, runner),
                 volume,
                 transports,
@@ -168,7 +176,7 @@ class Download:
                 lease=lambda: volume.lease(self._uri.shown, waiting=self.show_waiting, sleep=runner.cancellation.sleep),
                 finalizer=finalizer,
             )
-            return engine.run()
+            return self._engine.run()
         finally:
             volume.close()
 
@@ -191,11 +199,32 @@ class Download:
             return ""
         return f"the volume has not answered for {format_duration(seconds)}: {doing}"
 
-    def _finish(self, error: DownloadError | None) -> None:
+    def _finish(self, error: DownloadError | None, outcome: Outcome | None = None) -> None:
         last = self._runner.meter.snapshot(self._stuck_volume())
         final = replace(
             last, phase=Phase.FAILED if error else Phase.DONE, message=str(error) if error else last.message
         )
-        self._reporters.close(final)
         seconds = time.monotonic() - self._started
-        self._ended(Ending(self._uri.shown, self._settings.job.target, final, last.message, seconds, error))
+        ending = Ending(self._uri.shown, self._settings.job.target, final, last.message, seconds, error)
+        reporting = self._settings.reporting
+        report = self._report(ending, outcome) if reporting.wanted or self._on_report is not None else None
+        if report is not None:
+            write_summaries(report, reporting, Redactor(*self._settings.secrets()))
+        self._reporters.close(final)
+        self._ended(ending)
+        if report is not None and self._on_report is not None:
+            self._on_report(report)
+
+    def _report(self, ending: Ending, outcome: Outcome | None) -> RunReport:
+        if outcome is None and self._engine is not None:
+            outcome = self._engine.outcome
+        return RunReport(
+            started=self._started_at,
+            seconds=ending.seconds,
+            uri=ending.uri,
+            revision=outcome.manifest.revision if outcome else None,
+            target=ending.target,
+            error=ending.error,
+            snapshot=ending.snapshot,
+            files=lambda: files_of(outcome),
+        )

@@ -22,6 +22,7 @@ class Request:
     target: str
     headers: Mapping[str, str]
     scheme: str = "http"
+    content: bytes = b""
 
     @cached_property
     def path(self) -> str:

@@ -36,9 +36,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def answer(self) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
-        self.rfile.read(int(headers.get("content-length", "0")))
+        content = self.rfile.read(int(headers.get("content-length", "0")))
         server: Server = self.server
-        request = Request(self.command, self.path, headers, server.scheme)
+        request = Request(self.command, self.path, headers, server.scheme, content)
         exchange = Exchange(self, request, server.application(request))
         server.log.add(exchange.record)
         fault, after = server.faults.take(
