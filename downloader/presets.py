@@ -16,26 +16,48 @@ if TYPE_CHECKING:
 SAFETENSORS, GGUF = "safetensors", "gguf"
 FORM = "safetensors, gguf or gguf:QUANTISATION"
 QUANTISATION = re.compile(
-    r"(?:^|[-._/])(?P<name>(?:UD-)?(?:(?:I?Q[1-8]|TQ[12])_[A-Z0-9]+(?:_[A-Z0-9]+)*|BF16|F16|F32|FP16|MXFP4(?:_[A-Z]+)*))"
+    r"(?:^|[-._/])(?P<name>(?:UD-)?(?:I?Q[1-8](?:_[A-Z0-9]+)*|TQ[12]_[A-Z0-9]+|I2_S|BF16|FP?16|FP?32|(?:MX|NV)FP4(?:_[A-Z]+)*))"
     r"(?=[-./]|$)",
     re.IGNORECASE,
 )
 """How llama.cpp names a quantisation in the name of a file or folder: `Q4_K_M`, `IQ2_XXS`, `UD-Q4_K_XL`, `BF16`."""
+UNSLOTH = "UD-"
+"""Stands before a quantisation that differs from layer to layer."""
+GGUF_FILE = re.compile(r"\.gguf(?:[.-](?:part|split)[^/]*)?$", re.IGNORECASE)
+"""Also the parts of a file that was too large for the Hub once: `m.Q8_0.gguf.part1of2`, `m.Q8_0.gguf-split-a`."""
+IMPORTANCE = re.compile(r"imatrix[^/]*\.(?:gguf(?:_file)?|dat)$|\.imatrix$", re.IGNORECASE)
+"""The importance matrix that a quantisation was made with. No engine reads it."""
+PROJECTOR = re.compile(r"(?:^|[-._/])mmproj[^/]*\.gguf$", re.IGNORECASE)
+PROJECTOR_ORDER = ("F16", "BF16", "F32")
+"""Of several projectors only the first of these is needed."""
+SAFETENSORS_FILE = re.compile(r"\.safetensors(?:\.index(?:\.\w+)?\.json)?$", re.IGNORECASE)
+"""Weights, and the index of their shards."""
 WEIGHTS = (
-    *(".bin", ".ckpt", ".ggml", ".h5", ".keras", ".mlmodel", ".msgpack", ".npz", ".onnx", ".onnx_data", ".ot", ".pb"),
-    *(".pdparams", ".pkl", ".pt", ".pth", ".tflite"),
+    *(".bin", ".ckpt", ".distcp", ".engine", ".ggml", ".h5", ".keras", ".litertlm", ".llamafile", ".mlmodel"),
+    *(".msgpack", ".nemo", ".npz", ".onnx", ".onnx.data", ".onnx_data", ".ot", ".pb", ".pdparams", ".pkl", ".pt"),
+    *(".pth", ".task", ".tflite"),
 )
 """Endings of files that hold weights, or the state of a training, in a format that no preset chooses."""
+MORE_WEIGHTS = re.compile(
+    r"\.(?:bin|msgpack|h5)\.index(?:\.\w+)?\.json$|\.onnx_data_\d+$|\.ckpt\.(?:data-[0-9-]+of-\d+|index|meta)$"
+    r"|(?:^|/)openvino[^/]*\.xml$|\.ml(?:package|modelc)/"
+)
+NO_WEIGHTS = re.compile(
+    r"(?:^|[-._/])(?:vocab|tokenizer|merges|spm)[^/]*\.(?:bin|pkl)$|(?:^|/)language_model/[^/]*\.bin$"
+)
+"""Tokenizers, and the n-grams of a speech model, with the ending of weights."""
 FOLDERS = frozenset({"coreml", "flax", "metal", "onnx", "openvino", "original", "tensorrt", "tf"})
 """Folders of a repository with exports to other formats, and with the weights as they were published first."""
-INDEX = re.compile(r"\.(bin|msgpack|h5)\.index\.json$")
 SINGLE_FILE = re.compile(r"(?:^|/)consolidated[^/]*\.safetensors(?:\.index\.json)?$")
 """The weights once more, as Mistral's own loader wants them."""
-VARIANT = re.compile(r"\.(?:fp16|bf16|fp8|non_ema)(?=[.-][^/]*safetensors)")
-"""The weights once more in a lower precision, beside a file of the same name without this part."""
-PROJECTOR = re.compile(r"(?:^|/)mmproj[^/]*\.gguf$", re.IGNORECASE)
-PROJECTOR_ORDER = ("F16", "FP16", "BF16", "F32")
-"""Of several projectors only the first of these is needed."""
+VARIANT = re.compile(r"\.(?:fp16|bf16|fp32|fp8|non_ema)(?=[.-])")
+"""The weights once more in another precision, beside files of the same name without this part."""
+SHARD = re.compile(r"-\d+-of-\d+|\.index|\.json$")
+CHECKPOINT = re.compile(r"(?:^|/)checkpoint-\d+/")
+"""What a trainer saves on its way, beside the result."""
+COMPONENTS = ("model_index.json", "modules.json")
+"""Diffusers and sentence-transformers: the folder holds components, each in a folder with a `config.json`."""
+COMPONENT_FILE = re.compile(r".*/(?:diffusion_)?pytorch_model[^/]*\.bin$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +74,8 @@ class Preset:
         name, separator, quantisation = text.strip().partition(":")
         if name.lower() == SAFETENSORS and not separator:
             return cls(SAFETENSORS)
-        if name.lower() == GGUF and (not separator or QUANTISATION.fullmatch(quantisation)):
-            return cls(GGUF, quantisation.upper())
+        if name.lower() == GGUF and (not separator or QUANTISATION.fullmatch(f"-{quantisation}")):
+            return cls(GGUF, _standard(quantisation))
         raise ValueError(f"{text!r} is no preset")
 
     def __str__(self) -> str:
@@ -62,28 +84,37 @@ class Preset:
     def may_want(self, path: str) -> bool:
         """Tell whether the preset may keep a file, whatever other files there are."""
         lower = path.lower()
-        if lower.endswith(".gguf"):
+        if IMPORTANCE.search(lower):
+            return False
+        if GGUF_FILE.search(lower):
             return self.format == GGUF and (self._is_quantised(path) or _is_projector(path))
-        if lower.endswith((".safetensors", ".safetensors.index.json")):
-            return self.format == SAFETENSORS and not _is_exported(path)
-        return not lower.endswith(WEIGHTS) and not INDEX.search(lower) and not _is_exported(path)
+        if _is_exported(lower):
+            return False
+        if SAFETENSORS_FILE.search(lower):
+            return self.format == SAFETENSORS
+        if self.format == SAFETENSORS and COMPONENT_FILE.fullmatch(lower):
+            return True
+        return NO_WEIGHTS.search(lower) is not None or not _holds_weights(lower)
 
     def choose(self, paths: Collection[str]) -> set[str]:
         """Return the paths that the preset keeps; an empty set if none of them holds weights in its format."""
         kept = {path for path in paths if self.may_want(path)}
         if self.format == GGUF:
-            weights = {path for path in kept if path.lower().endswith(".gguf") and not _is_projector(path)}
+            weights = set(_gguf(kept))
+            exact = {path for path in weights if quantisation_of(path) == self.quantisation}
+            kept -= weights - exact if exact else set()
             return kept - _other_projectors(kept) if weights else set()
-        kept -= _copies(kept)
-        return kept if any(path.lower().endswith(".safetensors") for path in kept) else set()
+        weights = {path for path in kept if path.lower().endswith(".safetensors")}
+        kept -= _pickles(kept, weights) | _copies(kept, weights)
+        return kept if weights else set()
 
     def _is_quantised(self, path: str) -> bool:
-        return self.quantisation in ("", quantisation_of(path), quantisation_of(path).removeprefix("UD-"))
+        return self.quantisation in ("", quantisation_of(path), quantisation_of(path).removeprefix(UNSLOTH))
 
 
 def quantisation_of(path: str) -> str:
     """Return the quantisation of a GGUF file in upper case, by its name or its folder's; empty if none is named."""
-    found = [match["name"].upper() for match in QUANTISATION.finditer(path.rpartition(".")[0])]
+    found = [_standard(match["name"]) for match in QUANTISATION.finditer(GGUF_FILE.sub("", path))]
     return found[-1] if found else ""
 
 
@@ -102,8 +133,15 @@ def ambiguous(preset: Preset, paths: Collection[str]) -> list[str]:
     return quantisations if len(quantisations) > 1 else []
 
 
+def _standard(quantisation: str) -> str:
+    return re.sub(r"^FP(?=16|32)", "F", quantisation.upper())
+
+
 def _gguf(paths: Iterable[str]) -> Iterator[str]:
-    return (path for path in paths if path.lower().endswith(".gguf") and not _is_projector(path))
+    """Yield the GGUF files that hold the weights of a model."""
+    return (
+        path for path in paths if GGUF_FILE.search(path) and not _is_projector(path) and not IMPORTANCE.search(path)
+    )
 
 
 def _is_projector(path: str) -> bool:
@@ -111,7 +149,15 @@ def _is_projector(path: str) -> bool:
 
 
 def _is_exported(path: str) -> bool:
-    return not FOLDERS.isdisjoint(path.lower().split("/")[:-1])
+    return not FOLDERS.isdisjoint(path.split("/")[:-1])
+
+
+def _holds_weights(path: str) -> bool:
+    return path.endswith(WEIGHTS) or MORE_WEIGHTS.search(path) is not None
+
+
+def _folder(path: str) -> str:
+    return path.rpartition("/")[0]
 
 
 def _other_projectors(paths: Iterable[str]) -> set[str]:
@@ -123,10 +169,44 @@ def _other_projectors(paths: Iterable[str]) -> set[str]:
     return set(projectors[1:])
 
 
-def _copies(paths: set[str]) -> set[str]:
-    """Return the safetensors files whose weights are in other ones, too."""
-    weights = {path for path in paths if path.endswith(".safetensors")}
-    folders = {path.rpartition("/")[0] for path in weights if not SINGLE_FILE.search(path)}
-    single = {path for path in paths if SINGLE_FILE.search(path) and path.rpartition("/")[0] in folders}
-    variants = {path for path in paths if VARIANT.search(path) and VARIANT.sub("", path, count=1) in paths}
-    return single | variants
+def _copies(paths: set[str], weights: set[str]) -> set[str]:
+    """Return the files whose weights are in other safetensors files, too."""
+    listed = {path for path in paths if SAFETENSORS_FILE.search(path)}
+    folders = {_folder(path) for path in weights if not SINGLE_FILE.search(path)}
+    single = {path for path in listed if SINGLE_FILE.search(path) and _folder(path) in folders}
+    plain = {_role(path) for path in weights if not VARIANT.search(path)}
+    variants = {path for path in listed if VARIANT.search(path) and _role(path) in plain}
+    unfinished = {path for path in paths if CHECKPOINT.search(path)}
+    return single | variants | _beside_components(paths, weights) | (unfinished if weights - unfinished else set())
+
+
+def _role(path: str) -> str:
+    """Return what the shards of the same weights have in common, in each precision."""
+    return SHARD.sub("", VARIANT.sub("", path))
+
+
+def _beside_components(paths: set[str], weights: set[str]) -> set[str]:
+    """Return the weights of a pipeline in one file, or in another program's folders: no component is without config."""
+    pipelines = {_folder(path) for path in paths if path.rpartition("/")[2] == COMPONENTS[0]}
+    for pipeline in pipelines:
+        below = {path for path in weights if not pipeline or path.startswith(f"{pipeline}/")}
+        described = {path for path in below if _folder(path) != pipeline and f"{_folder(path)}/config.json" in paths}
+        if described:
+            return below - described
+    return set()
+
+
+def _pickles(paths: set[str], weights: set[str]) -> set[str]:
+    """Return the pickles that are not the only weights of a component."""
+    whole = {_folder(path) for path in paths if path.rpartition("/")[2] in COMPONENTS}
+    has_weights = {_folder(path) for path in weights}
+    return {
+        path
+        for path in paths
+        if COMPONENT_FILE.fullmatch(path.lower())
+        and (
+            _folder(path) in has_weights
+            or _folder(_folder(path)) not in whole
+            or f"{_folder(path)}/config.json" not in paths
+        )
+    }

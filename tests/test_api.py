@@ -220,7 +220,7 @@ def test_a_target_may_begin_with_the_home_but_not_be_empty(
     with pytest.raises(UsageError, match="the target is empty"):
         download("hf://org/model", " ", environ=environ)
     with pytest.raises(UsageError, match="a home that is not known"):
-        verify("~nobody-here/model", environ={})
+        verify("~no-such-user/model", environ={})
 
 
 def test_importing_the_package_imports_nothing_of_it_yet() -> None:
