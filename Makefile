@@ -1,4 +1,4 @@
-# Everything that a fresh machine needs: make demo, make test. See README.md.
+# Everything that a fresh machine needs: make demo, make test. See CONTRIBUTING.md.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
@@ -54,14 +54,15 @@ lint: $(READY) ## Check style, types, layers and generated pages
 	$(BIN)/check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema -q --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(BIN)/zizmor --offline --quiet .github
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir .site_cache
+	@# With --quiet, --strict counts no warning.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir .site_cache
 
 docs: $(READY) ## Regenerate the generated pages
 	$(BIN)/python -m downloader.config.docgen docs/environment.md
 	$(BIN)/python -m docs.reference
 
 site: $(READY) ## Build the documentation into site/; fails on a link to nothing
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(READY) ## Measure against other tools, side by side (ARGS="--only TITLE", --write, --list, --long)
 	@tests/prepare servers
