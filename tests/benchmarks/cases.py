@@ -26,6 +26,10 @@ def _eight(bench: Bench) -> Files:
     return bench.large(8, 512 * MIB)
 
 
+def _two(bench: Bench) -> Files:
+    return bench.large(2, 512 * MIB)
+
+
 CASES: Mapping[str, Callable[[Bench], Outcome]] = {
     "1 GiB, HTTPS to disk": lambda bench: web_cases.to_disk(bench, _single(bench), secure=True),
     "1 GiB, HTTP to disk": lambda bench: web_cases.to_disk(bench, _single(bench), secure=False),
@@ -35,6 +39,7 @@ CASES: Mapping[str, Callable[[Bench], Outcome]] = {
     "1 GiB, HTTPS to tmpfs": lambda bench: web_cases.to_memory(bench, _single(bench), secure=True),
     "8 x 512 MiB, HTTP to tmpfs": lambda bench: web_cases.to_memory(bench, _eight(bench), secure=False),
     "8 x 512 MiB, HTTPS to tmpfs": lambda bench: web_cases.to_memory(bench, _eight(bench), secure=True),
+    "2 x 512 MiB, HTTP to tmpfs, each verified": lambda bench: web_cases.to_memory_verified(bench, _two(bench)),
     "8 x 512 MiB, S3, signed": lambda bench: source_cases.s3_large(bench, _eight(bench), listed=False),
     "8 x 512 MiB, S3, signed, with our list": lambda bench: source_cases.s3_large(bench, _eight(bench), listed=True),
     "2 x 512 MiB, hf:// over Xet": lambda bench: source_cases.hub_large(bench, xet=True),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,31 @@ def to_disk(bench: Bench, files: Files, *, secure: bool, rounds: int = 0) -> Out
     if four:
         values["wall / best of four"] = max(four)
     return Outcome(table(files, scores), values)
+
+
+def to_memory_verified(bench: Bench, files: Files) -> Outcome:
+    """Compare with peers that are given what we always do: each file is compared with its sha256."""
+    if not MEMORY.is_mount():
+        return Outcome(f"Not measured: {MEMORY} is not a file system of its own.\n")
+    with serve(bench) as server, tempfile.TemporaryDirectory(prefix="bench-", dir=MEMORY) as name:
+
+        def tools(files: Files) -> list[Tool]:
+            folder, _ = _folder(bench, server, files, secure=False)
+            sums = bench.web / files.name / "SHA256SUMS"
+            return [ours(f"{folder.url}/"), *(_hashing(tool, sums) for tool in web_peers(folder))]
+
+        scores = bench.compare(tools, files, folder=Path(name))
+    rest = "\nEach other tool is followed by `sha256sum -c`, for as many files at a time as there are processors.\n"
+    return Outcome(table(files, scores) + rest, ratios(files, scores))
+
+
+def _hashing(tool: Tool, sums: Path) -> Tool:
+    one = 'printf "%s\\n" "$0" | sha256sum --quiet -c -'
+    script = """target=$0 sums=$1 one=$2; shift 2
+        "$@" && cd "$target" && xargs -a "$sums" -d '\\n' -n 1 -P "$(nproc)" sh -c "$one" """
+    return replace(
+        tool, command=lambda target: ["sh", "-c", script, str(target), str(sums), one, *tool.command(target)]
+    )
 
 
 def small_files(bench: Bench, files: Files) -> Outcome:
