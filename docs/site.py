@@ -1,4 +1,4 @@
-"""MkDocs hooks: the README is the home page, and links to files outside `docs/` lead to the repository."""
+"""MkDocs hooks: README and CONTRIBUTING are pages, and links to files outside `docs/` lead to the repository."""
 
 from __future__ import annotations
 
@@ -30,9 +30,14 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Make README.md the home page, with links as seen from `docs/`."""
-    text = _LINK.sub(lambda found: f"{found[1]}{_from_docs(found[2])}{found[3] or ''}{found[4]}", _readme())
-    files.append(File.generated(config, "index.md", content=text))
+    """Make pages of README.md and CONTRIBUTING.md, with links as seen from there."""
+    for name, page in (("README.md", "index.md"), ("CONTRIBUTING.md", "contributing/README.md")):
+        folder = posixpath.join("docs", posixpath.dirname(page))
+        text = _LINK.sub(
+            lambda found, folder=folder: f"{found[1]}{posixpath.relpath(found[2], folder)}{found[3] or ''}{found[4]}",
+            (ROOT / name).read_text(),
+        )
+        files.append(File.generated(config, page, content=text))
     return files
 
 
@@ -48,11 +53,3 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, **_: objec
         return f"{found[1]}{config.repo_url}/blob/main/{path}{found[3] or ''}{found[4]}"
 
     return _LINK.sub(target, markdown)
-
-
-def _readme() -> str:
-    return (ROOT / "README.md").read_text()
-
-
-def _from_docs(link: str) -> str:
-    return link.removeprefix("docs/") if link.startswith("docs/") else f"../{link}"
