@@ -124,7 +124,7 @@ def list_(context: CommandContext, /, uri: ArtifactUri, *, as_json: bool, **give
 @options.overriding("sequence", "stall_timeout")
 @options.verbosity
 @click.pass_obj
-def doctor(context: CommandContext, /, uri: ArtifactUri | None, target: Path | None, **given: Any) -> None:  # noqa: ANN401
+def doctor(context: CommandContext, /, uri: ArtifactUri | Path | None, target: Path | None, **given: Any) -> None:  # noqa: ANN401
     """Find out whether a download of URI into TARGET [TARGET_DIR] would start, and why not.
 
     Prints a line for each check, marked ok, note or problem, with what to do about it. Without URI, only what does not
@@ -133,6 +133,10 @@ def doctor(context: CommandContext, /, uri: ArtifactUri | None, target: Path | N
     """
     from downloader.cli.doctor import examine
 
+    if isinstance(uri, Path):
+        if target is not None:
+            raise UsageError(f"{uri} is a folder and no URI", hint="see artifact-downloader doctor --help")
+        uri, target = None, uri
     chosen = {name: value for name, value in given.items() if value not in (None, ())}
     examine(uri, target, context, **{"as_json": False, **chosen})
 

@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from downloader.doctor import Finding
     from downloader.sources.registry import ArtifactUri
 
-PLACES = ("/", "./", "../", "~")
-"""How a folder begins that stands in the place of the URI."""
-
 
 def examine(
     uri: ArtifactUri | None,

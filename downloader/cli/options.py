@@ -119,5 +119,13 @@ def verbosity(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 uri = click.argument("uri", type=URI, shell_complete=completion.schemes)
-optional_uri = click.argument("uri", type=URI, required=False, shell_complete=completion.schemes)
+FOLDERS = ("/", "./", "../")
+"""How the name of a folder begins where a URI may be left out."""
+optional_uri = click.argument(
+    "uri",
+    type=Parsed("uri", lambda text: folder(text) if text.startswith(FOLDERS) else ArtifactUri.parse(text)),
+    required=False,
+    shell_complete=completion.schemes,
+)
+"""A URI, or the folder that follows it where the URI is left out."""
 target = click.argument("target", required=False, type=Parsed("path", folder), shell_complete=completion.folders)

@@ -17,13 +17,13 @@ from downloader.doctor.target import Target
 from downloader.errors import DownloadError, Stalled, VolumeError
 from downloader.network import Proxies, ServerProbe
 from downloader.redaction import Redactor
-from downloader.runs.wiring import make_client, make_timeouts, make_trust
+from downloader.runs.wiring import USER_AGENT, make_client, make_timeouts, make_trust
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from downloader.config import Settings
-    from downloader.network import HttpClient, Origin
+    from downloader.network import Origin
     from downloader.runs.runner import Runner
     from downloader.sources.registry import ArtifactUri
 
@@ -98,27 +98,23 @@ class _Doctor:
             # A listing has pages, and each of several servers may be silent for as long as a read lasts.
             self._report(group.findings(self._runner.cancellation))
             servers = check.servers
-            client.abort()  # wakes a check that hangs; the hosts have a client of their own
+            client.abort()  # wakes a check that hangs
         if check.manifest is not None:
             room = self._start("space", partial(target.check_room, uri, check.manifest), self._late_volume)
             self._report(room.findings(self._runner.cancellation))
-        with closing(make_client(uri, self._settings, self._runner.meter)) as other:
-            self._examine_hosts(uri, check, other, servers)
+        self._examine_hosts(uri, check, servers)
 
-    def _examine_hosts(
-        self, uri: ArtifactUri, check: SourceCheck, client: HttpClient, servers: Iterable[Origin]
-    ) -> None:
+    def _examine_hosts(self, uri: ArtifactUri, check: SourceCheck, servers: Iterable[Origin]) -> None:
         trust, timeouts = make_trust(uri, self._settings), make_timeouts(self._settings)
-        groups = []
+        proxies, groups = Proxies(self._settings.proxies), []
         for origin in servers:
-            probe = ServerProbe(origin, trust, Proxies(self._settings.proxies), timeouts)
-            checks = partial(check_host, origin, probe, client)
+            probe = ServerProbe(origin, trust, proxies, user_agent=USER_AGENT, timeouts=timeouts)
+            checks = partial(check_host, origin, probe)
             late = partial(self._late_host, f"{origin.host}:{origin.port}")
             groups.append((check.optional(origin), self._start("tcp", checks, late)))
-        with self._runner.cancellation.waking(client.abort):
-            for optional, group in groups:
-                found = group.findings(self._runner.cancellation)
-                self._report(finding.as_note() if optional else finding for finding in found)
+        for optional, group in groups:
+            found = group.findings(self._runner.cancellation)
+            self._report(finding.as_note() if optional else finding for finding in found)
 
     def _start(self, name: str, checks: Callable[[], Iterator[Finding]], late: Callable[[], Finding]) -> Group:
         return Group(name, checks, self._limit, late).start()

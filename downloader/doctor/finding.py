@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from downloader.errors import Verdict
 from downloader.formatting import single_line
 from downloader.version import __version__
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 """Raised when a member of the JSON form goes away or changes its meaning."""
+PASSES = "it may pass: try again later, and check the server, the network and the proxy"
 LONGEST = 1000
 """Characters of a text or a remedy."""
 
@@ -72,7 +74,12 @@ def note(check: str, text: str, remedy: str, host: str = "") -> Finding:
 
 def problem(check: str, error: DownloadError, *, host: str = "", text: str = "", remedy: str = "") -> Finding:
     """Return a finding that a download would end with this error; text and remedy are the error's own by default."""
-    return Finding(check, Level.PROBLEM, text or error.message, remedy or error.hint, host, error)
+    usual = (
+        PASSES
+        if error.verdict is Verdict.RETRY
+        else f"docs/exit-status.md says more of exit status {error.exit_status}"
+    )
+    return Finding(check, Level.PROBLEM, text or error.message, remedy or error.hint or usual, host, error)
 
 
 STAGES = ("uri", "environment", "target", "credentials", "source", "bytes", "xet", "write", "space")

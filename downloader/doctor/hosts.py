@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from downloader.doctor.finding import Finding
-    from downloader.network import Certificate, HttpClient, Origin, ServerProbe
+    from downloader.network import Certificate, Origin, ServerProbe
 
 DAY = 86400.0
 SOON = 14 * DAY
@@ -25,7 +25,7 @@ SKEW = 60.0
 MOST_ADDRESSES = 4
 
 
-def check_host(origin: Origin, probe: ServerProbe, client: HttpClient) -> Iterator[Finding]:
+def check_host(origin: Origin, probe: ServerProbe) -> Iterator[Finding]:
     """Go the way to a server until a step fails, and yield a finding for each step."""
     host = f"{origin.host}:{origin.port}"
     step = "proxy"
@@ -41,11 +41,11 @@ def check_host(origin: Origin, probe: ServerProbe, client: HttpClient) -> Iterat
         step = "tls"
         yield _check_certificate(host, probe.certificate())
         step = "clock"
-        yield from _check_clock(host, probe.url, client)
+        yield from _check_clock(host, probe)
     except UntrustedServer as error:
         yield _untrusted(host, probe, error)
     except DownloadError as error:
-        # A server that is reached and does not like our question has shown all that it is asked for here.
+        # A server that does not answer this question may answer those of a run: the check of the source tells.
         found = problem("proxy" if step == "tls" and through else step, error, host=host)
         yield found.as_note() if step == "clock" else found
 
@@ -78,9 +78,9 @@ def _untrusted(host: str, probe: ServerProbe, error: UntrustedServer) -> Finding
     return problem("tls", error, host=host, text=error.message + issuer)
 
 
-def _check_clock(host: str, url: str, client: HttpClient) -> Iterator[Finding]:
+def _check_clock(host: str, probe: ServerProbe) -> Iterator[Finding]:
     asked = time.time()
-    date = client.fetch(url, method="HEAD", limit=0, follow=False).headers.get("date", "")
+    date = probe.date()
     answered = time.time()
     try:
         theirs = email.utils.parsedate_to_datetime(date).timestamp()

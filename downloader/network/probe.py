@@ -13,8 +13,12 @@ import httpx2
 from downloader.errors import DownloadError, UntrustedServer
 from downloader.formatting import reason
 from downloader.network.errors import map_exception
+from downloader.network.messages import RequestBuilder
 from downloader.network.pool import Pool
+from downloader.network.redirects import FOREIGN
 from downloader.network.tls import Only, Trust
+from downloader.network.transport import SocketTransport
+from downloader.network.url import address
 
 if TYPE_CHECKING:
     from downloader.network.connection import Connection
@@ -40,8 +44,9 @@ class Certificate:
 class ServerProbe:
     """Goes the way of an `HttpClient` with the same trust, proxies and timeouts to one server, a step at a time."""
 
-    def __init__(self, origin: Origin, tls: Trust, proxies: Proxies, timeouts: Timeouts) -> None:
+    def __init__(self, origin: Origin, tls: Trust, proxies: Proxies, *, user_agent: str, timeouts: Timeouts) -> None:
         self._origin = origin
+        self._user_agent = user_agent
         self._tls = tls
         self._proxies = proxies
         self._timeouts = timeouts
@@ -84,6 +89,22 @@ class ServerProbe:
             found, version = connection.stream_of_tls.certificate, connection.stream_of_tls.version
         store = next((name for name, trust in self._tls.stores() if self._trusts(trust)), "")
         return Certificate(_issuer(found), _expiry(found), version, store)
+
+    def date(self) -> str:
+        """Return the `Date` that the server sends with an answer to HEAD, whatever its status; empty if there is none.
+
+        Raises SourceUnavailable where there is no answer.
+        """
+        pool = Pool(self._tls, self._proxies, self._timeouts)
+        request = RequestBuilder({"accept": "*/*", "user-agent": self._user_agent}).build("HEAD", address(self.url), {})
+        try:
+            response = SocketTransport(pool).send(request)
+            response.close()
+        except FOREIGN as error:
+            raise map_exception(error, self.url) from error
+        finally:
+            pool.close()
+        return response.headers.get("date", "")
 
     def presented(self) -> Certificate | None:
         """Return the certificate that the server shows although it is not trusted; None if it cannot be read."""

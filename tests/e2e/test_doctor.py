@@ -51,10 +51,12 @@ def test_where_all_is_well_each_check_is_a_line_with_the_mark_ok(environment: di
 
 
 def test_without_a_uri_only_this_place_is_examined(tmp_path: Path) -> None:
-    result, found = examine(tmp_path, as_target=True, extra=PEOPLE)
-    assert result.status == 0
-    assert "source" not in found
-    assert found["target"][0]["level"] == "ok"
+    for as_target in (True, False):
+        result, found = examine(tmp_path, as_target=as_target, extra=PEOPLE)
+        assert result.status == 0
+        assert "source" not in found
+        assert f"{tmp_path} is a folder" in found["target"][0]["text"]
+    assert run("doctor", tmp_path, tmp_path, extra=PEOPLE).status == 64
 
 
 def test_a_target_that_does_not_exist_is_not_made(environment: dict[str, str], tmp_path: Path) -> None:
