@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import TypeAlias, Unpack
 
-    from downloader.artifact import Manifest, TransferProtocol
+    from downloader.artifact import Layout, Manifest, TransferProtocol
     from downloader.cancellation import Cancellation
     from downloader.config.addresses import Endpoint
     from downloader.doctor import Diagnosis, Finding
@@ -82,6 +82,8 @@ class Options(TypedDict, total=False):
     """File for metrics of the run; its name ends in `.prom`."""
     pushgateway: Endpoint | str
     """URL of the Pushgateway that metrics of the run are sent to."""
+    layout: Layout | str
+    """With `hub-cache`, `download` fills the cache of huggingface_hub that HF_HUB_CACHE or HF_HOME names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +162,7 @@ def download(
     uri: str | ArtifactUri,
     target: str | Path | None = None,
     *,
+    hub_cache: str | Path | None = None,
     on_progress: Progress | None = None,
     reporters: Iterable[Reporter] = (),
     cancellation: Cancellation | None = None,
@@ -180,17 +183,27 @@ def download(
     and are closed at the end; then `ended` is called with the ending of the run. `on_report` gets the report of the
     run, also where it fails.
 
+    With `hub_cache`, or `layout="hub-cache"`, a cache of huggingface_hub is filled instead of the target.
+
     Raises a `DownloadError`; `docs/exit-status.md` lists its kinds.
     """
     artifact = uri if isinstance(uri, ArtifactUri) else ArtifactUri.parse(uri)
     environ = _environment(environ)
     settings = _settings(settings, environ, artifact, target, options)
+    if hub_cache is not None:
+        settings = settings.overridden(hub_cache=_folder(hub_cache))
+    cache = None
+    if settings.job.in_hub_cache:
+        from downloader.runs.hub_cache import layout_of  # noqa: PLC0415 - paid for only where a cache is filled
+
+        settings, cache = layout_of(artifact, settings)
     outcome = Download(
         artifact,
         settings,
         runner or Runner(settings.job.deadline, cancellation=cancellation),
         [*reporters, *([OnProgress(on_progress)] if on_progress is not None else [])],
         environment=environ,
+        cache=cache,
         ended=ended or _ignore,
         on_report=on_report,
     ).run()

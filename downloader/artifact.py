@@ -27,6 +27,15 @@ class Completion(StrEnum):
     NONE = "none"
 
 
+class Layout(StrEnum):
+    """How an artifact is laid out on its volume, as in `AIM_LAYOUT`."""
+
+    FOLDER = "folder"
+    """Its files under their own names, in the target folder."""
+    HUB_CACHE = "hub-cache"
+    """A cache of huggingface_hub: blobs, snapshots and references."""
+
+
 class Algorithm(StrEnum):
     """A digest that a source may publish for a file. The names are also what `verify` prints."""
 

@@ -281,3 +281,13 @@ def test_each_example_of_the_page_runs(
 
     assert (tmp_path / "name" / "config.json").read_bytes() == b"{}"
     assert verify(tmp_path / "name", environ={}).damaged == ()
+
+
+def test_a_cache_of_the_hubs_library(environ: dict[str, str], tmp_path: Path) -> None:
+    artifact = download("hf://org/model", hub_cache=tmp_path / "cache", environ=environ)
+    again = download("hf://org/model", layout="hub-cache", environ={**environ, "HF_HUB_CACHE": str(tmp_path / "cache")})
+
+    snapshot = tmp_path / "cache/models--org--model/snapshots" / str(artifact.revision)
+    assert {file.path for file in artifact.files} == {file.path for file in again.files}
+    assert all((snapshot / file.path).stat().st_size == file.size for file in artifact.files)
+    assert all(file.sha256 and file.verified_by for file in again.files)

@@ -57,13 +57,21 @@ def cli() -> None:
 @cli.command(context_settings=CONTEXT)
 @options.uri
 @options.target
+@options.hub_cache
 @options.filters
 @options.overriding("sequence", "connections", "bandwidth", "stall_timeout", "deadline")
 @options.overriding("require_digest", "accept_any", "replace", "prune")
 @options.overriding("report", "metrics_file", "pushgateway")
 @options.verbosity
 @click.pass_obj
-def download(context: CommandContext, /, uri: ArtifactUri, target: Path | None, **given: Any) -> None:  # noqa: ANN401
+def download(
+    context: CommandContext,
+    /,
+    uri: ArtifactUri,
+    target: Path | None,
+    hub_cache: Path | str | None,
+    **given: Any,  # noqa: ANN401
+) -> None:
     """Download URI into TARGET [TARGET_DIR].
 
     Intact files on the volume are kept; missing and damaged files are downloaded. A file gets its final name after it
@@ -72,7 +80,10 @@ def download(context: CommandContext, /, uri: ArtifactUri, target: Path | None, 
     from downloader.cli.download import download_artifact
 
     _check_protocols(uri, given["sequence"])
-    download_artifact(uri, _with_options(context.settings(uri), target=target, **given), context)
+    settings = context.settings(uri)
+    if hub_cache is not None:
+        given["hub_cache"] = _cache_for(settings, target, hub_cache)
+    download_artifact(uri, _with_options(settings, target=target, **given), context)
 
 
 @cli.command(context_settings=CONTEXT)
@@ -239,6 +250,17 @@ def kserve(context: CommandContext, /, pairs: tuple[str, ...]) -> None:
     # All URIs are parsed before the first download: an invalid one must be reported before hours are spent on others.
     sources, targets = map(ArtifactUri.parse, pairs[::2]), map(Path, pairs[1::2])
     initialize(list(zip(sources, targets, strict=True)), context)
+
+
+def _cache_for(settings: Settings, target: Path | None, given: Path | str) -> Path:
+    """Return the cache that --hub-cache means. Raises UsageError beside a target, and if none is named anywhere."""
+    if target is not None:
+        hint = "leave TARGET out, or leave --hub-cache out for a plain folder"
+        raise UsageError(f"--hub-cache fills a cache, and TARGET, {target}, is for a plain folder", hint=hint)
+    cache = Path(given) if given else settings.hub.cache
+    if cache is None:
+        raise UsageError("--hub-cache has no folder, and HF_HUB_CACHE, HF_HOME and HOME are unset", hint="add DIR")
+    return cache
 
 
 def _check_protocols(uri: ArtifactUri, asked: Sequence[TransferProtocol] | None) -> None:

@@ -77,6 +77,13 @@ def folder(text: str) -> Path:
     return path(text)
 
 
+def cache_folder(text: str) -> Path | str:
+    """Parse the folder of --hub-cache; it may be left out, so a URI that follows would be taken for it."""
+    if "://" in text:
+        raise Malformed("a folder: write --hub-cache after the URI, or --hub-cache=DIR")
+    return path(text) if text.strip() else ""
+
+
 def _be_quiet(context: click.Context, _parameter: click.Parameter, quiet: bool) -> None:  # noqa: FBT001 - click's form
     if quiet:
         context.obj.quiet = True
@@ -129,3 +136,15 @@ optional_uri = click.argument(
 )
 """A URI, or the folder that follows it where the URI is left out."""
 target = click.argument("target", required=False, type=Parsed("path", folder), shell_complete=completion.folders)
+hub_cache = click.option(
+    "--hub-cache",
+    "hub_cache",
+    is_flag=False,
+    flag_value="",
+    default=None,
+    metavar="[DIR]",
+    type=Parsed("folder", cache_folder),
+    shell_complete=completion.folders,
+    help="Fill DIR as a cache of huggingface_hub instead of TARGET; without DIR, the one that HF_HUB_CACHE or HF_HOME"
+    f" names. [{VARIABLES['layout'].names[0]}=hub-cache]",
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from string import Template
 from typing import TYPE_CHECKING
 
 from downloader.config.addresses import Endpoint, web_endpoint
@@ -35,6 +36,18 @@ class HubSettings:
         default_text="`$HF_HOME/token`, which `hf auth login` writes, or `~/.cache/huggingface/token` without HF_HOME",
     )
     home: Path = variable("HF_HOME", "scratch folder of the Xet client", parse=path, default=Path("/tmp/.hf"))  # noqa: S108
+    cache: Path | None = variable(
+        "HF_HUB_CACHE HUGGINGFACE_HUB_CACHE",
+        "cache of huggingface_hub, for `--hub-cache` without a folder",
+        parse=path,
+        default_text="`$HF_HOME/hub`, or `~/.cache/huggingface/hub` without HF_HOME",
+    )
+    disable_symlinks: bool = variable(
+        "HF_HUB_DISABLE_SYMLINKS",
+        "true: a cache of huggingface_hub gets regular files where it would have symlinks",
+        parse=flag,
+        default=False,
+    )
     offline: bool = variable(
         "HF_HUB_OFFLINE TRANSFORMERS_OFFLINE",
         "true: no request is sent; the run succeeds only if the volume is complete already",
@@ -57,6 +70,7 @@ class HubSettings:
     def from_environment(cls, environ: Mapping[str, str], problems: list[str]) -> Self:
         """Read an environment, and the file with the token where that is how it is given."""
         settings = read(cls, environ, problems)
+        settings = replace(settings, cache=_cache(settings.cache, environ))
         warnings: list[str] = []
         if not settings.token:
             place = settings.token_path or (None if settings.disable_implicit_token else _login_file(environ))
@@ -70,13 +84,35 @@ class HubSettings:
         return replace(settings, warnings=tuple(warnings))
 
 
-def _login_file(environ: Mapping[str, str]) -> Path | None:
-    """Return where the Hub's own command keeps the token of a login; None without a home."""
+def _cache(given: Path | None, environ: Mapping[str, str]) -> Path | None:
+    """Return the cache where the Hub's library looks for it; None without a home."""
+    if given is not None:
+        return _expanded(str(given), environ)
+    base = _home(environ)
+    return base and _expanded(str(base / "hub"), environ)
+
+
+def _expanded(text: str, environ: Mapping[str, str]) -> Path:
+    """Return a path without `~` and variables in it: the library replaces both."""
+    home = environ.get("HOME", "")
+    if home and (text == "~" or text.startswith("~/")):
+        text = home + text[1:]
+    return Path(Template(text).safe_substitute(environ))
+
+
+def _home(environ: Mapping[str, str]) -> Path | None:
+    """Return the folder of the Hub's own tools; None without a home."""
     for name, below in (("HF_HOME", ""), ("XDG_CACHE_HOME", "huggingface"), ("HOME", ".cache/huggingface")):
         base = environ.get(name, "").strip()
         if base and "\0" not in base:
-            return Path(base, below, "token")
+            return Path(base, below)
     return None
+
+
+def _login_file(environ: Mapping[str, str]) -> Path | None:
+    """Return where the Hub's own command keeps the token of a login; None without a home."""
+    home = _home(environ)
+    return home and home / "token"
 
 
 def _token_of(place: Path, problems: list[str]) -> str | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from downloader.artifact import Completion, TransferProtocol
+from downloader.artifact import Completion, Layout, TransferProtocol
 from downloader.config.env import (
     Malformed,
     count,
@@ -81,6 +81,14 @@ def completion(text: str) -> Completion:
         raise Malformed(f"one of {', '.join(Completion)}") from None
 
 
+def layout(text: str) -> Layout:
+    """Parse AIM_LAYOUT."""
+    try:
+        return Layout(text.lower())
+    except ValueError:
+        raise Malformed(f"one of {', '.join(Layout)}") from None
+
+
 def bandwidth(text: str) -> int:
     """Parse bytes per second with an optional K, M or G (powers of ten)."""
     number = text.upper().removesuffix("/S").removesuffix("B")
@@ -101,6 +109,15 @@ class JobSettings:
     target: Path = variable(
         "TARGET_DIR", "folder that the artifact is downloaded to", parse=path, default=Path("/cache")
     )
+    layout: Layout = variable(
+        "AIM_LAYOUT",
+        "`folder`, or `hub-cache`: `download hf://…` fills the cache of huggingface_hub that HF_HUB_CACHE or HF_HOME"
+        " names, and TARGET_DIR has no effect",
+        parse=layout,
+        default=Layout.FOLDER,
+    )
+    hub_cache: Path | None = None
+    """The cache to fill in place of the one that the environment names. It means the layout of a cache, too."""
     sequence: tuple[TransferProtocol, ...] = variable(
         "AIM_DOWNLOADER_PROTOCOL",
         "protocols to try, in order; a name may repeat, and names that do not apply to the source are ignored",
@@ -241,6 +258,11 @@ class JobSettings:
     termination_log: Path = variable(
         "AIM_TERMINATION_LOG", "file for the termination message", parse=path, default=TERMINATION_LOG
     )
+
+    @property
+    def in_hub_cache(self) -> bool:
+        """Whether a download fills a cache of huggingface_hub in place of the target."""
+        return self.hub_cache is not None or self.layout == Layout.HUB_CACHE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

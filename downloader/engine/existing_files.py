@@ -81,6 +81,8 @@ def _present(missing: Sequence[InventoryEntry]) -> set[str]:
 
 def older_files(manifest: Manifest, inventory: Inventory, plan: Plan) -> dict[str, str]:
     """Return path → revision of the files that the same request has fetched before, and that the artifact lacks now."""
+    if plan.keeps_revisions:
+        return {}
     current = {file.path for file in manifest.files}
     wanted = (manifest.origin, manifest.revision or "")
     return {

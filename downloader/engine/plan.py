@@ -27,6 +27,8 @@ class Plan:
     """Files of another artifact may be replaced, and `prune` is implied."""
     prune: bool = False
     """Files that only an older revision of this artifact had are removed once the newer one is published."""
+    keeps_revisions: bool = False
+    """Files of older revisions of this artifact belong to these: they are neither reported nor removed."""
     make_room: bool = False
     """Where two revisions do not fit, the files that will be replaced are removed first."""
     keep_corrupt: bool = False

@@ -11,6 +11,7 @@ from downloader.filesystem.interface import (
     Stat,
     stats_of,
 )
+from downloader.filesystem.links import LinkingDisk
 from downloader.filesystem.local import Disk
 from downloader.filesystem.openat import Folder, split
 from downloader.filesystem.tree import clear, discard, remove, remove_tree
@@ -23,6 +24,7 @@ __all__ = [
     "Folder",
     "InTheWay",
     "Kind",
+    "LinkingDisk",
     "NotThere",
     "Ownership",
     "Space",

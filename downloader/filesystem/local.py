@@ -24,7 +24,6 @@ from downloader.filesystem.target import FOLDER_MODE, SHARED_FOLDER_BITS, change
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_FILE_MODE = 0o644
 _SHARED_FILE_BITS = 0o060
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -44,12 +43,15 @@ class Disk:
     Raises VolumeError where the target is not a folder or cannot be opened; NotThere if it is missing and not `create`.
     """
 
+    file_mode, folder_mode = 0o644, FOLDER_MODE
+    """Modes of new files and folders, from which the umask takes more away."""
+
     def __init__(
         self, target: Path, *, create: bool = True, shown: str = "", fault: Callable[[str], None] | None = None
     ) -> None:
         self._operation = Operations(shown or str(target), fault, self._lacks_inodes)
         with naming_the_target(target), self._operation("opening"):
-            self._root = open_target(target, create=create)
+            self._root = open_target(target, create=create, mode=self.folder_mode)
             self._shared = bool(os.fstat(self._root).st_mode & stat.S_ISGID)
         self._syncs_whole = syncfs.can_sync_whole(self._root)
 
@@ -66,7 +68,7 @@ class Disk:
     def create(self, path: str) -> int:
         folder, name = split(path)
         with self._operation("creating", path), Folder(self._root, folder) as opened:
-            handle = os.open(name, _FILE_FLAGS | os.O_RDWR | os.O_CREAT | os.O_EXCL, _FILE_MODE, dir_fd=opened)
+            handle = os.open(name, _FILE_FLAGS | os.O_RDWR | os.O_CREAT | os.O_EXCL, self.file_mode, dir_fd=opened)
             if self._shared:
                 change_mode(handle, stat.S_IMODE(os.fstat(handle).st_mode) | _SHARED_FILE_BITS)
             return handle
@@ -227,7 +229,7 @@ class Disk:
         folder, name = split(path)
         with self._operation("making the folder", path), Folder(self._root, folder) as opened:
             try:
-                os.mkdir(name, FOLDER_MODE, dir_fd=opened)
+                os.mkdir(name, self.folder_mode, dir_fd=opened)
             except FileExistsError:
                 os.close(os.open(name, STEP_FLAGS, dir_fd=opened))
                 return False

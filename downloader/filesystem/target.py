@@ -19,10 +19,10 @@ SHARED_FOLDER_BITS = 0o070
 """What a folder below a setgid folder gets besides: its group owns the volume, so it may do everything there."""
 
 
-def open_target(target: Path, *, create: bool) -> int:
+def open_target(target: Path, *, create: bool, mode: int = FOLDER_MODE) -> int:
     """Return a descriptor of the target folder. It may be reached through symlinks, since the user named it."""
     if create:
-        _make_folders(target)
+        _make_folders(target, mode)
     return os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
@@ -44,15 +44,15 @@ def _is_not_a_folder(path: Path) -> bool:
     return os.path.lexists(path) and not path.is_dir()
 
 
-def _make_folders(target: Path) -> None:
+def _make_folders(target: Path, mode: int) -> None:
     """Make the target and the missing folders above it, each durably."""
     if target.is_dir():
         return
-    _make_folders(target.parent)
-    target.mkdir(FOLDER_MODE, exist_ok=True)  # another process may make it at this moment
-    mode = target.stat().st_mode
-    if mode & stat.S_ISGID:
-        target.chmod(stat.S_IMODE(mode) | SHARED_FOLDER_BITS)
+    _make_folders(target.parent, mode)
+    target.mkdir(mode, exist_ok=True)  # another process may make it at this moment
+    made = target.stat().st_mode
+    if made & stat.S_ISGID:
+        target.chmod(stat.S_IMODE(made) | SHARED_FOLDER_BITS)
     parent = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(parent)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from downloader.cancellation import Cancellation
     from downloader.config import Settings
     from downloader.engine import Finalizer, Plan
+    from downloader.hub_cache import CachedRepository
     from downloader.progress import Snapshot
     from downloader.reporters import Reporter
     from downloader.runs.runner import Runner
@@ -81,6 +82,7 @@ class Download:
         *,
         environment: Mapping[str, str],
         finalizer: Finalizer | None = None,
+        cache: CachedRepository | None = None,
         for_operator: bool = True,
         ended: Callable[[Ending], None] = lambda _: None,
         on_report: Callable[[RunReport], None] | None = None,
@@ -88,16 +90,17 @@ class Download:
         """Prepare a download; nothing happens before `run`.
 
         Child processes get their variables from `environment`. `finalizer` works on the verified files before they are
-        published. With `for_operator`, the completion mark of a run with an AIMArtifact is where the operator wants it.
-        `ended` is called once, after the reporters have been closed, then `on_report`. The report and the metrics that
-        the settings ask for are written before.
+        published. With a `cache`, the artifact goes there. With `for_operator`, the completion mark of a run with an
+        AIMArtifact is where the operator wants it. `ended` is called once, after the reporters have been closed, then
+        `on_report`. The report and the metrics that the settings ask for are written before.
         """
         self._uri = uri
         self._settings = settings
         self._runner = runner
         self._reporters = FanOut(reporters)
         self._environment = environment
-        self._finalizer = finalizer
+        self._finalizer = finalizer if cache is None else cache
+        self._cache = cache
         self._for_operator = for_operator and bool(settings.cluster.artifact_name)
         self._ended = ended
         self._on_report = on_report
@@ -145,10 +148,14 @@ class Download:
             return self._run_engine(simulation.source, simulation.make, plan, simulated=True)
         client = make_client(uri, settings, runner.meter)
         source = make_source(uri, settings, client)
+        plan = make_plan(uri, settings, sequence)
+        if self._cache is not None:
+            source = self._cache.wrap(source, plan.file_filter)
+            plan = replace(plan, file_filter=FileFilter(), keeps_revisions=True)
         transports = make_transports(uri, settings, runner, client=client, source=source, environment=self._environment)
         try:
             with runner.cancellation.waking(client.abort):
-                return self._run_engine(source, transports.make, make_plan(uri, settings, sequence))
+                return self._run_engine(source, transports.make, plan)
         finally:
             source.close()
             client.close()
@@ -159,7 +166,8 @@ class Download:
 
     def _run_engine(self, source: Source, transports: Transports, plan: Plan, *, simulated: bool = False) -> Outcome:
         settings, runner = self._settings, self._runner
-        volume = make_volume(self._uri, settings, for_operator=self._for_operator, simulated=simulated)
+        files = self._cache.open() if self._cache is not None else None
+        volume = make_volume(self._uri, settings, for_operator=self._for_operator, simulated=simulated, files=files)
         finalizer = make_simulated_verification(settings, runner.cancellation) if simulated else self._finalizer
         self._volume = volume
         try:
@@ -176,7 +184,7 @@ class Download:
                 lease=lambda: volume.lease(self._uri.shown, waiting=self.show_waiting, sleep=runner.cancellation.sleep),
                 finalizer=finalizer,
             )
-            return self._engine.run()
+            return self._by_name(self._engine.run())
         finally:
             volume.close()
 
@@ -217,7 +225,7 @@ class Download:
 
     def _report(self, ending: Ending, outcome: Outcome | None) -> RunReport:
         if outcome is None and self._engine is not None:
-            outcome = self._engine.outcome
+            outcome = self._engine.outcome and self._by_name(self._engine.outcome)
         return RunReport(
             started=self._started_at,
             seconds=ending.seconds,
@@ -228,3 +236,12 @@ class Download:
             snapshot=ending.snapshot,
             files=lambda: files_of(outcome),
         )
+
+    def _by_name(self, outcome: Outcome) -> Outcome:
+        """Return an outcome by the names that the artifact has for its files: in a cache, the volume has others."""
+        revision = self._cache.listed if self._cache is not None else None
+        if revision is None:
+            return outcome
+        done = {path: blob for path, blob in revision.blobs.items() if blob in outcome.checksums}
+        checksums = {path: outcome.checksums[blob] for path, blob in done.items()}
+        return Outcome(revision.manifest, checksums, {path: outcome.proofs[blob] for path, blob in done.items()})

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from downloader.cancellation import Cancellation
     from downloader.config import Settings
     from downloader.engine import Finalizer
+    from downloader.filesystem import FileOperations
     from downloader.progress import ProgressMeter
     from downloader.runs.runner import Runner
     from downloader.sources import Source
@@ -109,9 +110,16 @@ def make_transfer_config(uri: ArtifactUri, settings: Settings, limit: int | None
     return config
 
 
-def make_volume(uri: ArtifactUri, settings: Settings, *, for_operator: bool, simulated: bool) -> Volume:
-    """Return the target folder of a run. The operator and users may want the completion mark in different places."""
+def make_volume(
+    uri: ArtifactUri, settings: Settings, *, for_operator: bool, simulated: bool, files: FileOperations | None = None
+) -> Volume:
+    """Return the target folder of a run, on the file system `files` if there is one already.
+
+    The operator and users may want the completion mark in different places.
+    """
     job = settings.job
+    if files is not None:
+        return Volume(job.target, files=files, ttl=job.lease_ttl)
     if simulated:
         return Volume(job.target, files=RoomyDisk(job.target), ttl=job.lease_ttl)
     completion = completion_for(uri, settings, for_operator=for_operator)

@@ -108,6 +108,8 @@ class Scheme:
     transfer: Callable[[Settings], TransferDefaults] = lambda _: TransferDefaults()
     operator_mark: Completion = Completion.FILE
     """Where an artifact on a volume of the operator's is marked as complete, unless AIM_COMPLETION says it."""
+    has_cache: bool = False
+    """Its own tools keep a cache, which can be filled in place of a plain folder."""
     simulates_hub: bool = False
     """The debug switches AIM_DEBUG_SIMULATE_HF_* stand in for it."""
 
@@ -168,6 +170,7 @@ SCHEMES = {
         frozenset({TransferProtocol.XET, TransferProtocol.HF_TRANSFER, TransferProtocol.RANGES, TransferProtocol.HTTP}),
         _hub,
         simulates_hub=True,
+        has_cache=True,
     ),
     "s3": Scheme(
         "s3://bucket/prefix-or-key",

@@ -1,0 +1,75 @@
+"""The folder of a repository as the volume sees it: a blob that lies in the store of all repositories is a file.
+
+`huggingface_hub` moves what it has fetched by Xet to `<cache>/blobs/<xx>/<Xet hash>`, which all repositories share, and
+leaves a symlink in its place. Such a link, and no other, is followed, so that these bytes are hashed once and reused.
+A run never changes what is in the store: a damaged blob is replaced by a file of the repository's own.
+"""
+# ruff: noqa: D102 -- FileOperations documents the methods
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from downloader.errors import DownloadError, VolumeError
+from downloader.filesystem import Disk, Kind, LinkingDisk
+from downloader.hub_cache.layout import BLOBS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from downloader.filesystem import Stat
+
+_SHARED = re.compile(r"\.\./\.\./(blobs/([0-9a-f]{2})/\2[0-9a-f]{62})")
+"""The text of a link into the store."""
+
+
+class CacheDisk(LinkingDisk):
+    """The folder of a repository in a cache."""
+
+    file_mode, folder_mode = 0o666, 0o777
+    """As the library makes them: the umask decides who else may use a cache."""
+
+    def __init__(self, target: Path, *, create: bool = True) -> None:
+        super().__init__(target, create=create)
+        try:
+            self._cache = Disk(target.parent, create=False)
+        except DownloadError:
+            super().close_all()
+            raise
+
+    def open(self, path: str, *, write: bool = False) -> int:
+        shared = None if write else self._shared_path(path)
+        return super().open(path, write=write) if shared is None else self._cache.open(shared)
+
+    def stat(self, path: str) -> Stat | None:
+        return self._resolved(path, super().stat(path)) if path else super().stat(path)
+
+    def stats(self, folder: str, names: list[str]) -> dict[str, Stat]:
+        found = super().stats(folder, names)
+        if folder != BLOBS:
+            return found
+        return {name: self._resolved(f"{folder}/{name}", details) or details for name, details in found.items()}
+
+    def close_all(self) -> None:
+        self._cache.close_all()
+        super().close_all()
+
+    def _resolved(self, path: str, found: Stat | None) -> Stat | None:
+        """Return the metadata of the file that a link leads to, if that is one into the store; else what was found."""
+        if found is None or found.kind is not Kind.SYMLINK:
+            return found
+        shared = self._shared_path(path)
+        if shared is None:
+            return found
+        try:
+            return self._cache.stat(shared) or found
+        except VolumeError:  # of a store that another user keeps private: its bytes are fetched
+            return found
+
+    def _shared_path(self, path: str) -> str | None:
+        if path.partition("/")[0] != BLOBS:
+            return None
+        text = self.link_text(path)
+        match = _SHARED.fullmatch(text) if text is not None else None
+        return match[1] if match else None

@@ -1,0 +1,232 @@
+"""The last step of a run into a cache: links the snapshot to the verified blobs, then writes the reference.
+
+The order makes it safe for readers. A snapshot that is new appears by one rename with all its links. The reference, by
+which a reader finds it, is replaced by another rename once the links are on the disk. The locks of the library are not
+taken: they only spare it fetching a file twice, and what it puts in place is as complete as what is put there here.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from downloader.errors import InternalError, VolumeError
+from downloader.filesystem import AlreadyThere, InTheWay, NotThere, clear
+from downloader.hub_cache.disk import CacheDisk
+from downloader.hub_cache.layout import BLOBS, SNAPSHOTS, link_text, snapshot_path
+from downloader.hub_cache.source import BlobSource
+from downloader.lease import WORK
+from downloader.volume import FileState, Publication
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from downloader.artifact import Manifest
+    from downloader.filters import FileFilter
+    from downloader.hub_cache.layout import RepositoryLayout
+    from downloader.hub_cache.source import CachedRevision
+    from downloader.sources import Source
+    from downloader.volume import CompletedArtifact, Inventory, Volume
+
+_STAGED = f"{WORK}/snapshot"
+_STAGED_LINK = f"{WORK}/link"
+_STAGED_REFERENCE = f"{WORK}/reference"
+
+log = logging.getLogger(__name__)
+
+
+class CachedRepository:
+    """The folder of one repository in a cache, for one run. A finalizer.
+
+    `folder` is the repository's. Without `symlinks`, as on a volume that has none, the files of a snapshot are regular
+    ones, as the library leaves them there: no two revisions share bytes, and a snapshot fills up file by file.
+    """
+
+    def __init__(self, folder: Path, layout: RepositoryLayout, *, symlinks: bool = True) -> None:
+        self.folder = folder
+        self._layout = layout
+        self._symlinks = symlinks
+        self._opened: CacheDisk | None = None
+        self._source: BlobSource | None = None
+
+    def wrap(self, source: Source, file_filter: FileFilter) -> BlobSource:
+        """Return the source whose files are the blobs. The engine must not filter them again."""
+        self._source = BlobSource(source, file_filter, self._has_symlinks)
+        return self._source
+
+    def open(self) -> CacheDisk:
+        """Create the folder where it is missing, and return its file system. Raises VolumeError."""
+        self._opened = disk = CacheDisk(self.folder)
+        try:
+            # Without it, the library calls the repository corrupted from the first moment to the last.
+            if disk.stat(SNAPSHOTS) is None:
+                disk.make_folder(SNAPSHOTS)
+        except VolumeError:
+            disk.close_all()
+            raise
+        return disk
+
+    @property
+    def listed(self) -> CachedRevision | None:
+        """The revision that was listed last; None before the first listing."""
+        return self._source.revision if self._source is not None else None
+
+    def is_final(self, completed: CompletedArtifact) -> bool:
+        """Return False: the mark lists blobs, so only a listing tells whether each name of the snapshot is there."""
+        del completed
+        return False
+
+    def inventory(self, volume: Volume, manifest: Manifest) -> Inventory:
+        """Compare the folder with the blobs of a listing. It is published if the snapshot and the reference are right.
+
+        Other revisions may have been downloaded since, and their marks list these blobs, too.
+        """
+        found = volume.inventory(manifest)
+        verified = len(found.having(FileState.VERIFIED)) == len(found.entries)
+        return replace(found, published=verified and not volume.has(WORK) and self._is_linked())
+
+    def finalize(
+        self, volume: Volume, manifest: Manifest, digests: Mapping[str, str], check: Callable[[], None]
+    ) -> Publication:
+        """Link the snapshot and write the reference, each durably, and return the blobs as what is published.
+
+        Raises VolumeError where something else stands in the place of a link, or the volume takes two names for one.
+        """
+        volume.check_lease()
+        disk, revision = self._disk, self._revision
+        if self._has_symlinks():
+            try:
+                self._link(disk, revision, check)
+            except AlreadyThere:  # the library has begun the same snapshot at this moment
+                self._link(disk, revision, check)
+        if self._layout.reference:
+            volume.check_lease()
+            _write_reference(disk, self._layout.reference, revision.commit)
+        log.info("%d files in %s/%s", len(revision.blobs), self.folder, snapshot_path(revision.commit, "").rstrip("/"))
+        return Publication(manifest, digests)
+
+    @property
+    def _disk(self) -> CacheDisk:
+        if self._opened is None:
+            raise InternalError("the folder of a repository was used before it was opened")
+        return self._opened
+
+    @property
+    def _revision(self) -> CachedRevision:
+        if self.listed is None:
+            raise InternalError("the snapshot of a repository was asked for before it was listed")
+        return self.listed
+
+    def _has_symlinks(self) -> bool:
+        # A folder with blobs has been filled by means of symlinks before.
+        return self._symlinks and (self._disk.stat(BLOBS) is not None or self._disk.has_symlinks())
+
+    def _is_linked(self) -> bool:
+        disk, revision, reference = self._disk, self._revision, self._layout.reference
+        if reference and _read_reference(disk, reference) != revision.commit:
+            return False
+        return not self._has_symlinks() or all(disk.link_text(path) == text for path, text in _links(revision))
+
+    def _link(self, disk: CacheDisk, revision: CachedRevision, check: Callable[[], None]) -> None:
+        """Create the links of a snapshot: a new one at once, in one that is there those that are missing or wrong."""
+        final = snapshot_path(revision.commit, "").rstrip("/")
+        is_new = disk.stat(final) is None
+        clear(disk, _STAGED)
+        writer = _Links(disk, _STAGED if is_new else "", final)
+        for path, text in _links(revision):
+            check()
+            writer.add(path, text)
+        writer.sync()
+        if is_new:
+            disk.rename(_STAGED, final)
+        disk.sync_folder(SNAPSHOTS)
+
+
+class _Links:
+    """Creates links below `final`; with `staged`, all of them in that folder, which becomes `final` later."""
+
+    def __init__(self, disk: CacheDisk, staged: str, final: str) -> None:
+        self._disk = disk
+        self._staged = staged
+        self._final = final
+        self._folders: set[str] = set()
+        self._changed: set[str] = set()
+
+    def add(self, path: str, text: str) -> None:
+        """Create a link, or replace what else is there."""
+        place = self._staged + path.removeprefix(self._final) if self._staged else path
+        self._make_folders(place.rpartition("/")[0])
+        if self._staged:
+            try:
+                self._disk.symlink(text, place)
+            except AlreadyThere as error:
+                raise _two_in_one(self._disk, path) from error
+        elif self._disk.link_text(place) != text:
+            clear(self._disk, _STAGED_LINK)
+            self._disk.symlink(text, _STAGED_LINK)
+            self._disk.rename(_STAGED_LINK, place)
+        else:
+            return
+        self._changed.add(place.rpartition("/")[0])
+
+    def sync(self) -> None:
+        """Return when the links survive a power loss."""
+        for folder in sorted(self._changed, reverse=True):  # a folder before its parent, which names it
+            self._disk.sync_folder(folder)
+
+    def _make_folders(self, folder: str) -> None:
+        if folder in self._folders or not folder:
+            return
+        parent = folder.rpartition("/")[0]
+        self._make_folders(parent)
+        if self._disk.make_folder(folder):
+            self._changed.add(parent)
+        self._folders.add(folder)
+
+
+def _two_in_one(disk: CacheDisk, path: str) -> VolumeError:
+    return VolumeError(
+        f"the volume takes {path} and another name of the snapshot for one: {disk.name} does not tell case or forms of"
+        " Unicode apart",
+        hint="use another volume, or leave one of them out with --exclude",
+    )
+
+
+def _links(revision: CachedRevision) -> Iterator[tuple[str, str]]:
+    """Yield the path of each link in the folder of the repository, and its text."""
+    for path, blob in revision.blobs.items():
+        yield snapshot_path(revision.commit, path), link_text(path, blob)
+
+
+def _read_reference(disk: CacheDisk, path: str) -> str:
+    """Return the commit that a reference names; empty if it is missing or not a file."""
+    try:
+        handle = disk.open(path)
+    except (NotThere, InTheWay):
+        return ""
+    try:
+        view = memoryview(bytearray(64))
+        return bytes(view[: disk.read(handle, 0, view)]).decode(errors="replace")
+    finally:
+        disk.close(handle)
+
+
+def _write_reference(disk: CacheDisk, path: str, commit: str) -> None:
+    """Let a reference name a commit, at once and durably."""
+    if _read_reference(disk, path) == commit:
+        return
+    folders = path.split("/")[:-1]
+    for depth in range(1, len(folders) + 1):
+        disk.make_folder("/".join(folders[:depth]))
+    clear(disk, _STAGED_REFERENCE)
+    handle = disk.create(_STAGED_REFERENCE)
+    try:
+        disk.write(handle, 0, commit.encode())
+        disk.sync(handle)
+    finally:
+        disk.close(handle)
+    disk.rename(_STAGED_REFERENCE, path)
+    for depth in range(len(folders), -1, -1):
+        disk.sync_folder("/".join(folders[:depth]))

@@ -1,0 +1,68 @@
+"""A repository as its blobs: the engine downloads each content once, under the name that it has in the cache."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from downloader.hub_cache.layout import blob_path, snapshot_path
+from downloader.sources import SourceWrapper
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from downloader.artifact import Manifest, RemoteFile, Span
+    from downloader.filters import FileFilter
+    from downloader.sources import Body, Source
+
+
+@dataclass(frozen=True, slots=True)
+class CachedRevision:
+    """The files of one commit that a run is asked for, and where the bytes of each are."""
+
+    manifest: Manifest
+    """The files under the names that the repository has for them."""
+    blobs: Mapping[str, str] = field(repr=False)
+    """Path in the repository → path in the folder of the cache."""
+
+    @property
+    def commit(self) -> str:
+        """The commit."""
+        return self.manifest.revision or ""
+
+
+class BlobSource(SourceWrapper):
+    """A source whose files are the blobs of a repository. `linked` says whether the volume has symlinks.
+
+    Filters choose by the names that the repository has, so they are applied here and not by the engine.
+    """
+
+    def __init__(self, source: Source, file_filter: FileFilter, linked: Callable[[], bool]) -> None:
+        super().__init__(source)
+        self._filter = file_filter
+        self._linked = linked
+        self._files: dict[str, RemoteFile] = {}
+        self.revision: CachedRevision | None = None
+        """What was listed last."""
+
+    def version(self) -> str | None:
+        """Return the version of the chosen files."""
+        return self._filter.version_of(self._source.version())
+
+    def manifest(self) -> Manifest:
+        """Return the manifest of the blobs, each once. Raises ProtocolFailed for a file without a digest."""
+        named = self._filter.of(self._source.manifest())
+        commit, linked = named.revision or "", self._linked()
+        blobs = {file.path: blob_path(file) if linked else snapshot_path(commit, file.path) for file in named.files}
+        self._files = {blobs[file.path]: file for file in named.files}
+        self.revision = CachedRevision(named, blobs)
+        files = tuple(replace(file, path=blob) for blob, file in sorted(self._files.items()))
+        return replace(named, files=files, below="", single=False, checksums=None)
+
+    def open(self, file: RemoteFile, span: Span) -> Body:
+        """Start reading a range of a blob."""
+        return self._source.open(self._files[file.path], span)
+
+    def prefetch(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
+        """Pass on the hint."""
+        self._source.prefetch([(self._files[file.path], span) for file, span in pieces])
