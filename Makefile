@@ -51,6 +51,7 @@ lint: $(READY) ## Check style, types, layers and generated pages
 	$(BIN)/python -m downloader.config.docgen --check docs/environment.md
 	$(BIN)/python -m docs.reference --check
 	$(BIN)/codespell
+	$(BIN)/python -m tests.contract.glossary
 	$(BIN)/check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema -q --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(BIN)/zizmor --offline --quiet .github

@@ -91,7 +91,7 @@ class ServerProbe:
         return Certificate(_issuer(found), _expiry(found), version, store)
 
     def date(self) -> str:
-        """Return the `Date` that the server sends with an answer to HEAD, whatever its status; empty if there is none.
+        """Return the `Date` that the server sends with an answer to HEAD, whatever its status; empty if it sends none.
 
         Raises SourceUnavailable where there is no answer.
         """

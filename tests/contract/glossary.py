@@ -152,13 +152,16 @@ def _lower(word: str) -> str:
     return word if word == "None" else word.lower()
 
 
-def main() -> None:
-    """Print the retired words in the files below the paths that are named, by default in all."""
+def main() -> int:
+    """Print the retired words in the files below the paths that are named, by default in all; return 1 for any."""
+    found = False
     for path in checked_files():
         if not sys.argv[1:] or any(path.is_relative_to(name) for name in sys.argv[1:]):
             for finding in findings(path):
+                found = True
                 sys.stdout.write(f"{finding}\n")
+    return int(found)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
