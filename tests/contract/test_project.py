@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import re
 import shutil
@@ -102,3 +103,24 @@ def test_a_release_needs_its_version_everywhere_and_a_section_of_the_changelog(r
     assert release.problems(__version__, tree) == [
         f"deploy/helm/artifact-downloader/Chart.yaml does not say {__version__}"
     ]
+
+
+@pytest.mark.parametrize("lock", ["run.txt", "dev.txt"])
+def test_the_locks_have_hashes_for_other_processors_than_that_of_this_machine(lock: str) -> None:
+    text = (ROOT / "requirements" / lock).read_text()
+    pins = dict(re.findall(r"^([^\s#=]+)==((?:.*\\\n)+.*)", text, re.MULTILINE))
+    native = {name for name in pins if is_native(name)}
+
+    # One wheel for each processor and one sdist at least, unless the lock says that others do without the package.
+    assert native
+    few = {name for name in native if pins[name].count("--hash=") < 3}
+    assert {name for name in few if "platform_machine" not in pins[name].splitlines()[0]} == set()
+
+
+def is_native(name: str) -> bool:
+    """Return whether the installed wheel of a package is for one kind of processor."""
+    try:
+        wheel = importlib.metadata.distribution(name).read_text("WHEEL") or ""
+    except importlib.metadata.PackageNotFoundError:
+        return False  # a marker excludes it here
+    return re.search(r"^Tag: .*(x86_64|aarch64)", wheel, re.MULTILINE) is not None
