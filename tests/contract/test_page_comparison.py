@@ -17,6 +17,11 @@ CASES = {
 """Label of a row in the README → titles of the benchmarks that its figures come from, in this order."""
 
 
+VERIFIED = "CPU seconds per GiB for that, if all compute sha256"
+CPU = 5
+"""Column of CPU seconds per GiB in docs/benchmarks.md."""
+
+
 def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
@@ -29,10 +34,10 @@ def table() -> list[list[str]]:
     return [cells(line) for line in [head, *rows]]
 
 
-def measured(title: str) -> dict[str, str]:
-    """Return tool → wall time of a benchmark."""
+def measured(title: str, column: int = 1) -> dict[str, str]:
+    """Return tool → a figure of a benchmark, by default the wall time."""
     body = BENCHMARKS.partition(f"\n### {title}\n")[2].partition("\n### ")[0]
-    return {row[0]: row[1] for row in map(cells, re.findall(r"^\|.*$", body, re.MULTILINE))}
+    return {row[0]: row[column] for row in map(cells, re.findall(r"^\|.*$", body, re.MULTILINE))}
 
 
 @pytest.mark.parametrize("label", CASES)
@@ -47,7 +52,19 @@ def test_the_figures_are_those_of_the_benchmarks(label: str) -> None:
 
 def test_every_row_with_figures_is_checked() -> None:
     with_figures = {row[0].removesuffix(", seconds") for row in table() if re.match(r"\d+\.\d", row[1])}
-    assert with_figures == set(CASES)
+    assert with_figures == {*CASES, VERIFIED}
+
+
+def test_the_cpu_time_with_sha256_is_that_of_the_benchmarks_and_of_hashing() -> None:
+    head, *rows = table()
+    (values,) = [row[1:] for row in rows if row[0] == VERIFIED]
+    readers = measured("1 GiB, HTTP to tmpfs", CPU)
+    hashing = float(readers["plain reader with sha256"]) - float(readers["plain reader"])
+    cpu = measured("8 x 512 MiB, HTTP to disk", CPU)
+
+    for tool, value in zip(head[1:], values, strict=True):
+        if value:
+            assert value == f"{float(cpu[tool]) + (0 if tool == 'artifact-downloader' else hashing):.2f}"
 
 
 def test_no_tool_of_a_benchmark_that_is_shown_is_left_out() -> None:
