@@ -1,4 +1,8 @@
-"""`Deadlines`: every time limit that follows from STALL_TIMEOUT, in one table."""
+"""Every wait of the program, in seconds.
+
+`Deadlines` has the limits that follow from STALL_TIMEOUT. The constants below it are the others, each with its reason.
+Lengths of time that nothing waits for, such as the window of a measurement, stand beside what they are for.
+"""
 
 from __future__ import annotations
 
@@ -44,3 +48,78 @@ class Deadlines:
             xet_retry_budget=min(3.0, stall_timeout / 2),
             xet_read=max(1, int(min(30, stall_timeout / 3))),
         )
+
+
+# Defaults of variables (`config/job.py`).
+STALL_TIMEOUT = 120.0
+VOLUME_TIMEOUT = 300.0
+PROGRESS_INTERVAL = 10.0
+LEASE_TTL = 60.0
+"""After which the holder of a lease that was not seen to change counts as dead."""
+
+# Retries (`sources/retry.py`).
+FIRST_PAUSE = 0.3
+"""The upper limit of the first pause; it doubles up to the next one. The actual pause is random (full jitter): threads
+whose connections broke together must not come back together."""
+LONGEST_PAUSE = 15.0
+LONGEST_RETRY_AFTER = 600.0
+"""A server that asks for more ends the protocol, since another one may not be limited. Longer windows of a `RateLimit`
+are ignored, and the status of an AIMArtifact is patched again after this time."""
+MAX_WITHOUT_PROGRESS = 900.0
+"""Pauses included: else a server could hold a run for ever with one short pause after the other."""
+UNKNOWN_HOST_BUDGET = 3.0
+"""As long as no server has answered, an unknown host is most likely a misspelt one; but the DNS of a pod may be late by
+about that."""
+
+# The end of a run: SIGTERM must end the process within ten seconds.
+RUN_GRACE = 7.0
+"""That a cancelled run gets to close its journal."""
+TRANSFER_GRACE = 4.0
+"""That all threads of an attempt together get to end after a cancellation.
+
+Less than the whole run gets, so that the lease is released even if a connection cannot be woken.
+"""
+XET_EXIT = 2.0
+"""That the child may take to exit after its control socket was closed."""
+DOCTOR_CLEANUP = 3.0
+"""That checks of the target get to remove what they tried, when the diagnosis ends early."""
+
+# Limits of single operations.
+XET_FIRST_BYTE = 9.0
+"""After the first request to Xet's storage, within which a byte must arrive from the network."""
+DOCTOR_LIMIT = 30.0
+"""That each group of checks may take, unless STALL_TIMEOUT is shorter."""
+COMPLETION_LISTING = 3.0
+"""A person who waits for a completion does not wait longer for a listing."""
+TRASH_GRACE = 1.0
+"""Between moving an adapter to the trash and removing it, for readers that have just opened it."""
+
+# The status of an AIMArtifact (`reporters/kubernetes`).
+STATUS_TIMEOUT = 5.0
+"""That a request may take, and that the final status may take with all its attempts."""
+STATUS_HEARTBEAT = 60.0
+"""After which an unchanged status is written again: another client may have overwritten it."""
+STATUS_MESSAGE_GAP = 2.0
+"""Minimum between patches for new messages, which are frequent in a bad network."""
+STATUS_FIRST_PAUSE = 1.0
+"""Until the next attempt after a failure of the server; doubled each time,"""
+STATUS_LONGEST_PAUSE = 60.0
+"""up to this."""
+STATUS_REJECTED_PAUSES = (60.0, 600.0)
+"""After the first rejection, since the operator may bind our role slightly too late, and the maximum."""
+STATUS_LAST_PAUSE = 0.125
+"""Before the final status is sent again; doubled each time, before it is used."""
+
+# Intervals at which a waiting thread looks at something that cannot wake it.
+CHECK_INTERVAL = 0.2
+"""A cancellation, a signal, the end of the attempt."""
+LINE_INTERVAL = 10.0
+"""Between two plain lines of progress if only numbers have changed."""
+THROUGHPUT_INTERVAL = 0.1
+"""The throughput, which is reported to the concurrency controller."""
+EVICTION_WAIT = 0.05
+"""A buffer, before another one is evicted: often one returns soon, and no bytes have to be read back."""
+LEASE_POLL = 2.0
+"""Another process's lease, at most: a short time to live is polled more often."""
+CONTENTION_PAUSE = 0.05
+"""A folder to lease that other processes move or remove."""

@@ -8,8 +8,9 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from downloader.adapters.paths import ASIDE, STAGING, UNLOADED
-from downloader.adapters.trash import GONE, GRACE, erase, remove_empty
+from downloader.adapters.trash import GONE, erase, remove_empty
 from downloader.config.adapters import is_name
+from downloader.deadlines import TRASH_GRACE
 from downloader.errors import Cancelled, DownloadError
 from downloader.filesystem import AlreadyThere, Kind, NotThere
 
@@ -70,8 +71,8 @@ class Reaper:
         services = [f"{UNLOADED}/{service}" for service in self._folders(UNLOADED)]
         entries = [f"{service}/{name}" for service in services for name in self._disk.scan(service)]
         old = [entry for entry in entries if not self._is_young(entry)]
-        if old and self._min_age < GRACE:
-            self._sleep(GRACE)
+        if old and self._min_age < TRASH_GRACE:
+            self._sleep(TRASH_GRACE)
         for entry in old:
             self._remove(entry)
 

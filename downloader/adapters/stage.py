@@ -21,12 +21,13 @@ from __future__ import annotations
 import logging
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from downloader.adapters.contention import Undone, repeated
 from downloader.adapters.paths import DOWNLOAD, PARKED_DOWNLOAD, STAGING, UNLOADED
 from downloader.adapters.promote import promote, require_one_file_system, restore, sanitize_tree
-from downloader.adapters.trash import GONE, GRACE, discard, erase, make_folders, remove_empty
+from downloader.adapters.trash import GONE, discard, erase, make_folders, remove_empty
+from downloader.deadlines import CONTENTION_PAUSE, TRASH_GRACE
 from downloader.errors import Cancelled, DownloadError, Verdict
 from downloader.filesystem import Kind, NotThere
 from downloader.lease import WORK, is_lease
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
     from downloader.artifact import Manifest
     from downloader.filesystem import Disk
 
-_PAUSE: Final = 0.05
-"""Seconds between two attempts to lease a folder that other processes move or remove."""
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +80,7 @@ class Staging:
     def promote(self, manifest: Manifest) -> None:
         """Make the complete download the live adapter. Raises VolumeError if it is not what the manifest lists."""
         sanitize_tree(self._disk, self._paths.download, manifest)
-        promote(self._disk, self._paths, pause=lambda: self._sleep(GRACE))
+        promote(self._disk, self._paths, pause=lambda: self._sleep(TRASH_GRACE))
 
     def _acquired(self, uri: str) -> ExitStack:
         """Return the context that holds the lease. Raises Undone if the folder was moved or removed meanwhile."""
@@ -94,7 +93,7 @@ class Staging:
             stack.enter_context(volume.lease(uri, waiting=self._waiting, sleep=self._sleep))
             if disk.is_at(staging, opened):
                 return stack.pop_all()
-        self._sleep(_PAUSE)
+        self._sleep(CONTENTION_PAUSE)
         raise Undone
 
     def _prepare(self) -> None:

@@ -6,7 +6,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from downloader.adapters.paths import TRASHED_ADAPTER, UNLOADED
-from downloader.adapters.trash import GRACE, erase, move_to_trash, remove_empty
+from downloader.adapters.trash import erase, move_to_trash, remove_empty
+from downloader.deadlines import TRASH_GRACE
 from downloader.errors import DownloadError, NotUnloaded
 from downloader.filesystem import Kind, NotThere
 
@@ -54,7 +55,7 @@ def _empty_trash(disk: Disk, service: str, sleep: Callable[[float], None]) -> No
     folder = f"{UNLOADED}/{service}"
     entries = _trash_entries(disk, folder)
     if entries:
-        sleep(GRACE)
+        sleep(TRASH_GRACE)
     for entry in entries:
         sleep(0)
         try:

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from downloader.filesystem import Disk
 
-GRACE: Final = 1.0
-"""Seconds between moving an adapter to the trash and removing it, for readers that have just opened it."""
 
 log = logging.getLogger(__name__)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from click.shell_completion import BashComplete, CompletionItem, FishComplete, ZshComplete, split_arg_string
 
+from downloader.deadlines import COMPLETION_LISTING
 from downloader.errors import DownloadError
 from downloader.sources.registry import SCHEMES, ArtifactUri
 
@@ -17,8 +18,6 @@ SHELLS = tuple(_KINDS)
 PROGRAM = "artifact-downloader"
 VARIABLE = "_ARTIFACT_DOWNLOADER_COMPLETE"
 """Click completes instead of running a command where the script of the shell sets it."""
-LISTING_SECONDS = 3.0
-"""A person who waits for a completion does not wait longer for a listing."""
 
 
 def script(command: click.Command, shell: str) -> str:
@@ -44,7 +43,7 @@ def files(context: click.Context, _parameter: click.Parameter, incomplete: str) 
     # Click has not read the positional arguments yet: an option without its value ends its parser.
     uri = next((word for word in split_arg_string(environ.get("COMP_WORDS", "")) if "://" in word), "")
     try:
-        artifact = list_files(ArtifactUri.parse(uri), environ=environ, deadline=LISTING_SECONDS)
+        artifact = list_files(ArtifactUri.parse(uri), environ=environ, deadline=COMPLETION_LISTING)
     except DownloadError:  # a shell has no place for an error
         return []
     return [CompletionItem(file.path) for file in artifact.files if file.path.startswith(incomplete)]

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, TextIO
 from downloader.cli.process import cancelled_by_signals
 from downloader.cli.status import status_reporter
 from downloader.config import Settings
+from downloader.deadlines import RUN_GRACE
 from downloader.errors import OutputError
-from downloader.runs.runner import GRACE, Runner
+from downloader.runs.runner import Runner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -57,7 +58,7 @@ class CommandContext:
         """A thread of a run hangs: leave the process without waiting for it."""
         return any(runner.thread_hangs for runner in self.runners)
 
-    def runner(self, deadline: float | None = None, *, grace: float = GRACE) -> Runner:
+    def runner(self, deadline: float | None = None, *, grace: float = RUN_GRACE) -> Runner:
         """Return the runner of a run that lasts at most `deadline` seconds, and that SIGTERM and SIGINT cancel."""
         signals = partial(cancelled_by_signals, last_line=self.last_line)
         runner = Runner(deadline, grace=grace, interruptible=signals)

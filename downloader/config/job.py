@@ -21,6 +21,7 @@ from downloader.config.env import (
     token,
     variable,
 )
+from downloader.deadlines import LEASE_TTL, PROGRESS_INTERVAL, STALL_TIMEOUT, VOLUME_TIMEOUT
 from downloader.presets import FORM, Preset
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 MAX_BYTES = 1 << 62
 CONNECTIONS, MOST_CONNECTIONS = 8, 16
 """Connections at the start, and at most while more of them increase throughput, unless the user sets a number."""
-VOLUME_TIMEOUT = 300.0
-"""Seconds."""
 TERMINATION_LOG = Path("/dev/termination-log")
 """Where the kubelet reads the termination message by default."""
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -158,7 +157,7 @@ class JobSettings:
         "STALL_TIMEOUT",
         "seconds without a byte before the next protocol is tried",
         parse=seconds,
-        default=120.0,
+        default=STALL_TIMEOUT,
         option="--stall-timeout SECONDS",
     )
     volume_timeout: float = variable(
@@ -168,7 +167,7 @@ class JobSettings:
         default=VOLUME_TIMEOUT,
     )
     progress_interval: float = variable(
-        "PROGRESS_INTERVAL", "minimum seconds between progress reports", parse=seconds, default=10.0
+        "PROGRESS_INTERVAL", "minimum seconds between progress reports", parse=seconds, default=PROGRESS_INTERVAL
     )
     deadline: float | None = variable(
         "AIM_DEADLINE", "time limit of the whole run in seconds", parse=seconds, option="--deadline SECONDS"
@@ -241,7 +240,7 @@ class JobSettings:
         "AIM_LEASE_TTL",
         "seconds without a heartbeat after which the lease of another pod can be taken over",
         parse=seconds,
-        default=60.0,
+        default=LEASE_TTL,
     )
     log_level: str = variable(
         "AIM_LOG_LEVEL",

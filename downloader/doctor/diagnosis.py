@@ -6,6 +6,7 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
+from downloader.deadlines import DOCTOR_CLEANUP, DOCTOR_LIMIT
 from downloader.doctor.cluster import check_cluster
 from downloader.doctor.environment import check_environment
 from downloader.doctor.finding import Diagnosis, Finding, note, problem
@@ -26,11 +27,6 @@ if TYPE_CHECKING:
     from downloader.network import Origin
     from downloader.runs.runner import Runner
     from downloader.sources.registry import ArtifactUri
-
-LIMIT = 30.0
-"""Seconds that each group of checks may take, unless STALL_TIMEOUT is shorter."""
-TO_SETTLE = 3.0
-"""Seconds that checks of the target get to remove what they tried, when the diagnosis ends early."""
 
 
 def diagnose(
@@ -67,7 +63,7 @@ class _Doctor:
         self._runner = runner
         self._redactor = redactor
         self._on_finding = on_finding
-        self._limit = min(LIMIT, settings.job.stall_timeout)
+        self._limit = min(DOCTOR_LIMIT, settings.job.stall_timeout)
         self._found: list[Finding] = []
 
     def examine(self, environ: Mapping[str, str], problems: Sequence[str]) -> Diagnosis:
@@ -82,7 +78,7 @@ class _Doctor:
                 self._examine_source(self._uri, target)
             self._report(on_cluster.findings(self._runner.cancellation))
         finally:
-            on_volume.settle(TO_SETTLE)
+            on_volume.settle(DOCTOR_CLEANUP)
         shown = self._redactor.redact(self._uri.shown) if self._uri is not None else ""
         return Diagnosis(shown, str(self._settings.job.target), tuple(self._found))
 

@@ -7,6 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from downloader.deadlines import CHECK_INTERVAL
 from downloader.doctor.finding import problem
 from downloader.errors import DownloadError, unexpected
 
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from downloader.doctor.finding import Finding
 
 log = logging.getLogger(__name__)
-
-WAKE_UP = 0.05
-"""Seconds after which a waiting thread looks for a cancellation."""
 
 
 class Group:
@@ -46,7 +44,7 @@ class Group:
 
     def findings(self, cancellation: Cancellation) -> list[Finding]:
         """Wait for the checks and return what they found. Raises the reason of the cancellation."""
-        while not self._ended.wait(WAKE_UP) and time.monotonic() < self._deadline:
+        while not self._ended.wait(CHECK_INTERVAL) and time.monotonic() < self._deadline:
             cancellation.check()
         if self._ended.is_set():
             return self._found

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Algorithm
+from downloader.deadlines import CHECK_INTERVAL
 from downloader.errors import (
     DownloadError,
     IntegrityError,
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from downloader.transfer import CompletedFile
     from downloader.volume import Partial, Volume
 
-WAKE_UP = 0.2
-"""Seconds between two checks for a cancellation."""
 MAX_LOGGED = 5
 """Failed files of an attempt that are logged one by one: thousands of them mostly have one reason."""
 
@@ -89,7 +88,7 @@ class VolumeSink:
             with self._lock:
                 self._closed = True
                 while self._inside:
-                    self._lock.wait(WAKE_UP)
+                    self._lock.wait(CHECK_INTERVAL)
                     check()
         finally:
             for partial in list(self._begun.values()):

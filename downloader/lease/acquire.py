@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from downloader.deadlines import LEASE_POLL
 from downloader.errors import NoSpace
 from downloader.filesystem import AlreadyThere, FileOperations, InTheWay, Kind, NotThere, discard, remove
 from downloader.formatting import single_line
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
 _POLLS = 12
 """Readings of another process's lease per time to live."""
-_LONGEST_POLL = 2.0
-"""Seconds."""
 _LONGEST_URI = 1000
 _MOST_LEASES = 16
 """Leases that are read. There are two at most, unless takeovers were killed: each leaves one beside the dead one."""
@@ -71,7 +70,7 @@ class LeaseAcquirer:
         self._watched: dict[int, tuple[bytes, float]] = {}
         """Epoch → content of the lease when it was last read, and the seconds for which that has not changed."""
         self._last_reading = clock()
-        self._poll = min(_LONGEST_POLL, ttl / _POLLS)
+        self._poll = min(LEASE_POLL, ttl / _POLLS)
 
     def acquire(self) -> Lease:
         """Return the lease once it is ours, with its heartbeat running. Raises NoSpace, and what `sleep` raises."""

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from downloader.network.url import Address, Origin
 
-LONGEST = 600.0
-"""Seconds. Longer windows are ignored: the user may not want to wait for their end."""
 API = "/api/"
 """The Hub limits its API separately: when a listing has exhausted that limit, files can still be fetched."""
 
@@ -22,13 +20,15 @@ API = "/api/"
 class RateLimits:
     """The ends of exhausted windows, by origin and kind of request. For many threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, longest: float) -> None:
+        """Ignore windows of more than `longest` seconds: the user may not want to wait for their end."""
+        self._longest = longest
         self._ends: dict[tuple[Origin, bool], float] = {}
 
     def note(self, address: Address, headers: Mapping[str, str]) -> None:
         """Record the rate limit that a response reports."""
         left = window_left(headers)
-        if left and left <= LONGEST:
+        if left and left <= self._longest:
             self._ends[_kind(address)] = time.monotonic() + left
 
     def left(self, address: Address) -> float:

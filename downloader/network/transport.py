@@ -35,7 +35,7 @@ class SocketTransport:
         """Servers that answered a request which was sent behind another."""
         self._unpipelined: set[Origin] = set()
         """Servers that did not: their requests are not pipelined any more."""
-        self._rate_limits = RateLimits()
+        self._rate_limits = RateLimits(pool.timeouts.rate_limit)
 
     def prefetch(self, requests: Sequence[Request]) -> None:
         """Pipeline requests without a body; the calling thread must `send` the same objects next, in this order.

@@ -8,6 +8,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Final
 
+from downloader.deadlines import LINE_INTERVAL
 from downloader.events import Event, Finished, Progress
 from downloader.formatting import format_duration, format_size
 from downloader.progress import Phase
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-INTERVAL: Final = 10.0
-"""Seconds between two plain lines if only numbers have changed."""
 BAR: Final = 14
 """The smallest number of columns for a bar, with the marks around it."""
 GAP: Final = "  "
@@ -40,7 +39,7 @@ class Console:
         self,
         stream: TextIO,
         *,
-        interval: float = INTERVAL,
+        interval: float = LINE_INTERVAL,
         quiet: bool = False,
         drawing: bool = False,
         clock: Callable[[], float] = time.monotonic,

@@ -8,6 +8,7 @@ import threading
 from typing import TYPE_CHECKING, TypeVar
 
 from downloader.cancellation import Cancellation
+from downloader.deadlines import CHECK_INTERVAL, RUN_GRACE
 from downloader.errors import DownloadError, Stalled, unexpected
 from downloader.progress import ProgressMeter, Ticker
 from downloader.sources.pause import SharedPause
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
     from downloader.progress import Snapshot
 
 T = TypeVar("T")
-GRACE = 7.0
-"""Seconds that a cancelled run gets to close its journal: SIGTERM must end the process within ten."""
-WAKE_UP = 0.2
-"""Seconds after which the main thread looks for a signal."""
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +31,7 @@ class Runner:
         self,
         deadline: float | None = None,
         *,
-        grace: float = GRACE,
+        grace: float = RUN_GRACE,
         cancellation: Cancellation | None = None,
         interruptible: Callable[[Cancellation], AbstractContextManager[None]] | None = None,
     ) -> None:
@@ -96,7 +93,7 @@ class Runner:
             try:
                 # The main thread wakes up regularly: Python runs signal handlers in it, and only between two waits.
                 # Not by `join`: Ctrl-C in one makes Python 3.11 take a living thread for a dead one.
-                while self.cancellation.reason is None and not ended.wait(WAKE_UP):
+                while self.cancellation.reason is None and not ended.wait(CHECK_INTERVAL):
                     pass
             except BaseException:  # Ctrl-C in a program that uses the API: the run must not go on without its caller
                 self.cancellation.cancel()

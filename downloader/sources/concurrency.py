@@ -16,6 +16,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+from downloader.deadlines import CHECK_INTERVAL
 from downloader.errors import ConnectionBroken, DownloadError, Throttled
 from downloader.sources.base import SourceWrapper
 
@@ -41,8 +42,6 @@ DISCONNECTS = 3
 """Connections that break within `COALESCE_SECONDS` and count as throttling; fewer are accidents (ADR 40)."""
 RECOVERY_SECONDS = 10.0
 """Time without throttling, while bytes arrive, after which a reduced limit is raised by one."""
-WAKE_UP = 0.2
-"""Seconds between two checks for a cancellation while a reader waits."""
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +109,7 @@ class ConcurrencyController:
         """Wait until a request may be sent. Raises the reason of a cancellation."""
         with self._lock:
             while self._active >= self._limit:
-                self._changed.wait(WAKE_UP)
+                self._changed.wait(CHECK_INTERVAL)
                 self._cancellation.check()
             self._active += 1
 

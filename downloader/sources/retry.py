@@ -20,6 +20,13 @@ from typing import TYPE_CHECKING, Never, TypeVar
 
 import tenacity
 
+from downloader.deadlines import (
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    LONGEST_RETRY_AFTER,
+    MAX_WITHOUT_PROGRESS,
+    UNKNOWN_HOST_BUDGET,
+)
 from downloader.errors import DownloadError, ProtocolFailed, SourceSilent, Stalled, Throttled, UnknownHost, Verdict
 from downloader.formatting import format_duration
 from downloader.progress import Wait
@@ -32,20 +39,9 @@ if TYPE_CHECKING:
     from downloader.sources.pause import SharedPause
 
 T = TypeVar("T")
-FIRST_PAUSE = 0.3
-"""Seconds, the upper limit of the first pause; it doubles up to the next one. The actual pause is random (full jitter):
-threads whose connections broke together must not come back together."""
-LONGEST_PAUSE = 15.0
-LONGEST_RETRY_AFTER = 600.0
-"""Seconds. A server that asks for more ends the protocol: another one may not be limited."""
-MAX_WITHOUT_PROGRESS = 900.0
-"""Seconds, pauses included: else a server could hold a run for ever with one short pause after the other."""
 MIN_PROGRESS = 1 << 16
 """Bytes after which a connection counts as having worked. Fewer do not reset the budget: a server that sends a few
 bytes and breaks off, again and again, would never be given up."""
-UNKNOWN_HOST_BUDGET = 3.0
-"""Seconds. As long as no server has answered, an unknown host is most likely a misspelt one; but the DNS of a pod may
-be late by about that."""
 LOGGED_RECOVERY = 5.0
 """Seconds that an outage must last for its end to be logged."""
 NUMBERS = re.compile(r"\d+")

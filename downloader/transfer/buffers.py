@@ -7,11 +7,10 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from downloader.deadlines import EVICTION_WAIT
+
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-WAIT_BEFORE_EVICTION = 0.05
-"""Seconds to wait for a buffer before one is evicted: often one returns soon, and no bytes have to be read back."""
 
 
 class Buffers:
@@ -35,7 +34,7 @@ class Buffers:
                     return _new(self.size)
             check()
             with self._lock:
-                if not self._free and self._returned.wait(WAIT_BEFORE_EVICTION):
+                if not self._free and self._returned.wait(EVICTION_WAIT):
                     continue
             evicted = evict()
             if evicted is not None:

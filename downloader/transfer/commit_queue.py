@@ -14,6 +14,7 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING
 
+from downloader.deadlines import CHECK_INTERVAL
 from downloader.transfer.config import SMALL
 from downloader.transfer.workers import guarded
 
@@ -30,8 +31,6 @@ WAITING = 256
 
 Each is an open file, and on many nodes a process may have 1024 of them.
 """
-WAKE_UP = 0.5
-"""Seconds between two checks for a cancellation while `commit` blocks."""
 
 
 class CommitQueue:
@@ -70,7 +69,7 @@ class CommitQueue:
         with self._lock:
             while len(self._waiting) >= WAITING:
                 self._cancellation.check()
-                self._changed.wait(WAKE_UP)
+                self._changed.wait(CHECK_INTERVAL)
             self._waiting.append(completed_file)
             if len(self._waiting) == 1:
                 self._changed.notify_all()

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Span
+from downloader.deadlines import TRANSFER_GRACE
 from downloader.errors import DownloadError, RangeIgnored, Verdict
 from downloader.integrity import may_combine
 from downloader.transfer.buffers import Buffers
@@ -36,11 +37,6 @@ if TYPE_CHECKING:
     from downloader.transfer.file_transfer import Segment
 
 PAGE = 4096
-GRACE = 4.0
-"""Seconds that all threads together get to end after a cancellation.
-
-Less than the whole run gets, so that the lease is released even if a connection cannot be woken.
-"""
 
 log = logging.getLogger(__name__)
 
@@ -77,8 +73,8 @@ class Ranged:
         self._concurrency.start(min(config.initial_connections, useful), min(config.max_connections, useful))
         workers.run(self._concurrency)
         # The next attempt opens the same partials: a thread that went on could commit a file that is half of each.
-        deadline = time.monotonic() + GRACE
-        workers.join(GRACE)
+        deadline = time.monotonic() + TRANSFER_GRACE
+        workers.join(TRANSFER_GRACE)
         commit_queue.close(max(0.0, deadline - time.monotonic()))
         self._cancellation.check()
 

@@ -12,6 +12,7 @@ from collections import deque
 from sys import maxsize
 from typing import TYPE_CHECKING, NamedTuple
 
+from downloader.deadlines import CHECK_INTERVAL
 from downloader.integrity import may_combine
 from downloader.transfer.config import SMALL
 
@@ -29,8 +30,6 @@ TAIL_SHARE = 4
 """Requests are shortened to 1 / this at most: bytes that wait to be hashed take a whole buffer, however few."""
 STEAL_REQUESTS = 2
 """Requests that must remain of a segment for its rest to be stolen: that costs the connection of its worker."""
-WAKE_UP = 0.2
-"""Seconds between two checks for the end of the attempt, which does not notify the condition."""
 
 
 class Task(NamedTuple):
@@ -89,7 +88,7 @@ class Scheduler:
                     files = self._take_files()
                     self._beginning += len(files)
                     return files
-                self._changed.wait(WAKE_UP)
+                self._changed.wait(CHECK_INTERVAL)
             return None
 
     def begun(self, transfer: FileTransfer) -> Task:

@@ -7,6 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from downloader.deadlines import THROUGHPUT_INTERVAL
 from downloader.errors import DownloadError, InternalError
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from downloader.progress import ProgressMeter
     from downloader.sources.concurrency import ConcurrencyController
 
-WAKE_UP = 0.1
-"""Seconds between two reports of the throughput to the controller."""
 
 log = logging.getLogger(__name__)
 
@@ -70,5 +69,5 @@ class WorkerPool:
         """Wait a little; return whether a thread is still running."""
         running = next((thread for thread in self._threads if thread.is_alive()), None)
         if running is not None:
-            running.join(WAKE_UP)
+            running.join(THROUGHPUT_INTERVAL)
         return running is not None

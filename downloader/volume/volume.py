@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
 from downloader.artifact import Completion
+from downloader.deadlines import LEASE_TTL
 from downloader.errors import IntegrityError, InternalError, VolumeError
 from downloader.filesystem import Disk, discard, stats_of
 from downloader.integrity import ContentCheck
@@ -44,8 +45,6 @@ UNSYNCED_LIMIT = 16 << 20
 
 Measured on ext4 with direct writes: 16, 32, 64 MiB and no syncs at all differ less than repeated runs do.
 """
-TTL = 60.0
-"""Seconds after which the holder of a lease that was not seen to change counts as dead."""
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +63,7 @@ class Volume:
         *,
         create: bool = True,
         files: FileOperations | None = None,
-        ttl: float = TTL,
+        ttl: float = LEASE_TTL,
         clock: Callable[[], float] = boot_clock,
         wall_clock: Callable[[], float] = time.time,
         journal_above: int = JOURNAL_ABOVE,

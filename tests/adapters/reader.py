@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Self
 
-from downloader.adapters.trash import GRACE
+from downloader.deadlines import TRASH_GRACE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,7 +85,7 @@ class Reader:
             os.close(folder)
         if wrong:
             # Who has opened an adapter is promised a moment to read it, and a busy machine may take longer.
-            if time.monotonic() - began < GRACE:
+            if time.monotonic() - began < TRASH_GRACE:
                 self.wrong.append(wrong)
             return
         seen = self.versions.setdefault(adapter, [])

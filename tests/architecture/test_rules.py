@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import itertools
 import re
 from http import HTTPStatus
 from pathlib import Path
@@ -330,7 +331,71 @@ def test_the_search_for_waits_finds_what_it_is_for() -> None:
     assert unnamed_waits(ast.parse("thread.join(GRACE)\nsleep(0)\nconnect(host, timeout=deadlines.connect)")) == []
 
 
+DURATION = re.compile(r"\bseconds\b|^Time |_SECONDS$|TIMEOUT|GRACE|PAUSE|(^|_)WAIT$", re.IGNORECASE)
+
+
+def durations(tree: ast.Module) -> dict[str, int]:
+    """Return the constants of a module that are a number of seconds by their name or their docstring, with the line."""
+    found = {}
+    for node, following in itertools.pairwise([*tree.body, ast.Pass()]):
+        if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
+            continue
+        target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+        value = node.value.operand if isinstance(node.value, ast.UnaryOp) else node.value
+        if (
+            not isinstance(target, ast.Name)
+            or not isinstance(value, ast.Constant)
+            or type(value.value) not in {int, float}
+        ):
+            continue
+        said = following.value if isinstance(following, ast.Expr) else None
+        text = said.value if isinstance(said, ast.Constant) and isinstance(said.value, str) else ""
+        if type(value.value) is float or DURATION.search(target.id) or re.match(r"(Minimum s|S)econds\b|Time ", text):
+            found[target.id] = node.lineno
+    return found
+
+
+NO_WAITS = {
+    "doctor/hosts.py": {"DAY", "SKEW"},  # certificates and clocks
+    "simulation/switches.py": {"FOREVER"},
+    "config/env.py": {"LONGEST"},  # the largest number that a variable may have
+    "network/pool.py": {"FAR_RTT"},  # a measured round trip
+    "progress/meter.py": {"RATE_WINDOW"},
+    "sources/bandwidth.py": {"BURST"},
+    "sources/concurrency.py": {  # the windows of its measurements
+        "WARM_UP_SECONDS",
+        "MEASURE_SECONDS",
+        "COALESCE_SECONDS",
+        "RECOVERY_SECONDS",
+        "GAIN",
+        "CPU_BOUND",
+    },
+    "sources/retry.py": {"LOGGED_RECOVERY"},  # what is worth a line of the log
+    "sources/s3/client.py": {"GOOD_FOR", "RENEWAL_HOLDS"},  # how long a signature or a token counts as fresh
+    "sources/s3/signing.py": {"SIGNED_FOR", "MOMENT"},
+    "transfer/cpu_affinity.py": {"REPIN_SECONDS"},
+    "transfer/xet/child.py": {"REPORT_EVERY"},  # a program of its own, which imports nothing of ours
+    "reporters/kubernetes/throttle.py": {"JITTER"},  # a share of a pause
+}
+"""Fractions, and lengths of time that nothing waits for, by module."""
+
+
+def test_the_search_for_durations_finds_what_it_is_for() -> None:
+    assert durations(ast.parse('GRACE = 4\nX = 7.0\nY = 3\n"""Seconds."""\nZ = 3\n"""Files."""')).keys() == {
+        "GRACE",
+        "X",
+        "Y",
+    }
+    assert len(durations(MODULES["deadlines.py"])) > 20
+    assert [path for path in NO_WAITS if NO_WAITS[path] - durations(MODULES[path]).keys()] == []
+
+
+@pytest.mark.parametrize("path", sorted(MODULES.keys() - {"deadlines.py"}))
+def test_every_number_of_seconds_that_is_waited_for_stands_in_one_table(path: str) -> None:
+    found = durations(MODULES[path])
+    assert {name: line for name, line in found.items() if name not in NO_WAITS.get(path, ())} == {}
+
+
 @pytest.mark.parametrize("path", MODULES)
 def test_every_wait_has_a_name(path: str) -> None:
-    """Those that follow from STALL_TIMEOUT are in `deadlines.py`; others stand beside what they are for."""
     assert unnamed_waits(MODULES[path]) == []

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from downloader import errors
+from downloader import deadlines, errors
 from downloader.config import Settings
 from downloader.config.env import documented
 from downloader.errors import Category, DownloadError
-from downloader.reporters.kubernetes import ClusterAccess, KubernetesReporter, reporter, throttle
+from downloader.reporters.kubernetes import ClusterAccess, KubernetesReporter
 from tests.contract.status_runs import DONE
 from tests.servers.certificates import Authority
 from tests.servers.kubernetes import KubernetesServer, artifact_crd, artifact_rbac
@@ -126,14 +126,14 @@ def test_the_page_tells_the_pauses_that_are_kept() -> None:
     def minutes(seconds: float) -> str:
         return f"{seconds / 60:g}"
 
-    first, longest = (minutes(seconds) for seconds in throttle.REFUSED_PAUSES)
+    first, longest = (minutes(seconds) for seconds in deadlines.STATUS_REJECTED_PAUSES)
     facts: list[Any] = [
-        f"within {throttle.MESSAGE_GAP:g} seconds of the write before",
+        f"within {deadlines.STATUS_MESSAGE_GAP:g} seconds of the write before",
         f"(default {ClusterAccess.__dataclass_fields__['interval'].default:g}) seconds",
-        f"after {throttle.FIRST_PAUSE:g}, 2, 4 … {throttle.LONGEST_PAUSE:g} seconds",
+        f"after {deadlines.STATUS_FIRST_PAUSE:g}, 2, 4 … {deadlines.STATUS_LONGEST_PAUSE:g} seconds",
         f"after {first}, 2, 4 … {longest} minutes",
-        f"timeout after {reporter.REQUEST_TIMEOUT:g} seconds",
-        f"tried for {reporter.REQUEST_TIMEOUT:g} seconds",
+        f"timeout after {deadlines.STATUS_TIMEOUT:g} seconds",
+        f"tried for {deadlines.STATUS_TIMEOUT:g} seconds",
     ]
 
     assert [fact for fact in facts if fact not in PAGE] == []

@@ -39,7 +39,7 @@ AT_MOST = 25.0
 GRACES = """
 from downloader.runs.runner import Runner
 from downloader.transfer import ranged
-Runner.__init__.__kwdefaults__["grace"] = ranged.GRACE = 600.0
+Runner.__init__.__kwdefaults__["grace"] = ranged.TRANSFER_GRACE = 600.0
 """
 
 PHASES: dict[str, tuple[str, str, Fault]] = {

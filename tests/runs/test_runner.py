@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from downloader.cancellation import Cancellation
+from downloader.deadlines import RUN_GRACE, TRANSFER_GRACE
 from downloader.errors import AccessDenied, Cancelled, InternalError, Stalled
-from downloader.runs.runner import GRACE, Runner
-from downloader.transfer import ranged
+from downloader.runs.runner import Runner
 from tests.waiting import AT_LAST, eventually
 
 if TYPE_CHECKING:
@@ -125,4 +125,4 @@ def test_a_thread_that_hangs_is_given_up_after_the_grace() -> None:
 
 
 def test_both_graces_fit_into_the_ten_seconds_that_are_promised() -> None:
-    assert ranged.GRACE < GRACE < 10
+    assert TRANSFER_GRACE < RUN_GRACE < 10

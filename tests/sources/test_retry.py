@@ -14,6 +14,13 @@ from hypothesis import strategies as st
 
 from downloader.artifact import Manifest, RemoteFile, Span, Validator
 from downloader.cancellation import Cancellation
+from downloader.deadlines import (
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    LONGEST_RETRY_AFTER,
+    MAX_WITHOUT_PROGRESS,
+    UNKNOWN_HOST_BUDGET,
+)
 from downloader.errors import (
     AccessDenied,
     Cancelled,
@@ -29,12 +36,7 @@ from downloader.errors import (
 from downloader.progress import Phase, ProgressMeter
 from downloader.sources.pause import SharedPause
 from downloader.sources.retry import (
-    FIRST_PAUSE,
-    LONGEST_PAUSE,
-    LONGEST_RETRY_AFTER,
-    MAX_WITHOUT_PROGRESS,
     MIN_PROGRESS,
-    UNKNOWN_HOST_BUDGET,
     Retrier,
     RetryPolicy,
 )

@@ -191,7 +191,7 @@ def test_a_cancellation_wakes_readers_and_leaves_within_the_grace(
         raise SourceUnavailable("the connection ended")
 
     run.source.fault = block
-    monkeypatch.setattr(ranged, "GRACE", 2 * AT_LAST)
+    monkeypatch.setattr(ranged, "TRANSFER_GRACE", 2 * AT_LAST)
 
     def end() -> None:
         blocked.wait(AT_LAST)
@@ -208,7 +208,7 @@ def test_a_cancellation_wakes_readers_and_leaves_within_the_grace(
 def test_threads_that_cannot_be_woken_are_abandoned_after_one_common_grace_period(
     volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ranged, "GRACE", 1.0)
+    monkeypatch.setattr(ranged, "TRANSFER_GRACE", 1.0)
     readers = 12
     config = replace(CONFIG, initial_connections=readers, max_connections=readers, buffers=readers)
     run, deaf, inside = Run(volume, {"large.bin": CONTENT}, config), threading.Event(), threading.Barrier(readers + 1)
@@ -235,7 +235,7 @@ def test_threads_that_cannot_be_woken_are_abandoned_after_one_common_grace_perio
 
 def test_no_delivery_goes_on_when_the_attempt_is_over(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next attempt opens the same partials: a rename after that would name what is only half there."""
-    monkeypatch.setattr(ranged, "GRACE", AT_LAST)
+    monkeypatch.setattr(ranged, "TRANSFER_GRACE", AT_LAST)
     files = {f"{number:03}": b"x" * number for number in range(1, 200)}
     run, slow = Run(volume, files), threading.Event()
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from downloader.deadlines import STATUS_LAST_PAUSE, STATUS_TIMEOUT
 from downloader.loading import LOADING
 from downloader.progress import Phase
 from downloader.redaction import Redactor
@@ -21,11 +22,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-REQUEST_TIMEOUT: Final = 5.0
-"""Seconds that a request may take, and that the final status may take with all its attempts."""
-_LAST_PAUSE: Final = 0.125
-"""Seconds before the final status is sent again; doubled each time, before it is used."""
-
 
 class KubernetesReporter:
     """Patches the status with the latest snapshot. No failure of the API server affects the download."""
@@ -36,7 +32,7 @@ class KubernetesReporter:
         *,
         redactor: Redactor | None = None,
         throttle: PatchThrottle | None = None,
-        timeout: float = REQUEST_TIMEOUT,
+        timeout: float = STATUS_TIMEOUT,
     ) -> None:
         """Prepare a reporter; it starts its thread and sends requests from the first snapshot on.
 
@@ -124,7 +120,7 @@ class KubernetesReporter:
         """Send the final status regardless of pauses, and retry as long as there is time."""
         with self._changed:
             status, deadline = self._status(), self._deadline or 0.0
-        pause = _LAST_PAUSE
+        pause = STATUS_LAST_PAUSE
         while (left := deadline - time.monotonic()) > 0:
             try:
                 client.write(status.patch, timeout=left)

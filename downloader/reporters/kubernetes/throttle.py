@@ -5,23 +5,20 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Final
 
+from downloader.deadlines import (
+    LONGEST_RETRY_AFTER,
+    STATUS_FIRST_PAUSE,
+    STATUS_HEARTBEAT,
+    STATUS_LONGEST_PAUSE,
+    STATUS_MESSAGE_GAP,
+    STATUS_REJECTED_PAUSES,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from downloader.reporters.kubernetes.status import Status
 
-HEARTBEAT: Final = 60.0
-"""Seconds after which an unchanged status is written again: another client may have overwritten it."""
-MESSAGE_GAP: Final = 2.0
-"""Minimum seconds between patches for new messages, which are frequent in a bad network."""
-FIRST_PAUSE: Final = 1.0
-"""Seconds until the next attempt after a failure of the server; doubled each time,"""
-LONGEST_PAUSE: Final = 60.0
-"""up to this."""
-REFUSED_PAUSES: Final = (60.0, 600.0)
-"""Seconds after the first rejection, since the operator may bind our role slightly too late, and the maximum."""
-LONGEST_RETRY_AFTER: Final = 600.0
-"""Maximum seconds of a pause that the server asks for."""
 JITTER: Final = 0.1
 """Random part of each pause, so that a hundred pods do not patch at the same time."""
 
@@ -32,7 +29,7 @@ class PatchThrottle:
     """Remembers what was written and how the server responded. All times are seconds of one clock."""
 
     def __init__(
-        self, interval: float, *, first_pause: float = FIRST_PAUSE, chance: Callable[[], float] = random.random
+        self, interval: float, *, first_pause: float = STATUS_FIRST_PAUSE, chance: Callable[[], float] = random.random
     ) -> None:
         """Start with nothing written.
 
@@ -59,10 +56,10 @@ class PatchThrottle:
             return 0.0
         interval = self._interval * (1 + self._jitter)
         if status.message != before.message:
-            return min(MESSAGE_GAP, interval)
+            return min(STATUS_MESSAGE_GAP, interval)
         if status != before:
             return interval
-        return max(HEARTBEAT * (1 - self._jitter), interval)
+        return max(STATUS_HEARTBEAT * (1 - self._jitter), interval)
 
     def written(self, status: Status, now: float) -> None:
         """Record that the server accepted this status."""
@@ -74,7 +71,7 @@ class PatchThrottle:
     def busy(self, now: float, retry_after: float | None) -> None:
         """Record that the server failed; `retry_after` is the pause in seconds that it asked for, if it did."""
         pause = (
-            self._growing(self._first_pause, LONGEST_PAUSE)
+            self._growing(self._first_pause, STATUS_LONGEST_PAUSE)
             if retry_after is None
             else min(retry_after, LONGEST_RETRY_AFTER)
         )
@@ -82,7 +79,7 @@ class PatchThrottle:
 
     def refused(self, now: float) -> None:
         """Record that the server rejected a status."""
-        self._hold(now, self._growing(*REFUSED_PAUSES))
+        self._hold(now, self._growing(*STATUS_REJECTED_PAUSES))
 
     def _growing(self, first: float, longest: float) -> float:
         return float(min(longest, first * 2 ** min(self._failures, 30)))

@@ -18,6 +18,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from downloader.deadlines import XET_EXIT, XET_FIRST_BYTE
 from downloader.errors import IntegrityError, InternalError, ProtocolDown
 from downloader.formatting import reason
 from downloader.transfer.xet.child import LENGTH
@@ -30,11 +31,7 @@ if TYPE_CHECKING:
     from downloader.transfer.xet.child import ChildConfig
 
 PIPE_BUFFER = 1 << 20
-FIRST_BYTE_TIMEOUT = 9.0
-"""Seconds after the first request within which a byte must arrive from the network."""
-EXIT_TIMEOUT = 2.0
-"""Seconds that a child may take to exit after its control socket was closed."""
-NO_ANSWER = f"its storage does not answer within {FIRST_BYTE_TIMEOUT:.0f} s"
+NO_ANSWER = f"its storage does not answer within {XET_FIRST_BYTE:.0f} s"
 log = logging.getLogger(__name__)
 
 
@@ -135,11 +132,11 @@ class XetProcess:
         """Return why the child cannot serve any more, in its own words if it has sent a reason."""
         listener = self._listeners[0]
         if not self._fatal and threading.current_thread() is not listener:
-            listener.join(EXIT_TIMEOUT)  # a reader may see the end before the control thread has read the reason
+            listener.join(XET_EXIT)  # a reader may see the end before the control thread has read the reason
         if self._fatal:
             return ProtocolDown(f"Xet cannot be used: {self._fatal}")
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(EXIT_TIMEOUT)
+            self._process.wait(XET_EXIT)
         return ProtocolDown(_exit_error(self._process.returncode))
 
     def _count(self, received: int) -> None:
@@ -155,7 +152,7 @@ class XetProcess:
             for line in lines:
                 message = json.loads(line)
                 self._count(max(message.get("received", 0), self.delivered))
-                late = not self._told and self._asked and time.monotonic() - self._asked > FIRST_BYTE_TIMEOUT
+                late = not self._told and self._asked and time.monotonic() - self._asked > XET_FIRST_BYTE
                 fatal = message.get("fatal") or (NO_ANSWER if late else "")
                 if fatal:
                     break
