@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from downloader.engine import Outcome
     from downloader.reporters.run_report import RunReport
 
-LIMIT, LIMIT_AT_ONCE = 30.0, 3.0
-"""Seconds that all of it may take; after a signal, which must end the process within ten."""
-PUSH_LIMIT: Final = 5.0
-"""Seconds that the Pushgateway may take to connect or to answer."""
+FILE_LIMIT, PUSH_LIMIT = 30.0, 5.0
+"""Seconds that a file may take, and a request to the Pushgateway."""
+LAST_LIMIT: Final = 3.0
+"""Seconds that each may take after a signal, which must end the process within ten. They run at the same time."""
 
 log = logging.getLogger(__name__)
 
@@ -46,21 +46,19 @@ def write_summaries(report: RunReport, settings: ReportingSettings, redactor: Re
     Each has a thread of its own, which is left behind if it takes too long: a volume or a server may hang.
     """
     cancelled = report.error is not None and report.error.exit_status > 128  # noqa: PLR2004 - by a signal
-    limit = LIMIT_AT_ONCE if cancelled else LIMIT
-    tasks = [_Task(what, do) for what, do in _tasks(report, settings, redactor or Redactor(), min(limit, PUSH_LIMIT))]
-    deadline = time.monotonic() + limit
+    longest = LAST_LIMIT if cancelled else FILE_LIMIT
+    tasks = list(_tasks(report, settings, redactor or Redactor(), longest))
+    began = time.monotonic()
     for task in tasks:
         task.start()
     for task in tasks:
-        task.join(max(0.0, deadline - time.monotonic()))
-        if why := task.problem(limit):
+        task.join(max(0.0, began + task.limit - time.monotonic()))
+        if why := task.problem():
             log.warning("%s: %s", task.what, why)
 
 
-def _tasks(
-    report: RunReport, settings: ReportingSettings, redactor: Redactor, push_limit: float
-) -> Iterator[tuple[str, Callable[[], None]]]:
-    """Yield each task, and what is logged if it fails."""
+def _tasks(report: RunReport, settings: ReportingSettings, redactor: Redactor, longest: float) -> Iterator[_Task]:
+    """Yield a task for each setting, with what is logged if it fails; it may take `longest` seconds."""
     if (path := settings.report) is not None:
 
         def write() -> None:
@@ -68,7 +66,7 @@ def _tasks(
 
             write_report(report, path, redactor)
 
-        yield f"the report {path} was not written", write
+        yield _Task(f"the report {path} was not written", write, longest)
     if (textfile := settings.metrics_file) is not None:
 
         def export() -> None:
@@ -76,23 +74,25 @@ def _tasks(
 
             write_metrics(report, textfile, redactor)
 
-        yield f"the metrics {textfile} were not written", export
+        yield _Task(f"the metrics {textfile} were not written", export, longest)
     if (gateway := settings.pushgateway) is not None:
+        limit = min(longest, PUSH_LIMIT)
 
         def push() -> None:
             from downloader.reporters.metrics import push_metrics  # noqa: PLC0415 - as above
 
-            push_metrics(report, gateway.url, gateway.authorization, redactor, timeout=push_limit)
+            push_metrics(report, gateway.url, gateway.authorization, redactor, timeout=limit)
 
-        yield f"the metrics were not sent to {gateway}", push
+        yield _Task(f"the metrics were not sent to {gateway}", push, limit)
 
 
 class _Task(threading.Thread):
     """A thread that keeps the reason why it failed."""
 
-    def __init__(self, what: str, do: Callable[[], None]) -> None:
+    def __init__(self, what: str, do: Callable[[], None], limit: float) -> None:
         super().__init__(name="summary", daemon=True)
         self.what = what
+        self.limit = limit
         self._do = do
         self._error: Exception | None = None
 
@@ -106,8 +106,8 @@ class _Task(threading.Thread):
             log.debug("a bug", exc_info=True)
             self._error = error
 
-    def problem(self, limit: float) -> str:
+    def problem(self) -> str:
         """Return why it has not been done, if so."""
         if self.is_alive():
-            return f"it took longer than {limit:g} s"
+            return f"it took longer than {self.limit:g} s"
         return reason(self._error) if self._error is not None else ""

@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.command import finish, run, start
 from tests.e2e.canaries import ALL, PASSWORD, SECRETS, TOKEN, Mine, handed_out
+from tests.e2e.test_stalls import SlowHead
 from tests.servers.blobs import Noise
 from tests.servers.faults import FOREVER, Answer, HangUp, Silence, Stall
 from tests.waiting import eventually
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
+    from tests.servers.broken import BrokenWeb
     from tests.servers.faults import Fault
     from tests.servers.hub import Hub
     from tests.servers.pushgateway import Pushgateway
@@ -160,8 +162,8 @@ GATEWAYS: dict[str, tuple[Fault, str]] = {
     "refuses": (Answer(400), "it answered 400 Bad Request"),
     "fails": (Answer(503), "it answered 503 Service Unavailable"),
     "hangs up": (HangUp(), ""),
-    "says nothing": (Silence(), "timed out"),
-    "redirects": (Answer(307, {"Location": "http://127.0.0.1:1/"}), "it answered 307 Temporary Redirect"),
+    "says nothing": (Silence(), ""),
+    "answers without end": (SlowHead(), ""),
 }
 
 
@@ -188,12 +190,23 @@ def test_a_gateway_that_is_away_is_a_warning_too(stocked: Hub, tmp_path: Path) -
     assert f"the metrics were not sent to http://127.0.0.1:{port}: " in result.stderr
 
 
-@pytest.mark.parametrize("gateway", ["answers", "says nothing"])
+def test_a_redirect_takes_neither_metrics_nor_login_elsewhere(
+    stocked: Hub, pushgateway: Pushgateway, own_web: BrokenWeb, tmp_path: Path
+) -> None:
+    pushgateway.faults.add(Answer(302, {"Location": own_web.url("metrics")}), times=FOREVER)
+    extra = {"HF_ENDPOINT": stocked.endpoint, "AIM_PUSHGATEWAY": f"http://alice:sesame99@{pushgateway.address}"}
+    result = run("download", "hf://org/model", tmp_path / "t", extra=extra)
+    assert result.status == 0, result.stderr
+    assert "it answered 302 Found" in result.stderr
+    assert own_web.log.records() == []
+
+
+@pytest.mark.parametrize("gateway", ["answers", "says nothing", "answers without end"])
 def test_a_run_that_sigterm_ends_pushes_and_waits_for_no_gateway(
     gateway: str, stocked: Hub, pushgateway: Pushgateway, tmp_path: Path
 ) -> None:
-    if gateway == "says nothing":
-        pushgateway.faults.add(Silence(), times=FOREVER)
+    if gateway != "answers":
+        pushgateway.faults.add(GATEWAYS[gateway][0], times=FOREVER)
     stocked.faults.add(Stall(after=MIB), route="cdn", times=FOREVER)
     extra = {"HF_ENDPOINT": stocked.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HTTP", "STALL_TIMEOUT": "600"}
     path = tmp_path / "m.prom"

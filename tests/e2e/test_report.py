@@ -252,6 +252,22 @@ def test_no_secret_is_in_a_report(route: str, stocked: Hub, mine: Mine) -> None:
     assert mine.leaks(result, processes, {*ALL, *handed_out(stocked.log)}) == []
 
 
+def test_a_server_that_repeats_the_token_does_not_get_it_into_the_report(stocked: Hub, mine: Mine) -> None:
+    said = json.dumps({"error": f"the token {TOKEN} has no access"}).encode()
+    refusal = Answer(403, {"Content-Type": "application/json", "X-Error-Message": f"{TOKEN} has no access"}, said)
+    stocked.faults.add(refusal, route="*", times=FOREVER)
+    extra = {
+        **SECRETS,
+        "HF_ENDPOINT": stocked.endpoint,
+        "AIM_REPORT": str(mine.folder / "r.json"),
+        "AIM_METRICS_FILE": str(mine.folder / "m.prom"),
+    }
+    result, processes = mine.run("hf://org/model", extra)
+    assert result.status != 0
+    assert "*** has no access" in read(mine.folder / "r.json")["outcome"]["message"]
+    assert mine.leaks(result, processes, ALL) == []
+
+
 def test_the_uri_of_a_report_has_no_login_and_no_signature(own_web: BrokenWeb, mine: Mine) -> None:
     own_web.put("model.bin", FILES["model.safetensors"])
     signed = own_web.url("model.bin").replace("://", "://alice:canary-bearer-of-the-web-7731@")
