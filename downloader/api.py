@@ -251,6 +251,7 @@ def size(
 def verify(
     target: str | Path | None = None,
     *,
+    revision: str | None = None,
     on_progress: Progress | None = None,
     cancellation: Cancellation | None = None,
     environ: Mapping[str, str] | None = None,
@@ -260,13 +261,16 @@ def verify(
 ) -> Verification:
     """Hash the files in `target`, compare them with the digests recorded there, and return what was found.
 
+    In the folder of a repository in a cache of huggingface_hub, each snapshot is verified, or only the one of
+    `revision`, which is a branch, a tag or a commit.
+
     Damaged files are in the result and raise nothing. Nothing is sent over a network.
 
     Raises a `DownloadError`: IntegrityError if nothing is recorded or nothing passes the filters.
     """
     settings = _settings(settings, _environment(environ), None, target, options)
     runner = runner or Runner(settings.job.deadline, cancellation=cancellation)
-    return verify_volume(settings, runner, _observer(on_progress))
+    return verify_volume(settings, runner, _observer(on_progress), revision=revision)
 
 
 def diagnose(

@@ -191,19 +191,31 @@ def check_size(context: click.Context, /, uri: ArtifactUri, **given: Any) -> Non
 
 @cli.command(context_settings=CONTEXT)
 @options.target
+@click.option(
+    "--revision",
+    metavar="NAME",
+    help="Of a repository in a cache of huggingface_hub, verify only the snapshot of this branch, tag or commit.",
+)
 @options.filters
 @options.accept_any
 @options.verbosity
 @click.pass_obj
-def verify(context: CommandContext, /, target: Path | None, **given: Any) -> None:  # noqa: ANN401
+def verify(
+    context: CommandContext,
+    /,
+    target: Path | None,
+    revision: str | None,
+    **given: Any,  # noqa: ANN401
+) -> None:
     """Verify the files in TARGET [TARGET_DIR] against its .artifact.sha256, without network.
 
-    Prints a line for each file that is damaged or missing; then the exit status is 65.
+    Prints a line for each file that is damaged or missing; then the exit status is 65. TARGET may be the folder of a
+    repository in a cache of huggingface_hub, or one snapshot in it.
     """
     from downloader.cli.verify import verify_target
 
     settings = _with_options(context.settings(), target=target, **given)
-    verify_target(settings, context)
+    verify_target(settings, context, revision)
 
 
 @cli.command(context_settings=CONTEXT, hidden=True)

@@ -23,7 +23,7 @@ def print_checksums(settings: Settings, context: CommandContext) -> None:
     context.write(read_checksums(settings, context.runner(settings.job.deadline)).decode())
 
 
-def verify_target(settings: Settings, context: CommandContext) -> None:
+def verify_target(settings: Settings, context: CommandContext, revision: str | None) -> None:
     """Hash what the target's checksums list; write a line to stdout for each file that is damaged.
 
     Raises IntegrityError if there is one, or no checksums, and OutputError if the lines cannot be written.
@@ -32,7 +32,7 @@ def verify_target(settings: Settings, context: CommandContext) -> None:
     console = context.console(settings)
     try:
         runner = context.runner(settings.job.deadline)
-        found = verify(settings=settings, runner=runner, on_progress=console.report)
+        found = verify(revision=revision, settings=settings, runner=runner, on_progress=console.report)
     finally:
         console.clear()
     lines = [f"damaged {damage}" for damage in found.damaged] + [f"unlisted {path}" for path in found.unlisted]

@@ -12,5 +12,6 @@ from downloader.hub_cache.disk import CacheDisk
 from downloader.hub_cache.layout import RepositoryLayout
 from downloader.hub_cache.repository import CachedRepository
 from downloader.hub_cache.source import BlobSource, CachedRevision
+from downloader.hub_cache.verification import CachedTarget
 
-__all__ = ["BlobSource", "CacheDisk", "CachedRepository", "CachedRevision", "RepositoryLayout"]
+__all__ = ["BlobSource", "CacheDisk", "CachedRepository", "CachedRevision", "CachedTarget", "RepositoryLayout"]

@@ -12,9 +12,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from downloader.errors import InternalError, VolumeError
-from downloader.filesystem import AlreadyThere, InTheWay, NotThere, clear
+from downloader.filesystem import AlreadyThere, clear
 from downloader.hub_cache.disk import CacheDisk
 from downloader.hub_cache.layout import BLOBS, SNAPSHOTS, link_text, snapshot_path
+from downloader.hub_cache.references import read_reference, write_reference
 from downloader.hub_cache.source import BlobSource
 from downloader.lease import WORK
 from downloader.volume import FileState, Publication
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 _STAGED = f"{WORK}/snapshot"
 _STAGED_LINK = f"{WORK}/link"
-_STAGED_REFERENCE = f"{WORK}/reference"
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ class CachedRepository:
                 self._link(disk, revision, check)
         if self._layout.reference:
             volume.check_lease()
-            _write_reference(disk, self._layout.reference, revision.commit)
+            write_reference(disk, self._layout.reference, revision.commit)
         log.info("%d files in %s/%s", len(revision.blobs), self.folder, snapshot_path(revision.commit, "").rstrip("/"))
         return Publication(manifest, digests)
 
@@ -125,7 +125,7 @@ class CachedRepository:
 
     def _is_linked(self) -> bool:
         disk, revision, reference = self._disk, self._revision, self._layout.reference
-        if reference and _read_reference(disk, reference) != revision.commit:
+        if reference and read_reference(disk, reference) != revision.commit:
             return False
         return not self._has_symlinks() or all(disk.link_text(path) == text for path, text in _links(revision))
 
@@ -198,35 +198,3 @@ def _links(revision: CachedRevision) -> Iterator[tuple[str, str]]:
     """Yield the path of each link in the folder of the repository, and its text."""
     for path, blob in revision.blobs.items():
         yield snapshot_path(revision.commit, path), link_text(path, blob)
-
-
-def _read_reference(disk: CacheDisk, path: str) -> str:
-    """Return the commit that a reference names; empty if it is missing or not a file."""
-    try:
-        handle = disk.open(path)
-    except (NotThere, InTheWay):
-        return ""
-    try:
-        view = memoryview(bytearray(64))
-        return bytes(view[: disk.read(handle, 0, view)]).decode(errors="replace")
-    finally:
-        disk.close(handle)
-
-
-def _write_reference(disk: CacheDisk, path: str, commit: str) -> None:
-    """Let a reference name a commit, at once and durably."""
-    if _read_reference(disk, path) == commit:
-        return
-    folders = path.split("/")[:-1]
-    for depth in range(1, len(folders) + 1):
-        disk.make_folder("/".join(folders[:depth]))
-    clear(disk, _STAGED_REFERENCE)
-    handle = disk.create(_STAGED_REFERENCE)
-    try:
-        disk.write(handle, 0, commit.encode())
-        disk.sync(handle)
-    finally:
-        disk.close(handle)
-    disk.rename(_STAGED_REFERENCE, path)
-    for depth in range(len(folders), -1, -1):
-        disk.sync_folder("/".join(folders[:depth]))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from downloader.errors import UsageError
+from downloader.hub_cache import CachedTarget
 from downloader.integrity import ContentCheck
 from downloader.progress import Phase
 from downloader.runs.wiring import make_filter
 from downloader.volume import Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from downloader.config import Settings
     from downloader.progress import Snapshot
@@ -31,10 +33,13 @@ def read_checksums(settings: Settings, runner: Runner) -> bytes:
     return runner.run(reading)
 
 
-def verify_volume(settings: Settings, runner: Runner, observer: Callable[[Snapshot], None]) -> Verification:
+def verify_volume(
+    settings: Settings, runner: Runner, observer: Callable[[Snapshot], None], *, revision: str | None = None
+) -> Verification:
     """Hash the files that the target's checksums list, and return what differs from them.
 
-    Raises IntegrityError if the target has no checksums.
+    Of a repository in a cache, the names that lead to them are checked, too; `revision` selects one snapshot of it.
+    Raises IntegrityError if the target has no checksums, UsageError for a revision that it does not have.
     """
     meter = runner.meter
 
@@ -42,11 +47,20 @@ def verify_volume(settings: Settings, runner: Runner, observer: Callable[[Snapsh
         runner.cancellation.check()
         meter.add_written(count)
 
+    def hashing(volume: Volume, choose: Callable[[Collection[str]], Collection[str]]) -> Verification:
+        content = ContentCheck(settings.job.accept_any, listed=True)
+        return volume.verify(expect=meter.expect, progress=progress, choose=choose, content=content)
+
     def verifying() -> Verification:
-        with Volume(settings.job.target, create=False) as volume:
-            content = ContentCheck(settings.job.accept_any, listed=True)
-            choose = make_filter(settings).choose
-            return volume.verify(expect=meter.expect, progress=progress, choose=choose, content=content)
+        target, choose = settings.job.target, make_filter(settings).choose
+        cached = CachedTarget.of(target)
+        if cached is not None:
+            return (cached if revision is None else cached.at(revision)).verify(hashing, choose)
+        if revision is not None:
+            hint = "leave --revision out, or name the folder of a repository: models--org--name"
+            raise UsageError(f"{target} is not a repository in a cache of huggingface_hub", hint=hint)
+        with Volume(target, create=False) as volume:
+            return hashing(volume, choose)
 
     meter.enter(Phase.HASHING)
     return runner.run(verifying, observers=[observer])

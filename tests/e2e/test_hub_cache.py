@@ -432,3 +432,76 @@ def test_what_makes_no_sense_is_an_error_of_usage(tmp_path: Path, arguments: lis
     assert result.status == os.EX_USAGE, result.stderr
     assert sentence in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def verify(target: Path, *options: str) -> Result:
+    return run("verify", target, *options, extra=PEOPLE)
+
+
+def test_each_revision_can_be_verified_by_its_names(hub: Hub, repository: Repository, cache: Path) -> None:
+    first = repository.references["refs/heads/main"]
+    download(hub, cache)
+    second = repository.commit(NEXT)
+    download(hub, cache)
+    folder = cache / "models--org--model"
+    for target, options, count in [
+        (folder, [], 5),
+        (folder, ["--revision", "main"], 5),
+        (folder, ["--revision", first], 3),
+        (folder / "snapshots" / second, [], 5),
+        (folder, ["--revision", "main", "--include", "*.bin"], 1),
+    ]:
+        result = verify(target, *options)
+        assert (result.status, result.stdout) == (0, ""), result.stderr
+        assert f"verified {count} files" in result.stderr
+    subprocess.run(["sha256sum", "--check", "--quiet", ".artifact.sha256"], cwd=folder, check=True)
+
+
+def test_damage_to_one_revision_is_found_and_repaired(hub: Hub, repository: Repository, cache: Path) -> None:
+    first = repository.references["refs/heads/main"]
+    download(hub, cache)
+    repository.commit(NEXT)
+    download(hub, cache)
+    folder = cache / "models--org--model"
+    (blob,) = {path.resolve() for path in folder.glob("snapshots/*/extra.bin")}
+    found = blob.stat()
+    blob.write_bytes(bytes(found.st_size))
+    os.utime(blob, ns=(found.st_atime_ns, found.st_mtime_ns))
+    assert "nothing had to be fetched" in download(hub, cache).stderr
+    result = verify(folder)
+    assert (result.status, result.stdout.split(":")[0]) == (os.EX_DATAERR, f"damaged blobs/{blob.name}")
+    assert verify(folder, "--revision", first).status == 0
+    sent(hub)
+    download(hub, cache)
+    assert sent(hub) == len(NEXT["extra.bin"])
+    assert verify(folder).status == 0
+
+
+def test_broken_names_are_damage_and_foreign_ones_are_named(hub: Hub, repository: Repository, cache: Path) -> None:
+    download(hub, cache, "hf://org/model", "--include", "*.json")
+    hf_download(hub, cache, HF_HUB_DISABLE_XET="1")
+    folder = cache / "models--org--model"
+    commit = repository.references["refs/heads/main"]
+    result = verify(folder)
+    assert (result.status, result.stdout) == (0, f"unlisted snapshots/{commit}/model.safetensors\n")
+    (folder / "refs/lost").write_text("0" * 40)
+    link = folder / "snapshots" / commit / "config.json"
+    link.unlink()
+    link.symlink_to("../../blobs/nowhere")
+    (folder / "snapshots" / commit / "outside").symlink_to("/etc/passwd")
+    result = verify(folder)
+    assert result.status == os.EX_DATAERR
+    assert [line.split(":")[0] for line in result.stdout.splitlines()] == [
+        f"damaged snapshots/{commit}/config.json",
+        f"damaged snapshots/{commit}/outside",
+        "damaged refs/lost",
+        f"unlisted snapshots/{commit}/model.safetensors",
+    ]
+
+
+@pytest.mark.parametrize(("name", "sentence"), [("models--org--model", "no snapshot of 'v9'"), ("plain", "not a rep")])
+def test_a_revision_that_is_not_there(cache: Path, name: str, sentence: str) -> None:
+    (cache / name / "snapshots").mkdir(parents=True)
+    result = verify(cache / name, "--revision", "v9")
+    assert result.status == os.EX_USAGE
+    assert sentence in result.stderr

@@ -1,0 +1,45 @@
+"""References: files below `refs/` that say which commit a branch or tag is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from downloader.filesystem import InTheWay, NotThere, clear
+from downloader.lease import WORK
+
+if TYPE_CHECKING:
+    from downloader.hub_cache.disk import CacheDisk
+
+_STAGED = f"{WORK}/reference"
+
+
+def read_reference(disk: CacheDisk, path: str) -> str:
+    """Return the commit that a reference names; empty if it is missing or not a file."""
+    try:
+        handle = disk.open(path)
+    except (NotThere, InTheWay):
+        return ""
+    try:
+        view = memoryview(bytearray(64))
+        return bytes(view[: disk.read(handle, 0, view)]).decode(errors="replace")
+    finally:
+        disk.close(handle)
+
+
+def write_reference(disk: CacheDisk, path: str, commit: str) -> None:
+    """Let a reference name a commit, at once and durably."""
+    if read_reference(disk, path) == commit:
+        return
+    folders = path.split("/")[:-1]
+    for depth in range(1, len(folders) + 1):
+        disk.make_folder("/".join(folders[:depth]))
+    clear(disk, _STAGED)
+    handle = disk.create(_STAGED)
+    try:
+        disk.write(handle, 0, commit.encode())
+        disk.sync(handle)
+    finally:
+        disk.close(handle)
+    disk.rename(_STAGED, path)
+    for depth in range(len(folders), -1, -1):
+        disk.sync_folder("/".join(folders[:depth]))
