@@ -12,13 +12,12 @@ import sys
 import threading
 import warnings
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from downloader.log_format import JSON, OURS, TEXT, JsonFormat, TextFormat, is_ours
 
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import TextIO
 
     from downloader.log_format import LogFormat
     from downloader.redaction import Redactor
@@ -37,19 +36,26 @@ FOREIGN: Final = (
     "urllib3",
 )
 
-_CLEAR_LINE: Final = "\r\x1b[K"
-
 log = logging.getLogger(__name__)
+
+
+class LineStream(Protocol):
+    """Where lines are written: a text stream, or a terminal that has something drawn below them."""
+
+    def write(self, text: str, /) -> int:
+        """Write whole lines. Raises OSError, and ValueError if it is closed."""
+
+    def flush(self) -> None:
+        """Pass on what was written. Raises the same."""
 
 
 class LineHandler(logging.Handler):
     """Writes each record as one line. Must not raise, whatever a record holds or the stream does."""
 
-    def __init__(self, stream: TextIO, form: LogFormat, *, drawing: bool) -> None:
+    def __init__(self, stream: LineStream, form: LogFormat) -> None:
         super().__init__()
         self._stream = stream
         self._form = form
-        self._clear = _CLEAR_LINE if drawing else ""
         self.own_level = logging.INFO
         self._silent = False
         self._ended = False
@@ -77,7 +83,7 @@ class LineHandler(logging.Handler):
 
     def _write(self, lines: list[str]) -> None:
         try:
-            self._stream.write("".join(f"{self._clear}{line}\n" for line in lines))
+            self._stream.write("".join(f"{line}\n" for line in lines))
             self._stream.flush()
         except (OSError, ValueError):
             return  # the stream is closed, and there is no other place for an error message
@@ -107,21 +113,20 @@ class Log:
 
 
 def set_up(
-    stream: TextIO,
+    stream: LineStream,
     redactor: Redactor,
     level: str = "info",
     form: str = TEXT,
     *,
     for_operator: bool = False,
-    drawing: bool = False,
 ) -> Log:
     """Send all log records to this stream, with `level` as for `Log.set_level`; `form` is `text` or `json`.
 
     The operator searches the log of a failed pod for words: with `for_operator`, each line is reworded so that none of
-    them matches. With `drawing`, a progress line is at the end of the stream, and each record replaces it.
+    them matches.
     """
     chosen = JsonFormat if form == JSON else TextFormat
-    handler = LineHandler(stream, chosen(redactor, for_operator=for_operator), drawing=drawing)
+    handler = LineHandler(stream, chosen(redactor, for_operator=for_operator))
     undo = ExitStack()
     for name in (None, OURS, *FOREIGN):
         _take_over(logging.getLogger(name), undo)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, TextIO
 
 from downloader.cli.process import cancelled_by_signals
 from downloader.cli.status import status_reporter
 from downloader.config import Settings
+from downloader.config.display import NONE
 from downloader.deadlines import RUN_GRACE
 from downloader.errors import OutputError
 from downloader.runs.runner import Runner
+from downloader.terminal import ERASE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from downloader.reporters import Reporter
     from downloader.reporters.console import Console
     from downloader.sources.registry import ArtifactUri
+    from downloader.terminal import Terminal
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +42,10 @@ class CommandContext:
     quiet: bool = False
     for_operator: bool = False
     """The operator has started the command."""
-    drawing: bool = False
-    """A progress line may be drawn on stderr: it is a terminal that can move its cursor."""
+    terminal: Terminal | None = None
+    """Where progress can be drawn: stderr, if it is a terminal and has a text log."""
+    progress: str | None = None
+    """How progress is shown, if the command line says so."""
     text_log: bool = True
     """The log on stderr is for people, and may hold lines that are no records."""
     last_line: Callable[[DownloadError], str] = str
@@ -60,7 +65,7 @@ class CommandContext:
 
     def runner(self, deadline: float | None = None, *, grace: float = RUN_GRACE) -> Runner:
         """Return the runner of a run that lasts at most `deadline` seconds, and that SIGTERM and SIGINT cancel."""
-        signals = partial(cancelled_by_signals, last_line=self.last_line)
+        signals = partial(cancelled_by_signals, last_line=self.last_line, erase=ERASE if self.terminal else "")
         runner = Runner(deadline, grace=grace, interruptible=signals)
         self.runners.append(runner)
         return runner
@@ -89,9 +94,14 @@ class CommandContext:
 
     def console(self, settings: Settings) -> Console:
         """Return the reporter that shows a run on stderr."""
-        from downloader.reporters.console import Console
+        from downloader.reporters.console import Console, Display
 
-        return Console(self.stderr, interval=settings.job.progress_interval, quiet=self.quiet, drawing=self.drawing)
+        wanted = replace(settings.display, progress=self.progress or settings.display.progress)
+        display = None
+        if self.terminal is not None and wanted.draws and not self.quiet:
+            display = Display(self.terminal, self.redactor.redact, colour=not wanted.no_color)
+        interval = None if wanted.progress == NONE else settings.job.progress_interval
+        return Console(interval=interval, quiet=self.quiet, display=display)
 
     def reporters(self, settings: Settings) -> list[Reporter]:
         """Return the reporters for a run with these settings: the AIMArtifact, if there is one, and the console."""

@@ -15,6 +15,7 @@ from downloader.errors import DownloadError, UsageError, unexpected
 from downloader.log import set_up
 from downloader.log_format import TEXT
 from downloader.redaction import Redactor
+from downloader.terminal import Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,11 +27,11 @@ def main(arguments: list[str], environ: Mapping[str, str], stdout: TextIO, stder
     """Run one command. Return its exit status, and whether a thread hangs, so that the process must not wait for it."""
     redactor = Redactor()
     audience = Audience.of(arguments, environ)
-    drawing = stderr.isatty() and environ.get("TERM") != "dumb" and audience.log_format == TEXT
+    terminal = Terminal(stderr) if stderr.isatty() and audience.log_format == TEXT else None
     # Never restored: what other threads still log must not follow the last line.
     level = environ.get("AIM_LOG_LEVEL", "").strip().lower()
     level = level if level in LOG_LEVELS else "info"  # the settings warn about an unknown one
-    logs = set_up(stderr, redactor, level, audience.log_format, for_operator=audience.for_operator, drawing=drawing)
+    logs = set_up(terminal or stderr, redactor, level, audience.log_format, for_operator=audience.for_operator)
     context = CommandContext(
         environ,
         stdout,
@@ -38,7 +39,7 @@ def main(arguments: list[str], environ: Mapping[str, str], stdout: TextIO, stder
         redactor,
         logs,
         for_operator=audience.for_operator,
-        drawing=drawing,
+        terminal=terminal,
         text_log=audience.log_format == TEXT,
         last_line=lambda error: final_line(error, audience, redactor),
     )

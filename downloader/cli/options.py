@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from downloader.cli import completion
+from downloader.config.display import AUTO, PROGRESS, DisplaySettings
 from downloader.config.env import Malformed, documented, items, path
 from downloader.config.job import LOG_FORMATS, LOG_LEVELS, JobSettings
 from downloader.config.reporting import ReportingSettings
@@ -38,6 +39,7 @@ class Parsed(click.ParamType[Any]):
 
 URI: Parsed = Parsed("uri", ArtifactUri.parse)
 VARIABLES = {name: facts for section in (JobSettings, ReportingSettings) for name, facts in documented(section)}
+PROGRESS_VARIABLE = dict(documented(DisplaySettings))["progress"].names[0]
 
 
 def overriding(*fields: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -96,6 +98,11 @@ def _set_level(context: click.Context, _parameter: click.Parameter, level: str |
         context.obj.logs.set_level(level)
 
 
+def _set_progress(context: click.Context, _parameter: click.Parameter, progress: str | None) -> None:
+    if progress is not None:
+        context.obj.progress = progress
+
+
 def verbosity(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of the log. They are eager: parsing the other options may log already."""
     quiet = click.option(
@@ -122,7 +129,15 @@ def verbosity(command: Callable[..., Any]) -> Callable[..., Any]:
         is_eager=True,
         help=f"Lines of text on stderr, or JSON objects. [{VARIABLES['log_format'].names[0]}]",
     )
-    return quiet(level(form(command)))
+    progress = click.option(
+        "--progress",
+        type=click.Choice(PROGRESS),
+        expose_value=False,
+        is_eager=True,
+        callback=_set_progress,
+        help=f"Draw a bar on a terminal, log plain lines, or neither. [{PROGRESS_VARIABLE}; default: {AUTO}]",
+    )
+    return quiet(progress(level(form(command))))
 
 
 uri = click.argument("uri", type=URI, shell_complete=completion.schemes)

@@ -25,10 +25,11 @@ STDERR = 2
 
 @contextlib.contextmanager
 def cancelled_by_signals(
-    cancellation: Cancellation, *, last_line: Callable[[DownloadError], str] = "failed: {}".format
+    cancellation: Cancellation, *, last_line: Callable[[DownloadError], str] = "failed: {}".format, erase: str = ""
 ) -> Iterator[None]:
     """Turn the first SIGTERM or SIGINT into a cancellation; the second ends the process at once, with a last line.
 
+    `erase` removes from a terminal what is drawn below the log; it is written before that line.
     Only the main thread can handle signals; in other threads this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -37,7 +38,7 @@ def cancelled_by_signals(
 
     def handle(signum: int, _frame: FrameType | None) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, partial(leave_at_once, last_line))
+            signal.signal(number, partial(leave_at_once, last_line, erase))
         cancellation.cancel(Cancelled(signum))
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -49,12 +50,12 @@ def cancelled_by_signals(
                 signal.signal(number, handler)
 
 
-def leave_at_once(last_line: Callable[[DownloadError], str], signum: int, _frame: FrameType | None) -> None:
+def leave_at_once(last_line: Callable[[DownloadError], str], erase: str, signum: int, _frame: FrameType | None) -> None:
     """End the process at a second signal, with a last line of its own."""
     # Nothing is flushed or waited for: the main thread may hang in the middle of a write.
     with contextlib.suppress(OSError, ValueError):
         if select.select([], [STDERR], [], 0)[1]:
-            os.write(STDERR, f"\n{last_line(Cancelled(signum, again=True))}\n".encode())
+            os.write(STDERR, f"{erase}\n{last_line(Cancelled(signum, again=True))}\n".encode())
     os._exit(128 + signum)
 
 

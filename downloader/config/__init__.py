@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from downloader.config.debug import DebugSettings
+from downloader.config.display import DisplaySettings
 from downloader.config.env import read
 from downloader.config.hub import HubSettings
 from downloader.config.job import REFUSE, SKIP, ClusterSettings, JobSettings, WebSettings
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ClusterSettings",
     "DebugSettings",
+    "DisplaySettings",
     "HubSettings",
     "JobSettings",
     "KServeSettings",
@@ -62,6 +64,7 @@ class Settings:
     proxies: ProxySettings = field(default_factory=ProxySettings)
     s3: S3Settings = field(default_factory=S3Settings)
     kserve: KServeSettings = field(default_factory=KServeSettings)
+    display: DisplaySettings = field(default_factory=DisplaySettings)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
     debug: DebugSettings = field(default_factory=DebugSettings)
     reporting: ReportingSettings = field(default_factory=ReportingSettings)
@@ -104,6 +107,7 @@ class Settings:
             proxies=read(ProxySettings, environ, problems),
             s3=S3Settings.from_environment(environ, problems if section is S3Settings else []),
             kserve=KServeSettings.from_environment(environ, problems),
+            display=read(DisplaySettings, environ, problems),
             cluster=read(ClusterSettings, environ, problems),
             debug=read(DebugSettings, environ, problems),
             reporting=read(ReportingSettings, environ, problems),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from downloader.config.adapters import AdapterReapSettings, AdapterStageSettings, AdapterSyncSettings
 from downloader.config.debug import DebugSettings
+from downloader.config.display import DisplaySettings
 from downloader.config.env import documented, shown_value
 from downloader.config.hub import HubSettings
 from downloader.config.job import LOG_FORMATS, LOG_LEVELS, ClusterSettings, JobSettings, WebSettings
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 SECTIONS: tuple[type[Any], ...] = (
     JobSettings,
     ReportingSettings,
+    DisplaySettings,
     HubSettings,
     WebSettings,
     ProxySettings,

@@ -6,8 +6,18 @@ holds a lock while it works, so a slow reporter delays no worker.
 """
 
 from downloader.progress.meter import ProgressMeter, Wait
-from downloader.progress.snapshot import Attempt, Phase, Snapshot
+from downloader.progress.snapshot import Attempt, FileProgress, Phase, Snapshot
 from downloader.progress.ticker import Ticker
 from downloader.progress.watchdog import FLOOR_RATE, StallWatchdog
 
-__all__ = ["FLOOR_RATE", "Attempt", "Phase", "ProgressMeter", "Snapshot", "StallWatchdog", "Ticker", "Wait"]
+__all__ = [
+    "FLOOR_RATE",
+    "Attempt",
+    "FileProgress",
+    "Phase",
+    "ProgressMeter",
+    "Snapshot",
+    "StallWatchdog",
+    "Ticker",
+    "Wait",
+]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from downloader.artifact import TransferProtocol
     from downloader.errors import DownloadError
+    from downloader.progress.snapshot import FileProgress
 
 RATE_WINDOW = 10.0
 """Seconds over which the rate is averaged."""
@@ -46,6 +47,9 @@ class ProgressMeter:
         """Set when listeners must not wait for the next tick."""
         self.last_host = ""
         """The host of the last request of this attempt, which the watchdog names; empty before the first request."""
+        self._hosts: set[str] = set()
+        """Those of this attempt or listing."""
+        self._files: Callable[[], tuple[FileProgress, ...]] = tuple
         self._lock = threading.Lock()
         self._state = Snapshot()
         self._written = 0
@@ -78,6 +82,23 @@ class ProgressMeter:
         """Count such a response when it is complete. However small, it shows that a listing makes progress."""
         with self._lock:
             self._metadata_responses += 1
+
+    def add_host(self, host: str) -> None:
+        """Note that a request is about to be sent to a host."""
+        self.last_host = host
+        if host not in self._hosts:
+            with self._lock:
+                self._hosts.add(host)
+                self._state = replace(self._state, host=host)
+
+    @contextlib.contextmanager
+    def showing(self, files: Callable[[], tuple[FileProgress, ...]]) -> Iterator[None]:
+        """Run a block whose files a snapshot shows: it calls `files`, so that their progress costs workers nothing."""
+        before, self._files = self._files, files
+        try:
+            yield
+        finally:
+            self._files = before
 
     @property
     def has_response(self) -> bool:
@@ -140,6 +161,8 @@ class ProgressMeter:
         with self._lock:
             if phase is not self._state.phase:
                 self._reset_rate()
+                self._hosts.clear()
+                self._state = replace(self._state, host="")
             self._state = replace(self._state, phase=phase, message=message)
             self._last_byte = self.clock()
             self._history.enter(phase, self._last_byte)
@@ -151,8 +174,10 @@ class ProgressMeter:
         """Begin an attempt, whose idle time and rate start at zero."""
         with self._lock:
             self._reset_rate()
+            self._hosts.clear()
             self._state = replace(
                 self._state,
+                host="",
                 phase=Phase.DOWNLOADING,
                 protocol=protocol,
                 attempt=attempt,
@@ -215,6 +240,7 @@ class ProgressMeter:
 
     def snapshot(self, stuck_volume: str = "") -> Snapshot:
         """Return the state of the run. `done_bytes` never falls, not even when a damaged file is discarded."""
+        files = self._files()  # before the lock: it takes locks of its own
         with self._lock:
             now = self.clock()
             state = self._state
@@ -236,6 +262,8 @@ class ProgressMeter:
                 waiting=wait.reason if wait else "",
                 wait_left=max(0.0, wait.until - now) if wait else None,
                 stuck_volume=stuck_volume,
+                responses=self._metadata_responses,
+                files=files,
             )
 
     def _wait(self) -> Wait | None:

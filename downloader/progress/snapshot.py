@@ -42,6 +42,17 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class FileProgress:
+    """A file that is being transferred."""
+
+    path: str
+    done_bytes: int
+    """Bytes on the volume."""
+    size: int | None
+    """None until the server has told it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """The state of a run at one moment, and the only thing that reporters and the watchdog are given."""
 
@@ -80,6 +91,12 @@ class Snapshot:
     """Seconds until the wait ends or its error is final; None while `waiting` is empty."""
     stuck_volume: str = ""
     """The operation on the volume that does not return, and for how long it has run. Empty otherwise."""
+    host: str = ""
+    """Where bytes come from: the last host that joined in this attempt or listing. A redirect to another adds it."""
+    responses: int = 0
+    """Complete responses to requests other than for files, such as pages of a listing."""
+    files: tuple[FileProgress, ...] = ()
+    """The files that are being transferred or hashed, oldest first."""
 
     @property
     def complete(self) -> bool:

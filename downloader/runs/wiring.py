@@ -52,13 +52,9 @@ class NetworkProgress:
     """Counts what the HTTP client reports in the progress meter."""
 
     def __init__(self, meter: ProgressMeter) -> None:
-        self._meter = meter
         self.on_bytes = meter.add_metadata
         self.on_response = meter.add_metadata_response
-
-    def on_request(self, authority: str) -> None:
-        """Remember the host, which is named if nothing more arrives."""
-        self._meter.last_host = authority
+        self.on_request = meter.add_host
 
 
 def make_client(uri: ArtifactUri, settings: Settings, meter: ProgressMeter) -> HttpClient:

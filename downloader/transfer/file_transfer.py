@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from downloader.artifact import Span
 from downloader.errors import VolumeError
 from downloader.integrity import HEAD, Hasher
+from downloader.progress import FileProgress
 from downloader.transfer.base import CompletedFile
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class FileTransfer:
         self._check = check
         # Some formats are recognized by the size as well: a file of unknown size is inspected at its end, in the sink.
         self._inspect: Callable[[RemoteFile, bytes], None] | None = inspect if file.sized else None
+        self._sized = file.sized
         self.file = file = file if file.sized else file.with_size(0)
         self.partial = partial
         self.error: DownloadError | None = None
@@ -100,6 +102,11 @@ class FileTransfer:
         missing = self.partial.missing()
         stop = max((gap.stop for gap in missing), default=0)
         return max(stop, self.file.size) - sum(len(gap) for gap in missing)
+
+    @property
+    def progress(self) -> FileProgress:
+        """How far the file is."""
+        return FileProgress(self.file.path, self.stored_bytes, self.file.size if self._sized else None)
 
     def take_segment(self, limit: int | None) -> Segment:
         """Assign the next bytes, at most `limit` of them."""

@@ -71,7 +71,8 @@ class Ranged:
         workers = WorkerPool(lambda: self._run_worker(sink, commit_queue), self._meter, self._cancellation)
         config = self._config
         self._concurrency.start(min(config.initial_connections, useful), min(config.max_connections, useful))
-        workers.run(self._concurrency)
+        with self._meter.showing(self._scheduler.progress):
+            workers.run(self._concurrency)
         # The next attempt opens the same partials: a thread that went on could commit a file that is half of each.
         deadline = time.monotonic() + TRANSFER_GRACE
         workers.join(TRANSFER_GRACE)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from downloader.artifact import RemoteFile
     from downloader.errors import DownloadError
+    from downloader.progress import FileProgress
     from downloader.transfer.config import TransferConfig
     from downloader.transfer.file_transfer import FileTransfer, Segment
 
@@ -73,6 +74,10 @@ class Scheduler:
         """The files that are being fetched or hashed, oldest first."""
         with self._lock:
             return list(self._transfers)
+
+    def progress(self) -> tuple[FileProgress, ...]:
+        """Return how far the files are that are being fetched or hashed, oldest first."""
+        return tuple(transfer.progress for transfer in self.transfers)
 
     def next(self) -> Task | Sequence[RemoteFile] | None:
         """Wait for a task, or for files to begin. Returns None when the attempt is over.

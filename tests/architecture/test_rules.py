@@ -376,6 +376,9 @@ NO_WAITS = {
     "transfer/cpu_affinity.py": {"REPIN_SECONDS"},
     "transfer/xet/child.py": {"REPORT_EVERY"},  # a program of its own, which imports nothing of ours
     "reporters/kubernetes/throttle.py": {"JITTER"},  # a share of a pause
+    "reporters/console.py": {"CALM"},  # a drawing that comes sooner is left out
+    "reporters/frame.py": {"LONG", "NAMED"},  # what is worth being shown, and a share of the columns
+    "terminal.py": {"REPAIR"},  # how old a drawing may be
 }
 """Fractions, and lengths of time that nothing waits for, by module."""
 

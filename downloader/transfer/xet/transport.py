@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from downloader.errors import (
     ProtocolDown,
@@ -66,6 +67,7 @@ class Xet:
             Ranged(self.plain, self.meter, self.cancellation, self.config, self.concurrency).fetch(files, sink)
             return
         access = self._ask_for_access(source)
+        self.meter.add_host(urlsplit(access.endpoint).netloc)  # whom the child asks, this process does not see
         with self.settings.scratch() as environment:
             process = XetProcess(
                 self.settings.child_config(access),

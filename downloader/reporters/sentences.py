@@ -1,0 +1,88 @@
+"""What the log says of a run: its progress and its end, in words for people and as events for programs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from downloader.events import Event, Finished, Progress
+from downloader.formatting import format_duration, format_size
+from downloader.progress import Phase
+from downloader.reporters.frame import amount_text, pace_text
+
+if TYPE_CHECKING:
+    from downloader.progress import Snapshot
+
+
+def progress_text(snapshot: Snapshot) -> str:
+    """Describe what a run is doing. The protocol comes last: before a number, `HTTP 404` could seem to be a status."""
+    text = str(snapshot.phase)
+    if snapshot.total_bytes:
+        text += f": {snapshot.percentage} %, {amount_text(snapshot)}, {pace_text(snapshot)}".removesuffix(", ")
+    if snapshot.discarded_bytes:
+        text += f", {format_size(snapshot.discarded_bytes)} discarded"
+    if snapshot.phase is Phase.DOWNLOADING and snapshot.protocol:
+        text += f" ({snapshot.protocol}, attempt {snapshot.attempt} of {len(snapshot.sequence)})"
+    for remark in (snapshot.message, _waiting(snapshot), snapshot.stuck_volume):
+        if remark:
+            text += f"; {remark}"
+    return text
+
+
+def progress_event(snapshot: Snapshot) -> Progress:
+    """Return what a program is told of a snapshot."""
+    return Progress(
+        phase=snapshot.phase,
+        percentage=snapshot.percentage,
+        done_bytes=snapshot.done_bytes,
+        total_bytes=snapshot.total_bytes,
+        received_bytes=snapshot.received_bytes,
+        done_files=snapshot.done_files,
+        total_files=snapshot.total_files,
+        rate=round(snapshot.rate, 1),
+        seconds_left=None if snapshot.eta is None else round(snapshot.eta, 1),
+        protocol=snapshot.protocol,
+        attempt=snapshot.attempt,
+        waiting=snapshot.waiting or snapshot.stuck_volume,
+    )
+
+
+def last_event(final: Snapshot, seconds: float) -> Event:
+    """Return what a program is told of the end of a run that took so many seconds."""
+    if final.phase is not Phase.DONE:
+        return progress_event(final)  # the last line of the log has the failure
+    return Finished(
+        exit_status=0,
+        seconds=round(seconds, 3),
+        files=final.total_files,
+        bytes=final.total_bytes,
+        received_bytes=final.received_bytes,
+    )
+
+
+def summary_text(final: Snapshot, seconds: float) -> str:
+    """Describe how a run that took so many seconds ended."""
+    took = format_duration(seconds)
+    discarded = f", {format_size(final.discarded_bytes)} of it discarded" if final.discarded_bytes else ""
+    if final.phase is not Phase.DONE:
+        return _failure_text(final, took) + discarded.replace(" of it", "")
+    came = "nothing had to be fetched"
+    if final.received_bytes:
+        pace = format_size((final.received_bytes - final.discarded_bytes) / max(seconds, 0.001))
+        came = f"{format_size(final.received_bytes)} received{discarded}, {pace}/s"
+    return f"done after {took}: {final.total_files} files, {format_size(final.total_bytes)}; {came}"
+
+
+def _failure_text(final: Snapshot, took: str) -> str:
+    if not final.total_bytes and not final.total_files:
+        return f"{final.phase} after {took}, before the source was listed"
+    amount = amount_text(final) if final.total_bytes else format_size(final.done_bytes)
+    text = f"{final.phase} after {took}: {amount} on the volume"
+    if final.total_files:
+        text += f", {final.done_files} of {final.total_files} files"
+    if final.protocol:
+        text += f", attempt {final.attempt} of {len(final.sequence)} ({final.protocol})"
+    return text
+
+
+def _waiting(snapshot: Snapshot) -> str:
+    return "" if snapshot.wait_left is None else f"{snapshot.waiting} ({format_duration(snapshot.wait_left)} to go)"
