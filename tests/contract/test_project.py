@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import re
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from packaging.specifiers import SpecifierSet
 
 from downloader import __version__
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+DEBIAN_12 = "3.11.2"
 PYTHONS = re.findall(r"Python :: (3\.\d+)", "\n".join(PROJECT["classifiers"]))
 
 
@@ -115,6 +118,18 @@ def test_the_locks_have_hashes_for_other_processors_than_that_of_this_machine(lo
     assert native
     few = {name for name in native if pins[name].count("--hash=") < 3}
     assert {name for name in few if "platform_machine" not in pins[name].splitlines()[0]} == set()
+
+
+@pytest.mark.parametrize("lock", ["run.txt", "dev.txt", "build.txt"])
+def test_every_locked_package_takes_the_python_of_debian_12(lock: str) -> None:
+    names = re.findall(r"^([^\s#=]+)==", (ROOT / "requirements" / lock).read_text(), re.MULTILINE)
+    wanted = {}
+    for name in names:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # a marker excludes it here
+            wanted[name] = importlib.metadata.metadata(name)["Requires-Python"] or ""
+
+    assert wanted
+    assert {name: version for name, version in wanted.items() if DEBIAN_12 not in SpecifierSet(version)} == {}
 
 
 def is_native(name: str) -> bool:
