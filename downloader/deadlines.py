@@ -81,12 +81,18 @@ Less than the whole run gets, so that the lease is released even if a connection
 """
 XET_EXIT = 2.0
 """That the child may take to exit after its control socket was closed."""
+SUMMARY_LAST = 3.0
+"""That each summary of a run may take after a signal; they are written at the same time."""
 DOCTOR_CLEANUP = 3.0
 """That checks of the target get to remove what they tried, when the diagnosis ends early."""
 
 # Limits of single operations.
 XET_FIRST_BYTE = 9.0
 """After the first request to Xet's storage, within which a byte must arrive from the network."""
+SUMMARY_FILE = 30.0
+"""That a summary in a file may take,"""
+SUMMARY_PUSH = 5.0
+"""and a request to the Pushgateway."""
 DOCTOR_LIMIT = 30.0
 """That each group of checks may take, unless STALL_TIMEOUT is shorter."""
 COMPLETION_LISTING = 3.0

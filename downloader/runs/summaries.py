@@ -6,8 +6,9 @@ import logging
 import threading
 import time
 from http.client import HTTPException
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from downloader.deadlines import SUMMARY_FILE, SUMMARY_LAST, SUMMARY_PUSH
 from downloader.formatting import reason
 from downloader.redaction import Redactor
 from downloader.reporters.run_report import FETCHED, MISSING, REUSED, FileReport
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
     from downloader.engine import Outcome
     from downloader.reporters.run_report import RunReport
 
-FILE_LIMIT, PUSH_LIMIT = 30.0, 5.0
-"""Seconds that a file may take, and a request to the Pushgateway."""
-LAST_LIMIT: Final = 3.0
-"""Seconds that each may take after a signal, which must end the process within ten. They run at the same time."""
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +43,7 @@ def write_summaries(report: RunReport, settings: ReportingSettings, redactor: Re
     Each has a thread of its own, which is left behind if it takes too long: a volume or a server may hang.
     """
     cancelled = report.error is not None and report.error.exit_status > 128  # noqa: PLR2004 - by a signal
-    longest = LAST_LIMIT if cancelled else FILE_LIMIT
+    longest = SUMMARY_LAST if cancelled else SUMMARY_FILE
     tasks = list(_tasks(report, settings, redactor or Redactor(), longest))
     began = time.monotonic()
     for task in tasks:
@@ -76,7 +73,7 @@ def _tasks(report: RunReport, settings: ReportingSettings, redactor: Redactor, l
 
         yield _Task(f"the metrics {textfile} were not written", export, longest)
     if (gateway := settings.pushgateway) is not None:
-        limit = min(longest, PUSH_LIMIT)
+        limit = min(longest, SUMMARY_PUSH)
 
         def push() -> None:
             from downloader.reporters.metrics import push_metrics  # noqa: PLC0415 - as above

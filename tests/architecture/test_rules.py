@@ -341,17 +341,17 @@ def durations(tree: ast.Module) -> dict[str, int]:
         if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
             continue
         target = node.targets[0] if isinstance(node, ast.Assign) else node.target
-        value = node.value.operand if isinstance(node.value, ast.UnaryOp) else node.value
-        if (
-            not isinstance(target, ast.Name)
-            or not isinstance(value, ast.Constant)
-            or type(value.value) not in {int, float}
-        ):
-            continue
+        names = target.elts if isinstance(target, ast.Tuple) else [target]
+        values = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
         said = following.value if isinstance(following, ast.Expr) else None
         text = said.value if isinstance(said, ast.Constant) and isinstance(said.value, str) else ""
-        if type(value.value) is float or DURATION.search(target.id) or re.match(r"(Minimum s|S)econds\b|Time ", text):
-            found[target.id] = node.lineno
+        in_seconds = re.match(r"(Minimum s|S)econds\b|Time ", text) is not None
+        for name, value in zip(names, values, strict=False):
+            if not isinstance(name, ast.Name) or not isinstance(value, ast.Constant):
+                continue
+            is_integer = type(value.value) is int and (in_seconds or DURATION.search(name.id))
+            if type(value.value) is float or is_integer:
+                found[name.id] = node.lineno
     return found
 
 
@@ -360,6 +360,7 @@ NO_WAITS = {
     "simulation/switches.py": {"FOREVER"},
     "config/env.py": {"LONGEST"},  # the largest number that a variable may have
     "network/pool.py": {"FAR_RTT"},  # a measured round trip
+    "formatting.py": {"_NEXT_UNIT", "_TENTHS", "_THREE_DIGITS"},
     "progress/meter.py": {"RATE_WINDOW"},
     "sources/bandwidth.py": {"BURST"},
     "sources/concurrency.py": {  # the windows of its measurements
@@ -384,9 +385,10 @@ NO_WAITS = {
 
 
 def test_the_search_for_durations_finds_what_it_is_for() -> None:
-    assert durations(ast.parse('GRACE = 4\nX = 7.0\nY = 3\n"""Seconds."""\nZ = 3\n"""Files."""')).keys() == {
+    assert durations(ast.parse('GRACE = 4\nX, U = 7.0, 8.0\nY = 3\n"""Seconds."""\nZ = 3\n"""Files."""')).keys() == {
         "GRACE",
         "X",
+        "U",
         "Y",
     }
     assert len(durations(MODULES["deadlines.py"])) > 20
