@@ -40,6 +40,8 @@ class Parsed(click.ParamType[Any]):
 URI: Parsed = Parsed("uri", ArtifactUri.parse)
 VARIABLES = {name: facts for section in (JobSettings, ReportingSettings) for name, facts in documented(section)}
 PROGRESS_VARIABLE = dict(documented(DisplaySettings))["progress"].names[0]
+COMPLETIONS = {"only": completion.presets, "sequence": completion.protocols}
+"""What a shell proposes for the values of an option."""
 
 
 def overriding(*fields: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -60,7 +62,10 @@ def _option(field: str, variable: Variable) -> Callable[[Callable[..., Any]], Ca
     if variable.parse is items:  # given once for each item: a glob may contain a comma
         more: dict[str, Any] = {"multiple": True, "metavar": value, "shell_complete": completion.files}
         return click.option(name, field, help=_help(variable), **more)
-    return click.option(name, field, type=Parsed(value.lower(), variable.parse), help=_help(variable))
+    complete = COMPLETIONS.get(field)
+    return click.option(
+        name, field, type=Parsed(value.lower(), variable.parse), help=_help(variable), shell_complete=complete
+    )
 
 
 def _help(variable: Variable) -> str:

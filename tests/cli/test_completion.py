@@ -1,17 +1,23 @@
-"""Completion by the real bash, and what is proposed for each argument."""
+"""Completion by an interactive bash on a terminal, and what is proposed for each argument."""
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
+import re
+import select
 import shutil
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.command import environment, run
+from tests.command import TIMEOUT, environment, run
 from tests.servers.published import on_the_hub
 
 if TYPE_CHECKING:
@@ -19,51 +25,92 @@ if TYPE_CHECKING:
 
     from tests.servers.hub import Hub
 
-COMPLETE = """
+SET_UP = b"""bind 'set enable-bracketed-paste off'; bind 'set bell-style none'
 eval "$(artifact-downloader completion bash)"
-COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMPREPLY=()
-compopt() { :; }
-_artifact_downloader_completion artifact-downloader
-printf '%s\\n' "${COMPREPLY[@]}"
+bind -x '"\\C-x\\C-l": printf "<<%s>>" "$READLINE_LINE"'
 """
+SHOW_LINE = b"\x18\x0c"
+LINE = re.compile(rb"<<([^>%]*)>>")
+FILES = {
+    "config.json": b"{}",
+    "model.safetensors": b"m" * 100,
+    "vocab.bin": b"v",
+    "sub folder/it's.json": b"{}",
+    "a=b/c:d@e.txt": b"",
+    "m-Q4_K_M.gguf": b"GGUFq",
+}
 
 
-def complete(*words: str, extra: Mapping[str, str] | None = None) -> list[str]:
-    """Return what bash proposes for the last word."""
+def complete(typed: str, extra: Mapping[str, str] | None = None) -> str:
+    """Return the line that an interactive bash on a terminal has after `typed` and TAB."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "-c", COMPLETE, "bash", "artifact-downloader", *words],
-        env={**environment(extra), "PATH": path},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
+    terminal, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 1000, 0, 0))
+    bash = subprocess.Popen(
+        ["bash", "--norc", "--noprofile", "-i"],
+        env={**environment(extra), "PATH": path, "TERM": "dumb", "PS1": "$ "},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
     )
-    assert done.stderr == ""
-    return done.stdout.split()
+    os.close(theirs)
+    try:
+        os.write(terminal, SET_UP + typed.encode() + b"\t" + SHOW_LINE)
+        shown = b""
+        while (found := LINE.search(shown)) is None:
+            assert select.select([terminal], [], [], TIMEOUT)[0], shown
+            shown += os.read(terminal, 65536)
+        return found[1].decode()
+    finally:
+        bash.kill()
+        bash.wait()
+        os.close(terminal)
 
 
 def test_bash_completes_commands_and_options() -> None:
-    assert complete("ver") == ["verify"]
-    assert "--exclude" in complete("download", "--ex")
+    assert complete("artifact-downloader ver") == "artifact-downloader verify "
+    assert complete("artifact-downloader download --ex") == "artifact-downloader download --exclude "
 
 
-def test_bash_completes_how_a_uri_begins() -> None:
-    assert complete("download", "h") == ["hf://", "http://", "https://"]
+@pytest.mark.parametrize("typed", ["hf", "hf:", "hf:/"])
+def test_bash_completes_how_a_uri_begins_and_adds_no_space(typed: str) -> None:
+    assert complete(f"artifact-downloader download {typed}") == "artifact-downloader download hf://"
 
 
-def test_bash_completes_the_files_of_an_artifact(hub: Hub) -> None:
-    place = on_the_hub(hub, {"config.json": b"{}", "model.safetensors": b"m" * 100, "model.bin": b"b"})
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("URI --exclude mo", "URI --exclude model.safetensors "),
+        ("URI@main --exclude mo", "URI@main --exclude model.safetensors "),
+        ("'URI' --exclude=mo", "'URI' --exclude=model.safetensors "),
+        ("URI --exclude x --include sub", "URI --exclude x --include sub\\ folder/it\\'s.json "),
+        ("URI --exclude 'sub", "URI --exclude 'sub folder/it'\\''s.json' "),
+        ('URI --exclude "sub', 'URI --exclude "sub folder/it\'s.json" '),
+        ("URI --exclude a=b/c:d", "URI --exclude a=b/c:d@e.txt "),
+        ("URI --only gg", "URI --only gguf:Q4_K_M "),
+        ("URI --only gguf:", "URI --only gguf:Q4_K_M "),
+        ("URI --protocol XET,HF", "URI --protocol XET,HF_TRANSFER "),
+        ("URI /et", "URI /etc/"),
+    ],
+)
+def test_bash_completes_by_the_artifact_although_it_breaks_words_at_colons(
+    hub: Hub, typed: str, completed: str
+) -> None:
+    place = on_the_hub(hub, FILES)
+    command = "artifact-downloader download "
 
-    assert complete("download", place.uri, "--exclude", "model.", extra=place.extra) == [
-        "model.bin",
-        "model.safetensors",
-    ]
+    assert complete(command + typed.replace("URI", place.uri), place.extra) == command + completed.replace(
+        "URI", place.uri
+    )
 
 
 def test_nothing_is_proposed_where_the_artifact_cannot_be_listed(hub: Hub) -> None:
-    assert complete("download", "hf://org/missing", "--exclude", "", extra={"HF_ENDPOINT": hub.endpoint}) == []
-    assert complete("download", "not-a-uri", "--exclude", "", extra={}) == []
+    missing = "artifact-downloader download hf://org/missing --exclude "
+    assert complete(missing, {"HF_ENDPOINT": hub.endpoint}) == missing
+    assert complete("artifact-downloader download not-a-uri --exclude ") == (
+        "artifact-downloader download not-a-uri --exclude "
+    )
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
