@@ -21,16 +21,20 @@ import time
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from docs.pictures import FOLDER
+from downloader.terminal import ERASE
 from tests.servers.blobs import Noise
 from tests.servers.hub import Hub
+from tests.terminal import Screen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 COLUMNS, ROWS = 100, 26
+CELL = 7.83
+"""Width of a character."""
 MODEL = "org/small-model"
 FILES = {
     "config.json": b'{"model_type": "demo"}\n',
@@ -46,65 +50,24 @@ LAST = 6.0
 """Seconds that the end stays."""
 STEP = 0.2
 """Seconds between frames."""
-CONTROL = re.compile(r"\x1b\[([?\d;]*)([A-Za-z])")
-
-
-@dataclass
-class Screen:
-    """What a terminal shows that understands as much as this program uses."""
-
-    lines: list[str] = field(default_factory=lambda: [""])
-    row: int = 0
-    column: int = 0
-
-    def feed(self, text: str) -> None:
-        """Take output: text, carriage returns, line feeds, movements of the cursor and erasures."""
-        while text:
-            control = CONTROL.match(text)
-            if control:
-                self._control(int(re.sub(r"\D", "", control[1]) or 0), control[2])
-                text = text[control.end() :]
-                continue
-            self._put(text[0])
-            text = text[1:]
-
-    def _put(self, letter: str) -> None:
-        if letter == "\r":
-            self.column = 0
-        elif letter == "\n":
-            self.row += 1
-            self.lines += [""] * (self.row + 1 - len(self.lines))
-        elif letter.isprintable():
-            line = self.lines[self.row].ljust(self.column)
-            self.lines[self.row] = line[: self.column] + letter + line[self.column + 1 :]
-            self.column += 1
-
-    def _control(self, number: int, verb: str) -> None:
-        if verb == "K":
-            kept = "" if number else self.lines[self.row][: self.column]
-            self.lines[self.row] = kept
-        elif verb == "A":
-            self.row = max(0, self.row - (number or 1))
-        elif verb == "J":
-            self.lines = [*self.lines[: self.row], self.lines[self.row][: self.column]]
-
-    def shown(self) -> tuple[str, ...]:
-        """Return the last rows, as wide as the terminal."""
-        return tuple(line[:COLUMNS].rstrip() for line in self.lines)[-ROWS:]
+EIGHTHS = " ▏▎▍▌▋▊▉█"
+COLOURS = {"default": "#d6deeb", "cyan": "#21c7a8"}
+Frame: TypeAlias = "tuple[tuple[tuple[int, str, str], ...], ...]"
+"""The pieces of each row: column, text and colour."""
 
 
 @dataclass
 class Recording:
     """Frames with the time at which each appears, in seconds."""
 
-    screen: Screen = field(default_factory=Screen)
-    frames: list[tuple[float, tuple[str, ...]]] = field(default_factory=list)
+    screen: Screen = field(default_factory=lambda: Screen(COLUMNS, ROWS))
+    frames: list[tuple[float, Frame]] = field(default_factory=list)
     clock: float = 0.0
 
-    def show(self, text: str, seconds: float) -> None:
+    def show(self, text: str | bytes, seconds: float) -> None:
         """Feed the screen, let time pass, and keep a frame if there is something new and some time has passed."""
-        self.screen.feed(text)
-        shown = self.screen.shown()
+        self.screen.feed(text.encode() if isinstance(text, str) else text)
+        shown = tuple(tuple(pieces) for pieces in self.screen.pieces())
         if not self.frames or shown != self.frames[-1][1]:
             if self.frames and self.clock - self.frames[-1][0] < STEP:
                 self.frames[-1] = (self.frames[-1][0], shown)
@@ -130,28 +93,29 @@ class Recording:
             now = time.monotonic()
             passed, before = now - before, now
             try:
-                text = os.read(parent, 1 << 16).decode() if ready else ""
+                text = os.read(parent, 1 << 16) if ready else b""
             except OSError:  # Linux: the other side is closed
                 break
             if ready and not text:
                 break
             self.show(text, passed if ready else passed / 4)
-            percentages = re.findall(r"(\d+) %", "\n".join(self.screen.lines[-3:]))
+            percentages = re.findall(r"(\d+) % .*/s", "\n".join(self.screen.rows()))
             if not killed and kill_at is not None and max(map(int, percentages), default=0) >= kill_at:
                 process.send_signal(signal.SIGKILL)
                 killed = True
         os.close(parent)
         status = process.wait()
         if killed:
-            self.show("\r\nKilled\r\n", 1.2)
+            # As zsh and fish do, which clear what is below their prompt.
+            self.show(f"{ERASE}killed\r\n\r\n", 1.2)
         self.show("", 0.8)
         return status
 
 
-def svg(frames: Sequence[tuple[float, tuple[str, ...]]], length: float) -> str:
+def svg(frames: Sequence[tuple[float, Frame]], length: float) -> str:
     """Return the frames as an animated SVG; a reader who wants no motion sees the last one."""
-    rows = max(len(lines) for _, lines in frames)
-    width, height = COLUMNS * 7.83 + 32, rows * 18 + 44
+    rows = max(number for _, lines in frames for number, pieces in enumerate(lines, 1) if pieces)
+    width, height = COLUMNS * CELL + 32, rows * 18 + 44
     rules, groups = [], []
     for number, (begins, lines) in enumerate(frames):
         ends = frames[number + 1][0] if number + 1 < len(frames) else length
@@ -159,11 +123,7 @@ def svg(frames: Sequence[tuple[float, tuple[str, ...]]], length: float) -> str:
         before = "0%{opacity:0}" if number else ""
         after = f"{last:.3f}%{{opacity:0}}" if number + 1 < len(frames) else "100%{opacity:1}"
         rules.append(f"@keyframes f{number}{{{before}{first:.3f}%{{opacity:1}}{after}}}")
-        texts = "".join(
-            f'<text x="16" y="{48 + 18 * row}"{_kind(line)}>{escape(line)}</text>'
-            for row, line in enumerate(lines)
-            if line
-        )
+        texts = "".join(_drawn(piece, 48 + 18 * row) for row, pieces in enumerate(lines) for piece in pieces)
         style = f"animation:f{number} {length:.2f}s step-end infinite"
         last_one = ' class="last"' if number + 1 == len(frames) else ""
         groups.append(f'<g opacity="{int(bool(last_one))}"{last_one} style="{style}">{texts}</g>')
@@ -183,8 +143,17 @@ def svg(frames: Sequence[tuple[float, tuple[str, ...]]], length: float) -> str:
     )
 
 
-def _kind(line: str) -> str:
-    return ' class="prompt"' if line.startswith("$ ") else ""
+def _drawn(piece: tuple[int, str, str], y: int) -> str:
+    """Return a piece of a row: a bar as a rectangle, since fonts do not agree on its characters, or a text."""
+    column, text, colour = piece
+    fill = COLOURS.get(colour, COLOURS["default"])
+    if set(text) <= set(EIGHTHS):
+        eighths = sum(map(EIGHTHS.index, text))
+        x, width = 16 + column * CELL, eighths * CELL / 8
+        return f'<rect x="{x:.1f}" y="{y - 11}" width="{width:.1f}" height="13" fill="{fill}"/>'
+    blanks = len(text) - len(text.lstrip())
+    kind = ' class="prompt"' if text.startswith("$ ") else ""
+    return f'<text x="{16 + (column + blanks) * CELL:.1f}" y="{y}"{kind}>{escape(text.strip())}</text>'
 
 
 def main() -> int:

@@ -13,6 +13,7 @@ as in a window.
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import re
 import struct
@@ -92,6 +93,21 @@ class Screen:
             if self._rows is None:
                 self._rows = [row.rstrip() for row in self._screen.display]
             return list(self._rows)
+
+    def pieces(self) -> list[list[tuple[int, str, str]]]:
+        """Return the pieces of one colour of each row: where it begins, what it says, and the name of the colour."""
+        with self._lock:
+            rows = [self._screen.buffer[row] for row in range(self._screen.lines)]
+            cells = [[row[column] for column in range(self._screen.columns)] for row in rows]
+        found: list[list[tuple[int, str, str]]] = []
+        for row in cells:
+            pieces, column = [], 0
+            for colour, same in itertools.groupby(row, lambda cell: cell.fg):
+                taken = list(same)
+                pieces.append((column, "".join(cell.data for cell in taken), colour))
+                column += len(taken)
+            found.append([piece for piece in pieces if piece[1].strip()])
+        return found
 
     def shown(self) -> list[str]:
         """Return what is below the last row that was scrolled away, up to the last row that is not empty."""
