@@ -9,6 +9,7 @@ A run never changes what is in the store: a damaged blob is replaced by a file o
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from downloader.errors import DownloadError, VolumeError
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 _SHARED = re.compile(r"\.\./\.\./(blobs/([0-9a-f]{2})/\2[0-9a-f]{62})")
 """The text of a link into the store."""
+_TAG = "CACHEDIR.TAG"
+_TAG_CONTENT = b"""Signature: 8a477f597d28d172789f06886806bc55
+# This folder is a cache of huggingface_hub. Backups may leave it out: https://bford.info/cachedir/
+"""
 
 
 class CacheDisk(LinkingDisk):
@@ -37,6 +42,17 @@ class CacheDisk(LinkingDisk):
         except DownloadError:
             super().close_all()
             raise
+
+    def tag_cache(self) -> None:
+        """Mark the cache as one, as the library does, so that backups can leave it out. Not where it is read-only."""
+        if self._cache.stat(_TAG) is not None:
+            return
+        with suppress(DownloadError):
+            handle = self._cache.create(_TAG)
+            try:
+                self._cache.write(handle, 0, _TAG_CONTENT)
+            finally:
+                self._cache.close(handle)
 
     def open(self, path: str, *, write: bool = False) -> int:
         shared = None if write else self._shared_path(path)

@@ -8,6 +8,7 @@ taken: they only spare it fetching a file twice, and what it puts in place is as
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from downloader.sources import Source
     from downloader.volume import CompletedArtifact, Inventory, Volume
 
+_BLOB = re.compile(rf"\b{BLOBS}/[0-9a-f]{{40,64}}\b")
 _STAGED = f"{WORK}/snapshot"
 _STAGED_LINK = f"{WORK}/link"
 
@@ -60,6 +62,7 @@ class CachedRepository:
         """Create the folder where it is missing, and return its file system. Raises VolumeError."""
         self._opened = disk = CacheDisk(self.folder)
         try:
+            disk.tag_cache()
             # Without it, the library calls the repository corrupted from the first moment to the last.
             if disk.stat(SNAPSHOTS) is None:
                 disk.make_folder(SNAPSHOTS)
@@ -72,6 +75,13 @@ class CachedRepository:
     def listed(self) -> CachedRevision | None:
         """The revision that was listed last; None before the first listing."""
         return self._source.revision if self._source is not None else None
+
+    def named(self, message: str) -> str:
+        """Return a message with the name of a file before each blob that it speaks of."""
+        names: dict[str, str] = {}
+        for path, blob in self.listed.blobs.items() if self.listed is not None else ():
+            names.setdefault(blob, path)
+        return _BLOB.sub(lambda found: f"{names[found[0]]} ({found[0]})" if found[0] in names else found[0], message)
 
     def is_final(self, completed: CompletedArtifact) -> bool:
         """Return False: the mark lists blobs, so only a listing tells whether each name of the snapshot is there."""

@@ -166,7 +166,12 @@ class Download:
 
     def _run_engine(self, source: Source, transports: Transports, plan: Plan, *, simulated: bool = False) -> Outcome:
         settings, runner = self._settings, self._runner
-        files = self._cache.open() if self._cache is not None else None
+        retrying = make_retrying(source, settings, runner)
+        files = None
+        if self._cache is not None:
+            if not self._cache.folder.exists():
+                retrying.version()  # a repository that the Hub does not have leaves nothing in the cache
+            files = self._cache.open()
         volume = make_volume(self._uri, settings, for_operator=self._for_operator, simulated=simulated, files=files)
         finalizer = make_simulated_verification(settings, runner.cancellation) if simulated else self._finalizer
         self._volume = volume
@@ -174,7 +179,7 @@ class Download:
             if settings.hub.offline:
                 self._recall(source, volume)
             self._engine = Engine(
-                make_retrying(source, settings, runner),
+                retrying,
                 volume,
                 transports,
                 plan,
@@ -185,6 +190,10 @@ class Download:
                 finalizer=finalizer,
             )
             return self._by_name(self._engine.run())
+        except DownloadError as error:
+            if self._cache is not None:
+                error.message = self._cache.named(error.message)
+            raise
         finally:
             volume.close()
 

@@ -15,7 +15,7 @@ import pytest
 
 from tests.command import PEOPLE, Result, finish, run, start
 from tests.servers.blobs import Noise
-from tests.servers.faults import FOREVER, Held
+from tests.servers.faults import FOREVER, Flip, Held
 from tests.servers.repository import Kind
 from tests.waiting import eventually
 
@@ -163,6 +163,10 @@ def test_a_cache_is_what_the_hubs_own_command_makes_it(
     ours, theirs = (tree(cache / whose / "models--org--model") for whose in ("ours", "theirs"))
     assert repository.commits
     assert ours == theirs
+    assert {path.name for path in (cache / "theirs").iterdir()} - {".locks"} == {
+        path.name for path in (cache / "ours").iterdir()
+    }
+    assert len({(cache / whose / "CACHEDIR.TAG").read_text().splitlines()[0] for whose in ("ours", "theirs")}) == 1
 
 
 @pytest.mark.parametrize(
@@ -414,6 +418,31 @@ def test_the_operator_gets_a_plain_folder(hub: Hub, repository: Repository, tmp_
     assert (tmp_path / "target/config.json").read_bytes() == FILES["config.json"]
     assert "AIM_LAYOUT=hub-cache is ignored" in result.stderr
     assert not (tmp_path / "cache").exists()
+    assert repository.commits
+
+
+def test_kserve_gets_a_plain_folder(hub: Hub, repository: Repository, tmp_path: Path) -> None:
+    more = {"AIM_LAYOUT": "hub-cache", "HF_HUB_CACHE": str(tmp_path / "cache")}
+    result = run("kserve", "hf://org/model", tmp_path / "target", extra=settings(hub, **more))
+    assert result.status == 0, result.stderr
+    assert (tmp_path / "target/config.json").read_bytes() == FILES["config.json"]
+    assert not (tmp_path / "cache").exists()
+    assert repository.commits
+
+
+def test_a_repository_that_does_not_exist_leaves_nothing(hub: Hub, cache: Path) -> None:
+    result = run("download", "hf://org/typo", "--hub-cache", cache, extra=settings(hub))
+    assert result.status == os.EX_NOINPUT, result.stderr
+    assert not cache.exists()
+
+
+def test_an_error_names_the_file(hub: Hub, repository: Repository, cache: Path) -> None:
+    hub.faults.add(Flip(), route="cdn", offset=MIB, times=FOREVER)
+    result = run("download", "hf://org/model", "--hub-cache", cache, extra=settings(hub))
+    assert result.status == os.EX_DATAERR, result.stderr
+    assert "model.safetensors (blobs/" in result.last_line
+    assert not list(cache.glob("models--*/refs/*"))
+    assert not list(cache.glob("models--*/snapshots/*"))
     assert repository.commits
 
 
