@@ -24,8 +24,9 @@ _HEAD = """# Benchmarks
 
 Written by `make bench` on {cpus} CPUs, {system} {release}, Python {python}. Servers share the machine with the
 tools under test. They run in turn after an uncounted warm-up round, and the files of each round are compared. Read the
-ratios: below 1 we are faster. Our tool verifies every byte by sha256, journals, syncs and writes the checksum file; the
-others verify nothing, and their measured time includes a sync afterwards.
+ratios: below 1 we are faster. Our tool verifies every byte by sha256, journals, syncs and writes the checksum file. The
+others verify nothing, except that rclone compares the MD5 of a store that has one, and their measured time includes a
+sync afterwards.
 
 ![Wall time of each tool in each case](pictures/benchmarks.svg)
 
