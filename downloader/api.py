@@ -3,6 +3,8 @@
 Nothing here is global: each call reads its settings once, and starts and ends threads of its own. Several calls may run
 at once in one process, each with its own progress and cancellation. No signal is handled and nothing is printed; log
 records go to the logger `downloader`.
+
+This module is long because callers find here what each function promises and what each option means.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The settings of the run itself, of plain HTTP(S) sources, and of the AIMArtifact."""
+"""The settings of the run itself, of plain HTTP(S) sources, and of the AIMArtifact.
+
+Longer than other modules, since each of its many variables is declared with its meaning and its default.
+"""
 
 from __future__ import annotations
 

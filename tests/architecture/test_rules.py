@@ -404,3 +404,13 @@ def test_every_number_of_seconds_that_is_waited_for_stands_in_one_table(path: st
 @pytest.mark.parametrize("path", MODULES)
 def test_every_wait_has_a_name(path: str) -> None:
     assert unnamed_waits(MODULES[path]) == []
+
+
+MOST_LINES = 300
+REASON = re.compile(r"\blong(er)?\b")
+
+
+@pytest.mark.parametrize("path", MODULES)
+def test_a_long_module_says_why_in_its_docstring(path: str) -> None:
+    lines = len((PACKAGE / path).read_text().splitlines())
+    assert lines <= MOST_LINES or REASON.search(ast.get_docstring(MODULES[path]) or "")
