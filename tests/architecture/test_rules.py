@@ -407,7 +407,7 @@ def test_every_wait_has_a_name(path: str) -> None:
 
 
 MOST_LINES = 300
-REASON = re.compile(r"\blong(er)?\b")
+REASON = re.compile(r"\blong(er)?\b", re.IGNORECASE)
 
 
 @pytest.mark.parametrize("path", MODULES)
