@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from downloader.lease.process_id import ProcessIdentity
-from tests.command import PEOPLE, run, start
+from tests.command import PEOPLE, finish, run, start
 from tests.e2e.doctor import examine, levels
 from tests.e2e.test_full_volumes import mounted, use_up
 from tests.e2e.test_users import FIRST, user
 from tests.lease.contest import elsewhere, lease_file
+from tests.servers.faults import FOREVER, Silence
 from tests.servers.published import on_the_hub
 from tests.servers.repository import Storage
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,7 +101,7 @@ def test_a_target_that_we_may_not_write_is_told_with_owner_mode_and_remedy(
     assert result.status == 74, result.stdout
     assert "Permission denied" in result.last_line
     assert found["write"][0]["level"] == "problem"
-    assert "fsGroup" in found["write"][0]["remedy"]
+    assert f"give it to {FIRST}:1000, or run as user 0" in found["write"][0]["remedy"]
     assert f"we are user {FIRST}, group 1000" in found["owner"][0]["text"]
     assert "belongs to 0:0, mode 0755" in found["owner"][0]["text"]
     assert found["source"][0]["level"] == "ok"
@@ -156,12 +158,7 @@ def test_a_held_lease_is_told_with_its_holder_and_the_time(
     hub.create("org/large").commit({"model.safetensors": bytes(8 << 20)}, storage=Storage.LFS)
     process = start("download", "hf://org/large", tmp_path, extra={**environment, "AIM_BANDWIDTH": "50K"})
     try:
-        while (
-            not list(tmp_path.glob(".downloading/lease.*"))
-            or not next(tmp_path.glob(".downloading/lease.*")).read_bytes()
-        ):
-            assert process.poll() is None
-            time.sleep(0.01)
+        assert eventually(lambda: any(path.read_bytes() for path in tmp_path.glob(".downloading/lease.*")))
         result, found = examine("hf://org/model", tmp_path, extra=environment)
     finally:
         process.send_signal(signal.SIGTERM)
@@ -217,10 +214,24 @@ def test_a_failed_diagnosis_leaves_the_status_and_the_termination_message_alone(
     watched: Watched, environment: dict[str, str], tmp_path: Path
 ) -> None:
     extra = {**environment, **watched.environment, "AIM_TERMINATION_LOG": str(tmp_path / "message")}
+    (tmp_path / "message").write_text("of the run")
     result, _ = examine("hf://org/other", tmp_path / "t", extra=extra)
     assert result.status == 66
-    assert not (tmp_path / "message").exists()
+    assert (tmp_path / "message").read_text() == "of the run"
     assert "status" not in watched.api.artifact("models", "llama")
+
+
+def test_a_signal_ends_it_and_nothing_stays_on_the_target(
+    hub: Hub, environment: dict[str, str], tmp_path: Path
+) -> None:
+    hub.faults.add(Silence(), route="*", times=FOREVER)
+    process = start("doctor", "hf://org/model", tmp_path, extra=environment)
+    assert eventually(lambda: bool(hub.log.records()))
+    process.send_signal(signal.SIGTERM)
+    result = finish(process)
+    assert result.status == 143
+    assert "SIGTERM" in result.last_line
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_api_server_that_hangs_does_not_hold_up_the_rest(

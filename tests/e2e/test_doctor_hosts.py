@@ -13,7 +13,7 @@ import pytest
 from downloader import Finding, Level, diagnose
 from tests.command import PEOPLE, run
 from tests.e2e.doctor import examine, levels, of_host
-from tests.servers.faults import FOREVER, Headers, Silence
+from tests.servers.faults import FOREVER, Answer, Headers, Silence, Trickle
 from tests.servers.hub import Hub
 from tests.servers.moto import Moto
 from tests.servers.process import free_port
@@ -247,6 +247,25 @@ def test_a_server_that_never_answers_does_not_hold_up_the_rest(
     result, found = examine("hf://org/model", tmp_path, extra={**environment, **SOON})
     assert result.status in (69, 75), result.stdout
     assert levels(found, "source", "tcp", "write") == ["problem", "ok", "ok"]
+
+
+def test_a_source_without_an_end_does_not_hold_up_the_rest(
+    hub: Hub, environment: dict[str, str], tmp_path: Path
+) -> None:
+    hub.faults.add(Trickle(rate=8), route="tree", times=FOREVER)  # each read is in time, all of them are not
+    result, found = examine("hf://org/model", tmp_path, extra={**environment, **SOON})
+    assert result.status == 75, result.stdout
+    assert "did not answer within 4 s" in found["source"][0]["text"]
+    assert levels(found, "tcp", "clock", "write") == ["ok", "ok", "ok"]
+
+
+def test_a_secret_that_a_server_repeats_is_not_shown(hub: Hub, environment: dict[str, str], tmp_path: Path) -> None:
+    told = {"X-Error-Code": "Forbidden", "X-Error-Message": "no rights for quitesecretword"}
+    hub.faults.add(Answer(403, told), route="api", times=FOREVER)
+    result, found = examine("hf://org/model", tmp_path, extra={**environment, "HF_TOKEN": "quitesecretword"})
+    assert result.status == 77
+    assert "no rights for ***" in found["source"][0]["text"]
+    assert "quitesecretword" not in result.stdout + result.stderr
 
 
 def test_the_api_returns_the_same_findings(environment: dict[str, str], hub: Hub, tmp_path: Path) -> None:
