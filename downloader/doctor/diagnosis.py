@@ -67,7 +67,7 @@ class _Doctor:
         self._found: list[Finding] = []
 
     def examine(self, environ: Mapping[str, str], problems: Sequence[str]) -> Diagnosis:
-        target = Target(self._settings)
+        target = Target(self._settings, self._uri)
         on_volume = self._start("target", target.check, self._late_volume)
         on_cluster = self._start("kubernetes", partial(check_cluster, self._settings, self._limit), self._late_cluster)
         try:

@@ -31,11 +31,14 @@ OBJECT_STORES = "use another volume, or download elsewhere and copy: mounts of o
 class Target:
     """The target folder, or where it would be made."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, uri: ArtifactUri | None) -> None:
         self._settings = settings
+        self._uri = uri
         self._path = settings.job.target
         self._folder = self._path
         self._missing = False
+        self._denied: Finding | None = None
+        """Why nothing can be written, where that matters only if something is missing."""
 
     def check(self) -> Iterator[Finding]:
         """Yield everything but whether there is room for an artifact."""
@@ -52,7 +55,12 @@ class Target:
             found = try_out(self._folder)
         except DownloadError as error:
             denied = isinstance(error.__cause__, PermissionError) or owned.read_only
-            yield problem("write", error, remedy=remedy_of(owned, ids) if denied else "")
+            finding = problem("write", error, remedy=remedy_of(owned, ids) if denied else "")
+            if self._holds_artifact():
+                self._denied = finding
+                yield finding.as_note()
+            else:
+                yield finding
         else:
             yield ok("write", f"a file could be made, written, synced and removed in {self._folder}")
         yield from check_owner(owned, ids, found)
@@ -74,6 +82,8 @@ class Target:
                 missing = len(inventory.having(FileState.PARTIAL, FileState.MISSING))
                 needed = inventory.needed_bytes
                 there = total - missing
+                if self._denied is not None and not inventory.published:
+                    yield self._denied
             try:
                 volume.require_space(needed, missing)
             except NoSpace as error:
@@ -83,6 +93,14 @@ class Target:
                     "space",
                     f"the artifact needs {format_size(needed)} more; {there} of its {total} files are there",
                 )
+
+    def _holds_artifact(self) -> bool:
+        """Tell whether the artifact was finished here: then a run writes only if its source has another version."""
+        if self._uri is None or self._missing:
+            return False
+        with Volume(self._folder, create=False) as volume:
+            completed = volume.completed()
+        return completed is not None and completed.manifest.uri == single_line(self._uri.shown)
 
     def _find_folder(self) -> Ownership:
         """Find the target, or the existing folder above it. Raises VolumeError."""

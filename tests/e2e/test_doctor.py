@@ -22,7 +22,7 @@ from tests.e2e.test_users import FIRST, user
 from tests.lease.contest import elsewhere, lease_file
 from tests.servers.faults import FOREVER, Silence
 from tests.servers.published import on_the_hub
-from tests.servers.repository import Storage
+from tests.servers.repository import Kind, Storage
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -121,6 +121,23 @@ def test_a_read_only_volume_is_told(environment: dict[str, str], tmp_path: Path)
         result, found = examine("hf://org/model", target, extra=environment)
     assert result.status == 74
     assert "read-only" in found["write"][0]["remedy"]
+
+
+@pytest.mark.root
+def test_a_read_only_volume_keeps_only_a_download_from_starting_that_has_to_write(
+    hub: Hub, environment: dict[str, str], tmp_path: Path
+) -> None:
+    command = ("hf://org/model", tmp_path / "t")
+    with mounted(tmp_path / "t", "size=1m") as target:
+        assert run("download", *command, extra=environment).status == 0
+        subprocess.run(["mount", "-o", "remount,ro", str(target)], check=True)
+        result, found = examine(*command, extra=environment)
+        assert result.status == run("download", *command, extra=environment).status == 0, result.stdout
+        assert levels(found, "write") == ["note"]
+        hub.repositories[Kind.MODEL, "org/model"].commit({"config.json": b"[]"})
+        result, found = examine(*command, extra=environment)
+        assert result.status == run("download", *command, extra=environment).status == 74, result.stdout
+        assert levels(found, "write") == ["note", "problem"]
 
 
 @pytest.mark.root
