@@ -17,6 +17,13 @@ TEXTFILE = ".prom"
 """The textfile collector of Prometheus' node exporter reads no other files."""
 
 
+def report_file(text: str) -> Path:
+    """Parse AIM_REPORT. A minus, which means standard output elsewhere, would be the name of a file."""
+    if text == "-":
+        raise Malformed("the name of a file")
+    return path(text)
+
+
 def textfile(text: str) -> Path:
     """Parse AIM_METRICS_FILE."""
     if not text.endswith(TEXTFILE):
@@ -29,7 +36,7 @@ class ReportingSettings:
     """Report and metrics of a download, written when it ends, also when it fails."""
 
     report: Path | None = variable(
-        "AIM_REPORT", "file for a JSON summary of the run (docs/report.md)", parse=path, option="--report FILE"
+        "AIM_REPORT", "file for a JSON summary of the run (docs/report.md)", parse=report_file, option="--report FILE"
     )
     metrics_file: Path | None = variable(
         "AIM_METRICS_FILE",

@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 HUB = frozenset({"huggingface.co", "www.huggingface.co", "hf.co", "www.hf.co"})
 FILE_ROUTES = re.compile(r"/(?:datasets/|spaces/)?[^/]+/[^/]+/(?:resolve|raw)/.+")
 """These routes of the Hub answer with the file and not with a page about it."""
+OTHER_PAGES = frozenset(
+    {
+        *("blog", "chat", "collections", "docs", "join", "learn", "login", "new", "organizations", "papers"),
+        *("posts", "settings", "tasks"),
+    }
+)
+"""What stands in the place of an organisation in addresses of the Hub that name no repository."""
+PAGE_OF_REPOSITORY = re.compile(r"/(?P<name>(?:(?:datasets|spaces)/)?[^/]+/[^/]+)/.+")
 CONSOLE = re.compile(r"(?:[a-z0-9-]+\.)?(?:s3\.)?console\.aws\.amazon\.com")
 CONSOLE_PATH = re.compile(r"/s3/(?P<what>buckets|object)/(?P<bucket>[a-z0-9.-]+)/?")
 PATH_STYLE = re.compile(r"s3(?:[.-][a-z0-9-]+)?(?:\.dualstack\.[a-z0-9-]+)?\.amazonaws\.com(?:\.cn)?")
@@ -90,10 +98,13 @@ def _with_scheme(text: str) -> str:
 def _of_hub_page(text: str, parts: SplitResult) -> str:
     # A branch or tag with a slash is one part of a page's path too, unless it is one of the Hub's own.
     path = re.sub(r"(/(?:tree|blob)/)refs/(pr|convert)/", r"\1refs%2F\2%2F", parts.path)
-    uri = uri_of_page(path)
+    elsewhere = path.split("/")[1] in OTHER_PAGES
+    uri = None if elsewhere else uri_of_page(path)
     if uri is None:
+        repository = None if elsewhere else PAGE_OF_REPOSITORY.fullmatch(path)
+        name = repository["name"] if repository else "org/name"
         raise UsageError(
-            f"{shown_url(text)[:SHOWN]!r} is a page of the Hub that shows no files", hint="write hf://org/name"
+            f"{shown_url(text)[:SHOWN]!r} is a page of the Hub that shows no files", hint=f"write hf://{name}"
         )
     return uri
 

@@ -278,3 +278,10 @@ def test_the_uri_of_a_report_has_no_login_and_no_signature(own_web: BrokenWeb, m
     assert "canary" not in json.dumps(report)
     assert [leak for leak in mine.leaks(result, (), ALL) if "r.json" in leak] == []
     del processes
+
+
+def test_a_minus_is_not_taken_for_the_name_of_a_file(tmp_path: Path) -> None:
+    result = run("download", "hf://org/model", tmp_path, "--report", "-")
+
+    assert result.status == 64
+    assert "'-' is not the name of a file" in result.last_line
