@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from downloader.version import __version__
 
 if TYPE_CHECKING:
-    from downloader.api import Artifact, ArtifactFile, Options, diagnose, download, list_files, size, verify
+    from downloader.api import Artifact, ArtifactFile, Options, diagnose, download, list_files, plan, size, verify
     from downloader.cancellation import Cancellation
     from downloader.doctor import Diagnosis, Finding, Level
+    from downloader.engine import PlannedFile, Preview
     from downloader.errors import DownloadError
     from downloader.presets import Preset
     from downloader.progress import Attempt, Phase, Snapshot
@@ -31,7 +32,9 @@ __all__ = [
     "Level",
     "Options",
     "Phase",
+    "PlannedFile",
     "Preset",
+    "Preview",
     "RunReport",
     "Snapshot",
     "Verification",
@@ -39,6 +42,7 @@ __all__ = [
     "diagnose",
     "download",
     "list_files",
+    "plan",
     "size",
     "verify",
 ]
@@ -52,7 +56,9 @@ _HOMES = {
     "Level": "doctor",
     "FileReport": "reporters.run_report",
     "Phase": "progress",
+    "PlannedFile": "engine",
     "Preset": "presets",
+    "Preview": "engine",
     "RunReport": "reporters.run_report",
     "Snapshot": "progress",
     "Verification": "volume",

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from downloader.cancellation import Cancellation
     from downloader.config.addresses import Endpoint
     from downloader.doctor import Diagnosis, Finding
-    from downloader.engine import Outcome
+    from downloader.engine import Outcome, Preview
     from downloader.presets import Preset
     from downloader.progress import Snapshot
     from downloader.redaction import Redactor
@@ -210,6 +210,33 @@ def download(
         on_report=on_report,
     ).run()
     return Artifact(outcome.manifest, outcome)
+
+
+def plan(
+    uri: str | ArtifactUri,
+    target: str | Path | None = None,
+    *,
+    on_progress: Progress | None = None,
+    cancellation: Cancellation | None = None,
+    environ: Mapping[str, str] | None = None,
+    settings: Settings | None = None,
+    runner: Runner | None = None,
+    **options: Unpack[Options],
+) -> Preview:
+    """Return what `download` would do, without changing or hashing anything. The parameters are those of `download`.
+
+    What would keep it from starting is in `Preview.problems`. Raises a `DownloadError` where not even a plan can be
+    made, because the artifact cannot be listed or the volume cannot be read.
+    """
+    artifact = uri if isinstance(uri, ArtifactUri) else ArtifactUri.parse(uri)
+    environ = _environment(environ)
+    settings = _settings(settings, environ, artifact, target, options)
+    if settings.job.in_hub_cache:
+        raise UsageError(
+            "there is no plan for a download into a cache of huggingface_hub", hint="name a plain folder for --dry-run"
+        )
+    runner = runner or Runner(settings.job.deadline, grace=0.0, cancellation=cancellation)
+    return Download(artifact, settings, runner, environment=environ).preview(on_progress or _ignore)
 
 
 def list_files(

@@ -28,6 +28,7 @@ from downloader import (
     RunReport,
     download,
     list_files,
+    plan,
     size,
     verify,
 )
@@ -68,6 +69,23 @@ def test_a_listing_downloads_nothing_and_is_filtered(environ: dict[str, str]) ->
     assert [file.path for file in everything.files] == sorted(FILES)
     assert [file.path for file in some.files] == ["config.json"]
     assert size("hf://org/model", environ=environ, exclude=("*.safetensors",)) == 3002
+
+
+def test_a_plan_says_what_a_download_would_do_and_changes_nothing(environ: dict[str, str], tmp_path: Path) -> None:
+    target = tmp_path / "model"
+    preview = plan("hf://org/model", target, environ=environ)
+    assert preview.would_start
+    assert not preview.complete
+    assert preview.fetch == preview.size == sum(map(len, FILES.values()))
+    assert not target.exists()
+
+    download("hf://org/model", target, environ=environ)
+    (target / "config.json").unlink()
+    preview = plan("hf://org/model", target, environ=environ)
+    assert [file.path for file in preview.files if file.fetch] == ["config.json"]
+    assert not (target / "config.json").exists()
+    with pytest.raises(SourceNotFound):
+        plan("hf://org/other", target, environ=environ)
 
 
 def test_progress_is_called_up_to_the_end(environ: dict[str, str], tmp_path: Path) -> None:
@@ -279,6 +297,9 @@ def test_each_example_of_the_page_runs(
     }
     exec(compile(example, "docs/python.md", "exec"), values)  # noqa: S102 - our own page
 
+    if "plan(" in example:
+        assert not (tmp_path / "name").exists()
+        return
     assert (tmp_path / "name" / "config.json").read_bytes() == b"{}"
     assert verify(tmp_path / "name", environ={}).damaged == ()
 

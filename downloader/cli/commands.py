@@ -62,6 +62,10 @@ def cli() -> None:
 @options.overriding("sequence", "connections", "bandwidth", "stall_timeout", "deadline")
 @options.overriding("require_digest", "accept_any", "replace", "prune")
 @options.overriding("report", "metrics_file", "pushgateway")
+@click.option(
+    "--dry-run", is_flag=True, help="Print the plan and change nothing; fail if the download would not start."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the plan of --dry-run as one JSON object.")
 @options.verbosity
 @click.pass_obj
 def download(
@@ -70,6 +74,9 @@ def download(
     uri: ArtifactUri,
     target: Path | None,
     hub_cache: Path | str | None,
+    *,
+    dry_run: bool,
+    as_json: bool,
     **given: Any,  # noqa: ANN401
 ) -> None:
     """Download URI into TARGET [TARGET_DIR].
@@ -77,13 +84,21 @@ def download(
     Intact files on the volume are kept; missing and damaged files are downloaded. A file gets its final name after it
     has been verified and synced. The checksum file, .artifact.sha256, is written last.
     """
-    from downloader.cli.download import download_artifact
-
     _check_protocols(uri, given["sequence"])
+    if as_json and not dry_run:
+        raise UsageError("--json prints the plan of --dry-run", hint="add --dry-run, or leave --json out")
     settings = context.settings(uri)
     if hub_cache is not None:
         given["hub_cache"] = _cache_for(settings, target, hub_cache)
-    download_artifact(uri, _with_options(settings, target=target, **given), context)
+    settings = _with_options(settings, target=target, **given)
+    if dry_run:
+        from downloader.cli.plan import print_plan
+
+        print_plan(uri, settings, context, as_json=as_json)
+    else:
+        from downloader.cli.download import download_artifact
+
+        download_artifact(uri, settings, context)
 
 
 @cli.command(context_settings=CONTEXT)

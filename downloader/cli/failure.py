@@ -51,7 +51,7 @@ class Audience:
         named = bool(environ.get("ARTIFACT_NAME", "").strip())
         form = option_value(arguments, "--log-format") or environ.get("AIM_LOG_FORMAT", "").strip().lower()
         form = form if form in LOG_FORMATS else TEXT  # the settings warn about an unknown one
-        with_status = command in (*WITH_STATUS, "")
+        with_status = command in (*WITH_STATUS, "") and "--dry-run" not in arguments
         return cls(named or command in OPERATOR_COMMANDS, with_status, with_status or command == STAGE, form)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from downloader.cancellation import Cancellation
 from downloader.cgroups import processors
-from downloader.engine.existing_files import older_files, report_existing, require_room
+from downloader.engine.existing_files import older_files, report_existing, require_room, sort_existing
 from downloader.engine.finalizer import PublishAsDownloaded
 from downloader.engine.plan import Outcome, Plan
 from downloader.engine.sink import VolumeSink
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from downloader.artifact import Manifest, RemoteFile, TransferProtocol
     from downloader.engine.finalizer import Finalizer
+    from downloader.engine.preview import Preview, Previewer
     from downloader.progress import ProgressMeter, StallWatchdog
     from downloader.sources import Source
     from downloader.transfer import Transport
@@ -113,6 +114,11 @@ class Engine:
                     raise
         raise AssertionError("unreachable")
 
+    def preview(self, previewer: Previewer) -> Preview:
+        """Return what `run` would do, without the lease. Raises DownloadError if the run would fail before it."""
+        manifest = self._list_artifact()
+        return previewer.preview(manifest, self._finalizer.inventory(self._volume, manifest))
+
     def _find_completed(self) -> Outcome | None:
         """Return the finished artifact if its source still has that version; None if only a listing can tell.
 
@@ -194,22 +200,19 @@ class Engine:
         if inventory.stale_files:
             log.info("removed %s of old partial files", format_size(self._volume.reclaim(inventory)))
         self.outcome = outcome = Outcome(manifest, fetched=self._fetched)
-        unverified = inventory.having(FileState.UNVERIFIED)
-        for entry in inventory.having(FileState.VERIFIED):
-            if self._plan.accepts_proof(entry.proof):
-                self._record_verified(entry, outcome)
-            else:  # an earlier run, with other options, was content with less
-                unverified.append(entry)
+        verified, unverified = sort_existing(inventory, self._plan)
+        for entry in verified:
+            self._record_verified(entry, outcome)
         if unverified:
             self._meter.enter(Phase.CHECKING, f"checking {len(unverified)} files that are on the volume already")
         missing = inventory.having(FileState.PARTIAL, FileState.MISSING)
         needed = inventory.needed_bytes
-        for entry, verified in zip(unverified, self._hash_existing(unverified), strict=True):
-            if verified is None:
+        for entry, hashed in zip(unverified, self._hash_existing(unverified), strict=True):
+            if hashed is None:
                 missing.append(entry)
                 needed += entry.file.size
             else:
-                self._record_verified(verified, outcome)
+                self._record_verified(hashed, outcome)
         report_existing(self._volume, manifest, inventory, missing, self._plan)
         self._meter.add_reused(sum(entry.done_bytes for entry in missing if entry.state is FileState.PARTIAL))
         if missing:

@@ -32,11 +32,11 @@ def report_existing(
     If the plan allows it, the latter are removed once the artifact is complete; if not, VolumeError is raised where
     files of another artifact would be replaced.
     """
-    present = _present(missing)
-    broken = check_replacement(str(volume.target), manifest, inventory.listed, present, replace=plan.replace)
-    if updated := (present - broken) & inventory.ours:
+    there = present(missing)
+    broken = check_replacement(str(volume.target), manifest, inventory.listed, there, replace=plan.replace)
+    if updated := (there - broken) & inventory.ours:
         log.info("replacing %s of an earlier download: %s", _count(updated), names_text(updated))
-    if unlisted := present - inventory.ours:
+    if unlisted := there - inventory.ours:
         log.warning("replacing %s that other programs have put here: %s", _count(unlisted), names_text(unlisted))
     _report_older(volume, manifest, inventory, plan)
 
@@ -66,7 +66,7 @@ def removed_first(
     try:
         volume.require_space(needed, len(missing))
     except NoSpace:
-        outdated = sorted(_present(missing) & inventory.ours)
+        outdated = sorted(present(missing) & inventory.ours)
         if not outdated or not plan.make_room:
             raise
         volume.require_space(max(0, needed - volume.allocated(outdated)), len(missing))
@@ -74,9 +74,18 @@ def removed_first(
     return []
 
 
-def _present(missing: Sequence[InventoryEntry]) -> set[str]:
+def present(missing: Sequence[InventoryEntry]) -> set[str]:
     """Return the paths of which the volume has another file now."""
     return {entry.file.path for entry in missing if entry.replaces or entry.state is FileState.UNVERIFIED}
+
+
+def sort_existing(inventory: Inventory, plan: Plan) -> tuple[list[InventoryEntry], list[InventoryEntry]]:
+    """Return the files that are kept by their record, and those that have to be hashed."""
+    verified = inventory.having(FileState.VERIFIED)
+    accepted = [entry for entry in verified if plan.accepts_proof(entry.proof)]
+    # An earlier run, with other options, was content with less for the others.
+    others = [entry for entry in verified if not plan.accepts_proof(entry.proof)]
+    return accepted, [*inventory.having(FileState.UNVERIFIED), *others]
 
 
 def older_files(manifest: Manifest, inventory: Inventory, plan: Plan) -> dict[str, str]:

@@ -14,6 +14,7 @@ from downloader.filesystem.interface import (
 from downloader.filesystem.links import LinkingDisk
 from downloader.filesystem.local import Disk
 from downloader.filesystem.openat import Folder, split
+from downloader.filesystem.rehearsal import ReadOnlyDisk
 from downloader.filesystem.tree import clear, discard, remove, remove_tree
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "LinkingDisk",
     "NotThere",
     "Ownership",
+    "ReadOnlyDisk",
     "Space",
     "Stat",
     "clear",

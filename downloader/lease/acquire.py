@@ -81,6 +81,21 @@ class LeaseAcquirer:
                 raise
             return self._acquire()
 
+    def living(self) -> str:
+        """Return the holder of a living lease; empty without one. Changes nothing.
+
+        That takes until its next heartbeat, or `ttl` where a dead holder cannot be told from a living one.
+        """
+        seen = False
+        while (alive := self._alive(self._held())) is not None:
+            holder, quiet = alive
+            if seen and not quiet:  # it has changed since it was read
+                return holder
+            seen = True
+            self._waiting(holder, quiet)
+            self._sleep(self._poll)
+        return ""
+
     def _acquire(self) -> Lease:
         while True:
             _make_work_folder(self._files)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from downloader.engine import Engine, Outcome
+from downloader.engine import Engine, Outcome, Previewer
 from downloader.errors import DownloadError
 from downloader.events import RunStarted, Verified
 from downloader.filters import FileFilter
@@ -26,6 +27,7 @@ from downloader.runs.wiring import (
     make_source,
     make_transports,
     make_volume,
+    make_volume_to_look_at,
     sequence_for,
 )
 from downloader.simulation import simulation_of, slow_looks_of
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from downloader.artifact import TransferProtocol
     from downloader.cancellation import Cancellation
     from downloader.config import Settings
-    from downloader.engine import Finalizer, Plan
+    from downloader.engine import Finalizer, Plan, Preview
     from downloader.hub_cache import CachedRepository
     from downloader.progress import Snapshot
     from downloader.reporters import Reporter
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from downloader.transfer import Transport
     from downloader.volume import Volume
 
+T = TypeVar("T")
 Transports: TypeAlias = "Callable[[TransferProtocol, Cancellation], Transport]"
 
 log = logging.getLogger(__name__)
@@ -138,6 +141,15 @@ class Download:
 
     def transfer(self) -> Outcome:
         """Transfer the artifact to the volume. This is the work of the run, in its own thread."""
+        return self._connected(self._run_engine)
+
+    def preview(self, observer: Callable[[Snapshot], None]) -> Preview:
+        """Return what `run` would do, in place of it. `observer` gets snapshots meanwhile. Raises one of our errors."""
+        work = partial(self._connected, self._preview)
+        return self._runner.run(work, observers=[self._watchdog.check, observer], stuck_volume=self._stuck_volume)
+
+    def _connected(self, work: Callable[[Source, Transports, Plan, bool], T]) -> T:
+        """Return what `work` does with the source, its transports and the plan, and whether these are simulated."""
         uri, settings, runner = self._uri, self._settings, self._runner
         if settings.job.expected_size:
             runner.meter.expect(settings.job.expected_size, 0)
@@ -145,7 +157,7 @@ class Download:
         simulation = simulation_of(uri, settings, sequence, runner.meter)
         if simulation is not None:
             plan = make_plan(uri, settings, simulation.sequence, FileFilter())
-            return self._run_engine(simulation.source, simulation.make, plan, simulated=True)
+            return work(simulation.source, simulation.make, plan, True)
         client = make_client(uri, settings, runner.meter)
         source = make_source(uri, settings, client)
         plan = make_plan(uri, settings, sequence)
@@ -155,7 +167,7 @@ class Download:
         transports = make_transports(uri, settings, runner, client=client, source=source, environment=self._environment)
         try:
             with runner.cancellation.waking(client.abort):
-                return self._run_engine(source, transports.make, plan)
+                return work(source, transports.make, plan, False)
         finally:
             source.close()
             client.close()
@@ -164,7 +176,7 @@ class Download:
         """Report that the run waits for another process, the `holder` of the lease."""
         self._runner.meter.enter(Phase.WAITING, f"waiting for {holder} to finish with the volume")
 
-    def _run_engine(self, source: Source, transports: Transports, plan: Plan, *, simulated: bool = False) -> Outcome:
+    def _run_engine(self, source: Source, transports: Transports, plan: Plan, simulated: bool) -> Outcome:  # noqa: FBT001
         settings, runner = self._settings, self._runner
         retrying = make_retrying(source, settings, runner)
         files = None
@@ -178,17 +190,7 @@ class Download:
         try:
             if settings.hub.offline:
                 self._recall(source, volume)
-            self._engine = Engine(
-                retrying,
-                volume,
-                transports,
-                plan,
-                meter=runner.meter,
-                watchdog=self._watchdog,
-                cancellation=runner.cancellation,
-                lease=lambda: volume.lease(self._uri.shown, waiting=self.show_waiting, sleep=runner.cancellation.sleep),
-                finalizer=finalizer,
-            )
+            self._engine = self._make_engine(retrying, transports, plan, volume, finalizer)
             return self._by_name(self._engine.run())
         except DownloadError as error:
             if self._cache is not None:
@@ -196,6 +198,35 @@ class Download:
             raise
         finally:
             volume.close()
+
+    def _preview(self, source: Source, transports: Transports, plan: Plan, _simulated: bool) -> Preview:  # noqa: FBT001
+        settings, sleep = self._settings, self._runner.cancellation.sleep
+        volume, disk = make_volume_to_look_at(self._uri, settings, for_operator=self._for_operator)
+        self._volume = volume
+        try:
+            if settings.hub.offline:
+                self._recall(source, volume)
+            previewer = Previewer(volume, disk, plan, sleep)
+            retrying = make_retrying(source, settings, self._runner)
+            return self._make_engine(retrying, transports, plan, volume, self._finalizer).preview(previewer)
+        finally:
+            volume.close()
+
+    def _make_engine(
+        self, source: Source, transports: Transports, plan: Plan, volume: Volume, finalizer: Finalizer | None
+    ) -> Engine:
+        runner = self._runner
+        return Engine(
+            source,
+            volume,
+            transports,
+            plan,
+            meter=runner.meter,
+            watchdog=self._watchdog,
+            cancellation=runner.cancellation,
+            lease=lambda: volume.lease(self._uri.shown, waiting=self.show_waiting, sleep=runner.cancellation.sleep),
+            finalizer=finalizer,
+        )
 
     def _recall(self, source: Source, volume: Volume) -> None:
         """Give the source the manifest of a complete volume: offline, no server may be asked for it."""

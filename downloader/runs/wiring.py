@@ -11,7 +11,7 @@ from downloader.artifact import Completion, TransferProtocol
 from downloader.cgroups import memory_limit, processors
 from downloader.config.job import CONNECTIONS, MOST_CONNECTIONS
 from downloader.engine import Plan, PublishAsDownloaded, effective_sequence
-from downloader.filesystem import Disk
+from downloader.filesystem import Disk, ReadOnlyDisk
 from downloader.filters import FileFilter
 from downloader.formatting import format_size
 from downloader.network import HttpClient, Proxies, Timeouts, Trust
@@ -120,6 +120,13 @@ def make_volume(
         return Volume(job.target, files=RoomyDisk(job.target), ttl=job.lease_ttl)
     completion = completion_for(uri, settings, for_operator=for_operator)
     return Volume(job.target, files=make_disk(settings), ttl=job.lease_ttl, completion=completion)
+
+
+def make_volume_to_look_at(uri: ArtifactUri, settings: Settings, *, for_operator: bool) -> tuple[Volume, ReadOnlyDisk]:
+    """Return the target folder of a run that changes nothing, which may be missing, and its file system."""
+    disk = ReadOnlyDisk(settings.job.target)
+    completion = completion_for(uri, settings, for_operator=for_operator)
+    return Volume(settings.job.target, files=disk, ttl=settings.job.lease_ttl, completion=completion), disk
 
 
 def make_simulated_verification(settings: Settings, cancellation: Cancellation) -> Finalizer:

@@ -8,7 +8,7 @@ from downloader.volume.commit import VerifiedFile
 from downloader.volume.completion import SHA256
 from downloader.volume.inventory import FileState, Inventory, InventoryEntry
 from downloader.volume.partial import CompletePartial, Partial
-from downloader.volume.preflight import check_replacement
+from downloader.volume.preflight import check_replacement, other_artifacts
 from downloader.volume.publication import CompletedArtifact, Publication
 from downloader.volume.verify import Damage, Reading, Verification
 from downloader.volume.volume import Volume
@@ -28,4 +28,5 @@ __all__ = [
     "VerifiedFile",
     "Volume",
     "check_replacement",
+    "other_artifacts",
 ]

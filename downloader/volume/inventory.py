@@ -152,7 +152,8 @@ class InventoryScanner:
                 sha256, proof = known
                 return InventoryEntry(file, FileState.VERIFIED, file.size, sha256, proof=proof)
             expected = self._known.expected(file)
-            if found.kind is Kind.FILE and found.size == file.size and (expected or file.digests):
+            hashable = found.kind is Kind.FILE and found.size == file.size and (expected or file.digests)
+            if hashable and not self._known.is_another(file, found):
                 return InventoryEntry(file, FileState.UNVERIFIED, file.size, expected)
             if found.kind is Kind.FOLDER:
                 self._outdated |= self._require_ours(file.path)
@@ -252,6 +253,11 @@ class KnownFiles:
         if listed is None or not is_unchanged(self._mark, file.path, found):
             return None
         return listed, self._mark.proof_of(file.path)
+
+    def is_another(self, file: RemoteFile, found: Stat) -> bool:
+        """Return whether a file is recorded as verified with another sha256 than it must have."""
+        wanted, recorded = self._wanted(file), self._last.files.get(file.path)
+        return None not in (wanted, recorded) and wanted != recorded and self.is_unchanged(file.path, found)
 
     def is_unchanged(self, path: str, found: Stat | None) -> bool:
         """Return whether a finished run has published a file that has not changed since."""

@@ -135,6 +135,11 @@ def require_space(files: FileOperations, needed_bytes: int, needed_files: int) -
         )
 
 
+def other_artifacts(manifest: Manifest, listed: Mapping[str, Origin], paths: Collection[str]) -> dict[str, str]:
+    """Return path → URI of those of the paths that are files of another artifact. `listed` is `Inventory.listed`."""
+    return {path: listed[path].uri for path in paths if path in listed and listed[path].uri != manifest.origin}
+
+
 def check_replacement(
     target: str, manifest: Manifest, listed: Mapping[str, Origin], paths: Collection[str], *, replace: bool
 ) -> set[str]:
@@ -143,7 +148,7 @@ def check_replacement(
     `listed` is `Inventory.listed`. Raises VolumeError if there are any and `replace` does not allow it, since that
     artifact would be broken.
     """
-    foreign = {path: listed[path].uri for path in paths if path in listed and listed[path].uri != manifest.origin}
+    foreign = other_artifacts(manifest, listed, paths)
     if not foreign:
         return set()
     what, uri = "1 file" if len(foreign) == 1 else f"{len(foreign)} files", foreign[min(foreign)]

@@ -76,7 +76,7 @@ class Volume:
         self._clock = clock
         self._wall_clock = wall_clock
         self._journal_above = journal_above
-        self._completion = completion
+        self.completion = completion
         self._group_sync = GroupSync(unsynced_limit, self._files.sync_everything)
         self._ours: frozenset[str] = frozenset()
         self._proofs: dict[str, str] = {}
@@ -111,22 +111,20 @@ class Volume:
         Before each `sleep`, `waiting` is called with the holder and the seconds for which its lease has not changed;
         both may raise to end the wait.
         """
-        acquirer = LeaseAcquirer(
-            self._files,
-            uri,
-            ttl=self._ttl,
-            clock=self._clock,
-            sleep=sleep,
-            waiting=waiting,
-            make_room=self._make_room,
-        )
-        lease = acquirer.acquire()
+        lease = self._acquirer(uri, waiting, sleep).acquire()
         with ExitStack() as cleanups:
             cleanups.callback(lease.release)
             session = self._session = _Session(self._files, lease, lambda path: path in self._ours, self._below)
             cleanups.callback(session.commit_log.close)
             cleanups.callback(setattr, self, "_session", None)
             yield
+
+    def holder(self, sleep: Callable[[float], None] = time.sleep) -> str:
+        """Return the process that holds the lease, with its artifact; empty if none does that is alive.
+
+        Changes nothing. A lease is watched with `sleep` until it changes, or has not changed for its time to live.
+        """
+        return self._acquirer("", lambda _holder, _seconds: None, sleep).living()
 
     def check_lease(self) -> None:
         """Raise LeaseLost if another process is known to have taken over. Cheap."""
@@ -139,7 +137,7 @@ class Volume:
         """
         with suppress(VolumeError):
             mark = standing(self._files)
-            if mark is not None and may_be_in_place(self._files, mark, self._completion):
+            if mark is not None and may_be_in_place(self._files, mark, self.completion):
                 return publication.find_completed(self._files, mark)
         return None
 
@@ -155,7 +153,7 @@ class Volume:
 
         Raises VolumeError where something that is not ours to remove stands in a file's place.
         """
-        found = InventoryScanner(self._files, manifest, self._journal_above, self._completion).scan(self._now())
+        found = InventoryScanner(self._files, manifest, self._journal_above, self.completion).scan(self._now())
         self._ours, self._outdated = found.ours, found.outdated
         self._proofs = {entry.file.path: entry.proof for entry in found.having(FileState.VERIFIED)}
         return found
@@ -229,6 +227,14 @@ class Volume:
         session.commit_log.add([(Entry(file.path, file.size, sha256, file.identity), proof)])
         return replace(entry, state=FileState.VERIFIED, sha256=sha256, proof=proof)
 
+    def matches(self, entry: InventoryEntry) -> bool:
+        """Hash an unverified file; return whether it is right. Needs no lease, and records nothing."""
+        try:
+            verify.adopt(self._files, entry.file, entry.sha256, ContentCheck(accept_any=True), lambda _: None)
+        except (VolumeError, IntegrityError):
+            return False
+        return True
+
     def partial(self, file: RemoteFile) -> Partial:
         """Return the file's partial, with the bytes of an earlier run. The caller commits or closes it."""
         session = self._held()
@@ -264,7 +270,7 @@ class Volume:
             date=datetime.fromtimestamp(self._wall_clock(), UTC),
             proofs=self._proofs | session.commit_log.proofs,
             obsolete=self._obsolete,
-            where=self._completion,
+            where=self.completion,
             confirm=session.lease.confirm,
         )
         publication.clear_work(self._files, session.lease.folder)
@@ -291,6 +297,19 @@ class Volume:
         Raises IntegrityError without a mark, or if files that it lists are gone.
         """
         return listed(self._files)
+
+    def _acquirer(
+        self, uri: str, waiting: Callable[[str, float], None], sleep: Callable[[float], None]
+    ) -> LeaseAcquirer:
+        return LeaseAcquirer(
+            self._files,
+            uri,
+            ttl=self._ttl,
+            clock=self._clock,
+            sleep=sleep,
+            waiting=waiting,
+            make_room=self._make_room,
+        )
 
     def _below(self, folder: str) -> list[str]:
         return [path for path in self._outdated if path.startswith(f"{folder}/")]
