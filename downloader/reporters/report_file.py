@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import stat
+import threading
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
@@ -40,9 +41,9 @@ def write_whole(path: Path, opening: bytes, parts: Iterable[bytes]) -> None:
 
     Raises OSError; NotOurs if there is something of that name that does not begin with `opening`.
     """
-    real = os.path.realpath(path)
+    real = path.resolve()
     _require_ours(real, opening)
-    temporary = os.path.join(os.path.dirname(real), f".{os.path.basename(real)}.{os.getpid()}")  # noqa: PTH118, PTH119, PTH120
+    temporary = real.with_name(f".{real.name}.{os.getpid()}.{threading.get_ident()}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         with os.fdopen(os.open(temporary, flags, 0o666), "wb") as file:
@@ -50,22 +51,22 @@ def write_whole(path: Path, opening: bytes, parts: Iterable[bytes]) -> None:
                 file.write(part)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, real)  # noqa: PTH105 - a text, like the others
+        temporary.replace(real)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(temporary)  # noqa: PTH108 - as above
+            temporary.unlink()
         raise
 
 
-def _require_ours(path: str, opening: bytes) -> None:
+def _require_ours(path: Path, opening: bytes) -> None:
     try:
-        found = os.stat(path)  # noqa: PTH116 - as above
+        found = path.stat()
     except FileNotFoundError:
         return
     if not stat.S_ISREG(found.st_mode):
         raise NotOurs("it is not a file")
     if found.st_size:
-        with open(path, "rb") as file:  # noqa: PTH123 - as above
+        with path.open("rb") as file:
             if file.read(len(opening)) != opening:
                 raise NotOurs("there is another file of that name, which is not replaced")
 

@@ -236,6 +236,17 @@ def test_objects_of_s3_are_reported_as_well(s3: S3Server, tmp_path: Path) -> Non
     assert {file["path"] for file in report["files"]} == set(FILES)
 
 
+def test_kserve_and_a_cache_of_the_hub_leave_a_report_too(stocked: Hub, tmp_path: Path) -> None:
+    extra = {"HF_ENDPOINT": stocked.endpoint, "AIM_REPORT": str(tmp_path / "r.json")}
+    assert run("kserve", "hf://org/model", tmp_path / "t", extra=extra).status == 0
+    assert [file["state"] for file in read(tmp_path / "r.json")["files"]] == ["fetched", "fetched"]
+    assert run("kserve", "hf://org/nothing", tmp_path / "t", extra=extra).status == 66
+    assert read(tmp_path / "r.json")["outcome"]["error"] == "SourceNotFound"
+    result = run("download", "hf://org/model", "--hub-cache", tmp_path / "c", extra=extra)
+    assert result.status == 0, result.stderr
+    assert {file["path"] for file in read(tmp_path / "r.json")["files"]} == set(FILES)
+
+
 @pytest.mark.parametrize("route", ["", "cas", "xorb"])
 def test_no_secret_is_in_a_report(route: str, stocked: Hub, mine: Mine) -> None:
     def disturb(process: subprocess.Popen[str]) -> None:
