@@ -101,6 +101,13 @@ class Terminal:
                 self._drawn = ()
                 self._put(ERASE)
 
+    @contextlib.contextmanager
+    def erased(self) -> Iterator[None]:
+        """Remove the lines that are drawn, and keep all threads from drawing and writing during a block."""
+        with self._lock:
+            self.erase()
+            yield
+
     def _put(self, text: str) -> None:
         self._stream.write(text)
         self._stream.flush()

@@ -30,7 +30,7 @@ from tests.command import PEOPLE, TIMEOUT, environment
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 HISTORY = 5000
@@ -135,13 +135,15 @@ class OnTerminal(Screen):
         extra: Mapping[str, str] | None = None,
         columns: int = 80,
         rows: int = 24,
+        program: Sequence[str] = (sys.executable, "-m", "downloader"),
     ) -> None:
+        """Start the command, or another program in its place, with variables that only a test gives it."""
         super().__init__(columns, rows)
         self._ours, theirs = os.openpty()
         self._set_size(columns, rows)
         usual = {**PEOPLE, "STALL_TIMEOUT": "300", "TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8"}
         self.process = subprocess.Popen(
-            ["setsid", "--ctty", sys.executable, "-m", "downloader", *map(str, arguments)],
+            ["setsid", "--ctty", *program, *map(str, arguments)],
             env=environment({**usual, **(extra or {})}),
             stdin=theirs,
             stdout=theirs,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, TextIO
 
-from downloader.cli.process import cancelled_by_signals
+from downloader.cli.process import cancelled_by_signals, erased_while_stopped
 from downloader.cli.status import status_reporter
 from downloader.config import Settings
 from downloader.config.display import NONE
@@ -99,6 +99,7 @@ class CommandContext:
         wanted = replace(settings.display, progress=self.progress or settings.display.progress)
         display = None
         if self.terminal is not None and wanted.draws and not self.quiet:
+            erased_while_stopped(self.terminal)
             display = Display(self.terminal, self.redactor.redact, colour=not wanted.no_color)
         interval = None if wanted.progress == NONE else settings.job.progress_interval
         return Console(interval=interval, quiet=self.quiet, display=display)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from downloader.cancellation import Cancellation
     from downloader.errors import DownloadError
+    from downloader.terminal import Terminal
 
 STDERR = 2
 
@@ -48,6 +49,23 @@ def cancelled_by_signals(
         if cancellation.reason is None:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def erased_while_stopped(terminal: Terminal) -> None:
+    """From now on, remove what is drawn on a terminal when Ctrl-Z stops the process: the shell writes there then.
+
+    Only the main thread can handle signals; in other threads, and where the signal is ignored, this does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTSTP) != signal.SIG_DFL:
+        return
+
+    def handle(signum: int, _frame: FrameType | None) -> None:
+        with terminal.erased():
+            signal.signal(signum, signal.SIG_DFL)
+            os.kill(os.getpid(), signum)  # returns when the process goes on
+            signal.signal(signum, handle)
+
+    signal.signal(signal.SIGTSTP, handle)
 
 
 def leave_at_once(last_line: Callable[[DownloadError], str], erase: str, signum: int, _frame: FrameType | None) -> None:

@@ -13,20 +13,22 @@ import pytest
 from downloader.cli.process import cancelled_by_signals
 from downloader.errors import Cancelled, DownloadError
 from downloader.runs.runner import Runner
+from downloader.terminal import ERASE
 from tests.waiting import AT_LAST
 
 STATUS = {signal.SIGTERM: 143, signal.SIGINT: 130}
 
 HANGS = """
-import signal, sys, threading, time
+import functools, signal, sys, threading, time
 from downloader.cli.process import cancelled_by_signals
+from downloader.terminal import ERASE
 from downloader.runs.runner import Runner
 
 class Blocked:
     def write(self, text): return len(text)
     def flush(self): time.sleep(600)
 
-runner = Runner(interruptible=cancelled_by_signals)
+runner = Runner(interruptible=functools.partial(cancelled_by_signals, erase=ERASE))
 runner.cancellation.on_cancel(lambda: (sys.__stdout__.write("cancelled\\n"), sys.__stdout__.flush()))
 def hang():
     sys.stdout = sys.stderr = Blocked()
@@ -70,11 +72,13 @@ def test_a_run_outside_of_the_main_thread_leaves_signals_alone() -> None:
 
 @pytest.mark.parametrize("second", STATUS)
 def test_the_second_signal_ends_the_process_at_once_even_if_its_output_hangs(second: signal.Signals) -> None:
-    process = subprocess.Popen([sys.executable, "-c", HANGS], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-c", HANGS], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
-    with process.stdout:
-        assert process.stdout.readline() == "running\n"
+    assert process.stderr is not None
+    with process.stdout, process.stderr:
+        assert process.stdout.readline() == b"running\n"
         process.send_signal(signal.SIGTERM)
-        assert process.stdout.readline() == "cancelled\n"
+        assert process.stdout.readline() == b"cancelled\n"
         process.send_signal(second)
         assert process.wait(AT_LAST) == STATUS[second]
+        assert process.stderr.read().startswith(f"{ERASE}\nfailed: ".encode())

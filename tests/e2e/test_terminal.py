@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -127,11 +128,10 @@ def test_a_switch_leaves_a_line_that_says_why(hub: Hub, tmp_path: Path) -> None:
         assert "switching to HF_TRANSFER" in "".join(terminal.shown())
 
 
-@pytest.mark.parametrize("keys", ["\x03", "\x03\x03"], ids=["once", "twice"])
-def test_after_ctrl_c_only_the_log_is_left(half_way: HalfWay, tmp_path: Path, keys: str) -> None:
+def test_after_ctrl_c_only_the_log_is_left(half_way: HalfWay, tmp_path: Path) -> None:
     with OnTerminal("download", half_way.uri, tmp_path) as terminal:
         terminal.wait_for(FIRST, SECOND)
-        terminal.press(keys)
+        terminal.press("\x03")
         assert terminal.end() == 130
         assert is_clean(terminal)
         assert "^C" not in "".join(terminal.shown())
@@ -268,3 +268,37 @@ def test_a_terminal_of_few_rows_keeps_the_log_in_sight(half_way: HalfWay, tmp_pa
         rows = terminal.wait_for(r"[1-5]\d % \|.* [\d.]+ MiB of 32.0 MiB", "^RANGES")
         assert len(drawn(rows)) == 2
         assert LOG_LINE.match(rows[0])
+
+
+@pytest.fixture
+def shell(half_way: HalfWay, tmp_path: Path) -> Iterator[OnTerminal]:
+    """A shell with job control; `$COMMAND` is a download that stops half-way."""
+    command = f"{sys.executable} -m downloader download {half_way.uri} {tmp_path}"
+    extra = {"PS1": "shell> ", "COMMAND": command}
+    with OnTerminal("--norc", "--noprofile", "-i", extra=extra, program=["bash"], columns=120) as terminal:
+        terminal.wait_for("^shell>")
+        yield terminal
+
+
+def test_ctrl_z_leaves_the_terminal_to_the_shell_until_the_run_goes_on(shell: OnTerminal, half_way: HalfWay) -> None:
+    shell.press("$COMMAND\n")
+    shell.wait_for(FIRST, SECOND)
+    shell.press("\x1a")
+    rows = shell.wait_for("Stopped", "^shell> *$")
+    assert not [row for row in rows if re.search(FIRST, row)]
+    shell.press("fg\n")
+    shell.wait_for(FIRST, SECOND)
+    half_way.held.go_on.set()
+    rows = shell.wait_for("done after", "^shell> *$")
+    assert not [row for row in rows if re.search(PERCENT, row)]
+    shell.press("exit\n")
+    assert shell.end() == 0
+
+
+def test_in_the_background_nothing_is_drawn_over_the_prompt(shell: OnTerminal, half_way: HalfWay) -> None:
+    shell.press("$COMMAND & echo wait for it\n")
+    shell.wait_for("attempt 1 of 2")
+    half_way.held.go_on.set()
+    rows = shell.wait_for("done after")
+    assert not [row for row in rows if re.search(PERCENT, row)]
+    assert b"% |" not in shell.raw
