@@ -97,6 +97,14 @@ def test_names_and_types_follow_the_conventions_of_prometheus(stocked: Hub, tmp_
         assert f"`{samples.pop().removeprefix(f'{NAME}_')}`" in page
 
 
+def test_the_library_is_imported_only_where_metrics_are_wanted(stocked: Hub, tmp_path: Path) -> None:
+    extra = {"HF_ENDPOINT": stocked.endpoint, "PYTHONPROFILEIMPORTTIME": "1", "AIM_REPORT": str(tmp_path / "r.json")}
+    plain = run("download", "hf://org/model", tmp_path / "t", extra=extra)
+    measured = run("download", "hf://org/model", tmp_path / "t", "--metrics-file", tmp_path / "m.prom", extra=extra)
+    assert (plain.status, measured.status) == (0, 0)
+    assert ["prometheus_client" in result.stderr for result in (plain, measured)] == [False, True]
+
+
 def test_a_fallback_counts_for_both_protocols(stocked: Hub, tmp_path: Path) -> None:
     stocked.faults.add(Answer(500), route="token", times=FOREVER)
     path = tmp_path / "m.prom"
