@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
+from downloader.artifact import Layout
 from downloader.config import Settings
 from downloader.config.given import given
 from downloader.errors import UsageError
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import TypeAlias, Unpack
 
-    from downloader.artifact import Layout, Manifest, TransferProtocol
+    from downloader.artifact import Manifest, TransferProtocol
     from downloader.cancellation import Cancellation
     from downloader.config.addresses import Endpoint
     from downloader.doctor import Diagnosis, Finding
@@ -330,9 +331,15 @@ def diagnose(
     environ = _environment(environ)
     section = artifact.scheme.section if artifact else None
     settings, problems = Settings.read(environ, section=section, for_operator=for_operator)
+    settings = _settings(settings, environ, artifact, target, options)
+    if artifact is not None and settings.job.in_hub_cache:
+        from downloader.runs.hub_cache import layout_of  # noqa: PLC0415 - paid for only where a cache is filled
+
+        settings, cache = layout_of(artifact, settings)
+        settings = settings if cache else settings.overridden(layout=Layout.FOLDER)
     return examine(
         artifact,
-        _settings(settings, environ, artifact, target, options),
+        settings,
         problems,
         environ,
         runner or Runner(settings.job.deadline, grace=0.0, cancellation=cancellation),

@@ -11,6 +11,7 @@ from downloader.doctor.rights import Ids, check_owner, remedy_of
 from downloader.errors import DownloadError, NoSpace, VolumeError
 from downloader.filesystem import Disk, NotThere, ownership_of, try_out
 from downloader.formatting import format_duration, format_size, single_line
+from downloader.hub_cache import BLOBS
 from downloader.lease import find_lease
 from downloader.runs.wiring import completion_for
 from downloader.volume import FileState, Volume
@@ -75,15 +76,9 @@ class Target:
         mark = completion_for(uri, self._settings, for_operator=bool(self._settings.cluster.artifact_name))
         with Volume(self._folder, create=False, completion=mark) as volume:
             total = len(manifest.files)
-            if self._missing:
-                needed, missing, there = manifest.size, total, 0
-            else:
-                inventory = volume.inventory(manifest)
-                missing = len(inventory.having(FileState.PARTIAL, FileState.MISSING))
-                needed = inventory.needed_bytes
-                there = total - missing
-                if self._denied is not None and not inventory.published:
-                    yield self._denied
+            needed, missing, published = self._lacking(volume, manifest)
+            if self._denied is not None and not published:
+                yield self._denied
             try:
                 volume.require_space(needed, missing)
             except NoSpace as error:
@@ -91,8 +86,22 @@ class Target:
             else:
                 yield ok(
                     "space",
-                    f"the artifact needs {format_size(needed)} more; {there} of its {total} files are there",
+                    f"the artifact needs {format_size(needed)} more; {total - missing} of its {total} files are there",
                 )
+
+    def _lacking(self, volume: Volume, manifest: Manifest) -> tuple[int, int, bool]:
+        """Return how many bytes and files are missing, and whether nothing is left to do."""
+        if self._missing:
+            return manifest.size, len(manifest.files), False
+        if self._settings.job.in_hub_cache:  # revisions share their blobs, whose names are digests
+            lacking = [
+                file
+                for file in manifest.files
+                if not any(volume.has(f"{BLOBS}/{digest.value}") for digest in file.digests)
+            ]
+            return sum(file.size for file in lacking), len(lacking), not lacking
+        found = volume.inventory(manifest)
+        return found.needed_bytes, len(found.having(FileState.PARTIAL, FileState.MISSING)), found.published
 
     def _holds_artifact(self) -> bool:
         """Tell whether the artifact was finished here: then a run writes only if its source has another version."""

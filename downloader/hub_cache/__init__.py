@@ -9,9 +9,9 @@ gives them their names, and `CachedRepository`, a finalizer, links the snapshot 
 """
 
 from downloader.hub_cache.disk import CacheDisk
-from downloader.hub_cache.layout import RepositoryLayout
+from downloader.hub_cache.layout import BLOBS, RepositoryLayout
 from downloader.hub_cache.repository import CachedRepository
 from downloader.hub_cache.source import BlobSource, CachedRevision
 from downloader.hub_cache.verification import CachedTarget
 
-__all__ = ["BlobSource", "CacheDisk", "CachedRepository", "CachedRevision", "CachedTarget", "RepositoryLayout"]
+__all__ = ["BLOBS", "BlobSource", "CacheDisk", "CachedRepository", "CachedRevision", "CachedTarget", "RepositoryLayout"]

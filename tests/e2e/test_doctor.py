@@ -169,6 +169,20 @@ def test_what_is_there_already_needs_no_space(environment: dict[str, str], tmp_p
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_the_cache_of_the_hub_is_examined_where_a_download_fills_it(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    extra = {**environment, "AIM_LAYOUT": "hub-cache", "HF_HUB_CACHE": str(tmp_path / "hub")}
+    result, found = examine("hf://org/model", extra=extra)
+    assert result.status == 0, result.stdout
+    assert f"{tmp_path}/hub/models--org--model does not exist yet" in found["target"][0]["text"]
+    assert not (tmp_path / "hub").exists()
+    assert run("download", "hf://org/model", extra=extra).status == 0
+    result, found = examine("hf://org/model", extra=extra)
+    assert result.status == 0, result.stdout
+    assert "needs 0 bytes more; 3 of its 3 files are there" in found["space"][0]["text"]
+
+
 def test_a_held_lease_is_told_with_its_holder_and_the_time(
     hub: Hub, environment: dict[str, str], tmp_path: Path
 ) -> None:
