@@ -1,4 +1,7 @@
-"""The commands and their options. Each reads the settings and starts a run; what it needs is imported then."""
+"""The commands and their options. Each reads the settings and starts a run; what it needs is imported then.
+
+This module is long because each command is declared here, with all that its `--help` says.
+"""
 
 from __future__ import annotations
 
