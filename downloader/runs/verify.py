@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from downloader.errors import UsageError
 from downloader.hub_cache import CachedTarget
 from downloader.integrity import ContentCheck
-from downloader.progress import Phase
+from downloader.progress import FileProgress, Phase
 from downloader.runs.wiring import make_filter
 from downloader.volume import Volume
 
@@ -33,6 +35,26 @@ def read_checksums(settings: Settings, runner: Runner) -> bytes:
     return runner.run(reading)
 
 
+class _Hashing:
+    """How far the files are that are being hashed: one for each thread."""
+
+    def __init__(self) -> None:
+        self._files: dict[int, FileProgress] = {}
+
+    def begin(self, path: str, size: int) -> None:
+        """Note that the calling thread begins a file."""
+        self._files[threading.get_ident()] = FileProgress(path, 0, size)
+
+    def add(self, count: int) -> None:
+        """Count bytes that the calling thread has hashed."""
+        file = self._files[threading.get_ident()]
+        self._files[threading.get_ident()] = replace(file, done_bytes=file.done_bytes + count)
+
+    def progress(self) -> tuple[FileProgress, ...]:
+        """Return the files that are not hashed to their end."""
+        return tuple(file for file in list(self._files.values()) if file.done_bytes < (file.size or 0))
+
+
 def verify_volume(
     settings: Settings, runner: Runner, observer: Callable[[Snapshot], None], *, revision: str | None = None
 ) -> Verification:
@@ -41,15 +63,19 @@ def verify_volume(
     Of a repository in a cache, the names that lead to them are checked, too; `revision` selects one snapshot of it.
     Raises IntegrityError if the target has no checksums, UsageError for a revision that it does not have.
     """
-    meter = runner.meter
+    meter, files = runner.meter, _Hashing()
 
     def progress(count: int) -> None:
         runner.cancellation.check()
         meter.add_written(count)
+        files.add(count)
 
     def hashing(volume: Volume, choose: Callable[[Collection[str]], Collection[str]]) -> Verification:
         content = ContentCheck(settings.job.accept_any, listed=True)
-        return volume.verify(expect=meter.expect, progress=progress, choose=choose, content=content)
+        with meter.showing(files.progress):
+            return volume.verify(
+                expect=meter.expect, progress=progress, begun=files.begin, choose=choose, content=content
+            )
 
     def verifying() -> Verification:
         target, choose = settings.job.target, make_filter(settings).choose

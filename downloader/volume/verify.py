@@ -71,13 +71,15 @@ def verify(
     *,
     expect: Callable[[int, int], None],
     progress: Callable[[int], None],
+    begun: Callable[[str, int], None],
     choose: Callable[[Collection[str]], Collection[str]],
     content: ContentCheck,
 ) -> Verification:
     """Hash the files that the completion mark lists, and check with `content` what kind of file each is.
 
     `choose` returns which of all paths to hash. `expect` is called once with the bytes and files to hash, `progress`
-    with the bytes hashed, from several threads.
+    with the bytes hashed, from several threads;
+    `begun` before it, in the same thread, with the path and the size of each file.
 
     Raises IntegrityError if there is no mark that can be read, if it may have been cut off, or if there is nothing to
     verify: success must mean that something was verified.
@@ -95,7 +97,7 @@ def verify(
     sizes = [there.size for path in paths if (there := files.stat(path)) is not None]
     expect(sum(sizes), len(paths))
     with ThreadPoolExecutor(_WORKERS, thread_name_prefix="verify") as pool:
-        found_damage = pool.map(_FileCheck(files, checksums, content, progress).damage, paths)
+        found_damage = pool.map(_FileCheck(files, checksums, content, progress, begun).damage, paths)
         damaged = (*filter(None, found_damage), *_gone(checksums), *_other_list(files, checksums))
     broken = {damage.path for damage in damaged}
     unlisted = tuple(sorted(path for path in _walk(files) if path not in checksums.files and path != MARKER))
@@ -150,6 +152,7 @@ class _FileCheck:
     checksums: Checksums
     content: ContentCheck
     progress: Callable[[int], None]
+    begun: Callable[[str, int], None]
 
     def damage(self, path: str) -> Damage | None:
         """Return what is wrong with a file, after changing its time so that runs hash it; None if it is right."""
@@ -168,6 +171,7 @@ class _FileCheck:
 
     def _compare(self, path: str, reading: Reading) -> str:
         size, expected = reading.found.size, self.checksums.files[path]
+        self.begun(path, size)
         try:
             hasher = hash_file(reading.readinto, size, progress=self.progress)
         except (VolumeError, IntegrityError) as error:

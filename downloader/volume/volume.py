@@ -280,6 +280,7 @@ class Volume:
         *,
         expect: Callable[[int, int], None] = lambda _bytes, _files: None,
         progress: Callable[[int], None] = lambda _: None,
+        begun: Callable[[str, int], None] = lambda _path, _size: None,
         choose: Callable[[Collection[str]], Collection[str]] = lambda paths: paths,
         content: ContentCheck | None = None,
     ) -> Verification:
@@ -288,7 +289,12 @@ class Volume:
         See `verify.verify` for the arguments. Raises IntegrityError if there is no mark that can be read.
         """
         return verify.verify(
-            self._files, expect=expect, progress=progress, choose=choose, content=content or ContentCheck()
+            self._files,
+            expect=expect,
+            progress=progress,
+            begun=begun,
+            choose=choose,
+            content=content or ContentCheck(),
         )
 
     def checksums(self) -> bytes:

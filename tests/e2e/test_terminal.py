@@ -257,9 +257,11 @@ def test_a_run_that_waits_for_another_says_so(half_way: HalfWay, tmp_path: Path)
 def test_verify_shows_its_progress(half_way: HalfWay, tmp_path: Path) -> None:
     half_way.held.go_on.set()
     assert run("download", half_way.uri, tmp_path).status == 0
-    with OnTerminal("verify", tmp_path) as terminal:
-        assert terminal.end() == 0
-        assert b"hashing" in terminal.raw
+    slow = [sys.executable, "-m", "tests.slow_reads", "0.5"]
+    with OnTerminal("verify", tmp_path, program=slow, columns=120) as terminal:
+        terminal.wait_for(r"^hashing +\d+ % \|.* MiB of 32.0 MiB", r"model-00001-of-00002.bin +\d+ % \|")
+        terminal.press("\x03")
+        assert terminal.end() == 130
         assert is_clean(terminal)
 
 
