@@ -32,7 +32,11 @@ FILES = {
     "model.safetensors": Noise(12 * MIB, seed=151).bytes(),
     "sub/deeper/tokenizer.json": b"t" * 5000,
 }
-NEXT = {"config.json": b'{"next": true}', "extra.bin": Noise(2 * MIB, seed=152).bytes()}
+NEXT = {
+    "config.json": b'{"next": true}',
+    "extra.bin": Noise(2 * MIB, seed=152).bytes(),
+    "sub/deeper/tokenizer.json": b"n" * 5000,
+}
 LARGE = sum(len(content) for path, content in FILES.items() if path.endswith(".safetensors"))
 HF = Path(sys.executable).with_name("hf")
 PLAIN = {"AIM_DOWNLOADER_PROTOCOL": "HTTP"}
@@ -474,7 +478,7 @@ def test_each_revision_can_be_verified_by_its_names(hub: Hub, repository: Reposi
     download(hub, cache)
     folder = cache / "models--org--model"
     for target, options, count in [
-        (folder, [], 5),
+        (folder, [], 6),
         (folder, ["--revision", "main"], 5),
         (folder, ["--revision", first], 3),
         (folder / "snapshots" / second, [], 5),
@@ -534,3 +538,13 @@ def test_a_revision_that_is_not_there(cache: Path, name: str, sentence: str) -> 
     result = verify(cache / name, "--revision", "v9")
     assert result.status == os.EX_USAGE
     assert sentence in result.stderr
+
+
+def test_offline_a_download_says_that_it_cannot_know(hub: Hub, repository: Repository, cache: Path) -> None:
+    download(hub, cache)
+    more = settings(hub, HF_HUB_OFFLINE="1")
+    result = run("download", "hf://org/model", "--hub-cache", cache, extra=more)
+    assert result.status == os.EX_CONFIG, result.stderr
+    assert "HF_HUB_OFFLINE forbids" in result.last_line
+    assert verify(cache / "models--org--model").status == 0
+    assert repository.commits
