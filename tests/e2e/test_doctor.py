@@ -270,7 +270,7 @@ def test_an_api_server_that_hangs_does_not_hold_up_the_rest(
 ) -> None:
     watched.api.hang()
     result, found = examine(
-        "hf://org/model", tmp_path, extra={**environment, **watched.environment, "STALL_TIMEOUT": "8"}
+        "hf://org/model", tmp_path, extra={**environment, **watched.environment, "STALL_TIMEOUT": "12"}
     )
     assert result.status == 0, result.stdout
     assert levels(found, *KUBERNETES) == ["note"]
