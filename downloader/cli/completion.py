@@ -46,6 +46,42 @@ BASH = """\
 
 complete -o nosort -F %(complete_func)s %(prog_name)s
 """
+ZSH = """\
+#compdef %(prog_name)s
+
+%(complete_func)s() {
+    local -a response described begun whole
+    local type key descr
+    response=("${(@f)$(env COMP_WORDS="${words[*]}" COMP_CWORD=$((CURRENT-1)) %(complete_var)s=zsh_complete \
+        %(prog_name)s 2>/dev/null)}")
+    compset -P '--*='
+    for type key descr in ${response}; do
+        case $type in
+            dir) _path_files -/ ;;
+            file) _path_files -f ;;
+            plain)
+                if [[ $descr != _ ]]; then described+=("$key:$descr")
+                elif [[ $key == *[:/] ]]; then begun+=("$key")
+                else whole+=("$key"); fi ;;
+        esac
+    done
+    (( $#described )) && _describe -V unsorted described -U
+    (( $#begun )) && compadd -U -S '' -V unsorted -a begun
+    (( $#whole )) && compadd -V unsorted -a whole
+}
+
+if [[ $zsh_eval_context[-1] == loadautofunc ]]; then
+    %(complete_func)s "$@"
+else
+    compdef %(complete_func)s %(prog_name)s
+fi
+"""
+
+
+class Zsh(ZshComplete):
+    """Adds no space behind what is only the beginning of a word, and keeps `--name=` before a value."""
+
+    source_template = ZSH
 
 
 class Bash(BashComplete):
@@ -86,7 +122,7 @@ def _open_quote(line: str) -> str:
 
 
 add_completion_class(Bash)
-_KINDS = {"bash": Bash, "zsh": ZshComplete, "fish": FishComplete}
+_KINDS = {"bash": Bash, "zsh": Zsh, "fish": FishComplete}
 SHELLS = tuple(_KINDS)
 PROGRAM = "artifact-downloader"
 VARIABLE = "_ARTIFACT_DOWNLOADER_COMPLETE"

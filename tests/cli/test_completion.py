@@ -1,4 +1,4 @@
-"""Completion by an interactive bash on a terminal, and what is proposed for each argument."""
+"""Completion by interactive shells on a terminal, and what is proposed for each argument."""
 
 from __future__ import annotations
 
@@ -25,10 +25,23 @@ if TYPE_CHECKING:
 
     from tests.servers.hub import Hub
 
-SET_UP = b"""bind 'set enable-bracketed-paste off'; bind 'set bell-style none'
+SHELLS = {
+    "bash": (
+        ["bash", "--norc", "--noprofile", "-i"],
+        b"""bind 'set enable-bracketed-paste off'; bind 'set bell-style none'
 eval "$(artifact-downloader completion bash)"
 bind -x '"\\C-x\\C-l": printf "<<%s>>" "$READLINE_LINE"'
-"""
+""",
+    ),
+    "zsh": (
+        ["zsh", "-f", "-i"],
+        b"""autoload -U compinit; compinit -u -D; unsetopt beep; unset zle_bracketed_paste
+eval "$(artifact-downloader completion zsh)"
+show() { print -rn -- "<""<$BUFFER>>" }; zle -N show; bindkey '^X^L' show
+""",
+    ),
+}
+"""How each is started, and what is typed first. The last line makes a key that writes the line as it is."""
 SHOW_LINE = b"\x18\x0c"
 LINE = re.compile(rb"<<([^>%]*)>>")
 FILES = {
@@ -41,13 +54,16 @@ FILES = {
 }
 
 
-def complete(typed: str, extra: Mapping[str, str] | None = None) -> str:
-    """Return the line that an interactive bash on a terminal has after `typed` and TAB."""
+def complete(typed: str, extra: Mapping[str, str] | None = None, shell: str = "bash") -> str:
+    """Return the line that an interactive shell on a terminal has after `typed` and TAB."""
+    if shutil.which(shell) is None:
+        pytest.skip(f"apt-get install --no-install-recommends {shell}")
+    arguments, set_up = SHELLS[shell]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     terminal, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 1000, 0, 0))
-    bash = subprocess.Popen(
-        ["bash", "--norc", "--noprofile", "-i"],
+    process = subprocess.Popen(
+        arguments,
         env={**environment(extra), "PATH": path, "TERM": "dumb", "PS1": "$ "},
         stdin=theirs,
         stdout=theirs,
@@ -56,15 +72,15 @@ def complete(typed: str, extra: Mapping[str, str] | None = None) -> str:
     )
     os.close(theirs)
     try:
-        os.write(terminal, SET_UP + typed.encode() + b"\t" + SHOW_LINE)
+        os.write(terminal, set_up + typed.encode() + b"\t" + SHOW_LINE)
         shown = b""
         while (found := LINE.search(shown)) is None:
             assert select.select([terminal], [], [], TIMEOUT)[0], shown
             shown += os.read(terminal, 65536)
         return found[1].decode()
     finally:
-        bash.kill()
-        bash.wait()
+        process.kill()
+        process.wait()
         os.close(terminal)
 
 
@@ -103,6 +119,25 @@ def test_bash_completes_by_the_artifact_although_it_breaks_words_at_colons(
     assert complete(command + typed.replace("URI", place.uri), place.extra) == command + completed.replace(
         "URI", place.uri
     )
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("hf:", "hf://"),
+        ("URI --exclude mo", "URI --exclude model.safetensors "),
+        ("URI --exclude=mo", "URI --exclude=model.safetensors "),
+        ("URI --include sub", "URI --include sub\\ folder/it\\'s.json "),
+        ("URI --only gg", "URI --only gguf:Q4_K_M "),
+        ("URI /et", "URI /etc/"),
+    ],
+)
+def test_zsh_completes_the_same(hub: Hub, typed: str, completed: str) -> None:
+    place = on_the_hub(hub, FILES)
+    command = "artifact-downloader download "
+
+    found = complete(command + typed.replace("URI", place.uri), place.extra, "zsh")
+    assert found == command + completed.replace("URI", place.uri)
 
 
 def test_nothing_is_proposed_where_the_artifact_cannot_be_listed(hub: Hub) -> None:
