@@ -70,6 +70,8 @@ class DownloadError(Exception):
     category: ClassVar[Category] = Category.OTHER
     lasting: ClassVar[bool] = False
     """Another run fails the same way until the user has changed something."""
+    remedy: ClassVar[str] = ""
+    """What to do about such an error where no hint says something more exact."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -83,6 +85,7 @@ class DownloadError(Exception):
 class UsageError(DownloadError):
     """The command line cannot be understood."""
 
+    remedy = "see artifact-downloader --help"
     exit_status = os.EX_USAGE
     lasting = True
 
@@ -90,6 +93,7 @@ class UsageError(DownloadError):
 class IntegrityError(DownloadError):
     """Bytes are not what their digest says."""
 
+    remedy = "run it again; if that does not help, the source itself is damaged"
     exit_status = os.EX_DATAERR
     verdict = Verdict.FALL_BACK
 
@@ -97,16 +101,20 @@ class IntegrityError(DownloadError):
 class SourceChanged(IntegrityError):
     """The source replaced a file while it was being read; the bytes of the older version are worthless."""
 
+    remedy = "run it again to get the new version"
+
 
 class UnexpectedContent(IntegrityError):
     """A file is not what its name says, for example a web page. Fetching it again would not help."""
 
+    remedy = "check what the URI names"
     verdict = Verdict.FAIL
 
 
 class SourceNotFound(DownloadError):
     """What the URI names does not exist, or the filters exclude all of it."""
 
+    remedy = "check the URI, the revision and the filters"
     exit_status = os.EX_NOINPUT
     lasting = True
     category = Category.NOT_FOUND
@@ -115,6 +123,7 @@ class SourceNotFound(DownloadError):
 class SourceUnavailable(DownloadError):
     """The network or the server fails for now."""
 
+    remedy = "check that host, the proxy and the network policy, then run it again to resume"
     exit_status = os.EX_UNAVAILABLE
     verdict = Verdict.RETRY
 
@@ -137,6 +146,8 @@ class Throttled(SourceUnavailable):
     `asked_at` is when the request was sent, in seconds of the monotonic clock; None where the answer has just come.
     """
 
+    remedy = "run it again later; a token often raises the limit"
+
     def __init__(
         self, message: str, *, retry_after: float | None = None, asked_at: float | None = None, hint: str = ""
     ) -> None:
@@ -148,6 +159,7 @@ class Throttled(SourceUnavailable):
 class ProtocolFailed(DownloadError):
     """This protocol cannot download the file; another one may."""
 
+    remedy = "add HTTP to AIM_DOWNLOADER_PROTOCOL (--protocol)"
     exit_status = os.EX_UNAVAILABLE
     verdict = Verdict.FALL_BACK
 
@@ -170,12 +182,14 @@ class RangeIgnored(ProtocolFailed):
 class InternalError(DownloadError):
     """A bug of ours."""
 
+    remedy = "please report this, with --log-level debug"
     exit_status = os.EX_SOFTWARE
 
 
 class NoSpace(DownloadError):
     """The volume or its quota has no space left."""
 
+    remedy = "make room or use a larger volume; what is there already is kept"
     exit_status = os.EX_CANTCREAT
     lasting = True
     category = Category.STORAGE_FULL
@@ -184,6 +198,7 @@ class NoSpace(DownloadError):
 class VolumeError(DownloadError):
     """The volume cannot be read or written as it must be."""
 
+    remedy = "check that the volume is mounted, healthy and writable"
     exit_status = os.EX_IOERR
 
 
@@ -196,12 +211,14 @@ class NotUnloaded(VolumeError):
 class OutputError(DownloadError):
     """The result of a command cannot be written to standard output."""
 
+    remedy = "check where the output goes"
     exit_status = os.EX_IOERR
 
 
 class Stalled(DownloadError):
     """No byte arrived for STALL_TIMEOUT, or the deadline has passed; `Cancelled` is for signals."""
 
+    remedy = "check the network or raise STALL_TIMEOUT; run it again to resume"
     exit_status = os.EX_TEMPFAIL
     verdict = Verdict.FALL_BACK
 
@@ -215,6 +232,7 @@ class LeaseLost(DownloadError):
 class AccessDenied(DownloadError):
     """Credentials are missing, wrong or not sufficient."""
 
+    remedy = "check the token or the keys, and what they may read"
     exit_status = os.EX_NOPERM
     lasting = True
     category = Category.DENIED
@@ -223,6 +241,7 @@ class AccessDenied(DownloadError):
 class ConfigurationError(DownloadError):
     """The environment is invalid; the message names every problem found."""
 
+    remedy = "correct the variables; docs/environment.md lists them"
     exit_status = os.EX_CONFIG
     lasting = True
 
@@ -230,6 +249,7 @@ class ConfigurationError(DownloadError):
 class UntrustedServer(DownloadError):
     """A server's certificate cannot be verified."""
 
+    remedy = "add its CA to AIM_CA_BUNDLE if it is to be trusted"
     exit_status = os.EX_CONFIG
     lasting = True
 

@@ -54,7 +54,8 @@ def main(arguments: list[str], environ: Mapping[str, str], stdout: TextIO, stder
 
 
 def _fail(error: DownloadError, context: CommandContext, audience: Audience, arguments: list[str]) -> int:
-    """Report a failure in the last line of the log; return the exit status."""
+    """Report a failure in the last line of the log, which always says what to do; return the exit status."""
+    error.hint = error.hint or error.remedy
     if not context.ending_reported:
         report_early_end(error, audience, context.environ, context.redactor, arguments=arguments, uri=context.uri)
     context.logs.end(final_line(error, audience, context.redactor))
