@@ -13,6 +13,7 @@ as in a window.
 from __future__ import annotations
 
 import fcntl
+import io
 import itertools
 import os
 import re
@@ -124,6 +125,22 @@ class Screen:
                 for line in self._screen.history.top
             ]
         return gone + self.shown()
+
+
+class OnScreen(io.StringIO):
+    """A stream whose text is shown on a screen, as the driver of a terminal passes it on."""
+
+    encoding = "utf-8"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.screen = Screen()
+        self.written: list[str] = []
+
+    def write(self, text: str) -> int:
+        self.written.append(text)
+        self.screen.feed(text.replace("\n", "\r\n").encode())
+        return len(text)
 
 
 class OnTerminal(Screen):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import threading
 from typing import TYPE_CHECKING
@@ -11,26 +10,10 @@ import pytest
 
 from downloader.terminal import REPAIR, Terminal, shortened, shortened_path, width
 from tests.clocks import Clock
-from tests.terminal import Screen
+from tests.terminal import OnScreen, Screen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-
-class OnScreen(io.StringIO):
-    """A stream whose text is shown on a screen, as the driver of a terminal passes it on."""
-
-    encoding = "utf-8"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.screen = Screen()
-        self.written: list[str] = []
-
-    def write(self, text: str) -> int:
-        self.written.append(text)
-        self.screen.feed(text.replace("\n", "\r\n").encode())
-        return len(text)
 
 
 @pytest.fixture

@@ -10,12 +10,14 @@ import pytest
 from downloader.artifact import TransferProtocol
 from downloader.errors import Category
 from downloader.log import set_up
-from downloader.progress import Phase, Snapshot
+from downloader.progress import FileProgress, Phase, Snapshot
 from downloader.redaction import Redactor
-from downloader.reporters.console import Console
+from downloader.reporters.console import Console, Display
 from downloader.reporters.sentences import progress_text, summary_text
+from downloader.terminal import Terminal
 from tests.clocks import Clock
 from tests.contract.operator_log import filed
+from tests.terminal import OnScreen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -163,3 +165,55 @@ def test_quiet_shows_nothing(stream: io.StringIO) -> None:
     console.report(DOWNLOADING)
     console.close(DOWNLOADING)
     assert said(stream) == []
+
+
+FILES = (FileProgress("a/canary-secret/model.bin", 1 << 20, 4 << 20), FileProgress("small.json", 1, 2))
+
+
+def test_what_is_drawn_has_no_secrets_also_where_it_is_shortened() -> None:
+    with OnScreen() as stream:
+        console = Console(display=Display(Terminal(stream), Redactor("canary-secret").redact), clock=Clock(0.0))
+        for attempt in (1, 2):
+            console.report(
+                replace(
+                    DOWNLOADING,
+                    attempt=attempt,
+                    files=FILES,
+                    host="canary-secret.test",
+                    waiting=f"{'x' * 55} canary-secret refuses",
+                    wait_left=3.0,
+                )
+            )
+        shown = stream.screen.shown()
+    assert "canary" not in stream.screen.raw.decode()
+    assert "xxx *** ref" in shown[2]
+    assert shown[3].endswith("from ***.test")
+    assert shown[4].startswith("  a/***/model.bin")
+
+
+def test_a_file_is_named_when_it_was_there_before() -> None:
+    with OnScreen() as stream:
+        console = Console(display=Display(Terminal(stream)), clock=Clock(0.0))
+        console.report(replace(DOWNLOADING, files=FILES[1:]))
+        assert stream.screen.shown()[-1].startswith("S3, attempt")
+        console.report(replace(DOWNLOADING, files=FILES[:1], attempt=2))
+        assert stream.screen.shown()[-1].startswith("S3, attempt")
+        console.report(replace(DOWNLOADING, files=FILES[:1]))
+        assert stream.screen.shown()[-1].startswith("  a/canary-secret/model.bin")
+
+
+def test_numbers_are_drawn_five_times_a_second_and_news_at_once() -> None:
+    clock = Clock(0.0)
+    with OnScreen() as stream:
+        console = Console(display=Display(Terminal(stream)), clock=clock)
+        console.report(DOWNLOADING)
+        console.report(replace(DOWNLOADING, done_bytes=2 * GIB))
+        assert "25 %" in stream.screen.shown()[1]
+        console.report(replace(DOWNLOADING, done_bytes=2 * GIB, attempt=2))
+        assert "50 %" in stream.screen.shown()[1]
+        clock.now = 0.2
+        console.report(replace(DOWNLOADING, done_bytes=3 * GIB, attempt=2))
+        assert "75 %" in stream.screen.shown()[1]
+        console.clear()
+        console.report(DOWNLOADING)
+        assert stream.screen.shown() == []
