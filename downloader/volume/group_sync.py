@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from downloader.volume.byte_ranges import ByteRanges
+    from downloader.volume.journal import ByteRanges
 
 SYNC_TOGETHER = 3
 """Number of files from which one sync of the whole file system is cheaper than a sync of each file (ADR 29)."""

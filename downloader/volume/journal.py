@@ -1,4 +1,4 @@
-"""The journal of a partial: the byte ranges that are on the disk for certain.
+"""The byte ranges of a partial, and its journal: those that are on the disk for certain.
 
 A record is written only after its bytes have been synced. So a journal that is lost, torn, damaged or of a newer
 version costs at worst a second download of bytes, and never their correctness.
@@ -6,14 +6,16 @@ version costs at worst a second download of bytes, and never their correctness.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Span
 from downloader.filesystem import InTheWay, NotThere, discard
-from downloader.volume.byte_ranges import ByteRanges
 from downloader.volume.record_log import RecordLog, encode, read
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from downloader.filesystem import FileOperations
 
 VERSION = 1
@@ -21,6 +23,47 @@ _MAX_RANGES = 10_000
 """Disjoint ranges of one partial; a run leaves about as many as it has connections."""
 _MAX_SIZE = 64 << 20
 """Size in bytes from which a journal is ignored: ours are far smaller."""
+
+
+class ByteRanges:
+    """Bytes of one file as sorted ranges that neither touch nor overlap. Not thread-safe."""
+
+    def __init__(self, ranges: Iterable[Span] = ()) -> None:
+        self._starts: list[int] = []
+        self._stops: list[int] = []
+        for span in ranges:
+            self.add(span)
+
+    def add(self, span: Span) -> None:
+        """Add a range; bytes that are in the set already do no harm."""
+        if span.start >= span.stop:
+            return
+        first = bisect_left(self._stops, span.start)
+        last = bisect_right(self._starts, span.stop)
+        start, stop = span.start, span.stop
+        if first < last:
+            start, stop = min(start, self._starts[first]), max(stop, self._stops[last - 1])
+        self._starts[first:last] = [start]
+        self._stops[first:last] = [stop]
+
+    def missing(self, size: int) -> list[Span]:
+        """Return the gaps between 0 and `size`."""
+        starts, stops = [0, *self._stops], [*self._starts, size]
+        return [Span(start, stop) for start, stop in zip(starts, stops, strict=True) if start < stop]
+
+    @property
+    def size(self) -> int:
+        """Bytes in the set."""
+        return sum(self._stops) - sum(self._starts)
+
+    def __iter__(self) -> Iterator[Span]:
+        return (Span(start, stop) for start, stop in zip(self._starts, self._stops, strict=True))
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def __bool__(self) -> bool:
+        return bool(self._starts)
 
 
 def load(files: FileOperations, path: str, identity: str, size: int) -> ByteRanges:

@@ -39,8 +39,7 @@ from downloader.errors import InternalError
 from downloader.filesystem import NotThere, clear
 from downloader.integrity import may_combine
 from downloader.lease import WORK
-from downloader.volume.byte_ranges import ByteRanges
-from downloader.volume.journal import Journal, load
+from downloader.volume.journal import ByteRanges, Journal, load
 from downloader.volume.partial_file import PartialFile
 
 if TYPE_CHECKING:

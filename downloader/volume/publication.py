@@ -12,7 +12,7 @@ from downloader.filesystem import Kind, discard, remove, stats_of
 from downloader.integrity import MARKER, UNKNOWN, Checksums, Origin, parse_checksums
 from downloader.lease import PARTS, WORK, is_lease
 from downloader.volume import completion
-from downloader.volume.earlier import record_obsolete, remove_outdated, with_earlier
+from downloader.volume.cleanup import record_obsolete, remove_outdated, with_earlier
 from downloader.volume.preflight import require_two_files
 from downloader.volume.records import hash_of, is_unchanged, latest, record_of
 

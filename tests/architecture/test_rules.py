@@ -414,3 +414,7 @@ REASON = re.compile(r"\blong(er)?\b", re.IGNORECASE)
 def test_a_long_module_says_why_in_its_docstring(path: str) -> None:
     lines = len((PACKAGE / path).read_text().splitlines())
     assert lines <= MOST_LINES or REASON.search(ast.get_docstring(MODULES[path]) or "")
+
+
+def test_the_volume_has_few_enough_modules_to_be_one_idea() -> None:
+    assert len([path for path in MODULES if re.fullmatch(r"volume/(?!__init__)\w+\.py", path)]) <= 14

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from downloader.artifact import Span
-from downloader.volume.byte_ranges import ByteRanges
+from downloader.volume.journal import ByteRanges
 
 SIZE = 60
 SPANS = st.lists(st.tuples(st.integers(0, SIZE), st.integers(0, SIZE)).map(lambda ends: Span(*ends)), max_size=30)

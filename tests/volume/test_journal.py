@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from downloader.artifact import Span
 from downloader.filesystem.local import Disk
 from downloader.volume import Volume
-from downloader.volume.byte_ranges import ByteRanges
-from downloader.volume.journal import Journal, load
+from downloader.volume.journal import ByteRanges, Journal, load
 from downloader.volume.record_log import decode, encode
 from tests.volume.artifacts import URI, fill, noise, remote
 
