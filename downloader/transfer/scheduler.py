@@ -93,6 +93,7 @@ class Scheduler:
                     files = self._take_files()
                     self._beginning += len(files)
                     return files
+                # Every change of the state notifies, but a cancellation comes from outside and does not.
                 self._changed.wait(CHECK_INTERVAL)
             return None
 
@@ -144,6 +145,7 @@ class Scheduler:
 
     def may_refetch(self, file: RemoteFile) -> bool:
         """Return whether a rejected file has been fetched only once so far."""
+        # Without the lock: only the commit of this very file adds its path, and that has not ended yet.
         return file.path not in self._refetched
 
     def committed(self, count: int, again: Sequence[RemoteFile]) -> None:
@@ -183,6 +185,8 @@ class Scheduler:
 
     def _take_segment(self, max_in_flight: int = maxsize) -> Task | None:
         """Return a segment of the file with the fewest workers, if it has at most `max_in_flight`."""
+        # Bytes are hashed in order, by one thread for each file: workers of one file fill buffers that wait for each
+        # other, workers of different files do not.
         candidates = [each for each in self._transfers if each.has_unassigned and self._has_room(each)]
         transfer = min(candidates, key=lambda each: each.in_flight, default=None)
         if transfer is None or transfer.in_flight > max_in_flight:
@@ -192,6 +196,7 @@ class Scheduler:
 
     def _steal(self) -> Task | None:
         """Return a part of what another worker has not started: there is nothing else to do."""
+        # The longest rest first: its worker would finish last.
         candidates = [each for each in self._transfers if self._has_room(each)]
         transfer = max(candidates, key=lambda each: each.longest_remaining, default=None)
         length = self._request_size(transfer) if transfer is not None else None
@@ -224,6 +229,7 @@ class Scheduler:
         """Return the next file, or a fair share of the small files that can be pipelined."""
         files = [self._waiting.popleft()]
         if self._config.max_files is None and self._is_pipelined(files[0]):
+            # A share and not the whole depth: towards the end, all files would wait behind one connection.
             share = min(self._config.pipeline_depth, len(self._waiting) // self._config.initial_connections)
             while len(files) < share and self._is_pipelined(self._waiting[0]):
                 files.append(self._waiting.popleft())

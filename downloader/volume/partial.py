@@ -99,6 +99,7 @@ class Partial:
             if storage is not None:
                 return storage
             self._complete = ByteRanges()
+        # From here on bytes are lost that another process may be writing, if it has taken over.
         self._check_lease()
         if self._journal is None:
             return PartialFile.create(self._files, self._path, name=self.file.path)
@@ -115,6 +116,7 @@ class Partial:
 
         The page cache is bypassed if offset, length and address are multiples of 4096.
         """
+        # Before each write: the thread may have waited for the network while another process took the volume over.
         self._check_lease()
         if offset < 0 or offset + len(data) > self._stop:
             raise InternalError(f"{self.file.path}: bytes {offset}-{offset + len(data) - 1} lie outside the file")
@@ -158,9 +160,11 @@ class Partial:
         """Sync, unless the whole file system was `synced`, and append the ranges to the journal. Within `pending`."""
         if self._journal is None or self._storage.is_shut or not ranges:
             return
+        # The kernel reports a failed write-back once, and a sync of the whole file system would succeed afterwards.
         if self._storage.sync_failed or not synced:
             self._storage.sync()
         self._storage.forget()
+        # The sync may have taken minutes on a slow volume: the journal may be another process's by now.
         self._check_lease()
         self._journal.append(ranges)
 
