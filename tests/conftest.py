@@ -35,21 +35,49 @@ settings.load_profile("suite")
 
 TESTS = Path(__file__).parent
 SLOW = frozenset(
-    {"adapters", "adversarial", "benchmarks", "conformance", "contract", "e2e", "faults", "image", "servers", "soak"}
+    {
+        "adapters",
+        "adversarial",
+        "benchmarks",
+        "conformance",
+        "contract",
+        "deploy",
+        "e2e",
+        "faults",
+        "image",
+        "servers",
+        "soak",
+    }
 )
 """Folders whose tests are all slow: they start whole programs, or wait for real time to pass."""
+SLOW_FILES = frozenset(
+    {
+        "cli/test_completion.py",  # types into interactive shells
+        "reporters/test_report_file.py",  # 100,000 files
+        "sources/test_adding_a_source.py",
+        "sources/test_hub_routes.py",
+        "sources/test_s3.py",  # these start S3 services
+        "sources/test_s3_client.py",
+        "sources/test_s3_listing.py",
+        "test_api.py",
+        "test_api_in_a_program.py",
+    }
+)
+"""Modules of other folders whose tests are all slow."""
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Spare the quick tests the time that it takes to import the slow ones."""
-    return True if config.option.markexpr == "not slow" and collection_path in map(TESTS.joinpath, SLOW) else None
+    slow = collection_path in map(TESTS.joinpath, SLOW | SLOW_FILES)
+    return True if config.option.markexpr == "not slow" and slow else None
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        folder = item.path.relative_to(TESTS).parts[0]
-        if folder in SLOW or "ceph" in getattr(item, "fixturenames", ()):
+        path = item.path.relative_to(TESTS)
+        folder = path.parts[0]
+        if folder in SLOW or path.as_posix() in SLOW_FILES or "ceph" in getattr(item, "fixturenames", ()):
             item.add_marker("slow")
         if folder == "image":
             item.add_marker("image")
