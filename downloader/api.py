@@ -190,7 +190,7 @@ def download(
 
     Raises a `DownloadError`; `docs/exit-status.md` lists its kinds.
     """
-    artifact = uri if isinstance(uri, ArtifactUri) else ArtifactUri.parse(uri)
+    artifact = _parsed(uri)
     environ = _environment(environ)
     settings = _settings(settings, environ, artifact, target, options)
     if hub_cache is not None:
@@ -229,7 +229,7 @@ def plan(
     What would keep it from starting is in `Preview.problems`. Raises a `DownloadError` where not even a plan can be
     made, because the artifact cannot be listed or the volume cannot be read.
     """
-    artifact = uri if isinstance(uri, ArtifactUri) else ArtifactUri.parse(uri)
+    artifact = _parsed(uri)
     environ = _environment(environ)
     settings = _settings(settings, environ, artifact, target, options)
     if settings.job.in_hub_cache:
@@ -257,7 +257,7 @@ def list_files(
 
     Raises a `DownloadError`: ProtocolFailed where the server does not tell the size of a file.
     """
-    artifact = uri if isinstance(uri, ArtifactUri) else ArtifactUri.parse(uri)
+    artifact = _parsed(uri)
     settings = _settings(settings, _environment(environ), artifact, None, options)
     # A listing leaves nothing behind: a cancelled one needs no time to put things in order.
     runner = runner or Runner(settings.job.deadline, grace=0.0, cancellation=cancellation)
@@ -327,7 +327,7 @@ def diagnose(
     """
     from downloader.doctor import diagnose as examine  # noqa: PLC0415 - paid for only where it is used
 
-    artifact = ArtifactUri.parse(uri) if isinstance(uri, str) else uri
+    artifact = None if uri is None else _parsed(uri)
     environ = _environment(environ)
     section = artifact.scheme.section if artifact else None
     settings, problems = Settings.read(environ, section=section, for_operator=for_operator)
@@ -359,6 +359,10 @@ class OnProgress:
 def _observer(on_progress: Progress | None) -> Progress:
     """Return a function that never raises."""
     return _ignore if on_progress is None else FanOut([OnProgress(on_progress)]).report
+
+
+def _parsed(uri: str | ArtifactUri) -> ArtifactUri:
+    return uri if isinstance(uri, ArtifactUri) else ArtifactUri.parse(uri)
 
 
 def _environment(given: Mapping[str, str] | None) -> Mapping[str, str]:

@@ -40,7 +40,10 @@ class Finalizer(Protocol):
 
 
 class PublishAsDownloaded:
-    """The usual last step: the files are published as they were downloaded."""
+    """The usual last step: the files are published as they were downloaded, once `before` has returned."""
+
+    def __init__(self, before: Callable[[], None] = lambda: None) -> None:
+        self._before = before
 
     def is_final(self, completed: CompletedArtifact) -> bool:
         """Return True: any complete artifact is final."""
@@ -56,4 +59,5 @@ class PublishAsDownloaded:
     ) -> Publication:
         """Return the files as they are."""
         del volume, check
+        self._before()
         return Publication(manifest, digests)

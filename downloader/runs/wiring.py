@@ -134,7 +134,8 @@ def make_simulated_verification(settings: Settings, cancellation: Cancellation) 
     debug = settings.debug
     if not debug.simulate_download:
         return PublishAsDownloaded()
-    return SimulatedVerification(cancellation.sleep, debug.verify_duration, debug.verify_fail)
+    verification = SimulatedVerification(cancellation.sleep, debug.verify_duration, debug.verify_fail)
+    return PublishAsDownloaded(before=verification)
 
 
 def completion_for(uri: ArtifactUri, settings: Settings, *, for_operator: bool) -> Completion:

@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING
 
 from downloader.errors import IntegrityError
 from downloader.filesystem import Disk
-from downloader.volume import Publication
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from downloader.artifact import Manifest
     from downloader.filesystem import Space
-    from downloader.volume import CompletedArtifact, Inventory, Volume
 
 
 class RoomyDisk(Disk):
@@ -28,27 +25,14 @@ class RoomyDisk(Disk):
 
 @dataclass(frozen=True, slots=True)
 class SimulatedVerification:
-    """A finalizer that waits before the files are published as they are. `sleep` raises when the run is cancelled."""
+    """Takes as long as a verification. `sleep` raises when the run is cancelled."""
 
     sleep: Callable[[float], None]
     seconds: float = 0.0
     fails: bool = False
 
-    def is_final(self, completed: CompletedArtifact) -> bool:
-        """Return True: any complete artifact is final."""
-        del completed
-        return True
-
-    def inventory(self, volume: Volume, manifest: Manifest) -> Inventory:
-        """Compare the volume with the manifest."""
-        return volume.inventory(manifest)
-
-    def finalize(
-        self, volume: Volume, manifest: Manifest, digests: Mapping[str, str], check: Callable[[], None]
-    ) -> Publication:
-        """Wait, then return the files as they are. Raises IntegrityError if the verification is to fail."""
-        del volume, check
+    def __call__(self) -> None:
+        """Wait. Raises IntegrityError if the verification is to fail."""
         self.sleep(self.seconds)
         if self.fails:
             raise IntegrityError("the simulated verification failed", hint="unset AIM_DEBUG_VERIFY_FAIL")
-        return Publication(manifest, digests)
