@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
 from downloader.cancellation import Cancellation
-from downloader.cgroups import processors
 from downloader.engine.existing_files import older_files, report_existing, require_room, sort_existing
 from downloader.engine.finalizer import PublishAsDownloaded
 from downloader.engine.plan import Outcome, Plan
@@ -17,7 +16,7 @@ from downloader.events import AttemptStarted, Listed, ProtocolSwitched
 from downloader.formatting import format_size
 from downloader.integrity import SIZE_ONLY, Verifier
 from downloader.progress import Phase
-from downloader.volume import FileState
+from downloader.volume import FileState, hashing_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 MAX_RELISTINGS = 2
 """How often a source may change during a run before the run fails."""
-MOST_HASHED_AT_ONCE = 8
-"""Files on the volume. A rotating disk would have to seek between more of them."""
 
 log = logging.getLogger(__name__)
 
@@ -226,7 +223,7 @@ class Engine:
         def check(entry: InventoryEntry) -> InventoryEntry | None:
             return self._volume.check(entry, lambda _: self._cancellation.check(), self._plan.content)
 
-        with ThreadPoolExecutor(min(processors(), MOST_HASHED_AT_ONCE), thread_name_prefix="check") as pool:
+        with ThreadPoolExecutor(hashing_threads(), thread_name_prefix="check") as pool:
             yield from pool.map(check, unverified)
 
     def _record_verified(self, entry: InventoryEntry, outcome: Outcome) -> None:

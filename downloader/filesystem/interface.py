@@ -124,8 +124,8 @@ class FileOperations(Protocol):
     def sync_everything(self) -> bool:
         """Do what `sync` does for all files at once; False where that is impossible or cannot be trusted."""
 
-    def forget(self, handle: int) -> None:
-        """Drop the synced pages of this file from the page cache."""
+    def forget(self, handle: int, offset: int = 0, length: int = 0) -> None:
+        """Drop synced pages from the page cache: `length` bytes from `offset` on, to the end of the file if it is 0."""
 
     def truncate(self, handle: int, size: int) -> None:
         """Set the file's length; new bytes are holes."""

@@ -140,10 +140,10 @@ class Disk:
             return False  # another program's file may have failed: syncing ours one by one will tell
         return True
 
-    def forget(self, handle: int) -> None:
+    def forget(self, handle: int, offset: int = 0, length: int = 0) -> None:
         # This is advice: where it cannot be given, nothing is lost.
         with self._operation("releasing memory of"), suppress(OSError, AttributeError):
-            os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.posix_fadvise(handle, offset, length, os.POSIX_FADV_DONTNEED)
 
     def truncate(self, handle: int, size: int) -> None:
         with self._operation("sizing a file of"):

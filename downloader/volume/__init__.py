@@ -10,7 +10,7 @@ from downloader.volume.inventory import FileState, Inventory, InventoryEntry
 from downloader.volume.partial import CompletePartial, Partial
 from downloader.volume.preflight import check_replacement, other_artifacts
 from downloader.volume.publication import CompletedArtifact, Publication
-from downloader.volume.verify import Damage, Reading, Verification
+from downloader.volume.verify import Damage, Reading, Verification, hashing_threads
 from downloader.volume.volume import Volume
 
 __all__ = [
@@ -28,5 +28,6 @@ __all__ = [
     "VerifiedFile",
     "Volume",
     "check_replacement",
+    "hashing_threads",
     "other_artifacts",
 ]

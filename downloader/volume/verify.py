@@ -11,7 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from downloader.artifact import Algorithm
+from downloader.artifact import Algorithm, Span
+from downloader.cgroups import processors
 from downloader.errors import IntegrityError, VolumeError
 from downloader.filesystem import Kind
 from downloader.formatting import names_text
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from downloader.filesystem import FileOperations
     from downloader.integrity import Checksums, ContentCheck
 
-_WORKERS = 2
+MOST_AT_ONCE = 32
+"""Files that are hashed at the same time. More of them would only compete for the volume."""
 _DEEPEST = 128
 """Depth of folders that an artifact may have (`sources/paths.py`)."""
 _LOST = "lost+found"
@@ -96,7 +98,7 @@ def verify(
         )
     sizes = [there.size for path in paths if (there := files.stat(path)) is not None]
     expect(sum(sizes), len(paths))
-    with ThreadPoolExecutor(_WORKERS, thread_name_prefix="verify") as pool:
+    with ThreadPoolExecutor(hashing_threads(), thread_name_prefix="verify") as pool:
         found_damage = pool.map(_FileCheck(files, checksums, content, progress, begun).damage, paths)
         damaged = (*filter(None, found_damage), *_gone(checksums), *_other_list(files, checksums))
     broken = {damage.path for damage in damaged}
@@ -110,6 +112,11 @@ def verify(
         )
     proofs = {path: checksums.proof_of(path) for path in paths if path not in broken}
     return Verification(checksums.source, checksums.revision, len(proofs), proofs, damaged, unlisted)
+
+
+def hashing_threads() -> int:
+    """Return how many files to hash at the same time: a digest takes bytes in order, so one file keeps one CPU busy."""
+    return min(processors(), MOST_AT_ONCE)
 
 
 def _gone(checksums: Checksums) -> tuple[Damage, ...]:
@@ -220,7 +227,8 @@ class Reading:
     def __init__(self, files: FileOperations, path: str) -> None:
         self._files = files
         self._handle = files.open(path)
-        self._cached = 0
+        self._cached = Span(0, 0)
+        """What has been read since the page cache was last freed."""
         self.found = files.handle_stat(self._handle)
 
     def __enter__(self) -> Self:
@@ -231,12 +239,20 @@ class Reading:
 
     def readinto(self, offset: int, view: memoryview) -> int:
         """Fill the view with the bytes from `offset` on and return their number; 0 at the end of the file."""
+        if offset != self._cached.stop:
+            self._forget()
+            self._cached = Span(offset, offset)
         count = self._files.read(self._handle, offset, view)
-        self._cached += count
-        if self._cached >= _FORGET_EVERY:
-            self._cached = 0
-            self._files.forget(self._handle)
+        self._cached = Span(self._cached.start, offset + count)
+        if len(self._cached) >= _FORGET_EVERY:
+            self._forget()
         return count
+
+    def _forget(self) -> None:
+        # Only what has been read: pages that another program has left ahead of us save reading them from the disk.
+        if self._cached:
+            self._files.forget(self._handle, self._cached.start, len(self._cached))
+        self._cached = Span(self._cached.stop, self._cached.stop)
 
     def is_unchanged(self) -> bool:
         """Return whether the file's metadata is what it was when it was opened."""

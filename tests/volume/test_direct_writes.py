@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import mmap
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -93,6 +94,24 @@ def test_buffered_writes_leave_the_page_cache_after_the_batch(target: Path) -> N
             put(partial, start, start + (64 << 10), data)
         assert cached_pages(part_of(target, file)) * 4096 <= 512 << 10
         commit(volume, partial, data)
+
+
+def test_reading_a_file_drops_only_what_has_been_read_from_the_page_cache(volume: Volume, target: Path) -> None:
+    path, half, most = target / "model.bin", 64 << 20, 96 << 20
+    with path.open("wb") as file:
+        file.write(noise(1 << 20) * (most >> 20))
+        file.flush()
+        os.fsync(file.fileno())
+        before = cached_pages(path)
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    if cached_pages(path) or before < most // mmap.PAGESIZE:
+        pytest.skip("this file system keeps its files in memory, or keeps none of them")
+    path.read_bytes()
+    view = memoryview(bytearray(1 << 20))
+    with volume.reading("model.bin") as reading:
+        for offset in range(0, half, len(view)):
+            reading.readinto(offset, view)
+        assert cached_pages(path) == (most - half) // mmap.PAGESIZE
 
 
 def cached_pages(path: Path) -> int:
