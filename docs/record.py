@@ -23,7 +23,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from docs.pictures import FOLDER
+from docs.drawings import FOLDER
 from downloader.terminal import ERASE
 from tests.servers.blobs import Noise
 from tests.servers.hub import Hub

@@ -1,6 +1,7 @@
-"""Writes docs/commands.md and docs/man/ from `--help`, docs/events.md from the events of the log, and the pictures.
+"""Writes what is generated in the pages; with `--check` it fails where that is not current.
 
-With `--check` it fails where they are not current.
+docs/commands.md and docs/man/ come from `--help`, docs/events.md from the events of the log, docs/benchmarks.md and the
+figures of other pages from docs/benchmarks.json, the pictures from code.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 import click
 from click_man.core import write_man_pages
 
-from docs import events, pictures
+from docs import drawings, events, figures, plots
 from downloader.cli.commands import cli
 from downloader.version import __version__
 
@@ -45,11 +46,14 @@ def files() -> dict[Path, str]:
             PROGRAM, cli, version=__version__, target_dir=folder, date="-"
         )  # not today: the files are compared
         pages = {DOCS / "man" / path.name: path.read_text() for path in Path(folder).iterdir()}
+    filled = figures.files()
     return {
         DOCS / "commands.md": page(),
         DOCS / "events.md": events.page(),
         DOCS / "schemas" / events.SCHEMA_FILE: events.schema_text(),
-        **pictures.files(),
+        **filled,
+        **plots.files(figures.cases_of(filled[DOCS / "benchmarks.md"])),
+        **drawings.files(),
         **pages,
     }
 

@@ -1,8 +1,9 @@
-"""`make bench`: prints a table for each case, stores the results, and writes docs/benchmarks.md with `--write`."""
+"""`make bench`: prints a table for each case; with `--write` the results become those of the pages."""
 
 from __future__ import annotations
 
 import subprocess
+import sys
 import tempfile
 import time
 import traceback
@@ -21,11 +22,11 @@ from tests.servers.certificates import Authority
 @click.command()
 @click.option("--only", multiple=True, help="Only cases whose title contains this; may be given several times.")
 @click.option("--rounds", default=2, show_default=True, help="Counted rounds, after a warm-up; slow cases take fewer.")
-@click.option(
-    "--scale", default=1.0, show_default=True, help="Factor on sizes and numbers; only results at 1 are stored."
-)
+@click.option("--scale", default=1.0, show_default=True, help="Factor on sizes and numbers; --write needs 1.")
 @click.option("--long", is_flag=True, help="Also measure what takes many minutes.")
-@click.option("--write", is_flag=True, help="Write docs/benchmarks.md from the last result of each case.")
+@click.option(
+    "--write", is_flag=True, help="Store the results in docs/benchmarks.json and write every page that shows them."
+)
 @click.option("--list", "listing", is_flag=True, help="List the titles and exit.")
 def main(only: tuple[str, ...], rounds: int, scale: float, *, long: bool, write: bool, listing: bool) -> None:
     """Measure whole commands side by side."""
@@ -33,7 +34,10 @@ def main(only: tuple[str, ...], rounds: int, scale: float, *, long: bool, write:
     if listing:
         click.echo("\n".join(titles))
         return
+    if write and scale != 1:
+        raise click.UsageError("--write needs --scale 1")
     install()
+    measured = page.commit()  # before the results of the first case change the tree
     outcomes: dict[str, Outcome] = {}
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="bench-", dir=Path.cwd()) as name:
@@ -49,11 +53,12 @@ def main(only: tuple[str, ...], rounds: int, scale: float, *, long: bool, write:
                 click.echo(traceback.format_exc())
                 continue
             click.echo(f"\n{outcomes[title].text}\n({time.monotonic() - began:.0f} s)")
-            if scale == 1:
-                page.keep(title, outcomes[title])
-    click.echo(f"\n{targets_table(outcomes)}\nAll in {(time.monotonic() - started) / 60:.1f} minutes.")
+            if write:
+                page.keep(title, outcomes[title], measured, CASES)
+    values = {title: outcome.values for title, outcome in outcomes.items()}
+    click.echo(f"\n{targets_table(values)}\nAll in {(time.monotonic() - started) / 60:.1f} minutes.")
     if write:
-        page.write(CASES)
+        subprocess.run([sys.executable, "-m", "docs.reference"], check=True)
 
 
 if __name__ == "__main__":

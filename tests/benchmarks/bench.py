@@ -46,8 +46,6 @@ class Outcome:
     """Markdown: tables and remarks."""
     values: dict[str, float] = field(default_factory=dict)
     """Measured values by name, for the targets."""
-    figures: dict[str, Mapping[str, object]] = field(default_factory=dict)
-    """Name of a figure → what it shows."""
 
 
 @dataclass(frozen=True)

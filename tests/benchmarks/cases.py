@@ -26,24 +26,31 @@ def _eight(bench: Bench) -> Files:
     return bench.large(8, 512 * MIB)
 
 
-def _two(bench: Bench) -> Files:
-    return bench.large(2, 512 * MIB)
-
-
 CASES: Mapping[str, Callable[[Bench], Outcome]] = {
     "1 GiB, HTTPS to disk": lambda bench: web_cases.to_disk(bench, _single(bench), secure=True),
     "1 GiB, HTTP to disk": lambda bench: web_cases.to_disk(bench, _single(bench), secure=False),
     "8 x 512 MiB, HTTP to disk": lambda bench: web_cases.to_disk(bench, _eight(bench), secure=False, rounds=1),
     "8 x 512 MiB, HTTPS to disk": lambda bench: web_cases.to_disk(bench, _eight(bench), secure=True, rounds=1),
+    "1 GiB, HTTPS to disk, all verified": lambda bench: web_cases.to_disk_verified(bench, _single(bench), secure=True),
+    "1 GiB, HTTP to disk, all verified": lambda bench: web_cases.to_disk_verified(bench, _single(bench), secure=False),
+    "8 x 512 MiB, HTTP to disk, all verified": lambda bench: web_cases.to_disk_verified(
+        bench, _eight(bench), secure=False, rounds=1
+    ),
+    "8 x 512 MiB, HTTPS to disk, all verified": lambda bench: web_cases.to_disk_verified(
+        bench, _eight(bench), secure=True, rounds=1
+    ),
     "1 GiB, HTTP to tmpfs": lambda bench: web_cases.to_memory(bench, _single(bench), secure=False),
     "1 GiB, HTTPS to tmpfs": lambda bench: web_cases.to_memory(bench, _single(bench), secure=True),
     "8 x 512 MiB, HTTP to tmpfs": lambda bench: web_cases.to_memory(bench, _eight(bench), secure=False),
     "8 x 512 MiB, HTTPS to tmpfs": lambda bench: web_cases.to_memory(bench, _eight(bench), secure=True),
-    "2 x 512 MiB, HTTP to tmpfs, each verified": lambda bench: web_cases.to_memory_verified(bench, _two(bench)),
     "8 x 512 MiB, S3, signed": lambda bench: source_cases.s3_large(bench, _eight(bench), listed=False),
     "8 x 512 MiB, S3, signed, with our list": lambda bench: source_cases.s3_large(bench, _eight(bench), listed=True),
     "2 x 512 MiB, hf:// over Xet": lambda bench: source_cases.hub_large(bench, xet=True),
     "2 x 512 MiB, hf:// without Xet": lambda bench: source_cases.hub_large(bench, xet=False),
+    "2 x 512 MiB, hf:// over Xet, all verified": lambda bench: source_cases.hub_large(bench, xet=True, verified=True),
+    "2 x 512 MiB, hf:// without Xet, all verified": lambda bench: source_cases.hub_large(
+        bench, xet=False, verified=True
+    ),
     "2 x 512 MiB + 200 x 20 KiB, HTTP": lambda bench: web_cases.to_disk(bench, bench.mixed(), secure=False, rounds=1),
     "10,000 x 20 KiB, HTTP": lambda bench: web_cases.small_files(bench, bench.small(10_000)),
     "10,000 x 20 KiB, S3, signed": lambda bench: source_cases.s3_small(bench, bench.small(10_000)),

@@ -42,13 +42,7 @@ def growth(bench: Bench) -> Outcome:
         "wall per file, most / 1,000": small[counts[-1]].wall / counts[-1] / (small[REFERENCE].wall / REFERENCE),
         "peak memory, most files / 1,000": small[counts[-1]].peak / small[REFERENCE].peak,
     }
-    panels = [
-        _panel("GiB", "wall s per GiB", {gib: score.wall / gib for gib, score in large.items()}),
-        _panel("GiB", "peak MiB", {gib: score.peak / MIB for gib, score in large.items()}),
-        _panel("files", "wall ms per file", {count: score.wall / count * 1000 for count, score in small.items()}),
-        _panel("files", "peak MiB", {count: score.peak / MIB for count, score in small.items()}),
-    ]
-    return Outcome(text, values, {"growth": {"title": "Time and memory while artifacts grow", "panels": panels}})
+    return Outcome(text, values)
 
 
 def _score(bench: Bench, count: int, size: int) -> Score:
@@ -61,7 +55,3 @@ def _score(bench: Bench, count: int, size: int) -> Score:
 
 def _mib(score: Score) -> str:
     return f"{score.peak / MIB:.0f}"
-
-
-def _panel(x_label: str, y_label: str, points: dict[int, float]) -> dict[str, object]:
-    return {"x_label": x_label, "y_label": y_label, "x": list(points), "y": list(points.values())}

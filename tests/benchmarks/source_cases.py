@@ -18,6 +18,7 @@ from tests.benchmarks.measure import MIB, Tool
 from tests.benchmarks.peers import ours
 from tests.benchmarks.results import ratios, table
 from tests.benchmarks.s3_peers import s3_peers
+from tests.benchmarks.verified import cache_verified
 from tests.servers.blobs import Noise
 from tests.servers.hub import Hub
 from tests.servers.rclone import Rclone
@@ -91,12 +92,12 @@ def _s3(
     return Outcome(f"{table(files, scores)}\n{remark}\n", ratios(files, scores))
 
 
-def hub_large(bench: Bench, *, xet: bool) -> Outcome:
-    """Compare with `hf download`, over Xet or without it."""
+def hub_large(bench: Bench, *, xet: bool, verified: bool = False) -> Outcome:
+    """Compare with `hf download`, over Xet or without it; if `verified`, with a sync and `hf cache verify` after it."""
     size = int(512 * MIB * bench.scale)
     with Hub() as hub:
         files = publish(hub, "org/large", {f"model-{number}.safetensors": Noise(size, number) for number in range(2)})
-        scores = bench.compare(lambda files: _hub_tools(hub, files, xet=xet), files)
+        scores = bench.compare(lambda files: _hub_tools(hub, files, xet=xet, verified=verified), files)
     return Outcome(table(files, scores), ratios(files, scores))
 
 
@@ -122,15 +123,14 @@ def publish(hub: Hub, name: str, contents: Mapping[str, Noise]) -> Files:
     return Files(name, digests, sum(content.size for content in contents.values()))
 
 
-def _hub_tools(hub: Hub, files: Files, *, xet: bool) -> list[Tool]:
+def _hub_tools(hub: Hub, files: Files, *, xet: bool, verified: bool = False) -> list[Tool]:
     settings = {"HF_ENDPOINT": hub.endpoint, "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_UPDATE_CHECK": "1"}
     theirs = settings if xet else {**settings, "HF_HUB_DISABLE_XET": "1"}
     program = str(Path(sys.executable).parent / "hf")
     protocol = "XET" if xet else "HF_TRANSFER"
-    return [
-        ours(f"hf://{files.name}", HF_ENDPOINT=hub.endpoint, AIM_DOWNLOADER_PROTOCOL=protocol),
-        Tool("hf download", lambda target: [program, "download", files.name, "--local-dir", str(target)], theirs),
-    ]
+    mine = ours(f"hf://{files.name}", HF_ENDPOINT=hub.endpoint, AIM_DOWNLOADER_PROTOCOL=protocol)
+    peer = Tool("hf download", lambda target: [program, "download", files.name, "--local-dir", str(target)], theirs)
+    return [mine, cache_verified(peer, program, files.name) if verified else peer]
 
 
 def _sha256(content: Noise) -> str:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import subprocess
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.benchmarks.bench import Files, Outcome
+from tests.benchmarks.bench import Files, write_checksums
 from tests.benchmarks.cases import CASES
 from tests.benchmarks.measure import Case, Tool, compare, sha256
 from tests.benchmarks.peers import OURS
 from tests.benchmarks.results import ratios, table
 from tests.benchmarks.targets import TARGETS, Target, targets_table
+from tests.benchmarks.verified import verified
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,6 +76,15 @@ def test_a_peer_without_a_result_is_named_with_the_reason(tmp_path: Path, peer: 
     assert "wall / peer" not in ratios(files, scores)
 
 
+@pytest.mark.parametrize("content", [CONTENT, b"other"])
+def test_a_peer_that_is_verified_fails_for_other_bytes(tmp_path: Path, content: bytes) -> None:
+    write_checksums(tmp_path / "SHA256SUMS", {"a.bin": hashlib.sha256(CONTENT).hexdigest()})
+    (tmp_path / "target").mkdir()
+    command = verified(writer("peer", content), tmp_path / "SHA256SUMS").command(tmp_path / "target")
+
+    assert (subprocess.run(command, check=False, capture_output=True).returncode == 0) == (content == CONTENT)
+
+
 def test_what_a_tool_wrote_is_gone_afterwards(tmp_path: Path) -> None:
     compare(case(tmp_path, writer(OURS)), tmp_path, 1, lambda _: None)
     assert [path.name for path in tmp_path.iterdir()] == ["a.bin"]
@@ -80,9 +92,6 @@ def test_what_a_tool_wrote_is_gone_afterwards(tmp_path: Path) -> None:
 
 def test_a_verdict_says_yes_no_or_not_measured() -> None:
     first, second = TARGETS[0], TARGETS[2]
-    outcomes = {
-        first.case: Outcome("", {first.value: first.limit / 2}),
-        second.case: Outcome("", {second.value: second.limit * 2}),
-    }
-    words = [line.split(" | ")[-1].strip(" |*") for line in targets_table(outcomes).splitlines()[2:]]
+    values = {first.case: {first.value: first.limit / 2}, second.case: {second.value: second.limit * 2}}
+    words = [line.split(" | ")[-1].strip(" |*") for line in targets_table(values).splitlines()[2:]]
     assert (words[0], words[2], words[4]) == ("yes", "no", "-")

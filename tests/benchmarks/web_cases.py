@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import tempfile
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from tests.benchmarks.bench import Outcome, per_gib
 from tests.benchmarks.measure import Tool, clear, measure
 from tests.benchmarks.peers import OURS, ours, program
 from tests.benchmarks.results import ratios, table
+from tests.benchmarks.verified import verified
 from tests.benchmarks.web_peers import WebFolder, plain_reader, web_peers
 from tests.servers.web import Options, WebServer
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 MEMORY = Path("/dev/shm")  # noqa: S108 - a file system to measure, not a place for secrets
 BEST_FOUR = ("s5cmd", "curl", "aria2c", "hf_transfer")
 WRITER = "plain writer"
+VERIFIED = ("curl", "aria2c", "s5cmd", "rclone")
 FOR_SMALL_FILES = ("curl", "aria2c", "s5cmd", "rclone")
 LEFT_OUT = "hf_transfer is left out for small files: it is made for large ones only."
 READER, HASHER = "plain reader", "plain reader with sha256"
@@ -55,29 +56,17 @@ def to_disk(bench: Bench, files: Files, *, secure: bool, rounds: int = 0) -> Out
     return Outcome(table(files, scores), values)
 
 
-def to_memory_verified(bench: Bench, files: Files) -> Outcome:
-    """Compare with peers that are given what we always do: each file is compared with its sha256."""
-    if not MEMORY.is_mount():
-        return Outcome(f"Not measured: {MEMORY} is not a file system of its own.\n")
-    with serve(bench) as server, tempfile.TemporaryDirectory(prefix="bench-", dir=MEMORY) as name:
+def to_disk_verified(bench: Bench, files: Files, *, secure: bool, rounds: int = 0) -> Outcome:
+    """Compare with peers that are given what we always do: each file is synced and compared with its sha256."""
+    with serve(bench) as server:
 
         def tools(files: Files) -> list[Tool]:
-            folder, _ = _folder(bench, server, files, secure=False)
+            folder, trust = _folder(bench, server, files, secure=secure)
             sums = bench.web / files.name / "SHA256SUMS"
-            return [ours(f"{folder.url}/"), *(_hashing(tool, sums) for tool in web_peers(folder))]
+            return [ours(f"{folder.url}/", **trust), *(verified(tool, sums) for tool in web_peers(folder, *VERIFIED))]
 
-        scores = bench.compare(tools, files, folder=Path(name))
-    rest = "\nEach other tool is followed by `sha256sum -c`, for as many files at a time as there are processors.\n"
-    return Outcome(table(files, scores) + rest, ratios(files, scores))
-
-
-def _hashing(tool: Tool, sums: Path) -> Tool:
-    one = 'printf "%s\\n" "$0" | sha256sum --quiet -c -'
-    script = """target=$0 sums=$1 one=$2; shift 2
-        "$@" && cd "$target" && xargs -a "$sums" -d '\\n' -n 1 -P "$(nproc)" sh -c "$one" """
-    return replace(
-        tool, command=lambda target: ["sh", "-c", script, str(target), str(sums), one, *tool.command(target)]
-    )
+        scores = bench.compare(tools, files, rounds=rounds)
+    return Outcome(table(files, scores), ratios(files, scores))
 
 
 def small_files(bench: Bench, files: Files) -> Outcome:

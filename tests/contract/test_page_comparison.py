@@ -1,4 +1,4 @@
-"""Each figure in the README's comparison is a row of docs/benchmarks.md."""
+"""The figures of README.md and of the pages are those of docs/benchmarks.md, and none is written by hand."""
 
 from __future__ import annotations
 
@@ -7,23 +7,29 @@ from pathlib import Path
 
 import pytest
 
+from docs import figures, plots
+from tests.benchmarks import page
+from tests.benchmarks.cases import CASES
+
 README = Path("README.md").read_text()
-BENCHMARKS = Path("docs/benchmarks.md").read_text()
-CASES = {
-    "8 x 512 MiB over HTTP": ["8 x 512 MiB, HTTP to disk"],
-    "8 x 512 MiB over HTTPS": ["8 x 512 MiB, HTTPS to disk"],
-    "2 x 512 MiB from the Hub, Xet / without": ["2 x 512 MiB, hf:// over Xet", "2 x 512 MiB, hf:// without Xet"],
-}
-"""Label of a row in the README → titles of the benchmarks that its figures come from, in this order."""
+BENCHMARKS = """
+### 1 GiB, HTTP to disk
+
+| tool | wall s (median) | CPU s/GiB | ours / it |
+|---|---|---|---|
+| rclone | 1.01 | 0.86 | 1.12 |
+| artifact-downloader | 1.13 | 1.47 | 1.00 |
+| curl | not measured: it failed | | |
+
+### 1 GiB, HTTP to disk, all verified
+
+Not measured yet.
+"""
+KNOWN = figures.cases_of(BENCHMARKS)
 
 
-VERIFIED = "CPU seconds per GiB for that, if all compute sha256"
-CPU = 5
-"""Column of CPU seconds per GiB in docs/benchmarks.md."""
-
-
-def cells(line: str) -> list[str]:
-    return [cell.strip() for cell in line.strip("|").split("|")]
+def filled(text: str) -> str:
+    return figures.filled(text, KNOWN, {"slower": "| a |\n"})
 
 
 def table() -> list[list[str]]:
@@ -31,46 +37,60 @@ def table() -> list[list[str]]:
     found = re.search(r"(?:^\|.*\n)+", README, re.MULTILINE)
     assert found
     head, _, *rows = found[0].splitlines()
-    return [cells(line) for line in [head, *rows]]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in [head, *rows]]
 
 
-def measured(title: str, column: int = 1) -> dict[str, str]:
-    """Return tool → a figure of a benchmark, by default the wall time."""
-    body = BENCHMARKS.partition(f"\n### {title}\n")[2].partition("\n### ")[0]
-    return {row[0]: row[column] for row in map(cells, re.findall(r"^\|.*$", body, re.MULTILINE))}
+@pytest.mark.parametrize("path", figures.files(), ids=lambda path: path.name)
+def test_a_page_has_the_figures_of_the_stored_results(path: Path) -> None:
+    assert path.read_text() == figures.files()[path]
 
 
-@pytest.mark.parametrize("label", CASES)
-def test_the_figures_are_those_of_the_benchmarks(label: str) -> None:
-    head, *rows = table()
-    tools = [tool.strip("`") for tool in head[1:]]
-    (values,) = [row[1:] for row in rows if row[0].removesuffix(", seconds") == label]
-
-    for tool, value in zip(tools, values, strict=True):
-        assert not value or value.split(" / ") == [measured(title)[tool] for title in CASES[label]]
+def test_the_stored_results_are_of_all_cases_in_their_order() -> None:
+    assert list(page.load()) == list(CASES)
 
 
-def test_every_row_with_figures_is_checked() -> None:
-    with_figures = {row[0].removesuffix(", seconds") for row in table() if re.match(r"\d+\.\d", row[1])}
-    assert with_figures == {*CASES, VERIFIED}
+def test_every_row_of_the_readme_with_seconds_names_its_cases() -> None:
+    with_figures = [row[0] for row in table() if re.match(r"\d+\.\d", row[1])]
+    assert len(with_figures) >= 4
+    assert [label for label in with_figures if label.count("](docs/benchmarks.md#") != 2] == []
 
 
-def test_the_cpu_time_with_sha256_is_that_of_the_benchmarks_and_of_hashing() -> None:
-    head, *rows = table()
-    (values,) = [row[1:] for row in rows if row[0] == VERIFIED]
-    readers = measured("1 GiB, HTTP to tmpfs", CPU)
-    hashing = float(readers["plain reader with sha256"]) - float(readers["plain reader"])
-    cpu = measured("8 x 512 MiB, HTTP to disk", CPU)
-
-    for tool, value in zip(head[1:], values, strict=True):
-        if value:
-            assert value == f"{float(cpu[tool]) + (0 if tool == 'artifact-downloader' else hashing):.2f}"
+def test_a_figure_is_a_cell_by_its_row_and_column() -> None:
+    link = '(benchmarks.md#1-gib-http-to-disk\n  "artifact-downloader, CPU s/GiB")'
+    assert filled(f"It takes [9.99]{link} seconds.") == f"It takes [1.47]{link} seconds."
 
 
-def test_no_tool_of_a_benchmark_that_is_shown_is_left_out() -> None:
-    head, *rows = table()
-    tools = [tool.strip("`") for tool in head[1:]]
-    for row in rows:
-        for title in CASES.get(row[0].removesuffix(", seconds"), []):
-            shown = {tool for tool, value in zip(tools, row[1:], strict=True) if value}
-            assert shown == set(tools) & set(measured(title))
+def test_a_row_has_what_each_tool_of_the_head_took() -> None:
+    label = "[HTTP](b/benchmarks.md#1-gib-http-to-disk) / [verified](b/benchmarks.md#1-gib-http-to-disk-all-verified)"
+    head = "|  | artifact-downloader | `rclone` | curl | aria2c |\n|---|---|---|---|---|\n"
+    assert filled(f"{head}| {label} | 5 | | 7 | |") == f"{head}| {label} | 1.13 / – | 1.01 / – | | |"  # noqa: RUF001
+
+
+@pytest.mark.parametrize(
+    "wrong", ['#1-gib "rclone, wall s"', '#1-gib-http-to-disk "wget, wall s"', '#1-gib-http-to-disk "curl, peak"']
+)
+def test_a_figure_of_what_is_not_there_is_refused(wrong: str) -> None:
+    with pytest.raises(ValueError, match=r"has no (case|row)"):
+        filled(f"[1](benchmarks.md{wrong})")
+
+
+def test_a_block_is_written_as_a_whole() -> None:
+    page = "<!-- generated: slower -->\n\n{}<!-- end -->\n"
+    assert filled(page.format("what was there\n")) == page.format("| a |\n\n")
+
+
+def test_the_cases_that_we_lose_are_all_listed() -> None:
+    assert figures.slower(KNOWN).splitlines()[2:] == ["| 1 GiB, HTTP to disk | rclone 0.89 |"]
+
+
+def test_a_missed_target_is_given_with_what_limits_it() -> None:
+    values = {"wall / aria2c": 0.41, "wall / s5cmd": 0.69}
+    (line,) = page.missed({"1 GiB, HTTP to disk": {"values": values}, "Growth": None}).splitlines()[2:]
+    assert line.startswith("| 1 GiB, HTTP to disk | wall / aria2c ≤ 0.4 | 0.41 | sha256 ")
+
+
+def test_every_compared_case_is_in_a_figure() -> None:
+    drawn = "".join(plots.files(figures.cases_of(page.text(page.load()))).values())
+    compared = [title for title, found in page.load().items() if found and "| rclone | " in found["text"]]
+    assert compared
+    assert [title for title in compared if title.removesuffix(plots.VERIFIED) not in drawn] == []

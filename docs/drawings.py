@@ -1,7 +1,7 @@
 """Draws the pictures of the pages from their sources, so that a picture is right or `make lint` fails.
 
-The layers come from `.importlinter`, the life of a partial from the docstring of `downloader/volume/partial.py`, and
-the bars from the tables of docs/benchmarks.md.
+The layers come from `.importlinter`, the life of a partial from the docstring of `downloader/volume/partial.py`. The
+figures of the benchmarks are in `docs/plots.py`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from textwrap import wrap
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "pictures"
-OURS = "artifact-downloader"
 STYLE = """
   text { font: 14px system-ui, sans-serif; fill: #24292f }
   .note { font-size: 12px; fill: #57606a }
@@ -30,6 +29,7 @@ STYLE = """
   .done { fill: #e7f5ea; stroke: #7fb58c }
   .bar { fill: #b6c2cf }
   .ours { fill: #2f7fd6 }
+  .curve { stroke: #2f7fd6; stroke-width: 2px; fill: none }
   .line { stroke: #57606a; fill: none }
   .tip { fill: #57606a }
 """
@@ -40,7 +40,6 @@ def files() -> dict[Path, str]:
     return {
         FOLDER / "layers.svg": layers_picture(),
         FOLDER / "partial.svg": partial_picture(),
-        FOLDER / "benchmarks.svg": benchmarks_picture(),
     }
 
 
@@ -157,49 +156,3 @@ def partial_picture() -> str:
             y += 22
             parts += [text(24, y, call, "note bold")] * (number == 0) + [text(120, y, line, "note")]
     return svg(width, y + 20, "The life of a partial", parts)
-
-
-# ---- the benchmarks ----
-
-
-@dataclass
-class Case:
-    """A table of docs/benchmarks.md: tool → wall time in seconds."""
-
-    title: str
-    seconds: dict[str, float]
-
-
-def cases() -> Iterator[Case]:
-    """Yield every comparison with other tools on a disk, in the order of the page."""
-    page = (ROOT / "docs" / "benchmarks.md").read_text()
-    for title, body in re.findall(r"^### (.+?)\n(.*?)(?=^### |\Z)", page, re.DOTALL | re.MULTILINE):
-        rows = re.findall(r"^\| ([^|]+?) \| ([\d.]+) \| \d+ \|", body, re.MULTILINE)
-        seconds = {tool: float(wall) for tool, wall in rows if tool == OURS or not tool.startswith(("plain ", OURS))}
-        if OURS in seconds and len(seconds) > 1 and "tmpfs" not in title:
-            yield Case(title, seconds)
-
-
-def benchmarks_picture() -> str:
-    """Draw the wall time of each tool in each case, ours in colour; shorter is faster."""
-    columns, width, gap = 2, 424, 20
-    parts = [text(gap, 30, "Wall time in seconds, less is better; that of artifact-downloader includes sha256", "bold")]
-    tops = [48.0] * columns
-    for case in cases():
-        column = tops.index(min(tops))
-        x = gap + column * (width + gap)
-        parts += _bars(case, x, tops[column], width)
-        tops[column] += 34 + 20 * len(case.seconds)
-    return svg(columns * (width + gap) + gap, int(max(tops)) + 8, "Benchmarks against other tools", parts)
-
-
-def _bars(case: Case, x: float, y: float, width: float) -> list[str]:
-    longest = max(case.seconds.values())
-    parts = [text(x, y + 14, case.title, "note bold")]
-    for number, (tool, seconds) in enumerate(sorted(case.seconds.items(), key=lambda item: item[1])):
-        top = y + 20 + number * 20
-        length = max((width - 200) * seconds / longest, 1)
-        parts += [text(x + 128, top + 12, tool, "note bold" if tool == OURS else "note", "end")]
-        parts += [box(x + 136, top + 2, length, 13, "ours" if tool == OURS else "bar")]
-        parts += [text(x + 142 + length, top + 13, f"{seconds:.2f}", "note")]
-    return parts
