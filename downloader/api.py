@@ -19,6 +19,7 @@ from downloader.artifact import Layout
 from downloader.config import Settings
 from downloader.config.given import given
 from downloader.errors import UsageError
+from downloader.formatting import format_count
 from downloader.presets import available
 from downloader.reporters.fanout import FanOut
 from downloader.runs.download import Download
@@ -116,7 +117,7 @@ class Artifact:
         self._chosen = chosen or manifest
 
     def __repr__(self) -> str:
-        return f"<Artifact {self.uri} at {self.revision}: {self.count} files, {self.size} bytes>"
+        return f"<Artifact {self.uri} at {self.revision}: {format_count(self.count, 'file')}, {self.size} bytes>"
 
     @property
     def uri(self) -> str:

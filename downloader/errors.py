@@ -264,6 +264,11 @@ class Cancelled(DownloadError):
         self.exit_status = 128 + (signal.SIGTERM if signum is None else signum)
 
 
+def explained(exit_status: int) -> str:
+    """Return where the documentation explains an exit status."""
+    return f"docs/exit-status.md#status-{exit_status}"
+
+
 def kind_of(error: DownloadError) -> str:
     """Return the name of an error's class in the tree; of a refinement, that of its base class."""
     return next(kind.__name__ for kind in type(error).__mro__ if kind.__module__ == __name__)

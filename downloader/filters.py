@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from downloader.errors import SourceNotFound, UsageError
+from downloader.formatting import format_count
 from downloader.presets import ambiguous, available
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class FileFilter:
             return wanted
         if several := ambiguous(self.preset, wanted):
             hint = f"choose one: {', '.join(f'--only gguf:{name}' for name in several)}"
-            raise UsageError(f"--only {self.preset} can mean {len(several)} quantisations", hint=hint)
+            raise UsageError(f"--only {self.preset} can mean {format_count(len(several), 'quantisation')}", hint=hint)
         return self.preset.choose(wanted)
 
     def of(self, manifest: Manifest) -> Manifest:
@@ -85,7 +86,7 @@ class FileFilter:
             if len(paths) and self.preset.choose(paths):
                 hint = "the globs of --include and --exclude leave out what --only chooses"
             return SourceNotFound(f"{uri} has no weights for --only {self.preset}", hint=hint)
-        return SourceNotFound(f"none of the {len(paths)} files of {uri} passes the filters", hint=hint)
+        return SourceNotFound(f"none of the {format_count(len(paths), 'file')} of {uri} passes the filters", hint=hint)
 
 
 def _with_wildcard(glob: str) -> str:

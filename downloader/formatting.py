@@ -31,6 +31,11 @@ def format_size(count: float) -> str:
     return f"{count:.1f} {_UNITS[power]}" if count < _THREE_DIGITS else f"{count:.0f} {_UNITS[power]}"
 
 
+def format_count(count: int, noun: str) -> str:
+    """Format a number of things by their regular noun in the singular: `1 file`, `3 files`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def format_duration(seconds: float) -> str:
     """Format a duration in seconds by its two largest units: `0.4 s`, `32 s`, `2 min 3 s`, `1 h 5 min`, `2 d 4 h`."""
     if seconds < _TENTHS:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from downloader.formatting import format_duration, format_size, reason, single_line
+from downloader.formatting import format_count, format_duration, format_size, reason, single_line
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,11 @@ from downloader.formatting import format_duration, format_size, reason, single_l
 )
 def test_bytes_are_named_in_the_unit_that_fits(count: float, text: str) -> None:
     assert format_size(count) == text
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0 files"), (1, "1 file"), (2, "2 files")])
+def test_a_noun_follows_its_number(count: int, text: str) -> None:
+    assert format_count(count, "file") == text
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from downloader.archives.reader import Archive, StoredFile, archive_damaged
 from downloader.archives.validation import validate
 from downloader.artifact import Algorithm, Manifest, RemoteFile, Span
 from downloader.errors import IntegrityError
-from downloader.formatting import format_size
+from downloader.formatting import format_count, format_size
 from downloader.integrity import UNKNOWN, Hasher
 from downloader.volume import FileState, InventoryEntry, Publication, VerifiedFile, check_replacement
 
@@ -108,7 +108,9 @@ class ArchiveUnpacker:
             # A killed run may have unpacked them, but only the archive can verify that, and is read anyway.
             volume.remove_outdated(unverified)
         volume.require_space(sum(file.size for file in missing.values()), len(missing))
-        log.info("unpacking %s: %d files, %s", archive.path, len(contents.files), format_size(contents.size))
+        log.info(
+            "unpacking %s: %s, %s", archive.path, format_count(len(contents.files), "file"), format_size(contents.size)
+        )
         with _Writer(volume, archive.path, proof, check) as writer:
             for entry, content in opened.entries():
                 if entry.path in missing and entry.path not in validated.links:

@@ -16,7 +16,7 @@ from downloader.artifact import TransferProtocol
 from downloader.cli import completion as shells
 from downloader.cli import options
 from downloader.errors import UsageError
-from downloader.formatting import format_size
+from downloader.formatting import format_count, format_size
 from downloader.sources.registry import ArtifactUri, forms
 from downloader.version import __version__
 
@@ -37,6 +37,10 @@ HELP = f"""Download an AI model artifact to a volume and verify every byte.
 An artifact is named by a URI: {forms()}.
 An interrupted download resumes when the same command is run again.
 Results go to stdout, everything else to stderr. Names in brackets are environment variables.
+
+A failure ends with a line that says what to do, and with one of these numbers: 64 usage, 65 wrong bytes, 66 no such
+source, 69 network or server, 70 bug, 73 no space, 74 volume or output, 75 stall or another process, 77 access denied,
+78 configuration or certificate, 130 and 143 a signal. docs/exit-status.md explains each.
 """
 
 
@@ -124,7 +128,7 @@ def size(context: CommandContext, /, uri: ArtifactUri, **given: Any) -> None:  #
         artifact = list_files(uri, settings=settings, runner=runner, on_progress=console.report)
     finally:
         console.clear()
-    log.info("%s in %d files", format_size(artifact.size), artifact.count)
+    log.info("%s in %s", format_size(artifact.size), format_count(artifact.count, "file"))
     context.logs.end()
     context.write(json.dumps({"url": context.redactor.redact(uri.shown), "sizeBytes": artifact.size}) + "\n")
 

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from downloader.api import download
-from downloader.errors import UnexpectedContent
+from downloader.errors import UnexpectedContent, explained
 from downloader.reporters.termination import TerminationMessage, sentence
 
 if TYPE_CHECKING:
@@ -58,4 +58,5 @@ def _advise(ending: Ending, error: DownloadError) -> None:
     if error.lasting:
         advice = "another run fails the same way until that is changed"
     earlier = f"; before that, {ending.message}" if ending.message else ""
-    log.info("%s to %s: exit status %d, %s%s", ending.uri, ending.target, error.exit_status, advice, earlier)
+    status = f"exit status {error.exit_status} ({explained(error.exit_status)})"
+    log.info("%s to %s: %s, %s%s", ending.uri, ending.target, status, advice, earlier)

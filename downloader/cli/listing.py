@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from downloader.api import list_files
-from downloader.formatting import format_size, single_line
+from downloader.formatting import format_count, format_size, single_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,11 +30,11 @@ def print_listing(uri: ArtifactUri, settings: Settings, context: CommandContext,
     finally:
         console.clear()
     chosen = [file for file in artifact.files if file.chosen]
-    left_out = f" of {artifact.count}" if len(chosen) < artifact.count else ""
-    log.info("%d%s files, %s", len(chosen), left_out, format_size(_size(chosen)))
+    part = f"{len(chosen)} of " if len(chosen) < artifact.count else ""
+    log.info("%s%s, %s", part, format_count(artifact.count, "file"), format_size(_size(chosen)))
     for preset in artifact.presets:
         files = _of(preset, artifact)
-        log.info("--only %s: %d files, %s", preset, len(files), format_size(_size(files)))
+        log.info("--only %s: %s, %s", preset, format_count(len(files), "file"), format_size(_size(files)))
     context.logs.end()
     context.write(context.redactor.redact(_json(artifact) if as_json else _text(artifact)))
 

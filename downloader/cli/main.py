@@ -11,7 +11,7 @@ from downloader.cli.commands import cli
 from downloader.cli.context import CommandContext, output_error
 from downloader.cli.failure import Audience, final_line, report_early_end
 from downloader.config.job import LOG_LEVELS
-from downloader.errors import DownloadError, UsageError, unexpected
+from downloader.errors import DownloadError, UsageError, explained, unexpected
 from downloader.log import set_up
 from downloader.log_format import TEXT
 from downloader.redaction import Redactor
@@ -58,6 +58,7 @@ def _fail(error: DownloadError, context: CommandContext, audience: Audience, arg
     error.hint = error.hint or error.remedy
     if not context.ending_reported:
         report_early_end(error, audience, context.environ, context.redactor, arguments=arguments, uri=context.uri)
+        log.info("exit status %d: %s says more", error.exit_status, explained(error.exit_status))
     context.logs.end(final_line(error, audience, context.redactor))
     return error.exit_status
 

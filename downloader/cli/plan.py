@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from downloader.api import plan
 from downloader.errors import DownloadError, kind_of
-from downloader.formatting import format_size, names_text, single_line
+from downloader.formatting import format_count, format_size, names_text, single_line
 from downloader.runs.wiring import MARKS
 from downloader.volume import FileState
 
@@ -61,7 +61,7 @@ def _lines(preview: Preview) -> Iterator[str]:
     yield f"{preview.uri}{revision}"
     counts = Counter(STATES[file.state] for file in preview.files)
     counted = ", ".join(f"{counts[word]} to {word}" for word in STATES.values() if counts[word])
-    yield f"to {preview.target}: {len(preview.files)} files, {format_size(preview.size)}: {counted}"
+    yield f"to {preview.target}: {format_count(len(preview.files), 'file')}, {format_size(preview.size)}: {counted}"
     free = "not told" if preview.free_bytes is None else format_size(preview.free_bytes)
     unknown = " and files of unknown size" if any(file.size is None for file in preview.files) else ""
     yield f"fetch {format_size(preview.fetch)}{unknown} by {', '.join(preview.protocols)}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from downloader.api import verify
 from downloader.errors import IntegrityError
-from downloader.formatting import single_line
+from downloader.formatting import format_count, single_line
 from downloader.integrity import proofs_text
 from downloader.runs.verify import read_checksums
 
@@ -42,13 +42,14 @@ def verify_target(settings: Settings, context: CommandContext, revision: str | N
         if any(damage.believed for damage in found.damaged):
             hint = "remove these as a user who may write there, then run the download again: it fetches only these"
         raise IntegrityError(
-            f"{len(found.damaged)} of {found.checked + len(found.damaged)} files in {target} are damaged", hint=hint
+            f"{len(found.damaged)} of {format_count(found.checked + len(found.damaged), 'file')} in {target} damaged",
+            hint=hint,
         )
-    where, revision = (found.checked, target), f" at {found.revision}" if found.revision else ""
+    where, revision = (format_count(found.checked, "file"), target), f" at {found.revision}" if found.revision else ""
     if not found.source:
-        log.info("verified %d files in %s by a foreign checksum file: their source is unknown", *where)
+        log.info("verified %s in %s by a foreign checksum file: their source is unknown", *where)
         return
-    log.info("verified %d files in %s (source %s%s)", *where, found.source, revision)
+    log.info("verified %s in %s (source %s%s)", *where, found.source, revision)
     log.info("at the download: %s", proofs_text(found.proofs))
     for path, proof in found.proofs.items():
         log.debug("%s: %s", path, proof)

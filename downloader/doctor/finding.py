@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from downloader.errors import Verdict
+from downloader.errors import Verdict, explained
 from downloader.formatting import single_line
 from downloader.version import __version__
 
@@ -74,11 +74,7 @@ def note(check: str, text: str, remedy: str, host: str = "") -> Finding:
 
 def problem(check: str, error: DownloadError, *, host: str = "", text: str = "", remedy: str = "") -> Finding:
     """Return a finding that a download would end with this error; text and remedy are the error's own by default."""
-    usual = (
-        PASSES
-        if error.verdict is Verdict.RETRY
-        else f"docs/exit-status.md says more of exit status {error.exit_status}"
-    )
+    usual = PASSES if error.verdict is Verdict.RETRY else f"{explained(error.exit_status)} says more"
     return Finding(check, Level.PROBLEM, text or error.message, remedy or error.hint or usual, host, error)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from downloader.artifact import Span, TransferProtocol
 from downloader.doctor.finding import note, ok, problem
 from downloader.errors import DownloadError, ProtocolFailed, Verdict
-from downloader.formatting import format_size
+from downloader.formatting import format_count, format_size
 from downloader.network import address
 from downloader.runs.wiring import make_filter, make_source, sequence_for
 from downloader.sources import Identified, Recalling, XetSource, ability
@@ -57,7 +57,10 @@ class SourceCheck:
                 return
             manifest = self.manifest = make_filter(self._settings).of(_twice(source.manifest))
             at = f" at {manifest.revision}" if manifest.revision else ""
-            yield ok("source", f"{manifest.uri}{at}: {len(manifest.files)} files, {format_size(manifest.size)}")
+            yield ok(
+                "source",
+                f"{manifest.uri}{at}: {format_count(len(manifest.files), 'file')}, {format_size(manifest.size)}",
+            )
             findings = list(self._check_bytes(source, manifest))
             # Where one way works, a run needs no other.
             yield from ((one.as_note() if self._working else one) for one in findings)

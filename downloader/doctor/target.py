@@ -10,7 +10,7 @@ from downloader.doctor.finding import note, ok, problem
 from downloader.doctor.rights import Ids, check_owner, remedy_of
 from downloader.errors import DownloadError, NoSpace, VolumeError
 from downloader.filesystem import Disk, NotThere, ownership_of, try_out
-from downloader.formatting import format_duration, format_size, single_line
+from downloader.formatting import format_count, format_duration, format_size, single_line
 from downloader.hub_cache import BLOBS
 from downloader.lease import find_lease
 from downloader.runs.wiring import completion_for
@@ -86,7 +86,8 @@ class Target:
             else:
                 yield ok(
                     "space",
-                    f"the artifact needs {format_size(needed)} more; {total - missing} of its {total} files are there",
+                    f"the artifact needs {format_size(needed)} more;"
+                    f" {total - missing} of {format_count(total, 'file')} there",
                 )
 
     def _lacking(self, volume: Volume, manifest: Manifest) -> tuple[int, int, bool]:

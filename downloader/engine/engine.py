@@ -13,7 +13,7 @@ from downloader.engine.plan import Outcome, Plan
 from downloader.engine.sink import VolumeSink
 from downloader.errors import Category, DownloadError, SourceChanged, SourceNotFound, Verdict, VolumeError, kind_of
 from downloader.events import AttemptStarted, Listed, ProtocolSwitched
-from downloader.formatting import format_size
+from downloader.formatting import format_count, format_size
 from downloader.integrity import SIZE_ONLY, Verifier
 from downloader.progress import Phase
 from downloader.volume import FileState, hashing_threads
@@ -157,7 +157,7 @@ class Engine:
         self._meter.expect(manifest.size, len(manifest.files))
         self.outcome = Outcome(manifest)
         listed = Listed(files=len(manifest.files), bytes=manifest.size, revision=manifest.revision)
-        log.info("listed %d files, %s", listed.files, format_size(listed.bytes), extra=listed.extra())
+        log.info("listed %s, %s", format_count(listed.files, "file"), format_size(listed.bytes), extra=listed.extra())
         return manifest
 
     def _find_published(self, manifest: Manifest) -> Outcome | None:
@@ -201,7 +201,7 @@ class Engine:
         for entry in verified:
             self._record_verified(entry, outcome)
         if unverified:
-            self._meter.enter(Phase.CHECKING, f"checking {len(unverified)} files that are on the volume already")
+            self._meter.enter(Phase.CHECKING, f"checking {format_count(len(unverified), 'file')} on the volume already")
         missing = inventory.having(FileState.PARTIAL, FileState.MISSING)
         needed = inventory.needed_bytes
         for entry, hashed in zip(unverified, self._hash_existing(unverified), strict=True):
@@ -243,8 +243,8 @@ class Engine:
         for number, protocol in enumerate(sequence, start=1):
             self._meter.begin_attempt(protocol, number, sequence, why)
             begun = AttemptStarted(protocol=protocol, attempt=number, attempts=len(sequence), files=len(missing))
-            told = (number, len(sequence), protocol, len(missing))
-            log.info("attempt %d of %d: %s, %d files missing", *told, extra=begun.extra())
+            told = (number, len(sequence), protocol, format_count(len(missing), "file"))
+            log.info("attempt %d of %d: %s, %s missing", *told, extra=begun.extra())
             try:
                 failures = self._run_attempt(protocol, missing, outcome)
             except DownloadError as fatal:
@@ -257,7 +257,8 @@ class Engine:
                 return
             if number == len(sequence):
                 raise error
-            why = f"{protocol} left {len(missing)} files: {error.message}; switching to {sequence[number]}"
+            left = format_count(len(missing), "file")
+            why = f"{protocol} left {left}: {error.message}; switching to {sequence[number]}"
             switched = ProtocolSwitched(
                 protocol=protocol,
                 next=sequence[number],

@@ -11,7 +11,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from downloader.errors import NoSpace
-from downloader.formatting import names_text
+from downloader.formatting import format_count, names_text
 from downloader.volume import FileState, check_replacement
 
 if TYPE_CHECKING:
@@ -123,4 +123,4 @@ def _report_older(volume: Volume, manifest: Manifest, inventory: Inventory, plan
 
 
 def _count(paths: Collection[str]) -> str:
-    return "1 file" if len(paths) == 1 else f"{len(paths)} files"
+    return format_count(len(paths), "file")

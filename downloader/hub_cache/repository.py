@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from downloader.errors import InternalError, VolumeError
 from downloader.filesystem import AlreadyThere, clear
+from downloader.formatting import format_count
 from downloader.hub_cache.disk import CacheDisk
 from downloader.hub_cache.layout import BLOBS, SNAPSHOTS, link_text, snapshot_path
 from downloader.hub_cache.references import read_reference, write_reference
@@ -114,7 +115,8 @@ class CachedRepository:
         if self._layout.reference:
             volume.check_lease()
             write_reference(disk, self._layout.reference, revision.commit)
-        log.info("%d files in %s/%s", len(revision.blobs), self.folder, snapshot_path(revision.commit, "").rstrip("/"))
+        where = snapshot_path(revision.commit, "").rstrip("/")
+        log.info("%s in %s/%s", format_count(len(revision.blobs), "file"), self.folder, where)
         return Publication(manifest, digests)
 
     @property

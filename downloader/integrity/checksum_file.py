@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from downloader.artifact import Algorithm, Mismatch
 from downloader.errors import IntegrityError
-from downloader.formatting import single_line
+from downloader.formatting import format_count, single_line
 from downloader.integrity.checksum_lines import escape, line_of, numbered_lines, parse_line, unescape
 from downloader.integrity.verify import UNKNOWN
 
@@ -226,7 +226,9 @@ class _Reader:
         """Return all of it. Raises IntegrityError if that is not the whole list, or not a list of files."""
         _refuse_files_as_folders(self._files, self._name)
         if self.count not in (None, len(self._files)):
-            raise IntegrityError(f"{self._name} lists {len(self._files)} files and says that it has {self.count}")
+            raise IntegrityError(
+                f"{self._name} lists {format_count(len(self._files), 'file')} and says that it has {self.count}"
+            )
         joined, records = self._comments.get("records", ""), {}
         if len(joined) == RECORD * len(self._files) and _RECORDS.fullmatch(joined):
             starts = range(0, len(joined), RECORD)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from downloader.events import Event, Finished, Progress
-from downloader.formatting import format_duration, format_size
+from downloader.formatting import format_count, format_duration, format_size
 from downloader.progress import Phase
 from downloader.reporters.frame import amount_text, pace_text
 
@@ -69,7 +69,7 @@ def summary_text(final: Snapshot, seconds: float) -> str:
     if final.received_bytes:
         pace = format_size((final.received_bytes - final.discarded_bytes) / max(seconds, 0.001))
         came = f"{format_size(final.received_bytes)} received{discarded}, {pace}/s"
-    return f"done after {took}: {final.total_files} files, {format_size(final.total_bytes)}; {came}"
+    return f"done after {took}: {format_count(final.total_files, 'file')}, {format_size(final.total_bytes)}; {came}"
 
 
 def _failure_text(final: Snapshot, took: str) -> str:
@@ -78,7 +78,7 @@ def _failure_text(final: Snapshot, took: str) -> str:
     amount = amount_text(final) if final.total_bytes else format_size(final.done_bytes)
     text = f"{final.phase} after {took}: {amount} on the volume"
     if final.total_files:
-        text += f", {final.done_files} of {final.total_files} files"
+        text += f", {final.done_files} of {format_count(final.total_files, 'file')}"
     if final.protocol:
         text += f", attempt {final.attempt} of {len(final.sequence)} ({final.protocol})"
     return text

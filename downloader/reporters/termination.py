@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from downloader.config.job import TERMINATION_LOG
-from downloader.formatting import format_duration, format_size, single_line
+from downloader.formatting import format_count, format_duration, format_size, single_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +22,7 @@ LIMIT: Final = 1024
 def sentence(uri: str, snapshot: Snapshot, *, seconds: float, exit_status: int, reason: str = "") -> str:
     """Return how a run of so many seconds ended, and what it had downloaded; a failure has a `reason`."""
     outcome = f"failed (exit status {exit_status})" if exit_status else "downloaded (exit status 0)"
-    files, size = f"{snapshot.total_files} files", format_size(snapshot.total_bytes)
+    files, size = format_count(snapshot.total_files, "file"), format_size(snapshot.total_bytes)
     if snapshot.done_files != snapshot.total_files:
         files = f"{snapshot.done_files} of {files}"
     if snapshot.done_bytes != snapshot.total_bytes:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from downloader.adapters import AdapterPaths, Reaper, Staging, sync_service
 from downloader.engine import Outcome
 from downloader.filesystem import Disk
+from downloader.formatting import format_count
 from downloader.integrity import SIZE_ONLY
 from downloader.progress import Phase
 from downloader.runs.download import Download, Ending
@@ -83,7 +84,7 @@ def reap(settings: AdapterReapSettings, runner: Runner) -> None:
         with Disk(settings.root, create=False) as disk:
             sleep = runner.cancellation.sleep
             Reaper(disk, settings.keep, settings.min_age, wall_clock=time.time, sleep=sleep).run()
-            log.info("reaped %s, keeping %d services", settings.root, len(settings.keep))
+            log.info("reaped %s, keeping %s", settings.root, format_count(len(settings.keep), "service"))
 
     runner.run(reaping)
 
@@ -94,6 +95,8 @@ def sync(settings: AdapterSyncSettings, runner: Runner) -> None:
     def syncing() -> None:
         with Disk(settings.root, create=False) as disk:
             sync_service(disk, settings.service, settings.keep, sleep=runner.cancellation.sleep)
-            log.info("synced %s/%s, keeping %d adapters", settings.root, settings.service, len(settings.keep))
+            log.info(
+                "synced %s/%s, keeping %s", settings.root, settings.service, format_count(len(settings.keep), "adapter")
+            )
 
     runner.run(syncing)

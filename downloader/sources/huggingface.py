@@ -106,16 +106,15 @@ class HubSource:
         commit = self._pinned()
         if self._offline:
             raise self._forbidden()
-        files, names = [], PathValidator(self._uri)
+        files, names, named = [], PathValidator(self._uri), self._address.folder
         for file in self._files(commit):
-            if self._file_filter.wants(file.path):
+            if file.path == named or self._file_filter.wants(file.path):
                 names.add(file.path)
             files.append(file)
         self._answers.listed = True
         self._listed, self._named_again = commit, commit in self._gone
         if not files:
-            prefix = self._address.folder
-            where = f"at {prefix!r} in {self._address.whole}" if prefix else f"in {self._uri}"
+            where = f"at {named!r} in {self._address.whole}" if named else f"in {self._uri}"
             what = f"{host_of(self._endpoint)} has no files {where}"
             raise SourceNotFound(what, hint="check the path and the revision")
         names.finish()
@@ -126,8 +125,9 @@ class HubSource:
             tuple(files),
             revision=commit,
             version=version,
+            single=files[0].path == named,
             whole=self._address.whole,
-            below=self._address.folder,
+            below=named,
         )
 
     def open(self, file: RemoteFile, span: Span) -> Body:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from downloader.errors import VolumeError
 from downloader.filesystem import Kind, NotThere, discard, remove, stats_of
-from downloader.formatting import names_text
+from downloader.formatting import format_count, names_text
 from downloader.integrity import MOST_ORIGINS, Checksums
 from downloader.lease import WORK
 from downloader.volume import completion
@@ -114,8 +114,8 @@ def with_earlier(
     nameless = before.expected - len(before.files) - len(now.files.keys() - before.files.keys())
     if nameless > 0:
         _log.warning(
-            "%d files of earlier runs are gone or replaced, and their marks with them: they are not listed any more",
-            nameless,
+            "not listed any more: %s of earlier runs, gone or replaced together with its mark",
+            format_count(nameless, "file"),
         )
     outdated = _recorded(files, now, before)
     earlier = [path for path in before.records if path not in now.files and path not in consumed]
@@ -139,8 +139,8 @@ def with_earlier(
             records[path] = with_origin(before.records[path], origins.index(origin, 1))
     if lost:
         _log.warning(
-            "%d files of earlier runs were changed or removed since, and are not listed any more: %s",
-            len(lost),
+            "not listed any more: %s of earlier runs, changed or removed since: %s",
+            format_count(len(lost), "file"),
             names_text(lost),
         )
     mark = replace(now, files=sha256, proofs=proofs, origins=tuple(origins), records=records)
@@ -164,7 +164,8 @@ def remove_outdated(files: FileOperations, outdated: Checksums) -> None:
     for folder in sorted(folders, reverse=True):
         _leave(files, folder)
     if outdated.files:
-        _log.info("removed %d files of an earlier revision: %s", len(outdated.files), names_text(outdated.files))
+        what = format_count(len(outdated.files), "file")
+        _log.info("removed %s of an earlier revision: %s", what, names_text(outdated.files))
 
 
 def _leave(files: FileOperations, folder: str) -> None:

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 from downloader.artifact import Completion
 from downloader.errors import IntegrityError, VolumeError
 from downloader.filesystem import InTheWay, Kind, NotThere, clear, remove
+from downloader.formatting import format_count
 from downloader.integrity import (
     LARGEST_LIST,
     MARKER,
@@ -107,7 +108,7 @@ def listed(files: FileOperations) -> bytes:
     if not found.whole:
         lost = found.expected - len(found.files)
         raise IntegrityError(
-            f"{lost} of {found.expected} files in {files.name} are gone, replaced or without a mark",
+            f"{lost} of {format_count(found.expected, 'file')} in {files.name} gone, replaced or without a mark",
             hint=_HINT,
         )
     return render_checksums(replace(found, records={}, origins=(), version="", seal="", own=""))
@@ -293,7 +294,7 @@ def _write_attributes(files: FileOperations, checksums: Checksums, date: datetim
     if not files.set_attribute("", COMPLETION_ATTRIBUTE, raw + seal_line(stamp)):
         return "the target folder takes no extended attribute of this size"
     files.sync_folder("")
-    return f"{len(refused)} files take no extended attributes" if refused else ""
+    return f"no extended attributes on {format_count(len(refused), 'file')}" if refused else ""
 
 
 def _remove_attribute(files: FileOperations, name: str) -> None:

@@ -17,7 +17,7 @@ from unicodedata import normalize
 
 from downloader.errors import NoSpace, VolumeError
 from downloader.filesystem import AlreadyThere, clear
-from downloader.formatting import format_size, names_text, single_line
+from downloader.formatting import format_count, format_size, names_text, single_line
 from downloader.integrity import MARKER
 from downloader.lease import WORK
 
@@ -124,7 +124,8 @@ def require_space(files: FileOperations, needed_bytes: int, needed_files: int) -
     if space.free_bytes is not None and needed > space.free_bytes:
         raise NoSpace(
             f"no space left on device for the artifact: {files.name} needs {format_size(needed)} more "
-            f"({needed_bytes} bytes in {needed_files} files) and has {format_size(space.free_bytes)} free",
+            f"({needed_bytes} bytes in {format_count(needed_files, 'file')}) and "
+            f"has {format_size(space.free_bytes)} free",
             hint=hint,
         )
     if space.free_files is not None and needed_files + _OWN_FILES > space.free_files:
@@ -151,7 +152,7 @@ def check_replacement(
     foreign = other_artifacts(manifest, listed, paths)
     if not foreign:
         return set()
-    what, uri = "1 file" if len(foreign) == 1 else f"{len(foreign)} files", foreign[min(foreign)]
+    what, uri = format_count(len(foreign), "file"), foreign[min(foreign)]
     if not replace:
         raise VolumeError(
             f"{target} holds {uri}, and {manifest.uri} would replace {what} of it: {names_text(foreign)}",

@@ -15,7 +15,7 @@ from downloader.artifact import Algorithm, Span
 from downloader.cgroups import processors
 from downloader.errors import IntegrityError, VolumeError
 from downloader.filesystem import Kind
-from downloader.formatting import names_text
+from downloader.formatting import format_count, names_text
 from downloader.integrity import MARKER, SIZE_ONLY, ContentCheck, compare_digests, hash_file
 from downloader.lease import WORK
 from downloader.volume import completion
@@ -93,7 +93,8 @@ def verify(
     paths = [path for path in listed if path in chosen]
     if not paths and checksums.files:
         raise IntegrityError(
-            f"none of the {len(checksums.files)} files in {files.name} passes the filters, so nothing was verified",
+            f"none of the {format_count(len(checksums.files), 'file')} in {files.name} passes the filters,"
+            " so nothing was verified",
             hint="check AIM_HF_INCLUDE and AIM_HF_EXCLUDE, or --include and --exclude",
         )
     sizes = [there.size for path in paths if (there := files.stat(path)) is not None]
@@ -106,8 +107,8 @@ def verify(
     beside = [path for path in unlisted if not path.startswith(_CACHES)]
     if beside and not damaged and not checksums.counted and not checksums.expected:
         raise IntegrityError(
-            f"{files.name}/{MARKER} does not say how many files it has, and {len(beside)} files are not in it: it may"
-            f" have been cut off ({names_text(beside)})",
+            f"{files.name}/{MARKER} does not say how many files it has, and lacks"
+            f" {format_count(len(beside), 'file')}: it may have been cut off ({names_text(beside)})",
             hint="download the artifact again, or move these files away",
         )
     proofs = {path: checksums.proof_of(path) for path in paths if path not in broken}
@@ -124,7 +125,8 @@ def _gone(checksums: Checksums) -> tuple[Damage, ...]:
     count = checksums.expected - len(checksums.files)
     if count <= 0:
         return ()
-    return (Damage("(names unknown)", f"{count} of {checksums.expected} files are gone, replaced or without a mark"),)
+    what = f"{count} of {format_count(checksums.expected, 'file')} gone, replaced or without a mark"
+    return (Damage("(names unknown)", what),)
 
 
 def _other_list(files: FileOperations, checksums: Checksums) -> Iterator[Damage]:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from downloader import errors
-from downloader.errors import Cancelled, Category, DownloadError
+from downloader.errors import Cancelled, Category, DownloadError, explained
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "exit-status.md").read_text()
@@ -69,6 +69,16 @@ def test_every_failure_has_a_meaning_an_advice_and_its_own_range() -> None:
         assert row.meaning
         assert row.advice
         assert 64 <= row.status < 126 or row.status in (130, 143) or row.kind in BY_CONTRACT
+
+
+def test_one_click_leads_from_each_status_to_its_row() -> None:
+    numbers = sorted({str(row.status) for row in rows()}, key=int)
+    assert re.findall(r"^\[(\d+)\]\(#status-\1\) ", PAGE, re.MULTILINE) == numbers
+    for number in numbers:
+        first = next(line for line in PAGE.splitlines() if line.startswith(f"| {number} |"))
+        assert (
+            PAGE.count('<a id="status-' + number + '">') == first.count(explained(int(number)).partition("#")[2]) == 1
+        )
 
 
 def test_a_status_is_either_worth_a_retry_or_not() -> None:

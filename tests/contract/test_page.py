@@ -35,9 +35,10 @@ def test_every_link_of_a_page_leads_to_a_page_and_a_heading(page: str) -> None:
 
 
 def anchors_of(page: Path) -> set[str]:
-    """Return the anchors of the headings of a page, as GitHub makes them."""
+    """Return the anchors of a page: its own, and those of its headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    own = re.findall(r'<a id="([^"]+)"></a>', page.read_text())
+    return {*own, *(re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings)}
 
 
 @pytest.mark.parametrize("page", ["operator-contract", "reliability"])

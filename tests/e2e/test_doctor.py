@@ -165,7 +165,7 @@ def test_what_is_there_already_needs_no_space(environment: dict[str, str], tmp_p
     before = sorted(tmp_path.iterdir())
     result, found = examine("hf://org/model", tmp_path, extra=environment)
     assert result.status == 0
-    assert "needs 0 bytes more; 3 of its 3 files are there" in found["space"][0]["text"]
+    assert "needs 0 bytes more; 3 of 3 files there" in found["space"][0]["text"]
     assert sorted(tmp_path.iterdir()) == before
 
 
@@ -180,7 +180,7 @@ def test_the_cache_of_the_hub_is_examined_where_a_download_fills_it(
     assert run("download", "hf://org/model", extra=extra).status == 0
     result, found = examine("hf://org/model", extra=extra)
     assert result.status == 0, result.stdout
-    assert "needs 0 bytes more; 3 of its 3 files are there" in found["space"][0]["text"]
+    assert "needs 0 bytes more; 3 of 3 files there" in found["space"][0]["text"]
 
 
 def test_a_held_lease_is_told_with_its_holder_and_the_time(

@@ -17,6 +17,7 @@ from downloader.errors import (
     IntegrityError,
     ProtocolFailed,
     SourceNotFound,
+    explained,
 )
 from tests.command import run
 from tests.contract.operator_log import BOTH_STATES, filed
@@ -60,7 +61,7 @@ def test_each_of_the_last_three_lines_tells_something_of_the_one_reason(what: st
         assert pod.status == status, pod.stderr
         summary, where, reason = pod.stderr.splitlines()[-3:]
         assert "failed after" in summary
-        assert f"{uri} to {tmp_path}/t: exit status {status}, {advice}" in where.replace("·", "")
+        assert f"{uri} to {tmp_path}/t: exit status {status} ({explained(status)}), {advice}" in where.replace("·", "")
         assert ("switching to HTTP" in where) is (fault is not None)
         assert reason == pod.last_line
         assert all(TOKEN not in line for line in (summary, where, reason))
@@ -85,7 +86,7 @@ def test_what_fails_before_the_listing_promises_no_partial_download(
     assert result.status == status, result.stderr
     summary, where, _ = result.stderr.splitlines()[-3:]
     assert "before the source was listed" in summary
-    assert f"exit status {status}, {advice}" in where
+    assert f"exit status {status} ({explained(status)}), {advice}" in where
 
 
 def test_a_page_among_the_files_of_a_folder_promises_nothing_either(own_web: BrokenWeb, tmp_path: Path) -> None:
@@ -94,7 +95,7 @@ def test_a_page_among_the_files_of_a_folder_promises_nothing_either(own_web: Bro
     own_web.put("m/SHA256SUMS", f"{hashlib.sha256(page).hexdigest()}  a.bin\n".encode())
     result = run("download", own_web.url("m/"), tmp_path / "t")
     assert result.status == 65, result.stderr
-    assert f"exit status 65, {SAME}" in result.stderr
+    assert f"exit status 65 ({explained(65)}), {SAME}" in result.stderr
 
 
 def test_of_several_failures_the_same_one_counts_whichever_came_first() -> None:

@@ -64,6 +64,23 @@ def test_download_size_verify_and_a_rerun_choose_the_same(place: Place, tmp_path
     assert sorted(model(target)) == SAFETENSORS
 
 
+def test_what_is_named_by_itself_is_wanted_whatever_is_to_be_chosen(place: Place, tmp_path: Path) -> None:
+    """The operator excludes all subfolders of each `hf://`."""
+    uri = f"{place.uri.rstrip('/')}/original/consolidated.00.pth"
+    extra = {**place.extra, "AIM_ONLY": "safetensors", "AIM_HF_INCLUDE": "*.json", "AIM_HF_EXCLUDE": "*/*"}
+    assert json.loads(run("check-size", uri, extra=extra).stdout.splitlines()[-1])["sizeBytes"] == 3000
+    listed = run("list", uri, extra=extra)
+    assert listed.stdout.startswith("    2.9 KiB "), listed.stderr
+    for _ in range(2):
+        result = run("download", uri, tmp_path / "one", extra=extra)
+        assert result.status == 0, result.stderr
+        assert f"{place.uri.rstrip('/')}/original/" in result.stderr
+    assert "done after" in result.stderr
+    assert "1 file, 2.9 KiB; nothing had to be fetched" in result.stderr
+    assert [len(data) for data in model(tmp_path / "one").values()] == [3000]
+    assert run("verify", tmp_path / "one", extra=extra).status == 0
+
+
 def test_a_list_has_all_files_and_marks_those_that_are_left_out(place: Place) -> None:
     result = run("ls", place.uri, "--only", "gguf:q4_k_m", extra=place.extra)
     assert result.status == 0, result.stderr

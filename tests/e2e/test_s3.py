@@ -226,7 +226,7 @@ def test_filters_choose_from_folders_and_not_a_single_object(s3: S3Server, tmp_p
     assert run("download", single, tmp_path / "single", extra=filters).status == 0
     assert model(tmp_path / "single").keys() == {"model.safetensors"}
     verified = run("verify", tmp_path / "single", extra=filters)
-    assert "1 files" in verified.stderr
+    assert "verified 1 file in" in verified.stderr
 
 
 TYPED = (

@@ -235,7 +235,7 @@ def test_what_is_wrong_with_a_list_is_said_with_its_name(line: str, reason: str)
 def test_a_list_that_was_cut_off_between_two_lines_is_refused(volume: Volume, target: Path) -> None:
     bring(volume, manifest_of(FILES), FILES)
     lines = (target / MARKER).read_bytes().splitlines(keepends=True)
-    with pytest.raises(IntegrityError, match="lists 1 files and says that it has 2"):
+    with pytest.raises(IntegrityError, match="lists 1 file and says that it has 2"):
         parse_checksums(b"".join(lines[:-1]))
 
 

@@ -122,7 +122,7 @@ def test_verify_counts_files_that_took_their_names_along(finished: Path) -> None
     with volume_of(finished) as volume:
         found = volume.verify()
     assert [str(damage) for damage in found.damaged] == [
-        "(names unknown): 1 of 4 files are gone, replaced or without a mark"
+        "(names unknown): 1 of 4 files gone, replaced or without a mark"
     ]
     assert (found.source, found.checked) == (URI, 3)
 
@@ -175,7 +175,7 @@ def test_files_of_an_earlier_mark_do_not_stand_in_for_files_that_are_gone(finish
         (finished / "a").unlink()
         assert volume.completed() is None
         assert [str(damage) for damage in volume.verify().damaged] == [
-            "(names unknown): 1 of 3 files are gone, replaced or without a mark"
+            "(names unknown): 1 of 3 files gone, replaced or without a mark"
         ]
 
 
@@ -190,12 +190,12 @@ def test_what_another_artifact_has_lost_is_told(finished: Path, caplog: pytest.L
         (finished / "config.json").unlink()
         assert volume.inventory(manifest).published  # it is all there, and nothing has to be written
         assert [str(damage) for damage in volume.verify().damaged] == [
-            "(names unknown): 1 of 6 files are gone, replaced or without a mark"
+            "(names unknown): 1 of 6 files gone, replaced or without a mark"
         ]
         (finished / "other/a").unlink()
         assert download(volume, other, manifest=manifest) == 1
     assert [record.getMessage() for record in caplog.records] == [
-        "1 files of earlier runs are gone or replaced, and their marks with them: they are not listed any more"
+        "not listed any more: 1 file of earlier runs, gone or replaced together with its mark"
     ]
 
 
@@ -338,7 +338,7 @@ def test_a_file_that_takes_no_attribute_is_hashed_again_alone(target: Path, capl
 
     with volume_of(target, files=Private(target)) as volume:
         download(volume, FILES, manifest=MANIFEST)
-        assert "1 files take no extended attributes, so" in caplog.text
+        assert "no extended attributes on 1 file, so" in caplog.text
         inventory = volume.inventory(MANIFEST)
     assert not inventory.published
     assert [entry.file.path for entry in inventory.having(FileState.UNVERIFIED)] == ["config.json"]

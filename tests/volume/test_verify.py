@@ -84,7 +84,7 @@ PROVES_NOTHING: dict[str, tuple[Callable[[list[str]], list[str]], str]] = {
     "cut off in a line": (lambda lines: [*lines[:-1], lines[-1][:72]], "has folder as a file and as a folder"),
     "cut off, without comments": (
         lambda lines: [line for line in lines if not line.startswith("#")][:-1],
-        "does not say how many files it has, and 1 files are not in it",
+        "does not say how many files it has, and lacks 1 file",
     ),
 }
 
