@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any
 from downloader.version import __version__
 
 if TYPE_CHECKING:
-    from downloader.api import Artifact, ArtifactFile, Options, diagnose, download, list_files, plan, size, verify
+    from downloader.api import (
+        Artifact,
+        ArtifactFile,
+        Options,
+        diagnose,
+        digest,
+        download,
+        list_files,
+        plan,
+        size,
+        verify,
+    )
     from downloader.cancellation import Cancellation
     from downloader.doctor import Diagnosis, Finding, Level
     from downloader.engine import PlannedFile, Preview
@@ -40,6 +51,7 @@ __all__ = [
     "Verification",
     "__version__",
     "diagnose",
+    "digest",
     "download",
     "list_files",
     "plan",

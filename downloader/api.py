@@ -20,12 +20,13 @@ from downloader.config import Settings
 from downloader.config.given import given
 from downloader.errors import UsageError
 from downloader.formatting import format_count
+from downloader.integrity import artifact_digest
 from downloader.presets import available
 from downloader.reporters.fanout import FanOut
 from downloader.runs.download import Download
 from downloader.runs.runner import Runner
 from downloader.runs.size import list_artifact
-from downloader.runs.verify import verify_volume
+from downloader.runs.verify import read_recorded, verify_volume
 from downloader.runs.wiring import make_filter, unfiltered
 from downloader.sources.registry import ArtifactUri
 
@@ -138,6 +139,11 @@ class Artifact:
     def size(self) -> int:
         """Bytes of all files whose size is known."""
         return self._manifest.size
+
+    @property
+    def digest(self) -> str | None:
+        """After a download, the artifact digest, `sha256:…`, over the sha256 and the path of each file."""
+        return (self._outcome and self._outcome.digest) or None
 
     @property
     def presets(self) -> tuple[Preset, ...]:
@@ -302,6 +308,25 @@ def verify(
     settings = _settings(settings, _environment(environ), None, target, options)
     runner = runner or Runner(settings.job.deadline, cancellation=cancellation)
     return verify_volume(settings, runner, _observer(on_progress), revision=revision)
+
+
+def digest(
+    target: str | Path | None = None,
+    *,
+    revision: str | None = None,
+    environ: Mapping[str, str] | None = None,
+    settings: Settings | None = None,
+    runner: Runner | None = None,
+) -> str:
+    """Return the artifact digest of the finished download in `target`, `sha256:…`, as it is recorded there.
+
+    No file is hashed: `verify` does that. In the folder of a repository in a cache of huggingface_hub, it is that of
+    the snapshot that was downloaded last, or of the one of `revision`, which is a branch, a tag or a commit.
+
+    Raises a `DownloadError`: IntegrityError if nothing is recorded.
+    """
+    settings = _settings(settings, _environment(environ), None, target, {})
+    return artifact_digest(read_recorded(settings, runner or Runner(settings.job.deadline), revision=revision).digests)
 
 
 def diagnose(

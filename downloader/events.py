@@ -126,6 +126,7 @@ class Verified(Event):
     revision: str | None = fact("commit, where the source has commits")
     files: int = fact("number of files")
     bytes: int = fact("bytes of all files")
+    digest: str | None = fact("the artifact digest")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +139,7 @@ class Finished(Event):
     files: int = fact("number of files")
     bytes: int = fact("bytes of all files")
     received_bytes: int = fact("bytes that came over the network")
+    digest: str | None = fact("the artifact digest; null for a simulated run")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,7 +60,12 @@ class ArchiveUnpacker:
             found,
             entries=(InventoryEntry(archive, FileState.VERIFIED, archive.size, proof=_proof_of(found)),),
             published=found.published and archive_is_gone,
+            unpacked=found.digests,
         )
+
+    def published(self, manifest: Manifest, digests: Mapping[str, str]) -> Mapping[str, str] | None:
+        """Return the files as they are; None for an archive, since only unpacking it shows what is in it."""
+        return None if only_archive(manifest) is not None else digests
 
     def finalize(
         self, volume: Volume, manifest: Manifest, digests: Mapping[str, str], check: Callable[[], None]

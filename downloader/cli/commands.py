@@ -189,6 +189,22 @@ def checksums(context: CommandContext, /, target: Path | None, **given: Any) -> 
 
 
 @cli.command(context_settings=CONTEXT)
+@options.target
+@options.revision
+@options.verbosity
+@click.pass_obj
+def digest(context: CommandContext, /, target: Path | None, revision: str | None, **given: Any) -> None:  # noqa: ANN401
+    """Print the digest of the artifact in TARGET [TARGET_DIR]: one value for all of its files.
+
+    It is read from the completion mark, and no file is hashed: `verify` does that. The exit status is 65 if TARGET has
+    no mark. TARGET may be the folder of a repository in a cache of huggingface_hub, or one snapshot in it.
+    """
+    from downloader.cli.verify import print_digest
+
+    print_digest(_with_options(context.settings(), target=target, **given), context, revision)
+
+
+@cli.command(context_settings=CONTEXT)
 @click.argument("shell", type=click.Choice(shells.SHELLS))
 @click.pass_obj
 def completion(context: CommandContext, /, shell: str) -> None:
@@ -213,11 +229,7 @@ def check_size(context: click.Context, /, uri: ArtifactUri, **given: Any) -> Non
 
 @cli.command(context_settings=CONTEXT)
 @options.target
-@click.option(
-    "--revision",
-    metavar="NAME",
-    help="Of a repository in a cache of huggingface_hub, verify only the snapshot of this branch, tag or commit.",
-)
+@options.revision
 @options.filters
 @options.accept_any
 @options.verbosity

@@ -29,7 +29,7 @@ WITH_STATUS = ("download", "kserve")
 STAGE = "adapter-stage"
 OPERATOR_COMMANDS = ("check-size", STAGE, "adapter-reap", "adapter-sync")
 """The commands that only the operator runs. Its Jobs for them do not name an AIMArtifact."""
-OTHERS = ("size", "list", "ls", "doctor", "verify", "checksums", "completion")
+OTHERS = ("size", "list", "ls", "doctor", "verify", "checksums", "digest", "completion")
 COMMANDS = (*WITH_STATUS, *OPERATOR_COMMANDS, *OTHERS)
 
 

@@ -156,6 +156,11 @@ optional_uri = click.argument(
 )
 """A URI, or the folder that follows it where the URI is left out."""
 target = click.argument("target", required=False, type=Parsed("path", folder), shell_complete=completion.folders)
+revision = click.option(
+    "--revision",
+    metavar="NAME",
+    help="Of a repository in a cache of huggingface_hub, only the snapshot of this branch, tag or commit.",
+)
 hub_cache = click.option(
     "--hub-cache",
     "hub_cache",

@@ -1,11 +1,11 @@
-"""The commands `verify` and `checksums`: what a finished volume is found to hold, as lines and log records."""
+"""The commands `verify`, `checksums` and `digest`: what a finished volume holds, as lines and log records."""
 
 from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING
 
-from downloader.api import verify
+from downloader.api import digest, verify
 from downloader.errors import IntegrityError
 from downloader.formatting import format_count, single_line
 from downloader.integrity import proofs_text
@@ -21,6 +21,12 @@ log = logging.getLogger(__name__)
 def print_checksums(settings: Settings, context: CommandContext) -> None:
     """Write the checksums of the target to stdout. Raises IntegrityError without any, OutputError."""
     context.write(read_checksums(settings, context.runner(settings.job.deadline)).decode())
+
+
+def print_digest(settings: Settings, context: CommandContext, revision: str | None) -> None:
+    """Write the artifact digest of the target to stdout. Raises IntegrityError without a mark, OutputError."""
+    runner = context.runner(settings.job.deadline)
+    context.write(digest(revision=revision, settings=settings, runner=runner) + "\n")
 
 
 def verify_target(settings: Settings, context: CommandContext, revision: str | None) -> None:
@@ -48,8 +54,10 @@ def verify_target(settings: Settings, context: CommandContext, revision: str | N
     where, revision = (format_count(found.checked, "file"), target), f" at {found.revision}" if found.revision else ""
     if not found.source:
         log.info("verified %s in %s by a foreign checksum file: their source is unknown", *where)
-        return
-    log.info("verified %s in %s (source %s%s)", *where, found.source, revision)
-    log.info("at the download: %s", proofs_text(found.proofs))
-    for path, proof in found.proofs.items():
-        log.debug("%s: %s", path, proof)
+    else:
+        log.info("verified %s in %s (source %s%s)", *where, found.source, revision)
+        log.info("at the download: %s", proofs_text(found.proofs))
+        for path, proof in found.proofs.items():
+            log.debug("%s: %s", path, proof)
+    if found.digest:
+        log.info("digest %s", found.digest)

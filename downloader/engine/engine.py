@@ -14,7 +14,7 @@ from downloader.engine.sink import VolumeSink
 from downloader.errors import Category, DownloadError, SourceChanged, SourceNotFound, Verdict, VolumeError, kind_of
 from downloader.events import AttemptStarted, Listed, ProtocolSwitched
 from downloader.formatting import format_count, format_size
-from downloader.integrity import SIZE_ONLY, Verifier
+from downloader.integrity import SIZE_ONLY, Verifier, artifact_digest
 from downloader.progress import Phase
 from downloader.volume import FileState, hashing_threads
 
@@ -134,7 +134,7 @@ class Engine:
         self._meter.expect(manifest.size, len(manifest.files))
         self._meter.add_reused(manifest.size)
         self._meter.add_done_files(len(manifest.files))
-        self.outcome = Outcome(manifest, completed.digests, proofs)
+        self.outcome = Outcome(manifest, completed.digests, proofs, digest=artifact_digest(completed.digests))
         return self.outcome
 
     def _query_source(self, query: Callable[[], T]) -> T:
@@ -172,6 +172,8 @@ class Engine:
         for entry in verified:
             self._record_verified(entry, outcome)
         outcome.complete()
+        published = inventory.unpacked or self._finalizer.published(manifest, inventory.digests) or {}
+        outcome.digest = artifact_digest(published)
         return outcome
 
     def _make_complete(self, manifest: Manifest) -> Outcome:
@@ -181,10 +183,13 @@ class Engine:
             self._fetch_missing(missing, outcome)
         self._meter.enter(Phase.VERIFYING)
         outcome.complete()
+        published = self._finalizer.published(outcome.manifest, outcome.checksums)
         publication = self._finalizer.finalize(
             self._volume, outcome.manifest, outcome.checksums, self._cancellation.check
         )
+        digest = artifact_digest(publication.digests if published is None else published)
         self._volume.publish(*publication)
+        outcome.digest = digest
         return outcome
 
     def _finish(self, outcome: Outcome) -> Outcome:

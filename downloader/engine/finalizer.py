@@ -29,6 +29,12 @@ class Finalizer(Protocol):
         Files that this step has turned into others count as verified as long as all of those are unchanged.
         """
 
+    def published(self, manifest: Manifest, digests: Mapping[str, str]) -> Mapping[str, str] | None:
+        """Return path → sha256 of what users will find, for path → sha256 of the manifest's files.
+
+        None if only `finalize` can tell.
+        """
+
     def finalize(
         self, volume: Volume, manifest: Manifest, digests: Mapping[str, str], check: Callable[[], None]
     ) -> Publication:
@@ -53,6 +59,11 @@ class PublishAsDownloaded:
     def inventory(self, volume: Volume, manifest: Manifest) -> Inventory:
         """Compare the volume with the manifest."""
         return volume.inventory(manifest)
+
+    def published(self, manifest: Manifest, digests: Mapping[str, str]) -> Mapping[str, str]:
+        """Return the files as they are."""
+        del manifest
+        return digests
 
     def finalize(
         self, volume: Volume, manifest: Manifest, digests: Mapping[str, str], check: Callable[[], None]

@@ -61,7 +61,8 @@ class Outcome:
     """Path → what verified it: an algorithm, `size only`, `etag unverifiable`, or `unknown` if not recorded."""
     sizes: dict[str, int] = field(default_factory=dict)
     """Path → bytes of each file whose size the source does not publish."""
-
+    digest: str = ""
+    """The artifact digest of what is published; empty until then."""
     fetched: set[str] = field(default_factory=set)
     """Paths of the files that this run has fetched, in whole or in part; the others were there."""
 

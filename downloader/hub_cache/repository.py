@@ -98,6 +98,11 @@ class CachedRepository:
         verified = len(found.having(FileState.VERIFIED)) == len(found.entries)
         return replace(found, published=verified and not volume.has(WORK) and self._is_linked())
 
+    def published(self, manifest: Manifest, digests: Mapping[str, str]) -> Mapping[str, str]:
+        """Return the files by the names that the repository has for them."""
+        del manifest
+        return {path: digests[blob] for path, blob in self._revision.blobs.items() if blob in digests}
+
     def finalize(
         self, volume: Volume, manifest: Manifest, digests: Mapping[str, str], check: Callable[[], None]
     ) -> Publication:

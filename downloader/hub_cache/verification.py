@@ -10,12 +10,14 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from downloader.errors import UsageError
+from downloader.errors import IntegrityError, UsageError
 from downloader.filesystem import Kind
+from downloader.formatting import format_count, names_text
 from downloader.hub_cache.disk import CacheDisk
 from downloader.hub_cache.layout import BLOBS, REFS, SNAPSHOTS, link_text, snapshot_path
 from downloader.hub_cache.references import read_reference
-from downloader.volume import Damage, Volume
+from downloader.integrity import artifact_digest
+from downloader.volume import Damage, RecordedArtifact, Volume
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -76,7 +78,42 @@ class CachedTarget:
             found = verify(volume, names.blobs_among)
             unlisted = tuple(path for path, blob in names.links.items() if blob not in names.listed)
             broken = (*names.broken, *_lost_references(disk))
-        return replace(found, damaged=(*found.damaged, *broken), unlisted=unlisted)
+            artifact = self._artifact(disk, volume.recorded()) if not (broken or found.damaged) else {}
+        right = artifact and all(found.digests.get(blob) for blob in artifact.values())
+        digest = artifact_digest({path: found.digests[blob] for path, blob in artifact.items()}) if right else ""
+        return replace(found, damaged=(*found.damaged, *broken), unlisted=unlisted, digest=digest)
+
+    def recorded(self) -> RecordedArtifact:
+        """Return what is recorded of the files of the snapshot, by the names that the repository has for them.
+
+        Without a commit, that is the snapshot that was downloaded last. Raises IntegrityError if nothing is recorded of
+        one of them.
+        """
+        disk = CacheDisk(self.folder, create=False)
+        with Volume(self.folder, files=disk) as volume:
+            mark = volume.recorded()
+            artifact = self._artifact(disk, mark)
+            lacking = [path for path, blob in artifact.items() if blob not in mark.listed]
+        if lacking or not artifact:
+            raise IntegrityError(
+                f"{format_count(len(lacking), 'file')} of the snapshot in {self.folder} not verified by our downloads"
+                f" ({names_text(lacking)})"
+                if lacking
+                else f"{self.folder} has no file of the snapshot {self.commit or mark.revision}",
+                hint="download this revision again; what is right is kept",
+            )
+        digests = {path: mark.listed[blob] for path, blob in artifact.items()}
+        return RecordedArtifact(mark.source, self.commit or mark.revision, digests, digests)
+
+    def _artifact(self, disk: CacheDisk, mark: RecordedArtifact) -> dict[str, str]:
+        """Return path → place of its bytes for the files of the snapshot; of the last download, those that it chose."""
+        commit = self.commit or mark.revision
+        names = _Names.of(disk, commit, lambda paths: paths)
+        prefix = snapshot_path(commit, "")
+        blobs = {**names.links, **{path: path for path in names.files}}
+        if commit == mark.revision:
+            blobs = {path: blob for path, blob in blobs.items() if blob in mark.digests}
+        return {path.removeprefix(prefix): blob for path, blob in blobs.items()}
 
 
 @dataclass(slots=True)

@@ -20,6 +20,7 @@ from downloader.integrity.algorithms import (
     computable,
     is_hexadecimal,
 )
+from downloader.integrity.artifact import artifact_digest
 from downloader.integrity.checksum_file import (
     LARGEST_LIST,
     MARKER,
@@ -75,6 +76,7 @@ __all__ = [
     "Origin",
     "VerificationResult",
     "Verifier",
+    "artifact_digest",
     "compare_digests",
     "computable",
     "end_of",

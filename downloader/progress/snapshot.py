@@ -73,6 +73,8 @@ class Snapshot:
     protocol: TransferProtocol | None = None
     attempt: int = 0
     """1-based position in the sequence; 0 before the first attempt."""
+    digest: str = ""
+    """The artifact digest; empty before the end of a successful download."""
     sequence: tuple[TransferProtocol, ...] = ()
     """The protocols in force, in order."""
     attempts: tuple[Attempt, ...] = field(default=(), compare=False)

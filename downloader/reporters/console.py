@@ -68,7 +68,10 @@ class Console:
         self.clear()
         if not self._quiet:
             seconds = self._clock() - self._started
-            log.info("%s", summary_text(final, seconds), extra=last_event(final, seconds).extra())
+            event = last_event(final, seconds).extra()
+            log.info("%s", summary_text(final, seconds), extra=None if final.digest else event)
+            if final.digest:
+                log.info("digest %s", final.digest, extra=event)
 
     def clear(self) -> None:
         """Remove the display. Nothing is drawn after that."""

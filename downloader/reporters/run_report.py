@@ -70,6 +70,8 @@ class RunReport:
     """The artifact, without secrets; None where the command line could not be understood."""
     revision: str | None = None
     """The commit, where the source has commits."""
+    digest: str | None = None
+    """The artifact digest, once the artifact is published."""
     target: Path | None = None
     error: DownloadError | None = None
     """None if the run succeeded."""
@@ -107,6 +109,7 @@ class RunReport:
             "ended": moment(self.started + self.seconds),
             "seconds": round(self.seconds, 3),
             "source": {"uri": self.uri, "revision": self.revision},
+            "digest": self.digest,
             "target": None if self.target is None else str(self.target),
             "outcome": _outcome(self.error),
             "bytes": {

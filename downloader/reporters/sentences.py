@@ -56,6 +56,7 @@ def last_event(final: Snapshot, seconds: float) -> Event:
         files=final.total_files,
         bytes=final.total_bytes,
         received_bytes=final.received_bytes,
+        digest=final.digest or None,
     )
 
 

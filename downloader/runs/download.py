@@ -134,7 +134,9 @@ class Download:
         skipped = outcome.manifest.skipped
         also = f"; {skipped} unsafe {'name' if skipped == 1 else 'names'} passed over" if skipped else ""
         found = outcome.manifest
-        done = Verified(uri=uri, revision=found.revision, files=len(found.files), bytes=found.size)
+        done = Verified(
+            uri=uri, revision=found.revision, files=len(found.files), bytes=found.size, digest=outcome.digest or None
+        )
         log.info("%s: %s%s", uri, proofs_text(outcome.proofs), also, extra=done.extra())
         self._finish(None, outcome)
         return outcome
@@ -250,7 +252,10 @@ class Download:
     def _finish(self, error: DownloadError | None, outcome: Outcome | None = None) -> None:
         last = self._runner.meter.snapshot(self._stuck_volume())
         final = replace(
-            last, phase=Phase.FAILED if error else Phase.DONE, message=str(error) if error else last.message
+            last,
+            phase=Phase.FAILED if error else Phase.DONE,
+            message=str(error) if error else last.message,
+            digest=outcome.digest if outcome else "",
         )
         seconds = time.monotonic() - self._started
         ending = Ending(self._uri.shown, self._settings.job.target, final, last.message, seconds, error)
@@ -271,6 +276,7 @@ class Download:
             seconds=ending.seconds,
             uri=ending.uri,
             revision=outcome.manifest.revision if outcome else None,
+            digest=ending.snapshot.digest or None,
             target=ending.target,
             error=ending.error,
             snapshot=ending.snapshot,
@@ -284,4 +290,5 @@ class Download:
             return outcome
         done = {path: blob for path, blob in revision.blobs.items() if blob in outcome.checksums}
         checksums = {path: outcome.checksums[blob] for path, blob in done.items()}
-        return Outcome(revision.manifest, checksums, {path: outcome.proofs[blob] for path, blob in done.items()})
+        proofs = {path: outcome.proofs[blob] for path, blob in done.items()}
+        return Outcome(revision.manifest, checksums, proofs, digest=outcome.digest)

@@ -15,11 +15,12 @@ from downloader.volume import Volume
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
+    from pathlib import Path
 
     from downloader.config import Settings
     from downloader.progress import Snapshot
     from downloader.runs.runner import Runner
-    from downloader.volume import Verification
+    from downloader.volume import RecordedArtifact, Verification
 
 
 def read_checksums(settings: Settings, runner: Runner) -> bytes:
@@ -33,6 +34,34 @@ def read_checksums(settings: Settings, runner: Runner) -> bytes:
             return volume.checksums()
 
     return runner.run(reading)
+
+
+def read_recorded(settings: Settings, runner: Runner, *, revision: str | None = None) -> RecordedArtifact:
+    """Return what the completion mark in the target says of the artifact, without hashing. See `verify_volume`."""
+
+    def reading() -> RecordedArtifact:
+        target = settings.job.target
+        cached = cached_target(target, revision)
+        if cached is not None:
+            return cached.recorded()
+        with Volume(target, create=False) as volume:
+            return volume.recorded()
+
+    return runner.run(reading)
+
+
+def cached_target(target: Path, revision: str | None) -> CachedTarget | None:
+    """Return the target as a repository in a cache, at the snapshot of a revision; None for a plain folder.
+
+    Raises UsageError for a revision that it does not have.
+    """
+    cached = CachedTarget.of(target)
+    if cached is not None:
+        return cached if revision is None else cached.at(revision)
+    if revision is not None:
+        hint = "leave --revision out, or name the folder of a repository: models--org--name"
+        raise UsageError(f"{target} is not a repository in a cache of huggingface_hub", hint=hint)
+    return None
 
 
 class _Hashing:
@@ -79,12 +108,9 @@ def verify_volume(
 
     def verifying() -> Verification:
         target, choose = settings.job.target, make_filter(settings).choose
-        cached = CachedTarget.of(target)
+        cached = cached_target(target, revision)
         if cached is not None:
-            return (cached if revision is None else cached.at(revision)).verify(hashing, choose)
-        if revision is not None:
-            hint = "leave --revision out, or name the folder of a repository: models--org--name"
-            raise UsageError(f"{target} is not a repository in a cache of huggingface_hub", hint=hint)
+            return cached.verify(hashing, choose)
         with Volume(target, create=False) as volume:
             return hashing(volume, choose)
 

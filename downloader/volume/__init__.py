@@ -9,7 +9,7 @@ from downloader.volume.completion import SHA256
 from downloader.volume.inventory import FileState, Inventory, InventoryEntry
 from downloader.volume.partial import CompletePartial, Partial
 from downloader.volume.preflight import check_replacement, other_artifacts
-from downloader.volume.publication import CompletedArtifact, Publication
+from downloader.volume.publication import CompletedArtifact, Publication, RecordedArtifact
 from downloader.volume.verify import Damage, Reading, Verification, hashing_threads
 from downloader.volume.volume import Volume
 
@@ -24,6 +24,7 @@ __all__ = [
     "Partial",
     "Publication",
     "Reading",
+    "RecordedArtifact",
     "Verification",
     "VerifiedFile",
     "Volume",

@@ -75,6 +75,8 @@ class Inventory:
     listed: Mapping[str, Origin] = field(default_factory=dict, repr=False)
     """Paths of finished runs and the artifact that each belongs to: those of another artifact, of another revision of
     this one, and those that the manifest does not have."""
+    unpacked: Mapping[str, str] | None = field(default=None, repr=False)
+    """Path → sha256 of what is published in the place of these entries; None if that is the entries themselves."""
 
     def having(self, *states: FileState) -> list[InventoryEntry]:
         """Return the entries in one of these states."""

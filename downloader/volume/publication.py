@@ -73,6 +73,38 @@ class CompletedArtifact:
         return {path: self.checksums.proof_of(path) for path in self.found}
 
 
+class RecordedArtifact(NamedTuple):
+    """What the completion mark says of the artifact that was downloaded last."""
+
+    source: str
+    """Its URI; empty if the mark was not written by a run of ours."""
+    revision: str
+    digests: Mapping[str, str]
+    """Path → sha256."""
+    listed: Mapping[str, str]
+    """The same of all files in the mark, also those that earlier runs have left."""
+
+
+def recorded_artifact(files: FileOperations) -> RecordedArtifact:
+    """Return what the completion mark says, without hashing. Raises IntegrityError without a mark, or a whole one."""
+    mark = completion.require(files)
+    if not mark.whole or not mark.files:
+        lost = max(mark.expected - len(mark.files), 0)
+        raise IntegrityError(
+            f"the mark of {files.name} is not whole: {lost} of its files are gone, replaced or without a mark"
+            if lost
+            else f"{files.name}/{MARKER} lists no files",
+            hint="download the artifact again; what is right is kept",
+        )
+    return of_mark(mark)
+
+
+def of_mark(mark: Checksums) -> RecordedArtifact:
+    """Return what a mark says of the artifact that was downloaded last; of a list of others, all that it lists."""
+    paths = latest(mark) if mark.records else mark.files
+    return RecordedArtifact(mark.source, mark.revision, {path: mark.files[path] for path in paths}, mark.files)
+
+
 def find_completed(files: FileOperations, checksums: Checksums | None) -> CompletedArtifact | None:
     """Return the artifact of a finished run if its metadata is unchanged.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from downloader.artifact import Algorithm, Span
@@ -16,9 +16,10 @@ from downloader.cgroups import processors
 from downloader.errors import IntegrityError, VolumeError
 from downloader.filesystem import Kind
 from downloader.formatting import format_count, names_text
-from downloader.integrity import MARKER, SIZE_ONLY, ContentCheck, compare_digests, hash_file
+from downloader.integrity import MARKER, SIZE_ONLY, ContentCheck, artifact_digest, compare_digests, hash_file
 from downloader.lease import WORK
 from downloader.volume import completion
+from downloader.volume.publication import of_mark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -66,6 +67,10 @@ class Verification:
     damaged: tuple[Damage, ...]
     unlisted: tuple[str, ...]
     """Files that do not belong to the artifact. They are not checked."""
+    digest: str = ""
+    """The artifact digest; empty unless every file of the artifact that was downloaded last is right."""
+    digests: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Path → sha256 of each file of which every byte is right."""
 
 
 def verify(
@@ -112,7 +117,10 @@ def verify(
             hint="download the artifact again, or move these files away",
         )
     proofs = {path: checksums.proof_of(path) for path in paths if path not in broken}
-    return Verification(checksums.source, checksums.revision, len(proofs), proofs, damaged, unlisted)
+    right = {path: checksums.files[path] for path in proofs}
+    artifact = of_mark(checksums).digests
+    digest = artifact_digest(artifact) if checksums.whole and artifact.keys() <= right.keys() else ""
+    return Verification(checksums.source, checksums.revision, len(proofs), proofs, damaged, unlisted, digest, right)
 
 
 def hashing_threads() -> int:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from downloader.filesystem import FileOperations
     from downloader.lease import Lease
     from downloader.volume.commit import VerifiedFile
-    from downloader.volume.publication import CompletedArtifact
+    from downloader.volume.publication import CompletedArtifact, RecordedArtifact
     from downloader.volume.verify import Reading, Verification
 
 JOURNAL_ABOVE = 4 << 20
@@ -303,6 +303,13 @@ class Volume:
         Raises IntegrityError without a mark, or if files that it lists are gone.
         """
         return listed(self._files)
+
+    def recorded(self) -> RecordedArtifact:
+        """Return what the completion mark says of the artifact, without hashing. Needs no lease.
+
+        Raises IntegrityError without a mark, or if files that it lists are gone.
+        """
+        return publication.recorded_artifact(self._files)
 
     def _acquirer(
         self, uri: str, waiting: Callable[[str, float], None], sleep: Callable[[float], None]

@@ -85,7 +85,7 @@ def test_degenerate_keys_s3(api: Cluster, job: dict[str, str], tmp_path: Path, p
         assert not list(tmp_path.rglob("escape*"))
         (warning,) = [line for line in result.stderr.splitlines() if "escape.bin" in line]
         assert "warning" in warning
-        assert "1 unsafe name" in result.stderr.splitlines()[-2]
+        assert "1 unsafe name" in result.stderr.splitlines()[-3]
         assert (status_of(api)["percentage"], status_of(api)["totalBytes"]) == (100, len(GOOD))
         # A rerun is a look.
         server.log.clear()

@@ -137,7 +137,7 @@ def test_a_file_that_cannot_be_written_is_a_warning(how: str, stocked: Hub, tmp_
     result = run("download", "hf://org/model", tmp_path / "t", "--metrics-file", path, extra=extra)
     assert result.status == 0, result.stderr
     assert f"the metrics {path} were not written: " in result.stderr
-    assert "done after" in result.last_line
+    assert "done after" in result.stderr
     assert (tmp_path / "other.prom").read_text().startswith("# HELP node_load1")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.prom", "other.prom", "t"]
 
@@ -186,7 +186,7 @@ def test_a_gateway_that_fails_is_a_warning_and_blocks_nothing(
     assert result.status == 0, result.stderr
     assert f"the metrics were not sent to {pushgateway.url}: {reason}" in result.stderr
     assert "sesame99" not in result.stderr
-    assert "done after" in result.last_line
+    assert "done after" in result.stderr
 
 
 def test_a_gateway_that_is_away_is_a_warning_too(stocked: Hub, tmp_path: Path) -> None:

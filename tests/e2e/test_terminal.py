@@ -93,7 +93,7 @@ def test_all_bytes_and_each_file_have_a_row_at_any_width(
         assert terminal.end() == 0
         if columns > 20:
             assert is_clean(terminal)
-            assert re.search(r"done after .*: 3 files, 32.0 MiB; 32.0 MiB received", terminal.lines()[-1])
+            assert re.search(r"done after .*: 3 files, 32.0 MiB; 32.0 MiB received", "".join(terminal.lines()[-4:]))
 
 
 def test_lines_of_the_log_stand_above_and_whole(half_way: HalfWay, tmp_path: Path) -> None:
