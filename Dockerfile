@@ -19,7 +19,8 @@ FROM dependencies AS project
 COPY requirements/build.txt /build/
 RUN /opt/build/bin/python -m pip install --no-cache-dir --only-binary :all: --require-hashes \
     --requirement /build/build.txt
-COPY pyproject.toml README.md LICENSE /build/project/
+COPY pyproject.toml LICENSE /build/project/
+COPY docs/pypi.md /build/project/docs/
 COPY downloader /build/project/downloader
 RUN /opt/build/bin/python -m pip wheel --no-index --no-deps --no-build-isolation --wheel-dir /build/wheels \
     /build/project \

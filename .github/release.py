@@ -21,6 +21,11 @@ def problems(version: str, root: Path = ROOT) -> list[str]:
         for path, pattern in said.items()
         if not re.search(pattern, (root / path).read_text(), re.MULTILINE)
     ]
+    wrong += [
+        f"{path} says how to install what is not published yet"
+        for path in ("README.md", "docs/install.md")
+        if re.search(r"^Nothing is .*\byet\b", (root / path).read_text(), re.MULTILINE)
+    ]
     return wrong if notes(version, root) else [*wrong, f"CHANGELOG.md has no section {version}"]
 
 

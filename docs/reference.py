@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 from click_man.core import write_man_pages
 
-from docs import drawings, events, figures, plots
+from docs import drawings, events, figures, plots, pypi
 from downloader.cli.commands import cli
 from downloader.version import __version__
 
@@ -52,6 +52,7 @@ def files() -> dict[Path, str]:
         DOCS / "events.md": events.page(),
         DOCS / "schemas" / events.SCHEMA_FILE: events.schema_text(),
         **filled,
+        pypi.PAGE: pypi.page(filled[DOCS.parent / "README.md"]),
         **plots.files(figures.cases_of(filled[DOCS / "benchmarks.md"])),
         **drawings.files(),
         **pages,

@@ -6,6 +6,7 @@ the tree without `downloader/`, so that nothing but the wheel can be imported.
 
 from __future__ import annotations
 
+import email
 import re
 import shutil
 import subprocess
@@ -42,6 +43,27 @@ def check_contents(wheel: Path) -> None:
         sys.exit(f"the wheel and the package differ: {sorted(files ^ sources)}")
 
 
+def check_description(wheel: Path) -> None:
+    """Fail if the page on PyPI would have a link that leads nowhere: a relative one, or one to no file of this tree."""
+    archive = zipfile.ZipFile(wheel)
+    (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+    metadata = email.message_from_bytes(archive.read(name))
+    (source,) = (
+        url for label, _, url in (it.partition(", ") for it in metadata.get_all("Project-URL", [])) if label == "Source"
+    )
+    here = (
+        f"{source}/blob/v{metadata['Version']}/",
+        f"{source}/v{metadata['Version']}/".replace("github.com", "raw.githubusercontent.com"),
+    )
+    links = re.findall(r"\]\(([^)#\s]+)", str(metadata.get_payload()))
+    ours = [link.removeprefix(start) for link in links for start in here if link.startswith(start)]
+    wrong = [link for link in links if not link.startswith("https://")] + [
+        path for path in ours if not (ROOT / path).exists()
+    ]
+    if metadata["Description-Content-Type"] != "text/markdown" or len(ours) < 20 or wrong:
+        sys.exit(f"the description has {len(ours)} links into the repository, and wrong ones: {wrong}")
+
+
 def install(wheel: Path, folder: Path) -> Path:
     """Install the wheel without its dependencies, which `.venv` has; return the interpreter."""
     venv.create(folder, with_pip=False)
@@ -60,6 +82,7 @@ def main(arguments: list[str]) -> int:
     """Build, install and test; return pytest's status."""
     wheel = build()
     check_contents(wheel)
+    check_description(wheel)
     with tempfile.TemporaryDirectory(prefix="wheel-") as name:
         python = install(wheel, Path(name) / "environment")
         tree = Path(name) / "tree"

@@ -7,6 +7,7 @@ import importlib.metadata
 import importlib.util
 import re
 import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DEBIAN_12 = "3.11.2"
+TEXTS = {".md", ".yml", ".yaml", ".toml", ".py", ".tpl", ".txt"}
 PYTHONS = re.findall(r"Python :: (3\.\d+)", "\n".join(PROJECT["classifiers"]))
 
 
@@ -45,7 +47,7 @@ def release() -> ModuleType:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    for name in ("CHANGELOG.md", "downloader/version.py", "deploy"):
+    for name in ("CHANGELOG.md", "README.md", "docs/install.md", "downloader/version.py", "deploy"):
         source, target = ROOT / name, tmp_path / name
         target.parent.mkdir(exist_ok=True)
         if source.is_dir():
@@ -87,16 +89,28 @@ def test_the_versions_of_python_that_are_tested_are_those_that_are_promised() ->
     assert {"ubuntu-24.04", "ubuntu-24.04-arm"} == set(matrix["runner"])
 
 
-def test_every_address_of_the_project_is_the_same_repository() -> None:
-    home = PROJECT["urls"]["Homepage"]
+def test_every_address_of_the_project_is_that_of_pyproject() -> None:
+    source, pages = PROJECT["urls"]["Source"], PROJECT["urls"]["Documentation"]
+    owner, name = source.removeprefix("https://github.com/").split("/")
+    known = (source, pages, f"https://raw.githubusercontent.com/{owner}/{name}/")
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    texts = [path for path in map(ROOT.joinpath, filter(None, listed.split("\0"))) if path.suffix in TEXTS]
+    found = [
+        (path, url) for path in texts for url in re.findall(rf"https://[\w.]+/[\w./-]*{name}[\w./-]*", path.read_text())
+    ]
 
-    assert all(url.startswith(home) for name, url in PROJECT["urls"].items() if name != "Documentation")
+    assert pages == f"https://{owner}.github.io/{name}/"
+    assert {path.name for path, _ in found} >= {"pyproject.toml", "mkdocs.yml", "workflows.md", "pypi.md"}
+    assert [(path, url) for path, url in found if not url.startswith(known) and "example.com" not in url] == []
 
 
 def test_a_release_needs_its_version_everywhere_and_a_section_of_the_changelog(release: ModuleType, tree: Path) -> None:
     changelog = tree / "CHANGELOG.md"
-    assert release.problems(__version__, tree) == [f"CHANGELOG.md has no section {__version__}"]
+    unpublished = [f"{page} says how to install what is not published yet" for page in ("README.md", "docs/install.md")]
+    assert release.problems(__version__, tree) == [*unpublished, f"CHANGELOG.md has no section {__version__}"]
 
+    for page in ("README.md", "docs/install.md"):
+        (tree / page).write_text((tree / page).read_text().replace("Nothing is ", "It is "))
     changelog.write_text(changelog.read_text().replace("## Unreleased", f"## {__version__} - 2026-12-01"))
     assert release.problems(__version__, tree) == []
     assert release.notes(__version__, tree).startswith("The first version.")
