@@ -39,6 +39,7 @@ TERMINATION_LOG = Path("/dev/termination-log")
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where the kubelet puts token, ca.crt and namespace."""
 SKIP, REFUSE = "skip", "refuse"
+KEEP, DROP = "keep", "drop"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
 BANDWIDTH_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
@@ -73,6 +74,13 @@ def unsafe_names(text: str) -> str:
     if text.lower() not in (SKIP, REFUSE):
         raise Malformed(f"{SKIP} or {REFUSE}")
     return text.lower()
+
+
+def page_cache(text: str) -> bool:
+    """Parse AIM_PAGE_CACHE: whether to keep files there."""
+    if text.lower() not in (KEEP, DROP):
+        raise Malformed(f"{KEEP} or {DROP}")
+    return text.lower() == KEEP
 
 
 def completion(text: str) -> Completion:
@@ -223,6 +231,14 @@ class JobSettings:
         parse=completion,
         default=Completion.AUTO,
         default_text="`auto`: `xattr` for an s3:// artifact with ARTIFACT_NAME, otherwise `file`",
+    )
+    keep_pages: bool = variable(
+        "AIM_PAGE_CACHE",
+        "`keep` leaves files in the page cache as far as memory allows, for a server on this node that loads them next;"
+        " `drop` writes past it",
+        parse=page_cache,
+        default=False,
+        default_text=f"`{DROP}`",
     )
     replace: bool = variable(
         "AIM_REPLACE",

@@ -45,6 +45,8 @@ class Disk:
 
     file_mode, folder_mode = 0o644, FOLDER_MODE
     """Modes of new files and folders, from which the umask takes more away."""
+    keeps_pages = False
+    """Leave what is written and read in the page cache, for the program that reads it next. Then no write is direct."""
 
     def __init__(
         self, target: Path, *, create: bool = True, shown: str = "", fault: Callable[[str], None] | None = None
@@ -89,7 +91,7 @@ class Disk:
             return handle
 
     def open_direct(self, path: str) -> int | None:
-        if not _DIRECT:
+        if not _DIRECT or self.keeps_pages:
             return None
         folder, name = split(path)
         with self._operation("opening", path), Folder(self._root, folder) as opened:
@@ -141,6 +143,8 @@ class Disk:
         return True
 
     def forget(self, handle: int, offset: int = 0, length: int = 0) -> None:
+        if self.keeps_pages:
+            return
         # This is advice: where it cannot be given, nothing is lost.
         with self._operation("releasing memory of"), suppress(OSError, AttributeError):
             os.posix_fadvise(handle, offset, length, os.POSIX_FADV_DONTNEED)

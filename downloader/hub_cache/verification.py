@@ -66,13 +66,16 @@ class CachedTarget:
         self,
         verify: Callable[[Volume, Callable[[Collection[str]], Collection[str]]], Verification],
         choose: Callable[[Collection[str]], Collection[str]],
+        *,
+        keep_pages: bool = False,
     ) -> Verification:
         """Verify the blobs of the chosen files and the links to them.
 
         `verify` hashes those files of a volume that a function chooses; `choose` is that of the filters, for the names
-        that the repository has.
+        that the repository has. With `keep_pages`, what is read stays in the page cache.
         """
         disk = CacheDisk(self.folder, create=False)
+        disk.keeps_pages = keep_pages
         with Volume(self.folder, files=disk) as volume:
             names = _Names.of(disk, self.commit, choose)
             found = verify(volume, names.blobs_among)

@@ -186,6 +186,7 @@ class Download:
             if not self._cache.folder.exists():
                 retrying.version()  # a repository that the Hub does not have leaves nothing in the cache
             files = self._cache.open()
+            files.keeps_pages = settings.job.keep_pages
         volume = make_volume(self._uri, settings, for_operator=self._for_operator, simulated=simulated, files=files)
         finalizer = make_simulated_verification(settings, runner.cancellation) if simulated else self._finalizer
         self._volume = volume

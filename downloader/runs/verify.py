@@ -10,7 +10,7 @@ from downloader.errors import UsageError
 from downloader.hub_cache import CachedTarget
 from downloader.integrity import ContentCheck
 from downloader.progress import FileProgress, Phase
-from downloader.runs.wiring import make_filter
+from downloader.runs.wiring import make_disk, make_filter
 from downloader.volume import Volume
 
 if TYPE_CHECKING:
@@ -110,8 +110,8 @@ def verify_volume(
         target, choose = settings.job.target, make_filter(settings).choose
         cached = cached_target(target, revision)
         if cached is not None:
-            return cached.verify(hashing, choose)
-        with Volume(target, create=False) as volume:
+            return cached.verify(hashing, choose, keep_pages=settings.job.keep_pages)
+        with Volume(target, files=make_disk(settings, create=False)) as volume:
             return hashing(volume, choose)
 
     meter.enter(Phase.HASHING)

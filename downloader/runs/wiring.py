@@ -147,9 +147,11 @@ def completion_for(uri: ArtifactUri, settings: Settings, *, for_operator: bool) 
     return chosen
 
 
-def make_disk(settings: Settings) -> Disk:
-    """Return the target folder's file system."""
-    return Disk(settings.job.target)
+def make_disk(settings: Settings, *, create: bool = True) -> Disk:
+    """Return the target folder's file system, which is made if it is missing and `create`."""
+    disk = Disk(settings.job.target, create=create)
+    disk.keeps_pages = settings.job.keep_pages
+    return disk
 
 
 def sequence_for(uri: ArtifactUri, settings: Settings) -> tuple[TransferProtocol, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import mmap
 import os
@@ -13,6 +12,7 @@ import pytest
 from downloader.artifact import Span
 from downloader.filesystem.local import Disk
 from downloader.volume import Volume
+from tests.page_cache import cached_pages
 from tests.volume.artifacts import URI, commit, noise, remote
 from tests.volume.partials import DATA, FILE, part_of, put
 
@@ -112,16 +112,3 @@ def test_reading_a_file_drops_only_what_has_been_read_from_the_page_cache(volume
         for offset in range(0, half, len(view)):
             reading.readinto(offset, view)
         assert cached_pages(path) == (most - half) // mmap.PAGESIZE
-
-
-def cached_pages(path: Path) -> int:
-    """Count the pages of a file that are in the page cache."""
-    size = path.stat().st_size
-    pages = -(-size // mmap.PAGESIZE)
-    answer = (ctypes.c_ubyte * pages)()
-    with path.open("rb") as file, mmap.mmap(file.fileno(), size, access=mmap.ACCESS_COPY) as memory:
-        start = ctypes.c_char.from_buffer(memory)
-        failed = ctypes.CDLL(None).mincore(ctypes.c_void_p(ctypes.addressof(start)), ctypes.c_size_t(size), answer)
-        del start
-    assert not failed
-    return sum(page & 1 for page in answer)
