@@ -4,6 +4,9 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
+# What a careless change breaks first, and what needs no server: with the linters, it guards every commit.
+RULES := tests/architecture $(patsubst %,tests/contract/test_%.py,adr manifests packages_page page page_commands \
+	page_comparison page_troubleshooting project vocabulary)
 .PHONY: help demo check quick test soak image-test wheel-test lint docs site bench lock clean
 
 help: ## Show this list
@@ -19,11 +22,12 @@ demo: $(READY) ## Download a model over hf://, s3:// and https:// from local ser
 	@tests/prepare servers
 	@$(BIN)/python -m tests.demo $(URI)
 
+check: ARGS := --ignore tests/architecture
 check: lint quick ## Lint and run the quick tests: before every commit
 
 quick: $(READY) ## Run the tests that are not slow
 	@tests/prepare servers
-	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow"
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow" $(ARGS)
 
 wheel-test: $(READY) ## Build wheel and sdist, and run tests against the installed wheel
 	@tests/prepare servers
@@ -42,7 +46,7 @@ image-test: $(READY) ## Build the image and test it for real (needs root; instal
 	@tests/prepare image
 	$(BIN)/python -m tests.image $(ARGS)
 
-lint: $(READY) ## Check style, types, layers and generated pages
+lint: $(READY) ## Check style, types, layers, generated pages, and the rules that tests/architecture keeps
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -57,6 +61,7 @@ lint: $(READY) ## Check style, types, layers and generated pages
 	$(BIN)/zizmor --offline --quiet .github
 	@# With --quiet, --strict counts no warning.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir .site_cache
+	$(BIN)/pytest -p no:cacheprovider $(RULES)
 
 docs: $(READY) ## Regenerate the generated pages
 	$(BIN)/python -m downloader.config.docgen docs/environment.md

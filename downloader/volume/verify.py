@@ -2,6 +2,8 @@
 
 A file that was damaged silently still has the size and time of its record, by which runs trust it. So `verify` changes
 the time of a damaged file: the next run hashes it, and fetches it again.
+
+Longer than most modules: the report of `verify` and what a run adopts come from one way of reading a file.
 """
 
 from __future__ import annotations
