@@ -16,6 +16,7 @@ class TransferProtocol(StrEnum):
     RANGES = "RANGES"
     HTTP = "HTTP"
     S3 = "S3"
+    FILE = "FILE"
 
 
 class Completion(StrEnum):

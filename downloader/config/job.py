@@ -133,7 +133,7 @@ class JobSettings:
         "protocols to try, in order; a name may repeat, and names that do not apply to the source are ignored",
         parse=protocols,
         default=(),
-        default_text="hf `XET,HF_TRANSFER,HTTP`, s3 `S3,HTTP`, http(s) `RANGES,HTTP`",
+        default_text="hf `XET,HF_TRANSFER,HTTP`, s3 `S3,HTTP`, http(s) `RANGES,HTTP`, file `FILE`",
         option="--protocol LIST",
     )
     include: tuple[str, ...] = variable(

@@ -13,6 +13,7 @@ from downloader.filesystem.interface import (
 )
 from downloader.filesystem.links import LinkingDisk
 from downloader.filesystem.local import Disk
+from downloader.filesystem.named import Named, find_named, is_inside, is_same, with_parents
 from downloader.filesystem.openat import Folder, split
 from downloader.filesystem.rehearsal import ReadOnlyDisk
 from downloader.filesystem.tree import clear, discard, remove, remove_tree
@@ -26,6 +27,7 @@ __all__ = [
     "InTheWay",
     "Kind",
     "LinkingDisk",
+    "Named",
     "NotThere",
     "Ownership",
     "ReadOnlyDisk",
@@ -33,10 +35,14 @@ __all__ = [
     "Stat",
     "clear",
     "discard",
+    "find_named",
+    "is_inside",
+    "is_same",
     "ownership_of",
     "remove",
     "remove_tree",
     "split",
     "stats_of",
     "try_out",
+    "with_parents",
 ]

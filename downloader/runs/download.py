@@ -31,7 +31,7 @@ from downloader.runs.wiring import (
     sequence_for,
 )
 from downloader.simulation import simulation_of, slow_looks_of
-from downloader.sources import Recalling, ability
+from downloader.sources import Local, Recalling, ability
 from downloader.version import __version__
 
 if TYPE_CHECKING:
@@ -168,6 +168,8 @@ class Download:
             plan = replace(plan, file_filter=FileFilter(), keeps_revisions=True)
         transports = make_transports(uri, settings, runner, client=client, source=source, environment=self._environment)
         try:
+            if (local := ability(source, Local)) is not None:
+                local.require_apart(settings.job.target)
             with runner.cancellation.waking(client.abort):
                 return work(source, transports.make, plan, False)
         finally:

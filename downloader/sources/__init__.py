@@ -1,13 +1,14 @@
 """Sources: where an artifact is listed and where its bytes are read.
 
-`base` is the contract, `registry` the table of schemes. Behind it are `huggingface`, `s3` and `http`; around each of
-them `bandwidth`, `concurrency` and `retrying` are put as wrappers. docs/contributing/adding-a-source.md walks through
-a new one.
+`base` is the contract, `registry` the table of schemes. Behind it are `huggingface`, `s3`, `http` and `file`;
+around each of them `bandwidth`, `concurrency` and `retrying` are put as wrappers.
+docs/contributing/adding-a-source.md walks through a new one.
 """
 
 from downloader.sources.base import (
     Body,
     Identified,
+    Local,
     Presigning,
     Recalling,
     Source,
@@ -20,6 +21,7 @@ from downloader.sources.base import (
 __all__ = [
     "Body",
     "Identified",
+    "Local",
     "Presigning",
     "Recalling",
     "Source",

@@ -17,8 +17,8 @@ What a source must keep:
   and from the stall watchdog.
 - **It is for many threads.** A `Body` is for the one thread that reads it, apart from `interrupt`.
 
-Some sources can do more. Such an *optional ability* is a protocol of its own, `Presigning`, `Recalling`, `XetSource` or
-`Identified`, and `ability` is the only way to look for one.
+Some sources can do more. Such an *optional ability* is a protocol of its own, `Presigning`, `Recalling`, `XetSource`,
+`Identified` or `Local`, and `ability` is the only way to look for one.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from downloader.artifact import Manifest, RemoteFile, Span
 
@@ -131,6 +132,14 @@ class Identified(Protocol):
 
         May ask a provider of credentials, and raise what `manifest` raises for want of them.
         """
+
+
+@runtime_checkable
+class Local(Protocol):
+    """An ability: the artifact is on a file system of this machine."""
+
+    def require_apart(self, target: Path) -> None:
+        """Raise ConfigurationError if a target folder and the artifact are in each other."""
 
 
 @dataclass(frozen=True, slots=True)

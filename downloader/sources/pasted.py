@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from downloader.artifact import shown_url
 from downloader.errors import UsageError
@@ -86,6 +86,10 @@ def _with_scheme(text: str) -> str:
     host = text.partition("/")[0].lower()
     if host in HUB or CONSOLE.fullmatch(host):
         return canonical(f"https://{text}")
+    if text.startswith("/"):
+        raise UsageError(
+            f"{text[:SHOWN]!r} has no scheme", hint=f"for a folder of this machine write file://{quote(text)[:SHOWN]}"
+        )
     repository = re.split("[@:]", text, maxsplit=1)[0]
     parts = repository.removeprefix("models/").removeprefix("datasets/").removeprefix("spaces/").split("/")
     if len(parts) > 1 and all(PART.fullmatch(part) for part in parts):

@@ -1,4 +1,4 @@
-"""The one list of schemes: all that differs between hf://, s3:// and http(s):// outside of their sources.
+"""The one list of schemes: all that differs between hf://, s3://, http(s):// and file:// outside of their sources.
 
 A new scheme is a source and an entry in `SCHEMES`; `docs/contributing/adding-a-source.md` goes through the steps.
 Sources are imported where they are made, so that a run pays only for the libraries of its own scheme.
@@ -155,6 +155,13 @@ def _http(uri: str, settings: Settings, web: HttpClient, file_filter: FileFilter
     return HttpSource(uri, web, headers, settings.web.netrc, content, file_filter=file_filter)
 
 
+def _file(uri: str, settings: Settings, _: HttpClient, file_filter: FileFilter) -> Source:
+    with LOADING:
+        from downloader.sources.file import FileSource
+
+    return FileSource(uri, file_filter=file_filter, skip_unsafe=settings.skips_unsafe_names)
+
+
 _WEB = Scheme(
     "http(s)://host/file",
     (TransferProtocol.RANGES, TransferProtocol.HTTP),
@@ -184,6 +191,7 @@ SCHEMES = {
     ),
     "http": _WEB,
     "https": _WEB,
+    "file": Scheme("file:///folder-or-file", (TransferProtocol.FILE,), frozenset({TransferProtocol.FILE}), _file),
 }
 
 

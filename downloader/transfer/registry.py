@@ -103,5 +103,6 @@ TRANSPORTS: dict[TransferProtocol, Callable[[TransportFactory, Cancellation], Tr
     TransferProtocol.HF_TRANSFER: _ranges,
     TransferProtocol.RANGES: _ranges,
     TransferProtocol.S3: _ranges,
+    TransferProtocol.FILE: _ranges,
     TransferProtocol.HTTP: _streams,
 }

@@ -4,8 +4,10 @@ Under the target are the artifact's files, `.artifact.sha256` once all of them a
 with everything else: the lease, the partials and their journals, the commit log.
 """
 
+from downloader.volume.cleanup import is_work_of_others
 from downloader.volume.commit import VerifiedFile
-from downloader.volume.completion import SHA256
+from downloader.volume.completion import SHA256, in_file
+from downloader.volume.completion import find as find_mark
 from downloader.volume.inventory import FileState, Inventory, InventoryEntry
 from downloader.volume.partial import CompletePartial, Partial
 from downloader.volume.preflight import check_replacement, other_artifacts
@@ -29,6 +31,9 @@ __all__ = [
     "VerifiedFile",
     "Volume",
     "check_replacement",
+    "find_mark",
     "hashing_threads",
+    "in_file",
+    "is_work_of_others",
     "other_artifacts",
 ]

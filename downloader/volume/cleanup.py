@@ -71,6 +71,11 @@ def foreign_partials(
                 yield from _if_quiet(files, path, now_ns)
 
 
+def is_work_of_others(path: str) -> bool:
+    """Return whether a path of a target is that of what `hf download` and s3cmd keep for themselves."""
+    return path.startswith(f"{_HUGGINGFACE}/") or _S3CMD.fullmatch(path.rpartition("/")[2]) is not None
+
+
 def stale_partials(files: FileOperations, folder: str, identities: AbstractSet[str]) -> Iterator[StaleFile]:
     """Yield partials of content that the artifact does not have, and anything else in a folder of partials."""
     for name, kind in files.scan(folder).items():

@@ -76,6 +76,11 @@ def last(files: FileOperations) -> Checksums | None:
     return in_file(files, PREVIOUS) or in_attributes(files, PREVIOUS_ATTRIBUTE) or found
 
 
+def find(files: FileOperations) -> Checksums | None:
+    """Return the mark that is there; None without any. Raises IntegrityError for a checksum file that is not whole."""
+    return in_attributes(files) if files.stat(MARKER) is None else require(files)
+
+
 def require(files: FileOperations) -> Checksums:
     """Return the mark that is there. Raises IntegrityError, with the reason, if no mark can be read."""
     attributes = in_attributes(files)

@@ -207,6 +207,7 @@ def test_the_search_for_schemes_finds_what_it_is_for() -> None:
 
 READERS = {
     "sources/registry.py",
+    "sources/file_address.py",
     "sources/hub_address.py",  # each reads the URIs of its own scheme
     "sources/pasted.py",  # what people paste in place of a URI becomes one
     "sources/s3/address.py",

@@ -16,8 +16,10 @@ from urllib.parse import quote, urlsplit
 from downloader.cancellation import Cancellation
 from downloader.config.s3 import S3Settings
 from downloader.errors import SourceChanged, SourceNotFound
+from downloader.integrity import MARKER
 from downloader.progress import ProgressMeter
 from downloader.sources.bandwidth import Bandwidth, LimitedSource
+from downloader.sources.file import FileSource
 from downloader.sources.http import HttpSource
 from downloader.sources.huggingface import HubSource
 from downloader.sources.pause import SharedPause
@@ -223,6 +225,39 @@ def website(servers: Servers, *, secure: bool, folder: bool) -> Iterator[Place]:
     shutil.rmtree(root)
 
 
+@contextmanager
+def folder(servers: Servers, *, listed: bool, single: bool = False) -> Iterator[Place]:
+    root = servers.web_root / f"folder-{uuid.uuid4().hex}"
+
+    def put(path: str, content: bytes | None) -> None:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        if content is None:
+            (root / path).unlink()
+        else:
+            (root / f"{path}.new").write_bytes(content)
+            (root / f"{path}.new").rename(root / path)
+
+    def publish(changes: Mapping[str, bytes | None]) -> None:
+        for path, content in changes.items():
+            put(path, content)
+        if listed:
+            paths = sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+            lines = (f"{hashlib.sha256((root / path).read_bytes()).hexdigest()}  {path}\n" for path in paths)
+            put(MARKER, "".join(line for line in lines if MARKER not in line).encode())
+
+    publish(FILES)
+    base = f"file://{quote(str(root))}"
+    yield Place(
+        lambda _, path: FileSource(f"{base}/{quote(path)}" if single else base),
+        [],
+        put,
+        publish,
+        single=single,
+        digests=listed,
+    )
+    shutil.rmtree(root)
+
+
 def retried(source: Source, cancellation: Cancellation) -> Source:
     meter = ProgressMeter()
     return RetryingSource(source, RetryPolicy(TIMEOUT, meter, cancellation, SharedPause(meter.clock)))
@@ -246,7 +281,7 @@ def around(
 _REDIRECTED = partial(hub, storage=Storage.LFS)
 _SECURE_FOLDER = partial(website, secure=True, folder=True)
 
-PLACES: dict[str, Callable[[Servers], AbstractContextManager[Place]]] = {
+REMOTE: dict[str, Callable[[Servers], AbstractContextManager[Place]]] = {
     "the Hub itself": partial(hub, storage=Storage.GIT),
     "the Hub's content network": _REDIRECTED,
     "S3 (moto)": partial(bucket, name="s3"),
@@ -257,3 +292,10 @@ PLACES: dict[str, Callable[[Servers], AbstractContextManager[Place]]] = {
     "the Hub, retried": partial(around, retried, _REDIRECTED),
     "a web folder over TLS, limited": partial(around, limited, _SECURE_FOLDER),
 }
+PLACES = REMOTE | {
+    "a folder of this machine": partial(folder, listed=False),
+    "a folder of this machine, retried": partial(around, retried, partial(folder, listed=False)),
+    "a folder of this machine with a list": partial(folder, listed=True),
+    "a file of this machine": partial(folder, listed=False, single=True),
+}
+"""All of them; those that are not remote have no server that could be silent or gone."""

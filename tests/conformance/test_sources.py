@@ -19,7 +19,7 @@ from downloader.network import HttpClient
 from downloader.network.pool import Timeouts
 from downloader.network.proxies import Proxies
 from downloader.network.tls import Trust
-from tests.conformance.locations import EMPTY, FILES, LARGE, PLACES, Place, Servers
+from tests.conformance.locations import EMPTY, FILES, LARGE, PLACES, REMOTE, Place, Servers
 from tests.reading import rest_of
 from tests.servers.repository import git_oid
 from tests.sources.reading import read
@@ -74,6 +74,13 @@ def place(request: pytest.FixtureRequest, servers: Servers) -> Iterator[Place]:
 @pytest.fixture(params=PLACES)
 def fragile(request: pytest.FixtureRequest, servers: Servers) -> Iterator[Place]:
     """Each kind of place in turn, to be changed and broken."""
+    with PLACES[request.param](servers) as place:
+        yield place
+
+
+@pytest.fixture(params=REMOTE)
+def remote(request: pytest.FixtureRequest, servers: Servers) -> Iterator[Place]:
+    """Each kind of place behind a network in turn, to be broken."""
     with PLACES[request.param](servers) as place:
         yield place
 
@@ -275,25 +282,23 @@ def blocked(source: Source, file: RemoteFile, place: Place) -> tuple[threading.T
     return reader, errors
 
 
-def test_an_interruption_wakes_who_waits_for_bytes(fragile: Place, client: HttpClient) -> None:
-    source, file = fragile.file(client)
-    reader, errors = blocked(source, file, fragile)
+def test_an_interruption_wakes_who_waits_for_bytes(remote: Place, client: HttpClient) -> None:
+    source, file = remote.file(client)
+    reader, errors = blocked(source, file, remote)
     reader.join(0.15)
     assert reader.is_alive()
-    fragile.cancellation.cancel(Cancelled())
+    remote.cancellation.cancel(Cancelled())
     reader.join(AT_LAST)
     assert not reader.is_alive()
     assert isinstance(errors[0], DownloadError)
 
 
-def test_ending_the_run_wakes_who_waits_for_an_answer_and_lets_nothing_begin(
-    fragile: Place, client: HttpClient
-) -> None:
-    source, file = fragile.file(client)
+def test_ending_the_run_wakes_who_waits_for_an_answer_and_lets_nothing_begin(remote: Place, client: HttpClient) -> None:
+    source, file = remote.file(client)
     bodies = [source.open(file, Span(0, 10)) for _ in range(3)]
     for body in bodies:
         assert len(rest_of(body)) == 10
-    fragile.hold()
+    remote.hold()
     errors: list[DownloadError] = []
 
     def ask() -> None:
@@ -306,7 +311,7 @@ def test_ending_the_run_wakes_who_waits_for_an_answer_and_lets_nothing_begin(
     for thread in asking:
         thread.start()
     asking[0].join(0.15)
-    fragile.cancellation.cancel(Cancelled())
+    remote.cancellation.cancel(Cancelled())
     client.abort()
     for thread in asking:
         thread.join(AT_LAST)
@@ -316,28 +321,28 @@ def test_ending_the_run_wakes_who_waits_for_an_answer_and_lets_nothing_begin(
         read(source, file)
 
 
-def test_a_connection_that_breaks_in_mid_body_is_an_error_or_mended(fragile: Place, client: HttpClient) -> None:
-    source, file = fragile.file(client)
+def test_a_connection_that_breaks_in_mid_body_is_an_error_or_mended(remote: Place, client: HttpClient) -> None:
+    source, file = remote.file(client)
     body, view = source.open(file, Span(0, SIZE)), memoryview(bytearray(SIZE))
     filled = body.readinto(view[:10])
-    fragile.cut()
+    remote.cut()
     with suppress(SourceUnavailable):
         while count := body.readinto(view[filled:]):
             filled += count
-        assert "retried" in str(fragile.wrapped)
+        assert "retried" in str(remote.wrapped)
     body.close()
     assert view[:filled] == CONTENT[:filled]
     assert read(source, file, Span(7, 77)) == CONTENT[7:77]
 
 
-def test_a_server_that_is_gone_is_a_passing_error(fragile: Place, client: HttpClient) -> None:
-    source, file = fragile.file(client)
-    fragile.close()
+def test_a_server_that_is_gone_is_a_passing_error(remote: Place, client: HttpClient) -> None:
+    source, file = remote.file(client)
+    remote.close()
     with pytest.raises(SourceUnavailable) as caught:
         read(source, file)
     assert "127.0.0.1" in caught.value.message
-    if not fragile.single:
+    if not remote.single:
         with pytest.raises(SourceUnavailable):
-            fragile.source(client).manifest()
+            remote.source(client).manifest()
         with pytest.raises(SourceUnavailable):
-            fragile.source(client).version()
+            remote.source(client).version()

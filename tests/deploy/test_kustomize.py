@@ -49,7 +49,7 @@ def test_a_pod_satisfies_the_restricted_standard_and_refers_to_what_is_there(ove
     claimed = [
         volume["persistentVolumeClaim"]["claimName"]
         for volume in pod["volumes"]
-        if len(volume) > 1 and "persistentVolumeClaim" in volume
+        if "persistentVolumeClaim" in volume and not volume["persistentVolumeClaim"].get("readOnly")
     ]
     assert claimed == [claim["metadata"]["name"]]
 
@@ -71,6 +71,15 @@ def test_only_a_pod_that_patches_a_status_has_a_token() -> None:
     assert "automountServiceAccountToken" not in pod
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "artifact-downloader", "namespace": "models"}]
     assert variables(pod)["ARTIFACT_NAME"] == "model"
+
+
+def test_a_copy_reads_another_claim_and_cannot_change_it() -> None:
+    (pod,) = pods(kustomize(DEPLOY / "kustomize" / "overlays" / "copy"))
+    container = pod["containers"][0]
+    (source,) = [mount for mount in container["volumeMounts"] if mount["name"] == "source"]
+
+    assert container["args"][0] == f"file://{source['mountPath']}"
+    assert source["readOnly"] is True
 
 
 def test_openshift_names_no_user_and_no_group() -> None:

@@ -183,7 +183,7 @@ def test_the_entry_point_of_kserve_looks_as_well(own_web: BrokenWeb, tmp_path: P
     plain = own_web.put("model.bin", b"\x80\x02", headers=HTML)
     result = run("kserve", plain, tmp_path)
     assert result.status == 0, result.stderr
-    assert "1 downloaded, not verified (the server publishes no checksum)" in result.stderr
+    assert "1 downloaded, not verified (the source publishes no checksum)" in result.stderr
 
 
 def test_nothing_is_called_verified_that_only_has_the_right_size(own_web: BrokenWeb, tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_nothing_is_called_verified_that_only_has_the_right_size(own_web: Broken
     assert result.status == 0, result.stderr
     checked = run("verify", tmp_path)
     for told in (result.stderr, checked.stderr):
-        assert "not verified (the server publishes no checksum)" in told
+        assert "not verified (the source publishes no checksum)" in told
         assert "size only" not in told
         assert "verified by" not in told
 

@@ -121,7 +121,7 @@ def test_what_could_be_proved_is_said_at_the_end_and_by_verify(bucket: Bucket, t
     bucket.remove("m/model.safetensors")
     result = run("download", "s3://bucket/m", tmp_path, extra={**PEOPLE, **bucket.environment})
     assert result.status == 0, result.stderr
-    unverified = "1 downloaded, not verified (the server publishes no checksum)"
+    unverified = "1 downloaded, not verified (the source publishes no checksum)"
     for how in ("1 verified by md5", "1 verified by etag", unverified):
         assert how in result.stderr
         assert how in run("verify", tmp_path).stderr

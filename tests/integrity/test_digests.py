@@ -233,7 +233,7 @@ def test_nothing_has_a_digest_of_its_own() -> None:
 
 def test_proofs_are_told_by_their_number() -> None:
     told = proofs_text({"a": "sha256", "b": SIZE_ONLY, "c": "sha256"})
-    assert told == "2 verified by sha256; 1 downloaded, not verified (the server publishes no checksum)"
+    assert told == "2 verified by sha256; 1 downloaded, not verified (the source publishes no checksum)"
     assert proofs_text({}) == "no files"
 
 
