@@ -15,7 +15,7 @@ from downloader.formatting import reason
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from downloader.volume import Reading
+    from downloader.filesystem import Reading
 
 BUFFER = 1 << 20
 

@@ -15,6 +15,7 @@ from downloader.filesystem.links import LinkingDisk
 from downloader.filesystem.local import Disk
 from downloader.filesystem.named import Named, find_named, is_inside, is_same, with_parents
 from downloader.filesystem.openat import Folder, split
+from downloader.filesystem.reading import Reading
 from downloader.filesystem.rehearsal import ReadOnlyDisk
 from downloader.filesystem.tree import clear, discard, remove, remove_tree
 
@@ -31,6 +32,7 @@ __all__ = [
     "NotThere",
     "Ownership",
     "ReadOnlyDisk",
+    "Reading",
     "Space",
     "Stat",
     "clear",

@@ -12,7 +12,7 @@ from downloader.volume.inventory import FileState, Inventory, InventoryEntry
 from downloader.volume.partial import CompletePartial, Partial
 from downloader.volume.preflight import check_replacement, other_artifacts
 from downloader.volume.publication import CompletedArtifact, Publication, RecordedArtifact
-from downloader.volume.verify import Damage, Reading, Verification, hashing_threads
+from downloader.volume.verify import Damage, Verification, hashing_threads
 from downloader.volume.volume import Volume
 
 __all__ = [
@@ -25,7 +25,6 @@ __all__ = [
     "InventoryEntry",
     "Partial",
     "Publication",
-    "Reading",
     "RecordedArtifact",
     "Verification",
     "VerifiedFile",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 from downloader.artifact import Completion
 from downloader.deadlines import LEASE_TTL
 from downloader.errors import IntegrityError, InternalError, VolumeError
-from downloader.filesystem import Disk, discard, stats_of
+from downloader.filesystem import Disk, Reading, discard, stats_of
 from downloader.integrity import ContentCheck
 from downloader.lease import WORK, LeaseAcquirer, boot_clock
 from downloader.volume import cleanup, preflight, publication, verify
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from downloader.lease import Lease
     from downloader.volume.commit import VerifiedFile
     from downloader.volume.publication import CompletedArtifact, RecordedArtifact
-    from downloader.volume.verify import Reading, Verification
+    from downloader.volume.verify import Verification
 
 JOURNAL_ABOVE = 4 << 20
 """Bytes above which a file has a journal."""
@@ -164,7 +164,7 @@ class Volume:
 
     def reading(self, path: str) -> Reading:
         """Open a file of the target to read it; the caller closes it. Needs no lease. Raises VolumeError."""
-        return verify.Reading(self._files, path)
+        return Reading(self._files, path)
 
     def allocated(self, paths: Iterable[str]) -> int:
         """Return how many bytes the files take on the volume. Needs no lease."""

@@ -26,6 +26,7 @@ from downloader.archives.validation import validate
 from downloader.config import KServeSettings, Settings
 from downloader.config.s3 import S3Settings
 from downloader.errors import DownloadError
+from downloader.filesystem import Reading
 from downloader.filesystem.local import Disk
 from downloader.integrity import checksum_file
 from downloader.lease.lease import epochs, parse_lease, read_lease
@@ -33,7 +34,7 @@ from downloader.network.h1 import parse_common_head
 from downloader.sources.content_disposition import proposed_name
 from downloader.sources.http_digests import published
 from downloader.sources.s3.list_parser import read_contents, read_truncation
-from downloader.volume import Reading, journal
+from downloader.volume import journal
 from downloader.volume.record_log import COMMIT_LOG, encode, read_commit_log
 
 if TYPE_CHECKING:
