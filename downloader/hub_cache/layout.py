@@ -36,13 +36,12 @@ def blob_path(file: RemoteFile) -> str:
 
     Raises ProtocolFailed if the server publishes no digest of it.
     """
-    published = [digest.value for digest in file.digests if not digest.expected]
-    if not published:
+    if not file.digests:
         raise ProtocolFailed(
             f"the server gives no digest of {file.path}, from which a cache of the Hub's library names its bytes",
             hint="download into a plain folder, without --hub-cache",
         )
-    return f"{BLOBS}/{published[0]}"
+    return f"{BLOBS}/{file.digests[0].value}"
 
 
 def snapshot_path(commit: str, path: str) -> str:
