@@ -27,7 +27,7 @@ check: lint quick ## Lint and run the quick tests: before every commit
 
 quick: $(READY) ## Run the tests that are not slow
 	@tests/prepare servers
-	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow" $(ARGS)
+	$(BIN)/pytest -n auto --dist loadgroup -m "not slow" $(ARGS)
 
 wheel-test: $(READY) ## Build wheel and sdist, and run tests against the installed wheel
 	@tests/prepare servers

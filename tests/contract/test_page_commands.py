@@ -51,3 +51,12 @@ def test_the_command_and_its_options_exist(line: str) -> None:
         command.make_context(name, rest, resilient_parsing=False)
     except click.exceptions.Exit:
         pytest.fail("asks for help")
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if "docker run" in page.read_text()], ids=str)
+def test_a_volume_of_docker_is_mounted_where_the_images_user_may_write(page: Path) -> None:
+    # Docker gives a new volume the owner of the image's folder at that place; without one, root owns it.
+    for line in re.findall(r"docker run [^`\n]*", page.read_text()):
+        for source, place in re.findall(r"-v \"?([^:\s]+):([^\s\"]+)", line):
+            assert place == "/cache", line
+            assert source.isalnum() or "--user" in line, line
