@@ -73,6 +73,10 @@ class Options(TypedDict, total=False):
     """Seconds without a byte after which an attempt is given up."""
     deadline: float
     """Seconds after which the run fails."""
+    expect_digest: str
+    """The artifact digest, `sha256:…`, without which nothing is published."""
+    expect_list: Path | str
+    """File or URI of a list of all files with their sha256, without which nothing is published."""
     require_digest: bool
     """Fail if a file has no digest that can be checked."""
     accept_any: bool

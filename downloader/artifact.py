@@ -79,6 +79,8 @@ class Digest:
     layouts: tuple[tuple[int, ...], ...] = ()
     """Of a digest of parts: how the file may have been cut. Each is the parts' sizes in bytes, the last one repeats."""
     mismatch: Mismatch = Mismatch.DAMAGE
+    expected: bool = False
+    """It is not published by the source: the user's own list of digests has it."""
 
     def __str__(self) -> str:
         return f"{self.algorithm}:{self.value}"
@@ -161,8 +163,10 @@ class RemoteFile:
         """Names the content: equal for equal bytes, and safe as a file name (32 hex digits). Computed once."""
         if self._identity:
             return self._identity
-        facts = (self.path, str(self.size) if self.sized else "?", *map(str, self.digests))
-        if not self.digests:
+        # Without what the user's list says: a file is the same with it and without it, and so is its partial.
+        published = [str(digest) for digest in self.digests if not digest.expected]
+        facts = (self.path, str(self.size) if self.sized else "?", *published)
+        if not published:
             facts += (unsigned_url(self.locator), str(self.validator or ""), self.version or "")
         identity = hashlib.sha256("\0".join(facts).encode()).hexdigest()[:32]
         object.__setattr__(self, "_identity", identity)

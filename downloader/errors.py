@@ -4,7 +4,8 @@
     ├── UsageError                    64  FAIL       the command line cannot be understood
     ├── IntegrityError                65  FALL_BACK  bytes are not what their digest says
     │   ├── SourceChanged             65  FALL_BACK  the source replaced a file while it was read
-    │   └── UnexpectedContent         65  FAIL       a file is not what its name says
+    │   ├── UnexpectedContent         65  FAIL       a file is not what its name says
+    │   └── UnexpectedArtifact        65  FAIL       the artifact is not the one that was signed off
     ├── SourceNotFound                66  FAIL       repository, bucket, key, revision or file is missing
     ├── SourceUnavailable             69  RETRY      the network or the server fails
     │   ├── ConnectionBroken          69  RETRY      a connection broke
@@ -108,6 +109,15 @@ class UnexpectedContent(IntegrityError):
     """A file is not what its name says, for example a web page. Fetching it again would not help."""
 
     remedy = "check what the URI names"
+    verdict = Verdict.FAIL
+
+
+class UnexpectedArtifact(IntegrityError):
+    """The artifact is not what `--expect-digest` or `--expect-list` says. Fetching it again would not help."""
+
+    remedy = (
+        "nothing was published; check the revision, the filters and what was expected (--expect-digest, --expect-list)"
+    )
     verdict = Verdict.FAIL
 
 

@@ -67,7 +67,7 @@ def cli() -> None:
 @options.hub_cache
 @options.filters
 @options.overriding("sequence", "connections", "bandwidth", "stall_timeout", "deadline")
-@options.overriding("require_digest", "accept_any", "replace", "prune")
+@options.overriding("expect_digest", "expect_list", "require_digest", "accept_any", "replace", "prune")
 @options.overriding("report", "metrics_file", "pushgateway")
 @click.option(
     "--dry-run", is_flag=True, help="Print the plan and change nothing; fail if the download would not start."
@@ -230,6 +230,7 @@ def check_size(context: click.Context, /, uri: ArtifactUri, **given: Any) -> Non
 @cli.command(context_settings=CONTEXT)
 @options.target
 @options.revision
+@options.overriding("expect_digest", "expect_list")
 @options.filters
 @options.accept_any
 @options.verbosity

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from downloader.api import download
-from downloader.errors import UnexpectedContent, explained
+from downloader.errors import UnexpectedArtifact, UnexpectedContent, explained
 from downloader.reporters.termination import TerminationMessage, sentence
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ def _advise(ending: Ending, error: DownloadError) -> None:
     advice = "the next run fetches only what is missing" if listed else "the next run lists the source again"
     if isinstance(error, UnexpectedContent):
         advice = "another run finds the same until the source has changed"
+    if isinstance(error, UnexpectedArtifact):
+        advice = "another run finds the same until the source or what is expected has changed"
     if error.lasting:
         advice = "another run fails the same way until that is changed"
     earlier = f"; before that, {ending.message}" if ending.message else ""

@@ -30,6 +30,11 @@ def initialize(pairs: Sequence[tuple[ArtifactUri, Path]], context: CommandContex
                 "CONFIDENTIAL_ENABLED asks for a model that is decrypted after the download: nothing is decrypted here",
                 hint="use KServe's own storage initializer for it, or unset the variable",
             )
+        if len(pairs) > 1 and (settings.job.expect_digest or settings.job.expect_list):
+            raise ConfigurationError(
+                f"AIM_EXPECTED_DIGEST and AIM_EXPECTED_LIST are of one artifact, and there are {len(pairs)}",
+                hint="use an init container for each of them",
+            )
         prepared.append((uri, replace(settings, job=replace(settings.job, target=target))))
     for uri, settings in prepared:
         log.info("downloading %s to %s", uri.shown, settings.job.target)

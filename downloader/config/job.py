@@ -24,6 +24,7 @@ from downloader.config.env import (
     token,
     variable,
 )
+from downloader.config.expected import ExpectedList, artifact_digest, expected_list
 from downloader.deadlines import LEASE_TTL, PROGRESS_INTERVAL, STALL_TIMEOUT, VOLUME_TIMEOUT
 from downloader.presets import FORM, Preset
 
@@ -209,6 +210,21 @@ class JobSettings:
         parse=unsafe_names,
         default="",
         default_text="`skip` in the operator's Jobs, otherwise `refuse`",
+    )
+    expect_digest: str = variable(
+        "AIM_EXPECTED_DIGEST",
+        "digest that the whole artifact must have, as a run, `digest` and `verify` print it: `sha256:` and 64"
+        " hexadecimal digits; otherwise nothing is published",
+        parse=artifact_digest,
+        default="",
+        option="--expect-digest DIGEST",
+    )
+    expect_list: ExpectedList | None = variable(
+        "AIM_EXPECTED_LIST",
+        "file, or URI of a file, that lists every file of the artifact with its sha256 as `sha256sum` does; otherwise"
+        " nothing is published",
+        parse=expected_list,
+        option="--expect-list FILE|URI",
     )
     require_digest: bool = variable(
         "AIM_REQUIRE_DIGEST",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from downloader.cancellation import Cancellation
 from downloader.engine.existing_files import older_files, report_existing, require_room, sort_existing
+from downloader.engine.expected import expected_listing, expected_publication, is_expected
 from downloader.engine.finalizer import PublishAsDownloaded
 from downloader.engine.plan import Outcome, Plan
 from downloader.engine.sink import VolumeSink
@@ -129,7 +130,7 @@ class Engine:
             return None
         manifest, proofs = completed.manifest, completed.proofs
         accepted = all(self._plan.accepts_proof(proofs[file.path]) for file in manifest.files)
-        if not accepted or not self._finalizer.is_final(completed):
+        if not accepted or not self._finalizer.is_final(completed) or not is_expected(completed, self._plan):
             return None
         self._meter.expect(manifest.size, len(manifest.files))
         self._meter.add_reused(manifest.size)
@@ -151,6 +152,7 @@ class Engine:
 
     def _list_artifact(self) -> Manifest:
         manifest = self._plan.file_filter.of(self._query_source(self._source.manifest))
+        manifest = expected_listing(manifest, self._plan, self._finalizer)
         for file in manifest.files:
             if not file.digests:
                 self._plan.require_proof(file, SIZE_ONLY)
@@ -173,6 +175,7 @@ class Engine:
             self._record_verified(entry, outcome)
         outcome.complete()
         published = inventory.unpacked or self._finalizer.published(manifest, inventory.digests) or {}
+        self._plan.expectation.require(manifest.uri, published, whole=bool(inventory.unpacked))
         outcome.digest = artifact_digest(published)
         return outcome
 
@@ -183,11 +186,9 @@ class Engine:
             self._fetch_missing(missing, outcome)
         self._meter.enter(Phase.VERIFYING)
         outcome.complete()
-        published = self._finalizer.published(outcome.manifest, outcome.checksums)
-        publication = self._finalizer.finalize(
-            self._volume, outcome.manifest, outcome.checksums, self._cancellation.check
+        publication, digest = expected_publication(
+            self._volume, outcome, self._plan, self._finalizer, self._cancellation.check
         )
-        digest = artifact_digest(publication.digests if published is None else published)
         self._volume.publish(*publication)
         outcome.digest = digest
         return outcome

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from downloader.errors import IntegrityError
-from downloader.integrity import UNKNOWN, UNVERIFIED, ContentCheck
+from downloader.integrity import UNKNOWN, UNVERIFIED, ContentCheck, Expectation
 
 if TYPE_CHECKING:
     from downloader.artifact import Manifest, RemoteFile, TransferProtocol
@@ -21,6 +21,8 @@ class Plan:
     sequence: tuple[TransferProtocol, ...]
     last_retry: float
     """Seconds without a byte for any file after which one file's failure ends the whole attempt."""
+    expectation: Expectation = field(default_factory=Expectation)
+    """What the artifact has to be before it may be published."""
     require_digest: bool = False
     content: ContentCheck = field(default_factory=ContentCheck)
     replace: bool = False

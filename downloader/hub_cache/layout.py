@@ -36,12 +36,13 @@ def blob_path(file: RemoteFile) -> str:
 
     Raises ProtocolFailed if the server publishes no digest of it.
     """
-    if not file.digests:
+    published = [digest.value for digest in file.digests if not digest.expected]
+    if not published:
         raise ProtocolFailed(
             f"the server gives no digest of {file.path}, from which a cache of the Hub's library names its bytes",
             hint="download into a plain folder, without --hub-cache",
         )
-    return f"{BLOBS}/{file.digests[0].value}"
+    return f"{BLOBS}/{published[0]}"
 
 
 def snapshot_path(commit: str, path: str) -> str:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from downloader.filters import FileFilter
     from downloader.hub_cache.layout import RepositoryLayout
     from downloader.hub_cache.source import CachedRevision
+    from downloader.integrity import Expectation
     from downloader.sources import Source
     from downloader.volume import CompletedArtifact, Inventory, Volume
 
@@ -54,9 +55,9 @@ class CachedRepository:
         self._opened: CacheDisk | None = None
         self._source: BlobSource | None = None
 
-    def wrap(self, source: Source, file_filter: FileFilter) -> BlobSource:
+    def wrap(self, source: Source, file_filter: FileFilter, expectation: Expectation) -> BlobSource:
         """Return the source whose files are the blobs. The engine must not filter them again."""
-        self._source = BlobSource(source, file_filter, self._has_symlinks)
+        self._source = BlobSource(source, file_filter, expectation, self._has_symlinks)
         return self._source
 
     def open(self) -> CacheDisk:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from downloader.artifact import Manifest, RemoteFile, Span
     from downloader.filters import FileFilter
+    from downloader.integrity import Expectation
     from downloader.sources import Body, Source
 
 
@@ -34,12 +35,16 @@ class CachedRevision:
 class BlobSource(SourceWrapper):
     """A source whose files are the blobs of a repository. `linked` says whether the volume has symlinks.
 
-    Filters choose by the names that the repository has, so they are applied here and not by the engine.
+    Filters choose by the names that the repository has, so they are applied here and not by the engine; so is a list of
+    expected files.
     """
 
-    def __init__(self, source: Source, file_filter: FileFilter, linked: Callable[[], bool]) -> None:
+    def __init__(
+        self, source: Source, file_filter: FileFilter, expectation: Expectation, linked: Callable[[], bool]
+    ) -> None:
         super().__init__(source)
         self._filter = file_filter
+        self._expectation = expectation
         self._linked = linked
         self._files: dict[str, RemoteFile] = {}
         self.revision: CachedRevision | None = None
@@ -51,7 +56,7 @@ class BlobSource(SourceWrapper):
 
     def manifest(self) -> Manifest:
         """Return the manifest of the blobs, each once. Raises ProtocolFailed for a file without a digest."""
-        named = self._filter.of(self._source.manifest())
+        named = self._expectation.listed(self._filter.of(self._source.manifest()), self._filter.choose)
         commit, linked = named.revision or "", self._linked()
         blobs = {file.path: blob_path(file) if linked else snapshot_path(commit, file.path) for file in named.files}
         self._files = {blobs[file.path]: file for file in named.files}

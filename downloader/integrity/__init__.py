@@ -37,6 +37,7 @@ from downloader.integrity.checksum_file import (
 )
 from downloader.integrity.content import HEAD, HINT, ContentCheck, instead, is_suspicious
 from downloader.integrity.ends import end_of
+from downloader.integrity.expectation import Expectation
 from downloader.integrity.hashing import Digests, Hasher, hash_file, of_nothing
 from downloader.integrity.verify import (
     SIZE_ONLY,
@@ -72,6 +73,7 @@ __all__ = [
     "Checksums",
     "ContentCheck",
     "Digests",
+    "Expectation",
     "Hasher",
     "Origin",
     "VerificationResult",

@@ -48,7 +48,7 @@ def compare_digests(file: RemoteFile, results: Mapping[Algorithm, str]) -> Verif
             right.append(digest.algorithm)
         elif actual is not None and digest.mismatch is Mismatch.DAMAGE:
             raise IntegrityError(
-                f"{file.path}: the bytes have {digest.algorithm} {actual}, the source says {digest.value}",
+                f"{file.path}: the bytes have {digest.algorithm} {actual}, {_who(digest)} says {digest.value}",
                 hint="they are discarded; if it happens again, the source or the way to it damages them",
             )
         elif actual is not None and digest.mismatch is Mismatch.AMBIGUOUS:
@@ -56,6 +56,10 @@ def compare_digests(file: RemoteFile, results: Mapping[Algorithm, str]) -> Verif
     if right:
         return VerificationResult(min(right, key=STRENGTH.index))
     return VerificationResult(SIZE_ONLY, doubted)
+
+
+def _who(digest: Digest) -> str:
+    return "the expected list" if digest.expected else "the source"
 
 
 def proves_itself(file: RemoteFile) -> bool:

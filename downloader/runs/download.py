@@ -18,6 +18,7 @@ from downloader.progress import Phase, StallWatchdog
 from downloader.redaction import Redactor
 from downloader.reporters.fanout import FanOut
 from downloader.reporters.run_report import RunReport
+from downloader.runs.expectation import read_expectation
 from downloader.runs.summaries import files_of, write_summaries
 from downloader.runs.wiring import (
     make_client,
@@ -156,16 +157,18 @@ class Download:
         if settings.job.expected_size:
             runner.meter.expect(settings.job.expected_size, 0)
         sequence = sequence_for(uri, settings)
+        expectation = read_expectation(settings, runner, uri)
         simulation = simulation_of(uri, settings, sequence, runner.meter)
         if simulation is not None:
-            plan = make_plan(uri, settings, simulation.sequence, FileFilter())
+            plan = replace(make_plan(uri, settings, simulation.sequence, FileFilter()), expectation=expectation)
             return work(simulation.source, simulation.make, plan, True)
         client = make_client(uri, settings, runner.meter)
         source = make_source(uri, settings, client)
-        plan = make_plan(uri, settings, sequence)
+        plan = replace(make_plan(uri, settings, sequence), expectation=expectation)
         if self._cache is not None:
-            source = self._cache.wrap(source, plan.file_filter)
-            plan = replace(plan, file_filter=FileFilter(), keeps_revisions=True)
+            source = self._cache.wrap(source, plan.file_filter, expectation)
+            compared = replace(expectation, compared=True)
+            plan = replace(plan, file_filter=FileFilter(), expectation=compared, keeps_revisions=True)
         transports = make_transports(uri, settings, runner, client=client, source=source, environment=self._environment)
         try:
             if (local := ability(source, Local)) is not None:
@@ -254,12 +257,8 @@ class Download:
 
     def _finish(self, error: DownloadError | None, outcome: Outcome | None = None) -> None:
         last = self._runner.meter.snapshot(self._stuck_volume())
-        final = replace(
-            last,
-            phase=Phase.FAILED if error else Phase.DONE,
-            message=str(error) if error else last.message,
-            digest=outcome.digest if outcome else "",
-        )
+        phase, message = (Phase.FAILED, str(error)) if error else (Phase.DONE, last.message)
+        final = replace(last, phase=phase, message=message, digest=outcome.digest if outcome else "")
         seconds = time.monotonic() - self._started
         ending = Ending(self._uri.shown, self._settings.job.target, final, last.message, seconds, error)
         reporting = self._settings.reporting

@@ -6,18 +6,21 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from downloader.errors import UsageError
+from downloader.errors import UnexpectedArtifact, UsageError
+from downloader.formatting import format_count
 from downloader.hub_cache import CachedTarget
 from downloader.integrity import ContentCheck
 from downloader.progress import FileProgress, Phase
+from downloader.runs.expectation import read_expectation
 from downloader.runs.wiring import make_disk, make_filter
 from downloader.volume import Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable
     from pathlib import Path
 
     from downloader.config import Settings
+    from downloader.integrity import Expectation
     from downloader.progress import Snapshot
     from downloader.runs.runner import Runner
     from downloader.volume import RecordedArtifact, Verification
@@ -40,14 +43,28 @@ def read_recorded(settings: Settings, runner: Runner, *, revision: str | None = 
     """Return what the completion mark in the target says of the artifact, without hashing. See `verify_volume`."""
 
     def reading() -> RecordedArtifact:
-        target = settings.job.target
-        cached = cached_target(target, revision)
-        if cached is not None:
-            return cached.recorded()
-        with Volume(target, create=False) as volume:
-            return volume.recorded()
+        return _recorded(settings.job.target, cached_target(settings.job.target, revision))
 
     return runner.run(reading)
+
+
+def _recorded(target: Path, cached: CachedTarget | None) -> RecordedArtifact:
+    if cached is not None:
+        return cached.recorded()
+    with Volume(target, create=False) as volume:
+        return volume.recorded()
+
+
+def require_expected(
+    expectation: Expectation, recorded: RecordedArtifact, choose: Callable[[Iterable[str]], Collection[str]]
+) -> None:
+    """Raise UnexpectedArtifact if what is recorded is not what is expected, as far as `choose` wants its files."""
+    uri = recorded.source or "the artifact"
+    expectation.require_digest(uri, recorded.digests)
+    if expectation.files is not None:
+        files = {path: recorded.digests[path] for path in choose(recorded.digests)}
+        chosen = expectation.chosen(expectation.files, None, choose)
+        replace(expectation, digest="", files=chosen).require(uri, files)
 
 
 def cached_target(target: Path, revision: str | None) -> CachedTarget | None:
@@ -108,11 +125,21 @@ def verify_volume(
 
     def verifying() -> Verification:
         target, choose = settings.job.target, make_filter(settings).choose
+        expectation = read_expectation(settings, runner)
         cached = cached_target(target, revision)
+        if expectation:  # before hundreds of gigabytes are read
+            require_expected(expectation, _recorded(target, cached), choose)
         if cached is not None:
-            return cached.verify(hashing, choose, keep_pages=settings.job.keep_pages)
-        with Volume(target, files=make_disk(settings, create=False)) as volume:
-            return hashing(volume, choose)
+            found = cached.verify(hashing, choose, keep_pages=settings.job.keep_pages)
+        else:
+            with Volume(target, files=make_disk(settings, create=False)) as volume:
+                found = hashing(volume, choose)
+        if expectation.digest and not found.damaged and found.digest != expectation.digest:
+            raise UnexpectedArtifact(
+                f"{format_count(found.checked, 'file')} of {target} verified, and --expect-digest is for all of them",
+                hint="leave out the filters: --include, --exclude and --only",
+            )
+        return found
 
     meter.enter(Phase.HASHING)
     return runner.run(verifying, observers=[observer])

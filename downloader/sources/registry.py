@@ -241,6 +241,16 @@ class ArtifactUri:
         """The URI as it may be shown: without a login and a query."""
         return shown_url(self.text)
 
+    @property
+    def web_origin(self) -> str:
+        """Scheme, host and port of a plain web server, which share their credentials; empty for another scheme."""
+        if self.scheme is not _WEB:
+            return ""
+        from downloader.sources.http_address import HttpAddress
+
+        parts = urlsplit(HttpAddress.parse(self.text).url)
+        return f"{parts.scheme}://{parts.hostname}:{parts.port}"
+
     def source(self, settings: Settings, web: HttpClient, file_filter: FileFilter) -> Source:
         """Return the source that this names. Raises UsageError for a URI that cannot be understood."""
         return self.scheme.make(self.text, settings, web, file_filter)

@@ -11,7 +11,7 @@ from downloader.volume.completion import find as find_mark
 from downloader.volume.inventory import FileState, Inventory, InventoryEntry
 from downloader.volume.partial import CompletePartial, Partial
 from downloader.volume.preflight import check_replacement, other_artifacts
-from downloader.volume.publication import CompletedArtifact, Publication, RecordedArtifact
+from downloader.volume.publication import CompletedArtifact, Publication, RecordedArtifact, own_digests
 from downloader.volume.verify import Damage, Verification, hashing_threads
 from downloader.volume.volume import Volume
 
@@ -35,4 +35,5 @@ __all__ = [
     "in_file",
     "is_work_of_others",
     "other_artifacts",
+    "own_digests",
 ]

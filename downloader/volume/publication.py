@@ -186,6 +186,12 @@ def parse_own(manifest: Manifest) -> Checksums | None:
     return own if own.covers(manifest) else None
 
 
+def own_digests(manifest: Manifest) -> Mapping[str, str]:
+    """Return path → sha256 by the source's own checksum file; empty without one that covers the manifest's files."""
+    own = parse_own(manifest)
+    return own.files if own is not None else {}
+
+
 def _listed_now(
     files: FileOperations, manifest: Manifest, digests: Mapping[str, str], proofs: Mapping[str, str]
 ) -> Checksums:

@@ -106,6 +106,9 @@ CASES: dict[tuple[int, str], list[Case]] = {
         (lambda scene: line_of(run("verify", scene.folder, extra=SOON)), lambda scene: str(scene.folder)),
     ],
     (65, "UnexpectedContent"): [(lambda scene: web_run(scene, web_page()), lambda _: "model.bin")],
+    (65, "UnexpectedArtifact"): [
+        (lambda scene: scene.hub_run("--expect-digest", f"sha256:{'0' * 64}"), lambda _: "org/model")
+    ],
     (66, "SourceNotFound"): [
         (lambda scene: scene.hub_run(uri="hf://org/nothing"), lambda _: "org/nothing"),
         (lambda scene: scene.hub_run("--include", "*.gguf"), lambda _: "org/model"),

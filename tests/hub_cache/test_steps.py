@@ -13,6 +13,7 @@ from downloader.errors import VolumeError
 from downloader.filters import FileFilter
 from downloader.hub_cache import CacheDisk, CachedRepository, RepositoryLayout
 from downloader.hub_cache import repository as module
+from downloader.integrity import Expectation
 from downloader.sources.hub_address import HubAddress
 from downloader.volume import Volume
 
@@ -83,7 +84,7 @@ class Listing:
 def finish(folder: Path, commit: str, dies_at: int = 0) -> None:
     """Do the last step of a run at a commit, whose blobs are there. The step may be its last."""
     repository = CachedRepository(folder, RepositoryLayout.of(HubAddress.parse("hf://org/model")))
-    source = repository.wrap(Listing(commit), FileFilter())
+    source = repository.wrap(Listing(commit), FileFilter(), Expectation())
     (folder / "blobs").mkdir(parents=True, exist_ok=True)
     for content in FILES[commit].values():
         (folder / "blobs" / hashlib.sha256(content).hexdigest()).write_bytes(content)
