@@ -19,6 +19,8 @@ import downloader
 
 AWS = ("s3", "signin", "sso", "sso-oidc", "sts")
 """S3, and every service that a credential provider of botocore makes a client for."""
+EXTRAS = ("downloader.signing.library",)
+"""Modules whose libraries are not in the image."""
 CHECK_VALUE = 0xAE8B14860A799888
 """What CRC-64/NVME makes of the digits from 1 to 9."""
 STATUS = {"status": {"progress": {"percentage": 99}}}
@@ -33,7 +35,7 @@ def check_command() -> None:
 def check_modules() -> None:
     """Import every module of ours; `__main__` was run as the command."""
     for module in pkgutil.walk_packages(downloader.__path__, "downloader."):
-        if not module.name.endswith("__main__"):
+        if not module.name.endswith("__main__") and module.name not in EXTRAS:
             importlib.import_module(module.name)
 
 

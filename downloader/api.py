@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from downloader.artifact import Manifest, TransferProtocol
     from downloader.cancellation import Cancellation
     from downloader.config.addresses import Endpoint
+    from downloader.config.expected import ExpectedList
+    from downloader.config.signing import SignatureMode
     from downloader.doctor import Diagnosis, Finding
     from downloader.engine import Outcome, Preview
     from downloader.presets import Preset
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
     from downloader.redaction import Redactor
     from downloader.reporters import Reporter
     from downloader.reporters.run_report import RunReport
-    from downloader.runs.download import Ending
+    from downloader.runs.ending import Ending
     from downloader.volume import Verification
 
     Progress: TypeAlias = Callable[[Snapshot], None]
@@ -75,7 +77,7 @@ class Options(TypedDict, total=False):
     """Seconds after which the run fails."""
     expect_digest: str
     """The artifact digest, `sha256:…`, without which nothing is published."""
-    expect_list: Path | str
+    expect_list: ExpectedList | Path | str
     """File or URI of a list of all files with their sha256, without which nothing is published."""
     require_digest: bool
     """Fail if a file has no digest that can be checked."""
@@ -91,6 +93,20 @@ class Options(TypedDict, total=False):
     """File for metrics of the run; its name ends in `.prom`."""
     pushgateway: Endpoint | str
     """URL of the Pushgateway that metrics of the run are sent to."""
+    signature: SignatureMode | str
+    """`require`: fail unless the named signer has signed the artifact; `warn`: only log it."""
+    signature_uri: ExpectedList | Path | str
+    """File or URI of the signature, if it is not in the artifact."""
+    signer_key: Path | str
+    """PEM file of the public key whose owner must have signed."""
+    signer_ca: Path | str
+    """PEM file of the authorities of which one must have certified the signer."""
+    signer_identity: str
+    """E-mail address or URI in the signer's certificate."""
+    signer_issuer: str
+    """Of a keyless signature: URL of the OpenID Connect provider."""
+    signer_trust_root: Path | str
+    """Of a keyless signature: file with the trusted root of Sigstore."""
     layout: Layout | str
     """With `hub-cache`, `download` fills the cache of huggingface_hub that HF_HUB_CACHE or HF_HOME names."""
 

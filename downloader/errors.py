@@ -5,7 +5,8 @@
     ├── IntegrityError                65  FALL_BACK  bytes are not what their digest says
     │   ├── SourceChanged             65  FALL_BACK  the source replaced a file while it was read
     │   ├── UnexpectedContent         65  FAIL       a file is not what its name says
-    │   └── UnexpectedArtifact        65  FAIL       the artifact is not the one that was signed off
+    │   ├── UnexpectedArtifact        65  FAIL       the artifact is not the one that was signed off
+    │   └── SignatureRejected         65  FAIL       the artifact is not what the expected signer has signed
     ├── SourceNotFound                66  FAIL       repository, bucket, key, revision or file is missing
     ├── SourceUnavailable             69  RETRY      the network or the server fails
     │   ├── ConnectionBroken          69  RETRY      a connection broke
@@ -118,6 +119,13 @@ class UnexpectedArtifact(IntegrityError):
     remedy = (
         "nothing was published; check the revision, the filters and what was expected (--expect-digest, --expect-list)"
     )
+    verdict = Verdict.FAIL
+
+
+class SignatureRejected(IntegrityError):
+    """The artifact is not what the expected signer has signed: its signature is missing, wrong or another one's."""
+
+    remedy = "check which signer is expected, and where the artifact is from"
     verdict = Verdict.FAIL
 
 

@@ -13,7 +13,7 @@ from downloader.formatting import format_count
 from downloader.presets import ambiguous, available
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from downloader.artifact import Manifest
     from downloader.presets import Preset
@@ -30,6 +30,8 @@ class FileFilter:
     exclude: tuple[str, ...] = ()
     preset: Preset | None = None
     """Chooses one format of the weights, among the files that pass the globs."""
+    always: Callable[[str], bool] | None = None
+    """Tells which files are wanted whatever the others say, such as a signature that is to be verified."""
 
     def __post_init__(self) -> None:
         for name in ("include", "exclude"):
@@ -37,6 +39,8 @@ class FileFilter:
 
     def wants(self, path: str) -> bool:
         """Tell whether the file with this path may be wanted; a preset can still leave it out for another one."""
+        if self.always is not None and self.always(path):
+            return True
         kept = not self.include or any(fnmatchcase(path, glob) for glob in self.include)
         kept = kept and not any(fnmatchcase(path, glob) for glob in self.exclude)
         return kept and (self.preset is None or self.preset.may_want(path))
@@ -49,7 +53,8 @@ class FileFilter:
         if several := ambiguous(self.preset, wanted):
             hint = f"choose one: {', '.join(f'--only gguf:{name}' for name in several)}"
             raise UsageError(f"--only {self.preset} can mean {format_count(len(several), 'quantisation')}", hint=hint)
-        return self.preset.choose(wanted)
+        chosen = self.preset.choose(wanted)
+        return chosen if self.always is None else {*chosen, *filter(self.always, wanted)}
 
     def of(self, manifest: Manifest) -> Manifest:
         """Return the manifest of the wanted files. Filters do not apply to a single file.
@@ -61,7 +66,7 @@ class FileFilter:
         version = self.version_of(manifest.version)
         wanted = frozenset(self.choose(file.path for file in manifest.files))
         files = tuple(file for file in manifest.files if file.path in wanted)
-        if not files:
+        if all(map(self.always, (file.path for file in files))) if self.always else not files:
             raise self.nothing_left([file.path for file in manifest.files], manifest.uri)
         checksums = manifest.checksums if len(files) == len(manifest.files) else None
         return replace(manifest, files=files, version=version, checksums=checksums)
@@ -71,6 +76,7 @@ class FileFilter:
         if whole is None or not self:
             return whole
         chosen = [whole, self.include, self.exclude, *([str(self.preset)] if self.preset else [])]
+        chosen += ["always"] if self.always else []
         return hashlib.sha256(json.dumps(chosen).encode()).hexdigest()
 
     def __bool__(self) -> bool:

@@ -34,6 +34,7 @@ from downloader import (
 )
 from downloader.config.job import JobSettings
 from downloader.config.reporting import ReportingSettings
+from downloader.config.signing import SignatureSettings
 from downloader.errors import Cancelled, ConfigurationError, IntegrityError, SourceNotFound, UsageError
 from tests.servers.published import checksums, in_a_bucket, on_the_hub
 
@@ -186,12 +187,13 @@ def test_a_call_leaves_no_thread_no_handler_and_no_variable_behind(environ: dict
 
 
 def test_an_option_is_a_setting_of_the_same_type_or_its_text() -> None:
-    fields = (*dataclasses.fields(JobSettings), *dataclasses.fields(ReportingSettings))
+    sections = (JobSettings, ReportingSettings, SignatureSettings)
+    fields = [field for section in sections for field in dataclasses.fields(section)]
     settings = {field.name: str(field.type).removesuffix(" | None") for field in fields}
     options = {name: kind.__forward_arg__.split(" | ") for name, kind in Options.__annotations__.items()}
 
     assert {name: kinds[0] for name, kinds in options.items()} == {name: settings[name] for name in options}
-    assert {kind for kinds in options.values() for kind in kinds[1:]} <= {"str", "list[str]"}
+    assert {kind for kinds in options.values() for kind in kinds[1:]} <= {"str", "Path", "list[str]"}
 
 
 @pytest.mark.parametrize(

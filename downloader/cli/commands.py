@@ -15,6 +15,7 @@ import click
 from downloader.artifact import TransferProtocol
 from downloader.cli import completion as shells
 from downloader.cli import options
+from downloader.config.signing import SignatureMode
 from downloader.errors import UsageError
 from downloader.formatting import format_count, format_size
 from downloader.sources.registry import ArtifactUri, forms
@@ -68,6 +69,7 @@ def cli() -> None:
 @options.filters
 @options.overriding("sequence", "connections", "bandwidth", "stall_timeout", "deadline")
 @options.overriding("expect_digest", "expect_list", "require_digest", "accept_any", "replace", "prune")
+@options.signatures
 @options.overriding("report", "metrics_file", "pushgateway")
 @click.option(
     "--dry-run", is_flag=True, help="Print the plan and change nothing; fail if the download would not start."
@@ -233,6 +235,7 @@ def check_size(context: click.Context, /, uri: ArtifactUri, **given: Any) -> Non
 @options.overriding("expect_digest", "expect_list")
 @options.filters
 @options.accept_any
+@options.signatures
 @options.verbosity
 @click.pass_obj
 def verify(
@@ -245,7 +248,8 @@ def verify(
     """Verify the files in TARGET [TARGET_DIR] against its .artifact.sha256, without network.
 
     Prints a line for each file that is damaged or missing; then the exit status is 65. TARGET may be the folder of a
-    repository in a cache of huggingface_hub, or one snapshot in it.
+    repository in a cache of huggingface_hub, or one snapshot in it. With a signer, the files must be what that signer
+    has signed, and no others may be in the folder.
     """
     from downloader.cli.verify import verify_target
 
@@ -323,5 +327,7 @@ def _check_protocols(uri: ArtifactUri, asked: Sequence[TransferProtocol] | None)
 
 def _with_options(settings: Settings, **given: Any) -> Settings:  # noqa: ANN401
     """Return the settings, overridden by the options that were given."""
+    if given.get("signature_uri") is not None:
+        given |= {"signature": SignatureMode.REQUIRE, "signature_uri": given["signature_uri"] or None}
     chosen = {name: value for name, value in given.items() if value not in (None, ())}
     return settings.overridden(**chosen)

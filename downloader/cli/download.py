@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from downloader.cli.context import CommandContext
     from downloader.config import Settings
     from downloader.errors import DownloadError
-    from downloader.runs.download import Ending
+    from downloader.runs.ending import Ending
     from downloader.sources.registry import ArtifactUri
 
 log = logging.getLogger(__name__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,15 +10,16 @@ import click
 from downloader.cli import completion
 from downloader.config.display import AUTO, PROGRESS, DisplaySettings
 from downloader.config.env import Malformed, documented, items, path
-from downloader.config.job import LOG_FORMATS, LOG_LEVELS, JobSettings
-from downloader.config.reporting import ReportingSettings
+from downloader.config.expected import expected_list
+from downloader.config.given import VARIABLES
+from downloader.config.job import LOG_FORMATS, LOG_LEVELS
 from downloader.sources.registry import ArtifactUri
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from downloader.config.env import Variable
+    from downloader.config.expected import ExpectedList
 
 
 class Parsed(click.ParamType[Any]):
@@ -38,8 +40,8 @@ class Parsed(click.ParamType[Any]):
 
 
 URI: Parsed = Parsed("uri", ArtifactUri.parse)
-VARIABLES = {name: facts for section in (JobSettings, ReportingSettings) for name, facts in documented(section)}
 PROGRESS_VARIABLE = dict(documented(DisplaySettings))["progress"].names[0]
+SIGNER = ("signer_key", "signer_ca", "signer_identity", "signer_issuer", "signer_trust_root")
 COMPLETIONS = {"only": completion.presets, "sequence": completion.protocols}
 """What a shell proposes for the values of an option."""
 
@@ -89,6 +91,13 @@ def cache_folder(text: str) -> Path | str:
     if "://" in text:
         raise Malformed("a folder: write --hub-cache after the URI, or --hub-cache=DIR")
     return path(text) if text.strip() else ""
+
+
+def signature(text: str) -> ExpectedList | str:
+    """Parse the file or URI of --verify-signature; it may be left out, so a folder that follows is taken for it."""
+    if text and Path(text).is_dir():
+        raise Malformed("a file: write --verify-signature after the folder, or name a file with it")
+    return expected_list(text) if text.strip() else ""
 
 
 def _be_quiet(context: click.Context, _parameter: click.Parameter, quiet: bool) -> None:  # noqa: FBT001 - click's form
@@ -143,6 +152,24 @@ def verbosity(command: Callable[..., Any]) -> Callable[..., Any]:
         help=f"Draw a bar on a terminal, log plain lines, or neither. [{PROGRESS_VARIABLE}; default: {AUTO}]",
     )
     return quiet(progress(level(form(command))))
+
+
+_verify_signature = click.option(
+    "--verify-signature",
+    "signature_uri",
+    is_flag=False,
+    flag_value="",
+    default=None,
+    metavar="[URI]",
+    type=Parsed("uri", signature),
+    help="Publish only what the signer named below has signed. The signature is in the file URI, or in the model.sig or"
+    f" *.sig.json of the artifact. [{VARIABLES['signature'].names[0]}=require]",
+)
+
+
+def signatures(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of the signature and its signer."""
+    return _verify_signature(overriding(*SIGNER)(command))
 
 
 uri = click.argument("uri", type=URI, shell_complete=completion.schemes)

@@ -18,6 +18,7 @@ from downloader.config.proxies import ProxySettings
 from downloader.config.reporting import ReportingSettings
 from downloader.config.s3 import S3Settings
 from downloader.config.secret_values import secrets_of
+from downloader.config.signing import SignatureSettings
 from downloader.config.warnings import suspicious_settings
 from downloader.deadlines import Deadlines
 from downloader.errors import ConfigurationError
@@ -38,6 +39,7 @@ __all__ = [
     "S3Settings",
     "Section",
     "Settings",
+    "SignatureSettings",
     "WebSettings",
     "invalid",
 ]
@@ -68,6 +70,7 @@ class Settings:
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
     debug: DebugSettings = field(default_factory=DebugSettings)
     reporting: ReportingSettings = field(default_factory=ReportingSettings)
+    signing: SignatureSettings = field(default_factory=SignatureSettings)
     own: Section | None = None
     """The section of the scheme of this run, if it is not one of the above."""
     for_operator: bool = False
@@ -111,6 +114,7 @@ class Settings:
             cluster=read(ClusterSettings, environ, problems),
             debug=read(DebugSettings, environ, problems),
             reporting=read(ReportingSettings, environ, problems),
+            signing=read(SignatureSettings, environ, problems),
             own=section.from_environment(environ, problems) if section not in (None, S3Settings) else None,
             warnings=tuple(suspicious_settings(environ)),
             for_operator=for_operator,
@@ -122,11 +126,15 @@ class Settings:
         return self.own if isinstance(self.own, kind) else kind.from_environment({}, [])
 
     def overridden(self, **chosen: Any) -> Self:  # noqa: ANN401 - each field has a type of its own
-        """Return the settings with these fields of a run or of its reporting replaced."""
-        names = {item.name for item in fields(ReportingSettings)}
-        reporting = {name: value for name, value in chosen.items() if name in names}
-        job = {name: value for name, value in chosen.items() if name not in names}
-        return replace(self, job=replace(self.job, **job), reporting=replace(self.reporting, **reporting))
+        """Return the settings with these fields of a run, of its reporting or of signatures replaced."""
+        reporting = _taken(ReportingSettings, chosen)
+        signing = _taken(SignatureSettings, chosen)
+        return replace(
+            self,
+            job=replace(self.job, **chosen),
+            reporting=replace(self.reporting, **reporting),
+            signing=replace(self.signing, **signing),
+        )
 
     def secrets(self) -> Iterator[str]:
         """Yield the texts that the redactor has to remove."""
@@ -136,6 +144,11 @@ class Settings:
     def skips_unsafe_names(self) -> bool:
         """Skip S3 keys that lead out of the folder, instead of failing."""
         return (self.job.unsafe_names or (SKIP if self.for_operator else REFUSE)) == SKIP
+
+
+def _taken(section: type[Any], chosen: dict[str, Any]) -> dict[str, Any]:
+    """Remove the fields of a section from what was chosen, and return them."""
+    return {item.name: chosen.pop(item.name) for item in fields(section) if item.name in chosen}
 
 
 def invalid(problems: Iterable[str]) -> ConfigurationError:

@@ -8,12 +8,14 @@ from downloader.config.env import Malformed, documented, flag, items, shown_valu
 from downloader.config.job import JobSettings
 from downloader.config.reporting import ReportingSettings
 from downloader.config.secret_values import PartlySecret
+from downloader.config.signing import SignatureSettings
 from downloader.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-VARIABLES = {**dict(documented(JobSettings)), **dict(documented(ReportingSettings))}
+SECTIONS = (JobSettings, ReportingSettings, SignatureSettings)
+VARIABLES = {name: facts for section in SECTIONS for name, facts in documented(section)}
 
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:

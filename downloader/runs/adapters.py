@@ -14,7 +14,7 @@ from downloader.filesystem import Disk
 from downloader.formatting import format_count
 from downloader.integrity import SIZE_ONLY
 from downloader.progress import Phase
-from downloader.runs.download import Download, Ending
+from downloader.runs.download import Download
 from downloader.simulation import simulate
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from downloader.config import Settings
     from downloader.config.adapters import AdapterReapSettings, AdapterStageSettings, AdapterSyncSettings
     from downloader.reporters import Reporter
+    from downloader.runs.ending import Ending
     from downloader.runs.runner import Runner
     from downloader.sources.registry import ArtifactUri
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
@@ -18,7 +18,9 @@ from downloader.progress import Phase, StallWatchdog
 from downloader.redaction import Redactor
 from downloader.reporters.fanout import FanOut
 from downloader.reporters.run_report import RunReport
+from downloader.runs.ending import Ending
 from downloader.runs.expectation import read_expectation
+from downloader.runs.signing import make_signed, trusted_signer
 from downloader.runs.summaries import files_of, write_summaries
 from downloader.runs.wiring import (
     make_client,
@@ -37,7 +39,6 @@ from downloader.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
 
     from downloader.artifact import TransferProtocol
     from downloader.cancellation import Cancellation
@@ -56,22 +57,6 @@ T = TypeVar("T")
 Transports: TypeAlias = "Callable[[TransferProtocol, Cancellation], Transport]"
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a download ended."""
-
-    uri: str
-    """The URI of the artifact, without a login."""
-    target: Path
-    snapshot: Snapshot
-    """The final one: its phase is DONE or FAILED."""
-    message: str
-    """What the run was doing last."""
-    seconds: float
-    """Duration of the run."""
-    error: DownloadError | None = None
 
 
 class Download:
@@ -154,6 +139,7 @@ class Download:
     def _connected(self, work: Callable[[Source, Transports, Plan, bool], T]) -> T:
         """Return what `work` does with the source, its transports and the plan, and whether these are simulated."""
         uri, settings, runner = self._uri, self._settings, self._runner
+        trusted_signer(settings)  # a signer that cannot be used is told before anything else
         if settings.job.expected_size:
             runner.meter.expect(settings.job.expected_size, 0)
         sequence = sequence_for(uri, settings)
@@ -193,9 +179,11 @@ class Download:
             files = self._cache.open()
             files.keeps_pages = settings.job.keep_pages
         volume = make_volume(self._uri, settings, for_operator=self._for_operator, simulated=simulated, files=files)
-        finalizer = make_simulated_verification(settings, runner.cancellation) if simulated else self._finalizer
         self._volume = volume
         try:
+            finalizer = make_signed(self._finalizer, settings, runner, self._uri, self._watchdog, cache=self._cache)
+            if simulated:
+                finalizer = make_simulated_verification(settings, runner.cancellation)
             if settings.hub.offline:
                 self._recall(source, volume)
             self._engine = self._make_engine(retrying, transports, plan, volume, finalizer)
@@ -215,8 +203,8 @@ class Download:
             if settings.hub.offline:
                 self._recall(source, volume)
             previewer = Previewer(volume, disk, plan, sleep)
-            retrying = make_retrying(source, settings, self._runner)
-            return self._make_engine(retrying, transports, plan, volume, self._finalizer).preview(previewer)
+            source = make_retrying(source, settings, self._runner)
+            return self._make_engine(source, transports, plan, volume, self._finalizer).preview(previewer)
         finally:
             volume.close()
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from downloader.archives import ArchiveUnpacker
-from downloader.runs.download import Download, Ending
+from downloader.runs.download import Download
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from downloader.config import Settings
     from downloader.reporters import Reporter
+    from downloader.runs.ending import Ending
     from downloader.runs.runner import Runner
     from downloader.sources.registry import ArtifactUri
 

@@ -12,6 +12,7 @@ from downloader.hub_cache import CachedTarget
 from downloader.integrity import ContentCheck
 from downloader.progress import FileProgress, Phase
 from downloader.runs.expectation import read_expectation
+from downloader.runs.signing import check_verified, make_check, trusted_signer
 from downloader.runs.wiring import make_disk, make_filter
 from downloader.volume import Volume
 
@@ -107,8 +108,13 @@ def verify_volume(
     """Hash the files that the target's checksums list, and return what differs from them.
 
     Of a repository in a cache, the names that lead to them are checked, too; `revision` selects one snapshot of it.
-    Raises IntegrityError if the target has no checksums, UsageError for a revision that it does not have.
+    Files that are right are then compared with the signature, if there is to be one.
+
+    Raises IntegrityError if the target has no checksums, UsageError for a revision that it does not have,
+    SignatureRejected.
     """
+    signer = trusted_signer(settings)
+    check = None if signer is None else make_check(signer, settings, runner)
     meter, files = runner.meter, _Hashing()
 
     def progress(count: int) -> None:
@@ -127,6 +133,9 @@ def verify_volume(
         target, choose = settings.job.target, make_filter(settings).choose
         expectation = read_expectation(settings, runner)
         cached = cached_target(target, revision)
+        if cached is not None and check is not None:
+            hint = "name a plain folder, or verify the signature when it is downloaded"
+            raise UsageError("in a cache of huggingface_hub, verify compares no signature", hint=hint)
         if expectation:  # before hundreds of gigabytes are read
             require_expected(expectation, _recorded(target, cached), choose)
         if cached is not None:
@@ -134,6 +143,8 @@ def verify_volume(
         else:
             with Volume(target, files=make_disk(settings, create=False)) as volume:
                 found = hashing(volume, choose)
+                if check is not None and not found.damaged:
+                    check_verified(check, settings, volume, found)
         if expectation.digest and not found.damaged and found.digest != expectation.digest:
             raise UnexpectedArtifact(
                 f"{format_count(found.checked, 'file')} of {target} verified, and --expect-digest is for all of them",

@@ -10,11 +10,13 @@ from downloader import integrity
 from downloader.artifact import Completion, TransferProtocol
 from downloader.cgroups import memory_limit, processors
 from downloader.config.job import CONNECTIONS, MOST_CONNECTIONS
+from downloader.config.signing import SignatureMode
 from downloader.engine import Plan, PublishAsDownloaded, effective_sequence
 from downloader.filesystem import Disk, ReadOnlyDisk
 from downloader.filters import FileFilter
 from downloader.formatting import format_size
 from downloader.network import HttpClient, Proxies, Timeouts, Trust
+from downloader.signing import is_signature
 from downloader.simulation import RoomyDisk, SimulatedVerification
 from downloader.sources.bandwidth import Bandwidth
 from downloader.sources.retry import RetryPolicy
@@ -163,8 +165,10 @@ def sequence_for(uri: ArtifactUri, settings: Settings) -> tuple[TransferProtocol
 
 def make_filter(settings: Settings) -> FileFilter:
     """Return the filters of a run."""
-    job, kserve = settings.job, settings.kserve
-    return FileFilter(job.include or kserve.allow, (*job.exclude, *kserve.ignore), job.only)
+    job, kserve, signing = settings.job, settings.kserve, settings.signing
+    in_artifact = signing.mode is not SignatureMode.OFF and not signing.signature_uri
+    always = is_signature if in_artifact else None
+    return FileFilter(job.include or kserve.allow, (*job.exclude, *kserve.ignore), job.only, always)
 
 
 def unfiltered(settings: Settings) -> Settings:

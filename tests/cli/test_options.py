@@ -6,7 +6,7 @@ import click
 import pytest
 
 from downloader.cli.commands import cli
-from downloader.cli.options import VARIABLES
+from downloader.config.given import VARIABLES
 
 OPTIONS = {name: facts for name, facts in VARIABLES.items() if facts.option}
 
@@ -29,5 +29,8 @@ def test_a_download_has_each_option_with_the_meaning_of_its_variable(field: str)
 def test_what_is_not_given_leaves_the_environment_alone() -> None:
     context = cli.commands["download"].make_context("download", ["hf://org/model"])
     given = {name: value for name, value in context.params.items() if name != "uri"}
-    assert set(given) == {*OPTIONS, "target", "hub_cache", "dry_run", "as_json"} - {"log_level", "log_format"}
+    assert set(given) == {*OPTIONS, "target", "hub_cache", "signature_uri", "dry_run", "as_json"} - {
+        "log_level",
+        "log_format",
+    }
     assert not any(given.values())

@@ -31,6 +31,7 @@ PYTHON = re.compile(
 SOON = {**PEOPLE, "STALL_TIMEOUT": "1.5", "AIM_LOG_FORMAT": "json", "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER,HTTP"}
 ELSEWHERE = {
     (1, "NotUnloaded"): "tests/adapters/test_sync.py",
+    (65, "SignatureRejected"): "tests/e2e/test_signatures.py",
     (65, "SourceChanged"): "tests/e2e/test_changing_sources.py",
     (69, "ConnectionBroken"): "tests/sources/test_retry.py",
     (69, "SourceSilent"): "tests/e2e/test_stalls.py",

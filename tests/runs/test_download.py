@@ -14,7 +14,7 @@ from downloader.config import HubSettings, JobSettings, Settings
 from downloader.config.addresses import Endpoint
 from downloader.errors import Cancelled, DownloadError, SourceNotFound
 from downloader.progress import Phase
-from downloader.runs.download import Download, Ending
+from downloader.runs.download import Download
 from downloader.runs.runner import Runner
 from downloader.runs.size import list_artifact
 from downloader.runs.verify import verify_volume
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from downloader.engine import Outcome
     from downloader.progress import Snapshot
+    from downloader.runs.ending import Ending
     from tests.servers.hub import Hub
 
 MIB = 1 << 20

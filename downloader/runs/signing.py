@@ -1,0 +1,122 @@
+"""The signature that a run verifies: who is trusted, where the signature is, and what it is compared with."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from downloader.config.signing import SignatureMode
+from downloader.engine import PublishAsDownloaded
+from downloader.errors import SignatureRejected, UsageError
+from downloader.formatting import format_size
+from downloader.integrity import MARKER
+from downloader.runs.small_files import SmallFile
+from downloader.runs.wiring import make_filter
+from downloader.signing import LONGEST, FoundFiles, SignatureCheck, SignedFinalizer, TrustedSigner, read_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from downloader.artifact import Manifest
+    from downloader.config import Settings
+    from downloader.engine import Finalizer
+    from downloader.hub_cache import CachedRepository
+    from downloader.progress import StallWatchdog
+    from downloader.runs.runner import Runner
+    from downloader.sources.registry import ArtifactUri
+    from downloader.volume import Verification, Volume
+
+NAMES = "--verify-signature, AIM_SIGNATURE_URI"
+LEFT_BY_TOOLS = (".cache/",)
+"""How the paths begin of what other programs leave beside a model."""
+
+
+def trusted_signer(settings: Settings) -> TrustedSigner | None:
+    """Return who must have signed; None if no signature is verified. Raises ConfigurationError."""
+    signing = settings.signing
+    if signing.mode is SignatureMode.OFF:
+        return None
+    signer = TrustedSigner(
+        signing.signer_key,
+        signing.signer_ca,
+        signing.signer_identity,
+        signing.signer_issuer,
+        signing.signer_trust_root,
+    )
+    signer.require_usable()
+    return signer
+
+
+def make_check(
+    signer: TrustedSigner,
+    settings: Settings,
+    runner: Runner,
+    uri: ArtifactUri | None = None,
+    watchdog: StallWatchdog | None = None,
+) -> SignatureCheck:
+    """Return the check of a signature, which is read if it is not in the artifact, `uri`. Raises a DownloadError.
+
+    Without `watchdog`, nothing is fetched: a signature at a URI raises UsageError.
+    """
+    place, given = settings.signing.signature_uri, None
+    if place is not None:
+        if place.is_uri and watchdog is None:
+            hint = "fetch it, and name the file"
+            raise UsageError(f"verify uses no network, and the signature is {place}", hint=hint)
+        with _guarded(watchdog, runner):
+            content = SmallFile(place, "the signature", NAMES, LONGEST).read(settings, runner, uri)
+        if len(content) > LONGEST:
+            raise SignatureRejected(f"{place} is too long for a signature: more than {format_size(LONGEST)}")
+        given = str(place), content
+    return SignatureCheck(signer, required=settings.signing.mode is SignatureMode.REQUIRE, given=given)
+
+
+@contextmanager
+def _guarded(watchdog: StallWatchdog | None, runner: Runner) -> Iterator[None]:
+    """End the run if no byte comes for too long."""
+    if watchdog is None:
+        yield
+        return
+    watchdog.guard(runner.cancellation)
+    try:
+        with runner.meter.waiting_for_network():
+            yield
+    finally:
+        watchdog.guard(None)
+
+
+def make_signed(
+    step: Finalizer | None,
+    settings: Settings,
+    runner: Runner,
+    uri: ArtifactUri,
+    watchdog: StallWatchdog,
+    *,
+    cache: CachedRepository | None,
+) -> Finalizer | None:
+    """Return a finalizer that verifies the signature of what `step` publishes; `step` if none is verified."""
+    signer = trusted_signer(settings)
+    if signer is None:
+        return step
+    check = make_check(signer, settings, runner, uri, watchdog)
+
+    def blobs() -> tuple[Manifest, Mapping[str, str]] | None:
+        listed = cache.listed if cache is not None else None
+        return None if listed is None else (listed.manifest, listed.blobs)
+
+    return SignedFinalizer(
+        step or PublishAsDownloaded(),
+        check,
+        choose=make_filter(settings).choose,
+        blobs=blobs,
+    )
+
+
+def check_verified(check: SignatureCheck, settings: Settings, volume: Volume, found: Verification) -> None:
+    """Verify the signature of files that have just been hashed. Raises SignatureRejected if it is required."""
+    choose = make_filter(settings).choose
+    chosen = set(choose(found.unlisted))
+    beside = [
+        path for path in found.unlisted if path in chosen and not path.startswith(LEFT_BY_TOOLS) and path != MARKER
+    ]
+    check.check(FoundFiles(found.digests, choose, lambda path: read_file(volume, path), beside))

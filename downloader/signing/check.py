@@ -1,0 +1,111 @@
+"""Compares the files of an artifact with what has been signed."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from downloader.errors import SignatureRejected
+from downloader.formatting import names_text, single_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+    from downloader.signing.signer import Statement, TrustedSigner
+
+USUAL: Final = "model.sig"
+"""What `model_signing` calls a signature."""
+ENDING: Final = ".sig.json"
+WHOLE: Final = "."
+"""The name that a signature of a single file gives it."""
+
+log = logging.getLogger(__name__)
+
+
+def is_signature(path: str) -> bool:
+    """Tell whether a file of an artifact may be its signature."""
+    return path == USUAL or (path.endswith(ENDING) and "/" not in path)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFiles:
+    """The files that a signature is compared with."""
+
+    digests: Mapping[str, str]
+    """Path → sha256."""
+    wanted: Callable[[Collection[str]], Collection[str]]
+    """Returns which of the signed paths have to be among them: filters may have left out the others."""
+    read: Callable[[str], bytes]
+    """Returns the content of one of them."""
+    beside: Collection[str] = ()
+    """Further files of the folder that nothing has been said of: a model would be loaded with them."""
+    single: bool = False
+    """The artifact is this one file, and not a folder with a file in it."""
+
+
+class SignatureCheck:
+    """Verifies the signature of an artifact. `required` says whether the run fails without one that is right."""
+
+    def __init__(self, signer: TrustedSigner, *, required: bool, given: tuple[str, bytes] | None = None) -> None:
+        """Prepare. `given` is the name and the content of a signature that is not a file of the artifact."""
+        self._signer = signer
+        self._required = required
+        self._given = given
+        self.signer = ""
+        """Who has signed the files of the last check, in words; empty if it has failed."""
+
+    def check(self, found: FoundFiles) -> None:
+        """Verify the signature and compare it with the files.
+
+        Raises SignatureRejected if it is required and wrong or missing; otherwise, that is a warning in the log.
+        """
+        try:
+            statement, count = self._compare(found)
+        except SignatureRejected as error:
+            self.signer = ""
+            if self._required:
+                raise
+            log.warning("signature: %s", error)
+            return
+        self.signer = statement.signer
+        log.info("signature: %d files are what %s has signed", count, statement.signer)
+
+    def _compare(self, found: FoundFiles) -> tuple[Statement, int]:
+        name, content = self._given or _signature_among(found)
+        statement = self._signer.verify(content, name)
+        signed = dict(statement.files)
+        if found.single and signed.keys() == {WHOLE}:
+            signed = dict.fromkeys(found.digests, signed[WHOLE])
+        ignored = statement.ignored if self._given else statement.ignored | {name}
+        judged = {path: digest for path, digest in found.digests.items() if not _is_below(path, ignored)}
+        unsigned = [*judged, *(path for path in found.beside if not _is_below(path, ignored))]
+        problems = {
+            "other content": [path for path, digest in judged.items() if signed.get(path, digest) != digest],
+            "not signed": [path for path in unsigned if path not in signed],
+            "missing": [path for path in found.wanted(list(signed)) if path not in found.digests],
+        }
+        told = [f"{what}: {names_text(paths)}" for what, paths in problems.items() if paths]
+        if told or not judged:
+            raise SignatureRejected(
+                f"these files are not what {statement.signer} has signed in {single_line(name)}: "
+                + ("; ".join(told) or "none of them is listed there"),
+                hint="compare the revision with the one that was signed; exclude what need not be there",
+            )
+        return statement, len(judged)
+
+
+def _signature_among(found: FoundFiles) -> tuple[str, bytes]:
+    """Return the name and the content of the signature that an artifact has. Raises SignatureRejected."""
+    names = [USUAL] if USUAL in found.digests else sorted(filter(is_signature, found.digests))
+    if len(names) != 1:
+        what = f"several signatures ({names_text(names)})" if names else f"no signature: {USUAL} or *{ENDING}"
+        hint = "name the signature: --verify-signature URI (AIM_SIGNATURE_URI)"
+        raise SignatureRejected(f"the artifact has {what}", hint=hint)
+    return names[0], found.read(names[0])
+
+
+def _is_below(path: str, folders: Collection[str]) -> bool:
+    """Tell whether a path is one of these, or in one of them."""
+    parts = path.split("/")
+    return any("/".join(parts[:count]) in folders for count in range(1, len(parts) + 1))

@@ -1,0 +1,303 @@
+"""`--verify-signature`: nothing is published that the expected signer has not signed, from whatever source it comes."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+
+from downloader.errors import Category
+from tests.command import PEOPLE, Result, model, run
+from tests.contract.operator_log import BOTH_STATES, filed
+from tests.servers.published import Place, in_a_bucket, in_a_web_folder, on_the_hub
+from tests.signing.signers import DAY, NOW, CertificateOwner, KeyOwner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from tests.servers.broken import BrokenWeb
+    from tests.servers.hub import Hub
+
+FILES = {
+    "README.md": b"# Llama",
+    "config.json": b'{"model_type": "llama"}',
+    "model.safetensors": b"s" * 70_000,
+    "sub/tokenizer.json": b"t" * 5000,
+}
+MARK = ".artifact.sha256"
+
+
+@pytest.fixture
+def owner(tmp_path: Path) -> KeyOwner:
+    return KeyOwner(tmp_path / "keys")
+
+
+def download(hub: Hub, tmp_path: Path, *options: str | Path, **extra: str) -> Result:
+    return run("download", "hf://org/model", tmp_path / "out", *options, extra={"HF_ENDPOINT": hub.endpoint, **extra})
+
+
+def is_published(tmp_path: Path) -> bool:
+    return (tmp_path / "out" / MARK).exists()
+
+
+def refused(result: Result, tmp_path: Path) -> str:
+    """Return the last line of a run that a signature has ended; the operator files it under no category."""
+    assert result.status == 65, result.stderr
+    assert not is_published(tmp_path)
+    for newest in BOTH_STATES:
+        assert filed(result.stderr, newest=newest) is Category.OTHER
+    return result.last_line
+
+
+@pytest.mark.parametrize("scheme", ["hf", "s3", "https"])
+def test_a_signed_model_is_published_and_verified_later_from_every_source(
+    scheme: str, owner: KeyOwner, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    files = owner.publish(tmp_path / "signed", FILES)
+    place = placed(scheme, files, request)
+    target = tmp_path / "out"
+    result = run("download", place.uri, target, "--signer-key", owner.trusted, extra=place.extra)
+    assert result.status == 0, result.stderr
+    assert "signature: 4 files are what the key" in result.stderr
+    assert {path: data for path, data in model(target).items() if path != "SHA256SUMS"} == files
+    again = run("download", place.uri, target, "--signer-key", owner.trusted, extra=place.extra)
+    assert again.status == 0, again.stderr
+    assert "signature: 4 files" in again.stderr
+    verified = run("verify", target, "--signer-key", owner.trusted, extra=PEOPLE)
+    assert (verified.status, "signature: 4 files" in verified.stderr) == (0, True), verified.stderr
+
+
+def placed(scheme: str, files: Mapping[str, bytes], request: pytest.FixtureRequest) -> Place:
+    """Publish the files behind a scheme."""
+    if scheme == "hf":
+        return on_the_hub(request.getfixturevalue("hub"), files)
+    if scheme == "s3":
+        return in_a_bucket(request.getfixturevalue("s3"), f"signed-{uuid4().hex}", files)
+    web, root, authority = map(request.getfixturevalue, ("web", "web_root", "authority"))
+    return in_a_web_folder(web, root / uuid4().hex, files, str(authority.bundle))
+
+
+CHANGES: dict[str, tuple[dict[str, bytes | None], str]] = {
+    "another content": ({"config.json": b"{}"}, "other content: config.json"),
+    "a file that is gone": ({"sub/tokenizer.json": None}, "missing: sub/tokenizer.json"),
+    "a file that was added": ({"sub/modeling.py": b"import os"}, "not signed: sub/modeling.py"),
+    "two files that changed places": (
+        {"config.json": FILES["README.md"], "README.md": FILES["config.json"]},
+        "other content: README.md, config.json",
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_is_not_as_it_was_signed_is_not_published(change: str, hub: Hub, owner: KeyOwner, tmp_path: Path) -> None:
+    changed, words = CHANGES[change]
+    files: dict[str, bytes | None] = {**owner.publish(tmp_path / "signed", FILES), **changed}
+    hub.create("org/model").commit({path: data for path, data in files.items() if data is not None})
+    line = refused(download(hub, tmp_path, "--signer-key", owner.trusted), tmp_path)
+    assert words in line
+    assert "not what the key" in line
+
+
+def test_the_signature_of_another_key_says_who_was_expected_and_who_has_signed(
+    hub: Hub, owner: KeyOwner, tmp_path: Path
+) -> None:
+    other = KeyOwner(tmp_path / "other")
+    hub.create("org/model").commit(other.publish(tmp_path / "signed", FILES))
+    line = refused(download(hub, tmp_path, "--signer-key", owner.trusted), tmp_path)
+    signed = json.loads((tmp_path / "signed/model.sig").read_bytes())
+    assert f"not signed by the key {owner.trusted}" in line
+    assert f"from the key {signed['verificationMaterial']['publicKey']['hint']}" in line
+
+
+def test_an_artifact_without_a_signature_is_not_published(hub: Hub, owner: KeyOwner, tmp_path: Path) -> None:
+    hub.create("org/model").commit(FILES)
+    line = refused(download(hub, tmp_path, "--signer-key", owner.trusted), tmp_path)
+    assert "the artifact has no signature: model.sig or *.sig.json (name the signature:" in line
+
+
+NO_SIGNATURES = [b"", b"{}", b"[1, 2]", b"\xff\x00", b"[" * 100_000, b'{"verificationMaterial": 1}']
+
+
+@pytest.mark.parametrize("content", NO_SIGNATURES)
+def test_what_is_no_signature_is_refused_in_one_line(content: bytes, hub: Hub, owner: KeyOwner, tmp_path: Path) -> None:
+    hub.create("org/model").commit({**FILES, "model.sig": content})
+    assert "model.sig is not a signature" in refused(download(hub, tmp_path, "--signer-key", owner.trusted), tmp_path)
+
+
+def test_a_statement_that_was_changed_is_not_the_signers(hub: Hub, owner: KeyOwner, tmp_path: Path) -> None:
+    files = {**FILES, "config.json": b"{}"}
+    bundle = json.loads(owner.publish(tmp_path / "signed", FILES)["model.sig"])
+    other = json.loads(KeyOwner(tmp_path / "other").publish(tmp_path / "changed", files)["model.sig"])
+    bundle["dsseEnvelope"]["payload"] = other["dsseEnvelope"]["payload"]
+    hub.create("org/model").commit({**files, "model.sig": json.dumps(bundle).encode()})
+    assert "is not signed by" in refused(download(hub, tmp_path, "--signer-key", owner.trusted), tmp_path)
+
+
+def test_only_the_selected_files_are_judged_and_the_signature_is_always_one_of_them(
+    hub: Hub, owner: KeyOwner, tmp_path: Path
+) -> None:
+    files = owner.publish(tmp_path / "signed", FILES)
+    hub.create("org/model").commit({**files, "sub/tokenizer.json": b"changed", "added.bin": b"a"})
+    chosen = ("--include", "*.json", "--include", "*.safetensors", "--exclude", "sub/")
+    result = download(hub, tmp_path, "--verify-signature", "--signer-key", owner.trusted, *chosen)
+    assert result.status == 0, result.stderr
+    assert sorted(model(tmp_path / "out")) == ["config.json", "model.safetensors", "model.sig"]
+    assert "signature: 2 files" in result.stderr
+    verified = run("verify", tmp_path / "out", "--signer-key", owner.trusted, *chosen, extra=PEOPLE)
+    assert verified.status == 0, verified.stderr
+
+
+def test_what_the_signer_has_left_out_may_be_there(hub: Hub, owner: KeyOwner, tmp_path: Path) -> None:
+    files = owner.publish(tmp_path / "signed", FILES, ignored=["README.md", "sub"])
+    changed = {"README.md": b"# changed", "sub/more.json": b"{}", ".gitattributes": b"*.bin lfs"}
+    hub.create("org/model").commit({**files, **changed})
+    result = download(hub, tmp_path, "--signer-key", owner.trusted)
+    assert result.status == 0, result.stderr
+    assert "signature: 2 files" in result.stderr
+
+
+def test_a_signature_that_leaves_out_all_that_was_selected_proves_nothing(
+    hub: Hub, owner: KeyOwner, tmp_path: Path
+) -> None:
+    hub.create("org/model").commit(owner.publish(tmp_path / "signed", FILES, ignored=["README.md"]))
+    line = refused(download(hub, tmp_path, "--signer-key", owner.trusted, "--include", "README.md"), tmp_path)
+    assert "none of them is listed there" in line
+
+
+def test_a_warning_publishes_and_says_what_require_would(hub: Hub, owner: KeyOwner, tmp_path: Path) -> None:
+    hub.create("org/model").commit({**owner.publish(tmp_path / "signed", FILES), "config.json": b"{}"})
+    result = download(hub, tmp_path, AIM_SIGNATURE="warn", AIM_SIGNER_KEY=str(owner.trusted))
+    assert result.status == 0, result.stderr
+    assert "signature: these files are not what the key" in result.stderr
+    assert is_published(tmp_path)
+    for newest in BOTH_STATES:
+        assert filed(result.stderr, newest=newest) is Category.OTHER
+
+
+def test_a_model_that_an_earlier_run_has_published_is_judged_as_well(hub: Hub, owner: KeyOwner, tmp_path: Path) -> None:
+    hub.create("org/model").commit({**owner.publish(tmp_path / "signed", FILES), "config.json": b"{}"})
+    assert download(hub, tmp_path).status == 0
+    result = download(hub, tmp_path, "--signer-key", owner.trusted)
+    assert (result.status, "other content: config.json" in result.last_line) == (65, True)
+
+
+def test_verify_finds_a_file_that_was_added_to_a_signed_model(hub: Hub, owner: KeyOwner, tmp_path: Path) -> None:
+    hub.create("org/model").commit(owner.publish(tmp_path / "signed", FILES))
+    assert download(hub, tmp_path, "--signer-key", owner.trusted).status == 0
+    (tmp_path / "out/more.safetensors").write_bytes(b"a loader would read this")
+    verified = run("verify", tmp_path / "out", "--signer-key", owner.trusted, extra=PEOPLE)
+    assert verified.status == 65
+    assert "not signed: more.safetensors" in verified.last_line
+
+
+@pytest.mark.parametrize("where", ["file", "web", "hub"])
+def test_the_signature_may_be_elsewhere(
+    where: str, hub: Hub, own_web: BrokenWeb, owner: KeyOwner, tmp_path: Path
+) -> None:
+    signature = owner.publish(tmp_path / "signed", FILES)["model.sig"]
+    hub.create("org/model").commit(FILES)
+    hub.create("org/signatures").commit({"llama.sig": signature})
+    places: dict[str, str | Path] = {
+        "file": tmp_path / "signed/model.sig",
+        "web": own_web.put("llama.sig", signature),
+        "hub": "hf://org/signatures/llama.sig",
+    }
+    chosen = (f"--verify-signature={places[where]}", "--signer-key", owner.trusted)
+    result = download(hub, tmp_path, *chosen)
+    assert result.status == 0, result.stderr
+    assert "signature: 4 files" in result.stderr
+    assert model(tmp_path / "out") == FILES
+
+
+CERTIFICATES: dict[str, tuple[dict[str, object], tuple[str, ...], str]] = {
+    "any owner": ({}, (), ""),
+    "the expected owner": ({}, ("--signer-identity", "models@example.org"), ""),
+    "another owner": ({}, ("--signer-identity", "security@example.org"), "from models@example.org"),
+    "one that has expired": ({"until": NOW - DAY}, (), "the certificate has expired on"),
+}
+
+
+@pytest.mark.parametrize("case", CERTIFICATES)
+def test_a_certificate_is_accepted_from_its_authority_and_owner_while_it_lasts(
+    case: str, hub: Hub, tmp_path: Path
+) -> None:
+    made, options, words = CERTIFICATES[case]
+    signer = CertificateOwner(tmp_path / "ca", **made)  # type: ignore[arg-type]
+    hub.create("org/model").commit(signer.publish(tmp_path / "signed", FILES))
+    result = download(hub, tmp_path, "--signer-ca", signer.trusted, *options)
+    if words:
+        assert words in refused(result, tmp_path)
+    else:
+        assert result.status == 0, result.stderr
+        assert "what models@example.org, certified by CN=Models CA has signed" in result.stderr
+
+
+def test_a_certificate_of_another_authority_is_refused(hub: Hub, tmp_path: Path) -> None:
+    signer, other = CertificateOwner(tmp_path / "ca"), CertificateOwner(tmp_path / "other")
+    hub.create("org/model").commit(other.publish(tmp_path / "signed", FILES))
+    line = refused(download(hub, tmp_path, "--signer-ca", signer.trusted), tmp_path)
+    assert "not signed by a signer certified by" in line
+
+
+def test_a_second_certificate_in_a_signature_proves_nothing(hub: Hub, tmp_path: Path) -> None:
+    """One that is shown beside the one that has signed: the library and we might each look at another one."""
+    signer = CertificateOwner(tmp_path / "ca", identity="intern@example.org")
+    wanted = CertificateOwner(tmp_path / "wanted")
+    files = signer.publish(tmp_path / "signed", FILES)
+    bundle = json.loads(files["model.sig"])
+    shown = json.loads(wanted.publish(tmp_path / "shown", FILES)["model.sig"])["verificationMaterial"]
+    material = bundle["verificationMaterial"]
+    material["certificate"] = shown["x509CertificateChain"]["certificates"][0]
+    hub.create("org/model").commit({**files, "model.sig": json.dumps(bundle).encode()})
+    chosen = ("--signer-ca", signer.trusted, "--signer-identity", "models@example.org")
+    refused(download(hub, tmp_path, *chosen), tmp_path)
+
+
+WRONG: dict[str, tuple[Callable[[Path], tuple[str | Path, ...]], int, str]] = {
+    "no signer": (lambda _: ("--verify-signature",), 78, "nothing says whose"),
+    "two signers": (lambda keys: ("--signer-key", keys, "--signer-ca", keys), 78, "more than one kind of signer"),
+    "an identity alone": (lambda _: ("--signer-identity", "a@b.org"), 78, "without its issuer or a trust root"),
+    "a key that is not there": (lambda keys: ("--signer-key", f"{keys}.no"), 78, "cannot be read"),
+    "a file that is not a key": (lambda keys: ("--signer-key", keys.with_name("text")), 78, "is not a public key"),
+    "a folder": (
+        lambda keys: ("--signer-key", keys, "--verify-signature", keys.parent),
+        64,
+        "write --verify-signature after the folder",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_signer_that_cannot_be_used_is_told_before_anything_is_fetched(
+    case: str, hub: Hub, owner: KeyOwner, tmp_path: Path
+) -> None:
+    hub.create("org/model").commit(owner.publish(tmp_path / "signed", FILES))
+    owner.trusted.with_name("text").write_text("not a key")
+    options, status, words = WRONG[case]
+    result = download(hub, tmp_path, *options(owner.trusted))
+    assert (result.status, words in result.last_line) == (status, True), result.stderr
+
+
+def test_without_the_extra_the_line_says_what_to_install(hub: Hub, owner: KeyOwner, tmp_path: Path) -> None:
+    hub.create("org/model").commit(owner.publish(tmp_path / "signed", FILES))
+    (tmp_path / "hidden").mkdir()
+    (tmp_path / "hidden/sitecustomize.py").write_text(
+        "import importlib.util as util\n"
+        "find = util.find_spec\n"
+        "util.find_spec = lambda name, *more: None if name == 'model_signing' else find(name, *more)\n"
+    )
+    result = download(hub, tmp_path, "--signer-key", owner.trusted, PYTHONPATH=str(tmp_path / "hidden"))
+    assert result.status == 78, result.stderr
+    assert "pip install 'artifact-downloader[signing]'" in result.last_line
+    assert not hub.log.records("tree")
+
+
+def test_verify_fetches_no_signature(hub: Hub, owner: KeyOwner, tmp_path: Path) -> None:
+    hub.create("org/model").commit(FILES)
+    assert download(hub, tmp_path).status == 0
+    chosen = ("--signer-key", owner.trusted, "--verify-signature=https://localhost/model.sig")
+    result = run("verify", tmp_path / "out", *chosen, extra=PEOPLE)
+    assert (result.status, "verify uses no network" in result.last_line) == (64, True), result.stderr
