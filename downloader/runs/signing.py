@@ -98,6 +98,7 @@ def make_signed(
     signer = trusted_signer(settings)
     if signer is None:
         return step
+    signer.prepare()
     check = make_check(signer, settings, runner, uri, watchdog)
 
     def blobs() -> tuple[Manifest, Mapping[str, str]] | None:

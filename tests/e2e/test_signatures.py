@@ -9,8 +9,11 @@ from uuid import uuid4
 import pytest
 
 from downloader.errors import Category
+from tests.adapters.jobs import FILES as ADAPTER
+from tests.adapters.jobs import AdapterJobs
 from tests.command import PEOPLE, Result, model, run
 from tests.contract.operator_log import BOTH_STATES, filed
+from tests.contract.test_kserve import packed
 from tests.servers.published import Place, in_a_bucket, in_a_web_folder, on_the_hub
 from tests.signing.signers import DAY, NOW, CertificateOwner, KeyOwner
 
@@ -301,3 +304,55 @@ def test_verify_fetches_no_signature(hub: Hub, owner: KeyOwner, tmp_path: Path) 
     chosen = ("--signer-key", owner.trusted, "--verify-signature=https://localhost/model.sig")
     result = run("verify", tmp_path / "out", *chosen, extra=PEOPLE)
     assert (result.status, "verify uses no network" in result.last_line) == (64, True), result.stderr
+
+
+def test_a_cache_of_the_hub_gets_no_snapshot_of_what_is_not_signed(hub: Hub, owner: KeyOwner, tmp_path: Path) -> None:
+    repository = hub.create("org/model")
+    right = repository.commit(owner.publish(tmp_path / "signed", FILES))
+    extra = {**PEOPLE, "HF_ENDPOINT": hub.endpoint}
+    command = ("download", "hf://org/model", "--hub-cache", tmp_path / "cache", "--signer-key", owner.trusted)
+    for _ in range(2):
+        result = run(*command, extra=extra)
+        assert (result.status, "signature: 4 files" in result.stderr) == (0, True), result.stderr
+    repository.commit({"config.json": b"{}"})
+    result = run(*command, extra=extra)
+    assert (result.status, "other content: config.json" in result.last_line) == (65, True), result.stderr
+    folder = tmp_path / "cache/models--org--model"
+    assert [path.name for path in (folder / "snapshots").iterdir()] == [right]
+    assert (folder / "refs/main").read_text() == right
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_kserve_gets_only_an_archive_with_signed_contents(
+    changed: bool,  # noqa: FBT001
+    own_web: BrokenWeb,
+    owner: KeyOwner,
+    tmp_path: Path,
+) -> None:
+    files = owner.publish(tmp_path / "signed", FILES)
+    if changed:
+        files["config.json"] = b"{}"
+    url = own_web.put("model.tar.gz", packed(files))
+    extra = {"AIM_SIGNER_KEY": str(owner.trusted)}
+    result = run("kserve", url, tmp_path / "out", extra=extra)
+    if changed:
+        assert "other content: config.json" in refused(result, tmp_path)
+        return
+    assert result.status == 0, result.stderr
+    assert model(tmp_path / "out") == files
+    again = run("kserve", url, tmp_path / "out", extra=extra)
+    assert (again.status, "signature: 4 files" in again.stderr) == (0, True), again.stderr
+
+
+def test_an_adapter_that_is_not_signed_does_not_go_live(hub: Hub, owner: KeyOwner, tmp_path: Path) -> None:
+    jobs = AdapterJobs(tmp_path / "pod")
+    jobs.extra = {"HF_ENDPOINT": hub.endpoint, "AIM_SIGNER_KEY": str(owner.trusted)}
+    repository = hub.create("org/lora")
+    repository.commit({**owner.publish(tmp_path / "signed", ADAPTER), "added.bin": b"a"})
+    result = jobs.stage("hf://org/lora")
+    assert (result.status, "not signed: added.bin" in result.stderr) == (65, True), result.stderr
+    assert not [path for path in jobs.disk.rglob("*") if path.name == "lora"]
+    repository.commit({"added.bin": None})
+    signed = jobs.stage("hf://org/lora")
+    assert (signed.status, "signature: 4 files" in signed.stderr) == (0, True), signed.stderr
+    assert [path for path in jobs.disk.rglob("*") if path.name == "lora"]
