@@ -127,5 +127,9 @@ EVICTION_WAIT = 0.05
 """A buffer, before another one is evicted: often one returns soon, and no bytes have to be read back."""
 LEASE_POLL = 2.0
 """Another process's lease, at most: a short time to live is polled more often."""
+SHARD_POLL = 0.25
+"""Whether other processes work on the same artifact, what can be done for it, and what they have done."""
+SHARD_GAP = 5.0
+"""Between two readings of another process's log that counts at most: if this one slept, it could not see the other."""
 CONTENTION_PAUSE = 0.05
 """A folder to lease that other processes move or remove."""

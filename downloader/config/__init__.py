@@ -18,6 +18,7 @@ from downloader.config.proxies import ProxySettings
 from downloader.config.reporting import ReportingSettings
 from downloader.config.s3 import S3Settings
 from downloader.config.secret_values import secrets_of
+from downloader.config.sharing import SharingSettings
 from downloader.config.signing import SignatureSettings
 from downloader.config.warnings import suspicious_settings
 from downloader.deadlines import Deadlines
@@ -39,6 +40,7 @@ __all__ = [
     "S3Settings",
     "Section",
     "Settings",
+    "SharingSettings",
     "SignatureSettings",
     "WebSettings",
     "invalid",
@@ -71,6 +73,7 @@ class Settings:
     debug: DebugSettings = field(default_factory=DebugSettings)
     reporting: ReportingSettings = field(default_factory=ReportingSettings)
     signing: SignatureSettings = field(default_factory=SignatureSettings)
+    sharing: SharingSettings = field(default_factory=SharingSettings)
     own: Section | None = None
     """The section of the scheme of this run, if it is not one of the above."""
     for_operator: bool = False
@@ -115,6 +118,7 @@ class Settings:
             debug=read(DebugSettings, environ, problems),
             reporting=read(ReportingSettings, environ, problems),
             signing=read(SignatureSettings, environ, problems),
+            sharing=SharingSettings.from_environment(environ, problems),
             own=section.from_environment(environ, problems) if section not in (None, S3Settings) else None,
             warnings=tuple(suspicious_settings(environ)),
             for_operator=for_operator,
@@ -126,14 +130,16 @@ class Settings:
         return self.own if isinstance(self.own, kind) else kind.from_environment({}, [])
 
     def overridden(self, **chosen: Any) -> Self:  # noqa: ANN401 - each field has a type of its own
-        """Return the settings with these fields of a run, of its reporting or of signatures replaced."""
+        """Return the settings with these fields of a run, its reporting, its sharing or of signatures replaced."""
         reporting = _taken(ReportingSettings, chosen)
         signing = _taken(SignatureSettings, chosen)
+        sharing = _taken(SharingSettings, chosen)
         return replace(
             self,
             job=replace(self.job, **chosen),
             reporting=replace(self.reporting, **reporting),
             signing=replace(self.signing, **signing),
+            sharing=replace(self.sharing, **sharing),
         )
 
     def secrets(self) -> Iterator[str]:

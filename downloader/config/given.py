@@ -8,13 +8,14 @@ from downloader.config.env import Malformed, documented, flag, items, shown_valu
 from downloader.config.job import JobSettings
 from downloader.config.reporting import ReportingSettings
 from downloader.config.secret_values import PartlySecret
+from downloader.config.sharing import SharingSettings
 from downloader.config.signing import SignatureSettings
 from downloader.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SECTIONS = (JobSettings, ReportingSettings, SignatureSettings)
+SECTIONS = (JobSettings, ReportingSettings, SignatureSettings, SharingSettings)
 VARIABLES = {name: facts for section in SECTIONS for name, facts in documented(section)}
 
 

@@ -15,6 +15,7 @@ from downloader.config.kserve import KServeSettings
 from downloader.config.proxies import ProxySettings
 from downloader.config.reporting import ReportingSettings
 from downloader.config.s3 import S3Settings
+from downloader.config.sharing import SharingSettings
 from downloader.config.signing import SignatureSettings
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 SECTIONS: tuple[type[Any], ...] = (
     JobSettings,
+    SharingSettings,
     ReportingSettings,
     SignatureSettings,
     DisplaySettings,

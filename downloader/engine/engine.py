@@ -1,4 +1,7 @@
-"""Runs the plan: lists the artifact, compares it with the volume, and makes an attempt with each protocol."""
+"""Runs the plan: lists the artifact, compares it with the volume, and makes an attempt with each protocol.
+
+This module is long because all steps of a run are here, in their order.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +30,9 @@ if TYPE_CHECKING:
     from downloader.engine.finalizer import Finalizer
     from downloader.engine.preview import Preview, Previewer
     from downloader.progress import ProgressMeter, StallWatchdog
+    from downloader.shards import Member
     from downloader.sources import Source
-    from downloader.transfer import Transport
+    from downloader.transfer import Feed, Transport
     from downloader.volume import InventoryEntry, Volume
 
 T = TypeVar("T")
@@ -82,6 +86,10 @@ class Engine:
         self._finalizer: Finalizer = finalizer or PublishAsDownloaded()
         self._verifier = Verifier()
         self._fetched: set[str] = set()
+        self._ending = cancellation
+        """Ends the attempts."""
+        self._member: Member | None = None
+        """In the place of the volume, where several processes share the work."""
         self.outcome: Outcome | None = None
         """What the run has achieved so far, also when it fails; None before the artifact is listed."""
 
@@ -95,21 +103,28 @@ class Engine:
         if outcome is not None:
             self._volume.tidy()
             return self._finish(outcome)
+        return self._work(manifest)
+
+    def _work(self, manifest: Manifest) -> Outcome:
+        """Make the artifact complete, since something has to be written."""
         with self._lease():
-            for relistings_left in range(MAX_RELISTINGS, -1, -1):
-                try:
-                    return self._finish(self._make_complete(manifest))
-                except (SourceChanged, SourceNotFound) as error:
-                    # A file that was listed and is gone may be gone from the next listing, too.
-                    if not relistings_left:
-                        raise
-                    log.warning("%s; listing it again", error.message)
-                    self._meter.reset()
-                    manifest = self._list_artifact()
-                except VolumeError:
-                    # If the lease was lost while this process slept, any operation may have failed: say why.
-                    self._volume.check_lease()
+            return self._work_with_lease(manifest)
+
+    def _work_with_lease(self, manifest: Manifest) -> Outcome:
+        for relistings_left in range(MAX_RELISTINGS, -1, -1):
+            try:
+                return self._finish(self._make_complete(manifest))
+            except (SourceChanged, SourceNotFound) as error:
+                # A file that was listed and is gone may be gone from the next listing, too.
+                if not relistings_left:
                     raise
+                log.warning("%s; listing it again", error.message)
+                self._meter.reset()
+                manifest = self._list_artifact()
+            except VolumeError:
+                # If the lease was lost while this process slept, any operation may have failed: say why.
+                self._volume.check_lease()
+                raise
         raise AssertionError("unreachable")
 
     def preview(self, previewer: Previewer) -> Preview:
@@ -200,6 +215,9 @@ class Engine:
     def _check_existing(self, manifest: Manifest) -> tuple[Outcome, list[RemoteFile]]:
         """Verify what is on the volume; return that, and the missing files, for which there is room."""
         inventory = self._finalizer.inventory(self._volume, manifest)
+        if inventory.shared:
+            self._end_shared_work(manifest)
+            inventory = self._finalizer.inventory(self._volume, manifest)
         if inventory.stale_files:
             log.info("removed %s of old partial files", format_size(self._volume.reclaim(inventory)))
         self.outcome = outcome = Outcome(manifest, fetched=self._fetched)
@@ -223,6 +241,16 @@ class Engine:
             require_room(self._volume, inventory, missing, needed, self._plan)
         return outcome, [entry.file for entry in missing]
 
+    def _end_shared_work(self, manifest: Manifest) -> None:
+        """Keep what several processes have fetched together, and end their work: this one works alone."""
+        from downloader.shards import boards, keep_progress, remove_board  # noqa: PLC0415 -- only after such a run
+
+        del manifest
+        files = self._volume.environment.files
+        for board in boards(files):
+            keep_progress(files, board)
+            remove_board(files, board)
+
     def _hash_existing(self, unverified: Sequence[InventoryEntry]) -> Iterator[InventoryEntry | None]:
         """Hash files on the volume, several at once: after a kill that may be most of the artifact."""
 
@@ -231,6 +259,11 @@ class Engine:
 
         with ThreadPoolExecutor(hashing_threads(), thread_name_prefix="check") as pool:
             yield from pool.map(check, unverified)
+
+    def _make_feed(self, files: Sequence[RemoteFile], sink: VolumeSink, outcome: Outcome) -> Feed | None:
+        """Return what finds work for an attempt while it runs; None where all files are its own."""
+        del files, sink, outcome
+        return None
 
     def _record_verified(self, entry: InventoryEntry, outcome: Outcome) -> None:
         self._plan.require_proof(entry.file, entry.proof)
@@ -278,11 +311,13 @@ class Engine:
         self, protocol: TransferProtocol, files: Sequence[RemoteFile], outcome: Outcome
     ) -> dict[str, DownloadError]:
         """Fetch files with one protocol; return path → error of those still missing, under `""` that of the attempt."""
-        attempt = Cancellation(self._cancellation)
-        sink = VolumeSink(self._volume, self._meter, attempt, plan=self._plan, outcome=outcome, verifier=self._verifier)
+        attempt = Cancellation(self._ending)
+        store = self._member or self._volume
+        sink = VolumeSink(store, self._meter, attempt, plan=self._plan, outcome=outcome, verifier=self._verifier)
+        feed = self._make_feed(files, sink, outcome)
         self._watchdog.guard(attempt)
         try:
-            self._transports(protocol, attempt).fetch(files, sink)
+            self._transports(protocol, attempt).fetch(files, sink, feed)
         except DownloadError as error:
             self._cancellation.check()
             if error.verdict is Verdict.FAIL or isinstance(error, SourceChanged):

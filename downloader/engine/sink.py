@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from downloader.engine.plan import Outcome, Plan
     from downloader.integrity import Verifier
     from downloader.progress import ProgressMeter
+    from downloader.shards import Member
     from downloader.transfer import CompletedFile
     from downloader.volume import Partial, Volume
 
@@ -45,7 +46,7 @@ class VolumeSink:
 
     def __init__(
         self,
-        volume: Volume,
+        volume: Volume | Member,
         meter: ProgressMeter,
         attempt: Cancellation,
         *,
@@ -129,6 +130,12 @@ class VolumeSink:
             if isinstance(error, UnexpectedContent):
                 raise error
         return rejected
+
+    def receive(self, verified: Sequence[VerifiedFile]) -> None:
+        """Commit files that other processes have fetched and verified."""
+        with self._entered():
+            self._volume.commit(verified)
+            self._record(verified)
 
     def _verify(self, completed_files: Sequence[CompletedFile]) -> tuple[list[VerifiedFile], dict[str, IntegrityError]]:
         """Return the files whose bytes are right, and the errors of the others by path."""

@@ -72,14 +72,17 @@ class LeaseAcquirer:
         self._last_reading = clock()
         self._poll = min(LEASE_POLL, ttl / _POLLS)
 
-    def acquire(self) -> Lease:
-        """Return the lease once it is ours, with its heartbeat running. Raises NoSpace, and what `sleep` raises."""
+    def acquire(self, unless: Callable[[], bool] = lambda: False) -> Lease | None:
+        """Return the lease once it is ours, with its heartbeat running. Raises NoSpace, and what `sleep` raises.
+
+        Without a living holder, `unless` says whether the lease is not needed any more; then None is returned.
+        """
         try:
-            return self._acquire()
+            return self._acquire(unless)
         except NoSpace:
             if not self._make_room():
                 raise
-            return self._acquire()
+            return self._acquire(unless)
 
     def living(self) -> str:
         """Return the holder of a living lease; empty without one. Changes nothing.
@@ -96,7 +99,7 @@ class LeaseAcquirer:
             self._sleep(self._poll)
         return ""
 
-    def _acquire(self) -> Lease:
+    def _acquire(self, unless: Callable[[], bool]) -> Lease | None:
         while True:
             _make_work_folder(self._files)
             held = self._held()
@@ -105,6 +108,8 @@ class LeaseAcquirer:
                 self._waiting(*alive)
                 self._sleep(self._poll)
                 continue
+            if unless():
+                return None
             lease = self._take(held)
             if lease is not None:
                 lease.start()

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 WORK = ".downloading"
 """The folder in the target under which everything of ours lives until the artifact is complete."""
 PARTS = "parts."
+SHARDS = "shards."
+"""How the folder begins through which several processes divide the work on one artifact."""
 LEASE = "lease."
 LAST_EPOCH = 10**15
 """No run counts further; a lease file may still have the next number."""
@@ -52,7 +54,6 @@ _LAST_SECOND = 1 << 35
 """A time in a lease that is later was written by another program."""
 _BEATS = 6
 """Heartbeats per time to live."""
-_GONE = "its lease is gone"
 
 _log = logging.getLogger(__name__)
 
@@ -167,9 +168,6 @@ class Lease:
             if not self.in_order:
                 self._files.write(handle, 0, content)
                 self._files.sync(handle)
-        except NotThere:
-            self._lost = _GONE
-            return
         finally:
             self._files.close(handle)
         if self.in_order:
@@ -193,12 +191,9 @@ class Lease:
         try:
             handle = self._files.open(self._path, write=not self.in_order)
         except (NotThere, InTheWay):
-            self._lost = _GONE
+            self._lost = "its lease is gone"
             return None
-        try:
-            found = parse_lease(_content(self._files, handle))
-        except NotThere:  # removed by another node after it was opened
-            found = None
+        found = parse_lease(_content(self._files, handle))
         if newer or found is None or found.token != self._holder.token:
             self._files.close(handle)
             self._lost = "the lease has another holder"
@@ -251,8 +246,6 @@ def read_lease(files: FileOperations, path: str) -> bytes | None:
         return None
     try:
         return _content(files, handle)
-    except NotThere:  # removed by another node after it was opened
-        return None
     finally:
         files.close(handle)
 

@@ -1,4 +1,4 @@
-"""`ProgressMeter`: the counters of a run."""
+"""`ProgressMeter`: the counters of a run. It is long because all of them share one lock."""
 
 from __future__ import annotations
 
@@ -154,6 +154,18 @@ class ProgressMeter:
             self._written = 0
             self._relisted = True
             self._state = replace(self._state, done_bytes=0, done_files=0)
+            self._reset_rate()
+
+    def share(self, *, leads: bool, processes: int = 1) -> None:
+        """Say whether this process speaks for all that share the work, and how many they are."""
+        with self._lock:
+            self._state = replace(self._state, leads=leads, processes=processes)
+
+    def recount(self) -> None:
+        """Count again what is on the volume, as its new leader. What was shown before stays until more is counted."""
+        with self._lock:
+            self._written = 0
+            self._state = replace(self._state, done_files=0)
             self._reset_rate()
 
     def enter(self, phase: Phase, message: str = "") -> None:

@@ -95,6 +95,10 @@ class Snapshot:
     """The operation on the volume that does not return, and for how long it has run. Empty otherwise."""
     host: str = ""
     """Where bytes come from: the last host that joined in this attempt or listing. A redirect to another adds it."""
+    processes: int = 1
+    """How many processes share the work, this one included. `done_bytes` is the sum over all of them."""
+    leads: bool = True
+    """This process speaks for the run: of several that share the work, the one that publishes or finds it done."""
     responses: int = 0
     """Complete responses to requests other than for files, such as pages of a listing."""
     files: tuple[FileProgress, ...] = ()

@@ -1,4 +1,4 @@
-"""Downloads one artifact to one volume, and reports the progress."""
+"""Downloads one artifact to one volume, and reports the progress. It is long because a run is put together here."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from downloader.runs.signing import make_signed, trusted_signer
 from downloader.runs.summaries import files_of, write_summaries
 from downloader.runs.wiring import (
     make_client,
+    make_engine,
     make_plan,
     make_retrying,
     make_simulated_verification,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from downloader.artifact import TransferProtocol
     from downloader.cancellation import Cancellation
     from downloader.config import Settings
+    from downloader.config.sharing import Shard
     from downloader.engine import Finalizer, Plan, Preview
     from downloader.hub_cache import CachedRepository
     from downloader.progress import Snapshot
@@ -186,7 +188,8 @@ class Download:
                 finalizer = make_simulated_verification(settings, runner.cancellation)
             if settings.hub.offline:
                 self._recall(source, volume)
-            self._engine = self._make_engine(retrying, transports, plan, volume, finalizer)
+            shard = None if simulated else settings.sharing.shared
+            self._engine = self._make_engine(retrying, transports, plan, volume, finalizer=finalizer, shard=shard)
             return self._by_name(self._engine.run())
         except DownloadError as error:
             if self._cache is not None:
@@ -204,24 +207,31 @@ class Download:
                 self._recall(source, volume)
             previewer = Previewer(volume, disk, plan, sleep)
             source = make_retrying(source, settings, self._runner)
-            return self._make_engine(source, transports, plan, volume, self._finalizer).preview(previewer)
+            return self._make_engine(source, transports, plan, volume, finalizer=self._finalizer).preview(previewer)
         finally:
             volume.close()
 
     def _make_engine(
-        self, source: Source, transports: Transports, plan: Plan, volume: Volume, finalizer: Finalizer | None
+        self,
+        source: Source,
+        transports: Transports,
+        plan: Plan,
+        volume: Volume,
+        *,
+        finalizer: Finalizer | None,
+        shard: Shard | None = None,
     ) -> Engine:
-        runner = self._runner
-        return Engine(
+        return make_engine(
             source,
             volume,
             transports,
             plan,
-            meter=runner.meter,
+            uri=self._uri.shown,
+            runner=self._runner,
             watchdog=self._watchdog,
-            cancellation=runner.cancellation,
-            lease=lambda: volume.lease(self._uri.shown, waiting=self.show_waiting, sleep=runner.cancellation.sleep),
             finalizer=finalizer,
+            waiting=self.show_waiting,
+            shard=shard,
         )
 
     def _recall(self, source: Source, volume: Volume) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from downloader import integrity
@@ -11,7 +12,7 @@ from downloader.artifact import Completion, TransferProtocol
 from downloader.cgroups import memory_limit, processors
 from downloader.config.job import CONNECTIONS, MOST_CONNECTIONS
 from downloader.config.signing import SignatureMode
-from downloader.engine import Plan, PublishAsDownloaded, effective_sequence
+from downloader.engine import Engine, Plan, PublishAsDownloaded, effective_sequence
 from downloader.filesystem import Disk, ReadOnlyDisk
 from downloader.filters import FileFilter
 from downloader.formatting import format_size
@@ -26,16 +27,18 @@ from downloader.version import __version__
 from downloader.volume import SHA256, Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from downloader.cancellation import Cancellation
     from downloader.config import Settings
+    from downloader.config.sharing import Shard
     from downloader.engine import Finalizer
     from downloader.filesystem import FileOperations
-    from downloader.progress import ProgressMeter
+    from downloader.progress import ProgressMeter, StallWatchdog
     from downloader.runs.runner import Runner
     from downloader.sources import Source
     from downloader.sources.registry import ArtifactUri
+    from downloader.transfer import Transport
 
 USER_AGENT = f"artifact-downloader/{__version__}"
 PER_PROCESSOR = 2
@@ -219,3 +222,42 @@ def make_retrying(source: Source, settings: Settings, runner: Runner) -> Retryin
     """Return the source, retried as long as the run allows."""
     policy = RetryPolicy(settings.deadlines.retry_budget, runner.meter, runner.cancellation, runner.pause)
     return RetryingSource(source, policy)
+
+
+def make_engine(
+    source: Source,
+    volume: Volume,
+    transports: Callable[[TransferProtocol, Cancellation], Transport],
+    plan: Plan,
+    *,
+    uri: str,
+    runner: Runner,
+    watchdog: StallWatchdog,
+    finalizer: Finalizer | None,
+    waiting: Callable[[str, float], None],
+    shard: Shard | None,
+) -> Engine:
+    """Return the engine of a run that works alone, or as a `shard`. `waiting` is told of the holder of the lease."""
+    meter, cancellation = runner.meter, runner.cancellation
+    alone = partial(
+        Engine,
+        meter=meter,
+        watchdog=watchdog,
+        cancellation=cancellation,
+        lease=lambda: volume.lease(uri, waiting=waiting, sleep=cancellation.sleep),
+        finalizer=finalizer,
+    )
+    if shard is None:
+        return alone(source, volume, transports, plan)
+    from downloader.engine.shared import SharedEngine  # noqa: PLC0415 -- most runs work alone
+
+    return SharedEngine(
+        source,
+        volume,
+        transports,
+        plan,
+        **alone.keywords,
+        index=shard.index,
+        shared_lease=partial(volume.lease_unless, uri=uri),
+        show_waiting=waiting,
+    )

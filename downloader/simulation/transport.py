@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from downloader.cancellation import Cancellation
     from downloader.progress import ProgressMeter
     from downloader.sources import Source
-    from downloader.transfer import FileSink
+    from downloader.transfer import Feed, FileSink
     from downloader.volume import Partial
 
 END = 4096
@@ -51,8 +51,9 @@ class SimulatedTransport:
         self._meter = meter
         self._attempt = attempt
 
-    def fetch(self, files: Sequence[RemoteFile], sink: FileSink) -> None:
-        """Follow the script, then transfer each file."""
+    def fetch(self, files: Sequence[RemoteFile], sink: FileSink, feed: Feed | None = None) -> None:
+        """Follow the script, then transfer each file; a simulated run shares its work with no other process."""
+        del feed
         if self._script.hang:
             with self._meter.waiting_for_network():
                 self._attempt.sleep(self._script.hang)

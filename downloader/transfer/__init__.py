@@ -13,9 +13,18 @@
 Errors of one file leave it to the next attempt (`FileSink.fail`); errors of the run cancel all workers.
 """
 
-from downloader.transfer.base import CompletedFile, FileSink, Transport
+from downloader.transfer.base import CompletedFile, Feed, FileSink, Intake, Transport
 from downloader.transfer.config import TransferConfig
 from downloader.transfer.registry import TransportFactory
 from downloader.transfer.xet import XetSettings
 
-__all__ = ["CompletedFile", "FileSink", "TransferConfig", "Transport", "TransportFactory", "XetSettings"]
+__all__ = [
+    "CompletedFile",
+    "Feed",
+    "FileSink",
+    "Intake",
+    "TransferConfig",
+    "Transport",
+    "TransportFactory",
+    "XetSettings",
+]

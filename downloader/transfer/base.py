@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from downloader.artifact import Algorithm, RemoteFile
+    from downloader.artifact import Algorithm, RemoteFile, Span
     from downloader.errors import DownloadError, IntegrityError
     from downloader.volume import CompletePartial, Partial
 
@@ -41,11 +41,44 @@ class FileSink(Protocol):
         """Leave the file to the next attempt. The attempt ends if the error concerns all files."""
 
 
+class Intake(Protocol):
+    """Takes the work that a feed finds for a transport. For one thread."""
+
+    def add(self, files: Sequence[RemoteFile]) -> None:
+        """Fetch whole files."""
+
+    def share(self, file: RemoteFile, spans: Sequence[Span], found: Sequence[Span] = (), *, hashes: bool) -> None:
+        """Fetch more ranges of a file that other processes fetch, too; `found` are on the volume by now.
+
+        One process `hashes` the file and commits it. The first call for a file decides whether this one does.
+        """
+
+    def drop(self, file: RemoteFile) -> None:
+        """Forget a shared file of which nothing is being fetched: the next call of `share` opens it again."""
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until the transport will soon have nothing to do, so long at most; return whether that is so."""
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep; raises the reason if the attempt ends meanwhile."""
+
+
+class Feed(Protocol):
+    """Finds work for a transport while it runs, where several processes fetch the same files."""
+
+    def run(self, intake: Intake) -> None:
+        """Add work until nothing is left that this attempt can do. Raises to end the attempt."""
+
+    def rejected(self, file: RemoteFile) -> bool:
+        """Return whether a file whose bytes are wrong will be fed again."""
+
+
 class Transport(Protocol):
     """Transfers files over one protocol."""
 
-    def fetch(self, files: Sequence[RemoteFile], sink: FileSink) -> None:
+    def fetch(self, files: Sequence[RemoteFile], sink: FileSink, feed: Feed | None = None) -> None:
         """Transfer every file: each must be committed without being rejected exactly once, or fail exactly once.
 
-        Raises the reason of a cancellation; the remaining files are then neither committed nor failed.
+        With a `feed`, these are all that may come, and it says which of them, and which ranges. Raises the reason of a
+        cancellation; the remaining files are then neither committed nor failed.
         """

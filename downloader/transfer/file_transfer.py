@@ -13,7 +13,7 @@ from downloader.progress import FileProgress
 from downloader.transfer.base import CompletedFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from downloader.artifact import RemoteFile
     from downloader.errors import DownloadError
@@ -57,11 +57,17 @@ class FileTransfer:
         partial: Partial,
         check: Callable[[], None],
         inspect: Callable[[RemoteFile, bytes], None] = lambda _file, _head: None,
+        *,
+        shared: bool = False,
+        hashes: bool = True,
     ) -> None:
         """`check` raises when the attempt ends: to hash what an earlier run left may take minutes.
 
-        `inspect` receives the first bytes once they are hashed, and raises if they cannot be right.
+        `inspect` receives the first bytes once they are hashed, and raises if they cannot be right. Of a `shared` file,
+        other processes fetch a part: this one fetches what `extend` says, and one of them all `hashes` it.
         """
+        self.shared = shared
+        self.hashes = hashes
         self._check = check
         # Some formats are recognized by the size as well: a file of unknown size is inspected at its end, in the sink.
         self._inspect: Callable[[RemoteFile, bytes], None] | None = inspect if file.sized else None
@@ -71,8 +77,8 @@ class FileTransfer:
         self.error: DownloadError | None = None
         self.in_flight = 0
         """Workers that fetch a segment of the file."""
-        self._gaps = partial.missing()
-        self._gaps.reverse()
+        missing = partial.missing()
+        self._gaps = [] if shared else missing[::-1]
         self.is_fresh = self._gaps == [file.span]
         """Whether an earlier run or protocol left nothing of the file."""
         self._segments: list[Segment] = []
@@ -83,7 +89,7 @@ class FileTransfer:
         self._completed = False
         self._ready: dict[int, tuple[memoryview, int]] = {}
         """Filled buffers with their lengths, by offset."""
-        self._written = _between(self._gaps[::-1], file.size)
+        self._written = _between(missing, file.size) if hashes else {}
         """Ranges to read back from the volume: stop by start."""
 
     @property
@@ -120,6 +126,28 @@ class FileTransfer:
         # No lock: appending is atomic, and the segment is in the list before its worker sees it.
         self._segments.append(segment)
         return segment
+
+    def extend(self, spans: Iterable[Span]) -> None:
+        """Add ranges of a shared file that this process has to fetch, in order."""
+        with self._lock:
+            self._gaps = [*reversed(list(spans)), *self._gaps]
+
+    def add_found(self, spans: Iterable[Span]) -> None:
+        """Add ranges of a shared file that other processes have fetched: they are read back to be hashed."""
+        with self._lock:
+            for span in spans:
+                self._written[span.start] = span.stop
+
+    @property
+    def has_ready(self) -> bool:
+        """Whether bytes can be hashed, and no thread does it."""
+        with self._lock:
+            return not self._hashing and (self._hashed in self._ready or self._hashed in self._written)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether this process has nothing to do for a shared file for now."""
+        return not self.has_unassigned and not self.has_ready
 
     def advance(self, segment: Segment, size: int) -> Span | None:
         """Return the range of the segment's next buffer of `size` bytes; None at its end."""
@@ -161,6 +189,9 @@ class FileTransfer:
 
     def add_buffer(self, start: int, buffer: memoryview, length: int, release: Callable[[memoryview], None]) -> None:
         """Take over a buffer whose bytes are on the volume, and hash what is next in order."""
+        if not self.hashes:
+            release(buffer)
+            return
         with self._lock:
             self._ready[start] = (buffer, length)
         self.hash_ready(release)
@@ -231,7 +262,7 @@ class FileTransfer:
         """Return the file once, to one thread, as soon as every byte is on the volume and hashed."""
         # Two workers may finish the last two segments at the same time: only one of them may commit.
         with self._lock:
-            if self._completed or self._hashing or self._hashed < self.file.size:
+            if self._completed or self._hashing or self._hashed < self.file.size or not self.hashes:
                 return None
             self._completed = True
         return CompletedFile(self.partial.finish(), self._hasher.results(), self._hasher.head)

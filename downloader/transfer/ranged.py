@@ -16,7 +16,6 @@ from downloader.artifact import Span
 from downloader.deadlines import TRANSFER_GRACE
 from downloader.errors import DownloadError, RangeIgnored, Verdict
 from downloader.integrity import may_combine
-from downloader.sources import Sharing, ability
 from downloader.transfer.buffers import Buffers
 from downloader.transfer.commit_queue import CommitQueue
 from downloader.transfer.cpu_affinity import CpuAffinity
@@ -33,10 +32,9 @@ if TYPE_CHECKING:
     from downloader.progress import ProgressMeter
     from downloader.sources import Body, Source
     from downloader.sources.concurrency import ConcurrencyController
-    from downloader.transfer.base import CompletedFile, FileSink
+    from downloader.transfer.base import CompletedFile, Feed, FileSink
     from downloader.transfer.config import TransferConfig
     from downloader.transfer.file_transfer import Segment
-    from downloader.volume import Partial
 
 PAGE = 4096
 
@@ -56,7 +54,6 @@ class Ranged:
     ) -> None:
         """`concurrency` is the controller that also limits the requests of `source`."""
         self._source = source
-        self._sharing = ability(source, Sharing)
         self._meter = meter
         self._cancellation = cancellation
         self._config = config
@@ -66,11 +63,19 @@ class Ranged:
         self._buffers = Buffers(max(config.buffers, config.max_connections), config.buffer_size)
         self._scheduler = Scheduler(config, lambda: cancellation.reason is not None)
 
-    def fetch(self, files: Sequence[RemoteFile], sink: FileSink) -> None:
-        """Transfer every file to the sink. Raises the reason of the cancellation."""
-        self._scheduler.add(files)
-        commit_queue = CommitQueue(sink, partial(self._on_committed, sink), self._cancellation, self._cpu_affinity)
-        useful = self._scheduler.useful_workers
+    def fetch(self, files: Sequence[RemoteFile], sink: FileSink, feed: Feed | None = None) -> None:
+        """Transfer every file to the sink, or what the `feed` finds. Raises the reason of the cancellation."""
+        useful = self._scheduler.useful_workers(files)
+        feeding = None
+        if feed is None:
+            self._scheduler.add(files)
+        else:
+            from downloader.transfer.feeding import FeedThread  # noqa: PLC0415 -- most runs need none
+
+            feeding = FeedThread(feed, self._scheduler, sink, self._cancellation, self._config)
+        commit_queue = CommitQueue(
+            sink, partial(self._on_committed, sink, feed), self._cancellation, self._cpu_affinity
+        )
         workers = WorkerPool(lambda: self._run_worker(sink, commit_queue), self._meter, self._cancellation)
         config = self._config
         self._concurrency.start(min(config.initial_connections, useful), min(config.max_connections, useful))
@@ -79,6 +84,8 @@ class Ranged:
         # The next attempt opens the same partials: a thread that went on could commit a file that is half of each.
         deadline = time.monotonic() + TRANSFER_GRACE
         workers.join(TRANSFER_GRACE)
+        if feeding is not None:
+            feeding.join(max(0.0, deadline - time.monotonic()))
         commit_queue.close(max(0.0, deadline - time.monotonic()))
         self._cancellation.check()
 
@@ -121,10 +128,7 @@ class Ranged:
 
     def _begin(self, file: RemoteFile, sink: FileSink) -> Task | None:
         try:
-            opened = sink.begin(file)
-            if self._sharing is not None:
-                self._share(self._sharing, file, opened)
-            transfer = FileTransfer(file, opened, self._cancellation.check, sink.inspect)
+            transfer = FileTransfer(file, sink.begin(file), self._cancellation.check, sink.inspect)
         except DownloadError as error:
             self._scheduler.not_begun()
             if error.verdict is Verdict.FAIL:
@@ -132,15 +136,6 @@ class Ranged:
             sink.fail(file, error)
             return None
         return self._scheduler.begun(transfer)
-
-    def _share(self, source: Sharing, file: RemoteFile, opened: Partial) -> None:
-        """Let the file system give the partial its bytes, if it can. They are hashed as those of earlier runs are."""
-        try:
-            if source.share(file, opened.share):
-                self._meter.add_written(file.size)
-        except DownloadError:
-            opened.discard()
-            raise
 
     def _run_task(self, task: Task, sink: FileSink, commit_queue: CommitQueue) -> None:
         """Fetch a segment. The last worker of a file commits it, or leaves it to the next attempt if it failed."""
@@ -155,6 +150,8 @@ class Ranged:
                 commit_queue.commit(completed_file)
                 return
         failure = self._scheduler.end_segment(transfer, error)
+        if error is None and not transfer.hashes and transfer.is_idle:
+            transfer.partial.flush()  # another process may wait for these bytes
         if failure is not None:
             self._give_up(transfer, failure, sink)
 
@@ -231,10 +228,16 @@ class Ranged:
         return next((buffer for transfer in transfers if (buffer := transfer.evict()) is not None), None)
 
     def _on_committed(
-        self, sink: FileSink, completed_files: Sequence[CompletedFile], rejected: Mapping[str, IntegrityError]
+        self,
+        sink: FileSink,
+        feed: Feed | None,
+        completed_files: Sequence[CompletedFile],
+        rejected: Mapping[str, IntegrityError],
     ) -> None:
         """Fetch rejected files again, once each; a file that is rejected twice is left to the next attempt."""
         damaged = [file for file in (each.partial.file for each in completed_files) if file.path in rejected]
+        if feed is not None:
+            damaged = [file for file in damaged if not feed.rejected(file)]
         again = [file for file in damaged if self._scheduler.may_refetch(file)]
         for file in damaged:
             if file in again:
@@ -247,7 +250,7 @@ class Ranged:
         """Leave a failed file to the next attempt, or restart it in one stream if the server ignores ranges."""
         transfer.drop_buffers(self._buffers.release)
         stored = transfer.stored_bytes
-        ranges_ignored = isinstance(error, RangeIgnored) and stored and not transfer.is_fresh
+        ranges_ignored = isinstance(error, RangeIgnored) and stored and not transfer.is_fresh and not transfer.shared
         if ranges_ignored and self._scheduler.restart(transfer.file):
             log.info("%s; reading it from the first byte in one stream", error.message)
             transfer.partial.discard()

@@ -3,6 +3,8 @@
 While there are at least as many files as connections, each file has one worker and comes in one stream: bytes then
 arrive in the order in which they are hashed, and there are fewer requests (ADR 27). The last files are shared by all
 workers: in requests of the configured size, and by stealing from each other's segments.
+
+This module is long because everything that its lock guards is here.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from downloader.transfer.config import SMALL
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from downloader.artifact import RemoteFile
+    from downloader.artifact import RemoteFile, Span
     from downloader.errors import DownloadError
     from downloader.progress import FileProgress
     from downloader.transfer.config import TransferConfig
@@ -59,15 +61,47 @@ class Scheduler:
         """Files that are being fetched or hashed, oldest first."""
         self._committing = 0
         self._refetched: set[str] = set()
+        self._fed = False
+        """More work may be added while the workers run."""
 
     def add(self, files: Iterable[RemoteFile]) -> None:
-        """Add files. Called before the first worker starts."""
-        self._waiting.extend(files)
+        """Add files."""
+        with self._lock:
+            self._waiting.extend(files)
+            self._changed.notify_all()
 
-    @property
-    def useful_workers(self) -> int:
-        """The number of workers that the waiting files can keep busy."""
-        return sum(self._requests(file) for file in self._waiting)
+    def feed(self, *, more: bool) -> None:
+        """Say whether more work may be added: while it may, idle workers wait for it."""
+        with self._lock:
+            self._fed = more
+            self._changed.notify_all()
+
+    def add_transfer(self, transfer: FileTransfer) -> None:
+        """Add a shared file, which this process fetches in part."""
+        with self._lock:
+            self._transfers.append(transfer)
+
+    def remove_transfer(self, transfer: FileTransfer) -> None:
+        """Remove a shared file; it may have failed before."""
+        with self._lock:
+            if transfer in self._transfers:
+                self._transfers.remove(transfer)
+
+    def extend(self, transfer: FileTransfer, spans: Iterable[Span] = (), found: Iterable[Span] = ()) -> None:
+        """Add ranges of a shared file: some to fetch, and some that other processes have fetched."""
+        with self._lock:
+            transfer.extend(spans)
+            transfer.add_found(found)
+            self._changed.notify_all()
+
+    def wait(self, below: int, seconds: float) -> bool:
+        """Wait until fewer bytes than `below` are unassigned, so long at most; return whether that is so."""
+        with self._lock:
+            return self._changed.wait_for(lambda: self._ended() or self._left() < below, seconds)
+
+    def useful_workers(self, files: Iterable[RemoteFile]) -> int:
+        """Return the number of workers that these files can keep busy."""
+        return sum(self._requests(file) for file in files)
 
     @property
     def transfers(self) -> list[FileTransfer]:
@@ -170,8 +204,16 @@ class Scheduler:
         with self._lock:
             self._changed.notify_all()
 
+    def _left(self) -> int:
+        waiting = sum(max(file.size, SMALL) for file in self._waiting)
+        return waiting + sum(each.unassigned_bytes for each in self._transfers)
+
     def _is_over(self) -> bool:
-        left = self._waiting or self._transfers or self._beginning or self._committing
+        # What no feed adds to any more ends here; other processes do the rest.
+        open_ = self._transfers and any(
+            not each.shared or each.in_flight or not each.is_idle for each in self._transfers
+        )
+        left = self._fed or self._waiting or open_ or self._beginning or self._committing
         return self._ended() or not left
 
     def _next_task(self) -> Task | None:
@@ -179,6 +221,9 @@ class Scheduler:
 
         One thread at a time hashes a file, so a second worker on it only helps when there are no files to begin.
         """
+        if (transfer := next((each for each in self._transfers if each.shared and each.has_ready), None)) is not None:
+            transfer.in_flight += 1
+            return Task(transfer, None)
         if self._may_begin():
             return self._take_segment(max_in_flight=0)
         return self._take_segment() or self._steal()
@@ -192,7 +237,10 @@ class Scheduler:
         if transfer is None or transfer.in_flight > max_in_flight:
             return None
         transfer.in_flight += 1
-        return Task(transfer, transfer.take_segment(self._limit(transfer)))
+        segment = transfer.take_segment(self._limit(transfer))
+        if self._fed:
+            self._changed.notify_all()  # the feed may have to add work
+        return Task(transfer, segment)
 
     def _steal(self) -> Task | None:
         """Return a part of what another worker has not started: there is nothing else to do."""
@@ -216,7 +264,7 @@ class Scheduler:
 
     def _shortened(self, length: int) -> int:
         """Return the size of a request whose usual size is `length`: less when only a few requests are left."""
-        if self._waiting:
+        if self._waiting or self._fed:
             return length
         left = sum(transfer.unassigned_bytes for transfer in self._transfers)
         requests = TAIL_REQUESTS * sum(transfer.in_flight for transfer in self._transfers)

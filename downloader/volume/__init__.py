@@ -8,28 +8,39 @@ from downloader.volume.cleanup import is_work_of_others
 from downloader.volume.commit import VerifiedFile
 from downloader.volume.completion import SHA256, in_file
 from downloader.volume.completion import find as find_mark
+from downloader.volume.group_sync import GroupSync
 from downloader.volume.inventory import FileState, Inventory, InventoryEntry
+from downloader.volume.journal import ByteRanges, Journal
 from downloader.volume.partial import CompletePartial, Partial
+from downloader.volume.partial_file import PartialFile
 from downloader.volume.preflight import check_replacement, other_artifacts
 from downloader.volume.publication import CompletedArtifact, Publication, RecordedArtifact, own_digests
+from downloader.volume.record_log import decode, encode
 from downloader.volume.verify import Damage, Verification, hashing_threads
-from downloader.volume.volume import Volume
+from downloader.volume.volume import Volume, VolumeEnvironment
 
 __all__ = [
     "SHA256",
+    "ByteRanges",
     "CompletePartial",
     "CompletedArtifact",
     "Damage",
     "FileState",
+    "GroupSync",
     "Inventory",
     "InventoryEntry",
+    "Journal",
     "Partial",
+    "PartialFile",
     "Publication",
     "RecordedArtifact",
     "Verification",
     "VerifiedFile",
     "Volume",
+    "VolumeEnvironment",
     "check_replacement",
+    "decode",
+    "encode",
     "find_mark",
     "hashing_threads",
     "in_file",

@@ -34,7 +34,8 @@ QUIET_NS = 60 * 1_000_000_000
 
 _HUGGINGFACE = ".cache/huggingface"
 _S3CMD = re.compile(r"\.s3cmd\.[A-Za-z0-9_]{6,12}\.tmp")
-_PARTIAL = re.compile(r"([0-9a-f]{32})\.(?:part|journal)")
+_PARTIAL = re.compile(r"([0-9a-f]{32})(?:\.[0-9a-f]+)?\.(?:part|journal)")
+"""A partial or its journal; between the content name and that, one of several processes has its own name."""
 _DEEPEST = 64
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from downloader.errors import VolumeError
 from downloader.filesystem import Kind, stats_of
 from downloader.integrity import MARKER, UNKNOWN, Checksums, Origin, may_combine, sha256_of
-from downloader.lease import PARTS, WORK
+from downloader.lease import PARTS, SHARDS, WORK
 from downloader.volume import cleanup, journal
 from downloader.volume.commit import occupied
 from downloader.volume.completion import is_in_place, last, standing
@@ -66,6 +66,8 @@ class Inventory:
     """In the order of the manifest."""
     published: bool
     """The artifact is complete: every file is verified, the completion mark is there, and no run has left anything."""
+    shared: bool = False
+    """Several processes have divided the work on an artifact here, and have not finished it."""
     stale_files: tuple[cleanup.StaleFile, ...] = ()
     """What `Volume.reclaim` would remove."""
     ours: frozenset[str] = field(default=frozenset(), repr=False)
@@ -136,6 +138,7 @@ class InventoryScanner:
         return Inventory(
             tuple(entries),
             published=verified and self._known.is_published and not self._work,
+            shared=any(name.startswith(SHARDS) for name in self._work),
             stale_files=(
                 *self._stale_partials(entries),
                 *cleanup.foreign_partials(self._files, folders, now_ns, self._known.ours | found.keys()),

@@ -1,7 +1,5 @@
 """The life of a partial: a file whose bytes arrive under a temporary name until its digest is right.
 
-A long module, since the states are one chain and each is made by the one before.
-
 Each state is a type, and each step returns the next one, so that a file cannot be renamed before it is synced:
 
     Volume.partial(file)            new, or resumed from its journal
@@ -29,6 +27,8 @@ Until it is synced, a partial can leave this path in three ways:
 
 Files above a threshold have a journal, so that their bytes survive a kill. Smaller files are downloaded again, which
 costs less than a journal.
+
+This module is long because all states are here.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from downloader.volume.journal import ByteRanges, Journal, load
 from downloader.volume.partial_file import PartialFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from downloader.artifact import RemoteFile, Span
     from downloader.filesystem import FileOperations
@@ -58,6 +58,9 @@ class Partial:
     `check_lease` raises LeaseLost if another process holds the volume.
     """
 
+    _direct = True
+    """Large writes bypass the page cache."""
+
     def __init__(
         self,
         file: RemoteFile,
@@ -68,7 +71,15 @@ class Partial:
         group_sync: GroupSync,
         check_lease: Callable[[], None],
         in_order: bool = False,
+        name: str | None = None,
+        journal: Journal | None = None,
+        complete: ByteRanges | None = None,
     ) -> None:
+        """Open the partial in `folder`, under its content name or `name`.
+
+        `journal` and `complete` replace its journal and the ranges in it: where several processes fill a file, each
+        records its own ranges elsewhere.
+        """
         self.file = file
         self.in_order = in_order
         """The volume accepts bytes only in order, each once, so that nothing remains for a later run (ADR 62)."""
@@ -76,7 +87,7 @@ class Partial:
         identity = file.identity
         self._files = files
         self._folder = folder
-        self._path = f"{folder}/{identity}.part"
+        self._path = f"{folder}/{name or f'{identity}.part'}"
         self._journal_path = f"{folder}/{identity}.journal"
         self._group_sync = group_sync
         self._check_lease = check_lease
@@ -85,15 +96,17 @@ class Partial:
         self._lock = threading.Lock()
         self._syncing = threading.RLock()
         journalled = file.sized and file.size > journal_above and not in_order
-        self._journal = Journal(files, self._journal_path, identity, file.size) if journalled else None
+        self._journal: Journal | None = journal
+        if journal is None and journalled:
+            self._journal = Journal(files, self._journal_path, identity, file.size)
         self._pending = ByteRanges()
         self._resumable = file.sized and may_combine(file)
-        self._complete = ByteRanges()
-        if journalled and self._resumable:
+        self._complete = complete or ByteRanges()
+        if complete is None and journalled and self._resumable:
             self._complete = load(files, self._journal_path, identity, file.size)
         self._storage = self._open()
         if self._journal is not None:
-            self._storage.add_journal(self._journal)
+            self._storage.add_journal(self._journal, direct=self._direct)
 
     def _open(self) -> PartialFile:
         if self._complete:
@@ -124,19 +137,6 @@ class Partial:
             raise InternalError(f"{self.file.path}: bytes {offset}-{offset + len(data) - 1} lie outside the file")
         self._storage.write(offset, data)
 
-    def share(self, source: int) -> bool:
-        """Take over the content of an open file on the same file system without a copy; False where that cannot be.
-
-        Only a partial without any bytes can. What it has then must be hashed like what an earlier run has left.
-        """
-        if self.in_order or not self.file.size or self.missing() != [self.file.span]:
-            return False
-        self._check_lease()
-        if not self._storage.share(source):
-            return False
-        self.complete(self.file.span)
-        return True
-
     def readinto(self, offset: int, view: memoryview) -> int:
         """Fill the view with the bytes from `offset` on and return their number; 0 at the end of the file."""
         return self._storage.readinto(offset, view)
@@ -151,6 +151,12 @@ class Partial:
                 return
             self._pending.add(span)
         self._group_sync.add(self, len(span))
+
+    def add_found(self, ranges: Iterable[Span]) -> None:
+        """Take over ranges that other processes have put on the disk."""
+        with self._lock:
+            for span in ranges:
+                self._complete.add(span)
 
     def end(self, size: int) -> None:
         """Set the size of a file whose source did not publish it. All its bytes are written."""
@@ -257,6 +263,11 @@ class CompletePartial(_Finished):
     __slots__ = ()
 
     @property
+    def name(self) -> str:
+        """Its temporary name in the folder of partials."""
+        return self._partial._path.rpartition("/")[2]  # noqa: SLF001 -- a state of the same object
+
+    @property
     def needs_sync(self) -> bool:
         """Whether bytes may not be on the disk yet, and a sync can still help."""
         return self._storage.unsynced and not self._storage.sync_failed
@@ -296,6 +307,10 @@ class SyncedPartial(_Finished):
         """Give the file its final name. It is durable once the directory is synced."""
         self._storage.rename_to(path)
         return NamedFile(self._partial, self._storage, self._journal, self._syncing)
+
+    def leave(self) -> None:
+        """Close the handles of a file that another process will name: the holder of the lease."""
+        self._partial.close(flush=False)
 
 
 class NamedFile(_Finished):

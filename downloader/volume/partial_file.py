@@ -78,10 +78,10 @@ class PartialFile:
         files.close(handle)
         return None
 
-    def add_journal(self, journal: Journal) -> None:
-        """Close the journal together with the file, and open the file for direct writes where that is supported."""
+    def add_journal(self, journal: Journal, *, direct: bool = True) -> None:
+        """Close the journal together with the file, and open it for `direct` writes where that is supported."""
         self._journal = journal
-        self._direct = self._files.open_direct(self._path)
+        self._direct = self._files.open_direct(self._path) if direct else None
         self._use_direct = self._direct is not None
         if not self._use_direct:
             _log.debug("%s allows no direct writes", self._files.name)
@@ -93,13 +93,6 @@ class PartialFile:
                 self._files.write(self._handle, offset, data)
             # After the write: a sync that began before it may not have covered it.
             self.unsynced = True
-
-    def share(self, source: int) -> bool:
-        """Take over the content of another open file without a copy; False where the file system cannot."""
-        with self._guard:
-            shared = self._files.share(self._handle, source)
-            self.unsynced = True
-            return shared
 
     def _write_direct(self, offset: int, data: memoryview) -> bool:
         if not self._use_direct or self._direct is None or not _is_aligned(offset, data):

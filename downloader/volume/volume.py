@@ -11,7 +11,7 @@ import time
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from downloader.artifact import Completion
 from downloader.deadlines import LEASE_TTL
@@ -24,6 +24,7 @@ from downloader.volume.commit import Committer
 from downloader.volume.completion import invalidate, listed, may_be_in_place, standing
 from downloader.volume.group_sync import GroupSync
 from downloader.volume.inventory import FileState, Inventory, InventoryEntry, InventoryScanner, recorded
+from downloader.volume.journal import load
 from downloader.volume.partial import Partial
 from downloader.volume.record_log import CommitLog, Entry
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from downloader.filesystem import FileOperations
     from downloader.lease import Lease
     from downloader.volume.commit import VerifiedFile
+    from downloader.volume.journal import ByteRanges
     from downloader.volume.publication import CompletedArtifact, RecordedArtifact
     from downloader.volume.verify import Verification
 
@@ -47,6 +49,18 @@ Measured on ext4 with direct writes: 16, 32, 64 MiB and no syncs at all differ l
 """
 
 _log = logging.getLogger(__name__)
+
+
+class VolumeEnvironment(NamedTuple):
+    """What the volume is made of."""
+
+    files: FileOperations
+    ttl: float
+    """Seconds without a heartbeat after which a process counts as dead,"""
+    clock: Callable[[], float]
+    """on this clock."""
+    unsynced_limit: int
+    """Bytes after which partials are synced."""
 
 
 class Volume:
@@ -77,6 +91,7 @@ class Volume:
         self._wall_clock = wall_clock
         self._journal_above = journal_above
         self.completion = completion
+        self._unsynced_limit = unsynced_limit
         self._group_sync = GroupSync(unsynced_limit, self._files.sync_everything)
         self._ours: frozenset[str] = frozenset()
         self._proofs: dict[str, str] = {}
@@ -89,6 +104,11 @@ class Volume:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def environment(self) -> VolumeEnvironment:
+        """What processes that share the work on the volume need of it besides the lease."""
+        return VolumeEnvironment(self._files, self._ttl, self._clock, self._unsynced_limit)
 
     def close(self) -> None:
         """Close the target folder. The lease must have been released."""
@@ -111,13 +131,29 @@ class Volume:
         Before each `sleep`, `waiting` is called with the holder and the seconds for which its lease has not changed;
         both may raise to end the wait.
         """
-        lease = self._acquirer(uri, waiting, sleep).acquire()
+        with self.lease_unless(lambda: False, uri, waiting=waiting, sleep=sleep):
+            yield
+
+    @contextmanager
+    def lease_unless(
+        self,
+        needless: Callable[[], bool],
+        uri: str,
+        *,
+        waiting: Callable[[str, float], None],
+        sleep: Callable[[float], None],
+    ) -> Iterator[bool]:
+        """Hold the lease like `lease`, and yield whether it is held: not if it is `needless` once no process has it."""
+        lease = self._acquirer(uri, waiting, sleep).acquire(needless)
+        if lease is None:
+            yield False
+            return
         with ExitStack() as cleanups:
             cleanups.callback(lease.release)
             session = self._session = _Session(self._files, lease, lambda path: path in self._ours, self._below)
             cleanups.callback(session.commit_log.close)
             cleanups.callback(setattr, self, "_session", None)
-            yield
+            yield True
 
     def holder(self, sleep: Callable[[float], None] = time.sleep) -> str:
         """Return the process that holds the lease, with its artifact; empty if none does that is alive.
@@ -125,6 +161,11 @@ class Volume:
         Changes nothing. A lease is watched with `sleep` until it changes, or has not changed for its time to live.
         """
         return self._acquirer("", lambda _holder, _seconds: None, sleep).living()
+
+    @property
+    def in_order(self) -> bool:
+        """Whether the volume takes the bytes of a file only in order, each once. Needs the lease."""
+        return self._held().lease.in_order
 
     def check_lease(self) -> None:
         """Raise LeaseLost if another process is known to have taken over. Cheap."""
@@ -247,6 +288,14 @@ class Volume:
             check_lease=session.lease.check,
             in_order=session.lease.in_order,
         )
+
+    def take_journal(self, file: RemoteFile, keep: Callable[[ByteRanges], None]) -> None:
+        """Have `keep` record what the journal of a file says, then remove the journal: other processes will write."""
+        path = f"{self._held().lease.folder}/{file.identity}.journal"
+        ranges = load(self._files, path, file.identity, file.size)
+        if ranges:
+            keep(ranges)
+        discard(self._files, path)
 
     def commit(self, files: Iterable[VerifiedFile]) -> None:
         """Give files their final names, durably and with one round of syncs, and close them.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from downloader.artifact import RemoteFile
-    from downloader.transfer import FileSink
+    from downloader.transfer import Feed, FileSink
     from downloader.volume import Partial
 
 URI = "hf://org/model"
@@ -37,7 +37,11 @@ class Steps:
     """A transport that does what a test says."""
 
     def __init__(self, fetch: Callable[[Sequence[RemoteFile], FileSink], None]) -> None:
-        self.fetch = fetch
+        self._fetch = fetch
+
+    def fetch(self, files: Sequence[RemoteFile], sink: FileSink, feed: Feed | None = None) -> None:
+        assert feed is None
+        self._fetch(files, sink)
 
 
 def run(volume: Volume, files: dict[str, bytes], *attempts: Callable[[Sequence[RemoteFile], FileSink], None]) -> None:

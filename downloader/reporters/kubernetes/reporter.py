@@ -45,21 +45,32 @@ class KubernetesReporter:
         self._changed = threading.Condition()
         self._latest: Snapshot | None = None
         self._complete = False
+        self._silent = False
+        """Another process of those that share the work reports the end."""
         self._deadline: float | None = None
         self._reported: set[str] = set()
         self._thread = threading.Thread(target=self._run, name="status", daemon=True)
 
     def report(self, snapshot: Snapshot) -> None:
-        """Store the latest snapshot. Earlier ones that have not been sent are dropped."""
+        """Store the latest snapshot. Earlier ones that have not been sent are dropped.
+
+        Of several processes that share the work, one writes the status: the one that leads.
+        """
+        if not snapshot.leads:
+            return
         with self._changed:
             self._store(snapshot)
 
     def close(self, final: Snapshot) -> None:
-        """Send the final snapshot, for at most `timeout` seconds."""
+        """Send the final snapshot, for at most `timeout` seconds; none if another process leads."""
         with self._changed:
             self._deadline = time.monotonic() + self._timeout
-            self._store(final)
-        self._thread.join(self._timeout)
+            if final.leads:
+                self._store(final)
+            self._silent = not final.leads
+            self._changed.notify()
+        if self._latest is not None:
+            self._thread.join(self._timeout)
 
     def _store(self, snapshot: Snapshot) -> None:
         self._complete = snapshot.complete or (snapshot.phase is Phase.FAILED and self._complete)
@@ -119,7 +130,7 @@ class KubernetesReporter:
     def _finish(self, client: StatusClient) -> None:
         """Send the final status regardless of pauses, and retry as long as there is time."""
         with self._changed:
-            status, deadline = self._status(), self._deadline or 0.0
+            status, deadline = self._status(), 0.0 if self._silent else self._deadline or 0.0
         pause = STATUS_LAST_PAUSE
         while (left := deadline - time.monotonic()) > 0:
             try:

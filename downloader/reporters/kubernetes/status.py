@@ -79,7 +79,7 @@ def status_of(
         "attempt": snapshot.attempt or None,
         "totalAttempts": len(snapshot.sequence) or None,
         "protocolSequence": ",".join(snapshot.sequence) or None,
-        "message": single_line(message + _pace(snapshot), MESSAGE_LIMIT),
+        "message": single_line(message + _company(snapshot) + _pace(snapshot), MESSAGE_LIMIT),
     }
     stage = (snapshot.phase, snapshot.protocol, snapshot.attempt, snapshot.sequence, bool(stuck_volume))
     return Status(stage, message, complete, stuck_volume, progress, download)
@@ -94,6 +94,11 @@ def _stuck_volume(snapshot: Snapshot, before: Status | None, *, complete: bool) 
     if said and before and before.stuck_volume:
         return before.stuck_volume  # written once: its duration is not worth a patch
     return said
+
+
+def _company(snapshot: Snapshot) -> str:
+    """Return how many processes share the work, if they are more than one."""
+    return f" ({snapshot.processes} processes)" if snapshot.processes > 1 else ""
 
 
 def _pace(snapshot: Snapshot) -> str:

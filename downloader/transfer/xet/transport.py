@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from downloader.sources import Body, Source, XetAccess
     from downloader.sources.concurrency import ConcurrencyController
     from downloader.sources.pause import SharedPause
-    from downloader.transfer.base import CompletedFile, FileSink
+    from downloader.transfer.base import CompletedFile, Feed, FileSink
     from downloader.transfer.config import TransferConfig
     from downloader.transfer.xet.config import XetSettings
     from downloader.volume import Partial
@@ -58,13 +58,13 @@ class Xet:
     limit: Callable[[Source], Source] | None = None
     """Applies the bandwidth limit to a source; None without a limit."""
 
-    def fetch(self, files: Sequence[RemoteFile], sink: FileSink) -> None:
+    def fetch(self, files: Sequence[RemoteFile], sink: FileSink, feed: Feed | None = None) -> None:
         """Transfer every file; raise ProtocolDown at once if Xet does not work at all."""
         stored = [file for file in files if file.xet_hash]
         source = ability(self.source, XetSource)
         if not stored or source is None:
             log.info("the files are not stored in Xet; using plain HTTP")
-            Ranged(self.plain, self.meter, self.cancellation, self.config, self.concurrency).fetch(files, sink)
+            Ranged(self.plain, self.meter, self.cancellation, self.config, self.concurrency).fetch(files, sink, feed)
             return
         access = self._ask_for_access(source)
         self.meter.add_host(urlsplit(access.endpoint).netloc)  # whom the child asks, this process does not see
@@ -99,7 +99,7 @@ class Xet:
                 # Workers may wait for the child in many places: its end wakes them all.
                 with self.cancellation.waking(process.kill_nowait):
                     Ranged(either, self.meter, self.cancellation, config, self.concurrency).fetch(
-                        files, _Watched(sink, process, source, access.endpoint)
+                        files, _Watched(sink, process, source, access.endpoint), feed
                     )
             finally:
                 process.kill()

@@ -1,0 +1,83 @@
+"""The settings of a run whose work several processes share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from downloader.config.env import Malformed, count, read, variable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Self
+
+MOST = 4096
+"""Processes that may share the work on one artifact."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Which of how many processes this one is."""
+
+    index: int
+    """From 0 on."""
+    total: int
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.total}"
+
+
+def shard(text: str) -> Shard:
+    """Parse AIM_SHARD."""
+    index, slash, total = text.partition("/")
+    digits = index.isascii() and index.isdecimal() and total.isascii() and total.isdecimal()
+    if not slash or not digits or len(text) > 2 * len(str(MOST)) + 1 or not int(index) < int(total) <= MOST:
+        raise Malformed(f"I/N, such as 0/4: N processes, at most {MOST}, with I from 0 to N-1")
+    return Shard(int(index), int(total))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharingSettings:
+    """Several processes that fill one volume together."""
+
+    shard: Shard | None = variable(
+        "AIM_SHARD",
+        "`I/N`, such as `0/4`: this is one of N processes that fill the volume together, with I from 0 to N-1; each"
+        " fetches about the same part of the bytes",
+        parse=shard,
+        default_text="from AIM_DOWNLOADER_SHARDS and JOB_COMPLETION_INDEX",
+        option="--shard I/N",
+    )
+    shards: int | None = variable(
+        "AIM_DOWNLOADER_SHARDS",
+        "number of pods of an Indexed Job that fill the volume together",
+        parse=count(1, MOST),
+    )
+    index: int | None = variable(
+        "JOB_COMPLETION_INDEX",
+        "which of these pods this one is, from 0 on: set by Kubernetes in an Indexed Job, and without effect unless"
+        " AIM_DOWNLOADER_SHARDS is set",
+        parse=count(0, 1 << 31),
+    )
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str], problems: list[str]) -> Self:
+        """Read an environment. Pods whose number does not fit together must not work on, each for itself."""
+        settings = read(cls, environ, problems)
+        if settings.shards is not None and settings.shard is None:
+            if settings.index is None:
+                problems.append("AIM_DOWNLOADER_SHARDS is set, but JOB_COMPLETION_INDEX is not: is the Job Indexed?")
+            elif settings.index >= settings.shards:
+                problems.append(
+                    f"JOB_COMPLETION_INDEX is {settings.index}, but AIM_DOWNLOADER_SHARDS only {settings.shards}:"
+                    " it must be the number of completions of the Job"
+                )
+        return settings
+
+    @property
+    def shared(self) -> Shard | None:
+        """Which of how many processes this one is; None if it works alone."""
+        chosen = self.shard
+        if chosen is None and self.shards is not None and self.index is not None:
+            chosen = Shard(self.index, self.shards)
+        return chosen if chosen is not None and chosen.total > 1 else None

@@ -1,0 +1,63 @@
+"""The thread in which a process helps others with an artifact while it waits for the lease."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from downloader.cancellation import Cancellation
+from downloader.deadlines import TRANSFER_GRACE
+from downloader.errors import DownloadError, LeaseLost, unexpected
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+log = logging.getLogger(__name__)
+
+
+class Stopped(Cancellation):
+    """Ends the help of a member, because it leads from now on, or because its run ends."""
+
+
+class Helper:
+    """Helps the leader in a thread of its own, whenever there is a board to help with."""
+
+    def __init__(self, help_: Callable[[Stopped], None], has_board: Callable[[], bool]) -> None:
+        self._help = help_
+        self._has_board = has_board
+        self._stopped: Stopped | None = None
+        self._thread: threading.Thread | None = None
+        self._errors: list[DownloadError] = []
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the thread helps."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def look(self) -> bool:
+        """Help if there is something to help with; return whether the thread does. Raises its error."""
+        if not self.is_running:
+            if self._errors:
+                raise self._errors[0]
+            if self._has_board():
+                self._stopped = Stopped()
+                self._thread = threading.Thread(target=self._run, name="help", args=(self._stopped,), daemon=True)
+                self._thread.start()
+        return self.is_running
+
+    def _run(self, stopped: Stopped) -> None:
+        try:
+            self._help(stopped)
+        except DownloadError as error:
+            if stopped.reason is None:
+                self._errors.append(error)
+        except Exception as error:
+            log.debug("a bug", exc_info=True)
+            self._errors.append(unexpected(error))
+
+    def stop(self) -> None:
+        """End the help and wait for its end: what has arrived is recorded by then."""
+        if self._stopped is not None and self._thread is not None:
+            self._stopped.cancel(LeaseLost("this process leads from now on"))
+            self._thread.join(TRANSFER_GRACE + 1)

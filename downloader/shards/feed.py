@@ -1,0 +1,278 @@
+"""Finds work for one member: claims it piece by piece while it runs, and follows what the others have done.
+
+A member takes one file after the other to hash, and fetches it from its first byte on, so that most bytes are hashed
+as they pass. When all files have a member that hashes them, it helps with the files that have most bytes left, from
+their last byte on. Claims are made just before their bytes are needed: what a slow member has not begun is fetched by
+the others.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from typing import TYPE_CHECKING
+
+from downloader.artifact import Span
+from downloader.deadlines import SHARD_POLL
+from downloader.errors import RangeIgnored
+from downloader.shards.work import Group, hash_claim, piece_claim, whole_claim
+from downloader.volume import ByteRanges
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Sequence
+
+    from downloader.artifact import RemoteFile
+    from downloader.errors import DownloadError
+    from downloader.progress import ProgressMeter
+    from downloader.shards.member import Member
+    from downloader.shards.work import Division
+    from downloader.transfer import Intake
+
+AT_FULL_PACE = 4
+"""Members up to which the logs are read as often as one waits for; those of more are read less often."""
+MOST_ROUNDS = 2
+"""How often the bytes of a shared file may be wrong in one attempt."""
+
+
+class _SharedFile:
+    """What this member knows and does of one shared file in one round."""
+
+    def __init__(self, file: RemoteFile, pieces: Sequence[Span], round_: int, done: ByteRanges) -> None:
+        self.file = file
+        self.round = round_
+        self.done = done
+        """What is on the disk, from all members; it grows by itself."""
+        self.taken = ByteRanges()
+        """What this member fetches or has fetched in this attempt."""
+        self.hashes = False
+        self._pieces = pieces
+        self._left = list(range(len(pieces)))
+        self._seen = ByteRanges()
+        self._hashed = ByteRanges()
+        """What the transport knows of a file that it hashes."""
+
+    def counted(self) -> int:
+        """Return how many bytes others have put on the disk since the last call."""
+        new = _without(_without(self.done, self.taken), self._seen)
+        for span in new:
+            self._seen.add(span)
+        return new.size
+
+    def begin_hashing(self) -> None:
+        """Hash the file from now on, with what is on the disk by now."""
+        self.hashes = True
+        self._hashed = ByteRanges(self.done)
+
+    def found(self) -> list[Span]:
+        """Return the ranges that are new on the disk and have to be read to be hashed."""
+        new = list(_without(_without(self.done, self.taken), self._hashed))
+        for span in new:
+            self._hashed.add(span)
+        return new
+
+    def left(self) -> list[int]:
+        """Return the numbers of the pieces that are neither on the disk nor taken, in order."""
+        self._left = [number for number in self._left if self.lacking(number)]
+        return self._left
+
+    def lacking(self, number: int) -> list[Span]:
+        """Return the ranges of a piece that are neither on the disk nor taken."""
+        return list(_without(_without(ByteRanges([self._pieces[number]]), self.done), self.taken))
+
+    def take(self, number: int) -> list[Span]:
+        """Take a piece, and return the ranges of it that have to be fetched."""
+        spans = self.lacking(number)
+        for span in spans:
+            self.taken.add(span)
+        return spans
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether all that this member has taken is on the disk."""
+        return not _without(self.taken, self.done)
+
+
+class ShardFeed:
+    """The work of one member in one attempt."""
+
+    def __init__(
+        self,
+        member: Member,
+        division: Division,
+        missing: Collection[RemoteFile],
+        *,
+        index: int,
+        meter: ProgressMeter,
+        failures: dict[str, DownloadError],
+        collect: Callable[[Sequence[RemoteFile]], None],
+        done: Callable[[str, str], object],
+    ) -> None:
+        """`missing` files are to be fetched. Members with different `index` begin with different files.
+
+        `failures` are those of the attempt so far. `collect` is called with files of which there is news: the leader
+        gives their final names to those that other members have verified. `done` is called with path and sha256 of
+        each file that is verified, unless it has been; the sha256 is empty if it is not known.
+        """
+        self._member = member
+        self._board = member.board
+        self._division = division
+        self._meter = meter
+        self._failures = failures
+        self._collect = collect
+        self._done = done
+        self._left = {file.identity: file for file in missing}
+        self._news = set(self._left)
+        shared = [file for file in missing if division.is_shared(file)]
+        start = index % len(shared) if shared else 0
+        self._shared = {file.identity: self._state(file) for file in (*shared[start:], *shared[:start])}
+        self._given: set[str] = set()
+        """Identities of whole files that the transport has got."""
+        self._rejections: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def run(self, intake: Intake) -> None:
+        """Add work until each file is verified, or has failed here."""
+        while True:
+            self._news |= self._board.refresh()
+            self._meter.share(leads=self._member.is_leader, processes=self._board.members)
+            self._follow(intake)
+            if all(file.path in self._failures for file in self._left.values()):
+                return
+            pause = SHARD_POLL * max(1, self._board.members / AT_FULL_PACE)
+            while intake.wait(0.0):
+                if not self._claim(intake):
+                    intake.sleep(pause)
+                    break
+            else:
+                intake.wait(pause)
+
+    def rejected(self, file: RemoteFile) -> bool:
+        """Return whether a file with wrong bytes begins again; whole files are the transport's."""
+        if not self._member.is_shared(file):
+            return False
+        with self._lock:
+            count = self._rejections[file.identity] = self._rejections.get(file.identity, 0) + 1
+        return count < MOST_ROUNDS
+
+    def _state(self, file: RemoteFile) -> _SharedFile:
+        record = self._board.record(file)
+        return _SharedFile(file, self._division.pieces(file), record.round, record.done)
+
+    def _follow(self, intake: Intake) -> None:
+        """Take over what the logs say of the files that they have news of."""
+        for path, error in list(self._failures.items()):
+            self._give_whole(path, error)
+        news, self._news = self._news & self._left.keys(), set()
+        self._collect([self._left[identity] for identity in news])
+        for identity in news:
+            file, state = self._left[identity], self._shared.get(identity)
+            if state is not None:
+                self._follow_shared(state, intake)
+            if not self._member.is_done(file):
+                continue
+            del self._left[identity]
+            verdict = self._board.verdict(file)
+            self._done(file.path, verdict.sha256 if verdict else "")
+            if state is None and identity not in self._given:
+                self._meter.add_written(file.size)
+
+    def _follow_shared(self, state: _SharedFile, intake: Intake) -> None:
+        file = state.file
+        if state.round != self._board.record(file).round:
+            self._meter.add_written(-state.done.size)
+            intake.drop(file)
+            state = self._shared[file.identity] = self._state(file)
+        self._meter.add_written(state.counted())
+        if state.hashes and file.path not in self._failures and (found := state.found()):
+            intake.share(file, (), found, hashes=True)
+
+    def _give_whole(self, path: str, error: DownloadError) -> None:
+        """Let one member fetch all of a file whose server ignores ranges."""
+        if isinstance(error, RangeIgnored):
+            for state in self._shared.values():
+                if state.file.path == path and not self._board.is_whole(state.file):
+                    self._board.add_again(state.file, whole=True)
+                    self._news.add(state.file.identity)
+                    del self._failures[path]
+
+    def _claim(self, intake: Intake) -> bool:
+        """Claim one more piece of work and give it to the transport; return whether there was one."""
+        return self._claim_of_own(intake) or self._claim_group(intake) or self._claim_file(intake) or self._help(intake)
+
+    def _claim_of_own(self, intake: Intake) -> bool:
+        """Claim the next piece of a file that this member hashes."""
+        return any(state.hashes and self._claim_first(state, intake) for state in self._open_files())
+
+    def _claim_group(self, intake: Intake) -> bool:
+        """Claim files that are fetched as a whole."""
+        for claim, files in self._whole():
+            open_ = [file for file in files if self._is_open(file) and file.identity not in self._given]
+            if open_ and self._board.claim(claim):
+                self._given.update(file.identity for file in open_)
+                intake.add(open_)
+                return True
+        return False
+
+    def _whole(self) -> Iterator[Group]:
+        """Yield the groups; a file that is fetched once more is one by itself."""
+        for claim, files in self._division.groups:
+            again = [file for file in files if self._board.record(file).round]
+            yield Group(claim, tuple(file for file in files if file not in again))
+            yield from map(self._alone, again)
+        yield from (self._alone(state.file) for state in self._shared.values() if self._board.is_whole(state.file))
+
+    def _alone(self, file: RemoteFile) -> Group:
+        return Group(whole_claim(file, self._board.record(file).round), (file,))
+
+    def _claim_file(self, intake: Intake) -> bool:
+        """Claim the next file to hash, with its first piece that is free."""
+        for state in self._open_files():
+            if state.hashes or not state.is_at_rest or not self._board.claim(hash_claim(state.file, state.round)):
+                continue
+            intake.drop(state.file)  # this member may have helped with it
+            state.begin_hashing()
+            intake.share(state.file, (), hashes=True)
+            self._claim_first(state, intake)
+            return True
+        return False
+
+    def _help(self, intake: Intake) -> bool:
+        """Claim one of the last free pieces of the file that has most pieces left."""
+        for state in sorted(self._open_files(), key=lambda state: -len(state.left())):
+            free = self._free(state)
+            while free:
+                near = random.randrange(min(len(free), self._board.members))  # noqa: S311 -- so that few helpers collide
+                if self._claim_piece(state, free.pop(-1 - near), intake):
+                    return True
+        return False
+
+    def _claim_first(self, state: _SharedFile, intake: Intake) -> bool:
+        return any(self._claim_piece(state, number, intake) for number in self._free(state))
+
+    def _free(self, state: _SharedFile) -> list[int]:
+        """Return the numbers of the pieces that no living member is known to fetch."""
+        return [number for number in state.left() if self._board.is_free(piece_claim(state.file, state.round, number))]
+
+    def _claim_piece(self, state: _SharedFile, number: int, intake: Intake) -> bool:
+        if not self._board.claim(piece_claim(state.file, state.round, number)):
+            return False
+        intake.share(state.file, state.take(number), hashes=state.hashes)
+        return True
+
+    def _open_files(self) -> Iterator[_SharedFile]:
+        """Yield the shared files that this member can do something for."""
+        for state in list(self._shared.values()):
+            if self._is_open(state.file) and not self._board.is_whole(state.file):
+                yield state
+
+    def _is_open(self, file: RemoteFile) -> bool:
+        return file.identity in self._left and file.path not in self._failures
+
+
+def _without(ranges: ByteRanges, others: ByteRanges) -> ByteRanges:
+    """Return the bytes of `ranges` that are not in `others`."""
+    found = ByteRanges()
+    for span in ranges:
+        for gap in others.missing(span.stop):
+            found.add(Span(max(gap.start, span.start), min(gap.stop, span.stop)))
+    return found

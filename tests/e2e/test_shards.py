@@ -1,0 +1,197 @@
+"""Several processes that fill one volume together: each byte comes once, even if one of them dies."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.command import finish, model, run, start
+from tests.servers.blobs import Noise
+from tests.servers.faults import FOREVER, Held
+from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    import subprocess
+    from pathlib import Path
+
+    from tests.command import Result
+    from tests.e2e.conftest import Watched
+    from tests.servers.hub import Hub
+
+MIB = 1 << 20
+FILES = {
+    "config.json": b"{}",
+    "model-00001-of-00003.safetensors": Noise(60 * MIB, seed=91).bytes(),
+    "model-00002-of-00003.safetensors": Noise(24 * MIB, seed=92).bytes(),
+    "model-00003-of-00003.safetensors": Noise(9 * MIB + 17, seed=93).bytes(),
+    **{f"small/{number}.json": b"[%d]" % number for number in range(40)},
+}
+SIZE = sum(map(len, FILES.values()))
+SMALL = sum(len(data) for data in FILES.values() if len(data) < MIB)
+
+
+@pytest.fixture
+def stocked(hub: Hub) -> Hub:
+    hub.create("org/model").commit(FILES)
+    return hub
+
+
+def shard(hub: Hub, target: Path, index: int, total: int, **more: str) -> subprocess.Popen[str]:
+    own = {"HF_ENDPOINT": hub.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER", "AIM_LEASE_TTL": "3"}
+    return start("download", "hf://org/model", target, "--shard", f"{index}/{total}", extra={**own, **more})
+
+
+def received(result: Result) -> float:
+    """Return the MiB that a process says it has received."""
+    found = re.search(r"; ([0-9.]+) (MiB|KiB|bytes) received", result.stderr)
+    return float(found[1]) * {"MiB": 1, "KiB": 2**-10, "bytes": 2**-20}[found[2]] if found else 0.0
+
+
+def done_ranges(target: Path) -> list[int]:
+    """Return the lengths of the ranges that the logs of all members say are on the disk."""
+    logs = "".join(path.read_text() for path in target.glob(".downloading/shards.*/members/*.log"))
+    return [int(stop) - int(start) for start, stop in re.findall(r'"done","[0-9a-f]+",0,([0-9]+),([0-9]+)\]', logs)]
+
+
+@pytest.mark.parametrize("total", [2, 4, 8])
+def test_processes_that_start_together_fetch_the_artifact_once(stocked: Hub, tmp_path: Path, total: int) -> None:
+    runs = [shard(stocked, tmp_path, index, total) for index in range(total)]
+    results = [finish(run) for run in runs]
+    assert [result.status for result in results] == [0] * total, [result.stderr for result in results]
+    assert model(tmp_path) == FILES
+    assert not (tmp_path / ".downloading").exists()
+    assert eventually(lambda: stocked.log.sent("cdn") == SIZE - SMALL)
+
+
+def test_each_process_fetches_about_the_same_part(stocked: Hub, tmp_path: Path) -> None:
+    held = Held()
+    stocked.faults.add(held, route="cdn", times=FOREVER)
+    slow = {"AIM_BANDWIDTH": "8M"}
+    runs = [shard(stocked, tmp_path, index, 3, **slow) for index in range(3)]
+    assert eventually(lambda: len(list(tmp_path.glob(".downloading/shards.*/members/*.log"))) == 3)
+    held.go_on.set()
+    shares = [received(finish(run)) for run in runs]
+    assert max(shares) <= 1.5 * sum(shares) / 3, shares
+
+
+@pytest.mark.parametrize("victim", ["the leader", "another"])
+def test_a_process_that_is_killed_is_replaced_by_those_that_run(stocked: Hub, tmp_path: Path, victim: str) -> None:
+    held = Held()
+    stocked.faults.add(held, route="cdn", offset=40 * MIB, times=FOREVER)
+    leader = shard(stocked, tmp_path, 0, 3)
+    assert eventually(lambda: bool(list(tmp_path.glob(".downloading/shards.*/members/*.log"))))
+    others = [shard(stocked, tmp_path, index, 3) for index in (1, 2)]
+    assert eventually(lambda: len(list(tmp_path.glob(".downloading/shards.*/members/*.log"))) == 3)
+    dead = leader if victim == "the leader" else others[0]
+    os.killpg(dead.pid, signal.SIGKILL)
+    held.go_on.set()
+    assert finish(dead).status == -signal.SIGKILL
+    living = [process for process in (leader, *others) if process is not dead]
+    results = [finish(process) for process in living]
+    assert [result.status for result in results] == [0, 0], [result.stderr for result in results]
+    assert model(tmp_path) == FILES
+    assert stocked.log.sent("cdn") <= 1.1 * SIZE + 64 * MIB
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_processes_that_are_killed_at_random_and_replaced_end_with_right_bytes(
+    stocked: Hub, tmp_path: Path, seed: int
+) -> None:
+    chance = random.Random(seed)  # noqa: S311
+    slow = {"AIM_BANDWIDTH": "12M"}
+    runs = [shard(stocked, tmp_path, index, 4, **slow) for index in range(4)]
+    for kill in range(1, 4):
+        assert eventually(lambda kill=kill: stocked.log.sent("cdn") > kill * 20 * MIB)  # type: ignore[misc]
+        index = chance.randrange(4)
+        os.killpg(runs[index].pid, signal.SIGKILL)
+        finish(runs[index])
+        runs[index] = shard(stocked, tmp_path, index, 4, **slow)
+    results = [finish(run) for run in runs]
+    assert [result.status for result in results] == [0] * 4, [result.stderr for result in results]
+    assert model(tmp_path) == FILES
+    assert stocked.log.sent("cdn") <= 1.1 * SIZE + 3 * 64 * MIB
+
+
+def test_one_process_continues_what_several_have_begun(stocked: Hub, tmp_path: Path) -> None:
+    slow = {"AIM_BANDWIDTH": "8M"}
+    runs = [shard(stocked, tmp_path, index, 3, **slow) for index in range(3)]
+    assert eventually(lambda: len(done_ranges(tmp_path)) >= 2)
+    for process in runs:
+        os.killpg(process.pid, signal.SIGKILL)
+    for process in runs:
+        finish(process)
+    done, before = sum(done_ranges(tmp_path)), stocked.log.sent("cdn")
+    own = {"HF_ENDPOINT": stocked.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER"}
+    result = run("download", "hf://org/model", tmp_path, extra=own)
+    assert result.status == 0, result.stderr
+    assert model(tmp_path) == FILES
+    assert eventually(lambda: stocked.log.sent("cdn") - before <= SIZE - SMALL - done)
+
+
+def test_a_process_that_comes_when_all_is_done_fetches_nothing(stocked: Hub, tmp_path: Path) -> None:
+    assert finish(shard(stocked, tmp_path, 0, 1)).status == 0
+    sent = stocked.log.sent("cdn")
+    late = finish(shard(stocked, tmp_path, 6, 7))
+    assert late.status == 0
+    assert "nothing had to be fetched" in late.stderr
+    assert stocked.log.sent("cdn") == sent
+
+
+def test_a_process_of_another_artifact_waits(stocked: Hub, tmp_path: Path) -> None:
+    held = Held()
+    stocked.faults.add(held, route="cdn", offset=40 * MIB, times=FOREVER)
+    first = shard(stocked, tmp_path, 0, 2)
+    assert eventually(lambda: bool(list(tmp_path.glob(".downloading/shards.*/members/*.log"))))
+    own = {"HF_ENDPOINT": stocked.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER", "AIM_HF_INCLUDE": "*.json"}
+    other = start("download", "hf://org/model", tmp_path, "--shard", "1/2", extra=own)
+    assert eventually(lambda: stocked.log.sent("cdn") > 8 * MIB)
+    assert len(list(tmp_path.glob(".downloading/shards.*/members/*.log"))) == 1
+    held.go_on.set()
+    assert finish(first).status == 0
+    assert finish(other).status == 0
+    assert model(tmp_path) == FILES
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"AIM_SHARD": "4/4"}, "AIM_SHARD: '4/4' is not I/N"),
+        ({"AIM_DOWNLOADER_SHARDS": "2"}, "JOB_COMPLETION_INDEX is not"),
+        ({"AIM_DOWNLOADER_SHARDS": "2", "JOB_COMPLETION_INDEX": "2"}, "AIM_DOWNLOADER_SHARDS only 2"),
+    ],
+    ids=["no such shard", "no Indexed Job", "more pods than shards"],
+)
+def test_numbers_that_do_not_fit_together_are_refused(
+    stocked: Hub, tmp_path: Path, variables: dict[str, str], words: str
+) -> None:
+    result = run("download", "hf://org/model", tmp_path, extra={"HF_ENDPOINT": stocked.endpoint, **variables})
+    assert result.status == 78
+    assert words in result.last_line
+
+
+def test_pods_of_an_indexed_job_need_no_option(stocked: Hub, tmp_path: Path) -> None:
+    own = {"HF_ENDPOINT": stocked.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER", "AIM_DOWNLOADER_SHARDS": "2"}
+    runs = [
+        start("download", "hf://org/model", tmp_path, extra={**own, "JOB_COMPLETION_INDEX": str(index)})
+        for index in range(2)
+    ]
+    assert [finish(run).status for run in runs] == [0, 0]
+    assert model(tmp_path) == FILES
+    assert eventually(lambda: stocked.log.sent("cdn") == SIZE - SMALL)
+
+
+def test_the_status_is_the_sum_over_all_pods_by_one_of_them(stocked: Hub, watched: Watched, tmp_path: Path) -> None:
+    slow = {"AIM_BANDWIDTH": "8M", **watched.environment}
+    target = tmp_path / "t"
+    runs = [shard(stocked, target, index, 2, **slow) for index in range(2)]
+    watched.wait_for_message("(2 processes)")
+    assert [finish(run).status for run in runs] == [0, 0]
+    shown = [state["progress"]["downloadedBytes"] for state in watched.api.history("models", "llama")[1:]]
+    assert shown == sorted(shown)
+    assert watched.status["progress"]["percentage"] == 100
+    assert watched.status["progress"]["downloadedBytes"] == SIZE
