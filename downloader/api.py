@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from downloader.config.signing import SignatureMode
     from downloader.doctor import Diagnosis, Finding
     from downloader.engine import Outcome, Preview
+    from downloader.hub_cache import CachedRepository
     from downloader.presets import Preset
     from downloader.progress import Snapshot
     from downloader.redaction import Redactor
@@ -220,13 +221,7 @@ def download(
     artifact = _parsed(uri)
     environ = _environment(environ)
     settings = _settings(settings, environ, artifact, target, options)
-    if hub_cache is not None:
-        settings = settings.overridden(hub_cache=_folder(hub_cache))
-    cache = None
-    if settings.job.in_hub_cache:
-        from downloader.runs.hub_cache import layout_of  # noqa: PLC0415 - paid for only where a cache is filled
-
-        settings, cache = layout_of(artifact, settings)
+    settings, cache = _layout(artifact, settings, hub_cache)
     outcome = Download(
         artifact,
         settings,
@@ -244,6 +239,7 @@ def plan(
     uri: str | ArtifactUri,
     target: str | Path | None = None,
     *,
+    hub_cache: str | Path | None = None,
     on_progress: Progress | None = None,
     cancellation: Cancellation | None = None,
     environ: Mapping[str, str] | None = None,
@@ -259,12 +255,9 @@ def plan(
     artifact = _parsed(uri)
     environ = _environment(environ)
     settings = _settings(settings, environ, artifact, target, options)
-    if settings.job.in_hub_cache:
-        raise UsageError(
-            "there is no plan for a download into a cache of huggingface_hub", hint="name a plain folder for --dry-run"
-        )
+    settings, cache = _layout(artifact, settings, hub_cache)
     runner = runner or Runner(settings.job.deadline, grace=0.0, cancellation=cancellation)
-    return Download(artifact, settings, runner, environment=environ).preview(on_progress or _ignore)
+    return Download(artifact, settings, runner, environment=environ, cache=cache).preview(on_progress or _ignore)
 
 
 def list_files(
@@ -378,10 +371,9 @@ def diagnose(
     section = artifact.scheme.section if artifact else None
     settings, problems = Settings.read(environ, section=section, for_operator=for_operator)
     settings = _settings(settings, environ, artifact, target, options)
+    cache = None
     if artifact is not None and settings.job.in_hub_cache:
-        from downloader.runs.hub_cache import layout_of  # noqa: PLC0415 - paid for only where a cache is filled
-
-        settings, cache = layout_of(artifact, settings)
+        settings, cache = _layout(artifact, settings, None)
         settings = settings if cache else settings.overridden(layout=Layout.FOLDER)
     return examine(
         artifact,
@@ -389,6 +381,7 @@ def diagnose(
         problems,
         environ,
         runner or Runner(settings.job.deadline, grace=0.0, cancellation=cancellation),
+        cache=cache,
         on_finding=on_finding or _ignore,
         redactor=redactor,
     )
@@ -430,6 +423,19 @@ def _settings(
     if target is not None:
         chosen["target"] = _folder(target)
     return settings.overridden(**chosen) if chosen else settings
+
+
+def _layout(
+    uri: ArtifactUri, settings: Settings, hub_cache: str | Path | None
+) -> tuple[Settings, CachedRepository | None]:
+    """Return the settings of a run, and the repository's folder if it is to be in a cache of huggingface_hub."""
+    if hub_cache is not None:
+        settings = settings.overridden(hub_cache=_folder(hub_cache))
+    if not settings.job.in_hub_cache:
+        return settings, None
+    from downloader.runs.hub_cache import layout_of  # noqa: PLC0415 - paid for only where a cache is filled
+
+    return layout_of(uri, settings)
 
 
 def _folder(target: str | Path) -> Path:

@@ -92,6 +92,8 @@ def _remark(file: PlannedFile) -> str:
         FileState.PARTIAL: f"{format_size(file.present)} are here",
         FileState.MISSING: "" if digest else "no digest published",
     }[file.state]
+    if file.same_as:
+        remark = f"the same bytes as {single_line(file.same_as)}"
     remarks = [text for text in (remark, WHOSE.get(file.replaces, "")) if text]
     return f"  ({'; '.join(remarks)})" if remarks else ""
 
@@ -131,4 +133,5 @@ def _file(file: PlannedFile) -> dict[str, Any]:
         "fetch": file.fetch,
         "verifiedBy": file.proof or None,
         "replaces": file.replaces or None,
+        "sameAs": file.same_as or None,
     }

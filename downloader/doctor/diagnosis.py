@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from downloader.config import Settings
+    from downloader.hub_cache import CachedRepository
     from downloader.network import Origin
     from downloader.runs.runner import Runner
     from downloader.sources.registry import ArtifactUri
@@ -36,29 +37,34 @@ def diagnose(
     environ: Mapping[str, str],
     runner: Runner,
     *,
+    cache: CachedRepository | None = None,
     on_finding: Callable[[Finding], None] = lambda _: None,
     redactor: Redactor | None = None,
 ) -> Diagnosis:
     """Return what all checks found; `on_finding` is called with each finding, in their order.
 
+    With a `cache`, the target is the folder of this repository in a cache of huggingface_hub.
+
     `problems` are those of `Settings.read`. Raises only the reason of a cancellation.
     """
     redactor = redactor or Redactor()
     redactor.add(*settings.secrets())
-    doctor = _Doctor(uri, settings, runner, redactor, on_finding)
+    doctor = _Doctor(uri, settings, runner, redactor, on_finding, cache)
     return runner.run(lambda: doctor.examine(environ, problems))
 
 
 class _Doctor:
-    def __init__(
+    def __init__(  # noqa: PLR0917
         self,
         uri: ArtifactUri | None,
         settings: Settings,
         runner: Runner,
         redactor: Redactor,
         on_finding: Callable[[Finding], None],
+        cache: CachedRepository | None,
     ) -> None:
         self._uri = uri
+        self._cache = cache
         self._settings = settings
         self._runner = runner
         self._redactor = redactor
@@ -89,7 +95,7 @@ class _Doctor:
             self._report([problem("source", error)])
             return
         with closing(client), self._runner.cancellation.waking(client.abort):
-            check = SourceCheck(uri, self._settings, client)
+            check = SourceCheck(uri, self._settings, client, self._cache)
             group = self._start("source", check.check, self._late_source)
             # A listing has pages, and each of several servers may be silent for as long as a read lasts.
             self._report(group.findings(self._runner.cancellation))

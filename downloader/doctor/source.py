@@ -10,7 +10,8 @@ from downloader.doctor.finding import note, ok, problem
 from downloader.errors import DownloadError, ProtocolFailed, Verdict
 from downloader.formatting import format_count, format_size
 from downloader.network import address
-from downloader.runs.wiring import make_filter, make_source, sequence_for
+from downloader.runs.hub_cache import require_offline
+from downloader.runs.wiring import make_filter, make_source, recall, sequence_for
 from downloader.sources import Identified, Recalling, XetSource, ability
 from downloader.volume import Volume
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from downloader.artifact import Manifest, RemoteFile
     from downloader.config import Settings
     from downloader.doctor.finding import Finding
+    from downloader.hub_cache import CachedRepository
     from downloader.network import HttpClient, Origin
     from downloader.sources import Source
     from downloader.sources.registry import ArtifactUri
@@ -36,10 +38,13 @@ PLAIN, XET = "bytes", "xet"
 class SourceCheck:
     """Asks the source of a URI what a run would ask first. `manifest` is None until it is listed."""
 
-    def __init__(self, uri: ArtifactUri, settings: Settings, client: HttpClient) -> None:
+    def __init__(
+        self, uri: ArtifactUri, settings: Settings, client: HttpClient, cache: CachedRepository | None
+    ) -> None:
         self._uri = uri
         self._settings = settings
         self._client = client
+        self._cache = cache
         self._sequence = frozenset(sequence_for(uri, settings))
         self._ways: dict[str, set[Origin]] = {}
         """Check → the servers that only its way of transfer needs."""
@@ -52,8 +57,8 @@ class SourceCheck:
             identified = ability(source, Identified)
             if identified is not None:
                 yield ok("credentials", f"requests are sent {identified.identity()}")
-            if self._settings.hub.offline and (recalling := ability(source, Recalling)) is not None:
-                yield from self._check_offline(source, recalling)
+            if self._settings.hub.offline and ability(source, Recalling) is not None:
+                yield from self._check_offline(source)
                 return
             manifest = self.manifest = make_filter(self._settings).of(_twice(source.manifest))
             at = f" at {manifest.revision}" if manifest.revision else ""
@@ -114,11 +119,8 @@ class SourceCheck:
         hosts = ", ".join(sorted({address(url).authority for url in locations}))
         return f"{address(access.endpoint).authority} gives out the places of the bytes, on {hosts}"
 
-    def _check_offline(self, source: Source, recalling: Recalling) -> Iterator[Finding]:
-        with Volume(self._settings.job.target, create=False) as volume:
-            completed = volume.completed()
-        if completed is not None and completed.manifest.revision and completed.manifest.uri == self._uri.shown:
-            recalling.recall(completed.manifest.revision)
+    def _check_offline(self, source: Source) -> Iterator[Finding]:
+        if self._is_complete(source):
             yield note(
                 "source",
                 f"HF_HUB_OFFLINE is set: nothing is asked for, and {self._uri.shown} is complete on the volume",
@@ -126,6 +128,13 @@ class SourceCheck:
             )
         else:
             source.manifest()  # raises the error that a run ends with
+
+    def _is_complete(self, source: Source) -> bool:
+        if self._cache is not None:
+            require_offline(self._cache, source, self._settings)
+            return True
+        with Volume(self._settings.job.target, create=False) as volume:
+            return recall(self._uri, source, volume)
 
 
 def _twice(ask: Callable[[], T]) -> T:

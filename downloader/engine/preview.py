@@ -39,11 +39,13 @@ class PlannedFile:
     """Of a file that is kept: what verified it."""
     replaces: str = ""
     """Whose file has this name now and would be replaced: `older`, `other artifact` or `other program`; or empty."""
+    same_as: str = ""
+    """In a cache of huggingface_hub: another file of the artifact, whose bytes are fetched for both; or empty."""
 
     @property
     def fetch(self) -> int:
         """Bytes to fetch."""
-        return 0 if self.size is None else self.size - self.present
+        return 0 if self.size is None or self.same_as else self.size - self.present
 
 
 @dataclass(frozen=True, slots=True)

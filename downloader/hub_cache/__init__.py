@@ -4,6 +4,8 @@
     <cache>/models--org--name/snapshots/<commit>/<path>       relative symlinks to the blobs
     <cache>/models--org--name/refs/<branch>                   the commit, written last
 
+What is ours beside that is hidden: the mark, the lease, and what was listed of each commit (`listings.py`).
+
 The folder of a repository is the volume of a run, and its blobs are the files that the engine downloads. `BlobSource`
 gives them their names, and `CachedRepository`, a finalizer, links the snapshot and writes the reference.
 """

@@ -13,8 +13,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from downloader.errors import DownloadError, VolumeError
-from downloader.filesystem import Disk, Kind, LinkingDisk
-from downloader.hub_cache.layout import BLOBS
+from downloader.filesystem import Disk, Kind, LinkingDisk, ReadOnlyDisk
+from downloader.hub_cache.layout import BLOBS, REFS, SNAPSHOTS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,8 +35,8 @@ class CacheDisk(LinkingDisk):
     file_mode, folder_mode = 0o666, 0o777
     """As the library makes them: the umask decides who else may use a cache."""
 
-    def __init__(self, target: Path, *, create: bool = True) -> None:
-        super().__init__(target, create=create)
+    def __init__(self, target: Path, *, create: bool = True, shown: str = "") -> None:
+        super().__init__(target, create=create, shown=shown)
         try:
             self._cache = Disk(target.parent, create=False)
         except DownloadError:
@@ -89,3 +89,19 @@ class CacheDisk(LinkingDisk):
         text = self.link_text(path)
         match = _SHARED.fullmatch(text) if text is not None else None
         return match[1] if match else None
+
+
+class ReadOnlyCacheDisk(ReadOnlyDisk, CacheDisk):
+    """The same folder to look at: nothing is changed in it, and it may be missing."""
+
+    def require_rights(self, folder: str) -> None:
+        for place in (folder, *(SNAPSHOTS, REFS) * (not folder)):  # a run writes to all of them
+            if not place or self.stat(place) is not None:
+                super().require_rights(place)
+
+    def link_text(self, path: str) -> str | None:
+        return None if self._missing else super().link_text(path)
+
+    def has_symlinks(self) -> bool:
+        """Return True: that cannot be tried without changing something."""
+        return True

@@ -23,12 +23,25 @@ class RepositoryLayout:
     """The folder of the repository in the cache."""
     reference: str
     """The file that says which commit the revision is; empty for a revision that is a commit."""
+    commit: str
+    """The commit, if that is what is named; else empty."""
+    below: str
+    """The file or folder of the repository that is named; empty for all of it."""
+    whole: str
+    """The URI of the repository, at any revision."""
 
     @classmethod
     def of(cls, address: HubAddress) -> RepositoryLayout:
         """Return the layout for what an `hf://` URI names."""
         folder = _SEPARATOR.join([f"{address.kind}s", *address.repository.split("/")])
-        return cls(folder, "" if address.is_pinned else f"{REFS}/{address.revision}")
+        pinned = address.is_pinned
+        return cls(
+            folder,
+            "" if pinned else f"{REFS}/{address.revision}",
+            address.revision if pinned else "",
+            address.folder,
+            address.whole,
+        )
 
 
 def blob_path(file: RemoteFile) -> str:

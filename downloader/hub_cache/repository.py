@@ -12,13 +12,15 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from downloader.errors import InternalError, VolumeError
+from downloader.artifact import Manifest
+from downloader.errors import ConfigurationError, InternalError, VolumeError
 from downloader.filesystem import AlreadyThere, clear
-from downloader.formatting import format_count
-from downloader.hub_cache.disk import CacheDisk
+from downloader.formatting import format_count, names_text
+from downloader.hub_cache.disk import CacheDisk, ReadOnlyCacheDisk
 from downloader.hub_cache.layout import BLOBS, SNAPSHOTS, link_text, snapshot_path
+from downloader.hub_cache.listings import read_listing, write_listing
 from downloader.hub_cache.references import read_reference, write_reference
-from downloader.hub_cache.source import BlobSource
+from downloader.hub_cache.source import BlobSource, RecordedSource
 from downloader.lease import WORK
 from downloader.volume import FileState, Publication
 
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from downloader.artifact import Manifest
     from downloader.filters import FileFilter
     from downloader.hub_cache.layout import RepositoryLayout
     from downloader.hub_cache.source import CachedRevision
@@ -48,20 +49,33 @@ class CachedRepository:
     ones, as the library leaves them there: no two revisions share bytes, and a snapshot fills up file by file.
     """
 
-    def __init__(self, folder: Path, layout: RepositoryLayout, *, symlinks: bool = True) -> None:
+    def __init__(self, folder: Path, layout: RepositoryLayout, *, symlinks: bool = True, offline: bool = False) -> None:
         self.folder = folder
         self._layout = layout
         self._symlinks = symlinks
+        self._offline = offline
         self._opened: CacheDisk | None = None
         self._source: BlobSource | None = None
 
     def wrap(self, source: Source, file_filter: FileFilter, expectation: Expectation) -> BlobSource:
         """Return the source whose files are the blobs. The engine must not filter them again."""
+        if self._offline:
+            source = RecordedSource(source, self._recorded)
         self._source = BlobSource(source, file_filter, expectation, self._has_symlinks)
         return self._source
 
+    def look(self) -> ReadOnlyCacheDisk:
+        """Return the file system of a run that changes nothing. Raises VolumeError."""
+        self._opened = disk = ReadOnlyCacheDisk(self.folder)
+        return disk
+
     def open(self) -> CacheDisk:
-        """Create the folder where it is missing, and return its file system. Raises VolumeError."""
+        """Create the folder where it is missing, and return its file system. Raises VolumeError.
+
+        An offline run only looks: it succeeds if nothing is missing.
+        """
+        if self._offline:
+            return self.look()
         self._opened = disk = CacheDisk(self.folder)
         try:
             disk.tag_cache()
@@ -72,6 +86,11 @@ class CachedRepository:
             disk.close_all()
             raise
         return disk
+
+    @property
+    def commit(self) -> str:
+        """The commit that the cache has for the revision; empty if it has none."""
+        return self._layout.commit or read_reference(self._disk, self._layout.reference)
 
     @property
     def listed(self) -> CachedRevision | None:
@@ -93,11 +112,19 @@ class CachedRepository:
     def inventory(self, volume: Volume, manifest: Manifest) -> Inventory:
         """Compare the folder with the blobs of a listing. It is published if the snapshot and the reference are right.
 
-        Other revisions may have been downloaded since, and their marks list these blobs, too.
+        Other revisions may have been downloaded since, and their marks list these blobs, too. Raises ConfigurationError
+        where something is missing and nothing may be asked for.
         """
         found = volume.inventory(manifest)
-        verified = len(found.having(FileState.VERIFIED)) == len(found.entries)
-        return replace(found, published=verified and not volume.has(WORK) and self._is_linked())
+        lacking = {entry.file.path for entry in found.entries} - {
+            entry.file.path for entry in found.having(FileState.VERIFIED)
+        }
+        published = not lacking and not volume.has(WORK) and self._is_linked()
+        if self._offline and not published:
+            names = [path for path, blob in self._revision.blobs.items() if blob in lacking]
+            what = f"{format_count(len(names), 'file')}: {names_text(names)}" if names else "links of the snapshot"
+            raise _offline(f"{manifest.uri} is not complete in {self.folder}, which lacks {what}")
+        return replace(found, published=published)
 
     def published(self, manifest: Manifest, digests: Mapping[str, str]) -> Mapping[str, str]:
         """Return the files by the names that the repository has for them."""
@@ -118,12 +145,29 @@ class CachedRepository:
                 self._link(disk, revision, check)
             except AlreadyThere:  # the library has begun the same snapshot at this moment
                 self._link(disk, revision, check)
+        write_listing(disk, revision.commit, self._layout.below, revision.listed)
         if self._layout.reference:
             volume.check_lease()
             write_reference(disk, self._layout.reference, revision.commit)
         where = snapshot_path(revision.commit, "").rstrip("/")
         log.info("%s in %s/%s", format_count(len(revision.blobs), "file"), self.folder, where)
         return Publication(manifest, digests)
+
+    def _recorded(self) -> Manifest:
+        """Return what runs have listed of the commit. Raises ConfigurationError if none has, or not all of it."""
+        layout, commit = self._layout, self.commit
+        listing = read_listing(self._disk, commit)
+        below = layout.below
+        uri = f"{layout.whole}@{commit}{f'/{below}' if below else ''}"
+        files = [
+            file
+            for path, file in sorted(listing.files.items())
+            if not below or path == below or path.startswith(f"{below}/")
+        ]
+        if not files or not listing.has(below):
+            raise _offline(f"no run has recorded in {self.folder} which files {uri} has")
+        single = files[0].path == below
+        return Manifest(uri, tuple(files), commit, single=single, whole=layout.whole, below=below)
 
     @property
     def _disk(self) -> CacheDisk:
@@ -202,6 +246,10 @@ class _Links:
         if self._disk.make_folder(folder):
             self._changed.add(parent)
         self._folders.add(folder)
+
+
+def _offline(what: str) -> ConfigurationError:
+    return ConfigurationError(f"HF_HUB_OFFLINE forbids a download, and {what}", hint="unset it for one run")
 
 
 def _two_in_one(disk: CacheDisk, path: str) -> VolumeError:

@@ -25,6 +25,8 @@ class CachedRevision:
     """The files under the names that the repository has for them."""
     blobs: Mapping[str, str] = field(repr=False)
     """Path in the repository → path in the folder of the cache."""
+    listed: Sequence[RemoteFile] = field(repr=False)
+    """These files and those that the filters leave out."""
 
     @property
     def commit(self) -> str:
@@ -56,11 +58,12 @@ class BlobSource(SourceWrapper):
 
     def manifest(self) -> Manifest:
         """Return the manifest of the blobs, each once. Raises ProtocolFailed for a file without a digest."""
-        named = self._expectation.listed(self._filter.of(self._source.manifest()), self._filter.choose)
+        listed = self._source.manifest()
+        named = self._expectation.listed(self._filter.of(listed), self._filter.choose)
         commit, linked = named.revision or "", self._linked()
         blobs = {file.path: blob_path(file) if linked else snapshot_path(commit, file.path) for file in named.files}
         self._files = {blobs[file.path]: file for file in named.files}
-        self.revision = CachedRevision(named, blobs)
+        self.revision = CachedRevision(named, blobs, listed.files)
         files = tuple(replace(file, path=blob) for blob, file in sorted(self._files.items()))
         return replace(named, files=files, below="", single=False, checksums=None)
 
@@ -71,3 +74,16 @@ class BlobSource(SourceWrapper):
     def prefetch(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
         """Pass on the hint."""
         self._source.prefetch([(self._files[file.path], span) for file, span in pieces])
+
+
+class RecordedSource(SourceWrapper):
+    """A source that stays offline: an earlier run has recorded what it lists."""
+
+    def __init__(self, source: Source, recorded: Callable[[], Manifest]) -> None:
+        super().__init__(source)
+        self._recorded = recorded
+
+    def manifest(self) -> Manifest:
+        """Return what was recorded, for the version that the source was told. Raises ConfigurationError without it."""
+        version = self._source.version()
+        return replace(self._recorded(), version=version)

@@ -48,6 +48,16 @@ class CachedTarget:
             folder, commit = target, ""
         return cls(folder, commit) if _FOLDER.fullmatch(folder.name) and (folder / SNAPSHOTS).is_dir() else None
 
+    @staticmethod
+    def below(cache: Path) -> list[str]:
+        """Return the names of the folders of repositories in a folder that may be a cache."""
+        try:
+            return sorted(
+                path.name for path in cache.iterdir() if (found := CachedTarget.of(path)) and not found.commit
+            )
+        except OSError:
+            return []
+
     def at(self, revision: str) -> CachedTarget:
         """Return it with the snapshot of a commit, or of a branch or tag that a reference names.
 

@@ -12,7 +12,7 @@ from downloader.engine import Engine, Outcome, Previewer
 from downloader.errors import DownloadError
 from downloader.events import RunStarted, Verified
 from downloader.filters import FileFilter
-from downloader.formatting import format_duration, single_line
+from downloader.formatting import format_duration
 from downloader.integrity import proofs_text
 from downloader.progress import Phase, StallWatchdog
 from downloader.redaction import Redactor
@@ -32,14 +32,16 @@ from downloader.runs.wiring import (
     make_transports,
     make_volume,
     make_volume_to_look_at,
+    recall,
     sequence_for,
 )
 from downloader.simulation import simulation_of, slow_looks_of
-from downloader.sources import Local, Recalling, ability
+from downloader.sources import Local, ability
 from downloader.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from types import ModuleType
 
     from downloader.artifact import TransferProtocol
     from downloader.cancellation import Cancellation
@@ -176,7 +178,7 @@ class Download:
         retrying = make_retrying(source, settings, runner)
         files = None
         if self._cache is not None:
-            if not self._cache.folder.exists():
+            if not settings.hub.offline and not self._cache.folder.exists():
                 retrying.version()  # a repository that the Hub does not have leaves nothing in the cache
             files = self._cache.open()
             files.keeps_pages = settings.job.keep_pages
@@ -200,14 +202,17 @@ class Download:
 
     def _preview(self, source: Source, transports: Transports, plan: Plan, _simulated: bool) -> Preview:  # noqa: FBT001
         settings, sleep = self._settings, self._runner.cancellation.sleep
-        volume, disk = make_volume_to_look_at(self._uri, settings, for_operator=self._for_operator)
+        cached = None if self._cache is None else self._cache.look()
+        volume, disk = make_volume_to_look_at(self._uri, settings, cached, for_operator=self._for_operator)
         self._volume = volume
         try:
             if settings.hub.offline:
                 self._recall(source, volume)
             previewer = Previewer(volume, disk, plan, sleep)
             source = make_retrying(source, settings, self._runner)
-            return self._make_engine(source, transports, plan, volume, finalizer=self._finalizer).preview(previewer)
+            engine = self._make_engine(source, transports, plan, volume, finalizer=self._finalizer)
+            preview = engine.preview(previewer)
+            return preview if self._cache is None else _hub_cache().preview_by_name(self._cache, preview)
         finally:
             volume.close()
 
@@ -236,12 +241,10 @@ class Download:
 
     def _recall(self, source: Source, volume: Volume) -> None:
         """Give the source the manifest of a complete volume: offline, no server may be asked for it."""
-        completed, recalling = volume.completed(), ability(source, Recalling)
-        if completed is None or recalling is None:
-            return
-        manifest = completed.manifest
-        if manifest.revision and manifest.uri == single_line(self._uri.shown):
-            recalling.recall(manifest.revision)
+        if self._cache is not None:
+            _hub_cache().recall_cached(self._cache, source)
+        else:
+            recall(self._uri, source, volume)
 
     def _stuck_volume(self) -> str:
         waiting = [
@@ -284,11 +287,10 @@ class Download:
         )
 
     def _by_name(self, outcome: Outcome) -> Outcome:
-        """Return an outcome by the names that the artifact has for its files: in a cache, the volume has others."""
-        revision = self._cache.listed if self._cache is not None else None
-        if revision is None:
-            return outcome
-        done = {path: blob for path, blob in revision.blobs.items() if blob in outcome.checksums}
-        checksums = {path: outcome.checksums[blob] for path, blob in done.items()}
-        proofs = {path: outcome.proofs[blob] for path, blob in done.items()}
-        return Outcome(revision.manifest, checksums, proofs, digest=outcome.digest)
+        return outcome if self._cache is None else _hub_cache().outcome_by_name(self._cache, outcome)
+
+
+def _hub_cache() -> ModuleType:
+    from downloader.runs import hub_cache  # noqa: PLC0415 - paid for only where a cache is filled
+
+    return hub_cache

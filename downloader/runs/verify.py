@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from downloader.errors import UnexpectedArtifact, UsageError
-from downloader.formatting import format_count
+from downloader.errors import IntegrityError, UnexpectedArtifact, UsageError
+from downloader.formatting import format_count, names_text
 from downloader.hub_cache import CachedTarget
 from downloader.integrity import ContentCheck
 from downloader.progress import FileProgress, Phase
@@ -153,4 +154,18 @@ def verify_volume(
         return found
 
     meter.enter(Phase.HASHING)
-    return runner.run(verifying, observers=[observer])
+    return runner.run(partial(_naming_repositories, verifying, settings.job.target), observers=[observer])
+
+
+def _naming_repositories(verify: Callable[[], Verification], target: Path) -> Verification:
+    """Verify, and say so where the target is a whole cache: the mark of each repository is in a folder of its own."""
+    try:
+        return verify()
+    except IntegrityError as error:
+        names = [] if isinstance(error, UnexpectedArtifact) else CachedTarget.below(target)
+        if not names:
+            raise
+        raise IntegrityError(
+            f"{target} is a cache of huggingface_hub and not verified as a whole: name one of its repositories",
+            hint=f"it has {names_text(names)}",
+        ) from error

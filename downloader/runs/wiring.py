@@ -15,10 +15,11 @@ from downloader.config.signing import SignatureMode
 from downloader.engine import Engine, Plan, PublishAsDownloaded, effective_sequence
 from downloader.filesystem import Disk, ReadOnlyDisk
 from downloader.filters import FileFilter
-from downloader.formatting import format_size
+from downloader.formatting import format_size, single_line
 from downloader.network import HttpClient, Proxies, Timeouts, Trust
 from downloader.signing import is_signature
 from downloader.simulation import RoomyDisk, SimulatedVerification
+from downloader.sources import Recalling, ability
 from downloader.sources.bandwidth import Bandwidth
 from downloader.sources.retry import RetryPolicy
 from downloader.sources.retrying import RetryingSource
@@ -127,8 +128,15 @@ def make_volume(
     return Volume(job.target, files=make_disk(settings), ttl=job.lease_ttl, completion=completion)
 
 
-def make_volume_to_look_at(uri: ArtifactUri, settings: Settings, *, for_operator: bool) -> tuple[Volume, ReadOnlyDisk]:
-    """Return the target folder of a run that changes nothing, which may be missing, and its file system."""
+def make_volume_to_look_at(
+    uri: ArtifactUri, settings: Settings, disk: ReadOnlyDisk | None, *, for_operator: bool
+) -> tuple[Volume, ReadOnlyDisk]:
+    """Return the target folder of a run that changes nothing, which may be missing, and its file system.
+
+    `disk` is that file system, if there is one already.
+    """
+    if disk is not None:
+        return Volume(settings.job.target, files=disk, ttl=settings.job.lease_ttl), disk
     disk = ReadOnlyDisk(settings.job.target)
     completion = completion_for(uri, settings, for_operator=for_operator)
     return Volume(settings.job.target, files=disk, ttl=settings.job.lease_ttl, completion=completion), disk
@@ -261,3 +269,15 @@ def make_engine(
         shared_lease=partial(volume.lease_unless, uri=uri),
         show_waiting=waiting,
     )
+
+
+def recall(uri: ArtifactUri, source: Source, volume: Volume) -> bool:
+    """Tell a source which version of it a volume has: offline, no server may be asked. Return whether it has one."""
+    completed, recalling = volume.completed(), ability(source, Recalling)
+    if completed is None or recalling is None:
+        return False
+    manifest = completed.manifest
+    if not manifest.revision or manifest.uri != single_line(uri.shown):
+        return False
+    recalling.recall(manifest.revision)
+    return True

@@ -208,13 +208,6 @@ def test_a_plan_in_json_needs_a_dry_run(tmp_path: Path) -> None:
     assert "--dry-run" in result.last_line
 
 
-def test_there_is_no_plan_for_a_cache(stocked: dict[str, str], tmp_path: Path) -> None:
-    result = run("download", "hf://org/model", "--hub-cache", tmp_path / "hub", "--dry-run", extra=stocked)
-    assert result.status == 64, result.stderr
-    assert "cache" in result.last_line
-    assert not (tmp_path / "hub").exists()
-
-
 def test_a_target_below_a_file_is_found(stocked: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("here")
     result = run("download", "hf://org/model", tmp_path / "file" / "t", "--dry-run", extra=stocked)

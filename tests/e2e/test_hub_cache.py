@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -41,7 +42,7 @@ LARGE = sum(len(content) for path, content in FILES.items() if path.endswith(".s
 HF = Path(sys.executable).with_name("hf")
 PLAIN = {"AIM_DOWNLOADER_PROTOCOL": "HTTP"}
 """One stream for a file: what was sent is what was used."""
-OURS = (".artifact.sha256", ".downloading")
+OURS = (".artifact.sha256", ".artifact.listings", ".downloading")
 THEIRS = ("trees", ".no_exist")
 READ = """
 import json, sys
@@ -275,7 +276,7 @@ def test_what_the_hubs_own_command_has_fetched_is_proved_once_and_reused(
     assert sent(hub) == 0
     assert "checking 3 files" in result.stderr
     assert "nothing had to be fetched" in result.stderr
-    ours = {path: found for path, found in tree(cache).items() if not path.endswith(".artifact.sha256")}
+    ours = {path: found for path, found in tree(cache).items() if "/.artifact." not in path}
     assert ours == before
     assert "checking" not in download(hub, cache).stderr
     found_offline(cache, FILES)
@@ -486,8 +487,18 @@ def test_each_revision_can_be_verified_by_its_names(hub: Hub, repository: Reposi
     ]:
         result = verify(target, *options)
         assert (result.status, result.stdout) == (0, ""), result.stderr
-        assert f"verified {count} files" in result.stderr
+        assert f"verified {count} file" in result.stderr
     subprocess.run(["sha256sum", "--check", "--quiet", ".artifact.sha256"], cwd=folder, check=True)
+
+
+def test_the_repositories_of_a_whole_cache_are_named(hub: Hub, repository: Repository, cache: Path) -> None:
+    hub.create("org/other").commit({"config.json": b"[]"})
+    for uri in ("hf://org/model/config.json", "hf://org/other"):
+        download(hub, cache, uri)
+    result = verify(cache)
+    assert result.status == os.EX_DATAERR, result.stderr
+    assert result.last_line.endswith("name one of its repositories (it has models--org--model, models--org--other)")
+    assert repository.commits
 
 
 def test_damage_to_one_revision_is_found_and_repaired(hub: Hub, repository: Repository, cache: Path) -> None:
@@ -540,11 +551,121 @@ def test_a_revision_that_is_not_there(cache: Path, name: str, sentence: str) -> 
     assert sentence in result.stderr
 
 
-def test_offline_a_download_says_that_it_cannot_know(hub: Hub, repository: Repository, cache: Path) -> None:
+OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_ENDPOINT": "http://127.0.0.1:1"}
+
+
+def offline(cache: Path, uri: str = "hf://org/model", *options: str) -> Result:
+    return run("download", uri, "--hub-cache", cache, *options, extra={**PEOPLE, **PLAIN, **OFFLINE})
+
+
+def test_offline_a_finished_revision_is_enough(hub: Hub, repository: Repository, cache: Path) -> None:
+    first = repository.references["refs/heads/main"]
     download(hub, cache)
-    more = settings(hub, HF_HUB_OFFLINE="1")
-    result = run("download", "hf://org/model", "--hub-cache", cache, extra=more)
+    second = repository.commit(NEXT)
+    download(hub, cache)
+    before = tree(cache)
+    for uri, options, count in [
+        ("hf://org/model", [], 5),
+        ("hf://org/model@main", [], 5),
+        (f"hf://org/model@{first}", [], 4),
+        (f"hf://org/model@{second}/sub", [], 1),
+        (f"hf://org/model@{first}/model.safetensors", ["--include", "*.json"], 1),
+        ("hf://org/model", ["--include", "*.json"], 3),
+        ("hf://org/model", ["--prune"], 5),
+    ]:
+        result = offline(cache, uri, *options)
+        assert result.status == 0, result.stderr
+        assert "nothing had to be fetched" in result.stderr
+        plan = json.loads(offline(cache, uri, *options, "--dry-run", "--json").stdout)
+        assert (plan["complete"], len(plan["files"])) == (True, count)
+    assert tree(cache) == before
+    layout = {**PEOPLE, **PLAIN, **OFFLINE, "AIM_LAYOUT": "hub-cache", "HF_HUB_CACHE": str(cache)}
+    assert run("doctor", f"hf://org/model@{first}", extra=layout).status == 0
+    (cache / "models--org--model/snapshots" / first / "config.json").unlink()
+    assert run("doctor", f"hf://org/model@{first}", extra=layout).status == os.EX_CONFIG
+
+
+@pytest.mark.parametrize("lost", ["blob", "link", "reference", "listing", "snapshot", "cache"])
+def test_offline_what_is_not_whole_is_named(hub: Hub, repository: Repository, cache: Path, *, lost: str) -> None:
+    download(hub, cache)
+    folder = cache / "models--org--model"
+    commit = repository.references["refs/heads/main"]
+    link = folder / "snapshots" / commit / "config.json"
+    words = {"blob": "2 files: config.json, same.json", "link": "links", "snapshot": "links", "listing": "which files"}
+    if lost == "blob":
+        os.utime(link, ns=(1, 1))
+    elif lost == "link":
+        link.unlink()
+    elif lost == "reference":
+        (folder / "refs/main").unlink()
+    elif lost == "listing":
+        (folder / ".artifact.listings" / commit).write_text('{"folders": [""]}')
+    elif lost == "snapshot":
+        shutil.rmtree(folder / "snapshots" / commit)
+    else:
+        shutil.rmtree(cache)
+    result = offline(cache)
     assert result.status == os.EX_CONFIG, result.stderr
     assert "HF_HUB_OFFLINE forbids" in result.last_line
-    assert verify(cache / "models--org--model").status == 0
+    assert words.get(lost, "hf://org/model") in result.last_line
+    assert cache.exists() is (lost != "cache")
+
+
+def test_offline_a_part_is_not_the_whole(hub: Hub, repository: Repository, cache: Path) -> None:
+    download(hub, cache, "hf://org/model/sub")
+    assert offline(cache, "hf://org/model/sub/deeper").status == 0
+    result = offline(cache)
+    assert result.status == os.EX_CONFIG, result.stderr
+    download(hub, cache, "hf://org/model", "--include", "*.json")
+    assert offline(cache, "hf://org/model", "--include", "*.json").status == 0
+    result = offline(cache)
+    assert result.status == os.EX_CONFIG, result.stderr
+    assert "lacks 1 file: model.safetensors" in result.last_line
+    assert repository.commits
+
+
+def test_the_plan_is_what_the_download_then_does(hub: Hub, repository: Repository, cache: Path) -> None:
+    def plan(*options: str) -> dict[str, Any]:
+        before = tree(cache) if cache.exists() else None
+        result = run(
+            "download", "hf://org/model", "--hub-cache", cache, "--dry-run", "--json", *options, extra=settings(hub)
+        )
+        assert result.status == 0, result.stderr
+        assert (tree(cache) if cache.exists() else None) == before
+        found: dict[str, Any] = json.loads(result.stdout)
+        return found
+
+    planned = plan()
+    assert planned["target"] == f"{cache}/models--org--model"
+    assert {file["path"]: (file["state"], file["sameAs"]) for file in planned["files"]} == {
+        "config.json": ("missing", None),
+        "model.safetensors": ("missing", None),
+        "same.json": ("missing", "config.json"),
+        "sub/deeper/tokenizer.json": ("missing", None),
+    }
+    assert planned["fetch"] == sum(map(len, FILES.values())) - len(FILES["same.json"])
+    assert not cache.exists()
+    download(hub, cache, "hf://org/model", "--include", "config.json")
+    assert {file["path"]: file["state"] for file in plan()["files"]}["config.json"] == "verified"
+    download(hub, cache)
+    assert plan()["complete"]
+    repository.commit({"config.json": b"third"})
+    planned = plan()
+    assert (planned["fetch"], planned["complete"], planned["older"]) == (5, False, [])
+    blob = (cache / "models--org--model/snapshots").glob("*/model.safetensors").__next__().resolve()
+    blob.write_bytes(b"short")
+    assert plan()["fetch"] == 5 + LARGE
+
+
+def test_the_report_says_what_came_over_the_network(hub: Hub, repository: Repository, cache: Path) -> None:
+    report = cache.parent / "report.json"
+    download(hub, cache, "hf://org/model/config.json")
+    download(hub, cache, "hf://org/model", "--report", str(report))
+    states = {file["path"]: file["state"] for file in json.loads(report.read_text())["files"]}
+    assert states == {
+        "config.json": "reused",
+        "model.safetensors": "fetched",
+        "same.json": "reused",
+        "sub/deeper/tokenizer.json": "fetched",
+    }
     assert repository.commits
