@@ -72,8 +72,12 @@ UNKNOWN_HOST_BUDGET = 3.0
 about that."""
 
 # The end of a run: SIGTERM must end the process within ten seconds.
-RUN_GRACE = 7.0
+RUN_GRACE = 6.0
 """That a cancelled run gets to close its journal."""
+RUN_END = 9.0
+"""That all of its end may take: the run itself, then its summaries with half of what is left, then its status."""
+LAST_STEP = 0.5
+"""That a step of the end gets in any case."""
 TRANSFER_GRACE = 4.0
 """That all threads of an attempt together get to end after a cancellation.
 
@@ -82,7 +86,7 @@ Less than the whole run gets, so that the lease is released even if a connection
 XET_EXIT = 2.0
 """That the child may take to exit after its control socket was closed."""
 SUMMARY_LAST = 3.0
-"""That each summary of a run may take after a signal; they are written at the same time."""
+"""That each summary of a run may take after a signal, if there is time; they are written at the same time."""
 DOCTOR_CLEANUP = 3.0
 """That checks of the target get to remove what they tried, when the diagnosis ends early."""
 

@@ -105,8 +105,13 @@ class CommandContext:
         return Console(interval=interval, quiet=self.quiet, display=display)
 
     def reporters(self, settings: Settings) -> list[Reporter]:
-        """Return the reporters for a run with these settings: the AIMArtifact, if there is one, and the console."""
-        status = status_reporter(settings.cluster, self.redactor, settings.job.progress_interval)
+        """Return the reporters for the runner that was made last: the AIMArtifact, if there is one, and the console."""
+        status = status_reporter(
+            settings.cluster,
+            self.redactor,
+            settings.job.progress_interval,
+            left=self.runners[-1].left,
+        )
         return [*([status] if status is not None else []), self.console(settings)]
 
 

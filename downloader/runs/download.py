@@ -265,7 +265,8 @@ class Download:
         reporting = self._settings.reporting
         report = self._report(ending, outcome) if reporting.wanted or self._on_report is not None else None
         if report is not None:
-            write_summaries(report, reporting, Redactor(*self._settings.secrets()))
+            left = partial(self._runner.left, share=0.5)
+            write_summaries(report, reporting, Redactor(*self._settings.secrets()), left=left)
         self._reporters.close(final)
         self._ended(ending)
         if report is not None and self._on_report is not None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 from typing import TYPE_CHECKING, TypeVar
 
 from downloader.cancellation import Cancellation
-from downloader.deadlines import CHECK_INTERVAL, RUN_GRACE
-from downloader.errors import DownloadError, Stalled, unexpected
+from downloader.deadlines import CHECK_INTERVAL, LAST_STEP, RUN_END, RUN_GRACE
+from downloader.errors import Cancelled, DownloadError, Stalled, unexpected
 from downloader.progress import ProgressMeter, Ticker
 from downloader.sources.pause import SharedPause
 
@@ -47,8 +48,18 @@ class Runner:
         self.cancellation = Cancellation(cancellation)
         self.meter = ProgressMeter()
         self.pause = SharedPause(self.meter.clock)
+        self._ends_at: float | None = None
         self.thread_hangs = False
         """The thread of the run did not end in time: the process must end without waiting for it."""
+
+    def left(self, limit: float, *, share: float = 1.0) -> float:
+        """Return how many of `limit` seconds a step after the run may take.
+
+        After a signal, steps get a share of the time that is left: all of the end has one bound.
+        """
+        if self._ends_at is None:
+            return limit
+        return max(LAST_STEP, min(limit, share * (self._ends_at - time.monotonic())))
 
     def run(
         self,
@@ -99,6 +110,8 @@ class Runner:
                 self.cancellation.cancel()
                 raise
             finally:
+                if isinstance(self.cancellation.reason, Cancelled):
+                    self._ends_at = time.monotonic() + RUN_END
                 self.thread_hangs = not ended.wait(self._grace)
                 if not self.thread_hangs:
                     worker.join()

@@ -37,13 +37,20 @@ def files_of(outcome: Outcome | None) -> Iterator[FileReport]:
         yield FileReport(file.path, size, sha256, outcome.proofs.get(file.path) if there else None, state)
 
 
-def write_summaries(report: RunReport, settings: ReportingSettings, redactor: Redactor | None = None) -> None:
+def write_summaries(
+    report: RunReport,
+    settings: ReportingSettings,
+    redactor: Redactor | None = None,
+    *,
+    left: Callable[[float], float] = float,
+) -> None:
     """Write what the settings ask for. What cannot be written is a warning: the result of the run stays as it is.
 
-    Each has a thread of its own, which is left behind if it takes too long: a volume or a server may hang.
+    Each has a thread of its own, which is left behind if it takes too long: a volume or a server may hang. `left`
+    returns how many of so many seconds they may take.
     """
     cancelled = report.error is not None and report.error.exit_status > 128  # noqa: PLR2004 - by a signal
-    longest = SUMMARY_LAST if cancelled else SUMMARY_FILE
+    longest = left(SUMMARY_LAST if cancelled else SUMMARY_FILE)
     tasks = list(_tasks(report, settings, redactor or Redactor(), longest))
     began = time.monotonic()
     for task in tasks:

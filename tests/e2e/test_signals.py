@@ -6,6 +6,7 @@ A run ends within ten seconds even where threads hang, because two grace periods
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from tests.e2e.conftest import Watched
     from tests.servers.hub import Hub
+    from tests.servers.pushgateway import Pushgateway
 
 MIB = 1 << 20
 FILES = {
@@ -37,9 +39,8 @@ PROMISED = 10.0
 AT_MOST = 25.0
 """Seconds on a busy machine; a read that is not interrupted lasts thirty."""
 GRACES = """
-from downloader.runs.runner import Runner
-from downloader.transfer import ranged
-Runner.__init__.__kwdefaults__["grace"] = ranged.TRANSFER_GRACE = 600.0
+from downloader import deadlines
+deadlines.RUN_GRACE = deadlines.TRANSFER_GRACE = 600.0
 """
 
 PHASES: dict[str, tuple[str, str, Fault]] = {
@@ -143,6 +144,28 @@ from downloader.__main__ import main
 main()
 """
 """Sends a signal while the command line's library is imported."""
+
+
+def test_an_end_that_hangs_everywhere_has_one_bound(
+    stocked: Hub, watched: Watched, pushgateway: Pushgateway, tmp_path: Path
+) -> None:
+    """The engine hangs in the volume, the API server and the Pushgateway do not answer."""
+    pushgateway.faults.add(Silence(), times=FOREVER)
+    extra = {**watched.environment, "HF_ENDPOINT": stocked.endpoint, "DU_TIMEOUT": "0.2", "STALL_TIMEOUT": "600"}
+    module = ["tests.slow_volume", "600", "1"]
+    options = ["--pushgateway", pushgateway.url, "--report", str(tmp_path / "report.json")]
+    process = start("download", "hf://org/model", tmp_path / "t", *options, extra=extra, module=module)
+    watched.api.wait_for(lambda: "has not answered" in str(watched.status.get("progress", {}).get("message")))
+    watched.api.hang()
+    signalled = Stopwatch()
+    process.send_signal(signal.SIGTERM)
+    result = finish(process)
+    assert result.status == 143, result.stderr
+    assert signalled.undisturbed < PROMISED
+    assert signalled.seconds < AT_MOST
+    assert "the metrics were not sent to" in result.stderr
+    assert json.loads((tmp_path / "report.json").read_text())["outcome"]["exit_status"] == 143
+    assert "resume" in result.last_line
 
 
 def test_a_second_signal_ends_the_process_at_once(stocked: Hub, patient: dict[str, str], tmp_path: Path) -> None:

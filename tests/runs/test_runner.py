@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from downloader.cancellation import Cancellation
-from downloader.deadlines import RUN_GRACE, TRANSFER_GRACE
+from downloader.deadlines import LAST_STEP, RUN_END, RUN_GRACE, TRANSFER_GRACE
 from downloader.errors import AccessDenied, Cancelled, InternalError, Stalled
 from downloader.runs.runner import Runner
 from tests.waiting import AT_LAST, eventually
@@ -125,4 +125,17 @@ def test_a_thread_that_hangs_is_given_up_after_the_grace() -> None:
 
 
 def test_both_graces_fit_into_the_ten_seconds_that_are_promised() -> None:
-    assert TRANSFER_GRACE < RUN_GRACE < 10
+    assert TRANSFER_GRACE < RUN_GRACE < RUN_END < 10
+
+
+def test_after_a_signal_all_steps_of_the_end_share_one_bound() -> None:
+    runner = Runner(grace=0.0)
+    assert runner.left(30.0) == 30.0
+
+    def work() -> None:
+        runner.cancellation.cancel(Cancelled())
+
+    with pytest.raises(Cancelled):
+        runner.run(work)
+    assert 0 < runner.left(30.0, share=0.5) <= RUN_END / 2
+    assert runner.left(0.1) == max(0.1, LAST_STEP)

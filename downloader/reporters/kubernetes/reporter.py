@@ -16,6 +16,8 @@ from downloader.reporters.kubernetes.status import Status, status_of
 from downloader.reporters.kubernetes.throttle import PatchThrottle
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from downloader.progress import Snapshot
     from downloader.reporters.kubernetes.access import ClusterAccess
     from downloader.reporters.kubernetes.client import StatusClient
@@ -33,15 +35,17 @@ class KubernetesReporter:
         redactor: Redactor | None = None,
         throttle: PatchThrottle | None = None,
         timeout: float = STATUS_TIMEOUT,
+        left: Callable[[float], float] = float,
     ) -> None:
         """Prepare a reporter; it starts its thread and sends requests from the first snapshot on.
 
-        `timeout` is the limit in seconds of a request, and of `close`.
+        `timeout` is the limit in seconds of a request, and of `close`, unless `left` returns less for it then.
         """
         self._access = access
         self._redact = (redactor or Redactor()).redact
         self._throttle = throttle or PatchThrottle(access.interval)
         self._timeout = timeout
+        self._left = left
         self._changed = threading.Condition()
         self._latest: Snapshot | None = None
         self._complete = False
@@ -63,14 +67,15 @@ class KubernetesReporter:
 
     def close(self, final: Snapshot) -> None:
         """Send the final snapshot, for at most `timeout` seconds; none if another process leads."""
+        limit = self._left(self._timeout)
         with self._changed:
-            self._deadline = time.monotonic() + self._timeout
+            self._deadline = time.monotonic() + limit
             if final.leads:
                 self._store(final)
             self._silent = not final.leads
             self._changed.notify()
         if self._latest is not None:
-            self._thread.join(self._timeout)
+            self._thread.join(limit)
 
     def _store(self, snapshot: Snapshot) -> None:
         self._complete = snapshot.complete or (snapshot.phase is Phase.FAILED and self._complete)
