@@ -92,7 +92,7 @@ def _content(disk: CacheDisk, handle: int) -> bytes:
 
 
 def _parsed(content: bytes) -> Listing:
-    """Return a listing; raise any of several errors for what is none: another program may have changed it."""
+    """Return a listing; raise any of several errors for another content: other programs may change the file."""
     found = json.loads(content)
     names, files = PathValidator(""), {}
     for path, (size, *digests) in found["files"].items():
