@@ -14,7 +14,7 @@ help: ## Show this list
 
 $(READY): requirements/dev.txt pyproject.toml tests/prepare
 	tests/prepare venv $(PYTHON)
-	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/pip install -q --disable-pip-version-check --no-compile --require-hashes -r requirements/dev.txt
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
