@@ -115,6 +115,12 @@ class FileOperations(Protocol):
     def write_direct(self, handle: int, offset: int, data: memoryview) -> bool:
         """Write all bytes, bypassing the page cache; False if the file system refuses: any part may be written then."""
 
+    def share(self, handle: int, source: int) -> bool:
+        """Give a file the content of another open one without a copy; False if the file system cannot: no byte changes.
+
+        The two share their blocks until one of them is written to.
+        """
+
     def read(self, handle: int, offset: int, view: memoryview) -> int:
         """Fill the view from the offset, up to the end of the file, and return the number of bytes."""
 

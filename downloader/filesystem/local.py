@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from downloader.errors import DownloadError
-from downloader.filesystem import renameat2, syncfs, xattr
+from downloader.filesystem import reflink, renameat2, syncfs, xattr
 from downloader.filesystem.interface import Kind, NotSupported, Space, Stat, kind_of_entry
 from downloader.filesystem.openat import STEP_FLAGS, Folder, split
 from downloader.filesystem.operations import Operations
@@ -120,6 +120,10 @@ class Disk:
                 if error.errno in (errno.EINVAL, errno.EOPNOTSUPP):
                     return False
                 raise
+
+    def share(self, handle: int, source: int) -> bool:
+        with self._operation("writing to"):
+            return reflink.share(handle, source)
 
     def read(self, handle: int, offset: int, view: memoryview) -> int:
         done = 0

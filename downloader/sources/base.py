@@ -18,7 +18,7 @@ What a source must keep:
 - **It is for many threads.** A `Body` is for the one thread that reads it, apart from `interrupt`.
 
 Some sources can do more. Such an *optional ability* is a protocol of its own, `Presigning`, `Recalling`, `XetSource`,
-`Identified` or `Local`, and `ability` is the only way to look for one.
+`Identified`, `Local` or `Sharing`, and `ability` is the only way to look for one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from downloader.artifact import Manifest, RemoteFile, Span
@@ -140,6 +140,17 @@ class Local(Protocol):
 
     def require_apart(self, target: Path) -> None:
         """Raise ConfigurationError if a target folder and the artifact are in each other."""
+
+
+@runtime_checkable
+class Sharing(Protocol):
+    """An ability: a file system may give another file the content of one without a copy."""
+
+    def share(self, file: RemoteFile, take: Callable[[int], bool]) -> bool:
+        """Call `take` with a handle of the file, to return whether it took the content over; the handle ends with that.
+
+        Raises SourceChanged unless the file is the very one that was listed, and still is after that.
+        """
 
 
 @dataclass(frozen=True, slots=True)

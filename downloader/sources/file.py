@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Manifest, RemoteFile
-from downloader.errors import ConfigurationError, IntegrityError, SourceNotFound, VolumeError
+from downloader.errors import ConfigurationError, DownloadError, IntegrityError, SourceNotFound, VolumeError
 from downloader.filesystem import Disk, NotThere, find_named, is_inside, is_same, with_parents
 from downloader.filters import FileFilter
 from downloader.lease import WORK
@@ -21,11 +21,10 @@ from downloader.sources.paths import check_names
 from downloader.volume import find_mark
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from downloader.artifact import Span
     from downloader.integrity import Checksums
-    from downloader.sources.base import Body
 
 
 class FileSource:
@@ -56,12 +55,21 @@ class FileSource:
         listed, self._listed = self._listed or self._list(), None
         return listed
 
-    def open(self, file: RemoteFile, span: Span) -> Body:
+    def open(self, file: RemoteFile, span: Span) -> FileBody:
         """Start reading a span. Raises SourceChanged unless the file is the very one that was listed."""
         if self._disk is None:
             raise SourceNotFound(f"{self._uri} was not listed")
         with errors_of(self._uri, listed=True):
             return FileBody(self._disk, file, span, self._uri)
+
+    def share(self, file: RemoteFile, take: Callable[[int], bool]) -> bool:
+        """Let another file take over the content of one. False where it cannot be opened, either: reading it tells."""
+        try:
+            opened = self.open(file, file.span)
+        except DownloadError:
+            return False
+        with closing(opened):
+            return opened.share(take)
 
     def prefetch(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
         """Do nothing: the kernel reads ahead."""

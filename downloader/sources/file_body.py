@@ -9,6 +9,8 @@ from downloader.sources.file_errors import errors_of
 from downloader.sources.file_listing import validator_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from downloader.artifact import RemoteFile, Span
     from downloader.filesystem import Disk
 
@@ -54,6 +56,13 @@ class FileBody:
             if self._position - self._forgotten >= FORGET_EVERY:
                 self._forget()
         return count
+
+    def share(self, take: Callable[[int], bool]) -> bool:
+        """Return what `take` makes of a handle of the file. Raises SourceChanged if it was replaced meanwhile."""
+        taken = take(self._handle)
+        with errors_of(self._uri, listed=True):
+            self._require_unchanged()
+        return taken
 
     def interrupt(self) -> None:
         """Let the next read fail. One that waits for a device cannot be woken: it is left behind."""

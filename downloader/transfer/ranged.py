@@ -16,6 +16,7 @@ from downloader.artifact import Span
 from downloader.deadlines import TRANSFER_GRACE
 from downloader.errors import DownloadError, RangeIgnored, Verdict
 from downloader.integrity import may_combine
+from downloader.sources import Sharing, ability
 from downloader.transfer.buffers import Buffers
 from downloader.transfer.commit_queue import CommitQueue
 from downloader.transfer.cpu_affinity import CpuAffinity
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from downloader.transfer.base import CompletedFile, Feed, FileSink
     from downloader.transfer.config import TransferConfig
     from downloader.transfer.file_transfer import Segment
+    from downloader.volume import Partial
 
 PAGE = 4096
 
@@ -54,6 +56,7 @@ class Ranged:
     ) -> None:
         """`concurrency` is the controller that also limits the requests of `source`."""
         self._source = source
+        self._sharing = ability(source, Sharing)
         self._meter = meter
         self._cancellation = cancellation
         self._config = config
@@ -128,7 +131,10 @@ class Ranged:
 
     def _begin(self, file: RemoteFile, sink: FileSink) -> Task | None:
         try:
-            transfer = FileTransfer(file, sink.begin(file), self._cancellation.check, sink.inspect)
+            opened = sink.begin(file)
+            if self._sharing is not None:
+                self._share(self._sharing, file, opened)
+            transfer = FileTransfer(file, opened, self._cancellation.check, sink.inspect)
         except DownloadError as error:
             self._scheduler.not_begun()
             if error.verdict is Verdict.FAIL:
@@ -136,6 +142,15 @@ class Ranged:
             sink.fail(file, error)
             return None
         return self._scheduler.begun(transfer)
+
+    def _share(self, source: Sharing, file: RemoteFile, opened: Partial) -> None:
+        """Let the file system give the partial its bytes, if it can. They are hashed as those of earlier runs are."""
+        try:
+            if source.share(file, opened.share):
+                self._meter.add_written(file.size)
+        except DownloadError:
+            opened.discard()
+            raise
 
     def _run_task(self, task: Task, sink: FileSink, commit_queue: CommitQueue) -> None:
         """Fetch a segment. The last worker of a file commits it, or leaves it to the next attempt if it failed."""

@@ -1,5 +1,7 @@
 """The life of a partial: a file whose bytes arrive under a temporary name until its digest is right.
 
+A long module, since the states are one chain and each is made by the one before.
+
 Each state is a type, and each step returns the next one, so that a file cannot be renamed before it is synced:
 
     Volume.partial(file)            new, or resumed from its journal
@@ -136,6 +138,19 @@ class Partial:
         if offset < 0 or offset + len(data) > self._stop:
             raise InternalError(f"{self.file.path}: bytes {offset}-{offset + len(data) - 1} lie outside the file")
         self._storage.write(offset, data)
+
+    def share(self, source: int) -> bool:
+        """Take over the content of an open file on the same file system without a copy; False where that cannot be.
+
+        Only a partial without any bytes can. What it has then must be hashed like what an earlier run has left.
+        """
+        if self.in_order or not self.file.size or self.missing() != [self.file.span]:
+            return False
+        self._check_lease()
+        if not self._storage.share(source):
+            return False
+        self.complete(self.file.span)
+        return True
 
     def readinto(self, offset: int, view: memoryview) -> int:
         """Fill the view with the bytes from `offset` on and return their number; 0 at the end of the file."""

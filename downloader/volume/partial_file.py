@@ -94,6 +94,13 @@ class PartialFile:
             # After the write: a sync that began before it may not have covered it.
             self.unsynced = True
 
+    def share(self, source: int) -> bool:
+        """Take over the content of another open file without a copy; False where the file system cannot."""
+        with self._guard:
+            shared = self._files.share(self._handle, source)
+            self.unsynced = True
+            return shared
+
     def _write_direct(self, offset: int, data: memoryview) -> bool:
         if not self._use_direct or self._direct is None or not _is_aligned(offset, data):
             return False

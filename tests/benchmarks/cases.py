@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tests.benchmarks import growth_cases, link_cases, memory_cases, process_cases, source_cases, web_cases
+from tests.benchmarks import (
+    folder_cases,
+    growth_cases,
+    link_cases,
+    memory_cases,
+    process_cases,
+    source_cases,
+    web_cases,
+)
 from tests.benchmarks.measure import GIB, MIB
 
 if TYPE_CHECKING:
@@ -51,6 +59,7 @@ CASES: Mapping[str, Callable[[Bench], Outcome]] = {
     "2 x 512 MiB, hf:// without Xet, all verified": lambda bench: source_cases.hub_large(
         bench, xet=False, verified=True
     ),
+    "8 x 512 MiB, folder to folder, all verified": lambda bench: folder_cases.copy(bench, _eight(bench)),
     "2 x 512 MiB + 200 x 20 KiB, HTTP": lambda bench: web_cases.to_disk(bench, bench.mixed(), secure=False, rounds=1),
     "10,000 x 20 KiB, HTTP": lambda bench: web_cases.small_files(bench, bench.small(10_000)),
     "10,000 x 20 KiB, S3, signed": lambda bench: source_cases.s3_small(bench, bench.small(10_000)),

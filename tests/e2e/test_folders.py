@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import socket
+import subprocess
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -19,7 +21,7 @@ from tests.servers.faults import FOREVER, Held
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.servers.hub import Hub
@@ -316,3 +318,46 @@ def test_the_digests_of_the_copy_are_those_of_the_files(plain: Path, tmp_path: P
         path: hashlib.sha256(data).hexdigest() for path, data in FILES.items()
     }
     assert [attempt["protocol"] for attempt in told["attempts"]] == ["FILE"]
+
+
+@pytest.fixture
+def cloning(tmp_path: Path) -> Iterator[Path]:
+    """A small file system that can give two files the same blocks."""
+    image, mounted = tmp_path / "xfs.img", tmp_path / "xfs"
+    mounted.mkdir()
+    with image.open("wb") as file:
+        file.truncate(320 << 20)
+    for command in (
+        ["mkfs.xfs", "-q", "-m", "reflink=1", str(image)],
+        ["mount", "-o", "loop", str(image), str(mounted)],
+    ):
+        if shutil.which(command[0]) is None or subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip(f"{command[0]} does not work here")
+    yield mounted
+    subprocess.run(["umount", "--lazy", str(mounted)], check=True)
+
+
+def free(folder: Path) -> int:
+    os.sync()
+    found = os.statvfs(folder)
+    return found.f_bfree * found.f_frsize
+
+
+@pytest.mark.root
+def test_where_the_file_system_can_no_byte_is_copied_and_every_byte_of_the_target_is_hashed(cloning: Path) -> None:
+    files = {"large.bin": Noise(48 << 20, seed=43).bytes(), "small.txt": b"small", "empty": b""}
+    source, target, other = write(cloning / "source", files), cloning / "target", cloning / "other"
+    before = free(cloning)
+    done = run("download", uri_of(source), target)
+    assert done.status == 0, done.stderr
+    assert model(target) == files
+    assert before - free(cloning) < 8 << 20
+    assert (target / "large.bin").stat().st_ino != (source / "large.bin").stat().st_ino
+    with (target / "large.bin").open("r+b") as file:
+        file.seek(30 << 20)
+        file.write(b"changed in the one")
+    assert (source / "large.bin").read_bytes() == files["large.bin"]
+    damaged = run("download", uri_of(target), other)
+    assert damaged.status == 65
+    assert "the bytes have sha256" in damaged.last_line
+    assert not (other / "large.bin").exists()

@@ -93,6 +93,10 @@ class CrashingFiles:
             raise InTheWay(path)
         return self._handle(folder.names[name])
 
+    def share(self, handle: int, source: int) -> bool:
+        del handle, source
+        return False
+
     def open_direct(self, path: str) -> int | None:
         del path
         return None
