@@ -104,6 +104,16 @@ def test_every_address_of_the_project_is_that_of_pyproject() -> None:
     assert [(path, url) for path, url in found if not url.startswith(known) and "example.com" not in url] == []
 
 
+def test_every_image_of_a_page_has_the_version_of_the_tree() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    named = [
+        (page.name, tag) for page in pages for tag in re.findall(r"artifact-downloader:(\d[\w.]*\d)", page.read_text())
+    ]
+
+    assert {page for page, _ in named} >= {"kubernetes.md", "workflows.md"}
+    assert [each for each in named if each[1] != __version__] == []
+
+
 def test_a_release_needs_its_version_everywhere_and_a_section_of_the_changelog(release: ModuleType, tree: Path) -> None:
     changelog = tree / "CHANGELOG.md"
     unpublished = [f"{page} says how to install what is not published yet" for page in ("README.md", "docs/install.md")]
