@@ -9,21 +9,24 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.servers import ceph as ceph_server
+from tests.servers import glusterfs as glusterfs_server
 from tests.servers.broken import BrokenWeb
-from tests.servers.ceph import missing_packages
 from tests.servers.certificates import Authority
 from tests.servers.hub import Hub
 from tests.servers.kubernetes import KubernetesServer
 from tests.servers.moto import Moto
+from tests.servers.mounts import missing_packages, unable_to_mount
 from tests.servers.process import MissingProgram
 from tests.servers.pushgateway import Pushgateway
 from tests.servers.rclone import Rclone, rclone
-from tests.servers.shared import shared_ceph
+from tests.servers.shared import shared_ceph, shared_cephfs, shared_glusterfs
 from tests.servers.web import WebServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.servers.mounts import Distributed
     from tests.servers.s3 import S3Server
 
 # How long an example takes says more of the machine than of the code.
@@ -42,6 +45,7 @@ SLOW = frozenset(
         "conformance",
         "contract",
         "deploy",
+        "distributed",
         "e2e",
         "faults",
         "image",
@@ -109,14 +113,37 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         yield server
 
 
+def _shared_folder(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:
+    """Return the folder of a server that all processes of a parallel run share."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / f"shared-{name}"
+
+
 @pytest.fixture(scope="session")
 def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """Ceph's gateway, one for a whole parallel run; the test is skipped where Debian's packages are missing."""
-    if missing := missing_packages():
+    if missing := missing_packages(ceph_server.PROGRAMS):
         pytest.skip(f"apt-get install --no-install-recommends {' '.join(missing)}")
-    base = tmp_path_factory.getbasetemp()
-    with shared_ceph((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared-ceph") as server:
+    with shared_ceph(_shared_folder(tmp_path_factory, "ceph")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def cephfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Distributed]:
+    """The same Ceph's file system; the test is skipped where packages or rights are missing."""
+    if reason := unable_to_mount(ceph_server.FILE_SYSTEM_PROGRAMS):
+        pytest.skip(reason)
+    with shared_cephfs(_shared_folder(tmp_path_factory, "ceph")) as files:
+        yield files
+
+
+@pytest.fixture(scope="session")
+def glusterfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Distributed]:
+    """GlusterFS, one for a whole parallel run; the test is skipped where packages or rights are missing."""
+    if reason := unable_to_mount(glusterfs_server.PROGRAMS):
+        pytest.skip(reason)
+    with shared_glusterfs(_shared_folder(tmp_path_factory, "glusterfs")) as files:
+        yield files
 
 
 @pytest.fixture(scope="session")

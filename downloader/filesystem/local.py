@@ -51,7 +51,8 @@ class Disk:
     def __init__(
         self, target: Path, *, create: bool = True, shown: str = "", fault: Callable[[str], None] | None = None
     ) -> None:
-        self._operation = Operations(shown or str(target), fault, self._lacks_inodes)
+        self._root = -1  # until it is open
+        self._operation = Operations(shown or str(target), fault, self._lacks_inodes, self._is_lost)
         with naming_the_target(target), self._operation("opening"):
             self._root = open_target(target, create=create, mode=self.folder_mode)
             self._shared = bool(os.fstat(self._root).st_mode & stat.S_ISGID)
@@ -104,7 +105,12 @@ class Disk:
 
     def close(self, handle: int) -> None:
         with self._operation("closing"):
-            os.close(handle)
+            try:
+                os.close(handle)
+            except OSError as error:
+                # Another node has removed the file: there is nothing left to lose, and the handle is closed anyway.
+                if error.errno not in (errno.ENOENT, errno.ESTALE):
+                    raise
 
     def write(self, handle: int, offset: int, data: memoryview | bytes) -> None:
         with self._operation("writing to"):
@@ -174,7 +180,7 @@ class Disk:
                 with Folder(self._root, folder) as opened:
                     return Stat.of(os.stat(name, dir_fd=opened, follow_symlinks=False))
             except OSError as error:
-                if error.errno in _NOT_THERE:
+                if self._is_absent(error):
                     return None
                 raise
 
@@ -187,10 +193,10 @@ class Disk:
                         try:
                             found[name] = Stat.of(os.stat(name, dir_fd=opened, follow_symlinks=False))
                         except OSError as error:
-                            if error.errno not in _NOT_THERE:
+                            if not self._is_absent(error):
                                 raise
             except OSError as error:
-                if error.errno not in _NOT_THERE:
+                if not self._is_absent(error):
                     raise
                 return {}
         return found
@@ -199,13 +205,15 @@ class Disk:
         with self._operation("listing", folder):
             try:
                 handle = self._open_folder(folder)
-            except (FileNotFoundError, NotADirectoryError):
-                return {}
-            try:
-                with os.scandir(handle) as entries:
-                    return {entry.name: kind_of_entry(entry) for entry in entries}
-            finally:
-                os.close(handle)
+                try:
+                    with os.scandir(handle) as entries:
+                        return {entry.name: kind_of_entry(entry) for entry in entries}
+                finally:
+                    os.close(handle)
+            except OSError as error:
+                if isinstance(error, FileNotFoundError | NotADirectoryError) or self._operation.is_removed(error):
+                    return {}
+                raise
 
     def rename(self, old: str, new: str) -> None:
         source, old_name = split(old)
@@ -347,7 +355,8 @@ class Disk:
         with self._operation("measuring"):
             found = os.fstatvfs(self._root)
             free = found.f_bavail * found.f_frsize if found.f_blocks else None  # a FUSE file system may leave it out
-            return Space(free, found.f_favail if found.f_files else None, found.f_frsize)
+            files = found.f_favail if found.f_files and found.f_favail >= 0 else None  # CephFS says -1: no limit
+            return Space(free, files, found.f_frsize)
 
     def oldest_operation(self) -> tuple[str, float] | None:
         return self._operation.oldest()
@@ -358,6 +367,16 @@ class Disk:
     def _lacks_inodes(self) -> bool:
         found = os.fstatvfs(self._root)
         return bool(found.f_files and not found.f_favail and found.f_bavail)
+
+    def _is_lost(self) -> bool:
+        try:
+            os.close(os.open(".", _FOLDER_FLAGS, dir_fd=self._root))
+        except OSError:
+            return True
+        return False
+
+    def _is_absent(self, error: OSError) -> bool:
+        return error.errno in _NOT_THERE or self._operation.is_removed(error)
 
     def _open_folder(self, path: str) -> int:
         with Folder(self._root, path) as opened:

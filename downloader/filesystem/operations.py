@@ -23,18 +23,29 @@ class Operations:
     """The calls on one folder, at most one per thread.
 
     `fault` is called with a description of each call before it is made; it may sleep or raise OSError. `lacks_inodes`
-    says whether a full volume is out of inodes rather than of bytes.
+    says whether a full volume is out of inodes rather than of bytes, `is_lost` whether the whole folder is stale.
     """
 
-    def __init__(self, name: str, fault: Callable[[str], None] | None, lacks_inodes: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        name: str,
+        fault: Callable[[str], None] | None,
+        lacks_inodes: Callable[[], bool],
+        is_lost: Callable[[], bool] = lambda: True,
+    ) -> None:
         self.name = name
         self.fault = fault
         self.lacks_inodes = lacks_inodes
+        self.is_lost = is_lost
         self.running: dict[int, Operation] = {}
 
     def __call__(self, verb: str, path: str = "") -> Operation:
         """Return a context for one call, which turns its OSError into one of our errors."""
         return Operation(self, verb, path)
+
+    def is_removed(self, error: OSError) -> bool:
+        """Return whether an error says that another node has removed a file or folder which this one still knew."""
+        return error.errno == errno.ESTALE and not self.is_lost()
 
     def oldest(self) -> tuple[str, float] | None:
         """Return the call that has lasted longest, and for how many seconds. Never blocks."""
@@ -78,6 +89,8 @@ class Operation:
     def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
         self._operations.running.pop(self._thread, None)
         if error is not None and isinstance(error, OSError):
+            if self._operations.is_removed(error):
+                raise map_os_error(FileNotFoundError(errno.ENOENT, ""), self.doing) from error
             no_inodes = error.errno == errno.ENOSPC and self._operations.lacks_inodes()
             raise map_os_error(error, self.doing, no_inodes=no_inodes) from error
 

@@ -54,6 +54,7 @@ _LAST_SECOND = 1 << 35
 """A time in a lease that is later was written by another program."""
 _BEATS = 6
 """Heartbeats per time to live."""
+_GONE = "its lease is gone"
 
 _log = logging.getLogger(__name__)
 
@@ -168,6 +169,9 @@ class Lease:
             if not self.in_order:
                 self._files.write(handle, 0, content)
                 self._files.sync(handle)
+        except NotThere:
+            self._lost = _GONE
+            return
         finally:
             self._files.close(handle)
         if self.in_order:
@@ -191,9 +195,12 @@ class Lease:
         try:
             handle = self._files.open(self._path, write=not self.in_order)
         except (NotThere, InTheWay):
-            self._lost = "its lease is gone"
+            self._lost = _GONE
             return None
-        found = parse_lease(_content(self._files, handle))
+        try:
+            found = parse_lease(_content(self._files, handle))
+        except NotThere:  # removed by another node after it was opened
+            found = None
         if newer or found is None or found.token != self._holder.token:
             self._files.close(handle)
             self._lost = "the lease has another holder"
@@ -246,6 +253,8 @@ def read_lease(files: FileOperations, path: str) -> bytes | None:
         return None
     try:
         return _content(files, handle)
+    except NotThere:  # removed by another node after it was opened
+        return None
     finally:
         files.close(handle)
 

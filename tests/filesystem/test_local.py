@@ -40,7 +40,6 @@ REFUSALS = {
     errno.EACCES: (VolumeError, 74, "writable for user"),
     errno.EPERM: (VolumeError, 74, "writable for user"),
     errno.EIO: (VolumeError, 74, "storage behind the volume fails"),
-    errno.ESTALE: (VolumeError, 74, "remounted"),
     errno.ENAMETOOLONG: (VolumeError, 74, "does not allow a name of this length"),
     errno.EFBIG: (VolumeError, 74, "does not allow a file of this size"),
     errno.EMFILE: (VolumeError, 74, "limit of open files"),
@@ -60,6 +59,12 @@ def test_each_refusal_says_what_and_where_and_what_to_do(target: Path, number: i
     assert f"{target}/model.bin" in str(caught.value)
     assert isinstance(caught.value.__cause__, OSError)
     assert (caught.value.category is Category.STORAGE_FULL) == (kind is NoSpace)
+
+
+def test_a_stale_file_in_a_folder_that_is_still_there_was_removed_by_another_node(target: Path) -> None:
+    disk = Disk(target, fault=failing(errno.ESTALE, "creating"))
+    with pytest.raises(NotThere):
+        disk.create("model.bin")
 
 
 @pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL])

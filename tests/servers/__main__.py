@@ -13,7 +13,7 @@ import signal
 import sys
 import tempfile
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,11 +27,13 @@ from tests.servers.ceph import Ceph
 from tests.servers.certificates import Authority
 from tests.servers.degenerate import Degenerate
 from tests.servers.faults import Fault, Faults
+from tests.servers.glusterfs import GlusterFS
 from tests.servers.hub import Hub
 from tests.servers.kubernetes import KubernetesServer
 from tests.servers.kubernetes_pod import Pod
 from tests.servers.manager import Manager
 from tests.servers.moto import Moto
+from tests.servers.mounts import Distributed, Mount
 from tests.servers.published import checksums, in_a_bucket
 from tests.servers.rclone import Rclone
 from tests.servers.web import WebServer
@@ -121,6 +123,18 @@ def _kubernetes(stack: ExitStack, folder: Path) -> Running:
     return Running(environment, _download("hf://org/model"))
 
 
+def _mounted(start: Callable[[ExitStack, Path], Distributed]) -> Callable[[ExitStack, Path], Running]:
+    def mounted(stack: ExitStack, folder: Path) -> Running:
+        files = start(stack, folder / "files")
+        for name in ("node-1", "node-2"):
+            stack.enter_context(Mount(files, folder / name))
+        running = _hub(stack, folder)
+        try_this = "; ".join(f"{_download('hf://org/model', folder / f'node-{number}/model')} &" for number in (1, 2))
+        return replace(running, try_this=try_this)
+
+    return mounted
+
+
 SERVERS: dict[str, Callable[[ExitStack, Path], Running]] = {
     "hub": _hub,
     "manager": _manager,
@@ -132,11 +146,13 @@ SERVERS: dict[str, Callable[[ExitStack, Path], Running]] = {
     "bucket": _bucket,
     "degenerate": _degenerate,
     "kubernetes": _kubernetes,
+    "glusterfs": _mounted(lambda stack, folder: stack.enter_context(GlusterFS(folder))),
+    "cephfs": _mounted(lambda stack, folder: stack.enter_context(Ceph(folder)).add_file_system()),
 }
 
 
-def _download(uri: str) -> str:
-    return f"{Path(sys.executable).with_name('artifact-downloader')} download {uri} /tmp/model"
+def _download(uri: str, target: Path = Path("/tmp/model")) -> str:  # noqa: S108 - for people
+    return f"{Path(sys.executable).with_name('artifact-downloader')} download {uri} {target}"
 
 
 def kinds() -> dict[str, Callable[..., Fault]]:

@@ -1,11 +1,11 @@
-"""Ceph's RADOS Gateway from Debian: a real S3 service of the older kind, all in memory, for any user id.
+"""Ceph from Debian, all in memory: its RADOS Gateway, a real S3 service of the older kind, and CephFS beside it.
 
-It checks signatures and policies, knows If-Match, and knows nothing of additional checksums or part numbers.
+The gateway checks signatures and policies, knows If-Match, and knows nothing of additional checksums or part numbers.
+Both run for any user id; only mounting the file system takes root.
 """
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import uuid
 from typing import TYPE_CHECKING
@@ -14,15 +14,17 @@ from tests.servers.process import SEARCH_PATH, Child, free_port, listening
 from tests.servers.s3 import Account, S3Server
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-PACKAGES = {
+PROGRAMS = {
     "radosgw": "radosgw",
     "ceph-mon": "ceph-mon",
     "ceph-osd": "ceph-osd",
     "ceph": "ceph-common",
 }
 """Program → Debian package."""
+FILE_SYSTEM_PROGRAMS = {**PROGRAMS, "ceph-mds": "ceph-mds", "ceph-fuse": "ceph-fuse"}
 
 STORE_STARTS = 5
 MOST_REFUSALS = 20
@@ -51,6 +53,7 @@ osd crush chooseleaf type = 0
 mon allow pool size one = true
 mon data = {folder}/mon
 osd data = {folder}/osd
+mds data = {folder}/mds
 [osd.0]
 osd objectstore = memstore
 memstore device bytes = 2147483648
@@ -63,11 +66,6 @@ rgw enable gc threads = false
 rgw enable lc threads = false
 rgw run sync thread = false
 """
-
-
-def missing_packages() -> list[str]:
-    """Return the Debian packages that have to be installed before Ceph can be started."""
-    return [package for program, package in PACKAGES.items() if shutil.which(program, path=SEARCH_PATH) is None]
 
 
 class Ceph(S3Server):
@@ -94,6 +92,17 @@ class Ceph(S3Server):
         except BaseException:
             self.stop()
             raise
+
+    def add_file_system(self) -> CephFS:
+        """Start CephFS on the same store, which takes three more seconds."""
+        (self._folder / "mds").mkdir()
+        self._spawn("ceph-mds", "-i", "a", "-f")
+        for pool in ("cephfs-metadata", "cephfs-data"):
+            self._run("ceph", "osd", "pool", "create", pool, "1")
+        self._run("ceph", "fs", "new", "cephfs", "cephfs-metadata", "cephfs-data")
+        while "up:active" not in self._run("ceph", "mds", "stat"):
+            pass
+        return CephFS(f"{self._folder}/ceph.conf")
 
     def stop(self) -> None:
         # Their own way to stop takes seconds, and what they hold is in memory anyway.
@@ -154,3 +163,15 @@ class Ceph(S3Server):
         child = Child(self._command(*words), folder=self._folder)
         self._children.append(child)
         return child
+
+
+class CephFS:
+    """The file system of a Ceph that runs, whichever process keeps it."""
+
+    def __init__(self, facts: str) -> None:
+        """`facts` is where its configuration is."""
+        self.facts = facts
+
+    def mounting(self, place: Path) -> Sequence[str]:
+        own = ("--admin-socket", "", "--log-file", f"{place}.log", "--pid-file", "")
+        return ("ceph-fuse", "-c", self.facts, "-f", *own, str(place))

@@ -1,0 +1,60 @@
+"""Nodes that share a distributed file system: each has a mount, a host name and processes that no other node sees."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from tests.command import start
+from tests.servers.closable import Closable
+from tests.servers.mounts import Mount
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from tests.servers.mounts import Distributed
+
+_APART = ("unshare", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc")
+_NAMED = 'hostname "$0"; exec "$@"'
+
+
+class Node(Closable):
+    """A machine with a mount."""
+
+    def __init__(self, files: Distributed, place: Path) -> None:
+        self.name = place.name
+        self.mount = Mount(files, place)
+        self.volume = place
+        """The folder of the test, through this node's mount."""
+
+    def start(self, *arguments: str | Path, extra: Mapping[str, str]) -> subprocess.Popen[str]:
+        """Start the command on this node, in a process group of its own."""
+        return start(*arguments, extra=extra, through=(*_APART, "sh", "-c", _NAMED, self.name))
+
+    def close(self) -> None:
+        self.mount.close()
+
+
+class Nodes(Closable):
+    """Makes nodes, and ends them."""
+
+    def __init__(self, files: Distributed, folder: Path, name: str) -> None:
+        """Each has its mount in `folder`, and in it the folder `name`, which is one and the same on all."""
+        self._files = files
+        self._folder = folder
+        self._name = name
+        self._stack = ExitStack()
+        self._count = 0
+
+    def __call__(self) -> Node:
+        """Return a new node."""
+        self._count += 1
+        node = self._stack.enter_context(Node(self._files, self._folder / f"node-{self._count}"))
+        node.volume = node.mount.place / self._name
+        node.volume.mkdir(exist_ok=True)
+        return node
+
+    def close(self) -> None:
+        self._stack.close()

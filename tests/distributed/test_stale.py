@@ -1,0 +1,40 @@
+"""What one node still knows of that another one has removed."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from downloader.errors import VolumeError
+from downloader.filesystem import Disk, NotThere
+from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    from tests.distributed.nodes import Nodes
+
+
+def test_a_folder_that_another_node_removed_is_empty_and_its_files_are_not_there(nodes: Nodes) -> None:
+    here, there = nodes().volume, nodes().volume
+    with Disk(here) as disk:
+        disk.make_folder("work")
+        handle = disk.create("work/lease")
+        disk.write(handle, 0, b"1")
+        disk.sync(handle)
+        assert set(disk.scan("work")) == {"lease"}
+        shutil.rmtree(there / "work")
+        assert disk.scan("work") == {}
+        with pytest.raises(NotThere):
+            disk.create("work/new")
+        disk.close(handle)
+        assert eventually(lambda: disk.stat("work/lease") is None)  # the kernel keeps attributes for a second
+
+
+def test_a_target_that_another_node_removed_is_an_error(nodes: Nodes) -> None:
+    here, there = nodes().volume, nodes().volume
+    (here / "t").mkdir()
+    with Disk(here / "t") as disk:
+        (there / "t").rmdir()
+        with pytest.raises(VolumeError):
+            disk.create("new")
