@@ -101,6 +101,10 @@ class SharedPartial(Partial):
         self._folder = parts_folder(self._files)
         self._path = f"{self._folder}/{shared_name(self.file, self.round)}"
 
+    def share(self, source: int) -> bool:  # noqa: ARG002 - other processes may have claimed pieces of it
+        """Take over nothing at once: the file comes piece by piece."""
+        return False
+
     def add_found(self, ranges: Iterable[Span]) -> None:
         """Take over ranges that other processes have put on the disk, to read them."""
         # Only an open after the writer's record is certain to see its bytes on a network file system.
