@@ -49,7 +49,7 @@ _WHILE_LISTING: tuple[ErrorRow[VolumeError, DownloadError], ...] = (
 _WHILE_READING: tuple[ErrorRow[VolumeError, DownloadError], ...] = (
     ErrorRow(lambda error: isinstance(error, NotThere), SourceNotFound, "{uri} lacks a file: {message}", _REPLACED),
     ErrorRow(
-        lambda error: isinstance(error, InTheWay) or _number(errno.ESTALE)(error),
+        lambda error: isinstance(error, InTheWay),
         SourceChanged,
         "{uri} has changed: {message}",
         _REPLACED,

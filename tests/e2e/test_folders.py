@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tarfile
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -308,6 +309,23 @@ def test_every_command_takes_it(finished: Path, tmp_path: Path) -> None:
     assert "with the rights of user" in diagnosis.stdout
     assert "the first byte of" in diagnosis.stdout
     assert run("download", uri, tmp_path / "target", extra={"AIM_DOWNLOADER_PROTOCOL": "XET,HTTP"}).status == 0
+
+
+def test_kserve_and_the_adapters_take_it_too(plain: Path, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as archive:
+        archive.add(plain, ".")
+    assert run("kserve", uri_of(plain), tmp_path / "folder", extra=PEOPLE).status == 0
+    assert model(tmp_path / "folder") == FILES
+    unpacked = run("kserve", uri_of(tmp_path / "model.tar.gz"), tmp_path / "unpacked", extra=PEOPLE)
+    assert unpacked.status == 0, unpacked.stderr
+    assert model(tmp_path / "unpacked") == FILES
+    (tmp_path / "disk").mkdir()
+    disk = {"ADAPTER_PVC_ROOT": str(tmp_path / "disk"), "SERVICE_ID": "service", "ADAPTER_PATH": "adapter"}
+    staged = run("adapter-stage", uri_of(plain), extra=disk)
+    assert staged.status == 0, staged.stderr
+    assert model(tmp_path / "disk/service/adapter") == FILES
+    size = run("check-size", uri_of(plain))
+    assert json.loads(size.stdout.splitlines()[-1])["sizeBytes"] == sum(map(len, FILES.values()))
 
 
 def test_the_digests_of_the_copy_are_those_of_the_files(plain: Path, tmp_path: Path) -> None:
