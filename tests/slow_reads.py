@@ -8,7 +8,7 @@ import time
 
 from downloader.__main__ import main
 from downloader.filesystem.local import Disk
-from downloader.volume import volume
+from downloader.runs import wiring
 
 
 def wait(seconds: float, doing: str) -> None:
@@ -18,6 +18,6 @@ def wait(seconds: float, doing: str) -> None:
 
 if __name__ == "__main__":
     fault = functools.partial(wait, float(sys.argv[1]))
-    vars(volume)["Disk"] = functools.partial(Disk, fault=fault)
+    vars(wiring)["Disk"] = functools.partial(Disk, fault=fault)
     del sys.argv[1]
     main()

@@ -122,7 +122,7 @@ def test_a_switch_leaves_a_line_that_says_why(hub: Hub, tmp_path: Path) -> None:
             f"HF_TRANSFER, attempt 2 of 3, 1 of 2 files, from {cdn}", r"model.safetensors +[1-5]\d %"
         )
         (said,) = [number for number, row in enumerate(rows) if "switching to HF_TRANSFER" in row]
-        assert re.search("XET left 1 files: .+switching to", " ".join(rows[said - 1 : said + 1]))
+        assert re.search("XET left 1 file: .+switching to", " ".join(rows[said - 1 : said + 1]))
         held.go_on.set()
         assert terminal.end() == 0
         assert is_clean(terminal)
