@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.command import finish, model, run, start
+from tests.command import content, finish, model, run, start
 from tests.servers.blobs import Noise
-from tests.servers.faults import FOREVER, Held
+from tests.servers.faults import FOREVER, Flip, Held, IgnoreRange
+from tests.servers.published import in_a_bucket
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from tests.command import Result
     from tests.e2e.conftest import Watched
     from tests.servers.hub import Hub
+    from tests.servers.s3 import S3Server
 
 MIB = 1 << 20
 FILES = {
@@ -195,3 +197,58 @@ def test_the_status_is_the_sum_over_all_pods_by_one_of_them(stocked: Hub, watche
     assert shown == sorted(shown)
     assert watched.status["progress"]["percentage"] == 100
     assert watched.status["progress"]["downloadedBytes"] == SIZE
+
+
+@pytest.mark.parametrize("protocol", ["XET", "HTTP"])
+def test_every_protocol_of_the_hub_is_shared(stocked: Hub, tmp_path: Path, protocol: str) -> None:
+    runs = [shard(stocked, tmp_path, index, 3, AIM_DOWNLOADER_PROTOCOL=protocol) for index in range(3)]
+    results = [finish(run) for run in runs]
+    assert [result.status for result in results] == [0] * 3, [result.stderr for result in results]
+    assert model(tmp_path) == FILES
+    assert sum(map(received, results)) <= 1.02 * SIZE / MIB + 1
+
+
+def test_objects_of_a_bucket_are_shared(s3: S3Server, tmp_path: Path) -> None:
+    place = in_a_bucket(s3, "shards", FILES)
+    runs = [start("download", place.uri, tmp_path, "--shard", f"{index}/3", extra=place.extra) for index in range(3)]
+    results = [finish(run) for run in runs]
+    assert [result.status for result in results] == [0] * 3, [result.stderr for result in results]
+    assert model(tmp_path) == FILES
+    assert sum(map(received, results)) <= 1.02 * SIZE / MIB + 1
+
+
+def test_a_server_that_ignores_ranges_sends_each_file_to_one_process(stocked: Hub, tmp_path: Path) -> None:
+    stocked.faults.add(IgnoreRange(), route="cdn", times=FOREVER)
+    own = {"AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER,HTTP"}
+    results = [finish(each) for each in [shard(stocked, tmp_path, index, 2, **own) for index in range(2)]]
+    assert [result.status for result in results] == [0, 0], [result.stderr for result in results]
+    assert model(tmp_path) == FILES
+
+
+def test_a_file_whose_bytes_are_wrong_is_fetched_again_by_all(stocked: Hub, tmp_path: Path) -> None:
+    stocked.faults.add(Flip(), route="cdn", offset=50 * MIB, times=1)
+    results = [finish(each) for each in [shard(stocked, tmp_path, index, 3) for index in range(3)]]
+    assert [result.status for result in results] == [0] * 3, [result.stderr for result in results]
+    assert model(tmp_path) == FILES
+    assert stocked.log.sent("cdn") <= SIZE + len(FILES["model-00001-of-00003.safetensors"]) + 8 * MIB
+
+
+@pytest.mark.parametrize("frozen", ["the leader", "another"])
+def test_a_process_that_was_frozen_harms_nothing_when_it_wakes(stocked: Hub, tmp_path: Path, frozen: str) -> None:
+    held = Held()
+    stocked.faults.add(held, route="cdn", offset=40 * MIB, times=FOREVER)
+    leader = shard(stocked, tmp_path, 0, 3)
+    assert eventually(lambda: bool(list(tmp_path.glob(".downloading/shards.*/members/*.log"))))
+    others = [shard(stocked, tmp_path, index, 3) for index in (1, 2)]
+    assert eventually(lambda: len(list(tmp_path.glob(".downloading/shards.*/members/*.log"))) == 3)
+    sleeper = leader if frozen == "the leader" else others[0]
+    os.killpg(sleeper.pid, signal.SIGSTOP)
+    held.go_on.set()
+    results = [finish(process) for process in (leader, *others) if process is not sleeper]
+    assert [result.status for result in results] == [0, 0], [result.stderr for result in results]
+    before = content(tmp_path)
+    os.killpg(sleeper.pid, signal.SIGCONT)
+    woken = finish(sleeper)
+    assert woken.status in {0, 75}, woken.stderr
+    assert content(tmp_path) == before
+    assert model(tmp_path) == FILES
