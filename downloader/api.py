@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from downloader.cancellation import Cancellation
     from downloader.config.addresses import Endpoint
     from downloader.config.expected import ExpectedList
+    from downloader.config.sharing import Shard
     from downloader.config.signing import SignatureMode
     from downloader.doctor import Diagnosis, Finding
     from downloader.engine import Outcome, Preview
@@ -108,6 +109,10 @@ class Options(TypedDict, total=False):
     """Of a keyless signature: URL of the OpenID Connect provider."""
     signer_trust_root: Path | str
     """Of a keyless signature: file with the trusted root of Sigstore."""
+    shard: Shard | str
+    """`I/N`, such as `0/4`: this is one of N runs, on one machine or many, that fill the volume together."""
+    processes: int
+    """How many processes share the work of this run."""
     layout: Layout | str
     """With `hub-cache`, `download` fills the cache of huggingface_hub that HF_HUB_CACHE or HF_HOME names."""
 

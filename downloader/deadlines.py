@@ -85,6 +85,8 @@ Less than the whole run gets, so that the lease is released even if a connection
 """
 XET_EXIT = 2.0
 """That the child may take to exit after its control socket was closed."""
+HELPER_EXIT = 3.0
+"""That the further processes of a run may take to end with it."""
 SUMMARY_LAST = 3.0
 """That each summary of a run may take after a signal, if there is time; they are written at the same time."""
 DOCTOR_CLEANUP = 3.0

@@ -60,6 +60,15 @@ class SharingSettings:
         parse=count(0, 1 << 31),
     )
 
+    processes: int | None = variable(
+        "AIM_PROCESSES",
+        "number of processes that share the work of this run; more than one of them pays where one processor is not"
+        " enough for the network. Connections, bandwidth and memory are divided between them",
+        parse=count(1, 64),
+        default_text="1",
+        option="--processes NUMBER",
+    )
+
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], problems: list[str]) -> Self:
         """Read an environment. Pods whose number does not fit together must not work on, each for itself."""
@@ -75,9 +84,21 @@ class SharingSettings:
         return settings
 
     @property
-    def shared(self) -> Shard | None:
-        """Which of how many processes this one is; None if it works alone."""
+    def count(self) -> int:
+        """How many processes share the work of this run."""
+        return self.processes or 1
+
+    @property
+    def pod(self) -> Shard | None:
+        """Which of several runs that share the work this one is; None if there are no others."""
         chosen = self.shard
         if chosen is None and self.shards is not None and self.index is not None:
             chosen = Shard(self.index, self.shards)
         return chosen if chosen is not None and chosen.total > 1 else None
+
+    @property
+    def place(self) -> Shard | None:
+        """Which of all processes of all these runs this one is; None if it works alone."""
+        pod = self.pod or Shard(0, 1)
+        total = pod.total * self.count
+        return Shard(pod.index * self.count, total) if total > 1 else None

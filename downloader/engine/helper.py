@@ -16,17 +16,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Stopped(Cancellation):
-    """Ends the help of a member, because it leads from now on, or because its run ends."""
-
-
 class Helper:
     """Helps the leader in a thread of its own, whenever there is a board to help with."""
 
-    def __init__(self, help_: Callable[[Stopped], None], has_board: Callable[[], bool]) -> None:
+    def __init__(self, help_: Callable[[Cancellation], None], has_board: Callable[[], bool]) -> None:
         self._help = help_
         self._has_board = has_board
-        self._stopped: Stopped | None = None
+        self._stopped: Cancellation | None = None
         self._thread: threading.Thread | None = None
         self._errors: list[DownloadError] = []
 
@@ -41,12 +37,12 @@ class Helper:
             if self._errors:
                 raise self._errors[0]
             if self._has_board():
-                self._stopped = Stopped()
+                self._stopped = Cancellation()
                 self._thread = threading.Thread(target=self._run, name="help", args=(self._stopped,), daemon=True)
                 self._thread.start()
         return self.is_running
 
-    def _run(self, stopped: Stopped) -> None:
+    def _run(self, stopped: Cancellation) -> None:
         try:
             self._help(stopped)
         except DownloadError as error:

@@ -15,9 +15,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Algorithm
+from downloader.cancellation import Cancellation
 from downloader.deadlines import SHARD_POLL
 from downloader.engine.engine import Engine
-from downloader.engine.helper import Helper, Stopped
+from downloader.engine.helper import Helper
 from downloader.engine.plan import Outcome
 from downloader.errors import DownloadError, IntegrityError, LeaseLost
 from downloader.filesystem import NotThere
@@ -58,15 +59,27 @@ log = logging.getLogger(__name__)
 class SharedEngine(Engine):
     """One of several engines, the one with this `index`."""
 
-    def __init__(self, *arguments: Any, index: int, shared_lease: Lease, show_waiting: Waiting, **more: Any) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        *arguments: Any,  # noqa: ANN401 -- those of an engine
+        index: int,
+        shared_lease: Lease,
+        show_waiting: Waiting,
+        helps: bool,
+        on_shared: Callable[[], None],
+        **more: Any,  # noqa: ANN401
+    ) -> None:
         """`shared_lease` acquires the lease unless it turns out to be needless; the rest is that of an engine.
 
-        `show_waiting` reports that this process waits for another one and does not help it.
+        `show_waiting` reports that this process waits for another one without helping; if it never `helps`, it always
+        does that. `on_shared` is called in the thread of the run when there is work to share.
         """
         super().__init__(*arguments, **more)
         self._index = index
         self._shared_lease = shared_lease
         self._show_waiting = show_waiting
+        self._helps = helps
+        self._on_shared = on_shared
         self._division: Division | None = None
         self._accompanied = False
         """Another process leads, or did when it was last seen."""
@@ -85,7 +98,7 @@ class SharedEngine(Engine):
 
     def _work(self, manifest: Manifest) -> Outcome:
         helping = copy(self)  # with a member of its own: it may outlast its end, if the volume does not answer
-        helper = Helper(partial(helping.help, manifest), lambda: self._has_board(manifest))
+        helper = Helper(partial(helping.help, manifest), lambda: self._helps and self._has_board(manifest))
         with (
             self._helping(helper),
             self._shared_lease(
@@ -129,7 +142,9 @@ class SharedEngine(Engine):
                 self._cancellation.sleep(min(SHARD_POLL, left))
                 left -= SHARD_POLL
                 before = helper.is_running
-                if helper.look() != before:
+                if helper.look():
+                    self._on_shared()
+                if helper.is_running != before:
                     return
 
         return sleep
@@ -183,6 +198,7 @@ class SharedEngine(Engine):
                     board.add_again(file)
                 if self._member.is_shared(file) and not board.record(file).round:
                     self._volume.take_journal(file, partial(board.add_done, file, 0))
+            self._on_shared()
             super()._fetch_missing(missing, outcome)
         finally:
             self._member = None
@@ -233,7 +249,13 @@ class SharedEngine(Engine):
 
     # The others.
 
-    def help(self, manifest: Manifest, stopped: Stopped) -> None:
+    def help_only(self) -> None:
+        """List the artifact and help the process that leads until it publishes. Raises DownloadError."""
+        self._meter.share(leads=False)
+        manifest = self._list_artifact()
+        self.help(manifest, Cancellation(self._cancellation))
+
+    def help(self, manifest: Manifest, stopped: Cancellation) -> None:
         """Work as a member until the board is gone. Raises the error that ends the last protocol."""
         while True:
             with suppress(BoardGone):
@@ -251,7 +273,7 @@ class SharedEngine(Engine):
                     board.leave()
             return
 
-    def _help_on(self, board: Board, manifest: Manifest, stopped: Stopped) -> None:
+    def _help_on(self, board: Board, manifest: Manifest, stopped: Cancellation) -> None:
         board.refresh()
         self._member = self._make_member(board, manifest, leads=False)
         self._ending = stopped

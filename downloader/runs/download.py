@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from downloader.engine import Engine, Outcome, Previewer
-from downloader.errors import DownloadError
+from downloader.errors import ConfigurationError, DownloadError
 from downloader.events import RunStarted, Verified
 from downloader.filters import FileFilter
 from downloader.formatting import format_duration
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from downloader.hub_cache import CachedRepository
     from downloader.progress import Snapshot
     from downloader.reporters import Reporter
+    from downloader.runs.helpers import HelperProcesses
     from downloader.runs.runner import Runner
     from downloader.sources import Source
     from downloader.sources.registry import ArtifactUri
@@ -100,6 +101,7 @@ class Download:
         self._watchdog = StallWatchdog(runner.meter, settings.deadlines.stall)
         self._volume: Volume | None = None
         self._engine: Engine | None = None
+        self._helpers: HelperProcesses | None = None
         self._slow_looks = slow_looks_of(settings)
         self._started = time.monotonic()
         self._started_at = time.time()
@@ -190,15 +192,56 @@ class Download:
                 finalizer = make_simulated_verification(settings, runner.cancellation)
             if settings.hub.offline:
                 self._recall(source, volume)
-            shard = None if simulated else settings.sharing.shared
+            shard = None if simulated else self._place()
             self._engine = self._make_engine(retrying, transports, plan, volume, finalizer=finalizer, shard=shard)
-            return self._by_name(self._engine.run())
+            outcome = self._by_name(self._engine.run())
         except DownloadError as error:
             if self._cache is not None:
                 error.message = self._cache.named(error.message)
             raise
+        else:
+            self._end_helpers(done=True)
+            return outcome
+        finally:
+            self._end_helpers(done=False)
+            volume.close()
+
+    def help(self, shard: Shard, observer: Callable[[Snapshot], None]) -> None:
+        """Work as a further process of another run, in place of `run`, until that run has published."""
+        work = partial(self._connected, partial(self._help, shard))
+        self._runner.run(work, observers=[self._watchdog.check, observer], stuck_volume=self._stuck_volume)
+
+    def _help(self, shard: Shard, source: Source, transports: Transports, plan: Plan, _simulated: bool) -> None:  # noqa: FBT001
+        from downloader.engine.shared import SharedEngine  # noqa: PLC0415 -- most runs work alone
+
+        volume = make_volume(self._uri, self._settings, for_operator=False, simulated=False)
+        self._volume = volume
+        try:
+            retrying = make_retrying(source, self._settings, self._runner)
+            engine = self._make_engine(retrying, transports, plan, volume, finalizer=None, shard=shard)
+            if isinstance(engine, SharedEngine):
+                engine.help_only()
         finally:
             volume.close()
+
+    def _place(self) -> Shard | None:
+        sharing = self._settings.sharing
+        if sharing.place is not None and self._cache is not None:
+            raise ConfigurationError("several processes cannot fill a cache together", hint="use one process for it")
+        return sharing.place
+
+    def _start_helpers(self) -> None:
+        """Start the further processes of this run, if it is to have any."""
+        if self._settings.sharing.count > 1 and self._helpers is None:
+            from downloader.runs.helpers import HelperProcesses  # noqa: PLC0415 -- most runs work alone
+
+            self._helpers = HelperProcesses(self._uri.text, self._settings, self._environment, self._runner.meter)
+            self._helpers.start()
+
+    def _end_helpers(self, *, done: bool) -> None:
+        if self._helpers is not None:
+            self._helpers.stop(done=done)
+            self._helpers = None
 
     def _preview(self, source: Source, transports: Transports, plan: Plan, _simulated: bool) -> Preview:  # noqa: FBT001
         settings, sleep = self._settings, self._runner.cancellation.sleep
@@ -237,6 +280,8 @@ class Download:
             finalizer=finalizer,
             waiting=self.show_waiting,
             shard=shard,
+            helps=self._settings.sharing.pod is not None,
+            on_shared=self._start_helpers,
         )
 
     def _recall(self, source: Source, volume: Volume) -> None:

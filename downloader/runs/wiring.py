@@ -97,10 +97,10 @@ def make_source(uri: ArtifactUri, settings: Settings, client: HttpClient) -> Sou
 def make_transfer_config(uri: ArtifactUri, settings: Settings, limit: int | None = None) -> TransferConfig:
     """Return the numbers of the ranged transports, for a process that may use `limit` bytes of memory."""
     wanted = uri.scheme.transfer(settings)
-    fixed = settings.job.connections or wanted.connections
+    fixed, processes = settings.job.connections or wanted.connections, settings.sharing.count
     config = TransferConfig.of(
-        fixed or min(CONNECTIONS, PER_PROCESSOR * processors()),
-        max_connections=fixed or MOST_CONNECTIONS,
+        _part(fixed or min(CONNECTIONS, PER_PROCESSOR * processors()), processes),
+        max_connections=_part(fixed or MOST_CONNECTIONS, processes),
         max_files=wanted.files,
         max_connections_per_file=wanted.per_file,
         request_size=wanted.request,
@@ -110,6 +110,11 @@ def make_transfer_config(uri: ArtifactUri, settings: Settings, limit: int | None
     buffers = format_size(config.buffers * config.buffer_size)
     log.debug("%d to %d connections, %s of buffers", config.initial_connections, config.max_connections, buffers)
     return config
+
+
+def _part(number: int, processes: int) -> int:
+    """Return what each of so many processes may have of a number, at least 1."""
+    return max(1, number // processes)
 
 
 def make_volume(
@@ -216,9 +221,10 @@ def make_transports(
     environment: Mapping[str, str],
 ) -> TransportFactory:
     """Return the factory of a run's transports; child processes get their variables from `environment`."""
-    memory, job = memory_limit(), settings.job
+    processes, job = settings.sharing.count, settings.job
+    memory = _part(memory_limit(), processes)
     trusted = uri.scheme.trust(settings).bundles
-    bandwidth = Bandwidth(job.bandwidth, runner.meter) if job.bandwidth else None
+    bandwidth = Bandwidth(_part(job.bandwidth, processes), runner.meter) if job.bandwidth else None
     xet = XetSettings(memory, settings.deadlines, environment, settings.hub.home, trusted)
     config = make_transfer_config(uri, settings, memory)
     return TransportFactory(
@@ -244,8 +250,13 @@ def make_engine(
     finalizer: Finalizer | None,
     waiting: Callable[[str, float], None],
     shard: Shard | None,
+    helps: bool = True,
+    on_shared: Callable[[], None] = lambda: None,
 ) -> Engine:
-    """Return the engine of a run that works alone, or as a `shard`. `waiting` is told of the holder of the lease."""
+    """Return the engine of a run that works alone, or as a `shard`.
+
+    `waiting` is told of the holder of the lease; a shard `helps` it. `on_shared` is called when there is work to share.
+    """
     meter, cancellation = runner.meter, runner.cancellation
     alone = partial(
         Engine,
@@ -268,6 +279,8 @@ def make_engine(
         index=shard.index,
         shared_lease=partial(volume.lease_unless, uri=uri),
         show_waiting=waiting,
+        helps=helps,
+        on_shared=on_shared,
     )
 
 

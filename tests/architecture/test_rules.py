@@ -31,6 +31,7 @@ SPEAKERS = {
     "cli/process.py",  # flushes what others wrote
     "log.py",
     "transfer/xet/child.py",  # a process of its own
+    "runs/helper_process.py",
 }
 """Who may touch the process's own streams."""
 CLASSES = {
@@ -97,7 +98,7 @@ def test_streams_are_handed_in(path: str) -> None:
     assert uses_of(MODULES[path], "sys", "stdout", "stderr", "__stdout__", "__stderr__") == []
 
 
-SIGNAL_HANDLERS = {"__main__.py", "cli/process.py", "transfer/xet/child.py"}
+SIGNAL_HANDLERS = {"__main__.py", "cli/process.py", "runs/helper_process.py", "transfer/xet/child.py"}
 """What belongs to the process: a run has a cancellation, and several runs may go on in one process."""
 
 

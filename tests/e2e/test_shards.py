@@ -6,6 +6,8 @@ import os
 import random
 import re
 import signal
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +20,6 @@ from tests.waiting import eventually
 
 if TYPE_CHECKING:
     import subprocess
-    from pathlib import Path
 
     from tests.command import Result
     from tests.e2e.conftest import Watched
@@ -252,3 +253,77 @@ def test_a_process_that_was_frozen_harms_nothing_when_it_wakes(stocked: Hub, tmp
     assert woken.status in {0, 75}, woken.stderr
     assert content(tmp_path) == before
     assert model(tmp_path) == FILES
+
+
+def test_one_run_with_several_processes_reports_as_one(stocked: Hub, watched: Watched, tmp_path: Path) -> None:
+    own = {"HF_ENDPOINT": stocked.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER", "AIM_BANDWIDTH": "24M"}
+    target = tmp_path / "t"
+    result = run("download", "hf://org/model", target, "--processes", "3", extra={**own, **watched.environment})
+    assert result.status == 0, result.stderr
+    assert model(target) == FILES
+    assert eventually(lambda: stocked.log.sent("cdn") == SIZE - SMALL)
+    assert received(result) == pytest.approx(SIZE / MIB, rel=0.02)
+    assert any("(3 processes)" in message for message in watched.messages())
+    shown = [state["progress"]["downloadedBytes"] for state in watched.api.history("models", "llama")[1:]]
+    assert shown == sorted(shown)
+
+
+def helpers_of(process: subprocess.Popen[str]) -> list[int]:
+    """Return the process ids of the further processes of a run."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            command, parent = (path / "cmdline").read_bytes(), (path / "stat").read_text().rpartition(")")[2].split()[1]
+            if b"helper_process" in command and int(parent) == process.pid:
+                found.append(int(path.name))
+    return found
+
+
+def is_running(pid: int) -> bool:
+    with suppress(OSError):
+        return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+@pytest.fixture
+def several(stocked: Hub, tmp_path: Path) -> tuple[subprocess.Popen[str], list[int], Held]:
+    """A run with three processes, all of which are at work, and what holds it there."""
+    held = Held()
+    stocked.faults.add(held, route="cdn", offset=40 * MIB, times=FOREVER)
+    own = {"HF_ENDPOINT": stocked.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER", "STALL_TIMEOUT": "600"}
+    process = start("download", "hf://org/model", tmp_path, "--processes", "3", extra=own)
+    assert eventually(lambda: len(list(tmp_path.glob(".downloading/shards.*/members/*.log"))) == 3)
+    return process, helpers_of(process), held
+
+
+def test_a_run_goes_on_without_a_process_of_its_own_that_dies(
+    several: tuple[subprocess.Popen[str], list[int], Held], tmp_path: Path
+) -> None:
+    process, helpers, held = several
+    assert len(helpers) == 2
+    os.kill(helpers[0], signal.SIGKILL)
+    held.go_on.set()
+    result = finish(process)
+    assert result.status == 0, result.stderr
+    assert model(tmp_path) == FILES
+    assert not any(map(is_running, helpers))
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
+def test_no_process_outlives_its_run(
+    several: tuple[subprocess.Popen[str], list[int], Held], tmp_path: Path, signum: signal.Signals
+) -> None:
+    process, helpers, held = several
+    process.send_signal(signum)
+    result = finish(process)
+    assert result.status == (143 if signum is signal.SIGTERM else -signal.SIGKILL)
+    assert eventually(lambda: not any(map(is_running, helpers)))
+    held.go_on.set()
+    assert not (tmp_path / ".artifact.sha256").exists()
+
+
+def test_several_processes_do_not_fill_a_cache(stocked: Hub, tmp_path: Path) -> None:
+    own = {"HF_ENDPOINT": stocked.endpoint}
+    result = run("download", "hf://org/model", "--hub-cache", tmp_path, "--processes", "2", extra=own)
+    assert result.status == 78
+    assert "cannot fill a cache together" in result.last_line

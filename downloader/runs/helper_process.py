@@ -1,0 +1,60 @@
+"""A further process of a run: `python -m downloader.runs.helper_process`, started by `helpers.py`.
+
+It ends when its standard input does, since the run that has started it has ended then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import pickle
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from downloader.errors import DownloadError
+from downloader.runs.download import Download
+from downloader.runs.runner import Runner
+from downloader.sources.registry import ArtifactUri
+
+if TYPE_CHECKING:
+    from downloader.runs.helpers import Task
+
+log = logging.getLogger(__name__)
+
+
+def _end_with_parent() -> None:
+    """End this process when its standard input ends."""
+    sys.stdin.buffer.read(1)
+    os._exit(os.EX_TEMPFAIL)
+
+
+def main() -> int:
+    """Help until the work is done or the parent ends; return the exit status."""
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
+    task: Task = pickle.load(sys.stdin.buffer)  # noqa: S301 -- from the parent, over a pipe of its own
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    runner = Runner()
+    signal.signal(signal.SIGTERM, lambda *_: runner.cancellation.cancel())
+    download = Download(ArtifactUri.parse(task.uri), task.settings, runner, environment=task.environment)
+
+    def tell(_snapshot: object) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.write(f"{runner.meter.received_bytes}\n")
+            sys.stdout.flush()
+
+    try:
+        download.help(task.shard, tell)
+    except DownloadError as error:
+        if runner.cancellation.reason is None:
+            log.warning("%s; the others go on without this one", error)
+        return error.exit_status
+    finally:
+        tell(None)
+    return 0
+
+
+if __name__ == "__main__":
+    os._exit(main())
