@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import pytest
 import yaml
 
 from downloader import __version__
+from downloader.config import sharing
 from tests.deploy.manifests import (
     CHART,
     DEPLOY,
@@ -34,6 +36,7 @@ EVERYTHING: dict[str, Any] = {
             "uri": "s3://bucket/prefix",
             "existingClaim": "models",
             "args": ["--exclude", "*.bin"],
+            "shards": 2,
             "env": [{"name": "AIM_REQUIRE_DIGEST", "value": "true"}],
             "aimArtifact": "big-one",
         },
@@ -111,6 +114,24 @@ def test_each_artifact_has_a_job_a_folder_and_a_claim(tmp_path: Path) -> None:
     assert claim["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
     assert variables(big["spec"]["template"]["spec"])["ARTIFACT_NAME"] == "big-one"
     assert "ARTIFACT_NAME" not in variables(tiny["spec"]["template"]["spec"])
+
+
+def test_an_artifact_with_shards_is_an_indexed_job_that_needs_a_shared_volume(tmp_path: Path) -> None:
+    big = {**EVERYTHING["artifacts"][0], "shards": 4}
+    manifests = render(tmp_path, {"artifacts": [big], "storage": {"accessModes": ["ReadWriteMany"]}})
+    (job,) = of_kind(manifests, "Job")
+    (pod, _) = pods(manifests)
+
+    assert (job["spec"]["completionMode"], job["spec"]["completions"], job["spec"]["parallelism"]) == ("Indexed", 4, 4)
+    assert (job["spec"]["backoffLimitPerIndex"], "backoffLimit" in job["spec"]) == (3, False)
+    assert variables(pod)["AIM_DOWNLOADER_SHARDS"] == "4"
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    assert schema["properties"]["artifacts"]["items"]["properties"]["shards"]["maximum"] == sharing.MOST
+    assert job["spec"]["template"]["metadata"]["labels"].items() >= (
+        pod["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"].items()
+    )
+    with pytest.raises(AssertionError, match="add ReadWriteMany"):
+        render(tmp_path, {"artifacts": [big]})
 
 
 def test_a_change_of_the_pod_makes_another_job_and_nothing_else_does(tmp_path: Path) -> None:

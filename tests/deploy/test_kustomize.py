@@ -59,6 +59,19 @@ def test_the_page_links_to_every_overlay(overlay: str) -> None:
     assert f"(../deploy/kustomize/overlays/{overlay}/kustomization.yaml)" in PAGE
 
 
+def test_the_pods_of_an_indexed_job_know_how_many_they_are() -> None:
+    manifests = kustomize(DEPLOY / "kustomize" / "overlays" / "indexed")
+    (job,) = of_kind(manifests, "Job")
+    (claim,) = of_kind(manifests, "PersistentVolumeClaim")
+    (pod,) = pods(manifests)
+
+    assert job["spec"]["completionMode"] == "Indexed"
+    assert {str(job["spec"][name]) for name in ("completions", "parallelism")} == {
+        variables(pod)["AIM_DOWNLOADER_SHARDS"]
+    }
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+
+
 def test_only_a_pod_that_patches_a_status_has_a_token() -> None:
     (without,) = pods(kustomize(DEPLOY / "kustomize" / "overlays" / "hub"))
     manifests = kustomize(DEPLOY / "kustomize" / "overlays" / "status")

@@ -73,6 +73,14 @@ tolerations: {{- toYaml . | nindent 2 }}
 {{- with $values.affinity }}
 affinity: {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- if .artifact.shards }}
+topologySpreadConstraints:
+  - maxSkew: 1
+    topologyKey: kubernetes.io/hostname
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels: {{- include "artifact-downloader.podLabels" (dict "root" .root "artifact" .artifact) | nindent 8 }}
+{{- end }}
 securityContext: {{- toYaml $values.podSecurityContext | nindent 2 }}
 containers:
   - name: download
@@ -81,6 +89,9 @@ containers:
     args: {{- toYaml .args | nindent 6 }}
     env:
       - {name: TARGET_DIR, value: {{ include "artifact-downloader.target" . | quote }}}
+      {{- with .artifact.shards }}
+      - {name: AIM_DOWNLOADER_SHARDS, value: {{ . | quote }}}
+      {{- end }}
       {{- with .artifact.aimArtifact }}
       - {name: ARTIFACT_NAME, value: {{ . | quote }}}
       - {name: ARTIFACT_NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}
