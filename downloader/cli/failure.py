@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from downloader.cli.status import status_reporter
 from downloader.config import ReportingSettings
 from downloader.config.env import documented, read
-from downloader.config.job import LOG_FORMATS, ClusterSettings, JobSettings
+from downloader.config.job import LOG_FORMATS, ClusterSettings, JobSettings, WebSettings
 from downloader.config.secret_values import secrets_of
 from downloader.errors import kind_of
 from downloader.events import Failed
@@ -119,4 +119,4 @@ def _write_early_summaries(
 
     redactor.add(*secrets_of(reporting))
     report = RunReport(started=time.time(), seconds=0.0, uri=uri, error=error)
-    write_summaries(report, reporting, redactor)
+    write_summaries(report, reporting, redactor, bundles=read(WebSettings, environ, []).bundles)

@@ -316,6 +316,11 @@ class WebSettings:
         parse=path,
     )
 
+    @property
+    def bundles(self) -> tuple[Path, ...]:
+        """The CA bundles to trust."""
+        return (self.ca_bundle,) if self.ca_bundle else ()
+
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], problems: list[str]) -> Self:
         """Read an environment. The default netrc file is that of its HOME, if this user may read it."""

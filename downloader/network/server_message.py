@@ -66,6 +66,6 @@ def _in_body(content_type: str, body: bytes) -> str:
         if match:
             return unescape(match.group(1))
     if "html" not in content_type and not text.lstrip().startswith("<"):
-        return text if content_type.startswith("text/") or text.isprintable() else ""
+        return text if content_type.startswith("text/") or text.strip().isprintable() else ""
     title = TITLE.search(text)
     return unescape(title.group(1) if title else UNREADABLE.sub(" ", text))

@@ -13,6 +13,7 @@ from downloader.reporters.report_file import write_whole
 from downloader.version import __version__
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -30,14 +31,22 @@ def write_metrics(report: RunReport, path: Path, redactor: Redactor) -> None:
     write_whole(path, OPENING, [generate_latest(_registry(report, redactor))])
 
 
-def push_metrics(report: RunReport, url: str, authorization: str, redactor: Redactor, *, timeout: float) -> None:
+def push_metrics(
+    report: RunReport,
+    url: str,
+    authorization: str,
+    redactor: Redactor,
+    *,
+    timeout: float,
+    context: ssl.SSLContext | None = None,
+) -> None:
     """Add the metrics of a run to those that a Pushgateway has of earlier runs with this URI. Raises OSError.
 
-    `timeout` limits each step of the request, in seconds.
+    `timeout` limits each step of the request, in seconds. `context` has the certificates to trust over https.
     """
     key = {"uri": redactor.redact(report.uri or "")}
     registry = _registry(report, redactor)
-    pushadd_to_gateway(url, NAMESPACE, registry, key, timeout, _handler(authorization))
+    pushadd_to_gateway(url, NAMESPACE, registry, key, timeout, _handler(authorization, context))
 
 
 class _Metrics:
@@ -119,8 +128,9 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         """Follow nothing: the redirect becomes an error."""
 
 
-def _handler(authorization: str) -> Callable[..., Callable[[], None]]:
+def _handler(authorization: str, context: ssl.SSLContext | None) -> Callable[..., Callable[[], None]]:
     """Return how prometheus_client sends its request: with a login, and errors without the URL."""
+    secure = [urllib.request.HTTPSHandler(context=context)] if context is not None else []
 
     def prepare(
         url: str, method: str, timeout: float | None, headers: list[tuple[str, str]], data: bytes
@@ -130,7 +140,7 @@ def _handler(authorization: str) -> Callable[..., Callable[[], None]]:
             if authorization:
                 request.add_header("Authorization", authorization)
             try:
-                urllib.request.build_opener(_NoRedirect).open(request, timeout=timeout).close()
+                urllib.request.build_opener(_NoRedirect, *secure).open(request, timeout=timeout).close()
             except urllib.error.HTTPError as error:
                 raise OSError(f"it answered {error.code} {error.reason}") from error
             except urllib.error.URLError as error:

@@ -311,7 +311,9 @@ class Download:
         report = self._report(ending, outcome) if reporting.wanted or self._on_report is not None else None
         if report is not None:
             left = partial(self._runner.left, share=0.5)
-            write_summaries(report, reporting, Redactor(*self._settings.secrets()), left=left)
+            write_summaries(
+                report, reporting, Redactor(*self._settings.secrets()), left=left, bundles=self._settings.web.bundles
+            )
         self._reporters.close(final)
         self._ended(ending)
         if report is not None and self._on_report is not None:

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 from downloader.deadlines import SUMMARY_FILE, SUMMARY_LAST, SUMMARY_PUSH
 from downloader.formatting import reason
+from downloader.network import Trust
 from downloader.redaction import Redactor
 from downloader.reporters.run_report import FETCHED, MISSING, REUSED, FileReport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from downloader.config import ReportingSettings
     from downloader.engine import Outcome
@@ -43,15 +45,16 @@ def write_summaries(
     redactor: Redactor | None = None,
     *,
     left: Callable[[float], float] = float,
+    bundles: Iterable[Path] = (),
 ) -> None:
     """Write what the settings ask for. What cannot be written is a warning: the result of the run stays as it is.
 
     Each has a thread of its own, which is left behind if it takes too long: a volume or a server may hang. `left`
-    returns how many of so many seconds they may take.
+    returns how many of so many seconds they may take; the CAs in `bundles` are trusted, too.
     """
     cancelled = report.error is not None and report.error.exit_status > 128  # noqa: PLR2004 - by a signal
     longest = left(SUMMARY_LAST if cancelled else SUMMARY_FILE)
-    tasks = list(_tasks(report, settings, redactor or Redactor(), longest))
+    tasks = list(_tasks(report, settings, redactor or Redactor(), longest, bundles))
     began = time.monotonic()
     for task in tasks:
         task.start()
@@ -61,7 +64,9 @@ def write_summaries(
             log.warning("%s: %s", task.what, why)
 
 
-def _tasks(report: RunReport, settings: ReportingSettings, redactor: Redactor, longest: float) -> Iterator[_Task]:
+def _tasks(
+    report: RunReport, settings: ReportingSettings, redactor: Redactor, longest: float, bundles: Iterable[Path]
+) -> Iterator[_Task]:
     """Yield a task for each setting, with what is logged if it fails; it may take `longest` seconds."""
     if (path := settings.report) is not None:
 
@@ -85,7 +90,8 @@ def _tasks(report: RunReport, settings: ReportingSettings, redactor: Redactor, l
         def push() -> None:
             from downloader.reporters.metrics import push_metrics  # noqa: PLC0415 - as above
 
-            push_metrics(report, gateway.url, gateway.authorization, redactor, timeout=limit)
+            context = Trust(bundles).context if gateway.url.startswith("https:") else None
+            push_metrics(report, gateway.url, gateway.authorization, redactor, timeout=limit, context=context)
 
         yield _Task(f"the metrics were not sent to {gateway}", push, limit)
 

@@ -65,7 +65,7 @@ def usual_trust(settings: Settings) -> SourceTrust:
 
     KServe sets its bundle for every source of a service account, though its secret may mean S3 only.
     """
-    given = _given_bundles(settings)
+    given = settings.web.bundles
     mounted = settings.s3.mounted_bundle
     with contextlib.suppress(OSError):  # of a folder that is closed to us
         if mounted and mounted.is_file():
@@ -74,11 +74,7 @@ def usual_trust(settings: Settings) -> SourceTrust:
 
 
 def _s3_trust(settings: Settings) -> SourceTrust:
-    return SourceTrust((*_given_bundles(settings), *settings.s3.trusted), verify=settings.s3.verify)
-
-
-def _given_bundles(settings: Settings) -> tuple[Path, ...]:
-    return (settings.web.ca_bundle,) if settings.web.ca_bundle else ()
+    return SourceTrust((*settings.web.bundles, *settings.s3.trusted), verify=settings.s3.verify)
 
 
 def _s3_transfer(settings: Settings) -> TransferDefaults:
@@ -137,7 +133,7 @@ def _s3(uri: str, settings: Settings, web: HttpClient, file_filter: FileFilter) 
 
     if settings.s3.log_level:
         logging.getLogger(S3_LOGGERS).setLevel(settings.s3.log_level)
-    bundles = _given_bundles(settings)
+    bundles = settings.web.bundles
     return S3Source(uri, settings.s3, web, bundles, file_filter, skip_unsafe=settings.skips_unsafe_names)
 
 

@@ -17,6 +17,7 @@ from tests.e2e.canaries import ALL, PASSWORD, SECRETS, TOKEN, Mine, handed_out
 from tests.e2e.test_stalls import SlowHead
 from tests.servers.blobs import Noise
 from tests.servers.faults import FOREVER, Answer, HangUp, Silence, Stall
+from tests.servers.pushgateway import Pushgateway
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from tests.servers.broken import BrokenWeb
+    from tests.servers.certificates import Authority
     from tests.servers.faults import Fault
     from tests.servers.hub import Hub
-    from tests.servers.pushgateway import Pushgateway
 
 MIB = 1 << 20
 FILES = {"config.json": b"{}", "model.safetensors": Noise(9 * MIB, seed=81).bytes()}
@@ -255,3 +256,18 @@ def test_a_url_that_is_no_web_address_is_refused_without_its_password(tmp_path: 
     assert result.status == 78
     assert "AIM_PUSHGATEWAY: its value is not an address such as https://host:port" in result.last_line
     assert "sesame99" not in result.stderr
+
+
+def test_a_pushgateway_behind_a_private_ca_is_trusted_by_its_bundle(
+    stocked: Hub, authority: Authority, tmp_path: Path
+) -> None:
+    with Pushgateway(authority.server_context()) as gateway:
+        extra = {"HF_ENDPOINT": stocked.endpoint, "AIM_PUSHGATEWAY": gateway.url}
+        result = run("download", "hf://org/model", tmp_path / "t", extra=extra)
+        assert result.status == 0, result.stderr
+        assert f"the metrics were not sent to {gateway.url}: certificate verify failed" in result.stderr
+        trusting = {**extra, "AIM_CA_BUNDLE": str(authority.bundle)}
+        assert run("download", "hf://org/model", tmp_path / "t", extra=trusting).status == 0
+        assert gateway.value(f"{NAME}_success") == 1
+        assert run("download", "hf://org/model", tmp_path / "t", "--connections", "x", extra=trusting).status == 64
+        assert gateway.value(f"{NAME}_exit_status", uri="") == 64

@@ -34,6 +34,7 @@ JSON, XML, HTML, PLAIN = (
         (HTML, b"<style>p {color: red}</style><p>blocked:</p> <b>category AI</b>", "blocked: category AI"),
         (PLAIN, b"first line\nsecond\tline\n", "first line second line"),
         ({}, b"slow down", "slow down"),
+        ({}, b"slow down\n", "slow down"),
         ({}, b"\x00\x01\x02binary", ""),
         (PLAIN, b"cut within \xc3", "cut within"),
         ({}, b"", ""),

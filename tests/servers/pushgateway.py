@@ -14,6 +14,8 @@ from tests.servers.messages import Log, Reply
 from tests.servers.origin import Server
 
 if TYPE_CHECKING:
+    import ssl
+
     from prometheus_client.core import Metric
 
     from tests.servers.messages import Request
@@ -24,15 +26,15 @@ Group = dict[str, str]
 class Pushgateway(Closable):
     """Keeps the families of each group; with a `login`, only for who has it."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.login = ""
         self.faults = Faults()
         self.log = Log()
         self.groups: dict[tuple[tuple[str, str], ...], dict[str, Metric]] = {}
         self._lock = threading.Lock()
-        self._server = Server(self._answer, self.faults, self.log)
+        self._server = Server(self._answer, self.faults, self.log, tls=tls)
         self.address = f"127.0.0.1:{self._server.port}"
-        self.url = f"http://{self.address}"
+        self.url = f"http{'s' * (tls is not None)}://{self.address}"
 
     def close(self) -> None:
         self._server.close()
