@@ -91,6 +91,8 @@ class Options(TypedDict, total=False):
     """Remove the files that only an older revision of the artifact had, once the newer one is complete."""
     report: Path | str
     """File for a JSON summary of the run."""
+    bom: Path | str
+    """File for a bill of materials of the artifact, in CycloneDX."""
     metrics_file: Path | str
     """File for metrics of the run; its name ends in `.prom`."""
     pushgateway: Endpoint | str

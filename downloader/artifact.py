@@ -213,6 +213,16 @@ class Manifest:
         return sum(file.size for file in self.files)
 
 
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What the owners of a repository say of it."""
+
+    licence: str = ""
+    """As in the card: mostly an identifier of SPDX in lower case. Empty if it has none."""
+    base_models: tuple[str, ...] = ()
+    """Names of the repositories that it was made from."""
+
+
 SIGNATURES = (
     ("x-amz-signature", re.compile(r"x-amz-.+")),
     ("x-goog-signature", re.compile(r"x-goog-.+")),

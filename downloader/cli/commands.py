@@ -70,7 +70,7 @@ def cli() -> None:
 @options.overriding("sequence", "connections", "bandwidth", "stall_timeout", "deadline")
 @options.overriding("expect_digest", "expect_list", "require_digest", "accept_any", "replace", "prune")
 @options.signatures
-@options.overriding("report", "metrics_file", "pushgateway")
+@options.overriding("report", "bom", "metrics_file", "pushgateway")
 @options.overriding("shard", "processes")
 @click.option(
     "--dry-run", is_flag=True, help="Print the plan and change nothing; fail if the download would not start."

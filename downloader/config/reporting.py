@@ -18,7 +18,7 @@ TEXTFILE = ".prom"
 
 
 def report_file(text: str) -> Path:
-    """Parse AIM_REPORT. A minus, which means standard output elsewhere, would be the name of a file."""
+    """Parse AIM_REPORT and AIM_BOM. A minus, which means standard output elsewhere, would be the name of a file."""
     if text == "-":
         raise Malformed("the name of a file")
     return path(text)
@@ -51,7 +51,14 @@ class ReportingSettings:
         option="--pushgateway URL",
     )
 
+    bom: Path | None = variable(
+        "AIM_BOM",
+        "file for a bill of materials of the artifact, in CycloneDX 1.6 (docs/report.md); needs the extra `bom`",
+        parse=report_file,
+        option="--bom FILE",
+    )
+
     @property
     def wanted(self) -> bool:
         """Whether anything is to be left."""
-        return any((self.report, self.metrics_file, self.pushgateway))
+        return any((self.report, self.metrics_file, self.pushgateway, self.bom))

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from downloader.artifact import TransferProtocol
+    from downloader.artifact import ModelCard, TransferProtocol
     from downloader.errors import DownloadError
     from downloader.progress import Attempt
 
 SCHEMA: Final = 1
 """The version of the report. Any change other than an additional member needs a new one."""
-LIBRARIES: Final = ("boto3", "botocore", "hf-xet", "httpx2", "huggingface-hub", "kubernetes")
+LIBRARIES: Final = ("boto3", "botocore", "hf-xet", "httpx2", "huggingface-hub", "kubernetes", "model-signing")
 """Distributions whose versions are reported."""
 FETCHED, REUSED, MISSING = "fetched", "reused", "missing"
 
@@ -72,6 +72,10 @@ class RunReport:
     """The commit, where the source has commits."""
     digest: str | None = None
     """The artifact digest, once the artifact is published."""
+    signer: str | None = None
+    """Who has signed the artifact, in words; None if no signature was verified."""
+    card: ModelCard | None = None
+    """What the owners of the artifact say of it; None if they were not asked."""
     target: Path | None = None
     error: DownloadError | None = None
     """None if the run succeeded."""
@@ -109,6 +113,8 @@ class RunReport:
             "ended": moment(self.started + self.seconds),
             "seconds": round(self.seconds, 3),
             "source": {"uri": self.uri, "revision": self.revision},
+            "signer": self.signer,
+            "card": None if self.card is None else _card(self.card),
             "digest": self.digest,
             "target": None if self.target is None else str(self.target),
             "outcome": _outcome(self.error),
@@ -146,6 +152,10 @@ def versions() -> Mapping[str, str]:
 def moment(seconds: float) -> str:
     """Return seconds since the epoch by RFC 3339, in UTC, with milliseconds."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _card(card: ModelCard) -> dict[str, Any]:
+    return {"licence": card.licence or None, "base_models": list(card.base_models)}
 
 
 def _outcome(error: DownloadError | None) -> dict[str, Any]:

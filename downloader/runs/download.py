@@ -20,6 +20,7 @@ from downloader.reporters.fanout import FanOut
 from downloader.reporters.run_report import RunReport
 from downloader.runs.ending import Ending
 from downloader.runs.expectation import read_expectation
+from downloader.runs.provenance import Provenance, provenance, require_bom
 from downloader.runs.signing import make_signed, trusted_signer
 from downloader.runs.summaries import files_of, write_summaries
 from downloader.runs.wiring import (
@@ -102,6 +103,7 @@ class Download:
         self._volume: Volume | None = None
         self._engine: Engine | None = None
         self._helpers: HelperProcesses | None = None
+        self._provenance = Provenance()
         self._slow_looks = slow_looks_of(settings)
         self._started = time.monotonic()
         self._started_at = time.time()
@@ -145,7 +147,8 @@ class Download:
     def _connected(self, work: Callable[[Source, Transports, Plan, bool], T]) -> T:
         """Return what `work` does with the source, its transports and the plan, and whether these are simulated."""
         uri, settings, runner = self._uri, self._settings, self._runner
-        trusted_signer(settings)  # a signer that cannot be used is told before anything else
+        trusted_signer(settings)  # what cannot be used is told before anything else
+        require_bom(settings)
         if settings.job.expected_size:
             runner.meter.expect(settings.job.expected_size, 0)
         sequence = sequence_for(uri, settings)
@@ -195,6 +198,7 @@ class Download:
             shard = None if simulated else self._place()
             self._engine = self._make_engine(retrying, transports, plan, volume, finalizer=finalizer, shard=shard)
             outcome = self._by_name(self._engine.run())
+            self._provenance = provenance(source, settings, finalizer)
         except DownloadError as error:
             if self._cache is not None:
                 error.message = self._cache.named(error.message)
@@ -328,6 +332,8 @@ class Download:
             uri=ending.uri,
             revision=outcome.manifest.revision if outcome else None,
             digest=ending.snapshot.digest or None,
+            signer=self._provenance.signer or None,
+            card=self._provenance.card,
             target=ending.target,
             error=ending.error,
             snapshot=ending.snapshot,

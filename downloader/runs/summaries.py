@@ -76,6 +76,14 @@ def _tasks(
             write_report(report, path, redactor)
 
         yield _Task(f"the report {path} was not written", write, longest)
+    if (bom := settings.bom) is not None and report.error is None:
+
+        def describe() -> None:
+            from downloader.reporters.bom import write_bom  # noqa: PLC0415 - as above
+
+            write_bom(report, bom, redactor)
+
+        yield _Task(f"the bill of materials {bom} was not written", describe, longest)
     if (textfile := settings.metrics_file) is not None:
 
         def export() -> None:

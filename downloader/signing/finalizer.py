@@ -58,6 +58,11 @@ class SignedFinalizer:
         self._choose = choose
         self._blobs = blobs
 
+    @property
+    def signer(self) -> str:
+        """Who has signed the artifact, in words; empty if its signature is not right, or was not verified yet."""
+        return self._check.signer
+
     def is_final(self, completed: CompletedArtifact) -> bool:
         """Return False: only `inventory` gets the volume, where the signature is."""
         del completed

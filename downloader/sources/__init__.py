@@ -7,6 +7,7 @@ docs/contributing/adding-a-source.md walks through a new one.
 
 from downloader.sources.base import (
     Body,
+    Described,
     Identified,
     Local,
     Presigning,
@@ -21,6 +22,7 @@ from downloader.sources.base import (
 
 __all__ = [
     "Body",
+    "Described",
     "Identified",
     "Local",
     "Presigning",

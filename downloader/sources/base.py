@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from downloader.artifact import Manifest, RemoteFile, Span
+    from downloader.artifact import Manifest, ModelCard, RemoteFile, Span
 
 AbilityT = TypeVar("AbilityT")
 
@@ -151,6 +151,14 @@ class Sharing(Protocol):
 
         Raises SourceChanged unless the file is the very one that was listed, and still is after that.
         """
+
+
+@runtime_checkable
+class Described(Protocol):
+    """An ability: the owners of the artifact say something of it."""
+
+    def card(self) -> ModelCard:
+        """Return that, by one request. Raises what `manifest` raises."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from huggingface_hub import hf_hub_url
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils._validators import validate_repo_id
 
-from downloader.artifact import RemoteFile, shown_url
+from downloader.artifact import ModelCard, RemoteFile, shown_url
 from downloader.errors import ProtocolFailed, UsageError
 from downloader.network import HttpStatusError
 from downloader.sources.hub_answers import error_code
@@ -86,6 +86,17 @@ class HubListing:
             answer = self._get(url, {})
         sha = answer.get("sha")
         return sha if isinstance(sha, str) else ""
+
+    def card(self, commit: str) -> ModelCard:
+        """Return what the card of the repository says. Raises what `commit` does."""
+        answer = self._get(f"{self._api}/revision/{quote(commit, safe='')}", {"expand": "cardData"})
+        data = answer.get("cardData")
+        if not isinstance(data, dict):
+            return ModelCard()
+        licence, bases = data.get("license_name") or data.get("license"), data.get("base_model")
+        bases = [bases] if isinstance(bases, str) else bases if isinstance(bases, list) else []
+        named = tuple(name for name in bases if isinstance(name, str))
+        return ModelCard(licence if isinstance(licence, str) else "", named)
 
     def root(self, commit: str) -> str:
         """Return what the addresses of all files begin with; the library checks all parts again for each."""

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from downloader.artifact import Manifest, RemoteFile, Span
+from downloader.artifact import Manifest, ModelCard, RemoteFile, Span
 from downloader.errors import (
     ConfigurationError,
     DownloadError,
@@ -129,6 +129,16 @@ class HubSource:
             whole=self._address.whole,
             below=named,
         )
+
+    def card(self) -> ModelCard:
+        """Return what the card of the repository says at this commit."""
+        if self._offline:
+            raise self._forbidden()
+        try:
+            self._listing.begin()
+            return self._listing.card(self._pinned())
+        except Exception as error:
+            raise self._map_exception(error) from error
 
     def open(self, file: RemoteFile, span: Span) -> Body:
         """Start reading a span."""

@@ -68,6 +68,7 @@ def _info(asked: _Asked) -> Reply:
         "downloads": 0,
         "likes": 0,
         "tags": [],
+        "cardData": dict(repository.card),
         "createdAt": "2026-01-01T00:00:00.000Z",
         "lastModified": "2026-01-01T00:00:00.000Z",
         "siblings": siblings,

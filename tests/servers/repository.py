@@ -81,6 +81,8 @@ class Repository:
     gated: bool = False
     """Only members can read its files; all users can list them."""
     disabled: bool = False
+    card: Mapping[str, object] = field(default_factory=dict)
+    """The head of its README: licence, base model."""
     members: set[str] = field(default_factory=set)
     """The users who were granted access."""
     commits: dict[str, dict[str, StoredFile]] = field(default_factory=dict)
