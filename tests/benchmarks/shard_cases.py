@@ -1,0 +1,157 @@
+"""Several processes on one artifact: over links of their own, and what they hold of Python's interpreter lock."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.benchmarks.bench import Outcome, per_gib
+from tests.benchmarks.link import SERVER, LinkError, ShapedLink
+from tests.benchmarks.measure import MIB, check, clear
+from tests.benchmarks.peers import absent, find
+from tests.benchmarks.source_cases import bucket, publish
+from tests.benchmarks.web_cases import serve
+from tests.servers.blobs import Noise
+from tests.servers.hub import Hub
+from tests.servers.web import Options, WebServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from tests.benchmarks.bench import Bench, Files
+
+RATE = 400
+"""Mbit/s of each process's own link."""
+COUNTS = (1, 2, 4, 8)
+_HOW = (
+    f"Each process is in a network namespace whose link lets {RATE} Mbit/s through (veth, `tc tbf`), so that the links "
+    "and not the processors are the limit. All of them start at once; the time is that from the first start to the "
+    "last end. The server's log says what it sent."
+)
+SAMPLES = 200
+"""Per second, of the interpreter lock."""
+LIMIT = 100
+"""MB/s of all processes together while the lock is sampled."""
+_SAMPLED = (
+    f"`py-spy record --gil`, {SAMPLES} samples per second, from the start of Python to its end. All processes together "
+    f"are limited to {LIMIT} MB/s (`--bandwidth`): a thread that holds the lock while it waits for a processor counts, "
+    "too, so the processors must have time to spare. The largest share of a process is what limits a node: one that "
+    "holds the lock for 0.5 s per GiB moves 2 GiB/s at most, however many cores there are.\n"
+)
+
+
+def scaling(bench: Bench, files: Files) -> Outcome:
+    """Fetch the same artifact with 1, 2, 4 and 8 processes, each over a link of its own."""
+    lines = ["| processes | wall s | / 1 process | MiB/s | bytes served / artifact |", "|---|---|---|---|---|"]
+    values: dict[str, float] = {}
+    walls: dict[int, float] = {}
+    try:
+        for count in COUNTS:
+            wall, sent = _over_links(bench, files, count)
+            walls[count] = wall
+            values[f"wall, {count} / 1"] = wall / walls[1]
+            values[f"bytes served, {count}"] = sent / files.size
+            bench.say(f"  {count} processes: {wall:.2f} s, {sent / files.size:.3f} x the artifact")
+            lines.append(
+                f"| {count} | {wall:.2f} | {wall / walls[1]:.2f} | {files.size / MIB / wall:.0f} "
+                f"| {sent / files.size:.3f} |"
+            )
+    except LinkError as error:
+        return Outcome(f"Not measured: {error}\n")
+    values["bytes served, most"] = max(values[f"bytes served, {count}"] for count in COUNTS)
+    return Outcome("\n".join(lines) + f"\n\n![Wall time by processes](pictures/scaling.svg)\n\n{_HOW}\n", values)
+
+
+def _over_links(bench: Bench, files: Files, count: int) -> tuple[float, int]:
+    """Return the seconds that it took, and the bytes of files that the server sent."""
+    with ExitStack() as stack:
+        links = [stack.enter_context(ShapedLink(number, RATE)) for number in range(count)]
+        state = Path(tempfile.mkdtemp(prefix="nginx-", dir=bench.folder))
+        server = stack.enter_context(WebServer(bench.web, state=state, options=Options(addresses=[SERVER])))
+        uri = f"http://{SERVER}:{server.port}/{files.name}/"
+        wall = _together(bench, files, uri, {}, [link.prefix for link in links])
+        return wall, sum(one.sent for one in server.requests if one.path.endswith(".bin"))
+
+
+def _together(
+    bench: Bench, files: Files, uri: str, environment: Mapping[str, str], prefixes: Sequence[Sequence[str]]
+) -> float:
+    """Run a process behind each prefix, all on one empty folder; return the seconds until the last one has ended."""
+    target = Path(tempfile.mkdtemp(dir=bench.folder))
+    clean = {"PATH": os.environ["PATH"], "HOME": str(bench.folder), "AIM_LOG_LEVEL": "warning", **environment}
+    command = [sys.executable, "-m", "downloader", "download", uri, str(target)]
+    started = time.monotonic()
+    processes = [
+        subprocess.Popen(
+            [*prefix, *command, *(("--shard", f"{index}/{len(prefixes)}") if len(prefixes) > 1 else ())],
+            env=clean,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for index, prefix in enumerate(prefixes)
+    ]
+    said = [process.communicate()[1] for process in processes]
+    wall = time.monotonic() - started
+    if any(process.returncode for process in processes):
+        raise RuntimeError(f"statuses {[process.returncode for process in processes]}: {said}")
+    check(files.digests, target)
+    clear(target)
+    return wall
+
+
+def interpreter_lock(bench: Bench) -> Outcome:
+    """Tell how long the interpreter lock is held per GiB, by 1, 2 and 4 processes over each kind of source."""
+    if find("py-spy") is None:
+        return Outcome(f"Not measured: {absent('py-spy')}.\n")
+    lines = [
+        "| source, processes | lock held, all together, s/GiB | lock held, one process at most, s/GiB |",
+        "|---|---|---|",
+    ]
+    values: dict[str, float] = {}
+    for source, files, uri, environment in _sources(bench):
+        for count in (1, 2, 4):
+            held = _sampled(bench, files, uri, environment, count)
+            total, most = per_gib(sum(held), files.size), per_gib(max(held), files.size)
+            values[f"lock s/GiB, {source}, {count}"] = total
+            values[f"largest share, {source}, {count}"] = max(held) / sum(held) if sum(held) else 0.0
+            bench.say(f"  {source}, {count} processes: {total:.2f} s/GiB, {most:.2f} at most")
+            lines.append(f"| {source}, {count} | {total:.2f} | {most:.2f} |")
+    return Outcome("\n".join(lines) + f"\n\n{_SAMPLED}", values)
+
+
+def _sources(bench: Bench) -> Iterator[tuple[str, Files, str, dict[str, str]]]:
+    files = bench.large(4, 256 * MIB)
+    with serve(bench) as web:
+        yield "HTTP", files, f"{web.url}/{files.name}/", {}
+        bundle = {"AIM_CA_BUNDLE": str(bench.authority.bundle)}
+        yield "HTTPS", files, f"{web.secure_url}/{files.name}/", bundle
+    with bucket(bench, files, remembers=True) as server:
+        yield "S3", files, f"s3://{files.name}", dict(server.environment())
+    size = int(256 * MIB * bench.scale)
+    with Hub() as hub:
+        published = publish(
+            hub, "org/four", {f"model-{number}.safetensors": Noise(size, number) for number in range(4)}
+        )
+        yield "Xet", published, f"hf://{published.name}", {"HF_ENDPOINT": hub.endpoint}
+
+
+def _sampled(bench: Bench, files: Files, uri: str, environment: Mapping[str, str], count: int) -> list[float]:
+    """Return the seconds for which each of so many processes held the lock, with its children."""
+    with tempfile.TemporaryDirectory(dir=bench.folder) as name:
+        outputs = [Path(name) / str(number) for number in range(count)]
+        options = ("record", "--gil", "--subprocesses", "--nonblocking", "-r", str(SAMPLES), "-f", "raw")
+        spies = [(find("py-spy") or "", *options, "-o", str(output), "--") for output in outputs]
+        _together(bench, files, uri, {**environment, "AIM_BANDWIDTH": f"{LIMIT // count}M"}, spies)
+        return [_samples(output) / SAMPLES for output in outputs]
+
+
+def _samples(output: Path) -> int:
+    """Return the number of samples in a file of py-spy's own format: a stack and its count on each line."""
+    return sum(int(line.rpartition(" ")[2]) for line in output.read_text().splitlines() if line)
