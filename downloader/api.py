@@ -67,6 +67,10 @@ class Options(TypedDict, total=False):
     """Globs, or one; files that match one are not wanted."""
     only: Preset | str
     """Weights in one format, such as `safetensors` or `gguf:Q4_K_M`, and the files without weights."""
+    mirrors: tuple[str, ...] | list[str] | str
+    """URIs of other places that have the artifact, in the order in which they are asked for bytes."""
+    mirror_first: bool
+    """Ask the mirrors before the artifact's own URI."""
     sequence: tuple[TransferProtocol, ...] | str
     """The protocols to use, in this order, such as `XET,HTTP`."""
     connections: int

@@ -158,6 +158,11 @@ class RemoteFile:
         """Return a file that is not `sized`, of so many bytes."""
         return replace(self, size=size)
 
+    def served_as(self, other: RemoteFile) -> RemoteFile:
+        """Return this file as it is asked for at another place, which has the same bytes under `other`."""
+        where = other.locator or (other.path if other.path != self.path else "")
+        return replace(self, locator=where, validator=other.validator, version=other.version, xet_hash=other.xet_hash)
+
     @property
     def identity(self) -> str:
         """Names the content: equal for equal bytes, and safe as a file name (32 hex digits). Computed once."""

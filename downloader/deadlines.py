@@ -6,7 +6,7 @@ Lengths of time that nothing waits for, such as the window of a measurement, sta
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 
@@ -32,6 +32,10 @@ class Deadlines:
     """One range over Xet, in addition to hf_xet's own retries."""
     xet_read: int
     """One read inside hf_xet, which takes whole seconds only."""
+    longest_pause: float
+    """A pause that a server may ask for: a longer one ends the protocol, since another one may not be limited."""
+    without_progress: float
+    """All pauses and retries together: else a server could hold a run for ever with one short pause after the other."""
 
     @classmethod
     def of(cls, stall_timeout: float) -> Self:
@@ -47,6 +51,22 @@ class Deadlines:
             xet_token=min(6.0, stall_timeout / 2),
             xet_retry_budget=min(3.0, stall_timeout / 2),
             xet_read=max(1, int(min(30, stall_timeout / 3))),
+            longest_pause=LONGEST_RETRY_AFTER,
+            without_progress=MAX_WITHOUT_PROGRESS,
+        )
+
+    def impatient(self) -> Self:
+        """Return the limits of a place that is not the last one to have the files: waiting for it is not worth much.
+
+        A connection is tried within the first and the last of the retries: all that takes less than ten seconds.
+        """
+        return replace(
+            self,
+            connect=min(IMPATIENT, self.connect),
+            retry_budget=min(IMPATIENT, self.retry_budget),
+            last_retry=min(0.9 * IMPATIENT, self.last_retry),
+            longest_pause=3 * IMPATIENT,
+            without_progress=min(10 * IMPATIENT, self.stall),
         )
 
 
@@ -63,10 +83,10 @@ FIRST_PAUSE = 0.3
 whose connections broke together must not come back together."""
 LONGEST_PAUSE = 15.0
 LONGEST_RETRY_AFTER = 600.0
-"""A server that asks for more ends the protocol, since another one may not be limited. Longer windows of a `RateLimit`
-are ignored, and the status of an AIMArtifact is patched again after this time."""
+"""Longer windows of a `RateLimit` are ignored, and the status of an AIMArtifact is patched again after this time."""
 MAX_WITHOUT_PROGRESS = 900.0
-"""Pauses included: else a server could hold a run for ever with one short pause after the other."""
+IMPATIENT = 3.0
+"""While another place has the files as well. A place that is down costs three times as much, once."""
 UNKNOWN_HOST_BUDGET = 3.0
 """As long as no server has answered, an unknown host is most likely a misspelt one; but the DNS of a pod may be late by
 about that."""

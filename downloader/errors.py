@@ -282,6 +282,10 @@ class Cancelled(DownloadError):
         self.exit_status = 128 + (signal.SIGTERM if signum is None else signum)
 
 
+PLACE_ERRORS = (SourceNotFound, AccessDenied, UntrustedServer, ConfigurationError)
+"""What such an error says is true of one place only: a mirror of the artifact may have the bytes all the same."""
+
+
 def explained(exit_status: int) -> str:
     """Return where the documentation explains an exit status."""
     return f"docs/exit-status.md#status-{exit_status}"

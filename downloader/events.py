@@ -71,6 +71,7 @@ class AttemptStarted(Event):
     attempt: int = fact("position in the protocol sequence, from 1")
     attempts: int = fact("length of the protocol sequence")
     files: int = fact("number of files that are missing")
+    place: str = fact("URI of the origin or mirror that is asked, without secrets; empty without mirrors")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +82,10 @@ class ProtocolSwitched(Event):
     protocol: str = fact("the protocol that left files")
     next: str = fact("the protocol that continues")
     files: int = fact("number of files that are left")
-    error: str = fact("class of the error, see Exit status")
+    error: str = fact("class of the error, see Exit status; empty where a mirror just has no more of them")
     reason: str = fact("the error in words")
+    place: str = fact("the place that left files; empty without mirrors")
+    next_place: str = fact("the place that continues; empty without mirrors")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +97,7 @@ class FileCommitted(Event):
     size: int = fact("bytes")
     sha256: str = fact("digest of the file")
     verified_by: str = fact("algorithm that verified it, or `size only` or `etag unverifiable`")
+    place: str = fact("the place that its last bytes came from; empty without mirrors")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +118,7 @@ class Progress(Event):
     seconds_left: float | None = fact("at this rate; null without a forecast")
     protocol: str | None = fact("the protocol in use")
     attempt: int = fact("position in the protocol sequence; 0 before the first attempt")
+    place: str = fact("the place that is asked; empty without mirrors")
     waiting: str = fact("why no byte arrives; empty otherwise")
 
 

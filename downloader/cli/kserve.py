@@ -35,6 +35,11 @@ def initialize(pairs: Sequence[tuple[ArtifactUri, Path]], context: CommandContex
                 f"AIM_EXPECTED_DIGEST and AIM_EXPECTED_LIST are of one artifact, and there are {len(pairs)}",
                 hint="use an init container for each of them",
             )
+        if settings.job.mirrors and len(pairs) > 1:
+            raise ConfigurationError(
+                f"AIM_MIRRORS names the mirrors of one artifact, and {len(pairs)} are to be downloaded",
+                hint="unset it, or download one artifact in each container",
+            )
         prepared.append((uri, replace(settings, job=replace(settings.job, target=target))))
     for uri, settings in prepared:
         log.info("downloading %s to %s", uri.shown, settings.job.target)

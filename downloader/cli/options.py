@@ -13,6 +13,7 @@ from downloader.config.env import Malformed, documented, items, path
 from downloader.config.expected import expected_list
 from downloader.config.given import VARIABLES
 from downloader.config.job import LOG_FORMATS, LOG_LEVELS
+from downloader.config.mirrors import Mirrors, mirrors
 from downloader.sources.registry import ArtifactUri
 
 if TYPE_CHECKING:
@@ -64,10 +65,28 @@ def _option(field: str, variable: Variable) -> Callable[[Callable[..., Any]], Ca
     if variable.parse is items:  # given once for each item: a glob may contain a comma
         more: dict[str, Any] = {"multiple": True, "metavar": value, "shell_complete": completion.files}
         return click.option(name, field, help=_help(variable), **more)
+    if variable.parse is mirrors:
+        return click.option(
+            name,
+            field,
+            help=_help(variable),
+            multiple=True,
+            metavar=value,
+            callback=_mirrors,
+            shell_complete=completion.schemes,
+        )
     complete = COMPLETIONS.get(field)
     return click.option(
         name, field, type=Parsed(value.lower(), variable.parse), help=_help(variable), shell_complete=complete
     )
+
+
+def _mirrors(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> Mirrors | None:
+    """Return the mirrors of an option that is given once for each. A URI may hold a secret, so none is quoted."""
+    try:
+        return Mirrors.of(given) if given else None
+    except Malformed as error:
+        raise click.BadParameter(f"a value is not of {error}") from None
 
 
 def _help(variable: Variable) -> str:

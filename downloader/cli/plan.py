@@ -64,7 +64,7 @@ def _lines(preview: Preview) -> Iterator[str]:
     yield f"to {preview.target}: {format_count(len(preview.files), 'file')}, {format_size(preview.size)}: {counted}"
     free = "not told" if preview.free_bytes is None else format_size(preview.free_bytes)
     unknown = " and files of unknown size" if any(file.size is None for file in preview.files) else ""
-    yield f"fetch {format_size(preview.fetch)}{unknown} by {', '.join(preview.protocols)}"
+    yield f"fetch {format_size(preview.fetch)}{unknown} by {', '.join(_routes(preview))}"
     yield f"space {format_size(preview.needed_bytes)} needed, {free} free"
     if preview.removed_first:
         yield f"remove first, to make room: {names_text(preview.removed_first)}"
@@ -78,6 +78,13 @@ def _lines(preview: Preview) -> Iterator[str]:
         yield "nothing to do: the artifact is complete"
     else:
         yield "the download would start" if preview.would_start else "the download would not start"
+
+
+def _routes(preview: Preview) -> list[str]:
+    """Return the protocols, in a run with mirrors each with its place."""
+    if not preview.places:
+        return [str(protocol) for protocol in preview.protocols]
+    return [f"{protocol} at {place}" for protocol, place in zip(preview.protocols, preview.places, strict=True)]
 
 
 def _mark(completion: Completion) -> str:
@@ -107,6 +114,7 @@ def _json(preview: Preview) -> dict[str, Any]:
         "complete": preview.complete,
         "problems": [_problem(error) for error in preview.problems],
         "protocols": list(preview.protocols),
+        "places": list(preview.places),
         "size": preview.size,
         "fetch": preview.fetch,
         "space": {"needed": preview.needed_bytes, "free": preview.free_bytes},

@@ -80,6 +80,8 @@ class Settings:
     """The operator has started this run, and the defaults are what it expects."""
     warnings: tuple[str, ...] = ()
     """Suspicious settings, for the log."""
+    s3_problems: tuple[str, ...] = ()
+    """What is invalid about S3 in a run whose artifact is not there: it counts once a mirror is."""
 
     @property
     def deadlines(self) -> Deadlines:
@@ -106,12 +108,13 @@ class Settings:
     ) -> tuple[Self, list[str]]:
         """Return what `from_environment` does, and a sentence for each invalid variable, which has its default then."""
         problems: list[str] = []
+        s3_problems: list[str] = []
         settings = cls(
             job=read(JobSettings, environ, problems),
             hub=HubSettings.from_environment(environ, problems),
             web=WebSettings.from_environment(environ, problems),
             proxies=read(ProxySettings, environ, problems),
-            s3=S3Settings.from_environment(environ, problems if section is S3Settings else []),
+            s3=S3Settings.from_environment(environ, problems if section is S3Settings else s3_problems),
             kserve=KServeSettings.from_environment(environ, problems),
             display=read(DisplaySettings, environ, problems),
             cluster=read(ClusterSettings, environ, problems),
@@ -122,6 +125,7 @@ class Settings:
             own=section.from_environment(environ, problems) if section not in (None, S3Settings) else None,
             warnings=tuple(suspicious_settings(environ)),
             for_operator=for_operator,
+            s3_problems=tuple(s3_problems),
         )
         return settings, problems
 

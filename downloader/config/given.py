@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from downloader.config.env import Malformed, documented, flag, items, shown_value
 from downloader.config.job import JobSettings
+from downloader.config.mirrors import Mirrors, mirrors
 from downloader.config.reporting import ReportingSettings
 from downloader.config.secret_values import PartlySecret
 from downloader.config.sharing import SharingSettings
@@ -32,6 +33,8 @@ def _value(name: str, value: Any) -> Any:  # noqa: ANN401 - of any field
     try:
         if parse is items:  # one glob for each item: it may contain a comma
             return _texts(value)
+        if parse is mirrors and not isinstance(value, str | Mirrors):
+            return Mirrors.of(_texts(value))
         if parse is flag and isinstance(value, bool):
             return value
         if isinstance(value, PartlySecret):  # its text has no password

@@ -25,6 +25,8 @@ from downloader.config.env import (
     variable,
 )
 from downloader.config.expected import ExpectedList, artifact_digest, expected_list
+from downloader.config.mirrors import FORM as MIRRORS_FORM
+from downloader.config.mirrors import Mirrors, mirrors
 from downloader.deadlines import LEASE_TTL, PROGRESS_INTERVAL, STALL_TIMEOUT, VOLUME_TIMEOUT
 from downloader.presets import FORM, Preset
 
@@ -136,6 +138,22 @@ class JobSettings:
         default=(),
         default_text="hf `XET,HF_TRANSFER,HTTP`, s3 `S3,HTTP`, http(s) `RANGES,HTTP`, file `FILE`",
         option="--protocol LIST",
+    )
+    mirrors: Mirrors = variable(
+        "AIM_MIRRORS",
+        f"other places of the same artifact, asked for bytes in this order: {MIRRORS_FORM}, which otherwise is the"
+        " first (docs/mirrors.md)",
+        parse=mirrors,
+        default=Mirrors(),
+        default_text="none",
+        option="--mirror URI",
+    )
+    mirror_first: bool = variable(
+        "AIM_MIRROR_FIRST",
+        "ask the mirrors for bytes before the artifact's own URI",
+        parse=flag,
+        default=False,
+        option="--mirror-first",
     )
     include: tuple[str, ...] = variable(
         "AIM_HF_INCLUDE",

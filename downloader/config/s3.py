@@ -150,6 +150,8 @@ class S3Settings:
     )
     keys_are_empty: bool = False
     """A key is set, but to nothing."""
+    only_profile: bool = False
+    """Endpoint, region and keys are those of the profile and of no other place; without a profile there are none."""
     unusable_keys: str = ""
     """Which files of keys are unusable, and why; empty if there are none."""
     warnings: tuple[str, ...] = ()

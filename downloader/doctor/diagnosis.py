@@ -107,7 +107,7 @@ class _Doctor:
         self._examine_hosts(uri, check, servers)
 
     def _examine_hosts(self, uri: ArtifactUri, check: SourceCheck, servers: Iterable[Origin]) -> None:
-        trust, timeouts = make_trust(uri, self._settings), make_timeouts(self._settings)
+        trust, timeouts = make_trust(uri, self._settings), make_timeouts(self._settings.deadlines)
         proxies, groups = Proxies(self._settings.proxies), []
         for origin in servers:
             probe = ServerProbe(origin, trust, proxies, user_agent=USER_AGENT, timeouts=timeouts)

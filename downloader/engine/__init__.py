@@ -1,7 +1,8 @@
-"""The engine: lists an artifact, checks what is on the volume, and runs an attempt for each protocol."""
+"""The engine: lists an artifact, checks what is on the volume, and makes an attempt along each route."""
 
 from downloader.engine.engine import Engine
 from downloader.engine.finalizer import Finalizer, PublishAsDownloaded
+from downloader.engine.places import Place, Route, only_routes
 from downloader.engine.plan import Outcome, Plan, effective_sequence
 from downloader.engine.preview import PlannedFile, Preview, Previewer
 
@@ -9,10 +10,13 @@ __all__ = [
     "Engine",
     "Finalizer",
     "Outcome",
+    "Place",
     "Plan",
     "PlannedFile",
     "Preview",
     "Previewer",
     "PublishAsDownloaded",
+    "Route",
     "effective_sequence",
+    "only_routes",
 ]

@@ -1,7 +1,4 @@
-"""Runs the plan: lists the artifact, compares it with the volume, and makes an attempt with each protocol.
-
-This module is long because all steps of a run are here, in their order.
-"""
+"""Runs the plan: lists the artifact, compares it with the volume, and has fetched what is missing."""
 
 from __future__ import annotations
 
@@ -9,30 +6,32 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
-from downloader.cancellation import Cancellation
+from downloader.engine.attempts import Attempts
 from downloader.engine.existing_files import older_files, report_existing, require_room, sort_existing
 from downloader.engine.expected import expected_listing, expected_publication, is_expected
 from downloader.engine.finalizer import PublishAsDownloaded
 from downloader.engine.plan import Outcome, Plan
-from downloader.engine.sink import VolumeSink
-from downloader.errors import Category, DownloadError, SourceChanged, SourceNotFound, Verdict, VolumeError, kind_of
-from downloader.events import AttemptStarted, Listed, ProtocolSwitched
+from downloader.errors import SourceChanged, SourceNotFound, VolumeError
+from downloader.events import Listed
 from downloader.formatting import format_count, format_size
 from downloader.integrity import SIZE_ONLY, Verifier, artifact_digest
 from downloader.progress import Phase
 from downloader.volume import FileState, hashing_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from downloader.artifact import Manifest, RemoteFile, TransferProtocol
+    from downloader.artifact import Manifest, RemoteFile
+    from downloader.cancellation import Cancellation
     from downloader.engine.finalizer import Finalizer
+    from downloader.engine.places import Route
     from downloader.engine.preview import Preview, Previewer
+    from downloader.engine.sink import VolumeSink
     from downloader.progress import ProgressMeter, StallWatchdog
     from downloader.shards import Member
     from downloader.sources import Source
-    from downloader.transfer import Feed, Transport
+    from downloader.transfer import Feed
     from downloader.volume import InventoryEntry, Volume
 
 T = TypeVar("T")
@@ -42,18 +41,6 @@ MAX_RELISTINGS = 2
 log = logging.getLogger(__name__)
 
 
-def decisive_failure(failures: Mapping[str, DownloadError]) -> DownloadError:
-    """Return the failure that an attempt ends with.
-
-    It depends on what failed and not on what failed first, so that every pod of a Job reports the same.
-    """
-    categories = list(Category)
-    path = min(
-        failures, key=lambda path: (-categories.index(failures[path].category), failures[path].exit_status, path)
-    )
-    return failures[path]
-
-
 class Engine:
     """One run over one volume. The lease is acquired only if something has to be written."""
 
@@ -61,7 +48,7 @@ class Engine:
         self,
         source: Source,
         volume: Volume,
-        transports: Callable[[TransferProtocol, Cancellation], Transport],
+        routes: Sequence[Route],
         plan: Plan,
         *,
         meter: ProgressMeter,
@@ -72,18 +59,18 @@ class Engine:
     ) -> None:
         """Prepare a run.
 
-        `transports` makes the transport of one attempt, which its cancellation ends. `lease` acquires the volume's
-        lease. `finalizer` works on the verified files before they are published.
+        The bytes come along the `routes`, in their order. `lease` acquires the volume's lease. `finalizer` works on the
+        verified files before they are published.
         """
         self._source = source
         self._volume = volume
-        self._transports = transports
         self._plan = plan
         self._meter = meter
         self._watchdog = watchdog
         self._cancellation = cancellation
         self._lease = lease
         self._finalizer: Finalizer = finalizer or PublishAsDownloaded()
+        self._routes = routes
         self._verifier = Verifier()
         self._fetched: set[str] = set()
         self._ending = cancellation
@@ -276,55 +263,15 @@ class Engine:
         self._meter.add_done_files(1)
 
     def _fetch_missing(self, missing: list[RemoteFile], outcome: Outcome) -> None:
-        """Make an attempt with each protocol until nothing is missing. Raises the failure that ends the last one."""
-        sequence = self._plan.sequence
-        why = ""
-        for number, protocol in enumerate(sequence, start=1):
-            self._meter.begin_attempt(protocol, number, sequence, why)
-            begun = AttemptStarted(protocol=protocol, attempt=number, attempts=len(sequence), files=len(missing))
-            told = (number, len(sequence), protocol, format_count(len(missing), "file"))
-            log.info("attempt %d of %d: %s, %s missing", *told, extra=begun.extra())
-            try:
-                failures = self._run_attempt(protocol, missing, outcome)
-            except DownloadError as fatal:
-                self._meter.end_attempt(fatal, sum(file.path not in outcome.checksums for file in missing))
-                raise
-            missing = [file for file in missing if file.path not in outcome.checksums]
-            error = decisive_failure(failures) if missing else None
-            self._meter.end_attempt(error, len(missing))
-            if error is None:
-                return
-            if number == len(sequence):
-                raise error
-            left = format_count(len(missing), "file")
-            why = f"{protocol} left {left}: {error.message}; switching to {sequence[number]}"
-            switched = ProtocolSwitched(
-                protocol=protocol,
-                next=sequence[number],
-                files=len(missing),
-                error=kind_of(error),
-                reason=error.message,
-            )
-            log.warning("%s", why, extra=switched.extra())
-
-    def _run_attempt(
-        self, protocol: TransferProtocol, files: Sequence[RemoteFile], outcome: Outcome
-    ) -> dict[str, DownloadError]:
-        """Fetch files with one protocol; return path → error of those still missing, under `""` that of the attempt."""
-        attempt = Cancellation(self._ending)
-        store = self._member or self._volume
-        sink = VolumeSink(store, self._meter, attempt, plan=self._plan, outcome=outcome, verifier=self._verifier)
-        feed = self._make_feed(files, sink, outcome)
-        self._watchdog.guard(attempt)
-        try:
-            self._transports(protocol, attempt).fetch(files, sink, feed)
-        except DownloadError as error:
-            self._cancellation.check()
-            if error.verdict is Verdict.FAIL or isinstance(error, SourceChanged):
-                raise
-            sink.failures.setdefault("", error)
-        finally:
-            self._watchdog.guard(None)
-            attempt.close()
-            sink.close(self._cancellation.check)
-        return sink.failures
+        """Make an attempt along each route until nothing is missing. Raises the failure that ends the last one."""
+        Attempts(
+            self._routes,
+            self._member or self._volume,
+            self._plan,
+            self._verifier,
+            meter=self._meter,
+            watchdog=self._watchdog,
+            cancellation=self._cancellation,
+            ending=self._ending,
+            make_feed=self._make_feed,
+        ).fetch(missing, outcome)

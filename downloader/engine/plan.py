@@ -18,9 +18,6 @@ class Plan:
     """What a run is asked to do."""
 
     file_filter: FileFilter
-    sequence: tuple[TransferProtocol, ...]
-    last_retry: float
-    """Seconds without a byte for any file after which one file's failure ends the whole attempt."""
     expectation: Expectation = field(default_factory=Expectation)
     """What the artifact has to be before it may be published."""
     require_digest: bool = False
@@ -67,6 +64,9 @@ class Outcome:
     """The artifact digest of what is published; empty until then."""
     fetched: set[str] = field(default_factory=set)
     """Paths of the files that this run has fetched, in whole or in part; the others were there."""
+
+    places: dict[str, str] = field(default_factory=dict)
+    """Path → the place that the last bytes of a file came from, in a run with mirrors."""
 
     def complete(self) -> None:
         """Put the sizes that the source does not publish into the manifest, once the files are there."""

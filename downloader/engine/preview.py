@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from downloader.artifact import Completion, Manifest, TransferProtocol
+    from downloader.engine.places import Route
     from downloader.engine.plan import Plan
     from downloader.filesystem import ReadOnlyDisk
     from downloader.volume import Inventory, InventoryEntry, Volume
@@ -78,6 +79,8 @@ class Preview:
     """Free bytes of the volume; None where it does not say."""
     problems: tuple[DownloadError, ...] = ()
     """Why the download would not start: the errors that it would end with, the first one first."""
+    places: tuple[str, ...] = ()
+    """Of a run with mirrors, the place of each of the `protocols`."""
 
     @property
     def would_start(self) -> bool:
@@ -98,11 +101,19 @@ class Preview:
 class Previewer:
     """Finds out what a run with this plan would do to a volume."""
 
-    def __init__(self, volume: Volume, disk: ReadOnlyDisk, plan: Plan, sleep: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        volume: Volume,
+        disk: ReadOnlyDisk,
+        plan: Plan,
+        routes: Sequence[Route],
+        sleep: Callable[[float], None],
+    ) -> None:
         """Prepare. `disk` is the volume's; `sleep` is called between two looks at the lease of another process."""
         self._volume = volume
         self._disk = disk
         self._plan = plan
+        self._routes = routes
         self._sleep = sleep
 
     def preview(self, manifest: Manifest, inventory: Inventory) -> Preview:
@@ -129,7 +140,7 @@ class Previewer:
             manifest.uri,
             manifest.revision,
             str(self._volume.target),
-            plan.sequence,
+            tuple(route.protocol for route in self._routes),
             self._files(manifest, inventory, verified, missing),
             self._volume.completion,
             complete,
@@ -140,6 +151,7 @@ class Previewer:
             needed,
             self._disk.space().free_bytes,
             tuple(problems),
+            tuple(route.place.name for route in self._routes if route.place.name),
         )
 
     def _differing(

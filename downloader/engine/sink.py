@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from downloader.artifact import RemoteFile
     from downloader.cancellation import Cancellation
+    from downloader.engine.places import Route
     from downloader.engine.plan import Outcome, Plan
     from downloader.integrity import Verifier
     from downloader.progress import ProgressMeter
@@ -53,6 +54,7 @@ class VolumeSink:
         plan: Plan,
         outcome: Outcome,
         verifier: Verifier,
+        route: Route,
     ) -> None:
         self.failures: dict[str, DownloadError] = {}
         self._volume = volume
@@ -61,8 +63,11 @@ class VolumeSink:
         self._plan = plan
         self._outcome = outcome
         self._verifier = verifier
+        self._route = route
         self._lock = threading.Condition()
         self._begun: dict[str, Partial] = {}
+        self._resumed: set[str] = set()
+        """Files of which an earlier attempt or run had left bytes."""
         self._inside = 0
         self._closed = False
 
@@ -102,6 +107,8 @@ class VolumeSink:
             partial = self._volume.partial(file)
             with self._lock:
                 self._begun[file.path] = partial
+                if self._route.place.is_mirror and partial.missing() != [file.span]:
+                    self._resumed.add(file.path)
             return partial
 
     def inspect(self, file: RemoteFile, head: bytes) -> None:
@@ -158,12 +165,15 @@ class VolumeSink:
 
     def _record(self, committed: Sequence[VerifiedFile]) -> None:
         """Add committed files to the outcome and to the progress."""
+        place = self._route.place
         with self._lock:
             for partial, sha256, proof in committed:
                 file = partial.file
                 self._outcome.checksums[file.path] = sha256
                 self._outcome.proofs[file.path] = proof
                 self._outcome.fetched.add(file.path)
+                if place.name:
+                    self._outcome.places[file.path] = place.name
                 if not file.sized:
                     self._outcome.sizes[file.path] = file.size
                     self._meter.expect_more(file.size)
@@ -171,7 +181,9 @@ class VolumeSink:
         if log.isEnabledFor(logging.DEBUG):
             for partial, sha256, proof in committed:
                 file = partial.file
-                event = FileCommitted(path=file.path, size=file.size, sha256=sha256, verified_by=proof)
+                event = FileCommitted(
+                    path=file.path, size=file.size, sha256=sha256, verified_by=proof, place=place.name
+                )
                 log.debug("%s is verified (%s) and has its name", file.path, proof, extra=event.extra())
 
     def _prove(self, completed_file: CompletedFile) -> str:
@@ -198,7 +210,16 @@ class VolumeSink:
         if failed == MAX_LOGGED:
             log.info("further failed files are logged with --log-level debug")
         # Where no file has received a byte for that long, the other files would fail in the same way, one by one.
-        no_bytes = self._meter.idle_seconds() >= self._plan.last_retry
+        no_bytes = self._meter.idle_seconds() >= self._route.last_retry
         source_is_down = no_bytes and (error.verdict is Verdict.RETRY or isinstance(error, Stalled))
-        if source_is_down or isinstance(error, SourceChanged | ProtocolDown):
+        changed = isinstance(error, SourceChanged) and not self._route.place.is_mirror
+        if source_is_down or changed or isinstance(error, ProtocolDown):
             self._attempt.cancel(error)
+        elif (useless := self._blame(file, error)) is not None:
+            self._attempt.cancel(useless)
+
+    def _blame(self, file: RemoteFile, error: DownloadError) -> DownloadError | None:
+        """Hold an error against the place, unless bytes of another one may be the reason."""
+        with self._lock:
+            is_mixed = isinstance(error, IntegrityError) and file.path in self._resumed
+        return None if is_mixed else self._route.place.blame(file.path, error)

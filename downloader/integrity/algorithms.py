@@ -73,6 +73,8 @@ class AlgorithmSpec:
     """Its rank among the algorithms of S3's `x-amz-checksum-*`, the cheapest to compute first; None: S3 has none."""
     parts_of: Algorithm | None = None
     """A digest of parts: what the parts' digests, and the digest over these, are made with."""
+    cryptographic: bool = False
+    """No other bytes can be made to have the same digest, so that it proves bytes from anywhere (ADR 84)."""
     from_aws: bool = False
     """It comes from the `awscrt` wheel, which not every platform has."""
 
@@ -88,17 +90,27 @@ def _crc_of_aws(name: str, length: int) -> Callable[[], Digester]:
 
 
 SPECS: dict[Algorithm, AlgorithmSpec] = {
-    Algorithm.SHA512: AlgorithmSpec(64, hashlib.sha512, digest_field="sha-512", fragment=True),
-    Algorithm.SHA256: AlgorithmSpec(32, hashlib.sha256, digest_field="sha-256", fragment=True, s3_cost=3),
-    Algorithm.SHA256_PARTS: AlgorithmSpec(32, parts_of=Algorithm.SHA256),
+    Algorithm.SHA512: AlgorithmSpec(64, hashlib.sha512, digest_field="sha-512", fragment=True, cryptographic=True),
+    Algorithm.SHA256: AlgorithmSpec(
+        32, hashlib.sha256, digest_field="sha-256", fragment=True, s3_cost=3, cryptographic=True
+    ),
+    Algorithm.SHA256_PARTS: AlgorithmSpec(32, parts_of=Algorithm.SHA256, cryptographic=True),
     # The id of a blob in Git, see gitformat-pack(5) and `git hash-object`.
     Algorithm.GIT_SHA1: AlgorithmSpec(
-        20, lambda: hashlib.sha1(usedforsecurity=False), prefix=lambda size: f"blob {size}\0".encode()
+        20,
+        lambda: hashlib.sha1(usedforsecurity=False),
+        prefix=lambda size: f"blob {size}\0".encode(),
+        cryptographic=True,
     ),
     Algorithm.SHA1: AlgorithmSpec(
-        20, lambda: hashlib.sha1(usedforsecurity=False), digest_field="sha", fragment=True, s3_cost=4
+        20,
+        lambda: hashlib.sha1(usedforsecurity=False),
+        digest_field="sha",
+        fragment=True,
+        s3_cost=4,
+        cryptographic=True,
     ),
-    Algorithm.SHA1_PARTS: AlgorithmSpec(20, parts_of=Algorithm.SHA1),
+    Algorithm.SHA1_PARTS: AlgorithmSpec(20, parts_of=Algorithm.SHA1, cryptographic=True),
     Algorithm.MD5: AlgorithmSpec(
         16, lambda: hashlib.md5(usedforsecurity=False), digest_field="md5", fragment=True, google_name="md5"
     ),

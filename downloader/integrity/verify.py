@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from downloader.artifact import Algorithm, Mismatch
 from downloader.errors import IntegrityError
-from downloader.integrity.algorithms import STRENGTH, computable
+from downloader.integrity.algorithms import SPECS, STRENGTH, computable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,6 +65,11 @@ def _who(digest: Digest) -> str:
 def proves_itself(file: RemoteFile) -> bool:
     """Tell whether a published digest can only mean the bytes of the whole file, and can be computed here."""
     return any(digest.mismatch is Mismatch.DAMAGE and computable(digest.algorithm) for digest in file.digests)
+
+
+def has_cryptographic_digest(file: RemoteFile) -> bool:
+    """Tell whether a published digest proves the file also where its bytes come from an attacker."""
+    return any(digest.mismatch is Mismatch.DAMAGE and SPECS[digest.algorithm].cryptographic for digest in file.digests)
 
 
 def may_combine(file: RemoteFile) -> bool:

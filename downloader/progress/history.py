@@ -31,16 +31,16 @@ class History:
         self._since = now
         self._seconds: dict[Phase, float] = {}
         self._ended: tuple[Attempt, ...] = ()
-        self._running: tuple[TransferProtocol, int, Counts] | None = None
+        self._running: tuple[TransferProtocol, int, str, Counts] | None = None
 
     def enter(self, phase: Phase, now: float) -> None:
         """Begin a phase, which ends the one before."""
         self._seconds[self._phase] = self._seconds.get(self._phase, 0.0) + now - self._since
         self._phase, self._since = phase, now
 
-    def begin_attempt(self, protocol: TransferProtocol, number: int, counts: Counts) -> None:
+    def begin_attempt(self, protocol: TransferProtocol, number: int, place: str, counts: Counts) -> None:
         """Begin an attempt."""
-        self._running = (protocol, number, counts)
+        self._running = (protocol, number, place, counts)
 
     def end_attempt(self, error: DownloadError | None, files_left: int, counts: Counts) -> None:
         """End it: complete without an error."""
@@ -62,6 +62,7 @@ class History:
 def _attempt(
     protocol: TransferProtocol,
     number: int,
+    place: str,
     began: Counts,
     counts: Counts,
     *,
@@ -76,4 +77,5 @@ def _attempt(
         discarded_bytes=counts.discarded - began.discarded,
         files_left=files_left,
         error=error,
+        place=place,
     )

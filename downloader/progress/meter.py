@@ -181,25 +181,23 @@ class ProgressMeter:
         self.changed.set()
 
     def begin_attempt(
-        self, protocol: TransferProtocol, attempt: int, sequence: tuple[TransferProtocol, ...], message: str
+        self,
+        protocol: TransferProtocol,
+        attempt: int,
+        sequence: tuple[TransferProtocol, ...],
+        why: str,
+        at: str = "",
     ) -> None:
         """Begin an attempt, whose idle time and rate start at zero."""
         with self._lock:
             self._reset_rate()
             self._hosts.clear()
-            self._state = replace(
-                self._state,
-                host="",
-                phase=Phase.DOWNLOADING,
-                protocol=protocol,
-                attempt=attempt,
-                sequence=sequence,
-                message=message,
-            )
+            state = replace(self._state, host="", place=at, phase=Phase.DOWNLOADING, message=why)
+            self._state = replace(state, protocol=protocol, attempt=attempt, sequence=sequence)
             self._last_byte = self.clock()
             self.last_host = ""
             self._history.enter(Phase.DOWNLOADING, self._last_byte)
-            self._history.begin_attempt(protocol, attempt, self._counts(self._last_byte))
+            self._history.begin_attempt(protocol, attempt, at, self._counts(self._last_byte))
         self.changed.set()
 
     def end_attempt(self, error: DownloadError | None, files_left: int) -> None:

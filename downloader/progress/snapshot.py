@@ -39,6 +39,8 @@ class Attempt:
     """Files that the attempt left missing; None while it goes on, or where the run ended before it did."""
     error: DownloadError | None
     """Why it ended, if files were left."""
+    place: str = ""
+    """The origin or the mirror that was asked; empty in a run without mirrors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,8 @@ class Snapshot:
     """Bytes per second over the last seconds, counting only bytes that stay on the volume."""
     eta: float | None = None
     """Seconds until the last byte at this rate; None where the rate allows no forecast."""
+    place: str = ""
+    """The origin or the mirror that is asked, as a URI without secrets; empty in a run without mirrors."""
     message: str = ""
     """One sentence for people: why the protocol changed, what the run waits for, how it ended."""
     waiting: str = ""

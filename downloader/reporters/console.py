@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TEXTS: Final = ("message", "waiting", "stuck_volume", "host")
+TEXTS: Final = ("message", "waiting", "stuck_volume", "host", "place")
 """What a snapshot has of words from elsewhere."""
 CALM: Final = 0.2
 """Seconds between two drawings if only numbers have changed."""

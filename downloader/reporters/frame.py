@@ -104,7 +104,8 @@ def _remarks(snapshot: Snapshot, sheet: Sheet) -> Iterator[str]:
         attempt, attempts = snapshot.attempt, len(snapshot.sequence)
         count = f", attempt {attempt} of {attempts}" if sheet.columns >= WIDE else f" {attempt}/{attempts}"
         files = f", {snapshot.done_files} of {snapshot.total_files} files" if snapshot.total_files > 1 else ""
-        yield f"{snapshot.protocol}{count}{files}{f', from {snapshot.host}' if snapshot.host else ''}"
+        whence = snapshot.place or snapshot.host
+        yield f"{snapshot.protocol}{count}{files}{f', from {whence}' if whence else ''}"
     elif snapshot.phase is Phase.LISTING and snapshot.host:
         answers = "1 answer" if snapshot.responses == 1 else f"{snapshot.responses} answers"
         yield f"{answers} so far, the last request to {snapshot.host}"

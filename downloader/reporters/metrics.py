@@ -76,6 +76,7 @@ class _Metrics:
         yield self._gauge("volume_files", "Files of the artifact that are on the volume.", final.done_files)
         yield self._counter("bytes_reused_total", "Bytes that were on the volume before the run.", final.reused_bytes)
         yield from self._by_protocol()
+        yield from self._by_place()
         phases = self._family(GaugeMetricFamily, "phase_duration_seconds", "Time in each phase of the run.", "phase")
         for phase, seconds in final.phases:
             phases.add_metric([self._uri, phase], seconds)
@@ -95,6 +96,16 @@ class _Metrics:
             made = sum(attempt.protocol is protocol for attempt in self._report.attempts)
             attempts.add_metric([self._uri, protocol], made)
         yield from (received, discarded, attempts)
+
+    def _by_place(self) -> Iterator[Metric]:
+        if not (places := self._report.by_place):
+            return
+        received = self._family(CounterMetricFamily, "place_bytes_received_total", "Bytes that arrived.", "place")
+        discarded = self._family(CounterMetricFamily, "place_bytes_discarded_total", "Damaged bytes.", "place")
+        for place, (arrived, damaged) in places.items():
+            received.add_metric([self._uri, self._redact(place)], arrived)
+            discarded.add_metric([self._uri, self._redact(place)], damaged)
+        yield from (received, discarded)
 
     def _family(
         self, kind: type[GaugeMetricFamily | CounterMetricFamily], name: str, meaning: str, *labels: str

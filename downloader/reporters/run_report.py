@@ -39,6 +39,8 @@ class FileReport(NamedTuple):
     """The algorithm that verified it, or `size only`, `etag unverifiable` or `unknown`; None if it is missing."""
     state: str
     """`fetched` in this run, at least in part; `reused`: it was there; or `missing`."""
+    place: str | None = None
+    """Where its last bytes came from, in a run with mirrors."""
 
 
 class Memory(NamedTuple):
@@ -104,6 +106,16 @@ class RunReport:
             found[attempt.protocol] = received + attempt.received_bytes, discarded + attempt.discarded_bytes
         return found
 
+    @property
+    def by_place(self) -> dict[str, tuple[int, int]]:
+        """Received and discarded bytes of each place that was asked; empty in a run without mirrors."""
+        found: dict[str, tuple[int, int]] = {}
+        for attempt in self.attempts:
+            received, discarded = found.get(attempt.place, (0, 0))
+            found[attempt.place] = received + attempt.received_bytes, discarded + attempt.discarded_bytes
+        found.pop("", None)
+        return found
+
     def facts(self) -> dict[str, Any]:
         """Return the report as JSON has it, without the files."""
         final = self.snapshot
@@ -127,6 +139,10 @@ class RunReport:
                 "by_protocol": {
                     protocol: {"received": received, "discarded": discarded}
                     for protocol, (received, discarded) in self.by_protocol.items()
+                },
+                "by_place": {
+                    place: {"received": received, "discarded": discarded}
+                    for place, (received, discarded) in self.by_place.items()
                 },
             },
             "attempts": [_attempt(attempt) for attempt in self.attempts],
@@ -175,6 +191,7 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
     return {
         "protocol": attempt.protocol,
         "number": attempt.number,
+        "place": attempt.place or None,
         "result": result,
         "seconds": round(attempt.seconds, 3),
         "received_bytes": attempt.received_bytes,

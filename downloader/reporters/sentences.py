@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from downloader.events import Event, Finished, Progress
@@ -21,7 +22,8 @@ def progress_text(snapshot: Snapshot) -> str:
     if snapshot.discarded_bytes:
         text += f", {format_size(snapshot.discarded_bytes)} discarded"
     if snapshot.phase is Phase.DOWNLOADING and snapshot.protocol:
-        text += f" ({snapshot.protocol}, attempt {snapshot.attempt} of {len(snapshot.sequence)})"
+        at = f" at {snapshot.place}" if snapshot.place else ""
+        text += f" ({snapshot.protocol}{at}, attempt {snapshot.attempt} of {len(snapshot.sequence)})"
     for remark in (snapshot.message, _waiting(snapshot), snapshot.stuck_volume):
         if remark:
             text += f"; {remark}"
@@ -42,6 +44,7 @@ def progress_event(snapshot: Snapshot) -> Progress:
         seconds_left=None if snapshot.eta is None else round(snapshot.eta, 1),
         protocol=snapshot.protocol,
         attempt=snapshot.attempt,
+        place=snapshot.place,
         waiting=snapshot.waiting or snapshot.stuck_volume,
     )
 
@@ -69,8 +72,17 @@ def summary_text(final: Snapshot, seconds: float) -> str:
     came = "nothing had to be fetched"
     if final.received_bytes:
         pace = format_size((final.received_bytes - final.discarded_bytes) / max(seconds, 0.001))
-        came = f"{format_size(final.received_bytes)} received{discarded}, {pace}/s"
+        came = f"{format_size(final.received_bytes)} received{discarded}, {pace}/s{_places_text(final)}"
     return f"done after {took}: {format_count(final.total_files, 'file')}, {format_size(final.total_bytes)}; {came}"
+
+
+def _places_text(final: Snapshot) -> str:
+    """Return how much came from each place of a run with mirrors."""
+    received: Counter[str] = Counter()
+    for attempt in final.attempts:
+        received[attempt.place] += attempt.received_bytes
+    shares = [f"{format_size(count)} from {place}" for place, count in received.items() if place and count]
+    return f" ({', '.join(shares)})" if shares else ""
 
 
 def _failure_text(final: Snapshot, took: str) -> str:

@@ -6,9 +6,9 @@ import logging
 import time
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from downloader.engine import Engine, Outcome, Previewer
+from downloader.engine import Engine, Outcome, Previewer, only_routes
 from downloader.errors import ConfigurationError, DownloadError
 from downloader.events import RunStarted, Verified
 from downloader.filters import FileFilter
@@ -20,17 +20,18 @@ from downloader.reporters.fanout import FanOut
 from downloader.reporters.run_report import RunReport
 from downloader.runs.ending import Ending
 from downloader.runs.expectation import read_expectation
+from downloader.runs.places import Places, Shared
 from downloader.runs.provenance import Provenance, provenance, require_bom
 from downloader.runs.signing import make_signed, trusted_signer
 from downloader.runs.summaries import files_of, write_summaries
 from downloader.runs.wiring import (
+    make_bandwidth,
     make_client,
     make_engine,
     make_plan,
     make_retrying,
     make_simulated_verification,
     make_source,
-    make_transports,
     make_volume,
     make_volume_to_look_at,
     recall,
@@ -41,26 +42,23 @@ from downloader.sources import Local, ability
 from downloader.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import ModuleType
 
-    from downloader.artifact import TransferProtocol
-    from downloader.cancellation import Cancellation
+    from downloader.artifact import Manifest, RemoteFile
     from downloader.config import Settings
     from downloader.config.sharing import Shard
-    from downloader.engine import Finalizer, Plan, Preview
-    from downloader.hub_cache import CachedRepository
+    from downloader.engine import Finalizer, Plan, Preview, Route
+    from downloader.hub_cache import CachedRepository, CachedRevision
     from downloader.progress import Snapshot
     from downloader.reporters import Reporter
     from downloader.runs.helpers import HelperProcesses
     from downloader.runs.runner import Runner
     from downloader.sources import Source
     from downloader.sources.registry import ArtifactUri
-    from downloader.transfer import Transport
     from downloader.volume import Volume
 
 T = TypeVar("T")
-Transports: TypeAlias = "Callable[[TransferProtocol, Cancellation], Transport]"
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +80,7 @@ class Download:
         ended: Callable[[Ending], None] = lambda _: None,
         on_report: Callable[[RunReport], None] | None = None,
     ) -> None:
-        """Prepare a download; nothing happens before `run`.
+        """Prepare a download; nothing happens before `run`. Raises UsageError for a mirror that cannot be understood.
 
         Child processes get their variables from `environment`. `finalizer` works on the verified files before they are
         published. With a `cache`, the artifact goes there. With `for_operator`, the completion mark of a run with an
@@ -105,6 +103,8 @@ class Download:
         self._helpers: HelperProcesses | None = None
         self._provenance = Provenance()
         self._slow_looks = slow_looks_of(settings)
+        bandwidth = make_bandwidth(settings, runner.meter)
+        self._places = Places(uri, Shared(settings, runner, environment, bandwidth, self._named))
         self._started = time.monotonic()
         self._started_at = time.time()
 
@@ -144,8 +144,8 @@ class Download:
         work = partial(self._connected, self._preview)
         return self._runner.run(work, observers=[self._watchdog.check, observer], stuck_volume=self._stuck_volume)
 
-    def _connected(self, work: Callable[[Source, Transports, Plan, bool], T]) -> T:
-        """Return what `work` does with the source, its transports and the plan, and whether these are simulated."""
+    def _connected(self, work: Callable[[Source, Sequence[Route], Plan, bool], T]) -> T:
+        """Return what `work` does with the source, the routes and the plan, and whether these are simulated."""
         uri, settings, runner = self._uri, self._settings, self._runner
         trusted_signer(settings)  # what cannot be used is told before anything else
         require_bom(settings)
@@ -155,22 +155,23 @@ class Download:
         expectation = read_expectation(settings, runner, uri)
         simulation = simulation_of(uri, settings, sequence, runner.meter)
         if simulation is not None:
-            plan = replace(make_plan(uri, settings, simulation.sequence, FileFilter()), expectation=expectation)
-            return work(simulation.source, simulation.make, plan, True)
+            routes = only_routes(simulation.sequence, simulation.make, settings.deadlines.last_retry)
+            plan = replace(make_plan(uri, settings, FileFilter()), expectation=expectation)
+            return work(simulation.source, routes, plan, True)
         client = make_client(uri, settings, runner.meter)
         source = make_source(uri, settings, client)
-        plan = replace(make_plan(uri, settings, sequence), expectation=expectation)
+        plan = replace(make_plan(uri, settings), expectation=expectation)
         if self._cache is not None:
             source = self._cache.wrap(source, plan.file_filter, expectation)
             compared = replace(expectation, compared=True)
             plan = replace(plan, file_filter=FileFilter(), expectation=compared, keeps_revisions=True)
-        transports = make_transports(uri, settings, runner, client=client, source=source, environment=self._environment)
         try:
             if (local := ability(source, Local)) is not None:
                 local.require_apart(settings.job.target)
             with runner.cancellation.waking(client.abort):
-                return work(source, transports.make, plan, False)
+                return work(source, self._places.routes(sequence, client, source), plan, False)
         finally:
+            self._places.close()
             source.close()
             client.close()
 
@@ -178,7 +179,20 @@ class Download:
         """Report that the run waits for another process, the `holder` of the lease."""
         self._runner.meter.enter(Phase.WAITING, f"waiting for {holder} to finish with the volume")
 
-    def _run_engine(self, source: Source, transports: Transports, plan: Plan, simulated: bool) -> Outcome:  # noqa: FBT001
+    @property
+    def _revision(self) -> CachedRevision | None:
+        """What has been listed for a cache, whose volume has other names for the files; None for a plain folder."""
+        return self._cache.listed if self._cache is not None else None
+
+    def _named(
+        self, manifest: Manifest, ask: Callable[[Manifest], Mapping[str, RemoteFile]]
+    ) -> Mapping[str, RemoteFile]:
+        revision = self._revision
+        if revision is None:
+            return ask(manifest)
+        return {revision.blobs[path]: file for path, file in ask(revision.manifest).items() if path in revision.blobs}
+
+    def _run_engine(self, source: Source, routes: Sequence[Route], plan: Plan, simulated: bool) -> Outcome:  # noqa: FBT001
         settings, runner = self._settings, self._runner
         retrying = make_retrying(source, settings, runner)
         files = None
@@ -196,7 +210,7 @@ class Download:
             if settings.hub.offline:
                 self._recall(source, volume)
             shard = None if simulated else self._place()
-            self._engine = self._make_engine(retrying, transports, plan, volume, finalizer=finalizer, shard=shard)
+            self._engine = self._make_engine(retrying, routes, plan, volume, finalizer=finalizer, shard=shard)
             outcome = self._by_name(self._engine.run())
             self._provenance = provenance(source, settings, finalizer)
         except DownloadError as error:
@@ -215,14 +229,14 @@ class Download:
         work = partial(self._connected, partial(self._help, shard))
         self._runner.run(work, observers=[self._watchdog.check, observer], stuck_volume=self._stuck_volume)
 
-    def _help(self, shard: Shard, source: Source, transports: Transports, plan: Plan, _simulated: bool) -> None:  # noqa: FBT001
+    def _help(self, shard: Shard, source: Source, routes: Sequence[Route], plan: Plan, _simulated: bool) -> None:  # noqa: FBT001
         from downloader.engine.shared import SharedEngine  # noqa: PLC0415 -- most runs work alone
 
         volume = make_volume(self._uri, self._settings, for_operator=False, simulated=False)
         self._volume = volume
         try:
             retrying = make_retrying(source, self._settings, self._runner)
-            engine = self._make_engine(retrying, transports, plan, volume, finalizer=None, shard=shard)
+            engine = self._make_engine(retrying, routes, plan, volume, finalizer=None, shard=shard)
             if isinstance(engine, SharedEngine):
                 engine.help_only()
         finally:
@@ -247,7 +261,7 @@ class Download:
             self._helpers.stop(done=done)
             self._helpers = None
 
-    def _preview(self, source: Source, transports: Transports, plan: Plan, _simulated: bool) -> Preview:  # noqa: FBT001
+    def _preview(self, source: Source, routes: Sequence[Route], plan: Plan, _simulated: bool) -> Preview:  # noqa: FBT001
         settings, sleep = self._settings, self._runner.cancellation.sleep
         cached = None if self._cache is None else self._cache.look()
         volume, disk = make_volume_to_look_at(self._uri, settings, cached, for_operator=self._for_operator)
@@ -255,18 +269,16 @@ class Download:
         try:
             if settings.hub.offline:
                 self._recall(source, volume)
-            previewer = Previewer(volume, disk, plan, sleep)
+            previewer = Previewer(volume, disk, plan, routes, sleep)
             source = make_retrying(source, settings, self._runner)
-            engine = self._make_engine(source, transports, plan, volume, finalizer=self._finalizer)
-            preview = engine.preview(previewer)
-            return preview if self._cache is None else _hub_cache().preview_by_name(self._cache, preview)
+            return self._make_engine(source, routes, plan, volume, finalizer=self._finalizer).preview(previewer)
         finally:
             volume.close()
 
     def _make_engine(
         self,
         source: Source,
-        transports: Transports,
+        routes: Sequence[Route],
         plan: Plan,
         volume: Volume,
         *,
@@ -276,7 +288,7 @@ class Download:
         return make_engine(
             source,
             volume,
-            transports,
+            routes,
             plan,
             uri=self._uri.shown,
             runner=self._runner,

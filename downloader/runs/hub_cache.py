@@ -84,7 +84,8 @@ def outcome_by_name(cache: CachedRepository, outcome: Outcome) -> Outcome:
     checksums = {path: outcome.checksums[blob] for path, blob in done.items()}
     proofs = {path: outcome.proofs[blob] for path, blob in done.items()}
     fetched = {path for path, blob in done.items() if blob in outcome.fetched}
-    return Outcome(revision.manifest, checksums, proofs, fetched=fetched, digest=outcome.digest)
+    places = {path: outcome.places[blob] for path, blob in done.items() if blob in outcome.places}
+    return Outcome(revision.manifest, checksums, proofs, fetched=fetched, places=places, digest=outcome.digest)
 
 
 def preview_by_name(cache: CachedRepository, preview: Preview) -> Preview:

@@ -36,7 +36,8 @@ def files_of(outcome: Outcome | None) -> Iterator[FileReport]:
         there = sha256 is not None
         state = MISSING if not there else FETCHED if file.path in outcome.fetched else REUSED
         size = file.size if file.sized or there else None
-        yield FileReport(file.path, size, sha256, outcome.proofs.get(file.path) if there else None, state)
+        proof = outcome.proofs.get(file.path) if there else None
+        yield FileReport(file.path, size, sha256, proof, state, outcome.places.get(file.path))
 
 
 def write_summaries(

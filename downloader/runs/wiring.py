@@ -1,4 +1,7 @@
-"""Makes the objects of a run from its settings."""
+"""Makes the objects of a run from its settings.
+
+This module is long because each object has a function of its own here.
+"""
 
 from __future__ import annotations
 
@@ -28,18 +31,19 @@ from downloader.version import __version__
 from downloader.volume import SHA256, Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from downloader.cancellation import Cancellation
     from downloader.config import Settings
     from downloader.config.sharing import Shard
-    from downloader.engine import Finalizer
+    from downloader.deadlines import Deadlines
+    from downloader.engine import Finalizer, Route
     from downloader.filesystem import FileOperations
     from downloader.progress import ProgressMeter, StallWatchdog
     from downloader.runs.runner import Runner
     from downloader.sources import Source
+    from downloader.sources.pause import SharedPause
     from downloader.sources.registry import ArtifactUri
-    from downloader.transfer import Transport
 
 USER_AGENT = f"artifact-downloader/{__version__}"
 PER_PROCESSOR = 2
@@ -63,13 +67,15 @@ class NetworkProgress:
         self.on_request = meter.add_host
 
 
-def make_client(uri: ArtifactUri, settings: Settings, meter: ProgressMeter) -> HttpClient:
+def make_client(
+    uri: ArtifactUri, settings: Settings, meter: ProgressMeter, deadlines: Deadlines | None = None
+) -> HttpClient:
     """Return the HTTP client for a source, with the certificates that its scheme trusts."""
     return HttpClient(
         make_trust(uri, settings),
         Proxies(settings.proxies),
         user_agent=USER_AGENT,
-        timeouts=make_timeouts(settings),
+        timeouts=make_timeouts(deadlines or settings.deadlines),
         observer=NetworkProgress(meter),
         content=integrity,
     )
@@ -83,9 +89,8 @@ def make_trust(uri: ArtifactUri, settings: Settings) -> Trust:
     return Trust(trust.bundles, verify=trust.verify)
 
 
-def make_timeouts(settings: Settings) -> Timeouts:
+def make_timeouts(limits: Deadlines) -> Timeouts:
     """Return the time limits of the HTTP client."""
-    limits = settings.deadlines
     return Timeouts(connect=limits.connect, read=limits.read, pipelined=limits.pipelined)
 
 
@@ -193,15 +198,11 @@ def unfiltered(settings: Settings) -> Settings:
     return replace(settings, job=job, kserve=replace(settings.kserve, allow=(), ignore=()))
 
 
-def make_plan(
-    uri: ArtifactUri, settings: Settings, sequence: tuple[TransferProtocol, ...], files: FileFilter | None = None
-) -> Plan:
-    """Return what the engine is asked to do: with these protocols, and `files` in place of the filters of the run."""
+def make_plan(uri: ArtifactUri, settings: Settings, files: FileFilter | None = None) -> Plan:
+    """Return what the engine is asked to do, with `files` in place of the filters of the run."""
     job = settings.job
     return Plan(
         make_filter(settings) if files is None else files,
-        sequence,
-        settings.deadlines.last_retry,
         require_digest=job.require_digest,
         content=integrity.ContentCheck(job.accept_any, uri.scheme.lists),
         replace=job.replace,
@@ -219,17 +220,27 @@ def make_transports(
     client: HttpClient,
     source: Source,
     environment: Mapping[str, str],
+    bandwidth: Bandwidth | None,
+    deadlines: Deadlines,
+    pause: SharedPause,
+    elsewhere: bool = False,
+    refetch: bool = True,
 ) -> TransportFactory:
-    """Return the factory of a run's transports; child processes get their variables from `environment`."""
-    processes, job = settings.sharing.count, settings.job
-    memory = _part(memory_limit(), processes)
+    """Return the factory of the transports for one place; child processes get their variables from `environment`.
+
+    `elsewhere` and `refetch` are those of `TransferConfig`.
+    """
+    memory = _part(memory_limit(), settings.sharing.count)
     trusted = uri.scheme.trust(settings).bundles
-    bandwidth = Bandwidth(_part(job.bandwidth, processes), runner.meter) if job.bandwidth else None
-    xet = XetSettings(memory, settings.deadlines, environment, settings.hub.home, trusted)
-    config = make_transfer_config(uri, settings, memory)
-    return TransportFactory(
-        source, runner.meter, config, settings.deadlines, xet, client.interrupt, runner.pause, bandwidth
-    )
+    xet = XetSettings(memory, deadlines, environment, settings.hub.home, trusted)
+    config = replace(make_transfer_config(uri, settings, memory), elsewhere=elsewhere, refetch=refetch)
+    return TransportFactory(source, runner.meter, config, deadlines, xet, client.interrupt, pause, bandwidth)
+
+
+def make_bandwidth(settings: Settings, meter: ProgressMeter) -> Bandwidth | None:
+    """Return the bandwidth limit of a run, None without one."""
+    limit = settings.job.bandwidth
+    return Bandwidth(_part(limit, settings.sharing.count), meter) if limit else None
 
 
 def make_retrying(source: Source, settings: Settings, runner: Runner) -> RetryingSource:
@@ -241,7 +252,7 @@ def make_retrying(source: Source, settings: Settings, runner: Runner) -> Retryin
 def make_engine(
     source: Source,
     volume: Volume,
-    transports: Callable[[TransferProtocol, Cancellation], Transport],
+    routes: Sequence[Route],
     plan: Plan,
     *,
     uri: str,
@@ -267,13 +278,13 @@ def make_engine(
         finalizer=finalizer,
     )
     if shard is None:
-        return alone(source, volume, transports, plan)
+        return alone(source, volume, routes, plan)
     from downloader.engine.shared import SharedEngine  # noqa: PLC0415 -- most runs work alone
 
     return SharedEngine(
         source,
         volume,
-        transports,
+        routes,
         plan,
         **alone.keywords,
         index=shard.index,

@@ -10,6 +10,7 @@ from downloader.sources.base import (
     Described,
     Identified,
     Local,
+    Locating,
     Presigning,
     Recalling,
     Sharing,
@@ -18,6 +19,7 @@ from downloader.sources.base import (
     XetAccess,
     XetSource,
     ability,
+    located,
 )
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "Described",
     "Identified",
     "Local",
+    "Locating",
     "Presigning",
     "Recalling",
     "Sharing",
@@ -33,4 +36,5 @@ __all__ = [
     "XetAccess",
     "XetSource",
     "ability",
+    "located",
 ]

@@ -18,7 +18,7 @@ What a source must keep:
 - **It is for many threads.** A `Body` is for the one thread that reads it, apart from `interrupt`.
 
 Some sources can do more. Such an *optional ability* is a protocol of its own, `Presigning`, `Recalling`, `XetSource`,
-`Identified`, `Local` or `Sharing`, and `ability` is the only way to look for one.
+`Identified`, `Local`, `Sharing` or `Locating`, and `ability` is the only way to look for one.
 """
 
 from __future__ import annotations
@@ -159,6 +159,25 @@ class Described(Protocol):
 
     def card(self) -> ModelCard:
         """Return that, by one request. Raises what `manifest` raises."""
+
+
+@runtime_checkable
+class Locating(Protocol):
+    """An ability: as a mirror, it can say what it has with fewer requests than `manifest` needs."""
+
+    def locate(self, manifest: Manifest) -> Mapping[str, RemoteFile]:
+        """Return path → file as `open` takes it, of the files of another source's manifest that it may have.
+
+        What it does not know, such as sizes and digests, it takes from the manifest. Raises what `manifest` raises.
+        """
+
+
+def located(source: Source, manifest: Manifest) -> Mapping[str, RemoteFile]:
+    """Return path → file as a mirror's source has it, of the files that another source has listed."""
+    locating = ability(source, Locating)
+    if locating is not None:
+        return locating.locate(manifest)
+    return {file.path: file for file in source.manifest().files}
 
 
 @dataclass(frozen=True, slots=True)

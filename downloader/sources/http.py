@@ -30,6 +30,11 @@ if TYPE_CHECKING:
     from downloader.sources.base import Body
 
 
+def _unpinned(manifest: Manifest) -> list[RemoteFile]:
+    """Return the files of another source without what only that source can say."""
+    return [replace(file, validator=None, version=None, xet_hash=None) for file in manifest.files]
+
+
 class HttpSource:
     """Lists and reads one file, or a folder with `.artifact.sha256` or `SHA256SUMS` in it."""
 
@@ -61,6 +66,13 @@ class HttpSource:
     def version(self) -> str | None:
         """Name a folder's checksum list; None for a single file, which is one request in any case."""
         return self._folder.version() if self._folder is not None else None
+
+    def locate(self, manifest: Manifest) -> Mapping[str, RemoteFile]:
+        """Say where the files would be, without asking: in the folder by their paths. A URL is that of one file."""
+        if self._address.folder:
+            return {file.path: replace(file, locator=self._address.below(file.path)) for file in _unpinned(manifest)}
+        only = _unpinned(manifest)
+        return {only[0].path: replace(only[0], locator=self._address.url)} if len(only) == 1 else {}
 
     def manifest(self) -> Manifest:
         """Return the manifest; sizes and validators come from one request for each file."""

@@ -27,6 +27,8 @@ PAGE_PATH = re.compile(
 )
 """The path of a page about a repository or a file, on the Hub's host or on that of a mirror."""
 COMMIT = re.compile(r"[0-9a-f]{40}")
+HUB_URI = "hf://"
+DEFAULT = "main"
 PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,95}")
 
 
@@ -51,7 +53,7 @@ class HubAddress:
         match = GRAMMAR.fullmatch(uri)
         found = match.groupdict() if match else {}
         names = (found.get("repository") or "").split("/")
-        revision, folder = _decoded(found.get("revision") or "main"), _decoded(found.get("folder") or "")
+        revision, folder = _decoded(found.get("revision") or DEFAULT), _decoded(found.get("folder") or "")
         folder = folder and folder.strip("/")
         unsafe = _is_unsafe(revision) or (folder != "" and _is_unsafe(folder))
         if unsafe or not all(PART.fullmatch(name) and ".." not in name for name in names):
@@ -66,6 +68,11 @@ class HubAddress:
     def whole(self) -> str:
         """The URI of the repository, at any revision."""
         return f"hf://{self.repository}" if self.kind == "model" else f"hf://{self.kind}s/{self.repository}"
+
+    @property
+    def is_default(self) -> bool:
+        """No revision is named, or the one that is meant then."""
+        return self.revision == DEFAULT
 
     @property
     def is_pinned(self) -> bool:

@@ -23,7 +23,7 @@ from downloader.filters import FileFilter
 from downloader.integrity import proves_itself
 from downloader.network import HttpStatusError, RangeRequest, host_of
 from downloader.sources.base import XetAccess, version_of
-from downloader.sources.hub_address import HubAddress
+from downloader.sources.hub_address import COMMIT, HubAddress
 from downloader.sources.hub_answers import HubAnswers, error_code
 from downloader.sources.hub_entries import Entries
 from downloader.sources.hub_listing import HubListing
@@ -31,7 +31,7 @@ from downloader.sources.paths import PathValidator
 from downloader.sources.xet_locations import xet_locations
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from downloader.network import HttpClient
     from downloader.sources.base import Body
@@ -86,6 +86,8 @@ class HubSource:
         """The commit of the last manifest."""
         self._gone: set[str] = set()
         """Commits that had vanished when their files were asked for."""
+        self._lends = False
+        """It is a mirror of what another source has listed."""
         self._named_again = False
         """The last manifest is of a commit that had vanished before: listing it again does not help."""
         self._root = ""
@@ -94,6 +96,18 @@ class HubSource:
     def recall(self, revision: str) -> None:
         """Record the commit that a volume has of this artifact: offline, it is known from nowhere else."""
         self._commit = self._commit or revision
+
+    def locate(self, manifest: Manifest) -> Mapping[str, RemoteFile]:
+        """List what this repository has at the commit of another one, if it has that; else at its own revision.
+
+        Raises SourceNotFound later, where a file that is listed cannot be read: mirrors list more than they keep.
+        """
+        is_known = manifest.revision is not None and COMMIT.fullmatch(manifest.revision) is not None
+        # Once: where it lacks that commit, the next try asks for its own.
+        if not self._lends and is_known and self._address.is_default:
+            self.recall(manifest.revision or "")
+        self._lends = True
+        return {file.path: file for file in self.manifest().files}
 
     def version(self) -> str | None:
         """Name the commit that the revision stands for now; from then on it stays that commit."""
@@ -152,7 +166,9 @@ class HubSource:
         self._web.prefetch([self._request(file, span) for file, span in pieces])
 
     def _request(self, file: RemoteFile, span: Span) -> RangeRequest:
-        return RangeRequest(self._url(file.path), span, file.size, None, self._headers, proves_itself(file))
+        return RangeRequest(
+            self._url(file.locator or file.path), span, file.size, None, self._headers, proves_itself(file)
+        )
 
     def xet_access(self) -> XetAccess:
         """Ask for a Xet token for the commit. Raises ProtocolDown where the Hub, or its mirror, has none to give."""
@@ -191,6 +207,8 @@ class HubSource:
         if not lost:
             return self._answers.map_status_error(error, what)
         sentence = f"{error.host} lacks {what} at commit {self._listed} of {self._uri}, which it has listed"
+        if self._lends:
+            return SourceNotFound(sentence)
         if self._named_again or self._address.is_pinned:
             return ProtocolFailed(sentence, hint="its copies may differ for now; try again later")
         self._gone.add(self._listed)

@@ -1,9 +1,11 @@
-"""The pause that a server asks for: one for all threads and protocols of a run (ADR 59)."""
+"""The pause that a server asks for: one for all threads and protocols of a place (ADR 59)."""
 
 from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING
+
+from downloader.deadlines import LONGEST_RETRY_AFTER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,7 +16,9 @@ if TYPE_CHECKING:
 class SharedPause:
     """Until when no request is sent, and why. For many threads."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], longest: float = LONGEST_RETRY_AFTER) -> None:
+        """Begin without a pause. A server that asks for more than the `longest` seconds is not waited for."""
+        self.longest = longest
         self.reason = ""
         self._clock = clock
         self._lock = threading.Lock()

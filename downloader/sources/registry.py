@@ -17,6 +17,7 @@ from downloader.artifact import Completion, TransferProtocol, shown_url
 from downloader.config.s3 import S3Settings
 from downloader.errors import UsageError
 from downloader.loading import LOADING
+from downloader.sources import mirror_settings
 from downloader.sources.pasted import canonical
 
 if TYPE_CHECKING:
@@ -106,6 +107,11 @@ class Scheme:
     """Where an artifact on a volume of the operator's is marked as complete, unless AIM_COMPLETION says it."""
     has_cache: bool = False
     """Its own tools keep a cache, which can be filled in place of a plain folder."""
+    as_mirror: Callable[[str, Settings], tuple[str, Settings]] = lambda uri, settings: (uri, settings)
+    """Return the URI of a mirror without what it says of its service, and the settings of a run that asks only there.
+
+    What the environment has for the place of the artifact must not reach another one. Raises UsageError.
+    """
     simulates_hub: bool = False
     """The debug switches AIM_DEBUG_SIMULATE_HF_* stand in for it."""
 
@@ -127,6 +133,12 @@ def _hub(uri: str, settings: Settings, web: HttpClient, file_filter: FileFilter)
     )
 
 
+def _hub_at(uri: str, settings: Settings, web: HttpClient, file_filter: FileFilter) -> Source:
+    from downloader.sources.hub_place import at_endpoint
+
+    return _hub(*at_endpoint(uri, settings), web, file_filter)
+
+
 def _s3(uri: str, settings: Settings, web: HttpClient, file_filter: FileFilter) -> Source:
     with LOADING:
         from downloader.sources.s3 import S3Source
@@ -134,7 +146,12 @@ def _s3(uri: str, settings: Settings, web: HttpClient, file_filter: FileFilter) 
     if settings.s3.log_level:
         logging.getLogger(S3_LOGGERS).setLevel(settings.s3.log_level)
     bundles = settings.web.bundles
-    return S3Source(uri, settings.s3, web, bundles, file_filter, skip_unsafe=settings.skips_unsafe_names)
+    s3 = settings.s3
+    if s3.only_profile:
+        from downloader.sources.s3.session import of_profile
+
+        s3 = of_profile(s3)
+    return S3Source(uri, s3, web, bundles, file_filter, skip_unsafe=settings.skips_unsafe_names)
 
 
 def _http(uri: str, settings: Settings, web: HttpClient, file_filter: FileFilter) -> Source:
@@ -164,6 +181,14 @@ _WEB = Scheme(
     frozenset({TransferProtocol.RANGES, TransferProtocol.HTTP}),
     _http,
     lists=False,
+    as_mirror=mirror_settings.of_web,
+)
+_HUB_AT = Scheme(
+    "hf+https://host/org/name",
+    (TransferProtocol.XET, TransferProtocol.HF_TRANSFER, TransferProtocol.HTTP),
+    frozenset({TransferProtocol.XET, TransferProtocol.HF_TRANSFER, TransferProtocol.RANGES, TransferProtocol.HTTP}),
+    _hub_at,
+    as_mirror=mirror_settings.of_hub,
 )
 
 SCHEMES = {
@@ -181,10 +206,13 @@ SCHEMES = {
         frozenset({TransferProtocol.S3, TransferProtocol.HTTP}),
         _s3,
         section=S3Settings,
+        as_mirror=mirror_settings.of_s3,
         trust=_s3_trust,
         transfer=_s3_transfer,
         operator_mark=Completion.XATTR,  # beside the bucket's files there must be no others
     ),
+    "hf+https": _HUB_AT,
+    "hf+http": _HUB_AT,
     "http": _WEB,
     "https": _WEB,
     "file": Scheme("file:///folder-or-file", (TransferProtocol.FILE,), frozenset({TransferProtocol.FILE}), _file),
@@ -246,6 +274,14 @@ class ArtifactUri:
 
         parts = urlsplit(HttpAddress.parse(self.text).url)
         return f"{parts.scheme}://{parts.hostname}:{parts.port}"
+
+    def at_mirror(self, settings: Settings) -> tuple[ArtifactUri, Settings]:
+        """Return what is asked at a mirror, with settings that hold nothing that belongs to another place.
+
+        Raises UsageError for a URI that cannot be understood, ConfigurationError for settings that it needs.
+        """
+        text, own = self.scheme.as_mirror(self.text, settings)
+        return ArtifactUri(text, self.scheme), own
 
     def source(self, settings: Settings, web: HttpClient, file_filter: FileFilter) -> Source:
         """Return the source that this names. Raises UsageError for a URI that cannot be understood."""

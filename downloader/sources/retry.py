@@ -23,7 +23,6 @@ import tenacity
 from downloader.deadlines import (
     FIRST_PAUSE,
     LONGEST_PAUSE,
-    LONGEST_RETRY_AFTER,
     MAX_WITHOUT_PROGRESS,
     UNKNOWN_HOST_BUDGET,
 )
@@ -61,6 +60,8 @@ class RetryPolicy:
     cancellation: Cancellation
     shared_pause: SharedPause
     """The pause that servers asked for. It outlasts the attempt: the next protocol asks the same servers."""
+    longest: float = MAX_WITHOUT_PROGRESS
+    """Seconds without a byte, pauses included, after which an error is final."""
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
     _failing: dict[Retrier, Wait] = field(default_factory=dict, init=False)
     _logged: set[str] = field(default_factory=set, init=False)
@@ -69,12 +70,13 @@ class RetryPolicy:
     def honour_retry_after(self, error: Throttled) -> None:
         """Begin the pause that a server asks for, if it names one.
 
-        Raises ProtocolFailed if that is longer than `LONGEST_RETRY_AFTER`.
+        Raises ProtocolFailed if that is longer than the longest that is waited.
         """
         if error.retry_after is None:
             return
-        if error.retry_after > LONGEST_RETRY_AFTER:
-            hint = f"more than the {LONGEST_RETRY_AFTER:.0f} s that are waited; try again later"
+        longest = self.shared_pause.longest
+        if error.retry_after > longest:
+            hint = f"more than the {longest:.0f} s that are waited; try again later"
             raise ProtocolFailed(error.message, hint=hint) from error
         if self.shared_pause.extend(error, error.retry_after):
             log.info("%s; pausing all requests", error.message)
@@ -228,7 +230,7 @@ class Retrier:
 
     def _is_exhausted(self, state: tenacity.RetryCallState) -> bool:
         elapsed = self._clock() - self._progress_at
-        return elapsed - self._in_pauses >= self._budget(state) or elapsed >= MAX_WITHOUT_PROGRESS
+        return elapsed - self._in_pauses >= self._budget(state) or elapsed >= self._policy.longest
 
     def _budget(self, state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None

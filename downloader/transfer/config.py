@@ -40,6 +40,10 @@ class TransferConfig:
     """Small files that a worker requests at once on its connection."""
     stream_size: int = 0
     """Bytes per request while there are as many files as connections; without effect below `request_size`."""
+    elsewhere: bool = False
+    """Another place has the files as well: what this one refuses is an error of the file and not of the run."""
+    refetch: bool = True
+    """Whether a rejected file is downloaded once more from the same place."""
     prefetch: bool = True
     """Whether a worker requests its next range before the current one is complete, to hide the round trip."""
 

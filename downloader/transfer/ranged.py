@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from downloader.artifact import Span
 from downloader.deadlines import TRANSFER_GRACE
-from downloader.errors import DownloadError, RangeIgnored, Verdict
+from downloader.errors import PLACE_ERRORS, DownloadError, RangeIgnored, Verdict
 from downloader.integrity import may_combine
 from downloader.sources import Sharing, ability
 from downloader.transfer.buffers import Buffers
@@ -180,7 +180,7 @@ class Ranged:
         except DownloadError as error:
             # After a cancellation every connection breaks: the reason of the cancellation is the true error.
             self._cancellation.check()
-            if error.verdict is Verdict.FAIL:
+            if error.verdict is Verdict.FAIL and not (self._config.elsewhere and isinstance(error, PLACE_ERRORS)):
                 raise
             return error
         finally:
@@ -253,7 +253,7 @@ class Ranged:
         damaged = [file for file in (each.partial.file for each in completed_files) if file.path in rejected]
         if feed is not None:
             damaged = [file for file in damaged if not feed.rejected(file)]
-        again = [file for file in damaged if self._scheduler.may_refetch(file)]
+        again = [file for file in damaged if self._config.refetch and self._scheduler.may_refetch(file)]
         for file in damaged:
             if file in again:
                 log.warning("%s; downloading it again", rejected[file.path])

@@ -60,7 +60,9 @@ class TransportFactory:
         presigning = ability(self.source, Presigning) if plain else None
         source = presigning.presigned() if presigning is not None else self.source
         observed = ThrottleObservingSource(self.limited(source, attempt), concurrency)
-        policy = RetryPolicy(self.deadlines.retry_budget, self.meter, attempt, self.pause)
+        policy = RetryPolicy(
+            self.deadlines.retry_budget, self.meter, attempt, self.pause, self.deadlines.without_progress
+        )
         return ConcurrencyLimitedSource(RetryingSource(observed, policy), concurrency)
 
     def limited(self, source: Source, attempt: Cancellation) -> Source:

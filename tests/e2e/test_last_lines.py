@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from downloader.engine.engine import decisive_failure
+from downloader.engine.attempts import decisive_failure
 from downloader.errors import (
     AccessDenied,
     Category,

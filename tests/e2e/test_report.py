@@ -67,6 +67,7 @@ def test_a_success_is_reported_with_every_digest_and_what_proved_it(hub: Hub, tm
             "sha256": hashlib.sha256(data).hexdigest(),
             "verified_by": "git-sha1" if path == "config.json" else "sha256",
             "state": "fetched",
+            "place": None,
         }
         for path, data in FILES.items()
     }

@@ -12,7 +12,7 @@ import pytest
 
 from downloader.artifact import Algorithm, Span, TransferProtocol
 from downloader.cancellation import Cancellation
-from downloader.engine import Engine, Plan
+from downloader.engine import Engine, Plan, only_routes
 from downloader.errors import DownloadError, ProtocolDown
 from downloader.filesystem.local import Disk
 from downloader.filters import FileFilter
@@ -50,8 +50,8 @@ def run(volume: Volume, files: dict[str, bytes], *attempts: Callable[[Sequence[R
     Engine(
         Memory(files),
         volume,
-        lambda _protocol, _attempt: Steps(next(left)),
-        Plan(FileFilter(), (TransferProtocol.RANGES,) * len(attempts), 60.0),
+        only_routes((TransferProtocol.RANGES,) * len(attempts), lambda _protocol, _attempt: Steps(next(left)), 60.0),
+        Plan(FileFilter()),
         meter=meter,
         watchdog=StallWatchdog(meter, 60.0),
         cancellation=Cancellation(),

@@ -9,7 +9,7 @@ import pytest
 
 from downloader.artifact import Manifest, TransferProtocol
 from downloader.cancellation import Cancellation
-from downloader.engine import Engine, Outcome, Plan
+from downloader.engine import Engine, Outcome, Plan, only_routes
 from downloader.errors import NoSpace, VolumeError
 from downloader.filesystem.local import Disk
 from downloader.filters import FileFilter
@@ -60,8 +60,12 @@ def run(
         engine = Engine(
             source,
             volume,
-            lambda _, attempt: Ranged(source, meter, attempt, CONFIG, ConcurrencyController(attempt, meter.clock)),
-            Plan(FileFilter(globs), (TransferProtocol.HTTP,), 5, replace=replace, prune=prune, make_room=make_room),
+            only_routes(
+                (TransferProtocol.HTTP,),
+                lambda _, attempt: Ranged(source, meter, attempt, CONFIG, ConcurrencyController(attempt, meter.clock)),
+                5,
+            ),
+            Plan(FileFilter(globs), replace=replace, prune=prune, make_room=make_room),
             meter=meter,
             watchdog=StallWatchdog(meter, 5),
             cancellation=Cancellation(),

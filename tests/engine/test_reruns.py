@@ -10,7 +10,7 @@ import pytest
 
 from downloader.artifact import TransferProtocol
 from downloader.cancellation import Cancellation
-from downloader.engine import Engine, Outcome, Plan
+from downloader.engine import Engine, Outcome, Plan, only_routes
 from downloader.errors import IntegrityError, SourceNotFound
 from downloader.filters import FileFilter
 from downloader.integrity.checksum_file import MARKER
@@ -74,16 +74,18 @@ class Run:
             engine = Engine(
                 source,
                 volume,
-                lambda _, attempt: Ranged(
-                    source, self.meter, attempt, CONFIG, ConcurrencyController(attempt, self.meter.clock)
-                ),
-                Plan(file_filter, (TransferProtocol.HTTP,), 5, require_digest=require_digest),
+                only_routes((TransferProtocol.HTTP,), self._transport, 5),
+                Plan(file_filter, require_digest=require_digest),
                 meter=self.meter,
                 watchdog=StallWatchdog(self.meter, 5),
                 cancellation=Cancellation(),
                 lease=lambda: volume.lease("hf://org/model"),
             )
             self.outcome: Outcome = engine.run()
+
+    def _transport(self, _protocol: TransferProtocol, attempt: Cancellation) -> Ranged:
+        concurrency = ConcurrencyController(attempt, self.meter.clock)
+        return Ranged(self.source, self.meter, attempt, CONFIG, concurrency)
 
     @property
     def facts(self) -> tuple[object, ...]:

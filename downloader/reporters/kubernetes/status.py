@@ -64,7 +64,7 @@ def status_of(
         complete = snapshot.complete
     percentage = 100 if complete else snapshot.percentage
     stuck_volume = single_line(redact(_stuck_volume(snapshot, before, complete=complete)), MESSAGE_LIMIT)
-    message = redact(snapshot.waiting or snapshot.message) or _WHILE[snapshot.phase]
+    message = redact(snapshot.waiting or snapshot.message or _origin_of(snapshot)) or _WHILE[snapshot.phase]
     progress: dict[str, Any] = {
         "downloadedBytes": snapshot.done_bytes,
         "percentage": percentage,
@@ -83,6 +83,11 @@ def status_of(
     }
     stage = (snapshot.phase, snapshot.protocol, snapshot.attempt, snapshot.sequence, bool(stuck_volume))
     return Status(stage, message, complete, stuck_volume, progress, download)
+
+
+def _origin_of(snapshot: Snapshot) -> str:
+    """Return which place of a run with mirrors serves the bytes."""
+    return f"downloading from {snapshot.place}" if snapshot.place and snapshot.phase is Phase.DOWNLOADING else ""
 
 
 def _stuck_volume(snapshot: Snapshot, before: Status | None, *, complete: bool) -> str:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from downloader.config.s3 import S3Settings
 
 
+MACHINE = ("container-role", "iam-role")
+"""Providers of the credentials of this machine, which are not those of a profile."""
+
+
 def authenticate(session: Session, settings: S3Settings, trust_file: Callable[[], str]) -> Identity:
     """Give the session its credentials. Raises AccessDenied without any, unless unsigned requests are configured.
 
@@ -30,7 +34,8 @@ def authenticate(session: Session, settings: S3Settings, trust_file: Callable[[]
         return Identity()
     session.set_config_variable("ca_bundle", trust_file())
     # Keys of the process's environment, which may not be the one that the settings were read from.
-    session.get_component("credential_provider").remove("env")
+    for provider in ("env", *(MACHINE if settings.only_profile else ())):
+        session.get_component("credential_provider").remove(provider)
     credentials = session.get_credentials()
     if credentials is None:
         raise no_credentials(settings.unusable_keys)

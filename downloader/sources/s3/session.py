@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from botocore import UNSIGNED
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError
 from botocore.session import Session
 
+from downloader.errors import ConfigurationError
 from downloader.sources.s3.credentials import origin_of
 from downloader.sources.s3.list_parser import EVENTS, read_contents, read_truncation
 
@@ -23,17 +26,36 @@ DEFAULT_REGION = "us-east-1"
 log = logging.getLogger(__name__)
 
 
+def of_profile(settings: S3Settings) -> S3Settings:
+    """Return settings with the endpoint and the region of their profile, where they name none themselves.
+
+    Raises ConfigurationError for a profile that is not in the SDK's files.
+    """
+    if not settings.profile:
+        return settings
+    try:
+        session = Session(profile=settings.profile)
+        found: dict[str, Any] = session.get_scoped_config()
+    except BotoCoreError as error:
+        hint = "AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE name the files; the usual ones are in ~/.aws"
+        raise ConfigurationError(f"the profile {settings.profile!r} of an S3 mirror: {error}", hint=hint) from error
+    services = session.full_config.get("services", {}).get(found.get("services"), {})
+    own = services.get("s3", {}).get("endpoint_url") or found.get("endpoint_url") or ""
+    return replace(settings, endpoint=settings.endpoint or own, region=settings.region or found.get("region") or "")
+
+
 def new_session(settings: S3Settings) -> Session:
     """Return a session that knows what it would otherwise look up in the environment in another way."""
     session = Session(profile=settings.profile or None)
     # The times of a listing are not used, and parsing them takes longer than the rest of it.
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=str)
-    if settings.url is not None and not settings.sts_endpoint:
+    if settings.only_profile or (settings.url is not None and not settings.sts_endpoint):
         # AWS_ENDPOINT_URL means S3. Without this the token service would be looked for there as well.
         session.set_config_variable("ignore_configured_endpoint_urls", value=True)
     region = settings.region
     if not region:
-        region = DEFAULT_REGION if settings.url else session.get_config_variable("region") or DEFAULT_REGION
+        given = settings.url or settings.only_profile
+        region = DEFAULT_REGION if given else session.get_config_variable("region") or DEFAULT_REGION
     session.set_config_variable("region", region)
     return session
 

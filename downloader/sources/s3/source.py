@@ -27,7 +27,7 @@ from downloader.sources.s3.pages import Pages
 from downloader.sources.s3.presigned import PresignedSource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from downloader.artifact import Span
@@ -90,6 +90,17 @@ class S3Source:
         except AccessDenied:
             return None  # it may be an object that can be read all the same
         return self._folder.version_of(found.entries) if isinstance(found, Listing) else None
+
+    def locate(self, manifest: Manifest) -> Mapping[str, RemoteFile]:
+        """List the folder, without a HEAD of each object: the digests are the manifest's. An object is one file."""
+        found = self._look()
+        if isinstance(found, Listing):
+            return {
+                entry.path: RemoteFile(entry.path, entry.size, (), Validator.of(entry.tag), entry.key)
+                for entry in found.entries
+            }
+        only = manifest.files[0].path if len(manifest.files) == 1 else ""
+        return {only: replace(found, path=only, digests=())} if only else {}
 
     def manifest(self) -> Manifest:
         """Return the manifest of the object that the URI names, or of the folder if there is no such object."""

@@ -1,0 +1,191 @@
+"""The places of a run and the routes over them. A mirror is connected when it is first asked, and most never are.
+
+Each place has an HTTP client, settings and a pause of its own: what belongs to one must not reach another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from downloader.config.mirrors import ORIGIN
+from downloader.engine import Place, Route
+from downloader.errors import UsageError
+from downloader.runs.wiring import make_client, make_source, make_transports, sequence_for
+from downloader.sources import Local, ability, located
+from downloader.sources.pause import SharedPause
+from downloader.sources.registry import ArtifactUri
+from downloader.sources.retry import Retrier, RetryPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from downloader.artifact import Manifest, RemoteFile, TransferProtocol
+    from downloader.cancellation import Cancellation
+    from downloader.config import Settings
+    from downloader.network import HttpClient
+    from downloader.runs.runner import Runner
+    from downloader.sources import Source
+    from downloader.sources.bandwidth import Bandwidth
+    from downloader.transfer import Transport, TransportFactory
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all places of a run share."""
+
+    settings: Settings
+    runner: Runner
+    environment: Mapping[str, str]
+    """What child processes get."""
+    bandwidth: Bandwidth | None
+    """All places together may take so much."""
+    named: Callable[[Manifest, Callable[[Manifest], Mapping[str, RemoteFile]]], Mapping[str, RemoteFile]]
+    """Asks a mirror for files by the names that the artifact has for them: in a cache, the volume has others."""
+
+
+class Mirror:
+    """One mirror of a run."""
+
+    def __init__(self, uri: ArtifactUri, shared: Shared) -> None:
+        """Take a URI, and ask nothing before `locate` and `make`. Raises UsageError if it cannot be understood."""
+        self._shared = shared
+        self.uri, self._settings = uri.at_mirror(shared.settings)
+        self.name = self.uri.shown
+        self._lock = threading.Lock()
+        self._deadlines = self._settings.deadlines.impatient()
+        self._pause = SharedPause(shared.runner.meter.clock, self._deadlines.longest_pause)
+        self._connection: tuple[HttpClient, Source, TransportFactory] | None = None
+        self._cleanups = contextlib.ExitStack()
+
+    @classmethod
+    def parse(cls, text: str, shared: Shared) -> Mirror:
+        """Return the mirror that a URI of the settings names. Raises UsageError, which says so."""
+        try:
+            return cls(ArtifactUri.parse(text), shared)
+        except UsageError as error:
+            raise UsageError(f"a mirror (--mirror, AIM_MIRRORS): {error.message}", hint=error.hint) from error
+
+    @property
+    def sequence(self) -> tuple[TransferProtocol, ...]:
+        """The protocols in force there."""
+        return sequence_for(self.uri, self._settings)
+
+    def routes(self) -> list[Route]:
+        """Return the routes over it."""
+        place = Place(self.name, self.locate)
+        last_retry = self._deadlines.last_retry
+        return [Route(place, protocol, self.make, last_retry, is_last_resort=False) for protocol in self.sequence]
+
+    def locate(self, manifest: Manifest, attempt: Cancellation) -> Mapping[str, RemoteFile]:
+        """Ask what it has of a manifest: see `Locate`."""
+        client, source, _ = self._connected()
+        meter = self._shared.runner.meter
+        policy = RetryPolicy(
+            self._deadlines.retry_budget, meter, attempt, self._pause, self._deadlines.without_progress
+        )
+
+        def ask(named: Manifest) -> Mapping[str, RemoteFile]:
+            return Retrier(policy, self.name).run(lambda: located(source, named))
+
+        with attempt.waking(client.interrupt), meter.waiting_for_network():
+            return self._shared.named(manifest, ask)
+
+    def make(self, protocol: TransferProtocol, attempt: Cancellation) -> Transport:
+        """Return the transport of one attempt."""
+        return self._connected()[2].make(protocol, attempt)
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._cleanups.close()
+
+    def _connected(self) -> tuple[HttpClient, Source, TransportFactory]:
+        with self._lock:
+            if self._connection is None:
+                self._connection = self._connect()
+            return self._connection
+
+    def _connect(self) -> tuple[HttpClient, Source, TransportFactory]:
+        shared, settings = self._shared, self._settings
+        client = make_client(self.uri, settings, shared.runner.meter, self._deadlines)
+        self._cleanups.callback(client.close)
+        self._cleanups.callback(shared.runner.cancellation.on_cancel(client.abort))
+        source = make_source(self.uri, settings, client)
+        self._cleanups.callback(source.close)
+        if (local := ability(source, Local)) is not None:
+            local.require_apart(settings.job.target)
+        transports = make_transports(
+            self.uri,
+            settings,
+            shared.runner,
+            client=client,
+            source=source,
+            environment=shared.environment,
+            bandwidth=shared.bandwidth,
+            deadlines=self._deadlines,
+            pause=self._pause,
+            elsewhere=True,
+            refetch=False,
+        )
+        return client, source, transports
+
+
+class Places:
+    """All places of a run, in the order in which they are asked for bytes."""
+
+    def __init__(self, uri: ArtifactUri, shared: Shared) -> None:
+        """Take the mirrors of the settings. Raises UsageError for one that cannot be understood."""
+        self._uri = uri
+        self._shared = shared
+        job = shared.settings.job
+        if job.mirrors and shared.settings.sharing.place is not None:
+            hint = "let one process work with mirrors, or several without"
+            raise UsageError(
+                "mirrors (--mirror, AIM_MIRRORS) serve one process: --shard and --processes do not go with them",
+                hint=hint,
+            )
+        order = job.mirrors.ordered(first=job.mirror_first) if job.mirrors else (ORIGIN,)
+        self._order = [None if text == ORIGIN else Mirror.parse(text, shared) for text in order]
+
+    def routes(self, sequence: tuple[TransferProtocol, ...], client: HttpClient, source: Source) -> list[Route]:
+        """Return the routes, where the origin has this source and the protocols of this sequence.
+
+        The origin is the last resort: it is asked once more behind the mirrors, with the limits of a run that has no
+        mirrors, for what these did not have.
+        """
+        settings, runner = self._shared.settings, self._shared.runner
+        patient, hasty = settings.deadlines, settings.deadlines.impatient()
+        origin = Place(self._uri.shown if len(self._order) > 1 else "")
+
+        def over_origin(*, last: bool) -> list[Route]:
+            deadlines = patient if last else hasty
+            transports = make_transports(
+                self._uri,
+                settings,
+                runner,
+                client=client,
+                source=source,
+                environment=self._shared.environment,
+                bandwidth=self._shared.bandwidth,
+                deadlines=deadlines,
+                pause=runner.pause if last else SharedPause(runner.meter.clock, hasty.longest_pause),
+                elsewhere=not last,
+            )
+            return [
+                Route(origin, protocol, transports.make, deadlines.last_retry, is_last_resort=last)
+                for protocol in sequence
+            ]
+
+        routes: list[Route] = []
+        for position, mirror in enumerate(self._order, start=1):
+            last = position == len(self._order)
+            routes += over_origin(last=last) if mirror is None else mirror.routes()
+        return routes if self._order[-1] is None else routes + over_origin(last=True)
+
+    def close(self) -> None:
+        """Close the connections of the mirrors."""
+        for mirror in self._order:
+            if mirror is not None:
+                mirror.close()

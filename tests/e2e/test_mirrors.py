@@ -1,0 +1,370 @@
+"""Mirrors: bytes from several places, each proved by the origin's digests (docs/mirrors.md)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.command import PEOPLE, Result, finish, model, run, start
+from tests.servers.blobs import Noise
+from tests.servers.broken import BrokenWeb
+from tests.servers.faults import FOREVER, Answer, Flip, Held, Reset, Stall, too_many_requests
+from tests.servers.hub import Hub
+from tests.servers.repository import Kind
+from tests.servers.s3 import fill_bucket
+from tests.waiting import Stopwatch, eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from tests.servers.s3 import S3Server
+
+MIB = 1 << 20
+SIZES = {"config.json": 40, "a.safetensors": 9 * MIB, "b.safetensors": 3 * MIB, "sub/c.safetensors": MIB}
+FILES = {path: Noise(size, seed).bytes() for seed, (path, size) in enumerate(SIZES.items())}
+OTHERS = {path: Noise(size, seed + 50).bytes() for seed, (path, size) in enumerate(SIZES.items())}
+"""Files of the same names and sizes, with other bytes."""
+TOKEN = "hf_of_the_origin_alone"
+SLACK = 30.0
+"""Seconds that a run may take on a busy machine besides what is promised."""
+
+
+@pytest.fixture
+def origin(hub: Hub) -> Hub:
+    """The Hub that lists the artifact."""
+    hub.tokens[TOKEN] = "carol"
+    hub.create("org/model").commit(FILES)
+    return hub
+
+
+@pytest.fixture
+def near() -> Iterator[BrokenWeb]:
+    """A web server near by; a test puts files on it."""
+    with BrokenWeb() as server:
+        yield server
+
+
+@dataclass
+class Got:
+    """A run that has ended, and its report."""
+
+    result: Result
+    target: Path
+    report: dict[str, object]
+
+    @property
+    def received(self) -> dict[str, int]:
+        """Bytes that came from each place."""
+        places: dict[str, dict[str, int]] = self.report["bytes"]["by_place"]  # type: ignore[index]
+        return {place: counts["received"] for place, counts in places.items()}
+
+    @property
+    def attempts(self) -> list[str]:
+        """The place of each attempt."""
+        attempts: list[dict[str, str]] = self.report["attempts"]  # type: ignore[assignment]
+        return [attempt["place"] for attempt in attempts]
+
+    @property
+    def served(self) -> dict[str, str | None]:
+        """Which place each file came from."""
+        files: list[dict[str, str]] = self.report["files"]  # type: ignore[assignment]
+        return {file["path"]: file["place"] for file in files}
+
+
+def put(server: BrokenWeb, files: Mapping[str, bytes], folder: str = "m") -> str:
+    """Put files on a web server, without a list; return the URI of their folder."""
+    for path, data in files.items():
+        server.put(f"{folder}/{path}", data)
+    return server.url(f"{folder}/")
+
+
+def get(tmp_path: Path, origin: Hub, *arguments: str, status: int = 0, **extra: str) -> Got:
+    """Download the artifact and check how that ends."""
+    report = tmp_path / "report.json"
+    settings = {"HF_ENDPOINT": origin.endpoint, "HF_HOME": str(tmp_path / "h"), "HF_TOKEN": TOKEN, **PEOPLE, **extra}
+    result = run("download", "hf://org/model", tmp_path / "m", "--report", str(report), *arguments, extra=settings)
+    assert result.status == status, result.stderr
+    if not status:
+        assert model(tmp_path / "m") == FILES
+    return Got(result, tmp_path / "m", json.loads(report.read_bytes()))
+
+
+def bodies(origin: Hub) -> int:
+    """Return the bytes of files that the origin has sent."""
+    return sum(origin.log.sent(route) for route in ("cdn", "xorb", "resolve"))
+
+
+def test_a_near_mirror_serves_every_byte_and_the_origin_only_the_listing(
+    origin: Hub, near: BrokenWeb, tmp_path: Path
+) -> None:
+    place = put(near, FILES)
+    got = get(tmp_path, origin, "--mirror", place, "--mirror-first")
+    assert bodies(origin) == 0
+    assert len(origin.log.records("tree")) == 1
+    assert set(got.served.values()) == {place}
+    assert len(near.log.records()) == len(FILES)
+
+
+def test_a_mirror_behind_the_origin_is_not_asked_while_the_origin_serves(
+    origin: Hub, near: BrokenWeb, tmp_path: Path
+) -> None:
+    got = get(tmp_path, origin, "--mirror", put(near, FILES))
+    assert near.log.records() == []
+    assert set(got.served.values()) == {"hf://org/model"}
+
+
+def test_another_hub_is_a_mirror_and_gets_none_of_the_origins_token(origin: Hub, tmp_path: Path) -> None:
+    with Hub() as copy:
+        copy.create("org/model").commit(FILES)
+        place = f"hf+{copy.endpoint}/org/model"
+        got = get(tmp_path, origin, "--mirror", place, "--mirror-first")
+        assert set(got.served.values()) == {place}
+        assert TOKEN not in {record.request.bearer for record in copy.log.records()}
+        assert len(copy.log.records("tree")) == 1
+    assert bodies(origin) == 0
+
+
+def test_a_token_in_the_uri_of_a_mirror_is_for_that_mirror_alone(origin: Hub, tmp_path: Path) -> None:
+    with Hub() as copy:
+        copy.tokens["hf_of_the_mirror_alone"] = "alice"
+        copy.create("org/model", private=True, members={"alice"}).commit(FILES)
+        host = copy.endpoint.removeprefix("http://")
+        mirror = f"hf+http://hf_of_the_mirror_alone@{host}/org/model"
+        got = get(tmp_path, origin, AIM_MIRRORS=f"{mirror}, origin")
+        assert set(got.served.values()) == {f"hf+http://{host}/org/model"}
+    assert {record.request.bearer for record in origin.log.records("tree")} == {TOKEN}
+    assert "hf_of_the_mirror_alone" not in got.result.stderr + json.dumps(got.report)
+
+
+def test_a_bucket_is_a_mirror_by_a_profile_of_its_own(origin: Hub, s3: S3Server, tmp_path: Path) -> None:
+    fill_bucket(s3.client(), "near", {f"m/{path}": data for path, data in FILES.items()})
+    config = tmp_path / "aws"
+    keys = s3.account
+    config.write_text(
+        f"[profile near]\naws_access_key_id = {keys.access_key_id}\naws_secret_access_key = {keys.secret_access_key}\n"
+        f"region = us-east-1\nendpoint_url = {s3.endpoint}\n"
+    )
+    got = get(
+        tmp_path,
+        origin,
+        "--mirror",
+        "s3://near/m?profile=near",
+        "--mirror-first",
+        AWS_CONFIG_FILE=str(config),
+        # What the environment says is for another service.
+        AWS_ACCESS_KEY_ID="other",
+        AWS_SECRET_ACCESS_KEY="other",
+        AWS_ENDPOINT_URL="http://127.0.0.1:9",
+    )
+    assert set(got.served.values()) == {"s3://near/m"}
+    assert bodies(origin) == 0
+
+
+def test_a_poisoned_mirror_is_named_once_given_up_after_three_files_and_cannot_win(
+    origin: Hub, near: BrokenWeb, tmp_path: Path
+) -> None:
+    place = put(near, {**OTHERS, "config.json": FILES["config.json"]})
+    got = get(tmp_path, origin, "--mirror", place, "--mirror-first", "--connections", "1")
+    assert got.result.stderr.count(f"mirror {place} is wrong: ") == 1
+    assert f"mirror {place} was wrong 3 times" in got.result.stderr
+    assert {path for path, at in got.served.items() if at == place} <= {"config.json"}
+
+
+def test_a_file_that_a_mirror_damages_comes_from_the_next_place(origin: Hub, near: BrokenWeb, tmp_path: Path) -> None:
+    place = put(near, FILES)
+    near.faults.add(Flip(), path="*/b.safetensors", offset=2 * MIB, times=FOREVER)
+    got = get(tmp_path, origin, "--mirror", place, "--mirror-first")
+    assert [path for path, at in got.served.items() if at != place] == ["b.safetensors"]
+    assert len(near.log.records(path="*/b.safetensors")) == 1, "what is wrong is not asked for twice"
+
+
+def test_a_mirror_that_has_some_files_serves_those(origin: Hub, near: BrokenWeb, tmp_path: Path) -> None:
+    place = put(near, {"a.safetensors": FILES["a.safetensors"]})
+    got = get(tmp_path, origin, "--mirror", place, "--mirror-first")
+    assert [path for path, at in got.served.items() if at == place] == ["a.safetensors"]
+    assert "mirror" not in got.result.stderr.replace(place, ""), "what it lacks is no fault"
+
+
+def test_a_stale_hub_serves_what_has_not_changed_and_no_byte_of_the_rest(origin: Hub, tmp_path: Path) -> None:
+    with Hub() as copy:
+        copy.create("org/model").commit({**FILES, "a.safetensors": OTHERS["a.safetensors"]})
+        place = f"hf+{copy.endpoint}/org/model"
+        got = get(tmp_path, origin, "--mirror", place, "--mirror-first")
+        assert [path for path, at in got.served.items() if at != place] == ["a.safetensors"]
+        assert got.result.stderr.count("has another version of a.safetensors") == 1
+        assert sum(copy.log.sent(route) for route in ("cdn", "xorb")) < len(FILES["a.safetensors"])
+
+
+def test_a_mirror_of_something_else_costs_its_listing(origin: Hub, tmp_path: Path) -> None:
+    with Hub() as copy:
+        copy.create("org/model").commit(OTHERS)
+        got = get(tmp_path, origin, "--mirror", f"hf+{copy.endpoint}/org/model", "--mirror-first")
+        assert sum(copy.log.sent(route) for route in ("cdn", "xorb", "resolve")) == 0
+    assert set(got.served.values()) == {"hf://org/model"}
+
+
+@pytest.mark.parametrize("how", ["refuse", "ignore"])
+def test_a_dead_mirror_costs_ten_seconds_once(origin: Hub, near: BrokenWeb, tmp_path: Path, how: str) -> None:
+    place = put(near, FILES)
+    getattr(near.server, how)()
+    watch = Stopwatch()
+    got = get(tmp_path, origin, "--mirror", place, "--mirror-first")
+    assert watch.undisturbed < 10.0 + 5.0
+    assert watch.seconds < 10.0 + SLACK
+    assert got.attempts == [place, "hf://org/model"]
+
+
+def test_a_stalled_mirror_costs_the_stall_timeout_once_and_what_it_brought_stays(
+    origin: Hub, near: BrokenWeb, tmp_path: Path
+) -> None:
+    place = put(near, FILES)
+    near.faults.add(Stall(seconds=None), path="*/a.safetensors", offset=8 * MIB, times=FOREVER)
+    got = get(
+        tmp_path, origin, "--mirror", place, "--mirror-first", "--protocol", "HF_TRANSFER,HTTP", STALL_TIMEOUT="4"
+    )
+    assert got.attempts == [place, "hf://org/model"]
+    assert got.served["a.safetensors"] == "hf://org/model"
+    assert bodies(origin) < 4 * MIB, "the first half is not fetched again"
+
+
+def test_a_mirror_that_asks_for_a_long_pause_is_not_waited_for(origin: Hub, near: BrokenWeb, tmp_path: Path) -> None:
+    place = put(near, FILES)
+    near.faults.add(too_many_requests("300"), times=FOREVER)
+    got = get(tmp_path, origin, "--mirror", place, "--mirror-first")
+    assert set(got.served.values()) == {"hf://org/model"}
+
+
+def shut(hub: Hub) -> None:
+    """Close the storage of a Hub, which goes on to list."""
+    for server in (hub.cdn.server, hub.xet.server, hub.xet.transfer_host):
+        server.refuse()
+
+
+def gate(hub: Hub) -> None:
+    """Let only members read the files, which all users can list."""
+    hub.repositories[Kind.MODEL, "org/model"].gated = True
+
+
+def damage(hub: Hub) -> None:
+    """Change a byte of each file."""
+    hub.faults.add(Flip(), route="cdn", offset=1000, times=FOREVER)
+
+
+ORIGINS: dict[str, Callable[[Hub], None]] = {
+    "whose storage is down": shut,
+    "whose files are gated": gate,
+    "that refuses its files": lambda hub: hub.faults.add(Answer(403), route="resolve", times=FOREVER),
+    "whose storage damages bytes": damage,
+    "that throttles": lambda hub: hub.faults.add(too_many_requests("400"), route="resolve", times=FOREVER),
+}
+
+
+@pytest.mark.parametrize("fault", ORIGINS)
+def test_a_mirror_stands_in_for_an_origin(origin: Hub, near: BrokenWeb, tmp_path: Path, fault: str) -> None:
+    place = put(near, FILES)
+    ORIGINS[fault](origin)
+    got = get(tmp_path, origin, "--mirror", place, "--protocol", "HF_TRANSFER,HTTP")
+    assert got.served["a.safetensors"] == place
+
+
+def test_where_no_place_has_a_file_the_run_ends_as_the_origin_would_end_it(
+    origin: Hub, near: BrokenWeb, tmp_path: Path
+) -> None:
+    place = put(near, {"a.safetensors": FILES["a.safetensors"]})
+    gate(origin)
+    result = get(tmp_path, origin, "--mirror", place, "--protocol", "HF_TRANSFER", status=77).result
+    assert "gated" in result.last_line
+    assert (tmp_path / "m/a.safetensors").read_bytes() == FILES["a.safetensors"]
+
+
+def test_half_a_file_of_a_poisoned_mirror_does_not_harm_the_next_place(
+    origin: Hub, near: BrokenWeb, tmp_path: Path
+) -> None:
+    place = put(near, OTHERS)
+    near.faults.add(Reset(), path="*/a.safetensors", offset=5 * MIB, times=FOREVER)
+    near.faults.add(Answer(404), path="*/[bc]*", times=FOREVER)
+    got = get(tmp_path, origin, "--mirror", place, "--mirror-first", "--protocol", "HF_TRANSFER,HTTP")
+    assert got.served["a.safetensors"] == "hf://org/model"
+
+
+def test_after_a_kill_another_place_continues_within_the_file(origin: Hub, near: BrokenWeb, tmp_path: Path) -> None:
+    large = Noise(48 * MIB, 9).bytes()
+    origin.create("org/large").commit({"large.safetensors": large})
+    held = Held()
+    near.faults.add(held, path="*/large.safetensors", offset=40 * MIB, times=FOREVER)
+    place, target = put(near, {"large.safetensors": large}), tmp_path / "m"
+    settings = {"HF_ENDPOINT": origin.endpoint, **PEOPLE}
+    process = start("download", "hf://org/large", target, "--mirror", place, "--mirror-first", extra=settings)
+    assert eventually(lambda: any(path.stat().st_size for path in target.rglob("*.journal")))
+    os.killpg(process.pid, signal.SIGKILL)
+    finish(process)
+    held.go_on.set()
+    result = run("download", "hf://org/large", target, "--protocol", "HF_TRANSFER", extra=settings)
+    assert result.status == 0, result.stderr
+    assert model(target) == {"large.safetensors": large}
+    assert bodies(origin) < len(large) - 8 * MIB
+
+
+def test_mirrors_cost_a_finished_volume_nothing(origin: Hub, near: BrokenWeb, tmp_path: Path) -> None:
+    get(tmp_path, origin)
+    place = put(near, FILES)
+    origin.log.clear()
+    get(tmp_path, origin, "--mirror", place, "--mirror-first")
+    assert near.log.records() == []
+    assert bodies(origin) == 0
+
+
+def test_files_without_a_cryptographic_digest_come_from_the_origin_only(
+    own_web: BrokenWeb, near: BrokenWeb, tmp_path: Path
+) -> None:
+    uri = own_web.put("m/weights.bin", FILES["b.safetensors"])
+    mirror = near.put("m/weights.bin", OTHERS["b.safetensors"])
+    result = run("download", uri, tmp_path / "m", "--mirror", mirror, "--mirror-first", extra=PEOPLE)
+    assert result.status == 0, result.stderr
+    assert model(tmp_path / "m") == {"weights.bin": FILES["b.safetensors"]}
+    assert near.log.records() == []
+
+
+def test_the_headers_of_the_artifact_are_not_sent_to_a_mirror(
+    own_web: BrokenWeb, near: BrokenWeb, tmp_path: Path
+) -> None:
+    data = FILES["b.safetensors"]
+    uri = own_web.put("m/weights.bin", data) + "#sha256=" + hashlib.sha256(data).hexdigest()
+    mirror = near.put("m/weights.bin", data)
+    extra = {**PEOPLE, "AIM_HTTP_TOKEN": "sesame-of-the-origin", "AIM_HTTP_HEADERS": '{"X-Key": "key-of-the-origin"}'}
+    result = run("download", uri, tmp_path / "m", "--mirror", mirror, "--mirror-first", extra=extra)
+    assert result.status == 0, result.stderr
+    heads = [record.request.headers for record in near.log.records()]
+    assert heads
+    assert not any("authorization" in head or "x-key" in head for head in heads)
+    assert [record for record in own_web.log.records() if record.request.method == "GET"] == []
+
+
+@pytest.mark.parametrize(
+    ("mirrors", "words"),
+    [
+        ("ftp://host/m", "'ftp'"),
+        ("near", "a comma list of URIs"),
+        ("hf+https:///org/model", "names no Hub"),
+        ("s3://bucket/m?endpoint=nowhere", "the endpoint of s3://bucket/m"),
+    ],
+)
+def test_a_mirror_that_cannot_be_one_is_refused_at_the_start(
+    origin: Hub, tmp_path: Path, mirrors: str, words: str
+) -> None:
+    settings = {"HF_ENDPOINT": origin.endpoint, **PEOPLE}
+    by_option = run("download", "hf://org/model", tmp_path / "m", "--mirror", mirrors, extra=settings)
+    by_variable = run("download", "hf://org/model", tmp_path / "m", extra={**settings, "AIM_MIRRORS": mirrors})
+    assert by_option.status == 64
+    assert by_variable.status in (64, 78)
+    for result in (by_option, by_variable):
+        assert words in result.last_line
+        assert "AIM_MIRRORS" in result.last_line or "--mirror" in result.last_line or mirrors[:8] in result.last_line
+    assert origin.log.records() == []
