@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from downloader.artifact import Span
 from downloader.deadlines import SHARD_GAP
-from downloader.errors import LeaseLost
+from downloader.errors import DownloadError, LeaseLost
 from downloader.filesystem import AlreadyThere, InTheWay, Kind, NotThere, remove_tree
 from downloader.lease import SHARDS, WORK, new_token
 from downloader.shards.log import LOG, BoardGone, FollowedLog, MemberLog
@@ -140,6 +140,13 @@ class Board:
             files.make_folder(folder)
         files.rename(draft, path)
         files.sync_folder(WORK)
+
+    def beat(self) -> None:
+        """Show the others that this member lives. Raises BoardGone, or VolumeError if the volume does not take it."""
+        begun = self._clock()
+        self._beats += 1
+        self._log.append(("beat", self._beats, self.received()))
+        self._beaten = begun
 
     def check(self) -> None:
         """Raise LeaseLost if this member may count as dead by now: others may have taken over what it has claimed."""
@@ -308,12 +315,9 @@ class Board:
 
     def _keep_beating(self) -> None:
         while not self._stopped.wait(self._ttl / _BEATS):
-            begun = self._clock()
-            self._beats += 1
             try:
-                self._log.append(("beat", self._beats, self.received()))
-            except LeaseLost:
+                self.beat()
+            except BoardGone:
                 return
-            except Exception:  # noqa: BLE001, S112 -- the volume may answer again; until then `check` ends the work
-                continue
-            self._beaten = begun
+            except DownloadError as error:  # the volume may answer again; until then `check` ends the work
+                log.debug("a heartbeat failed: %s", error)

@@ -1,0 +1,230 @@
+"""Claims on a board: one living member has each, whatever the order, the crashes and the delays."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from downloader.artifact import Span
+from downloader.errors import LeaseLost
+from downloader.filesystem import Disk
+from downloader.shards import Board, BoardGone, Verdict, boards, remove_board
+from tests.volume.artifacts import noise, remote
+
+if TYPE_CHECKING:
+    from downloader.filesystem import Kind
+
+TTL = 60.0
+FILE = remote("model.bin", noise(1000))
+CLAIMS = ["piece.a.0.0", "piece.a.0.1", "hash.a.0"]
+
+
+class Sluggish(Disk):
+    """A disk that goes on showing a folder as it was, as clients of a network file system do."""
+
+    def __init__(self, target: Path) -> None:
+        super().__init__(target)
+        self.shown: dict[str, dict[str, Kind]] = {}
+
+    def scan(self, folder: str) -> dict[str, Kind]:
+        if folder not in self.shown:
+            self.shown[folder] = super().scan(folder)
+        return self.shown[folder]
+
+
+class Seat:
+    """One member: its board, its disk and its clock, which stands still while it is frozen."""
+
+    def __init__(self, target: Path, now: float) -> None:
+        self.disk = Sluggish(target)
+        self.now = now
+        self.board = board_at(self.disk, lambda: self.now)
+        self.frozen = False
+
+    @property
+    def may_work(self) -> bool:
+        """Whether it would go on writing: what `check` allows."""
+        try:
+            self.board.check()
+        except LeaseLost:
+            return False
+        return True
+
+
+def board_at(disk: Disk, clock: object = lambda: 0.0) -> Board:
+    """Join the board, without a thread for its heartbeat."""
+    stopped = threading.Event()
+    stopped.set()
+    return Board(disk, ".downloading/shards.x", ttl=TTL, clock=clock, stopped=stopped)  # type: ignore[arg-type]
+
+
+def make_board(target: Path) -> None:
+    (target / ".downloading").mkdir()
+    with Disk(target) as disk:
+        Board.make(disk, ".downloading/shards.x")
+
+
+class Claims(RuleBasedStateMachine):
+    """Members join, claim, freeze, wake and die, while time passes and listings are stale."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.folder = TemporaryDirectory()
+        self.target = Path(self.folder.name)
+        make_board(self.target)
+        self.now = 0.0
+        self.seats: list[Seat] = []
+
+    def teardown(self) -> None:
+        for seat in getattr(self, "seats", []):
+            seat.disk.close_all()
+        if hasattr(self, "folder"):
+            self.folder.cleanup()
+
+    @precondition(lambda self: len(self.seats) < 4)
+    @rule()
+    def join(self) -> None:
+        self.seats.append(Seat(self.target, self.now))
+
+    @rule(which=st.integers(0, 3), claim=st.sampled_from(CLAIMS))
+    def claim(self, which: int, claim: str) -> None:
+        if which < len(self.seats) and not self.seats[which].frozen and self.seats[which].may_work:
+            self.seats[which].board.claim(claim)
+
+    @rule(which=st.integers(0, 3))
+    def read(self, which: int) -> None:
+        if which < len(self.seats) and not self.seats[which].frozen:
+            self.seats[which].board.refresh()
+
+    @rule(which=st.integers(0, 3))
+    def list_again(self, which: int) -> None:
+        if which < len(self.seats):
+            self.seats[which].disk.shown.clear()
+
+    @rule(which=st.integers(0, 3), frozen=st.booleans())
+    def freeze(self, which: int, frozen: bool) -> None:  # noqa: FBT001
+        if which < len(self.seats):
+            self.seats[which].frozen = frozen
+
+    @rule(count=st.integers(1, 8))
+    def pass_time(self, count: int) -> None:
+        """Let seconds pass: each living member beats every ten of them and reads every five."""
+        for _ in range(2 * count):
+            self.now += 5.0
+            for seat in self.seats:
+                seat.now = self.now
+                if not seat.frozen and seat.may_work:
+                    seat.board.refresh()
+                    if self.now % 10 == 0:
+                        seat.board.beat()
+
+    @invariant()
+    def one_member_may_write_each_piece(self) -> None:
+        for claim in CLAIMS:
+            writers = [seat for seat in getattr(self, "seats", []) if seat.may_work and seat.board.holds(claim)]
+            assert len(writers) <= 1, claim
+
+
+Claims.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestClaims = Claims.TestCase
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Disk:
+    make_board(tmp_path)
+    return Disk(tmp_path)
+
+
+def test_the_claim_of_a_member_that_has_left_is_free_at_once(disk: Disk) -> None:
+    first, second = board_at(disk), board_at(disk)
+    assert first.claim("piece")
+    second.refresh()
+    assert not second.claim("piece")
+    first.leave()
+    second.refresh()
+    assert second.claim("piece")
+
+
+def test_a_claim_without_a_word_of_its_member_is_free_after_the_time_to_live(disk: Disk, tmp_path: Path) -> None:
+    """Its member was killed between two calls."""
+    now = [0.0]
+    board = board_at(disk, lambda: now[0])
+    (tmp_path / ".downloading/shards.x/claims/piece.0").touch()
+    assert not board.claim("piece")
+    now[0] = TTL - 1
+    assert not board.claim("piece")
+    now[0] = TTL
+    assert board.claim("piece")
+    assert (tmp_path / ".downloading/shards.x/claims/piece.1").exists()
+
+
+def test_what_a_log_says_that_never_changes_is_not_believed(disk: Disk) -> None:
+    dead, reader = board_at(disk), board_at(disk)
+    dead.add_verified([(FILE, Verdict("0" * 64, "sha256", "x.part", 1000))])
+    assert FILE.identity in reader.refresh()
+    assert reader.verdict(FILE) is None
+    assert reader.record(FILE).verified
+
+
+def test_what_it_has_said_before_is_believed_when_its_member_is_seen_to_live(disk: Disk) -> None:
+    living, reader = board_at(disk), board_at(disk)
+    living.add_verified([(FILE, Verdict("0" * 64, "sha256", "x.part", 1000))])
+    reader.refresh()
+    living.beat()
+    assert FILE.identity in reader.refresh()
+    assert reader.verdict(FILE) is not None
+
+
+def test_a_round_that_begins_makes_all_earlier_records_void_in_any_order(disk: Disk) -> None:
+    early, late, reader = board_at(disk), board_at(disk), board_at(disk)
+    late.refresh()
+    early.add_done(FILE, 0, [Span(0, 500)])
+    early.add_again(FILE)
+    early.add_done(FILE, 1, [Span(0, 10)])
+    late.add_done(FILE, 0, [Span(500, 1000)])
+    reader.refresh()
+    assert list(reader.record(FILE).done) == [Span(0, 10)]
+    assert reader.record(FILE).round == 1
+
+
+def test_members_find_that_the_board_is_gone(disk: Disk) -> None:
+    board = board_at(disk)
+    assert boards(disk) == [".downloading/shards.x"]
+    remove_board(disk, ".downloading/shards.x")
+    with pytest.raises(BoardGone):
+        board.claim("piece")
+    with pytest.raises(BoardGone):
+        board.refresh()
+    with pytest.raises(BoardGone):
+        board.beat()
+    board.leave()
+
+
+def test_torn_and_foreign_lines_of_a_log_count_for_nothing(disk: Disk, tmp_path: Path) -> None:
+    writer, reader = board_at(disk), board_at(disk)
+    writer.add_done(FILE, 0, [Span(0, 500)])
+    path = tmp_path / f".downloading/shards.x/members/{writer.token}.log"
+    path.write_bytes(path.read_bytes() + b'00000000 ["done","x",0,0,5]\n' + b'"claim"' * 3)
+    reader.refresh()
+    assert list(reader.record(FILE).done) == [Span(0, 500)]
+
+
+def test_a_member_that_others_may_count_as_dead_must_not_go_on(disk: Disk) -> None:
+    now = [0.0]
+    frozen, other = board_at(disk, lambda: now[0]), board_at(disk, lambda: now[0])
+    assert frozen.claim("piece")
+    while not other.claim("piece"):
+        now[0] += 5
+        other.refresh()
+        other.beat()
+    assert now[0] >= TTL
+    other.check()
+    with pytest.raises(LeaseLost):
+        frozen.check()
