@@ -15,7 +15,7 @@ from downloader.errors import SourceChanged, SourceNotFound, VolumeError
 from downloader.events import Listed
 from downloader.formatting import format_count, format_size
 from downloader.integrity import SIZE_ONLY, Verifier, artifact_digest
-from downloader.progress import Phase
+from downloader.progress import HashingProgress, Phase
 from downloader.volume import FileState, hashing_threads
 
 if TYPE_CHECKING:
@@ -240,11 +240,20 @@ class Engine:
 
     def _hash_existing(self, unverified: Sequence[InventoryEntry]) -> Iterator[InventoryEntry | None]:
         """Hash files on the volume, several at once: after a kill that may be most of the artifact."""
+        files = HashingProgress()
+
+        def progress(count: int) -> None:
+            self._cancellation.check()
+            files.add(count)
 
         def check(entry: InventoryEntry) -> InventoryEntry | None:
-            return self._volume.check(entry, lambda _: self._cancellation.check(), self._plan.content)
+            files.begin(entry.file.path, entry.file.size)
+            return self._volume.check(entry, progress, self._plan.content)
 
-        with ThreadPoolExecutor(hashing_threads(), thread_name_prefix="check") as pool:
+        with (
+            self._meter.showing(files.progress),
+            ThreadPoolExecutor(hashing_threads(), thread_name_prefix="check") as pool,
+        ):
             yield from pool.map(check, unverified)
 
     def _make_feed(self, files: Sequence[RemoteFile], sink: VolumeSink, outcome: Outcome) -> Feed | None:

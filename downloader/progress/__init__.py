@@ -5,6 +5,7 @@ thread of its own, and passes it to its listeners: the reporters and the `StallW
 holds a lock while it works, so a slow reporter delays no worker.
 """
 
+from downloader.progress.hashing import HashingProgress
 from downloader.progress.meter import ProgressMeter, Wait
 from downloader.progress.snapshot import Attempt, FileProgress, Phase, Snapshot
 from downloader.progress.ticker import Ticker
@@ -14,6 +15,7 @@ __all__ = [
     "FLOOR_RATE",
     "Attempt",
     "FileProgress",
+    "HashingProgress",
     "Phase",
     "ProgressMeter",
     "Snapshot",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from downloader.errors import IntegrityError, UnexpectedArtifact, UsageError
 from downloader.formatting import format_count, names_text
 from downloader.hub_cache import CachedTarget
 from downloader.integrity import ContentCheck
-from downloader.progress import FileProgress, Phase
+from downloader.progress import HashingProgress, Phase
 from downloader.runs.expectation import read_expectation
 from downloader.runs.signing import check_verified, make_check, trusted_signer
 from downloader.runs.wiring import make_disk, make_filter
@@ -83,26 +82,6 @@ def cached_target(target: Path, revision: str | None) -> CachedTarget | None:
     return None
 
 
-class _Hashing:
-    """How far the files are that are being hashed: one for each thread."""
-
-    def __init__(self) -> None:
-        self._files: dict[int, FileProgress] = {}
-
-    def begin(self, path: str, size: int) -> None:
-        """Note that the calling thread begins a file."""
-        self._files[threading.get_ident()] = FileProgress(path, 0, size)
-
-    def add(self, count: int) -> None:
-        """Count bytes that the calling thread has hashed."""
-        file = self._files[threading.get_ident()]
-        self._files[threading.get_ident()] = replace(file, done_bytes=file.done_bytes + count)
-
-    def progress(self) -> tuple[FileProgress, ...]:
-        """Return the files that are not hashed to their end."""
-        return tuple(file for file in list(self._files.values()) if file.done_bytes < (file.size or 0))
-
-
 def verify_volume(
     settings: Settings, runner: Runner, observer: Callable[[Snapshot], None], *, revision: str | None = None
 ) -> Verification:
@@ -116,7 +95,7 @@ def verify_volume(
     """
     signer = trusted_signer(settings)
     check = None if signer is None else make_check(signer, settings, runner)
-    meter, files = runner.meter, _Hashing()
+    meter, files = runner.meter, HashingProgress()
 
     def progress(count: int) -> None:
         runner.cancellation.check()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import jsonschema
 
 from tests.command import Result, finish, start
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
+SCHEMA = json.loads(Path("docs/schemas/doctor-1.json").read_text())
 Findings = dict[str, list[dict[str, Any]]]
 
 
@@ -25,6 +28,7 @@ def examine(
         extra, arguments = {**extra, "TARGET_DIR": str(arguments[0])}, ()
     result = finish(start("doctor", "--json", *arguments, extra=extra, through=through))
     report = json.loads(result.stdout)
+    jsonschema.validate(report, SCHEMA)
     assert (report["schema"], report["exitStatus"]) == (1, result.status), result
     found: Findings = {}
     for one in report["findings"]:

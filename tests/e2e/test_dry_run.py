@@ -202,6 +202,15 @@ def test_the_status_and_the_volume_of_a_job_are_left_alone(
     assert not (tmp_path / "t").exists()
 
 
+def test_a_plan_leaves_no_report_also_where_it_fails(stocked: dict[str, str], tmp_path: Path) -> None:
+    report, metrics = tmp_path / "report.json", tmp_path / "run.prom"
+    options = ["--dry-run", "--report", str(report), "--metrics-file", str(metrics)]
+    for more, status in ([], 0), (["--include", "*.none"], 66), (["--connections", "x"], 64):
+        result = run("download", "hf://org/model", tmp_path / "t", *options, *more, extra=stocked)
+        assert result.status == status, result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_plan_in_json_needs_a_dry_run(tmp_path: Path) -> None:
     result: Result = run("download", "hf://org/model", tmp_path / "t", "--json")
     assert result.status == 64

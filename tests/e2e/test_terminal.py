@@ -33,6 +33,7 @@ FILES = {
 }
 FIRST, SECOND = r"model-00001-of-00002.bin +[1-5]\d %", r"模 *型 *-00002-of-00002.bin +[1-5]\d %"
 """Rows of the two large files. An emulated screen has a cell for the second half of a wide character."""
+STUCK = {"DU_TIMEOUT": "0.5", "STALL_TIMEOUT": "600"}
 LOG_LINE = re.compile(r"\d\d:\d\d:\d\dZ (info   |warning|error  ) \S")
 
 
@@ -264,6 +265,36 @@ def test_verify_shows_its_progress(half_way: HalfWay, tmp_path: Path) -> None:
         terminal.press("\x03")
         assert terminal.end() == 130
         assert is_clean(terminal)
+
+
+def test_files_that_are_there_are_named_while_they_are_checked(half_way: HalfWay, tmp_path: Path) -> None:
+    half_way.held.go_on.set()
+    assert run("download", half_way.uri, tmp_path).status == 0
+    (tmp_path / ".artifact.sha256").unlink()
+    slow = [sys.executable, "-m", "tests.slow_reads", "0.5"]
+    with OnTerminal("download", half_way.uri, tmp_path, program=slow, columns=120) as terminal:
+        terminal.wait_for("^checking", r"model-00001-of-00002.bin +\d+ % \|")
+        terminal.press("\x03")
+        assert terminal.end() == 130
+        assert is_clean(terminal)
+
+
+def test_a_volume_that_does_not_answer_is_named(half_way: HalfWay, tmp_path: Path) -> None:
+    late = [sys.executable, "-m", "tests.slow_volume", "600", "1"]
+    with OnTerminal("download", half_way.uri, tmp_path / "t", program=late, columns=120, extra=STUCK) as terminal:
+        terminal.wait_for(r"^the volume has not answered for .* looking at")
+        terminal.press("\x03")
+        assert terminal.end() == 130
+        assert is_clean(terminal)
+
+
+def test_a_list_stands_alone_when_it_is_there(half_way: HalfWay) -> None:
+    with OnTerminal("list", half_way.uri, columns=80) as terminal:
+        assert terminal.end() == 0
+        assert is_clean(terminal)
+        rows = terminal.shown()
+        assert [row.split()[-1] for row in rows[-3:]] == ["config.json", *sorted(FILES)[1:]]
+        assert any("3 files, 32.0 MiB" in row for row in rows)
 
 
 def test_a_terminal_of_few_rows_keeps_the_log_in_sight(half_way: HalfWay, tmp_path: Path) -> None:
