@@ -38,7 +38,7 @@ test: $(READY) ## Run the whole suite
 	@tests/prepare s3
 	$(BIN)/pytest -n 4 --dist loadgroup --durations 20 -rs
 
-soak: $(READY) ## Kill the command at random for ten minutes, over every protocol; ARGS='--seconds 60 --seed 7'
+soak: $(READY) ## Kill the command at random for ten minutes, over every protocol; ARGS='--seconds 60 --seed 7 --mirrors'
 	$(BIN)/python -m tests.soak $(ARGS)
 
 image-test: $(READY) ## Build the image and test it for real (needs root; installs a container engine)

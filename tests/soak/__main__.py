@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tests.soak.artifact import Artifact
+from tests.soak.mirrors import soak_mirrors
 from tests.soak.places import open_places
 from tests.soak.table import allowed, table
 from tests.soak.volumes import Broken, Life, Tally
@@ -70,10 +71,18 @@ def soak(seed: int, *, seconds: float = 0) -> dict[str, Tally]:
 @click.command()
 @click.option("--seconds", type=float, default=600, show_default=True, help="How long.")
 @click.option("--seed", type=int, help="Of all choices; random by default.")
-def main(seconds: float, seed: int | None) -> None:
+@click.option("--mirrors", is_flag=True, help="Kill and poison places instead: an origin and its mirrors.")
+def main(seconds: float, seed: int | None, *, mirrors: bool) -> None:
     """Kill the command at random moments and see that nothing is lost, nothing is wrong and nothing hangs."""
     seed = random.SystemRandom().randrange(1 << 32) if seed is None else seed
     print(f"soak of {seconds:g} s with --seed {seed}", flush=True)
+    if mirrors:
+        try:
+            print(soak_mirrors(seed, seconds=seconds))
+        except Broken as broken:
+            print(broken)
+            sys.exit(1)
+        return
     try:
         tallies = soak(seed, seconds=seconds)
     except Broken as broken:

@@ -6,6 +6,7 @@ import pytest
 
 from tests.soak.__main__ import soak
 from tests.soak.disturbances import Disturbance
+from tests.soak.mirrors import soak_mirrors
 from tests.soak.table import allowed, table
 
 SEED = 4628
@@ -22,3 +23,11 @@ def test_killed_at_random_moments_and_through_random_faults_every_protocol_ends_
     assert total.disturbances[Disturbance.TERM] >= 3
     assert total.faults
     assert all(tally.served <= allowed(tally) for tally in tallies.values()), table(tallies)
+
+
+@pytest.mark.timeout(600)
+def test_killed_and_poisoned_places_bring_right_bytes_or_none() -> None:
+    figures = soak_mirrors(SEED, volumes=2)
+    assert figures.volumes == 2
+    assert figures.unlisted, figures
+    assert figures.statuses[0] > figures.volumes, figures
