@@ -1,7 +1,7 @@
 """Draws the pictures of the pages from their sources, so that a picture is right or `make lint` fails.
 
-The layers come from `.importlinter`, the life of a partial from the docstring of `downloader/volume/partial.py`. The
-figures of the benchmarks are in `docs/plots.py`.
+The layers come from `.importlinter`, the life of a partial from the docstring of `downloader/volume/partial.py`, the
+places and proofs from the table of `docs/mirrors.md`. The figures of the benchmarks are in `docs/plots.py`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import configparser
 import re
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING
@@ -40,6 +41,7 @@ def files() -> dict[Path, str]:
     return {
         FOLDER / "layers.svg": layers_picture(),
         FOLDER / "partial.svg": partial_picture(),
+        FOLDER / "mirrors.svg": mirrors_picture(),
     }
 
 
@@ -156,3 +158,41 @@ def partial_picture() -> str:
             y += 22
             parts += [text(24, y, call, "note bold")] * (number == 0) + [text(120, y, line, "note")]
     return svg(width, y + 20, "The life of a partial", parts)
+
+
+# ---- who lists, who serves, what proves ----
+
+
+NOTHING = "–"  # noqa: RUF001 - the mark of an empty cell in a table of people
+
+
+def proofs() -> list[list[str]]:
+    """Return the rows of the table "What is trusted when", without their marks."""
+    page = (ROOT / "docs/mirrors.md").read_text().partition("## What is trusted when")[2].partition("## ")[0]
+    rows = [line.strip("|").split("|") for line in page.split("\n") if line.startswith("|")]
+    return [[cell.strip().replace("`", "") for cell in row] for row in rows[2:]]
+
+
+def mirrors_picture() -> str:
+    """Draw each case as a row: its name, and three boxes from the listing to the proof."""
+    columns = ((24, 0, "case"), (244, 196, "lists"), (466, 196, "serves bytes"), (688, 196, "proves them"))
+    step, top, width = 56, 62, 908
+    found = proofs()
+    parts = [text(x, 36, title, "bold") for x, _, title in columns]
+    for number, (case, *cells) in enumerate(found):
+        y = top + number * step
+        lines = wrap(case, 32, break_on_hyphens=False)
+        parts += [text(24, y + 26 - 8 * (len(lines) - 1) + 16 * at, line, "note") for at, line in enumerate(lines)]
+        for (x, wide, _), cell in zip(columns[1:], cells, strict=True):
+            kind = "paper" if NOTHING in cells else "done" if x == columns[-1][0] else "box"
+            lines = wrap(cell, 29)
+            parts += [box(x, y, wide, 44, kind)]
+            parts += [
+                text(x + wide / 2, y + 26 - 8 * (len(lines) - 1) + 16 * at, line, "note", "middle")
+                for at, line in enumerate(lines)
+            ]
+        for (x, wide, _), (following, _, _) in pairwise(columns[1:]):
+            start, end = x + wide + 2, following - 2
+            parts += [f'<path class="line" d="M{start:g} {y + 22:g}H{end - 5:g}"/>']
+            parts += [f'<path class="tip" d="M{end - 7:g} {y + 18:g}v8l7 -4z"/>']
+    return svg(width, top + len(found) * step + 12, "Who lists, who serves and what proves", parts)

@@ -61,6 +61,8 @@ class Options(TypedDict, total=False):
     A value may be a text, too, and then means what it means in the variable.
     """
 
+    trust_mirror: bool
+    """Believe a mirror about the commit in the URI, if the artifact's own URI cannot be asked."""
     include: tuple[str, ...] | list[str] | str
     """Globs, or one; only files that match one are wanted. `*` crosses `/`."""
     exclude: tuple[str, ...] | list[str] | str

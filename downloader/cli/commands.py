@@ -67,7 +67,7 @@ def cli() -> None:
 @options.target
 @options.hub_cache
 @options.filters
-@options.overriding("mirrors", "mirror_first")
+@options.overriding("mirrors", "mirror_first", "trust_mirror")
 @options.overriding("sequence", "connections", "bandwidth", "stall_timeout", "deadline")
 @options.overriding("expect_digest", "expect_list", "require_digest", "accept_any", "replace", "prune")
 @options.signatures

@@ -155,6 +155,14 @@ class JobSettings:
         default=False,
         option="--mirror-first",
     )
+    trust_mirror: bool = variable(
+        "AIM_TRUST_MIRROR",
+        "if the artifact's own URI cannot be asked and names a commit, believe a mirror that says that its files are of"
+        " this commit",
+        parse=flag,
+        default=False,
+        option="--trust-mirror",
+    )
     include: tuple[str, ...] = variable(
         "AIM_HF_INCLUDE",
         "globs: download only files that match one of them; `*` also matches `/`, and `folder/` matches all files below"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from downloader.cancellation import Cancellation
 from downloader.engine.places import next_route
 from downloader.engine.sink import VolumeSink
-from downloader.errors import Category, DownloadError, ProtocolFailed, kind_of
+from downloader.errors import Category, DownloadError, ProtocolFailed, SourceChanged, SourceNotFound, kind_of
 from downloader.events import AttemptStarted, ProtocolSwitched
 from downloader.formatting import format_count
 
@@ -73,6 +73,8 @@ class Attempts:
     def fetch(self, missing: list[RemoteFile], outcome: Outcome) -> None:
         """Make attempts until nothing is missing. Raises the failure that ends the last one."""
         why, position = "", next_route(self._routes, 0, missing)
+        if position is None:
+            raise self._nowhere(None, len(missing))
         while position is not None:
             route, number = self._routes[position], position + 1
             self._meter.begin_attempt(route.protocol, number, self._sequence, why, route.place.name)
@@ -99,10 +101,21 @@ class Attempts:
                 return
             position = next_route(self._routes, number, missing)
             if position is None:
-                raise error or ProtocolFailed(
-                    f"no place that was asked has {format_count(len(missing), 'file')} of the artifact"
-                )
+                raise self._nowhere(error, len(missing))
             why = self._switch(route, self._routes[position], len(missing), error)
+
+    def _nowhere(self, error: DownloadError | None, left: int) -> DownloadError:
+        """Return the error for files that no place is left to be asked for, after that of the last attempt.
+
+        What a mirror lacks or has changed says nothing of the artifact: only of its origin is another listing worth it.
+        """
+        unlisted = any(route.place.is_abandoned for route in self._routes)
+        if error is not None and not (unlisted and isinstance(error, SourceChanged | SourceNotFound)):
+            return error
+        return ProtocolFailed(
+            f"no place that was asked has {format_count(left, 'file')} of the artifact",
+            hint="run it again when its origin answers, or name another mirror",
+        )
 
     def _switch(self, route: Route, following: Route, left: int, error: DownloadError | None) -> str:
         """Log that the next route continues, and return why."""

@@ -70,6 +70,8 @@ class Place:
         """Files whose bytes were not what the origin lists."""
         self.is_out = False
         """It is not asked any more, except as the last resort."""
+        self.is_abandoned = False
+        """It is not asked at all: it has not listed what is fetched."""
 
     @property
     def is_mirror(self) -> bool:
@@ -197,6 +199,8 @@ def next_route(routes: Sequence[Route], after: int, missing: Sequence[RemoteFile
     """Return the position of the next route, from `after` on, that is worth an attempt; None after the last one."""
     for position in range(after, len(routes)):
         route = routes[position]
+        if route.place.is_abandoned:
+            continue
         if route.is_last_resort or (not route.place.is_out and route.place.may_have(missing)):
             return position
     return None

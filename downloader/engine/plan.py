@@ -20,6 +20,8 @@ class Plan:
     file_filter: FileFilter
     expectation: Expectation = field(default_factory=Expectation)
     """What the artifact has to be before it may be published."""
+    trust_mirror: bool = False
+    """Where the origin cannot be asked, a mirror is believed about a commit."""
     require_digest: bool = False
     content: ContentCheck = field(default_factory=ContentCheck)
     replace: bool = False

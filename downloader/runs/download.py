@@ -18,6 +18,7 @@ from downloader.progress import Phase, StallWatchdog
 from downloader.redaction import Redactor
 from downloader.reporters.fanout import FanOut
 from downloader.reporters.run_report import RunReport
+from downloader.runs.elsewhere import listed_elsewhere
 from downloader.runs.ending import Ending
 from downloader.runs.expectation import read_expectation
 from downloader.runs.places import Places, Shared
@@ -156,11 +157,10 @@ class Download:
         simulation = simulation_of(uri, settings, sequence, runner.meter)
         if simulation is not None:
             routes = only_routes(simulation.sequence, simulation.make, settings.deadlines.last_retry)
-            plan = replace(make_plan(uri, settings, FileFilter()), expectation=expectation)
-            return work(simulation.source, routes, plan, True)
+            return work(simulation.source, routes, make_plan(uri, settings, expectation, FileFilter()), True)
         client = make_client(uri, settings, runner.meter)
         source = make_source(uri, settings, client)
-        plan = replace(make_plan(uri, settings), expectation=expectation)
+        plan = make_plan(uri, settings, expectation)
         if self._cache is not None:
             source = self._cache.wrap(source, plan.file_filter, expectation)
             compared = replace(expectation, compared=True)
@@ -286,7 +286,7 @@ class Download:
         shard: Shard | None = None,
     ) -> Engine:
         return make_engine(
-            source,
+            listed_elsewhere(source, self._uri, self._places, volume, plan, self._runner.cancellation),
             volume,
             routes,
             plan,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from downloader.config.mirrors import ORIGIN
 from downloader.engine import Place, Route
 from downloader.errors import UsageError
-from downloader.runs.wiring import make_client, make_source, make_transports, sequence_for
+from downloader.runs.wiring import make_client, make_source, make_transports, sequence_for, unfiltered
 from downloader.sources import Local, ability, located
 from downloader.sources.pause import SharedPause
 from downloader.sources.registry import ArtifactUri
@@ -93,6 +93,15 @@ class Mirror:
         with attempt.waking(client.interrupt), meter.waiting_for_network():
             return self._shared.named(manifest, ask)
 
+    def listing(self, run: Cancellation) -> Manifest:
+        """Return what it lists, filters aside, for a run whose origin does not. Raises a DownloadError."""
+        client, _, _ = self._connected()
+        meter = self._shared.runner.meter
+        policy = RetryPolicy(self._deadlines.retry_budget, meter, run, self._pause, self._deadlines.without_progress)
+        source = make_source(self.uri, unfiltered(self._settings), client)
+        with contextlib.closing(source), run.waking(client.interrupt), meter.waiting_for_network():
+            return Retrier(policy, self.name).run(source.manifest)
+
     def make(self, protocol: TransferProtocol, attempt: Cancellation) -> Transport:
         """Return the transport of one attempt."""
         return self._connected()[2].make(protocol, attempt)
@@ -148,6 +157,16 @@ class Places:
             )
         order = job.mirrors.ordered(first=job.mirror_first) if job.mirrors else (ORIGIN,)
         self._order = [None if text == ORIGIN else Mirror.parse(text, shared) for text in order]
+        self._origin = Place(uri.shown if len(order) > 1 else "")
+
+    @property
+    def mirrors(self) -> list[Mirror]:
+        """The mirrors, in order."""
+        return [mirror for mirror in self._order if mirror is not None]
+
+    def abandon_origin(self) -> None:
+        """Ask the origin for nothing more: it has not listed the files."""
+        self._origin.is_abandoned = True
 
     def routes(self, sequence: tuple[TransferProtocol, ...], client: HttpClient, source: Source) -> list[Route]:
         """Return the routes, where the origin has this source and the protocols of this sequence.
@@ -157,7 +176,7 @@ class Places:
         """
         settings, runner = self._shared.settings, self._shared.runner
         patient, hasty = settings.deadlines, settings.deadlines.impatient()
-        origin = Place(self._uri.shown if len(self._order) > 1 else "")
+        origin = self._origin
 
         def over_origin(*, last: bool) -> list[Route]:
             deadlines = patient if last else hasty

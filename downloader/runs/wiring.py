@@ -198,11 +198,15 @@ def unfiltered(settings: Settings) -> Settings:
     return replace(settings, job=job, kserve=replace(settings.kserve, allow=(), ignore=()))
 
 
-def make_plan(uri: ArtifactUri, settings: Settings, files: FileFilter | None = None) -> Plan:
+def make_plan(
+    uri: ArtifactUri, settings: Settings, expectation: integrity.Expectation, files: FileFilter | None = None
+) -> Plan:
     """Return what the engine is asked to do, with `files` in place of the filters of the run."""
     job = settings.job
     return Plan(
         make_filter(settings) if files is None else files,
+        expectation=expectation,
+        trust_mirror=job.trust_mirror,
         require_digest=job.require_digest,
         content=integrity.ContentCheck(job.accept_any, uri.scheme.lists),
         replace=job.replace,

@@ -83,6 +83,8 @@ class RecordedArtifact(NamedTuple):
     """Path → sha256."""
     listed: Mapping[str, str]
     """The same of all files in the mark, also those that earlier runs have left."""
+    origin: str = ""
+    """The repository or folder that they were chosen from (`Manifest.origin`)."""
 
 
 def recorded_artifact(files: FileOperations) -> RecordedArtifact:
@@ -102,7 +104,8 @@ def recorded_artifact(files: FileOperations) -> RecordedArtifact:
 def of_mark(mark: Checksums) -> RecordedArtifact:
     """Return what a mark says of the artifact that was downloaded last; of a list of others, all that it lists."""
     paths = latest(mark) if mark.records else mark.files
-    return RecordedArtifact(mark.source, mark.revision, {path: mark.files[path] for path in paths}, mark.files)
+    origin = mark.origins[0].uri if mark.origins else ""
+    return RecordedArtifact(mark.source, mark.revision, {path: mark.files[path] for path in paths}, mark.files, origin)
 
 
 def find_completed(files: FileOperations, checksums: Checksums | None) -> CompletedArtifact | None:

@@ -21,7 +21,7 @@ from downloader.integrity import ContentCheck
 from downloader.lease import WORK, LeaseAcquirer, boot_clock
 from downloader.volume import cleanup, preflight, publication, verify
 from downloader.volume.commit import Committer
-from downloader.volume.completion import invalidate, listed, may_be_in_place, standing
+from downloader.volume.completion import invalidate, last, listed, may_be_in_place, standing
 from downloader.volume.group_sync import GroupSync
 from downloader.volume.inventory import FileState, Inventory, InventoryEntry, InventoryScanner, recorded
 from downloader.volume.journal import load
@@ -359,6 +359,14 @@ class Volume:
         Raises IntegrityError without a mark, or if files that it lists are gone.
         """
         return publication.recorded_artifact(self._files)
+
+    def last_recorded(self) -> RecordedArtifact | None:
+        """Return the same of the last run that finished, also where another one has begun to change its files.
+
+        None if no run of ours has finished here, or if files that it listed are gone. Needs no lease.
+        """
+        mark = last(self._files)
+        return publication.of_mark(mark) if mark is not None and mark.records and mark.whole else None
 
     def _acquirer(
         self, uri: str, waiting: Callable[[str, float], None], sleep: Callable[[float], None]
