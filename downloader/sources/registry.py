@@ -184,7 +184,7 @@ _WEB = Scheme(
     as_mirror=mirror_settings.of_web,
 )
 _HUB_AT = Scheme(
-    "hf+https://host/org/name",
+    "hf+https://host[/path/]/org/name",
     (TransferProtocol.XET, TransferProtocol.HF_TRANSFER, TransferProtocol.HTTP),
     frozenset({TransferProtocol.XET, TransferProtocol.HF_TRANSFER, TransferProtocol.RANGES, TransferProtocol.HTTP}),
     _hub_at,
