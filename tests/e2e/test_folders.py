@@ -19,7 +19,7 @@ from downloader.integrity import MARKER
 from tests.command import PEOPLE, content, finish, model, run, start
 from tests.servers.blobs import Noise
 from tests.servers.faults import FOREVER, Held
-from tests.waiting import eventually
+from tests.waiting import AT_LAST, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -161,6 +161,20 @@ def test_a_file_that_is_replaced_while_it_is_read_is_read_again(plain: Path, tmp
     assert result.status == 0, result.stderr
     assert "changed after it was listed; listing it again" in result.stderr
     assert model(target) == later
+
+
+def test_a_source_that_does_not_answer_stalls_the_run(plain: Path, tmp_path: Path) -> None:
+    never = tmp_path / "never"
+    process = start(
+        "download",
+        uri_of(plain),
+        tmp_path / "target",
+        module=("tests.held_reads", str(never)),
+        extra={"STALL_TIMEOUT": "2"},
+    )
+    result = finish(process, AT_LAST)
+    assert result.status == 75
+    assert not model(tmp_path / "target").keys() & {"weights/model 1%2F+ä#?.bin"}
 
 
 def test_a_folder_that_another_run_is_filling_is_no_artifact_yet(hub: Hub, tmp_path: Path) -> None:
