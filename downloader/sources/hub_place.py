@@ -44,9 +44,8 @@ def endpoint_and_uri(text: str) -> tuple[Endpoint, str]:
 def _split(path: str, shown: str) -> tuple[str, str]:
     """Return the path of the endpoint, and what names a repository there.
 
-    Two slashes end the path of the endpoint. Without them there is none, so that `a/b/c` could be a folder of `a/b` as
-    well as a repository `b/c` behind a path: that is refused unless a revision shows where the name of the repository
-    ends.
+    Two slashes end the path of the endpoint. Without them it has no path. Then `a/b/c` could be a folder of `a/b`, or a
+    repository `b/c` behind a path: that is refused unless a revision shows where the name of the repository ends.
     """
     prefix, mark, repository = f"/{path}".partition("//")
     if mark:

@@ -11,6 +11,7 @@ from tests.command import PEOPLE, model, run
 from tests.servers.blobs import Noise
 from tests.servers.broken import NoLength
 from tests.servers.faults import FOREVER, Fault, Flip, IgnoreRange, ShortenRange, too_many_requests, web_page
+from tests.servers.hub import Hub
 from tests.servers.hub_routes import HubRoutes
 from tests.servers.manager import Manager
 from tests.servers.messages import Reply
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.command import Result
-    from tests.servers.hub import Hub
     from tests.servers.messages import Request
 
 FILES = {
@@ -225,7 +225,7 @@ ROWS = {
     "sends a web page for everything": Row(answering(web_page(), "*"), 69, "with a web page"),
     "asks for an hour's pause": Row(answering(too_many_requests("3600"), "resolve"), 69, "3600"),
     "redirects in a circle": Row(in_a_circle, 69, "redirects more than"),
-    "knows no repository": Row(refusing("api", 404), 69, "HTTP 404"),
+    "knows no repository": Row(together(refusing("api", 404), refusing("tree", 404)), 69, "HTTP 404"),
 }
 
 
@@ -267,3 +267,33 @@ def test_a_redirect_takes_the_token_to_no_other_host(
     assert {record.request.bearer for record in field_of.third.log.records()} <= {None}
     assert bool(field_of.third.log.records()) is (redirect is not moved)
     assert field_of.hub.leaks == []
+
+
+@pytest.fixture
+def origin() -> Iterator[Hub]:
+    """The Hub that lists the artifact, while the other one is behind a mirror."""
+    with Hub() as server:
+        server.create("org/model").commit(FILES)
+        yield server
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
+def test_a_mirror_that(field_of: Field, origin: Hub, tmp_path: Path, row: Row) -> None:
+    row.play(field_of)
+    mirror = f"hf+{field_of.manager.endpoint}//org/model"
+    result = download(
+        tmp_path,
+        "--mirror",
+        mirror,
+        "--mirror-first",
+        HF_ENDPOINT=origin.endpoint,
+        HF_TOKEN="",
+        AIM_DOWNLOADER_PROTOCOL=row.protocols,
+    )
+    assert result.status == 0, result.stderr
+    assert model(tmp_path / "target") == FILES
+    came_from_origin = sum(origin.log.sent(route) for route in BODIES)
+    if row.status == 0 and row.files == frozenset(FILES):
+        assert came_from_origin == 0
+    elif row.status:
+        assert came_from_origin > 0
