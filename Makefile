@@ -36,6 +36,7 @@ wheel-test: $(READY) ## Build wheel and sdist, and run tests against the install
 test: $(READY) ## Run the whole suite
 	@tests/prepare servers
 	@tests/prepare s3
+	@tests/prepare readers
 	$(BIN)/pytest -n 4 --dist loadgroup --durations 20 -rs
 
 soak: $(READY) ## Kill the command at random for ten minutes, over every protocol; ARGS='--seconds 60 --seed 7 --mirrors'

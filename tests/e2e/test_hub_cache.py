@@ -669,3 +669,26 @@ def test_the_report_says_what_came_over_the_network(hub: Hub, repository: Reposi
         "sub/deeper/tokenizer.json": "fetched",
     }
     assert repository.commits
+
+
+READER = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "artifact-downloader-readers/bin/python")
+LOAD = """
+from transformers import AutoConfig, AutoTokenizer
+config, tokenizer = (kind.from_pretrained("org/model") for kind in (AutoConfig, AutoTokenizer))
+print(type(config).__name__, config.hidden_size, tokenizer("hello world")["input_ids"])
+"""
+
+
+@pytest.mark.skipif(not READER.exists(), reason="tests/prepare readers has not been run")
+def test_transformers_starts_offline_with_the_name_of_the_repository(hub: Hub, cache: Path) -> None:
+    words = {"type": "WordLevel", "vocab": {"[UNK]": 0, "hello": 1, "world": 2}, "unk_token": "[UNK]"}
+    tokenizer = {"version": "1.0", "added_tokens": [], "pre_tokenizer": {"type": "Whitespace"}, "model": words}
+    files = {
+        "config.json": {"model_type": "bert", "hidden_size": 8, "num_attention_heads": 2, "num_hidden_layers": 1},
+        "tokenizer.json": {**dict.fromkeys(("truncation", "padding", "normalizer", "decoder")), **tokenizer},
+        "tokenizer_config.json": {"tokenizer_class": "PreTrainedTokenizerFast", "unk_token": "[UNK]"},
+    }
+    hub.create("org/model").commit({path: json.dumps(content).encode() for path, content in files.items()})
+    download(hub, cache)
+    told = library(cache, READER, "-c", LOAD, HF_HUB_OFFLINE="1").stdout
+    assert told == "BertConfig 8 [1, 2]\n"
