@@ -102,6 +102,7 @@ def download(
     if hub_cache is not None:
         given["hub_cache"] = _cache_for(settings, target, hub_cache)
     settings = _with_options(settings, target=target, **given)
+    context.redactor.add(*settings.job.mirrors.secrets)
     if dry_run:
         from downloader.cli.plan import print_plan
 
@@ -158,7 +159,7 @@ def list_(context: CommandContext, /, uri: ArtifactUri, *, as_json: bool, **give
 @options.target
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object (docs/doctor.md) instead of lines.")
 @options.filters
-@options.overriding("sequence", "stall_timeout")
+@options.overriding("mirrors", "sequence", "stall_timeout")
 @options.verbosity
 @click.pass_obj
 def doctor(context: CommandContext, /, uri: ArtifactUri | Path | None, target: Path | None, **given: Any) -> None:  # noqa: ANN401

@@ -6,6 +6,7 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
+from downloader.config.mirrors import ORIGIN
 from downloader.deadlines import DOCTOR_CLEANUP, DOCTOR_LIMIT
 from downloader.doctor.cluster import check_cluster
 from downloader.doctor.environment import check_environment
@@ -13,21 +14,23 @@ from downloader.doctor.finding import Diagnosis, Finding, note, problem
 from downloader.doctor.groups import Group
 from downloader.doctor.hosts import check_host
 from downloader.doctor.machine import check_machine
+from downloader.doctor.mirrors import check_mirror
 from downloader.doctor.source import SourceCheck
 from downloader.doctor.target import Target
 from downloader.errors import DownloadError, Stalled, VolumeError
 from downloader.network import Proxies, ServerProbe
 from downloader.redaction import Redactor
 from downloader.runs.wiring import USER_AGENT, make_client, make_timeouts, make_trust
+from downloader.sources.registry import ArtifactUri
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from downloader.artifact import Manifest
     from downloader.config import Settings
     from downloader.hub_cache import CachedRepository
     from downloader.network import Origin
     from downloader.runs.runner import Runner
-    from downloader.sources.registry import ArtifactUri
 
 
 def diagnose(
@@ -104,19 +107,39 @@ class _Doctor:
         if check.manifest is not None:
             room = self._start("space", partial(target.check_room, uri, check.manifest), self._late_volume)
             self._report(room.findings(self._runner.cancellation))
-        self._examine_hosts(uri, check, servers)
+        self._examine_hosts(uri, self._settings, servers, check.optional)
+        for text in self._settings.job.mirrors.uris:
+            if text != ORIGIN:
+                self._examine_mirror(text, check.manifest)
 
-    def _examine_hosts(self, uri: ArtifactUri, check: SourceCheck, servers: Iterable[Origin]) -> None:
-        trust, timeouts = make_trust(uri, self._settings), make_timeouts(self._settings.deadlines)
-        proxies, groups = Proxies(self._settings.proxies), []
+    def _examine_mirror(self, text: str, manifest: Manifest | None) -> None:
+        try:
+            uri, settings = ArtifactUri.parse(text).at_mirror(self._settings)
+            client = make_client(uri, settings, self._runner.meter)
+        except DownloadError as error:
+            self._report([problem("mirror", error)])
+            return
+        with closing(client), self._runner.cancellation.waking(client.abort):
+            if manifest is not None:
+                group = self._start("mirror", partial(check_mirror, uri, settings, manifest, client), self._late_mirror)
+                self._report(group.findings(self._runner.cancellation))
+            servers = list(client.asked)
+            client.abort()
+        self._examine_hosts(uri, settings, servers, lambda _: True)
+
+    def _examine_hosts(
+        self, uri: ArtifactUri, settings: Settings, servers: Iterable[Origin], optional: Callable[[Origin], bool]
+    ) -> None:
+        trust, timeouts = make_trust(uri, settings), make_timeouts(settings.deadlines)
+        proxies, groups = Proxies(settings.proxies), []
         for origin in servers:
             probe = ServerProbe(origin, trust, proxies, user_agent=USER_AGENT, timeouts=timeouts)
             checks = partial(check_host, origin, probe)
             late = partial(self._late_host, f"{origin.host}:{origin.port}")
-            groups.append((check.optional(origin), self._start("tcp", checks, late)))
-        for optional, group in groups:
+            groups.append((optional(origin), self._start("tcp", checks, late)))
+        for is_optional, group in groups:
             found = group.findings(self._runner.cancellation)
-            self._report(finding.as_note() if optional else finding for finding in found)
+            self._report(finding.as_note() if is_optional else finding for finding in found)
 
     def _start(self, name: str, checks: Callable[[], Iterator[Finding]], late: Callable[[], Finding]) -> Group:
         return Group(name, checks, self._limit, late).start()
@@ -136,6 +159,9 @@ class _Doctor:
     def _late_source(self) -> Finding:
         error = Stalled(f"the source did not answer within {self._limit:g} s", hint="the lines of its hosts say more")
         return problem("source", error)
+
+    def _late_mirror(self) -> Finding:
+        return note("mirror", f"a mirror did not answer within {self._limit:g} s", "check host, network and proxy")
 
     def _late_host(self, host: str) -> Finding:
         return note("tcp", f"{host} did not answer within {self._limit:g} s", "check host, network and proxy", host)

@@ -8,7 +8,7 @@ a run has begun to fill is no artifact yet.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Algorithm, Digest, RemoteFile, Validator
@@ -59,6 +59,13 @@ def to_file(path: str, locator: str, found: Stat, sha256: str | None) -> RemoteF
     """Return a file of the artifact, which is at `locator` of the disk."""
     digests = (Digest(Algorithm.SHA256, sha256),) if sha256 else ()
     return RemoteFile(path, found.size, digests, validator_of(found, has_digest=bool(digests)), locator)
+
+
+def without_inode(file: RemoteFile) -> RemoteFile:
+    """Return a file whose bytes a digest of another place proves, so that its validator has no inode."""
+    if file.digests or file.validator is None:
+        return file
+    return replace(file, validator=Validator(file.validator.value.rpartition("-")[0]))
 
 
 def require_whole(files: FileOperations, uri: str, work: str = WORK) -> None:

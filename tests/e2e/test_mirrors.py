@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from downloader import download
 from tests.command import PEOPLE, Result, finish, model, run, start
 from tests.servers.blobs import Noise
 from tests.servers.broken import BrokenWeb
@@ -368,3 +369,74 @@ def test_a_mirror_that_cannot_be_one_is_refused_at_the_start(
         assert words in result.last_line
         assert "AIM_MIRRORS" in result.last_line or "--mirror" in result.last_line or mirrors[:8] in result.last_line
     assert origin.log.records() == []
+
+
+def test_a_folder_of_this_machine_is_a_mirror(origin: Hub, tmp_path: Path) -> None:
+    for path, data in FILES.items():
+        (tmp_path / "copy" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "copy" / path).write_bytes(data)
+    place = f"file://{tmp_path}/copy"
+    got = get(tmp_path, origin, "--mirror", place, "--mirror-first")
+    assert set(got.served.values()) == {place}
+    assert bodies(origin) == 0
+
+
+def test_the_cache_of_the_hub_is_filled_from_a_mirror(origin: Hub, near: BrokenWeb, tmp_path: Path) -> None:
+    settings = {"HF_ENDPOINT": origin.endpoint, "AIM_MIRRORS": f"{put(near, FILES)},origin", **PEOPLE}
+    result = run("download", "hf://org/model", f"--hub-cache={tmp_path}/hub", extra=settings)
+    assert result.status == 0, result.stderr
+    (snapshot,) = (tmp_path / "hub").glob("models--*/snapshots/*")
+    assert {path: (snapshot / path).read_bytes() for path in FILES} == FILES
+    assert bodies(origin) == 0
+
+
+def test_kserve_and_adapters_take_mirrors_too(origin: Hub, near: BrokenWeb, tmp_path: Path) -> None:
+    settings = {"HF_ENDPOINT": origin.endpoint, "AIM_MIRRORS": put(near, FILES), "AIM_MIRROR_FIRST": "1"}
+    result = run("kserve", "hf://org/model", tmp_path / "m", extra=settings)
+    assert result.status == 0, result.stderr
+    assert model(tmp_path / "m") == FILES
+    disk = {"ADAPTER_PVC_ROOT": str(tmp_path), "SERVICE_ID": "service", "ADAPTER_PATH": "adapter", "ARTIFACT_NAME": ""}
+    result = run("adapter-stage", "hf://org/model", extra={**settings, **disk})
+    assert result.status == 0, result.stderr
+    assert {path: (tmp_path / "service/adapter" / path).read_bytes() for path in FILES} == FILES
+    assert bodies(origin) == 0
+    pairs = ("hf://org/model", tmp_path / "a", "hf://org/model", tmp_path / "b")
+    refused = run("kserve", *pairs, extra=settings)
+    assert refused.status == 78
+    assert "AIM_MIRRORS" in refused.last_line
+
+
+def test_a_plan_and_the_doctor_name_each_place(origin: Hub, near: BrokenWeb, tmp_path: Path) -> None:
+    place = put(near, {"a.safetensors": FILES["a.safetensors"]})
+    settings = {"HF_ENDPOINT": origin.endpoint, **PEOPLE}
+    plan = run("download", "hf://org/model", tmp_path / "m", "--dry-run", "--mirror", place, extra=settings)
+    assert plan.status == 0, plan.stderr
+    assert (
+        f"XET at hf://org/model, HF_TRANSFER at hf://org/model, HTTP at hf://org/model, RANGES at {place}"
+        in plan.stdout
+    )
+    found = run("doctor", "hf://org/model", tmp_path, "--mirror", place, "--json", extra=settings)
+    mirror = [line for line in json.loads(found.stdout)["findings"] if place.partition("/m/")[0][7:] in str(line)]
+    assert found.status == 0, found.stderr
+    assert len(mirror) > 3, "its host is checked like any other"
+
+
+def test_the_python_api_takes_mirrors(origin: Hub, near: BrokenWeb, tmp_path: Path) -> None:
+    place = put(near, FILES)
+    artifact = download(
+        "hf://org/model",
+        tmp_path / "m",
+        environ={"HF_ENDPOINT": origin.endpoint},
+        mirrors=[place, "origin"],
+    )
+    assert artifact.count == len(FILES)
+    assert bodies(origin) == 0
+
+
+def test_mirrors_and_several_processes_are_refused_together(origin: Hub, tmp_path: Path) -> None:
+    result = run(
+        *("download", "hf://org/model", tmp_path / "m", "--mirror", "https://near.example/m/", "--shard", "1/2"),
+        extra={"HF_ENDPOINT": origin.endpoint, **PEOPLE},
+    )
+    assert result.status == 64
+    assert "--shard" in result.last_line
