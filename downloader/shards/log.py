@@ -54,14 +54,14 @@ class MemberLog:
         with self._lock:
             try:
                 handle = self._files.open(self._path, write=True)
-            except (NotThere, InTheWay) as error:
+                try:
+                    self._write(handle, records)
+                    if durable:
+                        self._files.sync(handle)
+                finally:
+                    self._files.close(handle)
+            except (NotThere, InTheWay) as error:  # which a write may say, too: the leader is on another node
                 raise BoardGone(f"the shared work on {self._files.name} has ended") from error
-            try:
-                self._write(handle, records)
-                if durable:
-                    self._files.sync(handle)
-            finally:
-                self._files.close(handle)
 
     def _write(self, handle: int, records: Any) -> None:  # noqa: ANN401 -- lists and tuples of records
         lines = b"".join(encode(*record) for record in records)
@@ -117,6 +117,8 @@ class FollowedLog:
             while self._offset < _MOST and (count := files.read(handle, self._offset, buffer)):
                 found += buffer[:count]
                 self._offset += count
+        except NotThere:  # the leader has removed it on another node: the rest is gone with the shared work
+            pass
         finally:
             files.close(handle)
         return bytes(found)

@@ -243,6 +243,8 @@ def _read(files: FileOperations, path: str) -> Checksums | None:
         found = files.handle_stat(handle)
         buffer = memoryview(bytearray(min(found.size, LARGEST_LIST + 1)))
         checksums = parse_checksums(bytes(buffer[: files.read(handle, 0, buffer)]), f"{files.name}/{path}")
+    except NotThere:  # another node has removed it after it was opened
+        return None
     finally:
         files.close(handle)
     return checksums if _is_ours(checksums, found.inode) else checksums.without_claims()

@@ -51,11 +51,18 @@ def decode(data: bytes) -> Iterator[list[Any]]:
 def read(files: FileOperations, handle: int) -> Iterator[list[Any]]:
     """Yield the fields of each intact line of an open file of any length, with one piece of it in memory at a time."""
     buffer, offset, rest = memoryview(bytearray(_PIECE)), 0, b""
-    while count := files.read(handle, offset, buffer):
+    while count := _read_or_nothing(files, handle, offset, buffer):
         offset += count
         whole, newline, after = (rest + bytes(buffer[:count])).rpartition(b"\n")
         yield from decode(whole + newline)
         rest = after if len(after) <= _LONGEST else _NEVER_VALID
+
+
+def _read_or_nothing(files: FileOperations, handle: int, offset: int, buffer: memoryview) -> int:
+    try:
+        return files.read(handle, offset, buffer)
+    except NotThere:  # another node has removed it after it was opened
+        return 0
 
 
 def _fields(line: bytes) -> list[Any] | None:

@@ -1,0 +1,79 @@
+"""Several nodes that fill one volume together: each byte comes once, and a process that dies or freezes is replaced."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.command import finish, model
+from tests.servers.blobs import Noise
+from tests.servers.faults import FOREVER, Held
+from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    import subprocess
+
+    from tests.distributed.nodes import Node, Nodes
+    from tests.servers.hub import Hub
+
+MIB = 1 << 20
+FILES = {
+    "config.json": b"{}",
+    "model-00001-of-00003.safetensors": Noise(40 * MIB, seed=91).bytes(),
+    "model-00002-of-00003.safetensors": Noise(24 * MIB, seed=92).bytes(),
+    "model-00003-of-00003.safetensors": Noise(9 * MIB + 17, seed=93).bytes(),
+    **{f"small/{number}.json": b"[%d]" % number for number in range(20)},
+}
+SIZE = sum(map(len, FILES.values()))
+
+
+@pytest.fixture
+def stocked(hub: Hub) -> Hub:
+    hub.create("org/model").commit(FILES)
+    return hub
+
+
+def shard(hub: Hub, node: Node, index: int, total: int, **more: str) -> subprocess.Popen[str]:
+    own = {"HF_ENDPOINT": hub.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER", "AIM_LEASE_TTL": "3"}
+    number = {"AIM_DOWNLOADER_SHARDS": str(total), "JOB_COMPLETION_INDEX": str(index)}
+    return node.start("download", "hf://org/model", node.volume / "t", extra={**own, **number, **more})
+
+
+def members(node: Node) -> int:
+    return len(list(node.volume.glob("t/.downloading/shards.*/members/*.log")))
+
+
+def test_nodes_that_start_together_fetch_the_artifact_once(stocked: Hub, nodes: Nodes) -> None:
+    places = [nodes() for _ in range(3)]
+    runs = [shard(stocked, node, index, 3) for index, node in enumerate(places)]
+    results = [finish(run) for run in runs]
+    assert [result.status for result in results] == [0] * 3, [result.stderr for result in results]
+    assert model(nodes().volume / "t") == FILES
+    assert not (nodes().volume / "t/.downloading").exists()
+    assert stocked.log.sent("cdn") <= 1.02 * SIZE
+
+
+@pytest.mark.parametrize("deed", [signal.SIGKILL, signal.SIGSTOP])
+def test_the_work_of_a_leader_that_stops_answering_is_done_by_the_others(
+    stocked: Hub, nodes: Nodes, deed: signal.Signals
+) -> None:
+    held = Held()
+    stocked.faults.add(held, route="cdn", offset=30 * MIB, times=FOREVER)
+    places = [nodes() for _ in range(3)]
+    leader = shard(stocked, places[0], 0, 3)
+    assert eventually(lambda: members(places[1]) == 1)
+    others = [shard(stocked, node, index, 3) for index, node in enumerate(places[1:], start=1)]
+    assert eventually(lambda: members(places[1]) == 3)
+    os.killpg(leader.pid, deed)
+    held.go_on.set()
+    results = [finish(process) for process in others]
+    assert [result.status for result in results] == [0, 0], "".join(result.stderr for result in results)
+    before = model(nodes().volume / "t")
+    assert before == FILES
+    os.killpg(leader.pid, signal.SIGCONT)
+    assert finish(leader).status in (-signal.SIGKILL, 0, 75)
+    assert model(nodes().volume / "t") == FILES
+    assert stocked.log.sent("cdn") <= 1.1 * SIZE + 64 * MIB
