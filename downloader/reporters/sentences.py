@@ -66,12 +66,14 @@ def last_event(final: Snapshot, seconds: float) -> Event:
 def summary_text(final: Snapshot, seconds: float) -> str:
     """Describe how a run that took so many seconds ended."""
     took = format_duration(seconds)
-    discarded = f", {format_size(final.discarded_bytes)} of it discarded" if final.discarded_bytes else ""
+    # Of several processes that share the work, one may also discard what the others had fetched.
+    of_it = " of it" if final.discarded_bytes <= final.received_bytes else ""
+    discarded = f", {format_size(final.discarded_bytes)}{of_it} discarded" if final.discarded_bytes else ""
     if final.phase is not Phase.DONE:
         return _failure_text(final, took) + discarded.replace(" of it", "")
     came = "nothing had to be fetched"
     if final.received_bytes:
-        pace = format_size((final.received_bytes - final.discarded_bytes) / max(seconds, 0.001))
+        pace = format_size(max(final.received_bytes - final.discarded_bytes, 0) / max(seconds, 0.001))
         came = f"{format_size(final.received_bytes)} received{discarded}, {pace}/s{_places_text(final)}"
     return f"done after {took}: {format_count(final.total_files, 'file')}, {format_size(final.total_bytes)}; {came}"
 

@@ -112,6 +112,10 @@ def test_the_unluckiest_numbers_are_innocent_and_so_is_the_worst_message(stream:
             Snapshot(phase=Phase.DONE, total_bytes=GIB, total_files=1, received_bytes=4 * GIB, discarded_bytes=3 * GIB),
             "done after 2 min 0 s: 1 file, 1.0 GiB; 4.0 GiB received, 3.0 GiB of it discarded, 8.5 MiB/s",
         ),
+        (  # one of several processes, which also discarded what the others had fetched
+            Snapshot(phase=Phase.DONE, total_bytes=GIB, total_files=1, received_bytes=GIB, discarded_bytes=3 * GIB),
+            "done after 2 min 0 s: 1 file, 1.0 GiB; 1.0 GiB received, 3.0 GiB discarded, 0 bytes/s",
+        ),
         (
             replace(DOWNLOADING, phase=Phase.FAILED, done_files=2),
             "failed after 2 min 0 s: 1.0 GiB of 4.0 GiB on the volume, 2 of 12 files, attempt 1 of 2 (S3)",
