@@ -203,6 +203,20 @@ def test_a_folder_that_another_run_is_filling_is_no_artifact_yet(hub: Hub, tmp_p
     assert model(target) == model(volume)
 
 
+def test_a_volume_is_a_mirror_and_what_is_damaged_there_comes_from_the_origin(hub: Hub, tmp_path: Path) -> None:
+    hub.create("org/model").commit({path: data for path, data in FILES.items() if data})
+    volume = write(tmp_path / "volume", {path: data for path, data in FILES.items() if data})
+    (volume / "config.json").write_bytes(b"[]")
+    extra = {"HF_ENDPOINT": hub.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER,HTTP"}
+    result = run(
+        "download", "hf://org/model", tmp_path / "t", "--mirror", uri_of(volume), "--mirror-first", extra=extra
+    )
+    assert result.status == 0, result.stderr
+    assert model(tmp_path / "t") == {path: data for path, data in FILES.items() if data}
+    assert hub.log.sent("cdn") == 0
+    assert hub.log.sent("resolve") > 0
+
+
 def link_out(path: Path) -> None:
     path.symlink_to("/etc/passwd")
 
