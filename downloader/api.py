@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from downloader.cancellation import Cancellation
     from downloader.config.addresses import Endpoint
     from downloader.config.expected import ExpectedList
+    from downloader.config.mirrors import Mirrors
     from downloader.config.sharing import Shard
     from downloader.config.signing import SignatureMode
     from downloader.doctor import Diagnosis, Finding
@@ -61,18 +62,18 @@ class Options(TypedDict, total=False):
     A value may be a text, too, and then means what it means in the variable.
     """
 
-    trust_mirror: bool
-    """Believe a mirror about the commit in the URI, if the artifact's own URI cannot be asked."""
     include: tuple[str, ...] | list[str] | str
     """Globs, or one; only files that match one are wanted. `*` crosses `/`."""
     exclude: tuple[str, ...] | list[str] | str
     """Globs, or one; files that match one are not wanted."""
     only: Preset | str
     """Weights in one format, such as `safetensors` or `gguf:Q4_K_M`, and the files without weights."""
-    mirrors: tuple[str, ...] | list[str] | str
+    mirrors: Mirrors | list[str] | str
     """URIs of other places that have the artifact, in the order in which they are asked for bytes."""
     mirror_first: bool
     """Ask the mirrors before the artifact's own URI."""
+    trust_mirror: bool
+    """Believe a mirror about the commit in the URI, if the artifact's own URI cannot be asked."""
     sequence: tuple[TransferProtocol, ...] | str
     """The protocols to use, in this order, such as `XET,HTTP`."""
     connections: int

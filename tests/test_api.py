@@ -34,6 +34,7 @@ from downloader import (
 )
 from downloader.config.job import JobSettings
 from downloader.config.reporting import ReportingSettings
+from downloader.config.sharing import SharingSettings
 from downloader.config.signing import SignatureSettings
 from downloader.errors import Cancelled, ConfigurationError, IntegrityError, SourceNotFound, UsageError
 from tests.servers.published import checksums, in_a_bucket, on_the_hub
@@ -187,7 +188,7 @@ def test_a_call_leaves_no_thread_no_handler_and_no_variable_behind(environ: dict
 
 
 def test_an_option_is_a_setting_of_the_same_type_or_its_text() -> None:
-    sections = (JobSettings, ReportingSettings, SignatureSettings)
+    sections = (JobSettings, ReportingSettings, SignatureSettings, SharingSettings)
     fields = [field for section in sections for field in dataclasses.fields(section)]
     settings = {field.name: str(field.type).removesuffix(" | None") for field in fields}
     options = {name: kind.__forward_arg__.split(" | ") for name, kind in Options.__annotations__.items()}

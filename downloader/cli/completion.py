@@ -135,8 +135,9 @@ def script(command: click.Command, shell: str) -> str:
 
 
 def schemes(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Return how a URI can begin."""
-    return [CompletionItem(f"{name}://") for name in SCHEMES if f"{name}://".startswith(incomplete)]
+    """Return how a URI can begin; an endpoint of its own, `hf+https`, is left to who knows one."""
+    usual = (f"{name}://" for name in SCHEMES if "+" not in name or "+" in incomplete)
+    return [CompletionItem(prefix) for prefix in usual if prefix.startswith(incomplete)]
 
 
 def folders(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

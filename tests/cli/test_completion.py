@@ -86,7 +86,7 @@ def complete(typed: str, extra: Mapping[str, str] | None = None, shell: str = "b
 
 def test_bash_completes_commands_and_options() -> None:
     assert complete("artifact-downloader ver") == "artifact-downloader verify "
-    assert complete("artifact-downloader download --ex") == "artifact-downloader download --exclude "
+    assert complete("artifact-downloader download --exc") == "artifact-downloader download --exclude "
 
 
 @pytest.mark.parametrize("typed", ["hf", "hf:", "hf:/"])
