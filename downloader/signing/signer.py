@@ -60,9 +60,6 @@ class TrustedSigner:
             raise ConfigurationError("more than one kind of signer is named", hint=ONE_OF)
         if ways[2] and not (self.identity and self.issuer and self.trust_root):
             raise ConfigurationError("an identity without its issuer or a trust root proves nothing", hint=ONE_OF)
-        if keyless:
-            hint = "sign with a key or a certificate"
-            raise ConfigurationError("keyless signatures are not verified yet", hint=hint)
         for file in filter(None, (self.key, self.ca, self.trust_root)):
             try:
                 file.read_bytes()
@@ -137,4 +134,10 @@ class TrustedSigner:
             )
         files = {item.identifier: item.digest.digest_hex for item in described}
         ignored = frozenset(kind.get("ignore_paths", ()))
-        return Statement(files, ignored, claimed if self.key is None else f"{claimed} ({self.key.name})")
+        return Statement(files, ignored, self._named(claimed))
+
+    def _named(self, claimed: str) -> str:
+        """Return who has signed, now that what a signature says of that is proved."""
+        if self.key is not None:
+            return f"{claimed} ({self.key.name})"
+        return claimed if self.ca is not None else str(self)

@@ -15,6 +15,7 @@ from tests.command import PEOPLE, Result, model, run
 from tests.contract.operator_log import BOTH_STATES, filed
 from tests.contract.test_kserve import packed
 from tests.servers.published import Place, in_a_bucket, in_a_web_folder, on_the_hub
+from tests.signing.keyless import MINUTE, Sigstore
 from tests.signing.signers import DAY, NOW, CertificateOwner, KeyOwner
 
 if TYPE_CHECKING:
@@ -236,6 +237,38 @@ def test_a_certificate_is_accepted_from_its_authority_and_owner_while_it_lasts(
     else:
         assert result.status == 0, result.stderr
         assert "what models@example.org, certified by CN=Models CA has signed" in result.stderr
+
+
+KEYLESS: dict[str, tuple[dict[str, str], int, str]] = {
+    "the expected identity": ({}, 1, ""),
+    "another identity": ({"--signer-identity": "security@example.org"}, 1, "from me@example.org"),
+    "another issuer": ({"--signer-issuer": "https://other.invalid"}, 1, "https://other.invalid"),
+    "one that was logged after its certificate had expired": ({}, 20, "not valid at validation time"),
+    "one of another installation": ({"--signer-trust-root": "other"}, 1, "not signed by me@example.org"),
+}
+
+
+@pytest.mark.parametrize("case", KEYLESS)
+def test_a_keyless_signature_is_verified_by_its_identity_and_a_trust_root_without_network(
+    case: str, hub: Hub, tmp_path: Path
+) -> None:
+    changed, late, words = KEYLESS[case]
+    signer, other = Sigstore(tmp_path / "sigstore"), Sigstore(tmp_path / "other")
+    hub.create("org/model").commit(signer.publish(tmp_path / "signed", FILES, late=late * MINUTE))
+    options: dict[str, str | Path] = {
+        "--signer-identity": signer.identity,
+        "--signer-issuer": signer.issuer,
+        "--signer-trust-root": signer.trusted_root,
+        **changed,
+    }
+    if "--signer-trust-root" in changed:
+        options["--signer-trust-root"] = other.trusted_root
+    result = download(hub, tmp_path, *(word for option in options.items() for word in option))
+    if words:
+        assert words in refused(result, tmp_path)
+    else:
+        assert result.status == 0, result.stderr
+        assert "4 files are what me@example.org of https://oidc.invalid has signed" in result.stderr
 
 
 def test_a_certificate_of_another_authority_is_refused(hub: Hub, tmp_path: Path) -> None:
