@@ -15,6 +15,7 @@ from tests.benchmarks.results import ratios, table
 from tests.benchmarks.verified import verified
 from tests.benchmarks.web_peers import WebFolder, plain_reader, web_peers
 from tests.servers.web import Options, WebServer
+from tests.signing.signers import KeyOwner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +29,7 @@ VERIFIED = ("curl", "aria2c", "s5cmd", "rclone")
 FOR_SMALL_FILES = ("curl", "aria2c", "s5cmd", "rclone")
 LEFT_OUT = "hf_transfer is left out for small files: it is made for large ones only."
 READER, HASHER = "plain reader", "plain reader with sha256"
+SIGNED = "with a signature"
 CAP = 12_500_000
 """Bytes per second that a content network allows a connection: 100 Mbit/s."""
 
@@ -123,6 +125,23 @@ def capped(bench: Bench, files: Files) -> Outcome:
             return [ours(f"{folder.url}/"), *web_peers(folder, "aria2c", "s5cmd", "hf_transfer", "rclone")]
 
         scores = bench.compare(tools, files, rounds=1)
+    return Outcome(table(files, scores), ratios(files, scores))
+
+
+def signed(bench: Bench, files: Files) -> Outcome:
+    """Compare a run that verifies a signature with one that does not."""
+    owner = KeyOwner(bench.folder / "keys")
+    with serve(bench) as server:
+
+        def tools(files: Files) -> list[Tool]:
+            folder = bench.web / files.name
+            owner.sign(folder, ignored=["SHA256SUMS"])
+            signature = (folder / "model.sig").rename(bench.folder / f"{files.name}.sig")
+            chosen = (f"--verify-signature={signature}", "--signer-key", str(owner.trusted))
+            url = f"{server.url}/{files.name}/"
+            return [ours(url), ours(url, *chosen, name=SIGNED)]
+
+        scores = bench.compare(tools, files)
     return Outcome(table(files, scores), ratios(files, scores))
 
 
