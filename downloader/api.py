@@ -120,8 +120,8 @@ class Options(TypedDict, total=False):
     """Of a keyless signature: file with the trusted root of Sigstore."""
     shard: Shard | str
     """`I/N`, such as `0/4`: this is one of N runs, on one machine or many, that fill the volume together."""
-    processes: int
-    """How many processes share the work of this run."""
+    processes: int | str
+    """How many processes share the work of this run, or `auto`."""
     layout: Layout | str
     """With `hub-cache`, `download` fills the cache of huggingface_hub that HF_HUB_CACHE or HF_HOME names."""
 

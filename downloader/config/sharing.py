@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from downloader.cgroups import processors
 from downloader.config.env import Malformed, count, read, variable
 
 if TYPE_CHECKING:
@@ -12,7 +13,11 @@ if TYPE_CHECKING:
     from typing import Self
 
 MOST = 4096
-"""Processes that may share the work on one artifact."""
+"""Runs that may share the work on one artifact."""
+MOST_PROCESSES, MOST_AUTOMATIC = 64, 8
+"""Processes of one run, if the user gives their number, and if the CPUs do."""
+FEWEST_CPUS = 4
+"""CPUs from which more than one process pays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,22 @@ def shard(text: str) -> Shard:
     if not slash or not digits or len(text) > 2 * len(str(MOST)) + 1 or not int(index) < int(total) <= MOST:
         raise Malformed(f"I/N, such as 0/4: N processes, at most {MOST}, with I from 0 to N-1")
     return Shard(int(index), int(total))
+
+
+def processes(text: str) -> int:
+    """Parse AIM_PROCESSES."""
+    if text.lower() == "auto":
+        return fitting_processes(processors())
+    try:
+        number: int = count(1, MOST_PROCESSES)(text)
+    except Malformed as error:
+        raise Malformed(f"auto or {error}") from None
+    return number
+
+
+def fitting_processes(cpus: int) -> int:
+    """Return how many processes so many CPUs can keep busy: each needs one for Python and one for the kernel."""
+    return min(MOST_AUTOMATIC, cpus // 2) if cpus >= FEWEST_CPUS else 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +83,10 @@ class SharingSettings:
 
     processes: int | None = variable(
         "AIM_PROCESSES",
-        "number of processes that share the work of this run; more than one of them pays where one processor is not"
-        " enough for the network. Connections, bandwidth and memory are divided between them",
-        parse=count(1, 64),
+        "number of processes that share the work of this run, or `auto`: one for every two CPUs that the container may"
+        " use, at most 8, and one alone below four CPUs. More than one pay where one processor is not enough for the"
+        " network. Connections, bandwidth and memory are divided between them",
+        parse=processes,
         default_text="1",
         option="--processes NUMBER",
     )
