@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from downloader.cancellation import Cancellation
 from downloader.deadlines import TRANSFER_GRACE
-from downloader.errors import DownloadError, LeaseLost, unexpected
+from downloader.errors import DownloadError, LeaseLost, VolumeError, unexpected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +25,7 @@ class Helper:
         self._stopped: Cancellation | None = None
         self._thread: threading.Thread | None = None
         self._errors: list[DownloadError] = []
+        self._given_up = False
 
     @property
     def is_running(self) -> bool:
@@ -36,7 +37,7 @@ class Helper:
         if not self.is_running:
             if self._errors:
                 raise self._errors[0]
-            if self._has_board():
+            if not self._given_up and self._has_board():
                 self._stopped = Cancellation()
                 self._thread = threading.Thread(target=self._run, name="help", args=(self._stopped,), daemon=True)
                 self._thread.start()
@@ -45,6 +46,10 @@ class Helper:
     def _run(self, stopped: Cancellation) -> None:
         try:
             self._help(stopped)
+        except VolumeError as error:
+            # Mostly the leader has finished and removed what was being written to. If not, the next leader will see.
+            log.debug("this process helps no more: %s", error)
+            self._given_up = True
         except DownloadError as error:
             if stopped.reason is None:
                 self._errors.append(error)

@@ -20,7 +20,7 @@ from downloader.deadlines import SHARD_POLL
 from downloader.engine.engine import Engine
 from downloader.engine.helper import Helper
 from downloader.engine.plan import Outcome
-from downloader.errors import DownloadError, IntegrityError, LeaseLost
+from downloader.errors import DownloadError, IntegrityError, LeaseLost, VolumeError
 from downloader.filesystem import NotThere
 from downloader.integrity import compare_digests
 from downloader.lease import WORK
@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     Waiting = Callable[[str, float], None]
     Lease = Callable[..., AbstractContextManager[bool]]
 
+TRIES = 8
+"""How often a volume is read again of which another process removes files."""
 MOST_AT_ONCE = 128
 """Files of others that get their names at once: each is an open file."""
 
@@ -102,7 +104,7 @@ class SharedEngine(Engine):
         with (
             self._helping(helper),
             self._shared_lease(
-                lambda: self._find_published(manifest) is not None,
+                lambda: self._is_published(manifest),
                 waiting=self._waiting_for(helper),
                 sleep=self._sleeping_for(helper),
             ) as held,
@@ -148,6 +150,14 @@ class SharedEngine(Engine):
                     return
 
         return sleep
+
+    def _is_published(self, manifest: Manifest) -> bool:
+        """Return whether another process has published the artifact. It may be removing its working files just now."""
+        for _ in range(TRIES):
+            with suppress(VolumeError):
+                return self._find_published(manifest) is not None
+            self._cancellation.sleep(SHARD_POLL)
+        return self._find_published(manifest) is not None
 
     def _path(self, manifest: Manifest) -> str:
         return f"{WORK}/{board_name(manifest)}"

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from downloader.artifact import Span
 from downloader.deadlines import SHARD_GAP
-from downloader.errors import DownloadError, LeaseLost
+from downloader.errors import DownloadError, LeaseLost, VolumeError
 from downloader.filesystem import AlreadyThere, InTheWay, Kind, NotThere, remove_tree
 from downloader.lease import SHARDS, WORK, new_token
 from downloader.shards.log import LOG, BoardGone, FollowedLog, MemberLog
@@ -158,8 +158,8 @@ class Board:
         self._stopped.set()
         try:
             self._log.append(("end",))
-        except LeaseLost:
-            return
+        except (LeaseLost, VolumeError):
+            return  # the board is gone; if not, this member counts as dead after a while
         finally:
             self._thread.join()
 
