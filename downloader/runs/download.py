@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from downloader.runs.runner import Runner
     from downloader.sources import Source
     from downloader.sources.registry import ArtifactUri
+    from downloader.sources.retrying import RetryingSource
     from downloader.volume import Volume
 
 T = TypeVar("T")
@@ -270,14 +271,14 @@ class Download:
             if settings.hub.offline:
                 self._recall(source, volume)
             previewer = Previewer(volume, disk, plan, routes, sleep)
-            source = make_retrying(source, settings, self._runner)
-            return self._make_engine(source, routes, plan, volume, finalizer=self._finalizer).preview(previewer)
+            retrying = make_retrying(source, settings, self._runner)
+            return self._make_engine(retrying, routes, plan, volume, finalizer=self._finalizer).preview(previewer)
         finally:
             volume.close()
 
     def _make_engine(
         self,
-        source: Source,
+        source: RetryingSource,
         routes: Sequence[Route],
         plan: Plan,
         volume: Volume,
@@ -286,7 +287,15 @@ class Download:
         shard: Shard | None = None,
     ) -> Engine:
         return make_engine(
-            listed_elsewhere(source, self._uri, self._places, volume, plan, self._runner.cancellation),
+            listed_elsewhere(
+                source,
+                self._uri,
+                self._places,
+                volume=volume,
+                plan=plan,
+                run=self._runner.cancellation,
+                watchdog=self._watchdog,
+            ),
             volume,
             routes,
             plan,

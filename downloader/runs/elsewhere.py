@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile
+from downloader.cancellation import Cancellation
 from downloader.errors import (
     AccessDenied,
     DownloadError,
@@ -28,23 +29,32 @@ from downloader.sources.hub_address import HubAddress
 from downloader.volume import own_digests
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-    from downloader.cancellation import Cancellation
     from downloader.engine import Plan
+    from downloader.progress import StallWatchdog
     from downloader.runs.places import Mirror, Places
     from downloader.sources import Source
     from downloader.sources.registry import ArtifactUri
+    from downloader.sources.retrying import RetryingSource
     from downloader.volume import Volume
 
+T = TypeVar("T")
 ABSENT = (SourceUnavailable, Stalled, AccessDenied, SourceNotFound, UntrustedServer)
 """How an origin fails that is down, blocked or gated."""
 
 log = logging.getLogger(__name__)
 
 
-def listed_elsewhere(  # noqa: PLR0917
-    source: Source, uri: ArtifactUri, places: Places, volume: Volume, plan: Plan, run: Cancellation
+def listed_elsewhere(
+    source: RetryingSource,
+    uri: ArtifactUri,
+    places: Places,
+    *,
+    volume: Volume,
+    plan: Plan,
+    run: Cancellation,
+    watchdog: StallWatchdog,
 ) -> Source:
     """Return a source whose listing may come from elsewhere; the source itself if there are no mirrors.
 
@@ -52,17 +62,27 @@ def listed_elsewhere(  # noqa: PLR0917
     """
     if not places.mirrors or plan.keeps_revisions:
         return source
-    return ListedElsewhere(source, uri, places, volume, plan, run)
+    return ListedElsewhere(source, uri, places, volume=volume, plan=plan, run=run, watchdog=watchdog)
 
 
 class ListedElsewhere(SourceWrapper):
     """An origin whose listing may come from its mirrors."""
 
-    def __init__(  # noqa: PLR0917
-        self, source: Source, uri: ArtifactUri, places: Places, volume: Volume, plan: Plan, run: Cancellation
+    def __init__(
+        self,
+        source: RetryingSource,
+        uri: ArtifactUri,
+        places: Places,
+        *,
+        volume: Volume,
+        plan: Plan,
+        run: Cancellation,
+        watchdog: StallWatchdog,
     ) -> None:
-        """Prepare. `source` has the retries; `run` ends the wait for a mirror."""
+        """Prepare. `run` ends the wait for any place; the watchdog, that for one which stalls."""
         super().__init__(source)
+        self._origin = source
+        self._watchdog = watchdog
         self._uri = uri
         self._places = places
         self._volume = volume
@@ -78,7 +98,7 @@ class ListedElsewhere(SourceWrapper):
     def version(self) -> str | None:
         """Return the origin's version; None if it cannot be asked: then `manifest` decides."""
         try:
-            return self._source.version()
+            return self._ask_origin(lambda source: source.version())
         except ABSENT as error:
             self._failure = error
             return None
@@ -87,7 +107,7 @@ class ListedElsewhere(SourceWrapper):
         """Return the origin's manifest, or one that is proved from elsewhere. Raises the origin's failure without."""
         if self._failure is None:
             try:
-                return self._source.manifest()
+                return self._ask_origin(lambda source: source.manifest())
             except ABSENT as error:
                 self._failure = error
         manifest = self._stand_in(self._failure)
@@ -95,6 +115,26 @@ class ListedElsewhere(SourceWrapper):
             raise self._without_proof(self._failure)
         self._places.abandon_origin()
         return manifest
+
+    def _ask_origin(self, query: Callable[[Source], T]) -> T:
+        def ask(asking: Cancellation) -> T:
+            with asking.waking(self._places.interrupt_origin):
+                return query(self._origin.until(asking))
+
+        return self._guarded(ask)
+
+    def _guarded(self, ask: Callable[[Cancellation], T]) -> T:
+        """Ask one place. If it stalls, that ends the wait for this place, and not the run."""
+        asking = Cancellation(self._run)
+        self._watchdog.guard(asking)
+        try:
+            return ask(asking)
+        except DownloadError:
+            asking.check()  # a connection that was interrupted is not why
+            raise
+        finally:
+            self._watchdog.guard(self._run)
+            asking.close()
 
     def _stand_in(self, failure: DownloadError) -> Manifest | None:
         lists = list(self._lists())
@@ -128,7 +168,7 @@ class ListedElsewhere(SourceWrapper):
         found, self._unlisted = [], []
         for mirror in self._places.mirrors:
             try:
-                found.append((mirror, mirror.listing(self._run)))
+                found.append((mirror, self._guarded(mirror.listing)))
             except DownloadError as error:
                 self._run.check()
                 log.warning("mirror %s does not list it: %s", mirror.name, error.message)

@@ -93,13 +93,16 @@ class Mirror:
         with attempt.waking(client.interrupt), meter.waiting_for_network():
             return self._shared.named(manifest, ask)
 
-    def listing(self, run: Cancellation) -> Manifest:
-        """Return what it lists, filters aside, for a run whose origin does not. Raises a DownloadError."""
+    def listing(self, asking: Cancellation) -> Manifest:
+        """Return what it lists, filters aside, for a run whose origin does not.
+
+        Raises a DownloadError; `asking` ends the wait for an answer.
+        """
         client, _, _ = self._connected()
         meter = self._shared.runner.meter
-        policy = RetryPolicy(self._deadlines.retry_budget, meter, run, self._pause, self._deadlines.without_progress)
+        policy = RetryPolicy(self._deadlines.retry_budget, meter, asking, self._pause, self._deadlines.without_progress)
         source = make_source(self.uri, unfiltered(self._settings), client)
-        with contextlib.closing(source), run.waking(client.interrupt), meter.waiting_for_network():
+        with contextlib.closing(source), asking.waking(client.interrupt), meter.waiting_for_network():
             return Retrier(policy, self.name).run(source.manifest)
 
     def make(self, protocol: TransferProtocol, attempt: Cancellation) -> Transport:
@@ -158,6 +161,8 @@ class Places:
         order = job.mirrors.ordered(first=job.mirror_first) if job.mirrors else (ORIGIN,)
         self._order = [None if text == ORIGIN else Mirror.parse(text, shared) for text in order]
         self._origin = Place(uri.shown if len(order) > 1 else "")
+        self.interrupt_origin: Callable[[], None] = lambda: None
+        """Wakes who waits for the origin. It has no connections before there are routes."""
 
     @property
     def mirrors(self) -> list[Mirror]:
@@ -177,6 +182,7 @@ class Places:
         settings, runner = self._shared.settings, self._shared.runner
         patient, hasty = settings.deadlines, settings.deadlines.impatient()
         origin = self._origin
+        self.interrupt_origin = client.interrupt
 
         def over_origin(*, last: bool) -> list[Route]:
             deadlines = patient if last else hasty

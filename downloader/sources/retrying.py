@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Span
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from downloader.artifact import Manifest, RemoteFile
+    from downloader.cancellation import Cancellation
     from downloader.sources.base import Body, Source
     from downloader.sources.retry import RetryPolicy
 
@@ -31,6 +33,10 @@ class RetryingSource(SourceWrapper):
         super().__init__(source)
         self._counted = counted
         self._policy = policy
+
+    def until(self, ending: Cancellation) -> RetryingSource:
+        """Return the same source, whose retries `ending` ends."""
+        return RetryingSource(self._source, replace(self._policy, cancellation=ending), counted=self._counted)
 
     def version(self) -> str | None:
         """Return the source's version."""

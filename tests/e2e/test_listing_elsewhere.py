@@ -11,7 +11,7 @@ from tests.command import PEOPLE, Result, model, run
 from tests.e2e.test_artifact_digest import DIGEST, FILES, digest_of
 from tests.servers.blobs import Noise
 from tests.servers.broken import BrokenWeb
-from tests.servers.faults import FOREVER, Answer
+from tests.servers.faults import FOREVER, Answer, Silence, Trickle
 from tests.servers.hub import Hub
 from tests.servers.published import checksums
 from tests.servers.repository import Kind
@@ -62,8 +62,12 @@ def missing(hub: Hub) -> None:
     del hub.repositories[Kind.MODEL, "org/model"]
 
 
-ORIGINS: dict[str, Callable[[Hub], None]] = {"down": down, "gated": gate, "gone": missing}
-STATUS = {"down": 69, "gated": 77, "gone": 66}
+def silent(hub: Hub) -> None:
+    hub.faults.add(Silence(), route="*", times=FOREVER)
+
+
+ORIGINS: dict[str, Callable[[Hub], None]] = {"down": down, "gated": gate, "gone": missing, "silent": silent}
+STATUS = {"down": 69, "gated": 77, "gone": 66, "silent": 75}
 
 
 def download(hub: Hub, target: Path, *options: str | Path, uri: str = "hf://org/model") -> Result:
@@ -106,6 +110,20 @@ def test_the_expected_digest_is_proof(hub: Hub, commit: str, near: BrokenWeb, tm
     poisoned = download(hub, tmp_path / "t", "--mirror", other, "--expect-digest", DIGEST)
     assert poisoned.status == STATUS[how], poisoned.stderr
     assert "no mirror has what is expected" in poisoned.last_line
+
+
+def test_places_whose_listings_trickle_cost_the_stall_timeout_each(
+    hub: Hub, commit: str, near: BrokenWeb, tmp_path: Path
+) -> None:
+    del commit
+    hub.faults.add(Trickle(rate=40), route="tree", times=FOREVER)
+    slow, right = put(near, OTHERS, FILES), put(near, FILES, FILES)
+    near.faults.add(Trickle(rate=4), path=f"/{slow.rsplit('/', 2)[1]}/*", times=FOREVER)
+    mirrors = ("--mirror", slow, "--mirror", right)
+    result = download(hub, tmp_path, *mirrors, "--expect-digest", DIGEST)
+    assert result.status == 0, result.stderr
+    assert model(tmp_path) == FILES
+    assert result.stderr.count("of the listing for 6 s") == 2, "each is given up once"
 
 
 def test_two_mirrors_that_agree_on_wrong_bytes_prove_nothing(
