@@ -133,6 +133,13 @@ class FileOperations(Protocol):
     def forget(self, handle: int, offset: int = 0, length: int = 0) -> None:
         """Drop synced pages from the page cache: `length` bytes from `offset` on, to the end of the file if it is 0."""
 
+    def reread(self, handle: int, offset: int = 0, length: int = 0) -> None:
+        """Have the next reads of a range ask the file system, and all reads of the handle take no more than they want.
+
+        For bytes that another machine has written: this one may have read the range ahead, before they were there. The
+        range is that of `forget`.
+        """
+
     def truncate(self, handle: int, size: int) -> None:
         """Set the file's length; new bytes are holes."""
 

@@ -28,6 +28,7 @@ _SHARED_FILE_BITS = 0o060
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _PROBE_SIZE = 512
+_PAGE = os.sysconf("SC_PAGESIZE")
 # This runs on Linux; where another system lacks a call, a plain one will do.
 _DIRECT = getattr(os, "O_DIRECT", 0)
 _sync = getattr(os, "fdatasync", os.fsync)
@@ -158,6 +159,14 @@ class Disk:
         # This is advice: where it cannot be given, nothing is lost.
         with self._operation("releasing memory of"), suppress(OSError, AttributeError):
             os.posix_fadvise(handle, offset, length, os.POSIX_FADV_DONTNEED)
+
+    def reread(self, handle: int, offset: int = 0, length: int = 0) -> None:
+        # Pages that belong to the range only in part count, too. One that this machine has yet to write stays.
+        start = offset // _PAGE * _PAGE
+        length = -(-(offset + length) // _PAGE) * _PAGE - start if length else 0
+        with self._operation("releasing memory of"), suppress(OSError, AttributeError):
+            os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_RANDOM)
+            os.posix_fadvise(handle, start, length, os.POSIX_FADV_DONTNEED)
 
     def truncate(self, handle: int, size: int) -> None:
         with self._operation("sizing a file of"):

@@ -94,6 +94,7 @@ class SharedPartial(Partial):
                     handle = self._files.open(self._path, write=True)
                 if self._files.handle_stat(handle).size < self.file.size:
                     self._files.truncate(handle, self.file.size)  # harmless if another process does the same
+                self._files.reread(handle)
                 return PartialFile(self._files, self._path, handle, name=self.file.path)
         raise BoardGone(f"the shared work on {self._files.name} has ended")
 
@@ -107,7 +108,9 @@ class SharedPartial(Partial):
 
     def add_found(self, ranges: Iterable[Span]) -> None:
         """Take over ranges that other processes have put on the disk, to read them."""
-        # Only an open after the writer's record is certain to see its bytes on a network file system.
+        # Only an open after the writer's record is certain to see its bytes on a network file system. Even then NFS 4
+        # shows what it has read ahead of the writer, if this machine has written to the file since.
+        ranges = list(ranges)
         for _ in range(_TRIES):
             self._locate()
             with contextlib.suppress(NotThere):
@@ -115,8 +118,11 @@ class SharedPartial(Partial):
                 break
         else:
             raise BoardGone(f"the shared work on {self._files.name} has ended")
+        for span in ranges:
+            self._files.reread(handle, span.start, len(span))
+        reader = PartialFile(self._files, self._path, handle, name=self.file.path)
         with self._reading:
-            before, self._reader = self._reader, PartialFile(self._files, self._path, handle, name=self.file.path)
+            before, self._reader = self._reader, reader
         if before is not None:
             before.shut()
         super().add_found(ranges)

@@ -140,6 +140,9 @@ class CrashingFiles:
         del offset, length  # nothing here has pages
         self._handles[handle]
 
+    def reread(self, handle: int, offset: int = 0, length: int = 0) -> None:
+        self.forget(handle, offset, length)
+
     def truncate(self, handle: int, size: int) -> None:
         self._step()
         node = self._handles[handle]
