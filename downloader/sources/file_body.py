@@ -79,9 +79,7 @@ class FileBody:
 
     def _require_unchanged(self) -> None:
         file, found = self._file, self._disk.handle_stat(self._handle)
-        # As a mirror's, a file has digests that were not there when it was listed here.
-        listed_as = [validator_of(found, has_digest=known) for known in (True, False)]
-        if found.size != file.size or file.validator not in listed_as:
+        if found.size != file.size or validator_of(found, has_digest=bool(file.digests)) != file.validator:
             raise self._changed()
 
     def _changed(self) -> SourceChanged:

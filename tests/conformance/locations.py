@@ -7,17 +7,20 @@ import os
 import shutil
 import uuid
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
+from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile
 from downloader.cancellation import Cancellation
 from downloader.config.s3 import S3Settings
+from downloader.engine import Place as EnginePlace
 from downloader.errors import SourceChanged, SourceNotFound
 from downloader.integrity import MARKER
 from downloader.progress import ProgressMeter
+from downloader.sources import located
 from downloader.sources.bandwidth import Bandwidth, LimitedSource
 from downloader.sources.file import FileSource
 from downloader.sources.http import HttpSource
@@ -33,14 +36,14 @@ from tests.servers.repository import Storage
 from tests.servers.s3 import new_bucket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from downloader.artifact import RemoteFile
+    from downloader.artifact import Span
     from downloader.errors import DownloadError
     from downloader.network import HttpClient
-    from downloader.sources import Source
+    from downloader.sources import Body, Source
     from tests.servers.repository import StoredFile
     from tests.servers.s3 import S3Server
     from tests.servers.web import WebServer
@@ -85,6 +88,8 @@ class Place:
     """The place publishes a digest of every file."""
     pinned_forever: bool = False
     """What was listed stays readable, whatever comes later."""
+    unlisted: bool = False
+    """It is asked for files by their paths, without a listing and so without validators: digests decide."""
     keeps_connections: bool = True
     missing: type[DownloadError] = SourceNotFound
     """What reading a file raises that was listed and is not there."""
@@ -267,6 +272,59 @@ def limited(source: Source, cancellation: Cancellation) -> Source:
     return LimitedSource(source, Bandwidth(PLENTY, ProgressMeter()), cancellation)
 
 
+class Mirrored:
+    """A source as a run uses it for a mirror: what the origin knows of the files, with the mirror's ways to them."""
+
+    def __init__(self, source: Source, contents: Mapping[str, bytes]) -> None:
+        """`contents` is path → what the origin has."""
+        self._source = source
+        self._contents = contents
+
+    def manifest(self) -> Manifest:
+        contents = sorted(self._contents.items())
+        digests = {path: hashlib.sha256(content).hexdigest() for path, content in contents}
+        listed = tuple(
+            RemoteFile(path, len(content), (Digest(Algorithm.SHA256, digests[path]),), locator=f"origin:{path}")
+            for path, content in contents
+        )
+        manifest = Manifest("origin", listed, version=hashlib.sha256(repr(digests).encode()).hexdigest())
+        mirror = EnginePlace("mirror", lambda origin, _: located(self._source, origin))
+        return replace(manifest, files=tuple(mirror.files(manifest, listed, Cancellation())))
+
+    def version(self) -> str | None:
+        return self.manifest().version
+
+    def open(self, file: RemoteFile, span: Span) -> Body:
+        return self._source.open(file, span)
+
+    def prefetch(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
+        self._source.prefetch(pieces)
+
+    def close(self) -> None:
+        self._source.close()
+
+
+@contextmanager
+def mirrored(
+    place: Callable[[Servers], AbstractContextManager[Place]], servers: Servers, *, unlisted: bool = False
+) -> Iterator[Place]:
+    """A place as a mirror of an origin with the same files."""
+    with place(servers) as inner:
+        contents: dict[str, bytes] = dict(FILES)
+        publish_there = inner.publish
+
+        def publish(changes: Mapping[str, bytes | None]) -> None:
+            publish_there(changes)
+            contents.update({path: content for path, content in changes.items() if content is not None})
+            for path in [path for path, content in changes.items() if content is None]:
+                del contents[path]
+
+        inner.publish = publish
+        inner.wrapped = lambda source, _: Mirrored(source, contents)
+        inner.digests, inner.unlisted, inner.missing = True, unlisted, SourceNotFound
+        yield inner
+
+
 @contextmanager
 def around(
     wrapper: Callable[[Source, Cancellation], Source],
@@ -291,11 +349,16 @@ REMOTE: dict[str, Callable[[Servers], AbstractContextManager[Place]]] = {
     "a web folder": partial(website, secure=False, folder=True),
     "the Hub, retried": partial(around, retried, _REDIRECTED),
     "a web folder over TLS, limited": partial(around, limited, _SECURE_FOLDER),
+    "a mirror: the Hub": partial(mirrored, _REDIRECTED),
+    "a mirror: S3 (moto)": partial(mirrored, partial(bucket, name="s3")),
+    "a mirror: a web folder": partial(mirrored, partial(website, secure=False, folder=True), unlisted=True),
 }
 PLACES = REMOTE | {
     "a folder of this machine": partial(folder, listed=False),
     "a folder of this machine, retried": partial(around, retried, partial(folder, listed=False)),
     "a folder of this machine with a list": partial(folder, listed=True),
     "a file of this machine": partial(folder, listed=False, single=True),
+    "a mirror: a folder of this machine": partial(mirrored, partial(folder, listed=False)),
+    "a mirror: a folder of this machine with a list": partial(mirrored, partial(folder, listed=True)),
 }
 """All of them; those that are not remote have no server that could be silent or gone."""
