@@ -63,6 +63,7 @@ CASES: Mapping[str, Callable[[Bench], Outcome]] = {
     ),
     "8 x 512 MiB, folder to folder, all verified": lambda bench: folder_cases.copy(bench, _eight(bench)),
     "8 x 512 MiB, HTTP, with a signature": lambda bench: web_cases.signed(bench, _eight(bench)),
+    "8 x 512 MiB, HTTP, from a near mirror": lambda bench: web_cases.mirrored(bench, _eight(bench)),
     "2 x 512 MiB + 200 x 20 KiB, HTTP": lambda bench: web_cases.to_disk(bench, bench.mixed(), secure=False, rounds=1),
     "1 GiB, HTTPS onto GlusterFS": lambda bench: mount_cases.onto_glusterfs(bench, _single(bench)),
     "8 x 512 MiB, HTTPS onto GlusterFS": lambda bench: mount_cases.onto_glusterfs(bench, _eight(bench)),

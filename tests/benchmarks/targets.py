@@ -99,6 +99,8 @@ TARGETS = (
     Target("Growth", "wall per file, most / 1,000", 1.15),
     Target("Growth", "peak memory, most files / 1,000", 1.15),
     Target("8 x 512 MiB, HTTP, with a signature", "wall / with a signature", 0.97, at_least=True),
+    Target("8 x 512 MiB, HTTP, from a near mirror", "wall / without a mirror", 1.03),
+    Target("8 x 512 MiB, HTTP, from a near mirror", "share of bytes from the origin", 0.001),
     Target("Bandwidth 200 MB/s over 10 s", "deviation", 0.05),
     Target("1 processor, 2 x 512 MiB + 200 x 20 KiB", "failures", 0),
 )

@@ -145,6 +145,21 @@ def signed(bench: Bench, files: Files) -> Outcome:
     return Outcome(table(files, scores), ratios(files, scores))
 
 
+def mirrored(bench: Bench, files: Files) -> Outcome:
+    """Compare a run that a mirror serves, while another server is the origin, with one that needs no mirror."""
+    with serve(bench) as origin, serve(bench) as near:
+
+        def tools(files: Files) -> list[Tool]:
+            there, here = f"{origin.url}/{files.name}/", f"{near.url}/{files.name}/"
+            return [ours(there, "--mirror", here, "--mirror-first"), ours(here, name="without a mirror")]
+
+        scores = bench.compare(tools, files)
+        sent = sum(one.sent for one in origin.requests)
+    rest = f"\n{OURS} is served by the mirror. In all rounds together the origin sent {sent:,} bytes.\n"
+    share = {"share of bytes from the origin": sent / files.size}
+    return Outcome(table(files, scores) + rest, ratios(files, scores) | share)
+
+
 def one_processor(bench: Bench, files: Files) -> Outcome:
     """Compare on a single processor, and with ourselves on all of them."""
     pinned = ("taskset", "-c", "0")
