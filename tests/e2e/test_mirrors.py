@@ -433,10 +433,15 @@ def test_the_python_api_takes_mirrors(origin: Hub, near: BrokenWeb, tmp_path: Pa
     assert bodies(origin) == 0
 
 
-def test_mirrors_and_several_processes_are_refused_together(origin: Hub, tmp_path: Path) -> None:
-    result = run(
-        *("download", "hf://org/model", tmp_path / "m", "--mirror", "https://near.example/m/", "--shard", "1/2"),
-        extra={"HF_ENDPOINT": origin.endpoint, **PEOPLE},
-    )
+@pytest.mark.parametrize("sharing", [("--shard", "1/2"), ("--processes", "2")], ids=["--shard", "--processes"])
+def test_mirrors_and_several_processes_are_refused_together(
+    origin: Hub, near: BrokenWeb, tmp_path: Path, sharing: tuple[str, str]
+) -> None:
+    settings = {"HF_ENDPOINT": origin.endpoint, **PEOPLE}
+    mirror = ("--mirror", put(near, FILES), "--mirror-first")
+    result = run("download", "hf://org/model", tmp_path / "m", *mirror, *sharing, extra=settings)
     assert result.status == 64
-    assert "--shard" in result.last_line
+    assert "--mirror" in result.last_line
+    assert sharing[0] in result.last_line
+    assert origin.log.records() == near.log.records() == []
+    assert not (tmp_path / "m").exists()
