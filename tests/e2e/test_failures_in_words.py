@@ -82,8 +82,11 @@ class Scene:
         return self.own_web.url("").removeprefix("http://").rstrip("/")
 
     def silent(self) -> Line:
-        """A run that meets nothing else stalls; `doctor` says what it met."""
-        self.more = {"STALL_TIMEOUT": "8"}
+        """A run that meets nothing else stalls; `doctor` says what it met.
+
+        It asks twice, for a quarter of STALL_TIMEOUT each time: what is left is for a busy machine.
+        """
+        self.more = {"STALL_TIMEOUT": "16"}
         return self.web_run(Silence(), command="doctor")
 
     def incomplete(self) -> Line:

@@ -94,7 +94,9 @@ def test_a_run_that_is_dead_is_replaced_at_once_and_its_bytes_are_used(
 ) -> None:
     patient = {"AIM_LEASE_TTL": "600"}
     first = first_run(stocked, tmp_path / "t", **patient)
-    assert eventually(lambda: bool(list(tmp_path.glob("t/.downloading/parts.*/*.journal"))))
+    # A journal begins with a line that names the file; the second one is of bytes.
+    journals = "t/.downloading/parts.*/*.journal"
+    assert eventually(lambda: any(path.read_bytes().count(b"\n") > 1 for path in tmp_path.glob(journals)))
     second = second_run(stocked, tmp_path / "t", **patient, **watched.environment)
     watched.wait_for_message("waiting for process")
     os.killpg(first.pid, signal.SIGKILL)
