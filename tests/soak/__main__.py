@@ -17,6 +17,7 @@ import click
 from tests.soak.artifact import Artifact
 from tests.soak.mirrors import soak_mirrors
 from tests.soak.places import open_places
+from tests.soak.shards import soak_shards
 from tests.soak.table import allowed, table
 from tests.soak.volumes import Broken, Life, Tally
 
@@ -72,13 +73,21 @@ def soak(seed: int, *, seconds: float = 0) -> dict[str, Tally]:
 @click.option("--seconds", type=float, default=600, show_default=True, help="How long.")
 @click.option("--seed", type=int, help="Of all choices; random by default.")
 @click.option("--mirrors", is_flag=True, help="Kill and poison places instead: an origin and its mirrors.")
-def main(seconds: float, seed: int | None, *, mirrors: bool) -> None:
+@click.option("--shards", type=int, default=0, help="So many processes on each volume instead, also between nodes.")
+def main(seconds: float, seed: int | None, shards: int, *, mirrors: bool) -> None:
     """Kill the command at random moments and see that nothing is lost, nothing is wrong and nothing hangs."""
     seed = random.SystemRandom().randrange(1 << 32) if seed is None else seed
     print(f"soak of {seconds:g} s with --seed {seed}", flush=True)
     if mirrors:
         try:
             print(soak_mirrors(seed, seconds=seconds))
+        except Broken as broken:
+            print(broken)
+            sys.exit(1)
+        return
+    if shards:
+        try:
+            soak_shards(Artifact(), random.Random(seed), shards, seconds)  # noqa: S311
         except Broken as broken:
             print(broken)
             sys.exit(1)

@@ -5,13 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from tests.command import run
 from tests.servers.blobs import Noise
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 MIB = 1 << 20
 MARKER = ".artifact.sha256"
@@ -83,4 +80,7 @@ class Artifact:
 
 
 def _files(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    found = []
+    for place, folders, names in os.walk(folder):  # which passes over a folder that is removed meanwhile
+        found += [Path(place, name) for name in (*names, *(one for one in folders if Path(place, one).is_symlink()))]
+    return sorted(str(path.relative_to(folder)) for path in found)
