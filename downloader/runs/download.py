@@ -272,7 +272,8 @@ class Download:
                 self._recall(source, volume)
             previewer = Previewer(volume, disk, plan, routes, sleep)
             retrying = make_retrying(source, settings, self._runner)
-            return self._make_engine(retrying, routes, plan, volume, finalizer=self._finalizer).preview(previewer)
+            preview = self._make_engine(retrying, routes, plan, volume, finalizer=self._finalizer).preview(previewer)
+            return preview if self._cache is None else _hub_cache().preview_by_name(self._cache, preview)
         finally:
             volume.close()
 
