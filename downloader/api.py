@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from downloader.cancellation import Cancellation
     from downloader.config.addresses import Endpoint
     from downloader.config.expected import ExpectedList
+    from downloader.config.formats import FormatPolicy
     from downloader.config.mirrors import Mirrors
     from downloader.config.sharing import Shard
     from downloader.config.signing import SignatureMode
@@ -118,6 +119,8 @@ class Options(TypedDict, total=False):
     """Of a keyless signature: URL of the OpenID Connect provider."""
     signer_trust_root: Path | str
     """Of a keyless signature: file with the trusted root of Sigstore."""
+    formats: FormatPolicy | str
+    """`safe`: fail if a file may run code when the model is loaded; `warn`: only log it."""
     shard: Shard | str
     """`I/N`, such as `0/4`: this is one of N runs, on one machine or many, that fill the volume together."""
     processes: int | str

@@ -6,7 +6,8 @@
     │   ├── SourceChanged             65  FALL_BACK  the source replaced a file while it was read
     │   ├── UnexpectedContent         65  FAIL       a file is not what its name says
     │   ├── UnexpectedArtifact        65  FAIL       the artifact is not the one that was signed off
-    │   └── SignatureRejected         65  FAIL       the artifact is not what the expected signer has signed
+    │   ├── SignatureRejected         65  FAIL       the artifact is not what the expected signer has signed
+    │   └── UnsafeFormat              65  FAIL       a file may run code when the model is loaded
     ├── SourceNotFound                66  FAIL       repository, bucket, key, revision or file is missing
     ├── SourceUnavailable             69  RETRY      the network or the server fails
     │   ├── ConnectionBroken          69  RETRY      a connection broke
@@ -126,6 +127,13 @@ class SignatureRejected(IntegrityError):
     """The artifact is not what the expected signer has signed: its signature is missing, wrong or another one's."""
 
     remedy = "check which signer is expected, and where the artifact is from"
+    verdict = Verdict.FAIL
+
+
+class UnsafeFormat(IntegrityError):
+    """Files may run code when the model is loaded, or cannot be judged, and only safe formats are wanted."""
+
+    remedy = "nothing was published; --exclude leaves them out, --formats warn (AIM_FORMATS=warn) takes them"
     verdict = Verdict.FAIL
 
 

@@ -32,6 +32,7 @@ from downloader import (
     size,
     verify,
 )
+from downloader.config.formats import FormatSettings
 from downloader.config.job import JobSettings
 from downloader.config.reporting import ReportingSettings
 from downloader.config.sharing import SharingSettings
@@ -188,7 +189,7 @@ def test_a_call_leaves_no_thread_no_handler_and_no_variable_behind(environ: dict
 
 
 def test_an_option_is_a_setting_of_the_same_type_or_its_text() -> None:
-    sections = (JobSettings, ReportingSettings, SignatureSettings, SharingSettings)
+    sections = (JobSettings, ReportingSettings, SignatureSettings, FormatSettings, SharingSettings)
     fields = [field for section in sections for field in dataclasses.fields(section)]
     settings = {field.name: str(field.type).removesuffix(" | None") for field in fields}
     options = {name: kind.__forward_arg__.split(" | ") for name, kind in Options.__annotations__.items()}

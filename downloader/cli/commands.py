@@ -71,6 +71,7 @@ def cli() -> None:
 @options.overriding("sequence", "connections", "bandwidth", "stall_timeout", "deadline")
 @options.overriding("expect_digest", "expect_list", "require_digest", "accept_any", "replace", "prune")
 @options.signatures
+@options.overriding("formats")
 @options.overriding("report", "bom", "metrics_file", "pushgateway")
 @options.overriding("shard", "processes")
 @click.option(
@@ -239,6 +240,7 @@ def check_size(context: click.Context, /, uri: ArtifactUri, **given: Any) -> Non
 @options.filters
 @options.accept_any
 @options.signatures
+@options.overriding("formats")
 @options.verbosity
 @click.pass_obj
 def verify(
@@ -252,7 +254,7 @@ def verify(
 
     Prints a line for each file that is damaged or missing; then the exit status is 65. TARGET may be the folder of a
     repository in a cache of huggingface_hub, or one snapshot in it. With a signer, the files must be what that signer
-    has signed, and no others may be in the folder.
+    has signed, and no others may be in the folder. With --formats, files beside them are judged, too.
     """
     from downloader.cli.verify import verify_target
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from downloader.config.debug import DebugSettings
 from downloader.config.display import DisplaySettings
 from downloader.config.env import read
+from downloader.config.formats import FormatSettings
 from downloader.config.hub import HubSettings
 from downloader.config.job import REFUSE, SKIP, ClusterSettings, JobSettings, WebSettings
 from downloader.config.kserve import KServeSettings
@@ -32,6 +33,7 @@ __all__ = [
     "ClusterSettings",
     "DebugSettings",
     "DisplaySettings",
+    "FormatSettings",
     "HubSettings",
     "JobSettings",
     "KServeSettings",
@@ -73,6 +75,7 @@ class Settings:
     debug: DebugSettings = field(default_factory=DebugSettings)
     reporting: ReportingSettings = field(default_factory=ReportingSettings)
     signing: SignatureSettings = field(default_factory=SignatureSettings)
+    formats: FormatSettings = field(default_factory=FormatSettings)
     sharing: SharingSettings = field(default_factory=SharingSettings)
     own: Section | None = None
     """The section of the scheme of this run, if it is not one of the above."""
@@ -121,6 +124,7 @@ class Settings:
             debug=read(DebugSettings, environ, problems),
             reporting=read(ReportingSettings, environ, problems),
             signing=read(SignatureSettings, environ, problems),
+            formats=read(FormatSettings, environ, problems),
             sharing=SharingSettings.from_environment(environ, problems),
             own=section.from_environment(environ, problems) if section not in (None, S3Settings) else None,
             warnings=tuple(suspicious_settings(environ)),
@@ -134,15 +138,17 @@ class Settings:
         return self.own if isinstance(self.own, kind) else kind.from_environment({}, [])
 
     def overridden(self, **chosen: Any) -> Self:  # noqa: ANN401 - each field has a type of its own
-        """Return the settings with these fields of a run, its reporting, its sharing or of signatures replaced."""
+        """Return the settings with these fields of a run, reporting, sharing, signatures or formats replaced."""
         reporting = _taken(ReportingSettings, chosen)
         signing = _taken(SignatureSettings, chosen)
+        formats = _taken(FormatSettings, chosen)
         sharing = _taken(SharingSettings, chosen)
         return replace(
             self,
             job=replace(self.job, **chosen),
             reporting=replace(self.reporting, **reporting),
             signing=replace(self.signing, **signing),
+            formats=replace(self.formats, **formats),
             sharing=replace(self.sharing, **sharing),
         )
 

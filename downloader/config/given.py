@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from downloader.config.env import Malformed, documented, flag, items, shown_value
+from downloader.config.formats import FormatSettings
 from downloader.config.job import JobSettings
 from downloader.config.mirrors import Mirrors, mirrors
 from downloader.config.reporting import ReportingSettings
@@ -16,7 +17,7 @@ from downloader.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SECTIONS = (JobSettings, ReportingSettings, SignatureSettings, SharingSettings)
+SECTIONS = (JobSettings, ReportingSettings, SignatureSettings, FormatSettings, SharingSettings)
 VARIABLES = {name: facts for section in SECTIONS for name, facts in documented(section)}
 
 

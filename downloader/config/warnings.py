@@ -9,6 +9,7 @@ from downloader.config.adapters import AdapterReapSettings, AdapterStageSettings
 from downloader.config.debug import DebugSettings
 from downloader.config.display import DisplaySettings
 from downloader.config.env import documented, shown_value
+from downloader.config.formats import FormatSettings
 from downloader.config.hub import HubSettings
 from downloader.config.job import LOG_FORMATS, LOG_LEVELS, ClusterSettings, JobSettings, WebSettings
 from downloader.config.kserve import KServeSettings
@@ -27,6 +28,7 @@ SECTIONS: tuple[type[Any], ...] = (
     SharingSettings,
     ReportingSettings,
     SignatureSettings,
+    FormatSettings,
     DisplaySettings,
     HubSettings,
     WebSettings,

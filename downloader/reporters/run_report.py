@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from downloader.artifact import ModelCard, TransferProtocol
     from downloader.errors import DownloadError
+    from downloader.formats import Risk
     from downloader.progress import Attempt
 
 SCHEMA: Final = 1
@@ -78,6 +79,8 @@ class RunReport:
     """Who has signed the artifact, in words; None if no signature was verified."""
     card: ModelCard | None = None
     """What the owners of the artifact say of it; None if they were not asked."""
+    risks: tuple[Risk, ...] | None = None
+    """What is said against the formats of its files; None if they were not judged."""
     target: Path | None = None
     error: DownloadError | None = None
     """None if the run succeeded."""
@@ -127,6 +130,7 @@ class RunReport:
             "source": {"uri": self.uri, "revision": self.revision},
             "signer": self.signer,
             "card": None if self.card is None else _card(self.card),
+            "formats": None if self.risks is None else [_risk(risk) for risk in self.risks],
             "digest": self.digest,
             "target": None if self.target is None else str(self.target),
             "outcome": _outcome(self.error),
@@ -168,6 +172,10 @@ def versions() -> Mapping[str, str]:
 def moment(seconds: float) -> str:
     """Return seconds since the epoch by RFC 3339, in UTC, with milliseconds."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _risk(risk: Risk) -> dict[str, Any]:
+    return {"path": risk.path, "problem": risk.what, "refused": risk.refused}
 
 
 def _card(card: ModelCard) -> dict[str, Any]:

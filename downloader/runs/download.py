@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from downloader.config.formats import FormatPolicy
 from downloader.engine import Engine, Outcome, Previewer, only_routes
 from downloader.errors import ConfigurationError, DownloadError
 from downloader.events import RunStarted, Verified
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from downloader.hub_cache import CachedRepository, CachedRevision
     from downloader.progress import Snapshot
     from downloader.reporters import Reporter
+    from downloader.runs.formats import FormatCheck
     from downloader.runs.helpers import HelperProcesses
     from downloader.runs.runner import Runner
     from downloader.sources import Source
@@ -104,6 +106,7 @@ class Download:
         self._engine: Engine | None = None
         self._helpers: HelperProcesses | None = None
         self._provenance = Provenance()
+        self._formats: FormatCheck | None = None
         self._slow_looks = slow_looks_of(settings)
         bandwidth = make_bandwidth(settings, runner.meter)
         self._places = Places(uri, Shared(settings, runner, environment, bandwidth, self._named))
@@ -205,7 +208,7 @@ class Download:
         volume = make_volume(self._uri, settings, for_operator=self._for_operator, simulated=simulated, files=files)
         self._volume = volume
         try:
-            finalizer = make_signed(self._finalizer, settings, runner, self._uri, self._watchdog, cache=self._cache)
+            finalizer = make_signed(self._assessed(), settings, runner, self._uri, self._watchdog, cache=self._cache)
             if simulated:
                 finalizer = make_simulated_verification(settings, runner.cancellation)
             if settings.hub.offline:
@@ -224,6 +227,16 @@ class Download:
         finally:
             self._end_helpers(done=False)
             volume.close()
+
+    def _assessed(self) -> Finalizer | None:
+        """Return the finalizer of this run, after a check of formats if one is wanted."""
+        policy = self._settings.formats.formats
+        if policy is FormatPolicy.ANY:
+            return self._finalizer
+        from downloader.runs.formats import AssessedFinalizer, FormatCheck  # noqa: PLC0415 -- most runs do not look
+
+        self._formats = FormatCheck(policy, self._runner.cancellation.check)
+        return AssessedFinalizer(self._finalizer, self._formats, lambda: self._revision.blobs if self._revision else {})
 
     def help(self, shard: Shard, observer: Callable[[Snapshot], None]) -> None:
         """Work as a further process of another run, in place of `run`, until that run has published."""
@@ -356,6 +369,7 @@ class Download:
             digest=ending.snapshot.digest or None,
             signer=self._provenance.signer or None,
             card=self._provenance.card,
+            risks=self._formats.risks if self._formats is not None else None,
             target=ending.target,
             error=ending.error,
             snapshot=ending.snapshot,

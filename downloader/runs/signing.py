@@ -116,8 +116,10 @@ def make_signed(
 def check_verified(check: SignatureCheck, settings: Settings, volume: Volume, found: Verification) -> None:
     """Verify the signature of files that have just been hashed. Raises SignatureRejected if it is required."""
     choose = make_filter(settings).choose
-    chosen = set(choose(found.unlisted))
-    beside = [
-        path for path in found.unlisted if path in chosen and not path.startswith(LEFT_BY_TOOLS) and path != MARKER
-    ]
-    check.check(FoundFiles(found.digests, choose, lambda path: read_file(volume, path), beside))
+    check.check(FoundFiles(found.digests, choose, lambda path: read_file(volume, path), beside(settings, found)))
+
+
+def beside(settings: Settings, found: Verification) -> list[str]:
+    """Return the files of the folder that no mark lists, and that a program may load with the model all the same."""
+    chosen = set(make_filter(settings).choose(found.unlisted))
+    return [path for path in found.unlisted if path in chosen and not path.startswith(LEFT_BY_TOOLS) and path != MARKER]

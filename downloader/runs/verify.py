@@ -6,13 +6,14 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from downloader.config.formats import FormatPolicy
 from downloader.errors import IntegrityError, UnexpectedArtifact, UsageError
 from downloader.formatting import format_count, names_text
 from downloader.hub_cache import CachedTarget
 from downloader.integrity import ContentCheck
 from downloader.progress import HashingProgress, Phase
 from downloader.runs.expectation import read_expectation
-from downloader.runs.signing import check_verified, make_check, trusted_signer
+from downloader.runs.signing import beside, check_verified, make_check, trusted_signer
 from downloader.runs.wiring import make_disk, make_filter
 from downloader.volume import Volume
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from downloader.config import Settings
     from downloader.integrity import Expectation
     from downloader.progress import Snapshot
+    from downloader.runs.formats import FormatCheck
     from downloader.runs.runner import Runner
     from downloader.volume import RecordedArtifact, Verification
 
@@ -88,13 +90,14 @@ def verify_volume(
     """Hash the files that the target's checksums list, and return what differs from them.
 
     Of a repository in a cache, the names that lead to them are checked, too; `revision` selects one snapshot of it.
-    Files that are right are then compared with the signature, if there is to be one.
+    Files that are right are then compared with the signature, if there is to be one, and judged by their formats.
 
     Raises IntegrityError if the target has no checksums, UsageError for a revision that it does not have,
-    SignatureRejected.
+    SignatureRejected, UnsafeFormat.
     """
     signer = trusted_signer(settings)
     check = None if signer is None else make_check(signer, settings, runner)
+    formats = _format_check(settings, runner)
     meter, files = runner.meter, HashingProgress()
 
     def progress(count: int) -> None:
@@ -113,9 +116,8 @@ def verify_volume(
         target, choose = settings.job.target, make_filter(settings).choose
         expectation = read_expectation(settings, runner)
         cached = cached_target(target, revision)
-        if cached is not None and check is not None:
-            hint = "name a plain folder, or verify the signature when it is downloaded"
-            raise UsageError("in a cache of huggingface_hub, verify compares no signature", hint=hint)
+        if cached is not None:
+            _require_plain(signed=check is not None, assessed=formats is not None)
         if expectation:  # before hundreds of gigabytes are read
             require_expected(expectation, _recorded(target, cached), choose)
         if cached is not None:
@@ -125,6 +127,8 @@ def verify_volume(
                 found = hashing(volume, choose)
                 if check is not None and not found.damaged:
                     check_verified(check, settings, volume, found)
+                if formats is not None and not found.damaged:
+                    formats.require(volume, [*found.digests, *beside(settings, found)])
         if expectation.digest and not found.damaged and found.digest != expectation.digest:
             raise UnexpectedArtifact(
                 f"{format_count(found.checked, 'file')} of {target} verified, and --expect-digest is for all of them",
@@ -134,6 +138,25 @@ def verify_volume(
 
     meter.enter(Phase.HASHING)
     return runner.run(partial(_naming_repositories, verifying, settings.job.target), observers=[observer])
+
+
+def _format_check(settings: Settings, runner: Runner) -> FormatCheck | None:
+    policy = settings.formats.formats
+    if policy is FormatPolicy.ANY:
+        return None
+    from downloader.runs.formats import FormatCheck  # noqa: PLC0415 -- most runs do not look
+
+    return FormatCheck(policy, runner.cancellation.check)
+
+
+def _require_plain(*, signed: bool, assessed: bool) -> None:
+    """Raise UsageError for what is not looked at in a cache."""
+    if signed:
+        hint = "name a plain folder, or verify the signature when it is downloaded"
+        raise UsageError("in a cache of huggingface_hub, verify compares no signature", hint=hint)
+    if assessed:
+        hint = "name a plain folder, or have the formats judged when it is downloaded"
+        raise UsageError("in a cache of huggingface_hub, verify judges no formats", hint=hint)
 
 
 def _naming_repositories(verify: Callable[[], Verification], target: Path) -> Verification:

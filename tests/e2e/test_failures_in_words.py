@@ -33,6 +33,7 @@ PYTHON = re.compile(
 SOON = {**PEOPLE, "STALL_TIMEOUT": "1.5", "AIM_LOG_FORMAT": "json", "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER,HTTP"}
 ELSEWHERE = {
     (65, "SignatureRejected"): "tests/e2e/test_signatures.py",
+    (65, "UnsafeFormat"): "tests/e2e/test_formats.py",
     (65, "SourceChanged"): "tests/e2e/test_changing_sources.py",
 }
 """Rows that take more to produce, and the tests that do. A new row needs a case here or there."""

@@ -1,0 +1,124 @@
+"""The policy for formats: judges files before they are published, and those that are already."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from downloader.config.formats import FormatPolicy
+from downloader.engine import PublishAsDownloaded
+from downloader.errors import UnsafeFormat
+from downloader.formats import Content, assess
+from downloader.formatting import format_count
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+
+    from downloader.artifact import Manifest
+    from downloader.engine import Finalizer
+    from downloader.formats import Risk
+    from downloader.volume import CompletedArtifact, Inventory, Publication, Volume
+
+SHOWN = 20
+"""Risks that have a line of their own in the log."""
+TOLD = 3
+"""Risks that the last line names."""
+
+log = logging.getLogger(__name__)
+
+
+class FormatCheck:
+    """Judges files of a volume by the policy, which is not ANY. `check` raises when the run is cancelled."""
+
+    def __init__(self, policy: FormatPolicy, check: Callable[[], None]) -> None:
+        self._policy = policy
+        self._check = check
+        self.risks: tuple[Risk, ...] = ()
+        """What was said against the files that were judged last."""
+
+    def require(self, volume: Volume, paths: Iterable[str], places: Mapping[str, str] | None = None) -> None:
+        """Judge files, and name what is said against them in the log. Raises UnsafeFormat if the policy is SAFE.
+
+        `places` has the path on the volume of a file that has another one there.
+        """
+        places = places or {}
+        self.risks = tuple(risk for path in sorted(paths) for risk in self._risks(volume, path, places.get(path, path)))
+        for risk in self.risks[:SHOWN]:
+            log.warning("formats: %s", risk)
+        if len(self.risks) > SHOWN:
+            log.warning("formats: %d more are in the report", len(self.risks) - SHOWN)
+        refused = [risk for risk in self.risks if risk.refused]
+        if refused and self._policy is FormatPolicy.SAFE:
+            more = f" and {len(refused) - TOLD} more" if len(refused) > TOLD else ""
+            told = "; ".join(map(str, refused[:TOLD]))
+            count = len({risk.path for risk in refused})
+            raise UnsafeFormat(
+                f"{format_count(count, 'file')} may run code with the model, or cannot be judged: {told}{more}"
+            )
+        if not self.risks:
+            log.info("formats: no file that may run code")
+
+    def _risks(self, volume: Volume, path: str, place: str) -> list[Risk]:
+        with volume.reading(place) as reading:
+
+            def read(offset: int, count: int) -> bytes:
+                self._check()
+                buffer = bytearray(count)
+                view, filled = memoryview(buffer), 0
+                while filled < count:
+                    more = reading.readinto(offset + filled, view[filled:])
+                    if not more:
+                        break
+                    filled += more
+                return bytes(view[:filled])
+
+            return assess(path, Content(read, reading.found.size))
+
+
+class AssessedFinalizer:
+    """A finalizer that judges the files before another one, `step`, goes on.
+
+    An artifact that is published already is judged as well: the run before may not have been asked to.
+    """
+
+    def __init__(
+        self, step: Finalizer | None, check: FormatCheck, places: Callable[[], Mapping[str, str]] = dict
+    ) -> None:
+        """Prepare. `places` returns the path on the volume of each file that has another one there."""
+        self._step: Finalizer = step or PublishAsDownloaded()
+        self._check = check
+        self._places = places
+
+    def is_final(self, completed: CompletedArtifact) -> bool:
+        """Return False: only `inventory` gets the volume, where the files are."""
+        del completed
+        return False
+
+    def inventory(self, volume: Volume, manifest: Manifest) -> Inventory:
+        """Compare the volume with the manifest. Raises UnsafeFormat if it is published and not what is wanted."""
+        found = self._step.inventory(volume, manifest)
+        if found.published:
+            self._assess(volume, found.unpacked or self._step.published(manifest, found.digests) or {})
+        return found
+
+    def published(self, manifest: Manifest, digests: Mapping[str, str]) -> Mapping[str, str] | None:
+        """Return what the step publishes."""
+        return self._step.published(manifest, digests)
+
+    def finalize(
+        self, volume: Volume, manifest: Manifest, digests: Mapping[str, str], check: Callable[[], None]
+    ) -> Publication:
+        """Judge the files and return what is to be published. Raises UnsafeFormat.
+
+        What is in an archive is judged once it is unpacked.
+        """
+        published = self._step.published(manifest, digests)
+        if published is not None:
+            self._assess(volume, published)
+        publication = self._step.finalize(volume, manifest, digests, check)
+        if published is None:
+            self._assess(volume, publication.digests)
+        return publication
+
+    def _assess(self, volume: Volume, paths: Collection[str]) -> None:
+        self._check.require(volume, paths, self._places())
