@@ -25,11 +25,11 @@ class Mirrors:
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> Mirrors:
-        """Return the mirrors that these texts name. Raises Malformed for a text that is no URI."""
+        """Return the mirrors that these texts name, each once. Raises Malformed for a text that is no URI."""
         uris = tuple(text.strip() for text in texts)
         if not uris or not all(uri == ORIGIN or "://" in uri for uri in uris) or uris.count(ORIGIN) > 1:
             raise Malformed(FORM)
-        return cls(uris)
+        return cls(tuple(dict.fromkeys(uris)))
 
     def __bool__(self) -> bool:
         return any(uri != ORIGIN for uri in self.uris)

@@ -172,7 +172,9 @@ def test_a_poisoned_mirror_is_named_once_given_up_after_three_files_and_cannot_w
     origin: Hub, near: BrokenWeb, tmp_path: Path
 ) -> None:
     place = put(near, {**OTHERS, "config.json": FILES["config.json"]})
-    got = get(tmp_path, origin, "--mirror", place, "--mirror-first", "--connections", "1")
+    twice = ("--mirror", place, "--mirror", place)
+    got = get(tmp_path, origin, *twice, "--mirror-first", "--connections", "1")
+    assert got.attempts.count(place) == 1, "a mirror that is named twice is one"
     assert got.result.stderr.count(f"mirror {place} is wrong: ") == 1
     assert f"mirror {place} was wrong 3 times" in got.result.stderr
     assert {path for path, at in got.served.items() if at == place} <= {"config.json"}
