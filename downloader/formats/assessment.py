@@ -110,8 +110,6 @@ def _pickles(path: str, content: Content, head: bytes) -> Iterator[tuple[str, bo
         offset = _objects_of_numpy(head)
         if not offset:
             return
-    elif head.startswith((LOCAL, gguf.MAGIC, _HDF5)) or safetensors.is_safetensors(head, content.size):
-        return
     certain = offset > 0 or pickles.is_pickle(head)
     named = PurePosixPath(path).suffix.lower() in PICKLES
     found = pickles.walk(content, offset)

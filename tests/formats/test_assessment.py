@@ -46,9 +46,12 @@ def test_what_libraries_write_is_not_a_risk(name: str) -> None:
     assert not said(*HARMLESS[name])
 
 
+PROGRAM = b"0cposix\x0asystem\x0a(X\x04\x00\x00\x00truetR."
+POLYGLOT = b"U\x7f\x00\x00\x00\x00\x00\x00" + b'{"a":"'.ljust(0x7F - 6, b" ") + PROGRAM + bytes(0x7F55)
 EVIL = made.harmful(CANARY)
 HARMFUL = {
     **{f"a call, protocol {p}": ("model.bin", made.harmful(CANARY, p), "imports posix.system") for p in PROTOCOLS},
+    "a pickle that is safetensors, too": ("a.bin", POLYGLOT, "imports posix.system"),
     "an instance": ("anything.dat", made.instance(CANARY), "imports os.system"),
     "names in the memo": ("model.bin", made.by_names_on_the_stack(CANARY), "imports builtins.eval"),
     "an archive of torch": ("model.pt", made.torch_zip(EVIL), "model/data.pkl, which is a pickle that imports posix"),
