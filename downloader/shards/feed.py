@@ -131,7 +131,7 @@ class ShardFeed:
         self._lock = threading.Lock()
 
     def run(self, intake: Intake) -> None:
-        """Add work until each file is verified, or has failed here."""
+        """Add work until each file is verified, or until only files that have failed here could be tried again."""
         while True:
             self._news |= self._board.refresh()
             self._meter.share(leads=self._member.is_leader, processes=self._board.members)
@@ -141,10 +141,19 @@ class ShardFeed:
             pause = SHARD_POLL * max(1, self._board.members / AT_FULL_PACE)
             while intake.wait(0.0):
                 if not self._claim(intake):
+                    if self._left_to_next(intake):
+                        return
                     intake.sleep(pause)
                     break
             else:
                 intake.wait(pause)
+
+    def _left_to_next(self, intake: Intake) -> bool:
+        """Return whether this attempt only waits for others, and has failed at files that the next one can try.
+
+        The others may wait for those in the same way: two members would then wait for each other for ever.
+        """
+        return intake.is_idle and any(file.path in self._failures for file in self._left.values())
 
     def rejected(self, file: RemoteFile) -> bool:
         """Return whether a file with wrong bytes begins again; whole files are the transport's."""

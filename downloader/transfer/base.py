@@ -54,13 +54,17 @@ class Intake(Protocol):
         """
 
     def drop(self, file: RemoteFile) -> None:
-        """Forget a shared file of which nothing is being fetched: the next call of `share` opens it again."""
+        """Give up a shared file, whose bytes have become useless or are all recorded: `share` opens it again."""
 
     def wait(self, seconds: float) -> bool:
         """Wait until the transport will soon have nothing to do, so long at most; return whether that is so."""
 
     def sleep(self, seconds: float) -> None:
         """Sleep; raises the reason if the attempt ends meanwhile."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the transport has done all that it was given, as far as that does not wait for other processes."""
 
 
 class Feed(Protocol):

@@ -73,8 +73,7 @@ class _Intake:
 
     def drop(self, file: RemoteFile) -> None:
         transfer = self._shared.pop(file.path, None)
-        if transfer is not None:
-            self._scheduler.remove_transfer(transfer)
+        if transfer is not None and self._scheduler.drop(transfer):
             transfer.partial.close()
 
     def wait(self, seconds: float) -> bool:
@@ -84,3 +83,7 @@ class _Intake:
 
     def sleep(self, seconds: float) -> None:
         self._cancellation.sleep(seconds)
+
+    @property
+    def is_idle(self) -> bool:
+        return self._scheduler.is_idle

@@ -67,6 +67,8 @@ class FileTransfer:
         other processes fetch a part: this one fetches what `extend` says, and one of them all `hashes` it.
         """
         self.shared = shared
+        self.dropped = False
+        """Given up, without being a failure of this attempt."""
         self.hashes = hashes
         self._check = check
         # Some formats are recognized by the size as well: a file of unknown size is inspected at its end, in the sink.

@@ -264,6 +264,10 @@ class Ranged:
     def _give_up(self, transfer: FileTransfer, error: DownloadError, sink: FileSink) -> None:
         """Leave a failed file to the next attempt, or restart it in one stream if the server ignores ranges."""
         transfer.drop_buffers(self._buffers.release)
+        if transfer.dropped:
+            transfer.partial.close()
+            self._scheduler.wake()
+            return
         stored = transfer.stored_bytes
         ranges_ignored = isinstance(error, RangeIgnored) and stored and not transfer.is_fresh and not transfer.shared
         if ranges_ignored and self._scheduler.restart(transfer.file):

@@ -15,6 +15,7 @@ from sys import maxsize
 from typing import TYPE_CHECKING, NamedTuple
 
 from downloader.deadlines import CHECK_INTERVAL
+from downloader.errors import ProtocolFailed
 from downloader.integrity import may_combine
 from downloader.transfer.config import SMALL
 
@@ -81,11 +82,17 @@ class Scheduler:
         with self._lock:
             self._transfers.append(transfer)
 
-    def remove_transfer(self, transfer: FileTransfer) -> None:
-        """Remove a shared file; it may have failed before."""
+    def drop(self, transfer: FileTransfer) -> bool:
+        """Give up a shared file; return whether the caller has to close it. Else its last worker does, or has."""
         with self._lock:
-            if transfer in self._transfers:
-                self._transfers.remove(transfer)
+            if transfer not in self._transfers:  # it has failed, or is being committed
+                return False
+            if transfer.in_flight:
+                transfer.dropped = True
+                transfer.error = transfer.error or ProtocolFailed(f"{transfer.file.path} begins again")
+                return False
+            self._transfers.remove(transfer)
+            return True
 
     def extend(self, transfer: FileTransfer, spans: Iterable[Span] = (), found: Iterable[Span] = ()) -> None:
         """Add ranges of a shared file: some to fetch, and some that other processes have fetched."""
@@ -93,6 +100,13 @@ class Scheduler:
             transfer.extend(spans)
             transfer.add_found(found)
             self._changed.notify_all()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no worker has anything to do, though a shared file may wait for the bytes of other processes."""
+        with self._lock:
+            busy = any(not each.shared or each.in_flight or not each.is_idle for each in self._transfers)
+            return not (self._waiting or self._beginning or self._committing or busy)
 
     def wait(self, below: int, seconds: float) -> bool:
         """Wait until fewer bytes than `below` are unassigned, so long at most; return whether that is so."""
