@@ -129,6 +129,8 @@ TRASH_GRACE = 1.0
 # The status of an AIMArtifact (`reporters/kubernetes`).
 STATUS_TIMEOUT = 5.0
 """That a request may take, and that the final status may take with all its attempts."""
+STATUS_START = 20.0
+"""That a run which ends at once waits for the client to be imported: with a tenth of a CPU that takes seconds."""
 STATUS_HEARTBEAT = 60.0
 """After which an unchanged status is written again: another client may have overwritten it."""
 STATUS_MESSAGE_GAP = 2.0

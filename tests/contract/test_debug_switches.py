@@ -311,7 +311,7 @@ def test_looks_of_the_monitor_do_not_hold_up_a_download_in_earnest(job: Job, hub
 def test_a_volume_that_never_answers_is_waited_for_until_the_deadline(job: Job, hub: Hub) -> None:
     hub.create("org/model").commit({"config.json": b"{}"})
     job.uri = "hf://org/model"
-    extra = {"DU_TIMEOUT": "0.3", "AIM_DEADLINE": "4", "HF_ENDPOINT": hub.endpoint, "STALL_TIMEOUT": "0.5"}
+    extra = {"DU_TIMEOUT": "0.3", "AIM_DEADLINE": "12", "HF_ENDPOINT": hub.endpoint, "STALL_TIMEOUT": "0.5"}
     result = finish(job.begin(**extra, module=["tests.slow_volume", "600", "1"]))
     assert result.status == 75, result.stderr
     assert "deadline" in result.last_line

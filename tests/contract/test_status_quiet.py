@@ -5,18 +5,21 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from downloader.errors import Category
+from downloader.loading import LOADING
+from downloader.reporters.kubernetes import KubernetesReporter
 from tests.contract.operator_log import BOTH_STATES, filed
-from tests.contract.status_runs import DONE, DOWNLOADING, LISTING, NUMBERS, VERIFYING, report_to, statuses, wait
+from tests.contract.status_runs import DONE, DOWNLOADING, FAILED, LISTING, NUMBERS, VERIFYING, report_to, statuses, wait
 from tests.waiting import AT_LAST, eventually
 
 if TYPE_CHECKING:
-    from downloader.reporters.kubernetes import ClusterAccess, KubernetesReporter
+    from downloader.reporters.kubernetes import ClusterAccess
     from tests.servers.kubernetes import KubernetesServer
     from tests.servers.kubernetes_pod import Pod
 
@@ -198,3 +201,17 @@ def test_without_a_report_nothing_is_sent_and_no_thread_runs(api: KubernetesServ
 
     assert set(threading.enumerate()) <= threads
     assert api.exchanges == []
+
+
+def test_a_run_that_ends_at_once_waits_for_its_client_to_be_imported(
+    api: KubernetesServer, access: ClusterAccess
+) -> None:
+    """With a tenth of a CPU, that takes longer than a request may."""
+    reporter = KubernetesReporter(access, timeout=5.0)
+    with ThreadPoolExecutor() as pool:
+        with LOADING:
+            closing = pool.submit(reporter.close, FAILED)
+            with pytest.raises(TimeoutError):
+                closing.result(6.0)
+        closing.result()
+    assert api.artifact("models", "llama")["status"]["download"]["message"]

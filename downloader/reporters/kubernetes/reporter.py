@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from downloader.deadlines import STATUS_LAST_PAUSE, STATUS_TIMEOUT
+from downloader.deadlines import STATUS_LAST_PAUSE, STATUS_START, STATUS_TIMEOUT
 from downloader.loading import LOADING
 from downloader.progress import Phase
 from downloader.redaction import Redactor
@@ -52,6 +52,7 @@ class KubernetesReporter:
         self._silent = False
         """Another process of those that share the work reports the end."""
         self._deadline: float | None = None
+        self._imported = False
         self._reported: set[str] = set()
         self._thread = threading.Thread(target=self._run, name="status", daemon=True)
 
@@ -66,9 +67,12 @@ class KubernetesReporter:
             self._store(snapshot)
 
     def close(self, final: Snapshot) -> None:
-        """Send the final snapshot, for at most `timeout` seconds; none if another process leads."""
-        limit = self._left(self._timeout)
+        """Send the final snapshot, for at most `timeout` seconds; none if another process leads.
+
+        A run that ends before the client is imported waits longer: what an earlier pod has reported must be reset.
+        """
         with self._changed:
+            limit = self._left(self._timeout if self._imported else STATUS_START + self._timeout)
             self._deadline = time.monotonic() + limit
             if final.leads:
                 self._store(final)
@@ -91,6 +95,7 @@ class KubernetesReporter:
                 from downloader.reporters.kubernetes.client import StatusClient  # noqa: PLC0415
 
             client = StatusClient(self._access)
+            self._imported = True
             while (status := self._next_due()) is not None:
                 self._send(client, status)
             self._finish(client)
@@ -136,6 +141,7 @@ class KubernetesReporter:
         """Send the final status regardless of pauses, and retry as long as there is time."""
         with self._changed:
             status, deadline = self._status(), 0.0 if self._silent else self._deadline or 0.0
+        deadline = min(deadline, time.monotonic() + self._timeout)
         pause = STATUS_LAST_PAUSE
         while (left := deadline - time.monotonic()) > 0:
             try:
