@@ -50,10 +50,13 @@ def assess(path: str, content: Content) -> list[Risk]:
 
     Only a DownloadError that `content` raises while it is read is raised.
     """
-    return [Risk(path, single_line(what, 300), refused) for what, refused in dict(_assess(path, content, 0)).items()]
+    return [
+        Risk(path, single_line(what, 300), refused)
+        for what, refused in dict(_assess(path, content, 0, pickles.Steps())).items()
+    ]
 
 
-def _assess(path: str, content: Content, depth: int) -> Iterator[tuple[str, bool]]:
+def _assess(path: str, content: Content, depth: int, steps: pickles.Steps) -> Iterator[tuple[str, bool]]:
     """Yield what is said against a content, as words that follow its name, and whether it is refused for it."""
     try:
         head = content.up_to(0, HEAD)
@@ -65,9 +68,9 @@ def _assess(path: str, content: Content, depth: int) -> Iterator[tuple[str, bool
     checks: list[Callable[[], Iterator[tuple[str, bool]]]] = [
         lambda: _by_name(path, content),
         lambda: _by_magic(head),
-        lambda: _pickles(path, content, head),
+        lambda: _pickles(path, content, head, steps),
         lambda: _containers(path, content, head, depth),
-        lambda: _zips(content, head, depth),
+        lambda: _zips(content, head, depth, steps),
     ]
     for check in checks:
         try:
@@ -104,7 +107,7 @@ def _by_magic(head: bytes) -> Iterator[tuple[str, bool]]:
         yield "is a tar archive, and not judged", True
 
 
-def _pickles(path: str, content: Content, head: bytes) -> Iterator[tuple[str, bool]]:
+def _pickles(path: str, content: Content, head: bytes, steps: pickles.Steps) -> Iterator[tuple[str, bool]]:
     offset = 0
     if head.startswith(_NUMPY):
         offset = _objects_of_numpy(head)
@@ -112,7 +115,7 @@ def _pickles(path: str, content: Content, head: bytes) -> Iterator[tuple[str, bo
             return
     certain = offset > 0 or pickles.is_pickle(head)
     named = PurePosixPath(path).suffix.lower() in PICKLES
-    found = pickles.walk(content, offset)
+    found = pickles.walk(content, offset, steps)
     plausible = found.calls and all(_IDENTIFIER.fullmatch(name) for name in found.imports)
     if found.imports and (certain or named or plausible):
         yield f"is a pickle that imports {names_text(found.imports, 3)}", True
@@ -159,7 +162,7 @@ def _hdf5(content: Content) -> Iterator[tuple[str, bool]]:
         yield f"is HDF5 of which {_HDF5_SEARCHED >> 20} MiB were searched, and the rest is not judged", True
 
 
-def _zips(content: Content, head: bytes, depth: int) -> Iterator[tuple[str, bool]]:
+def _zips(content: Content, head: bytes, depth: int, steps: pickles.Steps) -> Iterator[tuple[str, bool]]:
     is_zip = head.startswith(LOCAL)
     if not has_directory(content):
         if is_zip:
@@ -170,10 +173,10 @@ def _zips(content: Content, head: bytes, depth: int) -> Iterator[tuple[str, bool
     if depth >= _DEEPEST:
         yield "has archives in archives, and is not judged", True
         return
-    yield from _members(Members(content), depth)
+    yield from _members(Members(content), depth, steps)
 
 
-def _members(members: Members, depth: int) -> Iterator[tuple[str, bool]]:
+def _members(members: Members, depth: int, steps: pickles.Steps) -> Iterator[tuple[str, bool]]:
     raw, code = _of_torch(members.names)
     if any(name.startswith(code) for name in members.names):
         yield "is a program of TorchScript", True
@@ -183,7 +186,7 @@ def _members(members: Members, depth: int) -> Iterator[tuple[str, bool]]:
             yield problem, True
     for name, member in members.contents():
         if not name.startswith((*raw, *code)):
-            for what, refused in _assess(name, member, depth + 1):
+            for what, refused in _assess(name, member, depth + 1, steps):
                 yield f"has {single_line(name, 100)}, which {what}", refused
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from downloader.formats.content import Content
 
 MOST_STEPS: Final = 5_000_000
-"""Instructions of a file that are walked: some seconds."""
+"""Instructions of a file that are walked, of all members if it is an archive: some seconds."""
 MOST_VALUES: Final = 1_000_000
 """Values on the stack, or in the memo."""
 MOST_PICKLES: Final = 64
@@ -76,7 +76,13 @@ class Walk:
     """Something that was imported is called."""
     problem: str = ""
     """Why a part could not be walked; empty if all of it was."""
-    steps: int = 0
+
+
+@dataclass
+class Steps:
+    """How many instructions may still be walked."""
+
+    left: int = MOST_STEPS
 
 
 def is_pickle(head: bytes) -> bool:
@@ -84,14 +90,14 @@ def is_pickle(head: bytes) -> bool:
     return len(head) > 1 and head[0] == 0x80 and head[1] <= 5  # noqa: PLR2004 - opcode and newest protocol
 
 
-def walk(content: Content, offset: int = 0) -> Walk:
+def walk(content: Content, offset: int, steps: Steps) -> Walk:
     """Walk the pickles from an offset on, one after another."""
     found = Walk()
     cursor = Cursor(content, offset)
     legacy = False
     for number in range(MOST_PICKLES):
         try:
-            first = _walk_one(cursor, found)
+            first = _walk_one(cursor, found, steps)
         except (ValueError, IndexError, KeyError, OverflowError, UnicodeError) as error:
             found.problem = str(error) or "it is broken"
             return found
@@ -105,12 +111,12 @@ def walk(content: Content, offset: int = 0) -> Walk:
     return found
 
 
-def _walk_one(cursor: Cursor, found: Walk) -> Any:  # noqa: ANN401 - what the pickle begins with
+def _walk_one(cursor: Cursor, found: Walk, steps: Steps) -> Any:  # noqa: ANN401 - what the pickle begins with
     """Walk one pickle; return the argument of its first instruction that has one. Raises ValueError, IndexError."""
     machine, first = _Machine(found), None
     for opcode, argument, _ in pickletools.genops(cursor):  # type: ignore[arg-type]
-        found.steps += 1
-        if found.steps > MOST_STEPS:
+        steps.left -= 1
+        if steps.left < 0:
             raise ValueError(f"it has more than {MOST_STEPS} instructions")
         if first is None and opcode.name != "PROTO":
             first = argument

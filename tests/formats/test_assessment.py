@@ -176,6 +176,15 @@ def test_an_error_of_the_volume_is_not_a_risk() -> None:
         assess("a.bin", Content(read, 100))
 
 
+def test_all_members_of_an_archive_share_the_instructions_that_are_walked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("downloader.formats.pickles.Steps.__init__", lambda self: setattr(self, "left", 60))
+    long = b"\x80\x02" + b"N0" * 20 + b"N."
+    assert not said("a.bin", made.zipped({"a.pkl": long}))
+    assert "b.pkl, which is a pickle that cannot be judged" in said(
+        "a.bin", made.zipped({"a.pkl": long, "b.pkl": long})
+    )
+
+
 def test_little_is_read_of_a_large_file() -> None:
     read = 0
     header = made.safetensors({"w": made.tensor("U8", [1 << 40], [0, 1 << 40])}, b"")
