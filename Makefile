@@ -14,7 +14,8 @@ help: ## Show this list
 
 $(READY): requirements/dev.txt pyproject.toml tests/prepare
 	tests/prepare venv $(PYTHON)
-	$(BIN)/pip install -q --disable-pip-version-check --no-compile --require-hashes -r requirements/dev.txt
+	@# The lock is its own constraint: without that, pip takes a newer pydantic for a requirement of pydantic[email].
+	$(BIN)/pip install -q --disable-pip-version-check --no-compile --require-hashes -r requirements/dev.txt -c requirements/dev.txt
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
