@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from downloader import download
+from downloader.artifact import shown_url
 from tests.command import PEOPLE, Result, finish, model, run, start
 from tests.servers.blobs import Noise
 from tests.servers.broken import BrokenWeb
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from tests.e2e.conftest import Watched
     from tests.servers.s3 import S3Server
 
 MIB = 1 << 20
@@ -448,3 +450,24 @@ def test_mirrors_and_several_processes_are_refused_together(
     assert sharing[0] in result.last_line
     assert origin.log.records() == near.log.records() == []
     assert not (tmp_path / "m").exists()
+
+
+def test_the_status_counts_attempts_in_the_sequence_of_all_places_and_names_the_place(
+    origin: Hub, near: BrokenWeb, watched: Watched, tmp_path: Path
+) -> None:
+    """The operator shows these fields as they are: an attempt is a position in the sequence (ADR 84)."""
+    place = put(near, {**OTHERS, "config.json": FILES["config.json"]})
+    extra = {"HF_ENDPOINT": origin.endpoint, "HF_TOKEN": TOKEN, "AIM_MIRRORS": f"{place},origin", **watched.environment}
+    result = run("download", "hf://org/model", tmp_path / "m", extra={**extra, "AIM_DOWNLOADER_PROTOCOL": "XET,HTTP"})
+    assert result.status == 0, result.stderr
+    seen = [state["download"] for state in watched.api.history("models", watched.name) if "download" in state]
+    running = [state for state in seen if state.get("attempt")]
+    assert {state["protocolSequence"] for state in running} == {"HTTP,XET,HTTP"}
+    sequence = ["HTTP", "XET", "HTTP"]
+    for state in running:
+        assert state["totalAttempts"] == len(sequence)
+        assert state["protocol"] == sequence[state["attempt"] - 1]
+    attempts = [state["attempt"] for state in running]
+    assert attempts == sorted(attempts)
+    assert attempts[-1] == 2
+    assert any(shown_url(place) in state["message"] for state in running if state.get("message"))
