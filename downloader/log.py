@@ -32,7 +32,9 @@ FOREIGN: Final = (
     "httpx2",
     "huggingface_hub",
     "kubernetes",
+    "lark",  # of the licence expressions in a BOM
     "s3transfer",
+    "securesystemslib",  # of model-signing
     "urllib3",
 )
 
@@ -132,7 +134,7 @@ def set_up(
         _take_over(logging.getLogger(name), undo)
     logging.getLogger().addHandler(handler)
     for name in FOREIGN:
-        # huggingface_hub adds a handler when it is imported, which is later: it would write unredacted lines (ADR 70).
+        # Some libraries add a handler when they are imported, which is later: it would write unredacted lines (ADR 70).
         _replace(logging.getLogger(name), "addHandler", _ignore_handler, undo)
     _replace(warnings, "showwarning", _show_warning, undo)
     _replace(sys, "excepthook", _uncaught, undo)

@@ -238,7 +238,7 @@ def test_no_library_writes_past_our_log() -> None:
     done = subprocess.run(
         [sys.executable, "-c", EVERYTHING], capture_output=True, text=True, timeout=TIMEOUT, check=False
     )
-    assert (done.stdout, done.stderr) == ("botocore huggingface_hub kubernetes\n", "")
+    assert (done.stdout, done.stderr) == ("boto3 botocore huggingface_hub kubernetes\n", "")
 
 
 def test_the_level_can_be_changed_later(logging_to: SetUp) -> None:
