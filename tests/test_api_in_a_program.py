@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import _thread
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -73,9 +75,12 @@ def test_keys_for_s3_are_not_taken_from_the_process_where_an_environment_is_give
 
 
 def test_ctrl_c_in_the_calling_thread_ends_the_run_and_leaves_nothing_behind(
-    environ: dict[str, str], tmp_path: Path
+    environ: dict[str, str], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """Over Xet, with its child process. The journal is closed: the next call goes on."""
+    # A shell starts its background jobs with SIGINT ignored, and Python leaves it so.
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(partial(signal.signal, signal.SIGINT, handler))
     before = left_behind()
     seen, pressed = list[Phase](), list[bool]()
 

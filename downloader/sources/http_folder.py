@@ -6,7 +6,10 @@ may have been cut is an error, since what is left of it looks like one of a smal
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -93,8 +96,10 @@ class HttpFolder:
             raise self._file_filter.nothing_left(list(listed), self._uri)
         check_names(digests, self._uri)
         unknown = [item for item in digests.items() if item not in self._probed]
+        failed = threading.Event()
         with ThreadPoolExecutor(HEAD_WORKERS, thread_name_prefix="head") as pool:
-            list(pool.map(self._probe_all, (unknown[n : n + BATCH] for n in range(0, len(unknown), BATCH))))
+            batches = (unknown[n : n + BATCH] for n in range(0, len(unknown), BATCH))
+            list(pool.map(partial(self._probe_all, failed), batches))
         files = [self._probed[item] for item in digests.items()]
         files.sort(key=lambda file: file.path)
         if not files:
@@ -134,12 +139,19 @@ class HttpFolder:
         error = HttpStatusError(reply.status, reply.url, reply.headers, reply.body)
         return map_status_error(error, self._uri + name, hint=HINT, asked=self._address.url)
 
-    def _probe_all(self, listed: Sequence[tuple[str, str]]) -> None:
+    def _probe_all(self, failed: threading.Event, listed: Sequence[tuple[str, str]]) -> None:
+        """Learn of these files. One batch's error sets `failed`, which ends the others: their answers help nobody."""
         urls = [self._address.below(path) for path, _ in listed]
         digests = [Digest(Algorithm.SHA256, sha256) for _, sha256 in listed]
-        described = self._probe.describe_all(urls, digests)
-        for (path, sha256), url, digest, (reply, size) in zip(listed, urls, digests, described, strict=True):
-            self._probed[path, sha256] = self._probe.file(reply, size, url, path, digest)
+        try:
+            with contextlib.closing(self._probe.describe_all(urls, digests)) as described:
+                for (path, sha256), url, digest, (reply, size) in zip(listed, urls, digests, described, strict=True):
+                    self._probed[path, sha256] = self._probe.file(reply, size, url, path, digest)
+                    if failed.is_set():
+                        return
+        except BaseException:
+            failed.set()
+            raise
 
 
 def _content(reply: Response) -> bytes:

@@ -15,7 +15,7 @@ from downloader.sources.http_digests import published
 from downloader.sources.http_errors import map_status_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
     from downloader.artifact import Digest
     from downloader.network import HttpClient, Response
@@ -66,7 +66,7 @@ class WebProbe:
                 head = error
         return self._describe_after(url, digest, head)
 
-    def describe_all(self, urls: Sequence[str], digests: Sequence[Digest]) -> Iterator[tuple[Response, int | None]]:
+    def describe_all(self, urls: Sequence[str], digests: Sequence[Digest]) -> Generator[tuple[Response, int | None]]:
         """Do that for many files, asking for many of them ahead."""
         with contextlib.closing(self._web.heads(urls, self._headers)) as heads:
             for url, digest in zip(urls, digests, strict=True):
