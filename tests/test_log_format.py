@@ -62,8 +62,9 @@ def test_a_refinement_of_a_class_is_called_by_the_name_of_the_tree() -> None:
 def test_facts_and_message_are_redacted_and_stay_on_one_line() -> None:
     stream = io.StringIO()
     log = set_up(stream, Redactor("canary-secret"), "debug", "json")
+    reason = "canary-secret\nand more"
     event = ProtocolSwitched(
-        protocol="XET", place="a", next="HTTP", next_place="b", files=3, error="Stalled", reason="canary-secret\nand more"
+        protocol="XET", place="a", next="HTTP", next_place="b", files=3, error="Stalled", reason=reason
     )
     error = ValueError("canary-secret\n\u2028")
     logging.getLogger("downloader.x").error("ä %s", "canary-secret", exc_info=error, extra=event.extra())
