@@ -140,7 +140,7 @@ class HttpFolder:
         return map_status_error(error, self._uri + name, hint=HINT, asked=self._address.url)
 
     def _probe_all(self, failed: threading.Event, listed: Sequence[tuple[str, str]]) -> None:
-        """Learn of these files. One batch's error sets `failed`, which ends the others: their answers help nobody."""
+        """Learn of these files. An error of one batch sets `failed`, which ends the others."""
         urls = [self._address.below(path) for path, _ in listed]
         digests = [Digest(Algorithm.SHA256, sha256) for _, sha256 in listed]
         try:
