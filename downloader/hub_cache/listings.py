@@ -1,4 +1,4 @@
-"""What runs have listed of a commit, kept in the folder of a repository: offline, nothing else tells its names.
+"""What runs have listed of a commit, kept in the repository's folder: offline, nothing else has its names (ADR 87).
 
     <repository>/.artifact.listings/<commit>    JSON: which folders were listed, and size and digests of each file
 
