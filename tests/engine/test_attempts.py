@@ -20,6 +20,7 @@ from downloader.progress import ProgressMeter, StallWatchdog
 from downloader.transfer import CompletedFile
 from downloader.volume import Volume
 from tests.transfer.harness import Memory
+from tests.waiting import AT_LAST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -92,9 +93,9 @@ def test_a_delivery_that_outlasts_its_attempt_never_names_half_a_file_of_the_nex
     late: list[threading.Thread] = []
 
     def fault(doing: str) -> None:
-        if threading.current_thread().name == "late" and doing.startswith(moment):
+        if threading.current_thread().name == "late" and doing.startswith(moment) and not slow.is_set():
             slow.set()
-            go_on.wait(2)
+            go_on.wait(2)  # in vain where the next attempt waits for this one
 
     def commit_late(files: Sequence[RemoteFile], sink: FileSink) -> None:
         completed_files = [fill(sink.begin(file), DATA) for file in files]
@@ -105,7 +106,7 @@ def test_a_delivery_that_outlasts_its_attempt_never_names_half_a_file_of_the_nex
 
         late.append(threading.Thread(target=commit, name="late"))
         late[0].start()
-        assert slow.wait(10)
+        assert slow.wait(AT_LAST)
         raise ProtocolDown("nothing comes any more")
 
     def bring(files: Sequence[RemoteFile], sink: FileSink) -> None:
