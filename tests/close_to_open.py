@@ -3,7 +3,8 @@
 Each process is a machine of its own. What it has read or written it keeps, and shows again; a read takes more than was
 asked for. What it writes, the others can read once it has synced or closed the file, or written more of it. An open
 drops what it keeps if another machine has changed the file, but a change that comes before one of its own is taken for
-its own: NFS 4 does not tell them apart. Listings, and names that were not there, stay as they were for so many seconds.
+its own: NFS 4 does not tell them apart. Listings, names that were not there, and attributes of files that this machine
+neither opens nor changes stay as they were for so many seconds. Nothing tells it that a process of another has ended.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from typing import TYPE_CHECKING
 from downloader.__main__ import main
 from downloader.filesystem import NotThere
 from downloader.filesystem.local import Disk
+from downloader.lease import ProcessIdentity
 from downloader.runs import wiring
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from downloader.filesystem import Kind
+    from downloader.filesystem import Kind, Stat
 
 BLOCK = 4096
 AHEAD = 1 << 20
@@ -65,6 +67,7 @@ class CloseToOpen(Disk):
         """Handle → what is kept of its file, and whether its reads take more than was asked for."""
         self._shown: dict[str, tuple[float, dict[str, Kind]]] = {}
         self._absent: dict[str, float] = {}
+        self._stats: dict[str, tuple[float, Stat | None]] = {}
 
     def _take(self, handle: int) -> int:
         found = os.fstat(handle)
@@ -93,6 +96,7 @@ class CloseToOpen(Disk):
         return handle
 
     def open(self, path: str, *, write: bool = False) -> int:
+        self._stats.pop(path, None)
         if time.monotonic() < self._absent.get(path, 0):
             raise NotThere(f"{path} was not there")
         try:
@@ -174,13 +178,38 @@ class CloseToOpen(Disk):
             self._shown[folder] = time.monotonic() + self._seconds, shown
         return dict(shown)
 
+    def stat(self, path: str) -> Stat | None:
+        until, found = self._stats.get(path, (0.0, None))
+        if time.monotonic() >= until:
+            found = super().stat(path)
+            self._stats[path] = time.monotonic() + self._seconds, found
+        return found
+
+    def stats(self, folder: str, names: list[str]) -> dict[str, Stat]:
+        found = {name: self.stat(f"{folder}/{name}".lstrip("/")) for name in names}
+        return {name: there for name, there in found.items() if there is not None}
+
     def rename(self, old: str, new: str) -> None:
         super().rename(old, new)
         self._know(old)
         self._know(new)
 
+    def exchange(self, one: str, other: str) -> bool:
+        done = super().exchange(one, other)
+        self._know(one)
+        self._know(other)
+        return done
+
+    def set_attribute(self, path: str, name: str, value: bytes) -> bool:
+        self._stats.pop(path, None)
+        return super().set_attribute(path, name, value)
+
     def unlink(self, path: str) -> None:
         super().unlink(path)
+        self._know(path)
+
+    def remove_folder(self, path: str) -> None:
+        super().remove_folder(path)
         self._know(path)
 
     def make_folder(self, path: str) -> bool:
@@ -189,8 +218,9 @@ class CloseToOpen(Disk):
         return made
 
     def _know(self, path: str) -> None:
-        """Drop what was kept of a name that this machine has changed."""
+        """Drop what was kept of a name that this machine has changed, and of all below it."""
         self._absent = {name: until for name, until in self._absent.items() if not f"{name}/".startswith(f"{path}/")}
+        self._stats = {name: kept for name, kept in self._stats.items() if not f"{name}/".startswith(f"{path}/")}
         above = path.rpartition("/")[0]
         self._shown = {
             name: shown
@@ -206,5 +236,6 @@ def _change(handle: int) -> tuple[int, ...]:
 
 if __name__ == "__main__":
     vars(wiring)["Disk"] = functools.partial(CloseToOpen, seconds=float(sys.argv[1]))
+    ProcessIdentity.is_gone = lambda self: False  # type: ignore[method-assign] # noqa: ARG005
     del sys.argv[1]
     main()

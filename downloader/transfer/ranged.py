@@ -251,13 +251,13 @@ class Ranged:
     ) -> None:
         """Fetch rejected files again, once each; a file that is rejected twice is left to the next attempt."""
         damaged = [file for file in (each.partial.file for each in completed_files) if file.path in rejected]
-        if feed is not None:
-            damaged = [file for file in damaged if not feed.rejected(file)]
+        shared = [file for file in damaged if feed is not None and feed.rejected(file)]
+        damaged = [file for file in damaged if file not in shared]
         again = [file for file in damaged if self._config.refetch and self._scheduler.may_refetch(file)]
+        for file in (*shared, *again):
+            log.warning("%s; downloading it again", rejected[file.path])
         for file in damaged:
-            if file in again:
-                log.warning("%s; downloading it again", rejected[file.path])
-            else:
+            if file not in again:
                 sink.fail(file, rejected[file.path])
         self._scheduler.committed(len(completed_files), again)
 

@@ -233,6 +233,7 @@ def test_a_file_whose_bytes_are_wrong_is_fetched_again_by_all(stocked: Hub, tmp_
     assert [result.status for result in results] == [0] * 3, [result.stderr for result in results]
     assert model(tmp_path) == FILES
     assert stocked.log.sent("cdn") <= SIZE + len(FILES["model-00001-of-00003.safetensors"]) + 8 * MIB
+    assert sum("downloading it again" in result.stderr for result in results) == 1
 
 
 @pytest.mark.parametrize("frozen", ["the leader", "another"])

@@ -69,7 +69,7 @@ class Artifact:
         if self._lists(listed.stdout) != self._lines:
             lines.append(f"the checksums are others: {listed.stdout}{listed.stderr}")
         if (folder / WORK).exists():
-            lines.append(f"{WORK} is left over")
+            lines.append(f"{WORK} is left over, with {[path for path in found if path.startswith(WORK)]}")
         return lines
 
     def _is_right(self, folder: Path, path: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import signal
 import tempfile
@@ -20,7 +21,7 @@ from tests.servers import ceph, glusterfs
 from tests.servers.ceph import Ceph
 from tests.servers.glusterfs import GlusterFS
 from tests.servers.mounts import unable_to_mount
-from tests.soak.artifact import MARKER
+from tests.soak.artifact import MARKER, WORK
 from tests.soak.places import open_places
 from tests.soak.table import OVERHEAD, PER_KILL
 from tests.soak.volumes import Broken
@@ -42,6 +43,15 @@ SETTINGS = {"AIM_LEASE_TTL": f"{TTL:g}", "AIM_BANDWIDTH": "20M", "STALL_TIMEOUT"
 LONGEST_PAUSE = 1.5
 """Seconds between two events."""
 MOST_EVENTS = 6
+SEEN = 5.0
+"""Seconds after which a node has surely seen that another one has removed a file; the kernel keeps names for one."""
+QUIET = 0.2
+"""Of the volumes nothing happens to: there each byte comes once."""
+CALM = {"AIM_LEASE_TTL": "60"}
+"""Their processes are never taken for dead, however busy the machine is."""
+ONCE = 1.02
+AGAIN = re.compile(r".* (downloading it|is fetched|be downloaded) again.*")
+"""What is said of a file with wrong bytes. No server lies here: they would be of processes that disturb each other."""
 
 
 class Machine(Protocol):
@@ -76,10 +86,18 @@ class Shared:
     needed: int = 0
     served: int = 0
 
-    @property
-    def allowed(self) -> float:
-        """Bytes that may have been served; a process that was frozen counts like one that was killed."""
-        return OVERHEAD * self.needed + PER_KILL * (self.events["killed"] + self.events["frozen"])
+    allowed: float = 0.0
+    """Bytes that may have been served, of each volume: a process that was frozen counts like one that was killed."""
+
+    def __add__(self, other: Shared) -> Shared:
+        return Shared(
+            self.volumes + other.volumes,
+            self.processes + other.processes,
+            self.events + other.events,
+            self.needed + other.needed,
+            self.served + other.served,
+            self.allowed + other.allowed,
+        )
 
     def __str__(self) -> str:
         happened = ", ".join(f"{count} {what}" for what, count in sorted(self.events.items()))
@@ -96,12 +114,10 @@ def soak_shards(artifact: Artifact, chance: random.Random, shards: int, seconds:
         while not found or time.monotonic() < end:
             for kind, machines in kinds.items():
                 place = chance.choice(places)
-                tally = found.setdefault(kind, Shared())
                 with machines() as make:
-                    _Life(
-                        place, artifact, make, chance, shards=shards, tally=tally, scratch=Path(folder, "scratch")
-                    ).live()
-                    print(f"{kind}, {place.protocol}: {tally}", flush=True)
+                    life = _Life(place, artifact, make, chance, shards=shards, scratch=Path(folder, "scratch"))
+                    found[kind] = found.get(kind, Shared()) + life.live()
+                print(f"{kind}, {place.protocol}: {found[kind]}", flush=True)
     return found
 
 
@@ -137,10 +153,11 @@ class _Life:
         chance: random.Random,
         *,
         shards: int,
-        tally: Shared,
         scratch: Path,
     ) -> None:
-        self._place, self._artifact, self._chance, self._tally = place, artifact, chance, tally
+        self._place, self._artifact, self._chance = place, artifact, chance
+        self._tally = Shared(volumes=1, needed=artifact.size)
+        self._quiet = chance.random() < QUIET
         self._shards = shards
         self._scratch = scratch
         self._machines = [make() for _ in range(shards)]
@@ -148,15 +165,18 @@ class _Life:
         self._running: dict[int, subprocess.Popen[str]] = {}
         self._marker: int | None = None
 
-    def live(self) -> None:
+    def live(self) -> Shared:
         """Fill it. Raises Broken."""
         try:
             self._live()
+        except Broken as error:
+            raise Broken(f"over {self._place.protocol}, after {self._tally}: {error}") from error
         finally:
             for process in self._running.values():
                 if process.poll() is None:
                     os.killpg(process.pid, signal.SIGKILL)
                     finish(process)
+        return self._tally
 
     def _live(self) -> None:
         self._place.log.clear()
@@ -164,7 +184,7 @@ class _Life:
             if index and self._chance.random() < 0.2:
                 continue  # it comes late
             self._start(index)
-        for _ in range(self._chance.randint(1, MOST_EVENTS)):
+        for _ in range(0 if self._quiet else self._chance.randint(1, MOST_EVENTS)):
             eventually(self._look, self._chance.uniform(0.1, LONGEST_PAUSE))
             if not self._disturb():
                 break
@@ -172,11 +192,12 @@ class _Life:
             if index not in self._running:
                 self._start(index)
         self._await_all()
+        eventually(lambda: not (self._reader / WORK).exists(), SEEN)
         if faults := self._artifact.faults_of(self._reader):
             raise Broken(f"the volume is not clean: {faults}")
-        self._tally.volumes += 1
-        self._tally.needed += self._artifact.size
-        self._tally.served += self._place.served()
+        self._tally.served = self._place.served()
+        hit = self._tally.events["killed"] + self._tally.events["frozen"]
+        self._tally.allowed = (OVERHEAD if hit else ONCE) * self._tally.needed + PER_KILL * hit
         if self._tally.served > self._tally.allowed:
             raise Broken(f"more was served than is allowed: {self._tally}")
 
@@ -186,7 +207,7 @@ class _Life:
             eventually(lambda: self._look() or any(one.poll() is not None for one in self._running.values()), TIMEOUT)
             for index, process in [(index, one) for index, one in self._running.items() if one.poll() is not None]:
                 # On a busy machine one may lose its lease, short as that is here; its Job starts it again.
-                again = self._end(index, process, {0, 75}) == 75
+                again = self._end(index, process, {0} if self._quiet else {0, 75}) == 75
                 del self._running[index]
                 if again:
                     self._start(index)
@@ -195,6 +216,7 @@ class _Life:
     def _start(self, index: int) -> None:
         number = ("--shard", f"{index}/{self._shards}")
         own = {**self._place.environment, **SETTINGS, "HF_HOME": f"{self._scratch}/{index}"}
+        own |= CALM if self._quiet else {}
         machine = self._machines[index]
         self._running[index] = machine.start("download", self._place.uri, machine.volume / "t", *number, extra=own)
         self._tally.processes += 1
@@ -240,5 +262,7 @@ class _Life:
     def _end(self, index: int, process: subprocess.Popen[str], expected: set[int]) -> int:
         result = finish(process)
         if result.status not in expected:
-            raise Broken(f"process {index} over {self._place.protocol} ended with {result.status}: {result.stderr}")
+            raise Broken(f"process {index} ended with {result.status}: {result.stderr}")
+        if wrong := AGAIN.search(result.stderr):
+            raise Broken(f"process {index} met wrong bytes: {wrong[0]}")
         return result.status
