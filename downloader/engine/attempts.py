@@ -53,11 +53,11 @@ class Attempts:
         watchdog: StallWatchdog,
         cancellation: Cancellation,
         ending: Cancellation,
-        make_feed: Callable[[Sequence[RemoteFile], VolumeSink, Outcome], Feed | None],
+        make_feed: Callable[..., Feed | None],
     ) -> None:
         """Fetch along `routes` to a volume, or as a member of several processes. `ending` ends the attempts.
 
-        `make_feed` returns what finds work for an attempt while it runs.
+        `make_feed` returns what finds work for an attempt while it runs (`Engine._make_feed`).
         """
         self._ending = ending
         self._make_feed = make_feed
@@ -149,7 +149,7 @@ class Attempts:
         try:
             files = route.place.files(outcome.manifest, missing, attempt)
             if files:
-                feed = self._make_feed(files, sink, outcome)
+                feed = self._make_feed(files, sink, outcome, leaves=len(files) < len(missing))
                 route.make(route.protocol, attempt).fetch(files, sink, feed)
         except DownloadError as error:
             self._cancellation.check()

@@ -256,9 +256,14 @@ class Engine:
         ):
             yield from pool.map(check, unverified)
 
-    def _make_feed(self, files: Sequence[RemoteFile], sink: VolumeSink, outcome: Outcome) -> Feed | None:
-        """Return what finds work for an attempt while it runs; None where all files are its own."""
-        del files, sink, outcome
+    def _make_feed(
+        self, files: Sequence[RemoteFile], sink: VolumeSink, outcome: Outcome, *, leaves: bool
+    ) -> Feed | None:
+        """Return what finds work for an attempt while it runs; None where all files are its own.
+
+        An attempt that `leaves` files has not all that are missing, since its place has not.
+        """
+        del files, sink, outcome, leaves
         return None
 
     def _record_verified(self, entry: InventoryEntry, outcome: Outcome) -> None:

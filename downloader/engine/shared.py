@@ -3,6 +3,8 @@
 The one that holds the lease leads: it works like an engine alone, but fetches only what it claims on the board, and
 gives their names to files that others have verified, too. The others wait for the lease as any process does, and help
 meanwhile: a thread of theirs makes the same attempts without the lease.
+
+This module is long because any process may become the leader, so that one class does the work of both.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from downloader.artifact import Manifest, RemoteFile
+    from downloader.engine.places import Route
     from downloader.engine.sink import VolumeSink
     from downloader.transfer import Feed
 
@@ -159,11 +162,19 @@ class SharedEngine(Engine):
             self._cancellation.sleep(SHARD_POLL)
         return self._find_published(manifest) is not None
 
+    @property
+    def _is_alone(self) -> bool:
+        """Whether this process cannot share its work, since the origin has not listed the artifact.
+
+        Without the origin no place need have all files: a member would run out of places while others fetch the rest.
+        """
+        return any(route.place.is_abandoned for route in self._routes)
+
     def _path(self, manifest: Manifest) -> str:
         return f"{WORK}/{board_name(manifest)}"
 
     def _has_board(self, manifest: Manifest) -> bool:
-        return bool(self._volume.environment.files.scan(self._path(manifest)))
+        return not self._is_alone and bool(self._volume.environment.files.scan(self._path(manifest)))
 
     def _join(self, manifest: Manifest, stopped: threading.Event) -> Board:
         files, ttl, clock, _ = self._volume.environment
@@ -192,7 +203,8 @@ class SharedEngine(Engine):
                 remove_board(files, board)
 
     def _fetch_missing(self, missing: list[RemoteFile], outcome: Outcome) -> None:
-        if self._member is not None or self._volume.in_order:  # it only helps, or no other process can
+        if self._member is not None or self._volume.in_order or self._is_alone:
+            # It only helps, or no other process can.
             super()._fetch_missing(missing, outcome)
             return
         manifest, files = outcome.manifest, self._volume.environment.files
@@ -215,10 +227,13 @@ class SharedEngine(Engine):
             board.leave()
         remove_board(files, self._path(manifest))
 
-    def _make_feed(self, files: Sequence[RemoteFile], sink: VolumeSink, outcome: Outcome) -> Feed | None:
+    def _make_feed(
+        self, files: Sequence[RemoteFile], sink: VolumeSink, outcome: Outcome, *, leaves: bool
+    ) -> Feed | None:
         member, division = self._member, self._division
         if member is None or division is None:
             return None
+        route = sink.route
         return ShardFeed(
             member,
             division,
@@ -228,7 +243,15 @@ class SharedEngine(Engine):
             failures=sink.failures,
             collect=(lambda news: self._collect(news, member, sink)) if member.is_leader else lambda _: None,
             done=(lambda _path, _sha256: None) if member.is_leader else outcome.checksums.setdefault,
+            fail=sink.fail,
+            rank=None if route.is_last_resort else self._rank(route),
+            leaves=not route.is_last_resort and leaves,
         )
+
+    def _rank(self, route: Route) -> int:
+        """Return how many places are asked before that of a route: the same number in each process."""
+        asked = self._routes[: self._routes.index(route)]
+        return len({each.place for each in asked if not each.place.is_abandoned} - {route.place})
 
     def _collect(self, news: Sequence[RemoteFile], member: Member, sink: VolumeSink) -> None:
         """Give their final names to files that other members have verified."""
@@ -263,7 +286,8 @@ class SharedEngine(Engine):
         """List the artifact and help the process that leads until it publishes. Raises DownloadError."""
         self._meter.share(leads=False)
         manifest = self._list_artifact()
-        self.help(manifest, Cancellation(self._cancellation))
+        if not self._is_alone:
+            self.help(manifest, Cancellation(self._cancellation))
 
     def help(self, manifest: Manifest, stopped: Cancellation) -> None:
         """Work as a member until the board is gone. Raises the error that ends the last protocol."""

@@ -63,7 +63,8 @@ class VolumeSink:
         self._plan = plan
         self._outcome = outcome
         self._verifier = verifier
-        self._route = route
+        self.route = route
+        """Along which the attempt goes."""
         self._lock = threading.Condition()
         self._begun: dict[str, Partial] = {}
         self._resumed: set[str] = set()
@@ -107,7 +108,7 @@ class VolumeSink:
             partial = self._volume.partial(file)
             with self._lock:
                 self._begun[file.path] = partial
-                if self._route.place.is_mirror and partial.missing() != [file.span]:
+                if self.route.place.is_mirror and partial.missing() != [file.span]:
                     self._resumed.add(file.path)
             return partial
 
@@ -129,7 +130,7 @@ class VolumeSink:
         with self._entered():
             verified, rejected = self._verify(completed_files)
             self._volume.commit(verified)
-            self._record(verified)
+            self._record(verified, self.route.place.name)
             with self._lock:
                 for completed_file in completed_files:
                     self._begun.pop(completed_file.partial.file.path, None)
@@ -142,7 +143,7 @@ class VolumeSink:
         """Commit files that other processes have fetched and verified."""
         with self._entered():
             self._volume.commit(verified)
-            self._record(verified)
+            self._record(verified, "")  # each process knows only where it has asked itself
 
     def _verify(self, completed_files: Sequence[CompletedFile]) -> tuple[list[VerifiedFile], dict[str, IntegrityError]]:
         """Return the files whose bytes are right, and the errors of the others by path."""
@@ -163,17 +164,16 @@ class VolumeSink:
                 verified.append(VerifiedFile(partial, completed_file.results[Algorithm.SHA256], proof))
         return verified, rejected
 
-    def _record(self, committed: Sequence[VerifiedFile]) -> None:
-        """Add committed files to the outcome and to the progress."""
-        place = self._route.place
+    def _record(self, committed: Sequence[VerifiedFile], place: str) -> None:
+        """Add committed files to the outcome and to the progress. The `place` is empty if it is not known."""
         with self._lock:
             for partial, sha256, proof in committed:
                 file = partial.file
                 self._outcome.checksums[file.path] = sha256
                 self._outcome.proofs[file.path] = proof
                 self._outcome.fetched.add(file.path)
-                if place.name:
-                    self._outcome.places[file.path] = place.name
+                if place:
+                    self._outcome.places[file.path] = place
                 if not file.sized:
                     self._outcome.sizes[file.path] = file.size
                     self._meter.expect_more(file.size)
@@ -181,9 +181,7 @@ class VolumeSink:
         if log.isEnabledFor(logging.DEBUG):
             for partial, sha256, proof in committed:
                 file = partial.file
-                event = FileCommitted(
-                    path=file.path, size=file.size, sha256=sha256, verified_by=proof, place=place.name
-                )
+                event = FileCommitted(path=file.path, size=file.size, sha256=sha256, verified_by=proof, place=place)
                 log.debug("%s is verified (%s) and has its name", file.path, proof, extra=event.extra())
 
     def _prove(self, completed_file: CompletedFile) -> str:
@@ -210,9 +208,9 @@ class VolumeSink:
         if failed == MAX_LOGGED:
             log.info("further failed files are logged with --log-level debug")
         # Where no file has received a byte for that long, the other files would fail in the same way, one by one.
-        no_bytes = self._meter.idle_seconds() >= self._route.last_retry
+        no_bytes = self._meter.idle_seconds() >= self.route.last_retry
         source_is_down = no_bytes and (error.verdict is Verdict.RETRY or isinstance(error, Stalled))
-        changed = isinstance(error, SourceChanged) and not self._route.place.is_mirror
+        changed = isinstance(error, SourceChanged) and not self.route.place.is_mirror
         if source_is_down or changed or isinstance(error, ProtocolDown):
             self._attempt.cancel(error)
         elif (useless := self._blame(file, error)) is not None:
@@ -222,4 +220,4 @@ class VolumeSink:
         """Hold an error against the place, unless bytes of another one may be the reason."""
         with self._lock:
             is_mixed = isinstance(error, IntegrityError) and file.path in self._resumed
-        return None if is_mixed else self._route.place.blame(file.path, error)
+        return None if is_mixed else self.route.place.blame(file.path, error)

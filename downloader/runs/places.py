@@ -152,12 +152,6 @@ class Places:
         self._uri = uri
         self._shared = shared
         job = shared.settings.job
-        if job.mirrors and shared.settings.sharing.place is not None:
-            hint = "let one process work with mirrors, or several without"
-            raise UsageError(
-                "mirrors (--mirror, AIM_MIRRORS) serve one process: --shard and --processes do not go with them",
-                hint=hint,
-            )
         order = job.mirrors.ordered(first=job.mirror_first) if job.mirrors else (ORIGIN,)
         self._order = [None if text == ORIGIN else Mirror.parse(text, shared) for text in order]
         self._origin = Place(uri.shown if len(order) > 1 else "")
@@ -197,6 +191,8 @@ class Places:
                 deadlines=deadlines,
                 pause=runner.pause if last else SharedPause(runner.meter.clock, hasty.longest_pause),
                 elsewhere=not last,
+                # Of several processes, each would fetch it once more.
+                refetch=last or settings.sharing.place is None,
             )
             return [
                 Route(origin, protocol, transports.make, deadlines.last_retry, is_last_resort=last)

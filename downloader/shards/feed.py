@@ -4,6 +4,8 @@ A member takes one file after the other to hash, and fetches it from its first b
 as they pass. When all files have a member that hashes them, it helps with the files that have most bytes left, from
 their last byte on. Claims are made just before their bytes are needed: what a slow member has not begun is fetched by
 the others.
+
+This module is long because what may be claimed depends on all that a member knows of its files.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from downloader.artifact import Span
 from downloader.deadlines import SHARD_POLL
-from downloader.errors import RangeIgnored
+from downloader.errors import IntegrityError, RangeIgnored
 from downloader.shards.work import Group, hash_claim, piece_claim, whole_claim
 from downloader.volume import ByteRanges
 
@@ -106,12 +108,20 @@ class ShardFeed:
         failures: dict[str, DownloadError],
         collect: Callable[[Sequence[RemoteFile]], None],
         done: Callable[[str, str], object],
+        fail: Callable[[RemoteFile, DownloadError], None],
+        rank: int | None,
+        leaves: bool,
     ) -> None:
         """`missing` files are to be fetched. Members with different `index` begin with different files.
 
         `failures` are those of the attempt so far. `collect` is called with files of which there is news: the leader
         gives their final names to those that other members have verified. `done` is called with path and sha256 of
         each file that is verified, unless it has been; the sha256 is empty if it is not known.
+
+        With mirrors, `rank` is the number of places that come before the one that is asked, and None for the last. A
+        shared file whose bytes were wrong more often than that is one to `fail` here: all members read on the board
+        how often that was, so a place that is wrong costs each file once and not once for each member. If the attempt
+        `leaves` files to the next one, it does not wait for other members, which may wait for those.
         """
         self._member = member
         self._board = member.board
@@ -120,6 +130,9 @@ class ShardFeed:
         self._failures = failures
         self._collect = collect
         self._done = done
+        self._fail = fail
+        self._rank = rank
+        self._leaves = leaves
         self._left = {file.identity: file for file in missing}
         self._news = set(self._left)
         shared = [file for file in missing if division.is_shared(file)]
@@ -149,15 +162,15 @@ class ShardFeed:
                 intake.wait(pause)
 
     def _left_to_next(self, intake: Intake) -> bool:
-        """Return whether this attempt only waits for others, and has failed at files that the next one can try.
+        """Return whether this attempt only waits for others, and the next one can try files that this one cannot.
 
         The others may wait for those in the same way: two members would then wait for each other for ever.
         """
-        return intake.is_idle and any(file.path in self._failures for file in self._left.values())
+        return intake.is_idle and (self._leaves or any(file.path in self._failures for file in self._left.values()))
 
     def rejected(self, file: RemoteFile) -> bool:
         """Return whether a file with wrong bytes begins again; whole files are the transport's."""
-        if not self._member.is_shared(file):
+        if not self._member.is_shared(file) or self._rank is not None:
             return False
         with self._lock:
             count = self._rejections[file.identity] = self._rejections.get(file.identity, 0) + 1
@@ -178,6 +191,7 @@ class ShardFeed:
             if state is not None:
                 self._follow_shared(state, intake)
             if not self._member.is_done(file):
+                self._pass_over(file)
                 continue
             del self._left[identity]
             verdict = self._board.verdict(file)
@@ -194,6 +208,12 @@ class ShardFeed:
         self._meter.add_written(state.counted())
         if state.hashes and file.path not in self._failures and (found := state.found()):
             intake.share(file, (), found, hashes=True)
+
+    def _pass_over(self, file: RemoteFile) -> None:
+        """Leave a file to the places behind this one if its bytes were wrong too often to come from here."""
+        wrong = self._board.record(file).round - self._board.is_whole(file)
+        if self._rank is not None and wrong > self._rank and file.path not in self._failures:
+            self._fail(file, IntegrityError(f"{file.path}: its bytes were wrong, so another place is asked for them"))
 
     def _give_whole(self, path: str, error: DownloadError) -> None:
         """Let one member fetch all of a file whose server ignores ranges."""
@@ -215,7 +235,9 @@ class ShardFeed:
     def _claim_group(self, intake: Intake) -> bool:
         """Claim files that are fetched as a whole."""
         for claim, files in self._whole():
-            open_ = [file for file in files if self._is_open(file) and file.identity not in self._given]
+            # As they are asked for here, which may be a mirror.
+            wanted = [self._left[file.identity] for file in files if self._is_open(file)]
+            open_ = [file for file in wanted if file.identity not in self._given]
             if open_ and self._board.claim(claim):
                 self._given.update(file.identity for file in open_)
                 intake.add(open_)

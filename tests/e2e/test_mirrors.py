@@ -438,20 +438,6 @@ def test_the_python_api_takes_mirrors(origin: Hub, near: BrokenWeb, tmp_path: Pa
     assert bodies(origin) == 0
 
 
-@pytest.mark.parametrize("sharing", [("--shard", "1/2"), ("--processes", "2")], ids=["--shard", "--processes"])
-def test_mirrors_and_several_processes_are_refused_together(
-    origin: Hub, near: BrokenWeb, tmp_path: Path, sharing: tuple[str, str]
-) -> None:
-    settings = {"HF_ENDPOINT": origin.endpoint, **PEOPLE}
-    mirror = ("--mirror", put(near, FILES), "--mirror-first")
-    result = run("download", "hf://org/model", tmp_path / "m", *mirror, *sharing, extra=settings)
-    assert result.status == 64
-    assert "--mirror" in result.last_line
-    assert sharing[0] in result.last_line
-    assert origin.log.records() == near.log.records() == []
-    assert not (tmp_path / "m").exists()
-
-
 def test_the_status_counts_attempts_in_the_sequence_of_all_places_and_names_the_place(
     origin: Hub, near: BrokenWeb, watched: Watched, tmp_path: Path
 ) -> None:
