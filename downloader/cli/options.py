@@ -13,7 +13,7 @@ from downloader.config.env import Malformed, documented, items, path
 from downloader.config.expected import expected_list
 from downloader.config.given import VARIABLES
 from downloader.config.job import LOG_FORMATS, LOG_LEVELS
-from downloader.config.mirrors import Mirrors, mirrors
+from downloader.config.mirrors import ORIGIN, Mirrors, mirrors
 from downloader.sources.registry import ArtifactUri
 
 if TYPE_CHECKING:
@@ -85,8 +85,9 @@ def _mirrors(_context: click.Context, _parameter: click.Parameter, given: tuple[
     """Return the mirrors of an option that is given once for each. A URI may hold a secret, so none is quoted."""
     try:
         return Mirrors.of(given) if given else None
-    except Malformed as error:
-        raise click.BadParameter(f"a value is not of {error}") from None
+    except Malformed:
+        message = f"a mirror is a URI such as s3://bucket/folder, or the word {ORIGIN!r}, once, where the origin comes"
+        raise click.BadParameter(message) from None
 
 
 def _help(variable: Variable) -> str:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from downloader.deadlines import CHECK_INTERVAL
 from downloader.errors import ConnectionBroken, DownloadError, Throttled
+from downloader.formatting import format_count
 from downloader.sources.base import SourceWrapper
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ class ConcurrencyController:
             self._throttled_at = self._raised_at = now
             before, self._limit = self._limit, max(1, min(self._limit, self._active) // 2)
         if self._limit != before:
-            log.info("the server is throttling; reduced to %d connections", self._limit)
+            log.info("the server is throttling; reduced to %s", format_count(self._limit, "connection"))
 
     def on_disconnect(self) -> None:
         """Record a broken connection. It counts from the next request on: when a run ends, all connections break."""

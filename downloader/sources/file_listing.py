@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from downloader.artifact import Algorithm, Digest, RemoteFile, Validator
 from downloader.errors import IntegrityError, ProtocolFailed, SourceUnavailable
 from downloader.filesystem import Kind, stats_of
-from downloader.formatting import names_text
+from downloader.formatting import format_count, names_text
 from downloader.integrity import MARKER
 from downloader.lease import WORK, find_lease
 from downloader.sources.paths import MAX_FOLDERS, PathValidator, refused
@@ -130,7 +130,7 @@ class FolderLister:
             self._names.add(path)
             files.append(to_file(path, self._below + path, details, listed[path]))
         self._names.finish()
-        log.info("%s is listed with sha256 by its completion mark: %d files", self._uri, len(files))
+        log.info("%s is listed with sha256 by its completion mark: %s", self._uri, format_count(len(files), "file"))
         facts = tuple(f"{digest}  {path}" for path, digest in sorted(listed.items()))
         whole = not self._below and len(files) == len(listed) and mark.raw
         return FolderListing(tuple(files), facts, mark.raw if whole else None)
@@ -155,16 +155,14 @@ class FolderLister:
     def _tell(self, unknown: int) -> None:
         if unknown:
             log.info(
-                "%s has no completion mark for %d files: they are hashed while they are read, and must not change",
+                "%s has no completion mark for %s: hashed while read, and none may change",
                 self._uri,
-                unknown,
+                format_count(unknown, "file"),
             )
         if self._passed_over:
             log.info("work files of other programs are passed over: %s", names_text(self._passed_over))
         if self._skipped:
-            log.warning(
-                "%d names are passed over, as they are no files: %s", len(self._skipped), names_text(self._skipped)
-            )
+            log.warning("passed over, as only regular files are copied: %s", names_text(self._skipped))
 
     def _walk(self) -> Iterator[tuple[str, Stat]]:
         """Yield path and metadata of each file. Not recursive: folders may be nested deeply."""

@@ -357,7 +357,7 @@ def test_the_headers_of_the_artifact_are_not_sent_to_a_mirror(
     ("mirrors", "words"),
     [
         ("ftp://host/m", "'ftp'"),
-        ("near", "a comma list of URIs"),
+        ("near", "origin"),
         ("hf+https:///org/model", "names no Hub"),
         ("s3://bucket/m?endpoint=nowhere", "the endpoint of s3://bucket/m"),
     ],
