@@ -104,7 +104,10 @@ class FileOperations(Protocol):
         """Return a handle of a regular file. Raises NotThere and InTheWay; must not block on a fifo."""
 
     def open_direct(self, path: str) -> int | None:
-        """Return a handle for `write_direct`; None where the file system cannot bypass the page cache."""
+        """Return a handle for `write_direct`, and for `read` where offset, length and address are multiples of 4096.
+
+        None where the file system cannot bypass the page cache.
+        """
 
     def close(self, handle: int) -> None:
         """Close a handle."""

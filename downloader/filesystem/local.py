@@ -98,7 +98,7 @@ class Disk:
         folder, name = split(path)
         with self._operation("opening", path), Folder(self._root, folder) as opened:
             try:
-                return os.open(name, _FILE_FLAGS | os.O_WRONLY | _DIRECT, dir_fd=opened)
+                return os.open(name, _FILE_FLAGS | os.O_RDWR | _DIRECT, dir_fd=opened)
             except OSError as error:
                 if error.errno in (errno.EINVAL, errno.EOPNOTSUPP):
                     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -237,7 +238,7 @@ class FileTransfer:
             return piece
 
     def _hash_from_volume(self, length: int) -> None:
-        view = memoryview(bytearray(min(READ_BACK, length)))
+        view = memoryview(mmap.mmap(-1, READ_BACK))  # begins with a page, so that reads may bypass the page cache
         position, stop = self._hashed, self._hashed + length
         while position < stop:
             self._check()

@@ -111,14 +111,30 @@ class PartialFile:
         return False
 
     def readinto(self, offset: int, view: memoryview) -> int:
-        """Fill the view with the bytes from `offset` on and return their number; 0 at the end of the file."""
+        """Fill the view with bytes from `offset` on and return their number, of whole pages first; 0 at the end."""
         with self._guard:
+            if count := self._read_direct(offset, view[: len(view) // _ALIGNMENT * _ALIGNMENT]):
+                return count
             count = self._files.read(self._handle, offset, view)
             self._read_back += count
             if self._read_back >= _FORGET_EVERY:
                 self._read_back = 0
                 self.forget()
             return count
+
+    def _read_direct(self, offset: int, view: memoryview) -> int:
+        """Read what direct writes have written, in the same way; 0 if that is not possible.
+
+        Reading it through a cache also reads ahead, where there are holes still. CephFS's client keeps them, and shows
+        zeros to this machine after direct writes have filled them.
+        """
+        if not self._use_direct or self._direct is None or not _is_aligned(offset, view):
+            return 0
+        try:
+            return self._files.read(self._direct, offset, view)
+        except VolumeError as error:
+            _log.debug("%s refuses direct reads: %s", self._files.name, error)
+            return 0
 
     @property
     def is_shut(self) -> bool:
