@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from tests.benchmarks.measure import GIB, MIB, Case, compare
@@ -88,6 +89,12 @@ class Bench:
         files = self._noise(f"{count}-of-{scaled}", {f"big-{number}.bin": scaled for number in range(count)})
         return replace(files, warm=self.large(count, size // 16)) if count * size > GIB else files
 
+    def tensors(self, count: int, size: int, head: bytes) -> Files:
+        """Return so many safetensors files with `size` bytes of tensors after `head`."""
+        return self._noise(
+            f"{count}-tensors-of-{size}", {f"model-{number}.safetensors": size for number in range(count)}, head
+        )
+
     def small(self, count: int) -> Files:
         """Return that many small files, fewer on a smaller scale."""
         scaled = max(10, int(count * min(1.0, self.scale)))
@@ -111,7 +118,7 @@ class Bench:
         write_checksums(folder / "SHA256SUMS", digests)
         return Files(name, digests, count * size, self.zeros(1, SMALL) if size != SMALL or count > 1 else None)
 
-    def _noise(self, name: str, sizes: Mapping[str, int]) -> Files:
+    def _noise(self, name: str, sizes: Mapping[str, int], head: bytes = b"") -> Files:
         folder = self.web / name
         checksums = folder / "SHA256SUMS"
         if not checksums.exists():
@@ -120,14 +127,14 @@ class Bench:
             for seed, (path, size) in enumerate(sizes.items(), start=1):
                 digest = hashlib.sha256()
                 with (folder / path).open("wb") as file:
-                    for piece in Noise(size, seed).pieces():
+                    for piece in chain([head], Noise(size, seed).pieces()):
                         digest.update(piece)
                         file.write(piece)
                 digests[path] = digest.hexdigest()
             write_checksums(checksums, digests)
             os.sync()
         lines = (line.split("  ", 1) for line in checksums.read_text().splitlines())
-        return Files(name, {path: digest for digest, path in lines}, sum(sizes.values()))
+        return Files(name, {path: digest for digest, path in lines}, sum(sizes.values()) + len(head) * len(sizes))
 
 
 def write_checksums(path: Path, digests: Mapping[str, str]) -> None:

@@ -12,8 +12,10 @@ from tests.benchmarks import (
     memory_cases,
     mount_cases,
     process_cases,
+    reader_cases,
     shard_cases,
     source_cases,
+    verify_cases,
     web_cases,
 )
 from tests.benchmarks.measure import GIB, MIB
@@ -67,6 +69,8 @@ CASES: Mapping[str, Callable[[Bench], Outcome]] = {
     "2 x 512 MiB + 200 x 20 KiB, HTTP": lambda bench: web_cases.to_disk(bench, bench.mixed(), secure=False, rounds=1),
     "1 GiB, HTTPS onto GlusterFS": lambda bench: mount_cases.onto_glusterfs(bench, _single(bench)),
     "8 x 512 MiB, HTTPS onto GlusterFS": lambda bench: mount_cases.onto_glusterfs(bench, _eight(bench)),
+    "1 GiB, HTTPS onto CephFS": lambda bench: mount_cases.onto_cephfs(bench, _single(bench)),
+    "8 x 512 MiB, HTTPS onto CephFS": lambda bench: mount_cases.onto_cephfs(bench, _eight(bench)),
     "1, 2, 4 and 8 processes, 400 Mbit/s each": lambda bench: shard_cases.scaling(bench, bench.large(8, 256 * MIB)),
     "Interpreter lock": shard_cases.interpreter_lock,
     "10,000 x 20 KiB, HTTP": lambda bench: web_cases.small_files(bench, bench.small(10_000)),
@@ -79,6 +83,8 @@ CASES: Mapping[str, Callable[[Bench], Outcome]] = {
     "Verification after the last byte": lambda bench: process_cases.tail(
         bench, {"1 GiB": _single(bench), "8 x 512 MiB": _eight(bench)}
     ),
+    "Hashing what is there, 8 x 512 MiB": lambda bench: verify_cases.hashing(bench, _eight(bench)),
+    "Reading back after a download, 8 x 512 MiB": lambda bench: reader_cases.read_back(bench, 8, 512 * MIB),
     "Rerun on a finished volume of 10,000 files": process_cases.rerun,
     "Cold start": process_cases.start,
     "Growth": growth_cases.growth,

@@ -69,6 +69,8 @@ class Run:
     """Bytes of memory of all its processes together."""
     ended: float
     """When the process ended, before the sync: seconds since 1970."""
+    switches: int
+    """How often a thread of it waited, for the interpreter's lock, the network or the disk."""
 
 
 @dataclass
@@ -92,6 +94,11 @@ class Score:
     def peak(self) -> int:
         """The highest in bytes."""
         return max(run.peak for run in self.runs)
+
+    @property
+    def switches(self) -> float:
+        """The median."""
+        return statistics.median(run.switches for run in self.runs)
 
     @property
     def spread(self) -> str:
@@ -152,7 +159,7 @@ def measure(tool: Tool, target: Path) -> Run:
             raise ValueError(f"{tool.name} ended with status {process.returncode}: {said or 'it said nothing'}")
         if tool.sync:
             subprocess.run(["sync", "-f", str(tool.disk or target)], check=True)
-    return Run(time.monotonic() - started, usage.ru_utime + usage.ru_stime, peak.bytes, ended)
+    return Run(time.monotonic() - started, usage.ru_utime + usage.ru_stime, peak.bytes, ended, usage.ru_nvcsw)
 
 
 def check(files: Mapping[str, str], folder: Path) -> None:

@@ -55,8 +55,7 @@ mon data = {folder}/mon
 osd data = {folder}/osd
 mds data = {folder}/mds
 [osd.0]
-osd objectstore = memstore
-memstore device bytes = 2147483648
+{store}
 osd class load list = *
 osd class default list = *
 [client.rgw]
@@ -68,14 +67,22 @@ rgw run sync thread = false
 """
 
 
+IN_MEMORY = """osd objectstore = memstore
+memstore device bytes = 2147483648"""
+ON_DISK = """osd objectstore = bluestore
+bluestore block size = {size}
+bluestore cache autotune = false
+bluestore cache size = 268435456"""
+
+
 class Ceph(S3Server):
     """A monitor, an object store in memory and the S3 gateway. Up in about ten seconds."""
 
     anonymous_buckets = True
     keeps_versions = True
 
-    def __init__(self, folder: Path) -> None:
-        """Start it; everything that it writes is in `folder`."""
+    def __init__(self, folder: Path, *, on_disk: int = 0) -> None:
+        """Start it; everything that it writes is in `folder`. `on_disk`: bytes of a store that is not in memory."""
         (folder / "mon").mkdir(parents=True)
         (folder / "osd").mkdir()
         self._folder = folder
@@ -83,7 +90,10 @@ class Ceph(S3Server):
         port, monitor_port = free_port(), free_port()
         self.endpoint = f"http://127.0.0.1:{port}"
         fsid = str(uuid.uuid4())
-        configuration = CONFIGURATION.format(fsid=fsid, folder=folder, port=port, monitor_port=monitor_port)
+        store = ON_DISK.format(size=on_disk) if on_disk else IN_MEMORY
+        configuration = CONFIGURATION.format(
+            fsid=fsid, folder=folder, port=port, monitor_port=monitor_port, store=store
+        )
         (folder / "ceph.conf").write_text(configuration)
         try:
             self._start(fsid, port, monitor_port)
