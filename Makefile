@@ -38,6 +38,7 @@ test: $(READY) ## Run the whole suite
 	@tests/prepare servers
 	@tests/prepare s3
 	@tests/prepare readers
+	@tests/prepare schemas
 	$(BIN)/pytest -n 4 --dist loadgroup --durations 20 -rs
 
 soak: $(READY) ## Kill the command at random for ten minutes, over every protocol; ARGS='--seconds 60 --seed 7 --mirrors'

@@ -156,6 +156,12 @@ def test_every_locked_package_takes_the_python_of_debian_12(lock: str) -> None:
     assert {name: version for name, version in wanted.items() if DEBIAN_12 not in SpecifierSet(version)} == {}
 
 
+def test_nothing_in_the_environment_of_the_suite_slows_every_command_down() -> None:
+    """The Kubernetes client imports it if it is there, and all that reads JSON schemas: a second for each command."""
+    locked = (ROOT / "requirements/dev.txt").read_text()
+    assert not re.search(r"^kubernetes-validate==", locked, re.MULTILINE)
+
+
 def is_native(name: str) -> bool:
     """Return whether the installed wheel of a package is for one kind of processor."""
     try:
