@@ -32,6 +32,11 @@ class Helper:
         """Whether the thread helps."""
         return self._thread is not None and self._thread.is_alive()
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the thread has helped, and there is nothing to help with any more."""
+        return self._thread is not None and not self._thread.is_alive()
+
     def look(self) -> bool:
         """Help if there is something to help with; return whether the thread does. Raises its error."""
         if not self.is_running:

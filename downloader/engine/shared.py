@@ -36,6 +36,7 @@ from downloader.shards import (
     board_name,
     boards,
     keep_progress,
+    pause_of,
     remove_board,
 )
 from downloader.volume import VerifiedFile
@@ -142,7 +143,8 @@ class SharedEngine(Engine):
     def _sleeping_for(self, helper: Helper) -> Callable[[float], None]:
         def sleep(seconds: float) -> None:
             # A board appears when the leader has checked what is there, and goes when the artifact is complete.
-            left = seconds
+            # In the second case the lease is free in a moment, and polling it as slowly as usual would cost seconds.
+            left = min(seconds, pause_of(self._meter.snapshot().processes)) if helper.has_ended else seconds
             while left > 0:
                 self._cancellation.sleep(min(SHARD_POLL, left))
                 left -= SHARD_POLL
@@ -320,5 +322,5 @@ class SharedEngine(Engine):
                 self._meter.add_reused(done)
                 super()._fetch_missing(missing, Outcome(manifest, fetched=self._fetched))
                 self._meter.enter(Phase.WAITING, "waiting for another process to publish the artifact")
-            stopped.sleep(SHARD_POLL * 4)
+            stopped.sleep(pause_of(board.members))
             board.refresh()

@@ -28,6 +28,8 @@ _SHARED_FILE_BITS = 0o060
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _PROBE_SIZE = 512
+_MAKINGS = 20
+"""How often a folder is made that is there first, and gone when it is opened."""
 _PAGE = os.sysconf("SC_PAGESIZE")
 # This runs on Linux; where another system lacks a call, a plain one will do.
 _DIRECT = getattr(os, "O_DIRECT", 0)
@@ -253,10 +255,7 @@ class Disk:
     def make_folder(self, path: str) -> bool:
         folder, name = split(path)
         with self._operation("making the folder", path), Folder(self._root, folder) as opened:
-            try:
-                os.mkdir(name, self.folder_mode, dir_fd=opened)
-            except FileExistsError:
-                os.close(os.open(name, STEP_FLAGS, dir_fd=opened))
+            if not self._make_or_find(name, opened):
                 return False
             if self._shared:
                 with suppress(FileNotFoundError):  # another process may clean it up at once
@@ -266,6 +265,23 @@ class Disk:
                     finally:
                         os.close(handle)
             return True
+
+    def _make_or_find(self, name: str, above: int) -> bool:
+        """Make a folder; return False if it was there. Another process may make and remove it meanwhile."""
+        for left in reversed(range(_MAKINGS)):
+            try:
+                os.mkdir(name, self.folder_mode, dir_fd=above)
+            except FileExistsError:
+                try:
+                    os.close(os.open(name, STEP_FLAGS, dir_fd=above))
+                except FileNotFoundError:
+                    if not left:
+                        raise
+                else:
+                    return False
+            else:
+                return True
+        raise AssertionError("unreachable")
 
     def remove_folder(self, path: str) -> None:
         folder, name = split(path)

@@ -6,7 +6,7 @@ publishes. The others are *members* without the lease. All of them, the leader i
 what they hash. There is no other connection between them (ADR 83).
 """
 
-from downloader.shards.board import Board, Verdict, board_name, boards, remove_board
+from downloader.shards.board import Board, Verdict, board_name, boards, pause_of, remove_board
 from downloader.shards.feed import ShardFeed
 from downloader.shards.keep import keep_progress
 from downloader.shards.log import BoardGone
@@ -25,5 +25,6 @@ __all__ = [
     "board_name",
     "boards",
     "keep_progress",
+    "pause_of",
     "remove_board",
 ]

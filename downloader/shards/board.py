@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from downloader.artifact import Span
-from downloader.deadlines import SHARD_GAP
+from downloader.deadlines import SHARD_GAP, SHARD_POLL
 from downloader.errors import DownloadError, LeaseLost, VolumeError
 from downloader.filesystem import AlreadyThere, InTheWay, Kind, NotThere, remove_tree
 from downloader.lease import SHARDS, WORK, new_token
@@ -35,6 +35,8 @@ _BEATS = 6
 """Heartbeats per time to live."""
 _TRUSTED = 2 / 3
 """Part of its time to live for which a member goes on without a heartbeat of its own."""
+AT_FULL_PACE = 4
+"""Members up to which the logs are read as often as one waits for."""
 _REMOVALS = 8
 """How often the board is removed, since members may be adding to it."""
 
@@ -77,6 +79,11 @@ def boards(files: FileOperations) -> list[str]:
     return [
         f"{WORK}/{name}" for name, kind in files.scan(WORK).items() if name.startswith(SHARDS) and kind is Kind.FOLDER
     ]
+
+
+def pause_of(members: int) -> float:
+    """Return the seconds between two looks at what the others do: many members look less often."""
+    return SHARD_POLL * max(1.0, members / AT_FULL_PACE)
 
 
 def remove_board(files: FileOperations, path: str) -> None:

@@ -15,8 +15,8 @@ import threading
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Span
-from downloader.deadlines import SHARD_POLL
 from downloader.errors import IntegrityError, RangeIgnored
+from downloader.shards.board import pause_of
 from downloader.shards.work import Group, hash_claim, piece_claim, whole_claim
 from downloader.volume import ByteRanges
 
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from downloader.shards.work import Division
     from downloader.transfer import Intake
 
-AT_FULL_PACE = 4
-"""Members up to which the logs are read as often as one waits for; those of more are read less often."""
 MOST_ROUNDS = 2
 """How often the bytes of a shared file may be wrong in one attempt."""
 
@@ -151,7 +149,7 @@ class ShardFeed:
             self._follow(intake)
             if all(file.path in self._failures for file in self._left.values()):
                 return
-            pause = SHARD_POLL * max(1, self._board.members / AT_FULL_PACE)
+            pause = pause_of(self._board.members)
             while intake.wait(0.0):
                 if not self._claim(intake):
                     if self._left_to_next(intake):

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -65,6 +66,26 @@ def test_a_stale_file_in_a_folder_that_is_still_there_was_removed_by_another_nod
     disk = Disk(target, fault=failing(errno.ESTALE, "creating"))
     with pytest.raises(NotThere):
         disk.create("model.bin")
+
+
+def test_a_folder_that_another_process_makes_and_removes_at_this_moment_is_made_or_found(target: Path) -> None:
+    ended = threading.Event()
+
+    def disturb() -> None:
+        while not ended.is_set():
+            with suppress(OSError):
+                (target / "work").mkdir()
+            with suppress(OSError):
+                (target / "work").rmdir()
+
+    with ThreadPoolExecutor() as pool, Disk(target) as disk:
+        other = pool.submit(disturb)
+        try:
+            for _ in range(5000):
+                disk.make_folder("work")
+        finally:
+            ended.set()
+        other.result()
 
 
 @pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL])

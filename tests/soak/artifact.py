@@ -45,6 +45,10 @@ class Artifact:
     def _lines(self) -> list[str]:
         return [f"{digest}  {path}" for path, digest in sorted(self.digests.items())]
 
+    def is_listed(self, mark: str) -> bool:
+        """Return whether a completion mark lists exactly these files."""
+        return sorted(self._lists(mark)) == sorted(self._lines)
+
     @staticmethod
     def _lists(text: str) -> list[str]:
         return [line for line in text.splitlines() if not line.startswith("#")]

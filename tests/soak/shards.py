@@ -163,7 +163,7 @@ class _Life:
         self._machines = [make() for _ in range(shards)]
         self._reader = make().volume / "t"
         self._running: dict[int, subprocess.Popen[str]] = {}
-        self._marker: int | None = None
+        self._marks: set[int] = set()
 
     def live(self) -> Shared:
         """Fill it. Raises Broken."""
@@ -196,10 +196,13 @@ class _Life:
         if faults := self._artifact.faults_of(self._reader):
             raise Broken(f"the volume is not clean: {faults}")
         self._tally.served = self._place.served()
-        hit = self._tally.events["killed"] + self._tally.events["frozen"]
-        self._tally.allowed = (OVERHEAD if hit else ONCE) * self._tally.needed + PER_KILL * hit
+        self._tally.allowed = (OVERHEAD if self._hits else ONCE) * self._tally.needed + PER_KILL * self._hits
         if self._tally.served > self._tally.allowed:
             raise Broken(f"more was served than is allowed: {self._tally}")
+
+    @property
+    def _hits(self) -> int:
+        return self._tally.events["killed"] + self._tally.events["frozen"]
 
     def _await_all(self) -> None:
         """Let the processes end, and start those again that their Job would."""
@@ -250,12 +253,16 @@ class _Life:
         if wrong := self._artifact.wrong_names(self._reader):
             raise Broken(f"these have final names: {wrong}")
         try:
-            found = (self._reader / MARKER).stat().st_ino
+            with (self._reader / MARKER).open() as file:
+                found, mark = os.fstat(file.fileno()).st_ino, file.read()
         except FileNotFoundError:
             return False
-        if self._marker not in {None, found}:
+        if not self._artifact.is_listed(mark):
+            raise Broken(f"the mark is not that of the artifact: {mark}")
+        # Who takes over from a process that was hit after it had published says the same once more.
+        self._marks.add(found)
+        if len(self._marks) > 1 + self._hits:
             raise Broken("the artifact was published twice")
-        self._marker = found
         time.sleep(0.1)
         return False
 
