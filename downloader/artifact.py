@@ -161,7 +161,9 @@ class RemoteFile:
     def served_as(self, other: RemoteFile) -> RemoteFile:
         """Return this file as it is asked for at another place, which has the same bytes under `other`."""
         where = other.locator or (other.path if other.path != self.path else "")
-        return replace(self, locator=where, validator=other.validator, version=other.version, xet_hash=other.xet_hash)
+        file = replace(self, locator=where, validator=other.validator, version=other.version, xet_hash=other.xet_hash)
+        object.__setattr__(file, "_identity", self.identity)
+        return file
 
     @property
     def identity(self) -> str:

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 MOST_FAULTS = 3
 """Files that a mirror may get wrong, or that a place may refuse, before it is not asked any more in this run."""
+MOST_ABSENT = 32
+"""Files in a row that a mirror may lack before it is not asked any more: one without a list is asked for each file."""
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +68,7 @@ class Place:
         self._located: tuple[Manifest, dict[str, RemoteFile]] | None = None
         self._refused: set[str] = set()
         self._denied = 0
+        self._absent = 0
         self.faults = 0
         """Files whose bytes were not what the origin lists."""
         self.is_out = False
@@ -91,6 +94,8 @@ class Place:
         if self._located is None or self._located[0] is not manifest:
             self._located = manifest, self._adopted(manifest, self._locate(manifest, attempt))
         located = self._located[1]
+        # The largest first: a mirror without a list that has only the weights is not given up for the rest.
+        missing = sorted(missing, key=lambda file: -file.size)
         return [located[file.path] for file in missing if file.path in located and file.path not in self._refused]
 
     def _adopted(self, manifest: Manifest, found: Mapping[str, RemoteFile]) -> dict[str, RemoteFile]:
@@ -118,15 +123,30 @@ class Place:
         with self._lock:
             if isinstance(error, SourceNotFound):
                 self._refused.add(path)
-            elif self.is_mirror and isinstance(error, IntegrityError):
+                return self._count_absent()
+            if self.is_mirror and isinstance(error, IntegrityError):
                 self._refused.add(path)
                 return self._count_fault(error)
-            elif isinstance(error, PLACE_ERRORS):
+            if isinstance(error, PLACE_ERRORS):
                 self._refused.add(path)
                 self._denied += 1
                 # A token may be refused for one file; a certificate is the same for all.
                 return error if self._denied >= MOST_FAULTS or not isinstance(error, AccessDenied) else None
         return None
+
+    def served(self) -> None:
+        """Record that bytes of a file came from it."""
+        with self._lock:
+            self._absent = 0
+
+    def _count_absent(self) -> DownloadError | None:
+        self._absent += 1
+        if not self.is_mirror or self._absent < MOST_ABSENT or self.is_out:
+            return None
+        self.is_out = True
+        why = f"mirror {self.name} lacks {self._absent} files in a row and is not asked any more"
+        log.info("%s", why)
+        return ProtocolDown(why)
 
     def _count_fault(self, error: IntegrityError) -> DownloadError | None:
         self.faults += 1

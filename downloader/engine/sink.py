@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 MAX_LOGGED = 5
 """Failed files of an attempt that are logged one by one: thousands of them mostly have one reason."""
+LARGE = 1 << 20
+"""Bytes of a file that takes longer than many short answers."""
 
 log = logging.getLogger(__name__)
 
@@ -166,6 +168,7 @@ class VolumeSink:
 
     def _record(self, committed: Sequence[VerifiedFile], place: str) -> None:
         """Add committed files to the outcome and to the progress. The `place` is empty if it is not known."""
+        self.route.place.served()
         with self._lock:
             for partial, sha256, proof in committed:
                 file = partial.file
@@ -220,4 +223,6 @@ class VolumeSink:
         """Hold an error against the place, unless bytes of another one may be the reason."""
         with self._lock:
             is_mixed = isinstance(error, IntegrityError) and file.path in self._resumed
+            if any(partial.file.size > LARGE for partial in self._begun.values()):
+                self.route.place.served()  # or will, very likely: to end the attempt now would break that off
         return None if is_mixed else self.route.place.blame(file.path, error)

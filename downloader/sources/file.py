@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from downloader.artifact import Manifest, RemoteFile
 from downloader.errors import ConfigurationError, DownloadError, IntegrityError, SourceNotFound, VolumeError
-from downloader.filesystem import Disk, NotThere, find_named, is_inside, is_same, with_parents
+from downloader.filesystem import Disk, Kind, NotThere, find_named, is_inside, is_same, stats_of, with_parents
 from downloader.filters import FileFilter
 from downloader.lease import WORK
 from downloader.sources.base import folder_of, version_of
@@ -56,9 +56,27 @@ class FileSource:
         return listed
 
     def locate(self, manifest: Manifest) -> Mapping[str, RemoteFile]:
-        """List what is here of another source's files, whose digests prove these."""
-        del manifest
-        return {file.path: without_inode(file) for file in self.manifest().files}
+        """Say which files are here of another source's, whose digests prove these: nothing else here matters.
+
+        So links and special files are passed over, and a folder that is not whole serves what it has.
+        """
+        with errors_of(self._uri):
+            named = find_named(Path(self._address.path))
+            try:
+                disk, below, mark = self._enter(named.folder)
+            except IntegrityError:  # an unusable mark says nothing of the files
+                disk, below, mark = self._take(Disk(named.folder, create=False)), "", None
+            if named.name:
+                places = {file.path: below + named.name for file in manifest.files if len(manifest.files) == 1}
+            else:
+                places = {file.path: below + file.path for file in manifest.files}
+            found = stats_of(disk, places.values())
+            listed = mark.files if mark is not None else {}
+            return {
+                path: without_inode(to_file(path, place, found[place], listed.get(place)))
+                for path, place in places.items()
+                if place in found and found[place].kind is Kind.FILE
+            }
 
     def open(self, file: RemoteFile, span: Span) -> FileBody:
         """Start reading a span. Raises SourceChanged unless the file is the very one that was listed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -197,6 +198,22 @@ def test_a_mirror_that_has_some_files_serves_those(origin: Hub, near: BrokenWeb,
     assert "mirror" not in got.result.stderr.replace(place, ""), "what it lacks is no fault"
 
 
+def test_a_mirror_without_a_list_is_not_asked_for_each_of_many_files_that_it_lacks(
+    origin: Hub, near: BrokenWeb, tmp_path: Path
+) -> None:
+    small = {f"{number:04}.json": b"[%d]" % number for number in range(600)}
+    origin.create("org/many").commit({**small, "z.safetensors": FILES["b.safetensors"]})
+    place = put(near, {"z.safetensors": FILES["b.safetensors"]})
+    settings = {"HF_ENDPOINT": origin.endpoint, **PEOPLE}
+    uri, mirror = "hf://org/many", ("--mirror", place, "--mirror-first")
+    result = run("download", uri, tmp_path / "m", *mirror, "--connections", "4", extra=settings)
+    assert result.status == 0, result.stderr
+    assert model(tmp_path / "m").keys() == {*small, "z.safetensors"}
+    assert origin.log.sent("cdn") + origin.log.sent("xorb") == 0, "it is asked for the largest first"
+    assert len(near.log.records()) < 300
+    assert "lacks 32 files in a row" in result.stderr
+
+
 def test_a_stale_hub_serves_what_has_not_changed_and_no_byte_of_the_rest(origin: Hub, tmp_path: Path) -> None:
     with Hub() as copy:
         copy.create("org/model").commit({**FILES, "a.safetensors": OTHERS["a.safetensors"]})
@@ -384,6 +401,37 @@ def test_a_folder_of_this_machine_is_a_mirror(origin: Hub, tmp_path: Path) -> No
     got = get(tmp_path, origin, "--mirror", place, "--mirror-first")
     assert set(got.served.values()) == {place}
     assert bodies(origin) == 0
+
+
+def _link(folder: Path) -> None:
+    (folder / "a.safetensors").rename(folder.parent / "blob")
+    (folder / "a.safetensors").symlink_to(folder.parent / "blob")
+
+
+FOLDERS: dict[str, Callable[[Path], object]] = {
+    "with a link out of it": lambda folder: (folder / "extra").symlink_to("/etc/passwd"),
+    "with a linked folder": lambda folder: (folder / "more").symlink_to("/"),
+    "with a link in the place of a file": _link,
+    "with a pipe": lambda folder: os.mkfifo(folder / "pipe"),
+    "that a run is filling": lambda folder: (folder / ".downloading").mkdir(),
+    "whose list has more": lambda folder: (folder / ".artifact.sha256").write_text(f"{'0' * 64}  gone.bin\n"),
+    "whose list is broken": lambda folder: (folder / ".artifact.sha256").write_text("rubbish\n"),
+    "without one of its folders": lambda folder: shutil.rmtree(folder / "sub"),
+}
+
+
+@pytest.mark.parametrize("fault", FOLDERS)
+def test_a_folder_of_this_machine_serves_the_files_that_it_has(origin: Hub, tmp_path: Path, fault: str) -> None:
+    for path, data in FILES.items():
+        (tmp_path / "copy" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "copy" / path).write_bytes(data)
+    FOLDERS[fault](tmp_path / "copy")
+    place = f"file://{tmp_path}/copy"
+    got = get(tmp_path, origin, "--mirror", place, "--mirror-first")
+    has = {
+        path for path in FILES if (tmp_path / "copy" / path).is_file() and not (tmp_path / "copy" / path).is_symlink()
+    }
+    assert {path for path, at in got.served.items() if at == place} == has
 
 
 def test_the_cache_of_the_hub_is_filled_from_a_mirror(origin: Hub, near: BrokenWeb, tmp_path: Path) -> None:
