@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shutil
 import signal
 import tempfile
 import time
@@ -199,6 +200,7 @@ class _Life:
         self._tally.allowed = (OVERHEAD if self._hits else ONCE) * self._tally.needed + PER_KILL * self._hits
         if self._tally.served > self._tally.allowed:
             raise Broken(f"more was served than is allowed: {self._tally}")
+        shutil.rmtree(self._reader)  # a distributed file system of ours has room for a few volumes
 
     @property
     def _hits(self) -> int:
@@ -207,7 +209,10 @@ class _Life:
     def _await_all(self) -> None:
         """Let the processes end, and start those again that their Job would."""
         while self._running:
-            eventually(lambda: self._look() or any(one.poll() is not None for one in self._running.values()), TIMEOUT)
+            if not eventually(
+                lambda: self._look() or any(one.poll() is not None for one in self._running.values()), TIMEOUT
+            ):
+                raise Broken(f"no process has ended within {TIMEOUT:g} s: {self._traces()}")
             for index, process in [(index, one) for index, one in self._running.items() if one.poll() is not None]:
                 # On a busy machine one may lose its lease, short as that is here; its Job starts it again.
                 again = self._end(index, process, {0} if self._quiet else {0, 75}) == 75
@@ -215,6 +220,16 @@ class _Life:
                 if again:
                     self._start(index)
                     self._tally.events["started again"] += 1
+
+    def _traces(self) -> str:
+        """End the processes, and return where each thread was, and the logs on the volume."""
+        found = [f"{path}:\n{path.read_text()[-2000:]}" for path in self._reader.glob(f"{WORK}/**/*.log")]
+        found += [f"{path}: {path.read_text()}" for path in self._reader.glob(f"{WORK}/lease.*")]
+        found.append(f"{sorted(map(str, self._reader.glob(f'{WORK}/**')))}")
+        for index, process in self._running.items():
+            _abort(process.pid)
+            found.append(f"process {index}:\n{finish(process).stderr}")
+        return "\n".join(found)
 
     def _start(self, index: int) -> None:
         number = ("--shard", f"{index}/{self._shards}")
@@ -273,3 +288,10 @@ class _Life:
         if wrong := AGAIN.search(result.stderr):
             raise Broken(f"process {index} met wrong bytes: {wrong[0]}")
         return result.status
+
+
+def _abort(pid: int) -> None:
+    """Let a process of ours tell where its threads are. On a node, it is the child of what keeps it apart."""
+    if Path(f"/proc/{pid}/comm").read_text() == "unshare\n":
+        pid = int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+    os.kill(pid, signal.SIGABRT)
