@@ -3,10 +3,11 @@
 from downloader.engine.engine import Engine
 from downloader.engine.finalizer import Finalizer, PublishAsDownloaded
 from downloader.engine.places import Place, Route, only_routes
-from downloader.engine.plan import Outcome, Plan, effective_sequence
+from downloader.engine.plan import EarlyCheck, Outcome, Plan, effective_sequence
 from downloader.engine.preview import PlannedFile, Preview, Previewer
 
 __all__ = [
+    "EarlyCheck",
     "Engine",
     "Finalizer",
     "Outcome",

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from downloader.errors import IntegrityError
 from downloader.integrity import UNKNOWN, UNVERIFIED, ContentCheck, Expectation
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from downloader.artifact import Manifest, RemoteFile, TransferProtocol
     from downloader.filters import FileFilter
+
+
+class EarlyCheck(Protocol):
+    """Looks at files while they arrive: what will not be published need not be fetched to its end."""
+
+    def look(self, file: RemoteFile, head: bytes, arrived: int, read: Callable[[int, int], bytes]) -> int:
+        """Judge the first `arrived` bytes of a file, of which `read` returns so many from an offset on.
+
+        Returns the number at which to call it again, 0 for never. Raises IntegrityError to end the run. Nothing has
+        proved these bytes yet: the whole file will be judged again once it is verified.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +45,7 @@ class Plan:
     """Files of older revisions of this artifact belong to these: they are neither reported nor removed."""
     make_room: bool = False
     """Where two revisions do not fit, the files that will be replaced are removed first."""
+    early: EarlyCheck | None = None
     keep_corrupt: bool = False
     """Keep files that failed verification under `.downloading/` until the artifact is complete."""
 

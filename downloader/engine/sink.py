@@ -71,6 +71,10 @@ class VolumeSink:
         self._begun: dict[str, Partial] = {}
         self._resumed: set[str] = set()
         """Files of which an earlier attempt or run had left bytes."""
+        self._fresh: set[str] = set()
+        """Files of which every byte is from the origin and from this attempt."""
+        self._refused: set[str] = set()
+        """Files that the early check will not have: the next run has to look at their first bytes again."""
         self._inside = 0
         self._closed = False
 
@@ -100,9 +104,9 @@ class VolumeSink:
                     self._lock.wait(CHECK_INTERVAL)
                     check()
         finally:
-            for partial in list(self._begun.values()):
+            for path, partial in list(self._begun.items()):
                 with suppress(DownloadError):
-                    partial.close()
+                    partial.discard() if path in self._refused else partial.close()
 
     def begin(self, file: RemoteFile) -> Partial:
         """Open the file's partial."""
@@ -112,16 +116,41 @@ class VolumeSink:
                 self._begun[file.path] = partial
                 if self.route.place.is_mirror and partial.missing() != [file.span]:
                     self._resumed.add(file.path)
+                if self._plan.early and not self.route.place.is_mirror and partial.missing() == [file.span]:
+                    self._fresh.add(file.path)
             return partial
 
-    def inspect(self, file: RemoteFile, head: bytes) -> None:
+    def inspect(self, file: RemoteFile, head: bytes, hashed: int) -> int:
         """Reject a file by its first bytes, before hundreds of gigabytes follow.
 
-        A file with a digest is not rejected here: if the digest is wrong, the bytes are damaged, and another download
-        may deliver the right ones.
+        A file with a digest is not rejected for what it is: if the digest is wrong, the bytes are damaged, and another
+        download may deliver the right ones.
         """
         if not file.digests:
             self._plan.content.require(file.path, file.size, head, verified=False)
+        return self._look(file, head, hashed) if self._plan.early is not None else 0
+
+    def _look(self, file: RemoteFile, head: bytes, hashed: int) -> int:
+        """Let the early check look. What a mirror or an earlier run has brought may be anything, and is not shown."""
+        with self._lock:
+            partial = self._begun.get(file.path) if file.path in self._fresh else None
+        if self._plan.early is None or partial is None or partial.in_order:
+            return 0
+        opened = partial
+
+        def read(offset: int, count: int) -> bytes:
+            content = bytearray(min(count, hashed - offset))
+            view, filled = memoryview(content), 0
+            while filled < len(content) and (more := opened.readinto(offset + filled, view[filled:])):
+                filled += more
+            return bytes(view[:filled])
+
+        try:
+            return self._plan.early.look(file, head, hashed, read)
+        except IntegrityError:
+            with self._lock:
+                self._refused.add(file.path)
+            raise
 
     def commit(self, completed_files: Sequence[CompletedFile]) -> Mapping[str, IntegrityError]:
         """Verify files and commit the right ones to the volume; return the errors of the rejected ones by path.

@@ -33,6 +33,19 @@ def has_directory(content: Content) -> bool:
     return _END in content.up_to(start, content.size - start)
 
 
+def local_header(content: Content, offset: int) -> tuple[bytes, int, int]:
+    """Return name, method of compression and first byte of the member whose header is at an offset.
+
+    Raises ValueError if that is not a header.
+    """
+    fields = _HEADER.unpack(content.exactly(offset, _HEADER.size))
+    name_length, extra_length = fields[-2:]
+    if fields[0] != LOCAL:
+        raise ValueError("its directory does not agree with its members")
+    start = offset + _HEADER.size + name_length
+    return content.exactly(offset + _HEADER.size, name_length), fields[3], start + extra_length
+
+
 class Members:
     """The members of an archive. Raises ValueError or what `zipfile` raises for one that is broken or too large."""
 
@@ -61,14 +74,11 @@ class Members:
         """Return the content of a member."""
         if info.flag_bits & 1:
             raise ValueError("it is encrypted")
-        fields = _HEADER.unpack(self._content.exactly(info.header_offset, _HEADER.size))
-        name_length, extra_length = fields[-2:]
-        name = self._content.exactly(info.header_offset + _HEADER.size, name_length)
-        if fields[0] != LOCAL or name.decode("utf-8" if info.flag_bits & 0x800 else "cp437") != info.orig_filename:
+        name, method, start = local_header(self._content, info.header_offset)
+        if name.decode("utf-8" if info.flag_bits & 0x800 else "cp437") != info.orig_filename:
             raise ValueError("its directory does not agree with its members")
-        if fields[3] != info.compress_type:
+        if method != info.compress_type:
             raise ValueError("its directory does not agree with its members")
-        start = info.header_offset + _HEADER.size + name_length + extra_length
         packed = self._content.part(start, info.compress_size)
         if info.compress_type == zipfile.ZIP_STORED:
             return packed

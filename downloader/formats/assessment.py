@@ -23,6 +23,7 @@ PICKLES: Final = frozenset({".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib"
 """Suffixes of files that will be loaded as pickles, whatever they begin with."""
 _DEEPEST: Final = 3
 """Archives in archives."""
+SOURCE: Final = "is source or bytecode of Python, which trust_remote_code would run"
 _HDF5: Final = b"\x89HDF\r\n\x1a\n"
 _HDF5_SEARCHED: Final = 64 << 20
 _PIECE: Final = 1 << 20
@@ -67,9 +68,10 @@ def _assess(path: str, content: Content, depth: int, steps: pickles.Steps) -> It
         return
     checks: list[Callable[[], Iterator[tuple[str, bool]]]] = [
         lambda: _by_name(path, content),
-        lambda: _by_magic(head),
+        lambda: by_magic(head),
         lambda: _pickles(path, content, head, steps),
-        lambda: _containers(path, content, head, depth),
+        lambda: headers(path, content, head),
+        lambda: _hdf5(content) if head.startswith(_HDF5) and not depth else iter(()),
         lambda: _zips(content, head, depth, steps),
     ]
     for check in checks:
@@ -81,11 +83,16 @@ def _assess(path: str, content: Content, depth: int, steps: pickles.Steps) -> It
             yield f"cannot be judged: {reason(error)}", True
 
 
+def is_source(path: str) -> bool:
+    """Tell whether a file has source or bytecode of Python, which is known by its name alone."""
+    return path.endswith((".py", ".pyc", ".pyd"))
+
+
 def _by_name(path: str, content: Content) -> Iterator[tuple[str, bool]]:
     """Judge what Python and its libraries find by name alone."""
     name = PurePosixPath(path).name
-    if name.endswith((".py", ".pyc", ".pyd", ".pth.py")):
-        yield "is source or bytecode of Python, which trust_remote_code would run", True
+    if is_source(name):
+        yield SOURCE, True
     if name == "config.json" or name.endswith("_config.json"):
         value = texts.parsed(content)
         code = texts.remote_code(value)
@@ -97,7 +104,8 @@ def _by_name(path: str, content: Content) -> Iterator[tuple[str, bool]]:
         yield "has a chat template that reaches for the insides of Python", False
 
 
-def _by_magic(head: bytes) -> Iterator[tuple[str, bool]]:
+def by_magic(head: bytes) -> Iterator[tuple[str, bool]]:
+    """Judge what is known by its first bytes alone."""
     for magic, what in _NATIVE.items():
         if head.startswith(magic):
             yield f"is {what}", True
@@ -114,13 +122,18 @@ def _pickles(path: str, content: Content, head: bytes, steps: pickles.Steps) -> 
         if not offset:
             return
     certain = offset > 0 or pickles.is_pickle(head)
-    named = PurePosixPath(path).suffix.lower() in PICKLES
+    named = is_called_pickle(path)
     found = pickles.walk(content, offset, steps)
     plausible = found.calls and all(_IDENTIFIER.fullmatch(name) for name in found.imports)
     if found.imports and (certain or named or plausible):
         yield f"is a pickle that imports {names_text(found.imports, 3)}", True
     if found.problem and (certain or named):
         yield f"is a pickle that cannot be judged: {found.problem}", True
+
+
+def is_called_pickle(path: str) -> bool:
+    """Tell whether a library would load a file of this name as a pickle, whatever it is."""
+    return PurePosixPath(path).suffix.lower() in PICKLES
 
 
 def _objects_of_numpy(head: bytes) -> int:
@@ -133,7 +146,8 @@ def _objects_of_numpy(head: bytes) -> int:
     return start + length if b"O" in text.partition(b"descr")[2].partition(b"fortran_order")[0] else 0
 
 
-def _containers(path: str, content: Content, head: bytes, depth: int) -> Iterator[tuple[str, bool]]:
+def headers(path: str, content: Content, head: bytes) -> Iterator[tuple[str, bool]]:
+    """Judge headers that describe the rest of a file."""
     if head.startswith(gguf.MAGIC):
         header = gguf.Header(content)
         header.read()
@@ -143,8 +157,6 @@ def _containers(path: str, content: Content, head: bytes, depth: int) -> Iterato
         problem = safetensors.check(content)
         if problem:
             yield f"is not as safetensors are: its header {problem}", True
-    elif head.startswith(_HDF5) and not depth:
-        yield from _hdf5(content)
 
 
 def _hdf5(content: Content) -> Iterator[tuple[str, bool]]:

@@ -90,9 +90,9 @@ def is_pickle(head: bytes) -> bool:
     return len(head) > 1 and head[0] == 0x80 and head[1] <= 5  # noqa: PLR2004 - opcode and newest protocol
 
 
-def walk(content: Content, offset: int, steps: Steps) -> Walk:
-    """Walk the pickles from an offset on, one after another."""
-    found = Walk()
+def walk(content: Content, offset: int, steps: Steps, found: Walk | None = None) -> Walk:
+    """Walk the pickles from an offset on, one after another, and add to what was `found` as they are walked."""
+    found = found or Walk()
     cursor = Cursor(content, offset)
     legacy = False
     for number in range(MOST_PICKLES):

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from downloader.artifact import Manifest, RemoteFile
     from downloader.config import Settings
     from downloader.config.sharing import Shard
-    from downloader.engine import Finalizer, Plan, Preview, Route
+    from downloader.engine import EarlyCheck, Finalizer, Plan, Preview, Route
     from downloader.hub_cache import CachedRepository, CachedRevision
     from downloader.progress import Snapshot
     from downloader.reporters import Reporter
@@ -107,6 +107,7 @@ class Download:
         self._helpers: HelperProcesses | None = None
         self._provenance = Provenance()
         self._formats: FormatCheck | None = None
+        self._early: EarlyCheck | None = None
         self._slow_looks = slow_looks_of(settings)
         bandwidth = make_bandwidth(settings, runner.meter)
         self._places = Places(uri, Shared(settings, runner, environment, bandwidth, self._named))
@@ -208,12 +209,16 @@ class Download:
         volume = make_volume(self._uri, settings, for_operator=self._for_operator, simulated=simulated, files=files)
         self._volume = volume
         try:
-            finalizer = make_signed(self._assessed(), settings, runner, self._uri, self._watchdog, cache=self._cache)
+            finalizer = make_signed(
+                self._assessed(), settings, runner, self._uri, self._watchdog, source=retrying, cache=self._cache
+            )
             if simulated:
                 finalizer = make_simulated_verification(settings, runner.cancellation)
             if settings.hub.offline:
                 self._recall(source, volume)
             shard = None if simulated else self._place()
+            if shard is None:  # what other processes bring may be a mirror's
+                plan = replace(plan, early=self._early)
             self._engine = self._make_engine(retrying, routes, plan, volume, finalizer=finalizer, shard=shard)
             outcome = self._by_name(self._engine.run())
             self._provenance = provenance(source, settings, finalizer)
@@ -236,7 +241,11 @@ class Download:
         from downloader.runs.formats import AssessedFinalizer, FormatCheck  # noqa: PLC0415 -- most runs do not look
 
         self._formats = FormatCheck(policy, self._runner.cancellation.check)
-        return AssessedFinalizer(self._finalizer, self._formats, lambda: self._revision.blobs if self._revision else {})
+        assessed = AssessedFinalizer(
+            self._finalizer, self._formats, lambda: self._revision.blobs if self._revision else {}
+        )
+        self._early = assessed
+        return assessed
 
     def help(self, shard: Shard, observer: Callable[[Snapshot], None]) -> None:
         """Work as a further process of another run, in place of `run`, until that run has published."""

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 from downloader.config.formats import FormatPolicy
 from downloader.engine import PublishAsDownloaded
 from downloader.errors import UnsafeFormat
-from downloader.formats import Content, assess
+from downloader.formats import SOURCE, Content, Risk, assess, foresee, is_source
 from downloader.formatting import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
-    from downloader.artifact import Manifest
+    from downloader.artifact import Manifest, RemoteFile
     from downloader.engine import Finalizer
-    from downloader.formats import Risk
     from downloader.volume import CompletedArtifact, Inventory, Publication, Volume
 
 SHOWN = 20
@@ -42,7 +41,16 @@ class FormatCheck:
         `places` has the path on the volume of a file that has another one there.
         """
         places = places or {}
-        self.risks = tuple(risk for path in sorted(paths) for risk in self._risks(volume, path, places.get(path, path)))
+        self.apply(risk for path in sorted(paths) for risk in self._risks(volume, path, places.get(path, path)))
+        if not self.risks:
+            log.info("formats: no file that may run code")
+
+    def apply(self, risks: Iterable[Risk], *, early: bool = False) -> None:
+        """Name what is said against files in the log. Raises UnsafeFormat if the policy is SAFE.
+
+        `early`: not all files are here, so that more may be said later.
+        """
+        self.risks = tuple(risks)
         for risk in self.risks[:SHOWN]:
             log.warning("formats: %s", risk)
         if len(self.risks) > SHOWN:
@@ -54,9 +62,14 @@ class FormatCheck:
             count = len({risk.path for risk in refused})
             raise UnsafeFormat(
                 f"{format_count(count, 'file')} may run code with the model, or cannot be judged: {told}{more}"
+                + ("; the rest was not fetched, and not judged" if early else "")
             )
-        if not self.risks:
-            log.info("formats: no file that may run code")
+
+    def foresee(self, risks: Iterable[Risk]) -> None:
+        """Raise UnsafeFormat if the policy is SAFE and there is a risk that it refuses; else say nothing yet."""
+        refused = [risk for risk in risks if risk.refused] if self._policy is FormatPolicy.SAFE else []
+        if refused:
+            self.apply(refused, early=True)
 
     def _risks(self, volume: Volume, path: str, place: str) -> list[Risk]:
         with volume.reading(place) as reading:
@@ -76,7 +89,7 @@ class FormatCheck:
 
 
 class AssessedFinalizer:
-    """A finalizer that judges the files before another one, `step`, goes on.
+    """A finalizer that judges the files before another one, `step`, goes on, and an early check of what arrives.
 
     An artifact that is published already is judged as well: the run before may not have been asked to.
     """
@@ -88,6 +101,7 @@ class AssessedFinalizer:
         self._step: Finalizer = step or PublishAsDownloaded()
         self._check = check
         self._places = places
+        self._names: dict[str, list[str]] = {}
 
     def is_final(self, completed: CompletedArtifact) -> bool:
         """Return False: only `inventory` gets the volume, where the files are."""
@@ -99,7 +113,28 @@ class AssessedFinalizer:
         found = self._step.inventory(volume, manifest)
         if found.published:
             self._assess(volume, found.unpacked or self._step.published(manifest, found.digests) or {})
+        else:
+            self._foresee(manifest)
         return found
+
+    def _foresee(self, manifest: Manifest) -> None:
+        """Judge a listing by its names, and note under which ones the files that arrive will be found."""
+        names = self._step.published(manifest, {file.path: "" for file in manifest.files})
+        self._names = {}
+        if names is not None:  # else an archive arrives, and what is in it counts
+            places = self._places()
+            for name in names:
+                self._names.setdefault(places.get(name, name), []).append(name)
+            self._check.foresee(Risk(name, SOURCE) for name in sorted(names) if is_source(name))
+
+    def look(self, file: RemoteFile, head: bytes, arrived: int, read: Callable[[int, int], bytes]) -> int:
+        """Judge the first bytes of a file that arrives, by each of its names. Raises UnsafeFormat."""
+        wanted = []
+        for name in self._names.get(file.path, ()):
+            risks, more = foresee(name, Content(read, file.size), head, arrived)
+            self._check.foresee(risks)
+            wanted.append(more)
+        return min(filter(None, wanted), default=0)
 
     def published(self, manifest: Manifest, digests: Mapping[str, str]) -> Mapping[str, str] | None:
         """Return what the step publishes."""

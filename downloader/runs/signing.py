@@ -10,19 +10,20 @@ from downloader.engine import PublishAsDownloaded
 from downloader.errors import SignatureRejected, UsageError
 from downloader.formatting import format_size
 from downloader.integrity import MARKER
-from downloader.runs.small_files import SmallFile
+from downloader.runs.small_files import SmallFile, whole
 from downloader.runs.wiring import make_filter
 from downloader.signing import LONGEST, FoundFiles, SignatureCheck, SignedFinalizer, TrustedSigner, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from downloader.artifact import Manifest
+    from downloader.artifact import Manifest, RemoteFile
     from downloader.config import Settings
     from downloader.engine import Finalizer
     from downloader.hub_cache import CachedRepository
     from downloader.progress import StallWatchdog
     from downloader.runs.runner import Runner
+    from downloader.sources import Source
     from downloader.sources.registry import ArtifactUri
     from downloader.volume import Verification, Volume
 
@@ -92,9 +93,13 @@ def make_signed(
     uri: ArtifactUri,
     watchdog: StallWatchdog,
     *,
+    source: Source,
     cache: CachedRepository | None,
 ) -> Finalizer | None:
-    """Return a finalizer that verifies the signature of what `step` publishes; `step` if none is verified."""
+    """Return a finalizer that verifies the signature of what `step` publishes; `step` if none is verified.
+
+    A signature in the artifact is read from the source first, unless mirrors are there to do without it.
+    """
     signer = trusted_signer(settings)
     if signer is None:
         return step
@@ -105,11 +110,16 @@ def make_signed(
         listed = cache.listed if cache is not None else None
         return None if listed is None else (listed.manifest, listed.blobs)
 
+    def fetch(file: RemoteFile) -> bytes:
+        with _guarded(watchdog, runner):
+            return whole(source, file, file.path, LONGEST)
+
     return SignedFinalizer(
         step or PublishAsDownloaded(),
         check,
         choose=make_filter(settings).choose,
         blobs=blobs,
+        fetch=None if settings.job.mirrors else fetch,
     )
 
 

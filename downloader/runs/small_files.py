@@ -63,20 +63,24 @@ class SmallFile:
             manifest = retrying.manifest()
             if len(manifest.files) != 1:
                 raise ConfigurationError(f"{self.what} {self.place} is a folder and not a file", hint=self.hint)
-            return _whole(retrying, manifest.files[0], str(self.place), self.limit)
+            return whole(retrying, manifest.files[0], str(self.place), self.limit)
 
 
-def _whole(source: Source, file: RemoteFile, name: str, limit: int) -> bytes:
+def whole(source: Source, file: RemoteFile, name: str, limit: int) -> bytes:
+    """Return the bytes of a file, compared with the digests that its source publishes; `name` is for messages.
+
+    Of one that is longer than `limit`, its beginning is returned, which is longer than that. Raises what a source does.
+    """
     content, buffer = bytearray(), memoryview(bytearray(_PIECE))
     with closing(source.open(file, file.span)) as body:
         while len(content) <= limit and (count := body.readinto(buffer)):
             content += buffer[:count]
     if len(content) > limit:
         return bytes(content)
-    whole = memoryview(content)
+    view_of_all = memoryview(content)
 
     def readinto(offset: int, view: memoryview) -> int:
-        piece = whole[offset : offset + len(view)]
+        piece = view_of_all[offset : offset + len(view)]
         view[: len(piece)] = piece
         return len(piece)
 

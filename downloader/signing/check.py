@@ -33,7 +33,7 @@ class FoundFiles:
     """The files that a signature is compared with."""
 
     digests: Mapping[str, str]
-    """Path → sha256."""
+    """Path → sha256; empty where it is not known yet, which `foresee` allows."""
     wanted: Callable[[Collection[str]], Collection[str]]
     """Returns which of the signed paths have to be among them: filters may have left out the others."""
     read: Callable[[str], bytes]
@@ -54,6 +54,7 @@ class SignatureCheck:
         self._given = given
         self.signer = ""
         """Who has signed the files of the last check, in words; empty if it has failed."""
+        self._verified: tuple[bytes, Statement] | None = None
 
     def check(self, found: FoundFiles) -> None:
         """Verify the signature and compare it with the files.
@@ -71,9 +72,20 @@ class SignatureCheck:
         self.signer = statement.signer
         log.info("signature: %d files are what %s has signed", count, statement.signer)
 
+    def foresee(self, found: FoundFiles) -> None:
+        """Raise SignatureRejected if what is known of the files before they are fetched shows that `check` will."""
+        if self._required:
+            self._compare(found)
+
+    def _statement(self, name: str, content: bytes) -> Statement:
+        """Return what a signature says, which is verified once however often it is asked for."""
+        if self._verified is None or self._verified[0] != content:
+            self._verified = content, self._signer.verify(content, name)
+        return self._verified[1]
+
     def _compare(self, found: FoundFiles) -> tuple[Statement, int]:
         name, content = self._given or _signature_among(found)
-        statement = self._signer.verify(content, name)
+        statement = self._statement(name, content)
         signed = dict(statement.files)
         if found.single and signed.keys() == {WHOLE}:
             signed = dict.fromkeys(found.digests, signed[WHOLE])
@@ -81,7 +93,7 @@ class SignatureCheck:
         judged = {path: digest for path, digest in found.digests.items() if not _is_below(path, ignored)}
         unsigned = [*judged, *(path for path in found.beside if not _is_below(path, ignored))]
         problems = {
-            "other content": [path for path, digest in judged.items() if signed.get(path, digest) != digest],
+            "other content": [path for path, digest in judged.items() if digest and signed.get(path, digest) != digest],
             "not signed": [path for path in unsigned if path not in signed],
             "missing": [path for path in found.wanted(list(signed)) if path not in found.digests],
         }

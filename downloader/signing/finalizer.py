@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Protocol
 
-from downloader.errors import SignatureRejected
+from downloader.errors import ConfigurationError, DownloadError, SignatureRejected, VolumeError
 from downloader.formatting import format_size
+from downloader.integrity import sha256_of
 from downloader.signing.check import FoundFiles, SignatureCheck
 from downloader.signing.signer import LONGEST
+from downloader.volume import own_digests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from downloader.artifact import Manifest
+    from downloader.artifact import Manifest, RemoteFile
     from downloader.volume import CompletedArtifact, Inventory, Publication, Volume
+
+
+log = logging.getLogger(__name__)
 
 
 class Step(Protocol):
@@ -47,8 +53,11 @@ class SignedFinalizer:
         *,
         choose: Callable[[Collection[str]], Collection[str]],
         blobs: Callable[[], tuple[Manifest, Mapping[str, str]] | None] = lambda: None,
+        fetch: Callable[[RemoteFile], bytes] | None = None,
     ) -> None:
         """Prepare. `choose` returns which paths pass the filters.
+
+        `fetch` returns the content of a signature that is not on the volume yet; None if only the volume will have it.
 
         If files are on the volume under other names than those that users find, `blobs` returns the manifest by the
         latter, and the path on the volume of each.
@@ -57,6 +66,8 @@ class SignedFinalizer:
         self._check = check
         self._choose = choose
         self._blobs = blobs
+        self._fetch = fetch
+        self._foreseen: Manifest | None = None
 
     @property
     def signer(self) -> str:
@@ -69,12 +80,42 @@ class SignedFinalizer:
         return False
 
     def inventory(self, volume: Volume, manifest: Manifest) -> Inventory:
-        """Compare the volume with the manifest. Raises SignatureRejected if it is published and not what was signed."""
+        """Compare the volume with the manifest.
+
+        Raises SignatureRejected if it is published and not what was signed, or if the manifest shows that it will be.
+        """
         found = self._step.inventory(volume, manifest)
         if found.published:
             published = found.unpacked or self._step.published(manifest, found.digests) or {}
             self._verify(volume, manifest, published)
+        elif manifest != self._foreseen:
+            self._foresee(volume, manifest, found)
+            self._foreseen = manifest
         return found
+
+    def _foresee(self, volume: Volume, manifest: Manifest, found: Inventory) -> None:
+        """Compare names and published digests with what was signed, before hundreds of gigabytes are fetched."""
+        own = own_digests(manifest)
+        known = {file.path: sha256_of(file) or own.get(file.path, "") for file in manifest.files}
+        published = self._step.published(manifest, known)
+        if published is None:  # an archive, and what is in it counts
+            return
+        files = {file.path: file for file in manifest.files}
+
+        def read(path: str) -> bytes:
+            place = self._place_of(path)
+            if place in found.digests:
+                return read_file(volume, place)
+            if self._fetch is None or files[place].size > LONGEST:
+                raise VolumeError(f"{place} is not on the volume yet")
+            return self._fetch(files[place])
+
+        try:
+            self._check.foresee(self._found(manifest, published, read))
+        except (SignatureRejected, ConfigurationError):
+            raise
+        except DownloadError as error:  # it will be fetched with the others, and that error counts
+            log.debug("the signature is compared at the end: %s", error.message)
 
     def published(self, manifest: Manifest, digests: Mapping[str, str]) -> Mapping[str, str] | None:
         """Return what the step publishes."""
@@ -96,17 +137,18 @@ class SignedFinalizer:
         return publication
 
     def _verify(self, volume: Volume, manifest: Manifest, digests: Mapping[str, str]) -> None:
+        self._check.check(self._found(manifest, digests, lambda path: read_file(volume, self._place_of(path))))
+
+    def _found(self, manifest: Manifest, digests: Mapping[str, str], read: Callable[[str], bytes]) -> FoundFiles:
         blobs = self._blobs()
-        manifest, places = blobs or (manifest, {})
+        manifest = blobs[0] if blobs is not None else manifest
         single = manifest.single and manifest.files[0].path in digests
-        self._check.check(
-            FoundFiles(
-                digests,
-                self._wanted(manifest, single=single),
-                lambda path: read_file(volume, places.get(path, path)),
-                single=single,
-            )
-        )
+        return FoundFiles(digests, self._wanted(manifest, single=single), read, single=single)
+
+    def _place_of(self, path: str) -> str:
+        """Return the path on the volume of a file that users will find under another one."""
+        blobs = self._blobs()
+        return path if blobs is None else blobs[1].get(path, path)
 
     def _wanted(self, manifest: Manifest, *, single: bool) -> Callable[[Collection[str]], Collection[str]]:
         def wanted(paths: Collection[str]) -> Collection[str]:

@@ -27,8 +27,12 @@ class FileSink(Protocol):
     def begin(self, file: RemoteFile) -> Partial:
         """Open the file's partial, with the bytes that an earlier run or another protocol left."""
 
-    def inspect(self, file: RemoteFile, head: bytes) -> None:
-        """Check a file's first bytes as soon as they are hashed. Raises UnexpectedContent if they cannot be right."""
+    def inspect(self, file: RemoteFile, head: bytes, hashed: int) -> int:
+        """Check a file's first bytes as soon as they are hashed. Raises IntegrityError if no more of it is wanted.
+
+        `head` has the very first ones; all `hashed` ones can be read from the partial. Returns the number of hashed
+        bytes at which to call it again, 0 for never.
+        """
 
     def commit(self, completed_files: Sequence[CompletedFile]) -> Mapping[str, IntegrityError]:
         """Verify files and give them their final names, all with one round of syncs.

@@ -57,14 +57,15 @@ class FileTransfer:
         file: RemoteFile,
         partial: Partial,
         check: Callable[[], None],
-        inspect: Callable[[RemoteFile, bytes], None] = lambda _file, _head: None,
+        inspect: Callable[[RemoteFile, bytes, int], int] = lambda _file, _head, _hashed: 0,
         *,
         shared: bool = False,
         hashes: bool = True,
     ) -> None:
         """`check` raises when the attempt ends: to hash what an earlier run left may take minutes.
 
-        `inspect` receives the first bytes once they are hashed, and raises if they cannot be right. Of a `shared` file,
+        `inspect` receives the first bytes, once they are hashed, and their number, and raises if they cannot be right;
+        it returns the number at which it wants to be called again, or 0. Of a `shared` file,
         other processes fetch a part: this one fetches what `extend` says, and one of them all `hashes` it.
         """
         self.shared = shared
@@ -73,7 +74,8 @@ class FileTransfer:
         self.hashes = hashes
         self._check = check
         # Some formats are recognized by the size as well: a file of unknown size is inspected at its end, in the sink.
-        self._inspect: Callable[[RemoteFile, bytes], None] | None = inspect if file.sized else None
+        self._inspect: Callable[[RemoteFile, bytes, int], int] | None = inspect if file.sized else None
+        self._inspected_at = min(HEAD, file.size)
         self._sized = file.sized
         self.file = file = file if file.sized else file.with_size(0)
         self.partial = partial
@@ -217,11 +219,12 @@ class FileTransfer:
 
     def _inspect_head(self) -> None:
         with self._lock:
-            inspect = self._inspect if self._hashed >= min(HEAD, self.file.size) else None
+            inspect, hashed = self._inspect if self._hashed >= self._inspected_at else None, self._hashed
             if inspect is not None:
                 self._inspect = None
-        if inspect is not None:
-            inspect(self.file, self._hasher.head)
+        if inspect is not None and (again := inspect(self.file, self._hasher.head, hashed)):
+            with self._lock:
+                self._inspect, self._inspected_at = inspect, again
 
     def _next_piece(self) -> tuple[memoryview | None, int] | None:
         """Claim the next bytes in order: a buffer and its length, or None and the length of a range on the volume."""

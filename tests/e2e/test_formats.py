@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
+from zipfile import ZIP_DEFLATED
+
+import pytest
 
 from downloader.errors import Category
 from tests.adapters.jobs import FILES as ADAPTER
@@ -12,13 +15,16 @@ from tests.command import PEOPLE, Result, model, run
 from tests.contract.operator_log import BOTH_STATES, filed
 from tests.contract.test_kserve import packed
 from tests.formats import files as made
+from tests.servers.faults import FOREVER, Held
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.servers.broken import BrokenWeb
     from tests.servers.hub import Hub
 
+MIB = 1 << 20
 MARK = ".artifact.sha256"
 SAFE = {"config.json": b'{"model_type": "llama"}', "model.safetensors": made.safetensors()}
 
@@ -38,7 +44,12 @@ def refused(result: Result, tmp_path: Path) -> str:
 
 
 def test_safe_publishes_nothing_that_may_run_code(hub: Hub, tmp_path: Path) -> None:
-    files = {**SAFE, "pytorch_model.bin": made.torch_zip(made.harmful(tmp_path / "canary")), "m.py": b"import os"}
+    harmful = made.harmful(tmp_path / "canary")
+    files = {
+        **SAFE,
+        "pytorch_model.bin": made.zipped({"data.pkl": harmful}, ZIP_DEFLATED),
+        "m.npy": made.array_of_objects(harmful),
+    }
     hub.create("org/model").commit(files)
     report = tmp_path / "report.json"
     line = refused(download(hub, tmp_path, "--formats", "safe", "--report", report), tmp_path)
@@ -46,11 +57,50 @@ def test_safe_publishes_nothing_that_may_run_code(hub: Hub, tmp_path: Path) -> N
     assert "posix.system" in line
     assert "--exclude" in line
     told = {(item["path"], item["refused"]) for item in json.loads(report.read_text())["formats"]}
-    assert told == {("pytorch_model.bin", True), ("m.py", True)}
+    assert told == {("pytorch_model.bin", True), ("m.npy", True)}
     again = refused(download(hub, tmp_path, AIM_FORMATS="safe"), tmp_path)
     assert "posix.system" in again
-    without = download(hub, tmp_path, "--formats", "safe", "--exclude", "*.bin", "--exclude", "*.py")
+    without = download(hub, tmp_path, "--formats", "safe", "--exclude", "*.bin", "--exclude", "*.npy")
     assert (without.status, "formats: no file that may run code" in without.stderr) == (0, True), without.stderr
+
+
+BEGINNINGS: dict[str, tuple[str, Callable[[Path], bytes], str]] = {
+    "a pickle": ("model.bin", made.harmful, "imports posix.system"),
+    "an archive of torch": ("model.bin", lambda canary: made.torch_zip(made.harmful(canary)), "imports posix.system"),
+    "a header of safetensors": (
+        "model.safetensors",
+        lambda _: made.safetensors({"w": made.tensor("F33", [2], [0, 8])}),
+        "unknown dtype",
+    ),
+    "a header of GGUF": ("model.gguf", lambda _: made.gguf(offset=1 << 40), "a tensor outside the file"),
+}
+
+
+@pytest.mark.parametrize("beginning", BEGINNINGS)
+def test_safe_ends_when_the_beginning_of_a_file_says_enough(beginning: str, hub: Hub, tmp_path: Path) -> None:
+    name, make, words = BEGINNINGS[beginning]
+    hub.create("org/model").commit({**SAFE, name: make(tmp_path / "canary") + bytes(48 * MIB)})
+    hub.faults.add(Held(), route="cdn", offset=20 * MIB, times=FOREVER)  # no run gets any further
+    for _ in range(2):
+        line = refused(download(hub, tmp_path, "--formats", "safe", "--connections", "1"), tmp_path)
+        assert words in line
+        assert "the rest was not fetched" in line
+    assert hub.log.sent("cdn") <= 2 * 20 * MIB
+
+
+def test_what_the_names_of_a_listing_say_is_refused_before_anything_is_fetched(hub: Hub, tmp_path: Path) -> None:
+    hub.create("org/model").commit({**SAFE, "m.py": b"import os", "sub/n.py": b"import os"})
+    line = refused(download(hub, tmp_path, "--formats", "safe"), tmp_path)
+    assert "2 files may run code" in line
+    assert "the rest was not fetched" in line
+    assert not hub.log.records("cdn")
+    assert not hub.log.records("resolve")
+
+
+def test_an_archive_for_kserve_is_not_judged_before_it_is_unpacked(own_web: BrokenWeb, tmp_path: Path) -> None:
+    url = own_web.put("model.tar.gz", packed({**SAFE, "weights.bin": bytes(2 * MIB)}))
+    result = run("kserve", url, tmp_path / "out", extra={"AIM_FORMATS": "safe"})
+    assert (result.status, "formats: no file" in result.stderr) == (0, True), result.stderr
 
 
 def test_warn_names_what_may_run_code_and_publishes_it(hub: Hub, tmp_path: Path) -> None:

@@ -105,6 +105,53 @@ def test_what_is_not_as_it_was_signed_is_not_published(change: str, hub: Hub, ow
     assert "not what the key" in line
 
 
+BEFORE: dict[str, dict[str, bytes | None]] = {
+    "another content, by the digest that the listing publishes": {"model.safetensors": b"r" * 70_000},
+    "a file that is gone": {"sub/tokenizer.json": None},
+    "a file that was added": {"sub/modeling.py": b"import os"},
+    "no signature": {"model.sig": None},
+    "something else than a signature": {"model.sig": b"{}"},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "elsewhere"),
+    [*((change, False) for change in BEFORE), *((change, True) for change in BEFORE if "sign" not in change)],
+)
+def test_what_the_listing_shows_is_refused_before_a_byte_of_the_model_is_fetched(
+    change: str,
+    elsewhere: bool,  # noqa: FBT001
+    hub: Hub,
+    owner: KeyOwner,
+    tmp_path: Path,
+) -> None:
+    files: dict[str, bytes | None] = {**owner.publish(tmp_path / "signed", FILES), **BEFORE[change]}
+    hub.create("org/model").commit({path: data for path, data in files.items() if data is not None})
+    given = (f"--verify-signature={tmp_path}/signed/model.sig",) if elsewhere else ()
+    line = refused(download(hub, tmp_path, "--signer-key", owner.trusted, *given), tmp_path)
+    assert "sign" in line
+    asked = [record for route in ("cdn", "resolve") for record in hub.log.records(route)]
+    assert all("model.sig" in record.request.path for record in asked), asked
+    assert not model(tmp_path / "out")
+
+
+def test_a_signature_on_the_volume_is_not_fetched_again(hub: Hub, owner: KeyOwner, tmp_path: Path) -> None:
+    hub.create("org/model").commit(owner.publish(tmp_path / "signed", FILES))
+    assert download(hub, tmp_path, "--signer-key", owner.trusted).status == 0
+    (tmp_path / "out/config.json").unlink()
+    before = len(hub.log.records())
+    assert download(hub, tmp_path, "--signer-key", owner.trusted).status == 0
+    assert not [record for record in hub.log.records()[before:] if "model.sig" in record.request.path]
+
+
+def test_nothing_is_imported_for_keys_in_the_cloud(hub: Hub, owner: KeyOwner, tmp_path: Path) -> None:
+    hub.create("org/model").commit(owner.publish(tmp_path / "signed", FILES))
+    result = download(hub, tmp_path, "--signer-key", owner.trusted, PYTHONPROFILEIMPORTTIME="1")
+    assert result.status == 0, result.stderr
+    assert "model_signing" in result.stderr
+    assert "boto3.session" not in result.stderr
+
+
 def test_the_signature_of_another_key_says_who_was_expected_and_who_has_signed(
     hub: Hub, owner: KeyOwner, tmp_path: Path
 ) -> None:

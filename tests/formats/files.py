@@ -69,6 +69,11 @@ def zipped(members: Mapping[str, bytes], method: int = zipfile.ZIP_STORED) -> by
     return buffer.getvalue()
 
 
+def array_of_objects(pickled: bytes) -> bytes:
+    """Return an array as numpy writes objects: a header, and a pickle."""
+    return b"\x93NUMPY\x01\x00\x26\x00{'descr': '|O', 'fortran_order': False}" + pickled
+
+
 def torch_zip(pickled: bytes) -> bytes:
     """Return an archive as torch.save writes it. Its numbers begin as a pickle would."""
     return zipped({"model/data.pkl": pickled, "model/data/0": b"\x80\x02\xff\xff" * 2, "model/version": b"3\n"})

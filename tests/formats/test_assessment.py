@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from downloader.errors import VolumeError
-from downloader.formats import Content, assess
+from downloader.formats import Content, assess, foresee
 from tests.formats import files as made
 
 CANARY = Path("canary-that-nothing-writes")
@@ -63,7 +63,7 @@ HARMFUL = {
     "without its end": ("a.pkl", EVIL[:-1], "posix.system"),
     "an array of objects": (
         "a.npy",
-        b"\x93NUMPY\x01\x00\x26\x00{'descr': '|O', 'fortran_order': False}" + EVIL,
+        made.array_of_objects(EVIL),
         "posix.system",
     ),
     "a number of an extension": ("a.pkl", b"\x80\x02\x82\x05)R.", "registered extension.5"),
@@ -196,3 +196,55 @@ def test_little_is_read_of_a_large_file() -> None:
 
     assert not assess("model.safetensors", Content(reading, len(header) + (1 << 40)))
     assert read < 1 << 20
+
+
+BEGINNINGS = {
+    "a pickle": ("a.bin", EVIL + bytes(8 << 20), "imports posix.system"),
+    "a pickle by its name": ("a.pt", made.harmful(CANARY, 0) + bytes(8 << 20), "imports posix.system"),
+    "an archive of torch": ("a.bin", made.torch_zip(EVIL) + bytes(8 << 20), "model/data.pkl, which is a pickle"),
+    "a library": ("a.dat", b"\x7fELF" + bytes(8 << 20), "native library"),
+    "a header of safetensors": (
+        "a.safetensors",
+        made.safetensors({"w": made.tensor("F33", [2], [0, 8])}, bytes(8 << 20)),
+        "unknown dtype",
+    ),
+    "a header of GGUF": ("a.gguf", made.gguf(offset=1 << 40) + bytes(8 << 20), "tensor outside the file"),
+}
+
+
+@pytest.mark.parametrize("name", BEGINNINGS)
+def test_the_beginning_of_a_file_tells_what_the_whole_of_it_would(name: str) -> None:
+    path, data, words = BEGINNINGS[name]
+    head = data[:64_000]
+    content = Content(lambda at, count: head[at : at + count], len(data))
+    told = [risk.what for risk in foresee(path, content, head[:1024], len(head))[0]]
+    if not told:  # some read ahead
+        head = data[: 2 << 20]
+        told = [risk.what for risk in foresee(path, content, head[:1024], len(head))[0]]
+    assert any(words in what for what in told), told
+    assert any(risk.refused for risk in assess(path, Content(lambda at, count: data[at : at + count], len(data))))
+
+
+def test_a_beginning_says_nothing_against_a_file_that_is_right_and_how_much_more_would_be_said() -> None:
+    for path, data in HARMLESS.values():
+        for arrived in (1, 512, 1000, 70_000, len(data)):
+            content = Content(lambda at, count, data=data: data[at : at + count], len(data))  # type: ignore[misc]
+            risks, wanted = foresee(path, content, data[: min(1024, arrived)], min(arrived, len(data)))
+            assert not risks
+            assert not wanted or arrived < wanted <= len(data)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(SEEDS), st.data())
+def test_what_a_beginning_says_is_said_of_the_whole_file(seed: bytes, data: st.DataObject) -> None:
+    changed = bytearray(seed)
+    for _ in range(data.draw(st.integers(0, 4))):
+        changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))
+    whole = bytes(changed) + bytes(data.draw(st.sampled_from([0, 2 << 20])))
+    arrived = data.draw(st.integers(0, len(whole)))
+    content = Content(lambda at, count: whole[at : at + count], len(whole))
+    for name in ("a.bin", "a.pkl", "a.safetensors"):
+        early = foresee(name, content, whole[: min(1024, arrived)], arrived)[0]
+        if any(risk.refused for risk in early):
+            assert any(risk.refused for risk in assess(name, content))
+    assert not CANARY.exists()

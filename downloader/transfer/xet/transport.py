@@ -155,8 +155,8 @@ class _Watched:
     def begin(self, file: RemoteFile) -> Partial:
         return self._sink.begin(file)
 
-    def inspect(self, file: RemoteFile, head: bytes) -> None:
-        self._sink.inspect(file, head)
+    def inspect(self, file: RemoteFile, head: bytes, hashed: int) -> int:
+        return self._sink.inspect(file, head, hashed)
 
     def commit(self, completed_files: Sequence[CompletedFile]) -> Mapping[str, IntegrityError]:
         return self._sink.commit(completed_files)
