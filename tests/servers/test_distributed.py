@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
@@ -22,9 +23,10 @@ RACES = 10
 @pytest.fixture(params=[pytest.param(kind, marks=pytest.mark.root) for kind in ("glusterfs", "cephfs")])
 def mounts(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[Path]]:
     """One folder through two mounts."""
+    folder = secrets.token_hex(8)  # a parallel run shares the file system, and names of tmp_path repeat in it
     with ExitStack() as stack:
         files = request.getfixturevalue(request.param)
-        places = [stack.enter_context(Mount(files, tmp_path / name)).place / tmp_path.name for name in ("one", "other")]
+        places = [stack.enter_context(Mount(files, tmp_path / name)).place / folder for name in ("one", "other")]
         places[0].mkdir()
         yield places
 
