@@ -88,6 +88,7 @@ def _file(file: FileReport, redactor: Redactor) -> Component:
         properties=[
             Property(name=f"{OURS}:verified_by", value=file.verified_by),
             Property(name=f"{OURS}:bytes", value=str(file.size)),
+            *([Property(name=f"{OURS}:place", value=redactor.redact(file.place))] if file.place else []),
         ],
     )
 

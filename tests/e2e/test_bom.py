@@ -91,6 +91,18 @@ def test_whatever_the_card_says_the_bill_is_valid(card: dict[str, object], hub: 
     assert ("licenses" in model, "pedigree" in model) == ("llama3.1" in card.values(),) * 2
 
 
+def test_each_file_has_the_place_that_it_came_from_where_there_are_several(hub: Hub, tmp_path: Path) -> None:
+    hub.create("org/model").commit(FILES)
+    near = tmp_path / "near"
+    (near / "sub").mkdir(parents=True)
+    (near / "sub/model.safetensors").write_bytes(FILES["sub/model.safetensors"])
+    chosen = ("--bom", tmp_path / "bom.json", "--mirror", f"file://{near}", "--mirror-first")
+    result = download(hub, tmp_path, *chosen)
+    assert result.status == 0, result.stderr
+    places = {file["name"]: properties(file).get("place") for file in read(tmp_path / "bom.json")["components"]}
+    assert places == {"config.json": "hf://org/model", "sub/model.safetensors": f"file://{near}"}
+
+
 def test_a_web_server_has_no_card(own_web: BrokenWeb, tmp_path: Path) -> None:
     url = own_web.put("model.gguf", b"GGUF" + b"q" * 2000)
     result = run("download", url, tmp_path / "out", "--bom", tmp_path / "bom.json", extra=PEOPLE)
