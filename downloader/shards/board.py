@@ -113,6 +113,8 @@ class Board:
         self._stopped = stopped
         self._lock = threading.RLock()
         self._logs: dict[str, FollowedLog] = {}
+        self._dead: set[str] = set()
+        """Tokens of members that counted as dead when the logs were read last: each look asks the kernel."""
         self._records: dict[tuple[str, int], FileRecord] = {}
         """By the identity of the file, and the round."""
         self._rounds: dict[str, int] = {}
@@ -193,6 +195,7 @@ class Board:
                     self._changed |= {
                         identity for (identity, _), file in self._records.items() if token in file.verified
                     }
+            self._dead = {token for token, log in self._logs.items() if log.is_dead(self._ttl)}
             changed, self._changed = self._changed, set()
             return changed
 
@@ -251,11 +254,11 @@ class Board:
     def members(self) -> int:
         """The number of members that live, this one included."""
         with self._lock:
-            return sum(not log.is_dead(self._ttl) for log in self._logs.values()) or 1
+            return len(self._logs.keys() - self._dead) or 1
 
     def is_living(self, token: str) -> bool:
         """Return whether a member counts as alive."""
-        return token == self.token or (token in self._logs and not self._logs[token].is_dead(self._ttl))
+        return token == self.token or (token in self._logs and token not in self._dead)
 
     def holds(self, claim: str) -> bool:
         """Return whether this member has a claim."""

@@ -4,24 +4,22 @@ A member takes one file after the other to hash, and fetches it from its first b
 as they pass. When all files have a member that hashes them, it helps with the files that have most bytes left, from
 their last byte on. Claims are made just before their bytes are needed: what a slow member has not begun is fetched by
 the others.
-
-This module is long because what may be claimed depends on all that a member knows of its files.
 """
 
 from __future__ import annotations
 
 import random
 import threading
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from downloader.artifact import Span
 from downloader.errors import IntegrityError, RangeIgnored
 from downloader.shards.board import pause_of
+from downloader.shards.shared_file import SharedFile
 from downloader.shards.work import Group, hash_claim, piece_claim, whole_claim
-from downloader.volume import ByteRanges
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from downloader.artifact import RemoteFile
     from downloader.errors import DownloadError
@@ -32,64 +30,6 @@ if TYPE_CHECKING:
 
 MOST_ROUNDS = 2
 """How often the bytes of a shared file may be wrong in one attempt."""
-
-
-class _SharedFile:
-    """What this member knows and does of one shared file in one round."""
-
-    def __init__(self, file: RemoteFile, pieces: Sequence[Span], round_: int, done: ByteRanges) -> None:
-        self.file = file
-        self.round = round_
-        self.done = done
-        """What is on the disk, from all members; it grows by itself."""
-        self.taken = ByteRanges()
-        """What this member fetches or has fetched in this attempt."""
-        self.hashes = False
-        self._pieces = pieces
-        self._left = list(range(len(pieces)))
-        self._seen = ByteRanges()
-        self._hashed = ByteRanges()
-        """What the transport knows of a file that it hashes."""
-
-    def counted(self) -> int:
-        """Return how many bytes others have put on the disk since the last call."""
-        new = _without(_without(self.done, self.taken), self._seen)
-        for span in new:
-            self._seen.add(span)
-        return new.size
-
-    def begin_hashing(self) -> None:
-        """Hash the file from now on, with what is on the disk by now."""
-        self.hashes = True
-        self._hashed = ByteRanges(self.done)
-
-    def found(self) -> list[Span]:
-        """Return the ranges that are new on the disk and have to be read to be hashed."""
-        new = list(_without(_without(self.done, self.taken), self._hashed))
-        for span in new:
-            self._hashed.add(span)
-        return new
-
-    def left(self) -> list[int]:
-        """Return the numbers of the pieces that are neither on the disk nor taken, in order."""
-        self._left = [number for number in self._left if self.lacking(number)]
-        return self._left
-
-    def lacking(self, number: int) -> list[Span]:
-        """Return the ranges of a piece that are neither on the disk nor taken."""
-        return list(_without(_without(ByteRanges([self._pieces[number]]), self.done), self.taken))
-
-    def take(self, number: int) -> list[Span]:
-        """Take a piece, and return the ranges of it that have to be fetched."""
-        spans = self.lacking(number)
-        for span in spans:
-            self.taken.add(span)
-        return spans
-
-    @property
-    def is_at_rest(self) -> bool:
-        """Whether all that this member has taken is on the disk."""
-        return not _without(self.taken, self.done)
 
 
 class ShardFeed:
@@ -139,13 +79,15 @@ class ShardFeed:
         self._given: set[str] = set()
         """Identities of whole files that the transport has got."""
         self._rejections: dict[str, int] = {}
+        self._told = 0
+        """Processes that the meter knows of."""
         self._lock = threading.Lock()
 
     def run(self, intake: Intake) -> None:
         """Add work until each file is verified, or until only files that have failed here could be tried again."""
         while True:
             self._news |= self._board.refresh()
-            self._meter.share(leads=self._member.is_leader, processes=self._board.members)
+            self._tell()
             self._follow(intake)
             if all(file.path in self._failures for file in self._left.values()):
                 return
@@ -158,6 +100,12 @@ class ShardFeed:
                     break
             else:
                 intake.wait(pause)
+
+    def _tell(self) -> None:
+        """Tell how many processes share the work, when that changes."""
+        if (processes := self._board.members) != self._told:
+            self._told = processes
+            self._meter.share(leads=self._member.is_leader, processes=processes)
 
     def _left_to_next(self, intake: Intake) -> bool:
         """Return whether this attempt only waits for others, and the next one can try files that this one cannot.
@@ -174,9 +122,9 @@ class ShardFeed:
             count = self._rejections[file.identity] = self._rejections.get(file.identity, 0) + 1
         return count < MOST_ROUNDS
 
-    def _state(self, file: RemoteFile) -> _SharedFile:
+    def _state(self, file: RemoteFile) -> SharedFile:
         record = self._board.record(file)
-        return _SharedFile(file, self._division.pieces(file), record.round, record.done)
+        return SharedFile(file, self._division.pieces(file), record.round, record.done)
 
     def _follow(self, intake: Intake) -> None:
         """Take over what the logs say of the files that they have news of."""
@@ -197,7 +145,7 @@ class ShardFeed:
             if state is None and identity not in self._given:
                 self._meter.add_written(file.size)
 
-    def _follow_shared(self, state: _SharedFile, intake: Intake) -> None:
+    def _follow_shared(self, state: SharedFile, intake: Intake) -> None:
         file = state.file
         if state.round != self._board.record(file).round:
             self._meter.add_written(-state.done.size)
@@ -268,27 +216,27 @@ class ShardFeed:
     def _help(self, intake: Intake) -> bool:
         """Claim one of the last free pieces of the file that has most pieces left."""
         for state in sorted(self._open_files(), key=lambda state: -len(state.left())):
-            free = self._free(state)
-            while free:
-                near = random.randrange(min(len(free), self._board.members))  # noqa: S311 -- so that few helpers collide
-                if self._claim_piece(state, free.pop(-1 - near), intake):
+            free = self._free(state, reversed(state.left()))
+            while last := list(islice(free, self._board.members)):
+                random.shuffle(last)  # so that few helpers collide
+                if any(self._claim_piece(state, number, intake) for number in last):
                     return True
         return False
 
-    def _claim_first(self, state: _SharedFile, intake: Intake) -> bool:
-        return any(self._claim_piece(state, number, intake) for number in self._free(state))
+    def _claim_first(self, state: SharedFile, intake: Intake) -> bool:
+        return any(self._claim_piece(state, number, intake) for number in self._free(state, state.left()))
 
-    def _free(self, state: _SharedFile) -> list[int]:
-        """Return the numbers of the pieces that no living member is known to fetch."""
-        return [number for number in state.left() if self._board.is_free(piece_claim(state.file, state.round, number))]
+    def _free(self, state: SharedFile, numbers: Iterable[int]) -> Iterator[int]:
+        """Yield the numbers of the pieces that no living member is known to fetch, as they are asked for."""
+        return (number for number in numbers if self._board.is_free(piece_claim(state.file, state.round, number)))
 
-    def _claim_piece(self, state: _SharedFile, number: int, intake: Intake) -> bool:
+    def _claim_piece(self, state: SharedFile, number: int, intake: Intake) -> bool:
         if not self._board.claim(piece_claim(state.file, state.round, number)):
             return False
         intake.share(state.file, state.take(number), hashes=state.hashes)
         return True
 
-    def _open_files(self) -> Iterator[_SharedFile]:
+    def _open_files(self) -> Iterator[SharedFile]:
         """Yield the shared files that this member can do something for."""
         for state in list(self._shared.values()):
             if self._is_open(state.file) and not self._board.is_whole(state.file):
@@ -296,12 +244,3 @@ class ShardFeed:
 
     def _is_open(self, file: RemoteFile) -> bool:
         return file.identity in self._left and file.path not in self._failures
-
-
-def _without(ranges: ByteRanges, others: ByteRanges) -> ByteRanges:
-    """Return the bytes of `ranges` that are not in `others`."""
-    found = ByteRanges()
-    for span in ranges:
-        for gap in others.missing(span.stop):
-            found.add(Span(max(gap.start, span.start), min(gap.stop, span.stop)))
-    return found

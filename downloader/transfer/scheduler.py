@@ -64,6 +64,8 @@ class Scheduler:
         self._refetched: set[str] = set()
         self._fed = False
         """More work may be added while the workers run."""
+        self._hungry = 0
+        """Unassigned bytes below which the feed wants to be woken; 0 while it does not wait."""
 
     def add(self, files: Iterable[RemoteFile]) -> None:
         """Add files."""
@@ -111,7 +113,11 @@ class Scheduler:
     def wait(self, below: int, seconds: float) -> bool:
         """Wait until fewer bytes than `below` are unassigned, so long at most; return whether that is so."""
         with self._lock:
-            return self._changed.wait_for(lambda: self._ended() or self._left() < below, seconds)
+            self._hungry = below
+            try:
+                return self._changed.wait_for(lambda: self._ended() or self._left() < below, seconds)
+            finally:
+                self._hungry = 0
 
     def useful_workers(self, files: Iterable[RemoteFile]) -> int:
         """Return the number of workers that these files can keep busy."""
@@ -252,8 +258,8 @@ class Scheduler:
             return None
         transfer.in_flight += 1
         segment = transfer.take_segment(self._limit(transfer))
-        if self._fed:
-            self._changed.notify_all()  # the feed may have to add work
+        if self._hungry and self._left() < self._hungry:
+            self._changed.notify_all()  # the feed has to add work
         return Task(transfer, segment)
 
     def _steal(self) -> Task | None:
