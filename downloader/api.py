@@ -124,7 +124,7 @@ class Options(TypedDict, total=False):
     shard: Shard | str
     """`I/N`, such as `0/4`: this is one of N runs, on one machine or many, that fill the volume together."""
     processes: int | str
-    """How many processes share the work of this run, or `auto`."""
+    """How many processes share the work of this run, or `auto`; one if nothing is said."""
     layout: Layout | str
     """With `hub-cache`, `download` fills the cache of huggingface_hub that HF_HUB_CACHE or HF_HOME names."""
 

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from downloader.api import download
+from downloader.config.sharing import AUTOMATIC
 from downloader.errors import UnexpectedArtifact, UnexpectedContent, explained
 from downloader.reporters.termination import TerminationMessage, sentence
 
@@ -22,7 +23,13 @@ log = logging.getLogger(__name__)
 
 
 def download_artifact(uri: ArtifactUri, settings: Settings, context: CommandContext) -> None:
-    """Download an artifact. Raises one of our errors, after reporting it to Kubernetes and in the log."""
+    """Download an artifact. Raises one of our errors, after reporting it to Kubernetes and in the log.
+
+    The number of processes follows from the machine unless one was given. A program that calls the API has one process
+    as long as it does not ask for more: it may not expect others.
+    """
+    if settings.sharing.processes is None:
+        settings = settings.overridden(processes=AUTOMATIC)
     download(
         uri,
         settings=settings,

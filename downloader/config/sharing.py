@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from downloader.cgroups import processors
 from downloader.config.env import Malformed, count, read, variable
 
 if TYPE_CHECKING:
@@ -14,10 +13,9 @@ if TYPE_CHECKING:
 
 MOST = 4096
 """Runs that may share the work on one artifact."""
-MOST_PROCESSES, MOST_AUTOMATIC = 64, 8
-"""Processes of one run, if the user gives their number, and if the CPUs do."""
-FEWEST_CPUS = 4
-"""CPUs from which more than one process pays."""
+MOST_PROCESSES, MOST_CPUS = 64, 4096
+AUTOMATIC = 0
+"""Stands for a number of processes that the run finds out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +42,12 @@ def shard(text: str) -> Shard:
 def processes(text: str) -> int:
     """Parse AIM_PROCESSES."""
     if text.lower() == "auto":
-        return fitting_processes(processors())
+        return AUTOMATIC
     try:
         number: int = count(1, MOST_PROCESSES)(text)
     except Malformed as error:
         raise Malformed(f"auto or {error}") from None
     return number
-
-
-def fitting_processes(cpus: int) -> int:
-    """Return how many processes so many CPUs can keep busy: each needs one for Python and one for the kernel."""
-    return min(MOST_AUTOMATIC, cpus // 2) if cpus >= FEWEST_CPUS else 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,12 +76,19 @@ class SharingSettings:
 
     processes: int | None = variable(
         "AIM_PROCESSES",
-        "number of processes that share the work of this run, or `auto`: one for every two CPUs that the container may"
-        " use, at most 8, and one alone below four CPUs. More than one pay where one processor is not enough for the"
-        " network. Connections, bandwidth and memory are divided between them",
+        "number of processes that share the work of this run, or `auto`: one for every two CPUs, at most 8, and no more"
+        " than memory, bytes to fetch and connections are enough for; one alone below four CPUs, with mirrors and for a"
+        " cache. More than one pay where one processor is not enough for the network. Connections, bandwidth and memory"
+        " are divided between them",
         parse=processes,
-        default_text="1",
+        default_text="`auto` for the command `download`, otherwise 1",
         option="--processes NUMBER",
+    )
+    cpus: int | None = variable(
+        "AIM_CPUS",
+        "number of CPUs that a download counts on: connections at first and processes follow from it",
+        parse=count(1, MOST_CPUS),
+        default_text="what the container may use",
     )
 
     @classmethod
@@ -106,8 +106,13 @@ class SharingSettings:
         return settings
 
     @property
+    def automatic(self) -> bool:
+        """Whether the run finds out how many processes share its work."""
+        return self.processes == AUTOMATIC
+
+    @property
     def count(self) -> int:
-        """How many processes share the work of this run."""
+        """How many processes were asked for."""
         return self.processes or 1
 
     @property
@@ -118,9 +123,8 @@ class SharingSettings:
             chosen = Shard(self.index, self.shards)
         return chosen if chosen is not None and chosen.total > 1 else None
 
-    @property
-    def place(self) -> Shard | None:
-        """Which of all processes of all these runs this one is; None if it works alone."""
+    def place(self, count: int) -> Shard | None:
+        """Return which of all processes of all these runs, of `count` each, this one is; None if it works alone."""
         pod = self.pod or Shard(0, 1)
-        total = pod.total * self.count
-        return Shard(pod.index * self.count, total) if total > 1 else None
+        total = pod.total * count
+        return Shard(pod.index * count, total) if total > 1 else None

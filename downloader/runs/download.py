@@ -23,10 +23,12 @@ from downloader.runs.elsewhere import listed_elsewhere
 from downloader.runs.ending import Ending
 from downloader.runs.expectation import read_expectation
 from downloader.runs.places import Places, Shared
+from downloader.runs.processes import Processes
 from downloader.runs.provenance import Provenance, provenance, require_bom
 from downloader.runs.signing import make_signed, trusted_signer
 from downloader.runs.summaries import files_of, write_summaries
 from downloader.runs.wiring import (
+    Sharing,
     make_bandwidth,
     make_client,
     make_engine,
@@ -109,8 +111,12 @@ class Download:
         self._formats: FormatCheck | None = None
         self._early: EarlyCheck | None = None
         self._slow_looks = slow_looks_of(settings)
-        bandwidth = make_bandwidth(settings, runner.meter)
-        self._places = Places(uri, Shared(settings, runner, environment, bandwidth, self._named))
+        self._bandwidth = make_bandwidth(settings, runner.meter)
+        self._processes = Processes(
+            settings, protocols=sequence_for(uri, settings), possible=cache is None and not settings.job.mirrors
+        )
+        shared = Shared(settings, runner, environment, self._bandwidth, self._processes, self._named)
+        self._places = Places(uri, shared)
         self._started = time.monotonic()
         self._started_at = time.time()
 
@@ -123,6 +129,8 @@ class Download:
         begun = RunStarted(uri=uri, target=str(target), version=__version__)
         log.info("downloading %s to %s", uri, target, extra=begun.extra())
         observers = [self._watchdog.check, self._reporters.report]
+        if self._settings.sharing.pod is not None:  # before a snapshot is taken: another pod may be reporting
+            self._runner.meter.share(leads=False)
         try:
             outcome = self._runner.run(work or self.transfer, observers=observers, stuck_volume=self._stuck_volume)
         except DownloadError as error:
@@ -216,10 +224,10 @@ class Download:
                 finalizer = make_simulated_verification(settings, runner.cancellation)
             if settings.hub.offline:
                 self._recall(source, volume)
-            shard = None if simulated else self._place()
-            if shard is None:  # what other processes bring may be a mirror's
+            sharing = None if simulated else self._sharing()
+            if sharing is None:  # what other processes bring may be a mirror's
                 plan = replace(plan, early=self._early)
-            self._engine = self._make_engine(retrying, routes, plan, volume, finalizer=finalizer, shard=shard)
+            self._engine = self._make_engine(retrying, routes, plan, volume, finalizer=finalizer, sharing=sharing)
             outcome = self._by_name(self._engine.run())
             self._provenance = provenance(source, settings, finalizer)
         except DownloadError as error:
@@ -259,25 +267,43 @@ class Download:
         self._volume = volume
         try:
             retrying = make_retrying(source, self._settings, self._runner)
-            engine = self._make_engine(retrying, routes, plan, volume, finalizer=None, shard=shard)
+            sharing = Sharing(partial(self._join, shard), self._start_helpers, elsewhere=True)
+            engine = self._make_engine(retrying, routes, plan, volume, finalizer=None, sharing=sharing)
             if isinstance(engine, SharedEngine):
                 engine.help_only()
         finally:
             volume.close()
 
-    def _place(self) -> Shard | None:
-        sharing = self._settings.sharing
-        if sharing.place is not None and self._cache is not None:
+    def _sharing(self) -> Sharing | None:
+        """Return how this run shares its work; None if it certainly works alone."""
+        pod = self._settings.sharing.pod
+        if pod is None and self._processes.most == 1:
+            return None
+        if pod is None and self._early is not None and self._settings.sharing.automatic:
+            return None  # what is judged early is what this process fetches
+        if self._cache is not None:
             raise ConfigurationError("several processes cannot fill a cache together", hint="use one process for it")
-        return sharing.place
+        return Sharing(partial(self._join, None), self._start_helpers, elsewhere=pod is not None)
+
+    def _join(self, shard: Shard | None, size: int) -> int | None:
+        """Decide how many processes fetch `size` bytes; return which of them this is, None if it works alone."""
+        count = self._processes.settle(size)
+        if self._bandwidth is not None:
+            self._bandwidth.divide(count)
+        place = shard or self._settings.sharing.place(count)
+        return place.index if place is not None else None
 
     def _start_helpers(self) -> None:
         """Start the further processes of this run, if it is to have any."""
-        if self._settings.sharing.count > 1 and self._helpers is None:
+        count = self._processes.count
+        place = self._settings.sharing.place(count)
+        if count > 1 and place is not None and self._helpers is None:
             from downloader.runs.helpers import HelperProcesses  # noqa: PLC0415 -- most runs work alone
 
-            self._helpers = HelperProcesses(self._uri.text, self._settings, self._environment, self._runner.meter)
-            self._helpers.start()
+            sharing = replace(self._settings.sharing, processes=count)
+            settings = replace(self._settings, sharing=sharing)
+            self._helpers = HelperProcesses(self._uri.text, settings, self._environment, self._runner.meter)
+            self._helpers.start(place, count)
 
     def _end_helpers(self, *, done: bool) -> None:
         if self._helpers is not None:
@@ -307,7 +333,7 @@ class Download:
         volume: Volume,
         *,
         finalizer: Finalizer | None,
-        shard: Shard | None = None,
+        sharing: Sharing | None = None,
     ) -> Engine:
         return make_engine(
             listed_elsewhere(
@@ -327,9 +353,7 @@ class Download:
             watchdog=self._watchdog,
             finalizer=finalizer,
             waiting=self.show_waiting,
-            shard=shard,
-            helps=self._settings.sharing.pod is not None,
-            on_shared=self._start_helpers,
+            sharing=sharing,
         )
 
     def _recall(self, source: Source, volume: Volume) -> None:
@@ -352,7 +376,9 @@ class Download:
     def _finish(self, error: DownloadError | None, outcome: Outcome | None = None) -> None:
         last = self._runner.meter.snapshot(self._stuck_volume())
         phase, message = (Phase.FAILED, str(error)) if error else (Phase.DONE, last.message)
-        final = replace(last, phase=phase, message=message, digest=outcome.digest if outcome else "")
+        # A run that has not begun does not know whether another pod reports: what an earlier one has said must go.
+        leads = last.leads or self._engine is None
+        final = replace(last, phase=phase, message=message, digest=outcome.digest if outcome else "", leads=leads)
         seconds = time.monotonic() - self._started
         ending = Ending(self._uri.shown, self._settings.job.target, final, last.message, seconds, error)
         reporting = self._settings.reporting

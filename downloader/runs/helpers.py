@@ -53,13 +53,13 @@ class HelperProcesses:
         self._processes: list[subprocess.Popen[bytes]] = []
         self._threads: list[threading.Thread] = []
 
-    def start(self) -> None:
-        """Start them, once. Each lists the artifact itself: what a source knows of its files stays in its process."""
-        shard = self._settings.sharing.place
-        if self._processes or shard is None:
-            return
-        for number in range(1, self._settings.sharing.count):
-            own = replace(shard, index=shard.index + number)
+    def start(self, place: Shard, count: int) -> None:
+        """Start those beside this process, which has this place and is one of `count`.
+
+        Each lists the artifact itself: what a source knows of its files stays in its process.
+        """
+        for number in range(1, count):
+            own = replace(place, index=place.index + number)
             task = Task(self._uri, self._settings, self._environment, own)
             try:
                 process = _start(task)

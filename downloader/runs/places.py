@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from downloader.config.mirrors import ORIGIN
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from downloader.cancellation import Cancellation
     from downloader.config import Settings
     from downloader.network import HttpClient
+    from downloader.runs.processes import Processes
     from downloader.runs.runner import Runner
     from downloader.sources import Source
     from downloader.sources.bandwidth import Bandwidth
@@ -42,6 +44,8 @@ class Shared:
     """What child processes get."""
     bandwidth: Bandwidth | None
     """All places together may take so much."""
+    processes: Processes
+    """How many processes share the work: decided before the first attempt."""
     named: Callable[[Manifest, Callable[[Manifest], Mapping[str, RemoteFile]]], Mapping[str, RemoteFile]]
     """Asks a mirror for files by the names that the artifact has for them: in a cache, the volume has others."""
 
@@ -136,6 +140,7 @@ class Mirror:
             source=source,
             environment=shared.environment,
             bandwidth=shared.bandwidth,
+            processes=shared.processes,
             deadlines=self._deadlines,
             pause=self._pause,
             elsewhere=True,
@@ -180,24 +185,29 @@ class Places:
 
         def over_origin(*, last: bool) -> list[Route]:
             deadlines = patient if last else hasty
-            transports = make_transports(
-                self._uri,
-                settings,
-                runner,
-                client=client,
-                source=source,
-                environment=self._shared.environment,
-                bandwidth=self._shared.bandwidth,
-                deadlines=deadlines,
-                pause=runner.pause if last else SharedPause(runner.meter.clock, hasty.longest_pause),
-                elsewhere=not last,
-                # Of several processes, each would fetch it once more.
-                refetch=last or settings.sharing.place is None,
-            )
-            return [
-                Route(origin, protocol, transports.make, deadlines.last_retry, is_last_resort=last)
-                for protocol in sequence
-            ]
+            pause = runner.pause if last else SharedPause(runner.meter.clock, hasty.longest_pause)
+
+            @cache  # made by the first attempt: each process has a part of what there is, and now they are known
+            def transports() -> TransportFactory:
+                return make_transports(
+                    self._uri,
+                    settings,
+                    runner,
+                    client=client,
+                    source=source,
+                    environment=self._shared.environment,
+                    bandwidth=self._shared.bandwidth,
+                    processes=self._shared.processes,
+                    deadlines=deadlines,
+                    pause=pause,
+                    elsewhere=not last,
+                    refetch=last or not self._shared.processes.several,  # else each would fetch it once more
+                )
+
+            def make(protocol: TransferProtocol, attempt: Cancellation) -> Transport:
+                return transports().make(protocol, attempt)
+
+            return [Route(origin, protocol, make, deadlines.last_retry, is_last_resort=last) for protocol in sequence]
 
         routes: list[Route] = []
         for position, mirror in enumerate(self._order, start=1):

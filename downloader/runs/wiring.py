@@ -8,11 +8,10 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from downloader import integrity
 from downloader.artifact import Completion, TransferProtocol
-from downloader.cgroups import memory_limit, processors
 from downloader.config.job import CONNECTIONS, MOST_CONNECTIONS
 from downloader.config.signing import SignatureMode
 from downloader.engine import Engine, Plan, PublishAsDownloaded, effective_sequence
@@ -35,11 +34,11 @@ if TYPE_CHECKING:
 
     from downloader.cancellation import Cancellation
     from downloader.config import Settings
-    from downloader.config.sharing import Shard
     from downloader.deadlines import Deadlines
     from downloader.engine import Finalizer, Route
     from downloader.filesystem import FileOperations
     from downloader.progress import ProgressMeter, StallWatchdog
+    from downloader.runs.processes import Processes
     from downloader.runs.runner import Runner
     from downloader.sources import Source
     from downloader.sources.pause import SharedPause
@@ -56,6 +55,17 @@ MARKS = {
 }
 
 log = logging.getLogger(__name__)
+
+
+class Sharing(NamedTuple):
+    """How a run shares its work."""
+
+    join: Callable[[int], int | None]
+    """Is told how many bytes there are to fetch; see `LeadingEngine`."""
+    on_shared: Callable[[], None]
+    """Is called when there is work to share."""
+    elsewhere: bool
+    """Processes that this run has not started share the work, too."""
 
 
 class NetworkProgress:
@@ -99,27 +109,22 @@ def make_source(uri: ArtifactUri, settings: Settings, client: HttpClient) -> Sou
     return uri.source(settings, client, make_filter(settings))
 
 
-def make_transfer_config(uri: ArtifactUri, settings: Settings, limit: int | None = None) -> TransferConfig:
-    """Return the numbers of the ranged transports, for a process that may use `limit` bytes of memory."""
+def make_transfer_config(uri: ArtifactUri, settings: Settings, processes: Processes) -> TransferConfig:
+    """Return the numbers of the ranged transports, for one of so many processes."""
     wanted = uri.scheme.transfer(settings)
-    fixed, processes = settings.job.connections or wanted.connections, settings.sharing.count
+    fixed = settings.job.connections or wanted.connections
     config = TransferConfig.of(
-        _part(fixed or min(CONNECTIONS, PER_PROCESSOR * processors()), processes),
-        max_connections=_part(fixed or MOST_CONNECTIONS, processes),
+        processes.part(fixed or min(CONNECTIONS, PER_PROCESSOR * processes.cpus)),
+        max_connections=processes.part(fixed or MOST_CONNECTIONS),
         max_files=wanted.files,
         max_connections_per_file=wanted.per_file,
         request_size=wanted.request,
-        memory_limit=limit,
+        memory_limit=processes.part(processes.memory),
         stream_size=wanted.stream,
     )
     buffers = format_size(config.buffers * config.buffer_size)
     log.debug("%d to %d connections, %s of buffers", config.initial_connections, config.max_connections, buffers)
     return config
-
-
-def _part(number: int, processes: int) -> int:
-    """Return what each of so many processes may have of a number, at least 1."""
-    return max(1, number // processes)
 
 
 def make_volume(
@@ -225,6 +230,7 @@ def make_transports(
     source: Source,
     environment: Mapping[str, str],
     bandwidth: Bandwidth | None,
+    processes: Processes,
     deadlines: Deadlines,
     pause: SharedPause,
     elsewhere: bool = False,
@@ -234,17 +240,19 @@ def make_transports(
 
     `elsewhere` and `refetch` are those of `TransferConfig`.
     """
-    memory = _part(memory_limit(), settings.sharing.count)
     trusted = uri.scheme.trust(settings).bundles
-    xet = XetSettings(memory, deadlines, environment, settings.hub.home, trusted)
-    config = replace(make_transfer_config(uri, settings, memory), elsewhere=elsewhere, refetch=refetch)
+    threads = processes.part(processes.cpus) if processes.count > 1 else 0
+    xet = XetSettings(
+        processes.part(processes.memory), deadlines, environment, settings.hub.home, trusted, threads=threads
+    )
+    config = replace(make_transfer_config(uri, settings, processes), elsewhere=elsewhere, refetch=refetch)
     return TransportFactory(source, runner.meter, config, deadlines, xet, client.interrupt, pause, bandwidth)
 
 
 def make_bandwidth(settings: Settings, meter: ProgressMeter) -> Bandwidth | None:
     """Return the bandwidth limit of a run, None without one."""
     limit = settings.job.bandwidth
-    return Bandwidth(_part(limit, settings.sharing.count), meter) if limit else None
+    return Bandwidth(limit, meter) if limit else None
 
 
 def make_retrying(source: Source, settings: Settings, runner: Runner) -> RetryingSource:
@@ -264,13 +272,11 @@ def make_engine(
     watchdog: StallWatchdog,
     finalizer: Finalizer | None,
     waiting: Callable[[str, float], None],
-    shard: Shard | None,
-    helps: bool = True,
-    on_shared: Callable[[], None] = lambda: None,
+    sharing: Sharing | None,
 ) -> Engine:
-    """Return the engine of a run that works alone, or as a `shard`.
+    """Return the engine of a run that works alone, or one whose work others share.
 
-    `waiting` is told of the holder of the lease; a shard `helps` it. `on_shared` is called when there is work to share.
+    `waiting` is told of the holder of the lease.
     """
     meter, cancellation = runner.meter, runner.cancellation
     alone = partial(
@@ -281,22 +287,17 @@ def make_engine(
         lease=lambda: volume.lease(uri, waiting=waiting, sleep=cancellation.sleep),
         finalizer=finalizer,
     )
-    if shard is None:
+    if sharing is None:
         return alone(source, volume, routes, plan)
-    from downloader.engine.shared import SharedEngine  # noqa: PLC0415 -- most runs work alone
+    more = {**alone.keywords, "join": sharing.join, "on_shared": sharing.on_shared}
+    if not sharing.elsewhere:
+        from downloader.engine.leading import LeadingEngine  # noqa: PLC0415 -- most runs work alone
 
-    return SharedEngine(
-        source,
-        volume,
-        routes,
-        plan,
-        **alone.keywords,
-        index=shard.index,
-        shared_lease=partial(volume.lease_unless, uri=uri),
-        show_waiting=waiting,
-        helps=helps,
-        on_shared=on_shared,
-    )
+        return LeadingEngine(source, volume, routes, plan, **more)
+    from downloader.engine.shared import SharedEngine  # noqa: PLC0415 -- as above
+
+    shared_lease = partial(volume.lease_unless, uri=uri)
+    return SharedEngine(source, volume, routes, plan, **more, shared_lease=shared_lease, show_waiting=waiting)
 
 
 def recall(uri: ArtifactUri, source: Source, volume: Volume) -> bool:

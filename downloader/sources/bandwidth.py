@@ -23,10 +23,15 @@ class Bandwidth:
     """A rate in bytes per second, for all threads of a run together."""
 
     def __init__(self, rate: int, meter: ProgressMeter) -> None:
-        self._rate = rate
+        self._whole = self._rate = rate
         self._clock = meter.clock
         self._paid_until = meter.clock()
         self._lock = threading.Lock()
+
+    def divide(self, processes: int) -> None:
+        """Leave the others of so many processes their parts."""
+        with self._lock:
+            self._rate = max(1, self._whole // processes)
 
     @property
     def read_size(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from downloader.config import Settings
-from downloader.config.sharing import Shard, fitting_processes
+from downloader.config.sharing import Shard
 from downloader.errors import ConfigurationError
 
 TWO_OF_FOUR = {"AIM_DOWNLOADER_SHARDS": "4", "JOB_COMPLETION_INDEX": "2"}
@@ -29,7 +29,7 @@ def test_the_place_of_a_process_follows_from_pod_and_processes(
 ) -> None:
     sharing = Settings.from_environment(environ).sharing
     assert sharing.pod == pod
-    assert sharing.place == place
+    assert sharing.place(sharing.count) == place
 
 
 @pytest.mark.parametrize("text", ["1", "4/4", "-1/4", "1/4/2", "a/b", "0/9999", "٣/4"])
@@ -38,13 +38,9 @@ def test_other_shards_are_refused(text: str) -> None:
         Settings.from_environment({"AIM_SHARD": text})
 
 
-@pytest.mark.parametrize(("cpus", "expected"), [(1, 1), (3, 1), (4, 2), (8, 4), (16, 8), (192, 8)])
-def test_automatic_processes_follow_from_the_cpus_and_are_one_below_four(cpus: int, expected: int) -> None:
-    assert fitting_processes(cpus) == expected
-
-
 def test_other_numbers_of_processes_are_refused() -> None:
     for text in ("0", "65", "many"):
         with pytest.raises(ConfigurationError, match=r"AIM_PROCESSES: .* is not auto or"):
             Settings.from_environment({"AIM_PROCESSES": text})
-    assert Settings.from_environment({"AIM_PROCESSES": "auto"}).sharing.count >= 1
+    assert Settings.from_environment({"AIM_PROCESSES": "auto"}).sharing.automatic
+    assert not Settings.from_environment({}).sharing.automatic

@@ -190,13 +190,40 @@ def test_pods_of_an_indexed_job_need_no_option(stocked: Hub, tmp_path: Path) -> 
 
 
 def test_the_status_is_the_sum_over_all_pods_by_one_of_them(stocked: Hub, watched: Watched, tmp_path: Path) -> None:
+    held = Held()
+    stocked.faults.add(held, route="cdn", offset=40 * MIB, times=FOREVER)
     slow = {"AIM_BANDWIDTH": "8M", **watched.environment}
     target = tmp_path / "t"
     runs = [shard(stocked, target, index, 2, **slow) for index in range(2)]
     watched.wait_for_message("(2 processes)")
+    held.go_on.set()
     assert [finish(run).status for run in runs] == [0, 0]
     shown = [state["progress"]["downloadedBytes"] for state in watched.api.history("models", "llama")[1:]]
     assert shown == sorted(shown)
+    assert watched.status["progress"]["percentage"] == 100
+    assert watched.status["progress"]["downloadedBytes"] == SIZE
+
+
+def test_the_status_goes_on_when_the_process_that_writes_it_is_killed(
+    stocked: Hub, watched: Watched, tmp_path: Path
+) -> None:
+    held = Held()
+    stocked.faults.add(held, route="cdn", offset=40 * MIB, times=FOREVER)
+    own, target = {"AIM_BANDWIDTH": "8M", **watched.environment}, tmp_path / "t"
+    leader = shard(stocked, target, 0, 3, **own)
+    assert eventually(lambda: bool(list(target.glob(".downloading/shards.*/members/*.log"))))
+    others = [shard(stocked, target, index, 3, **own) for index in (1, 2)]
+    watched.wait_for_message("(3 processes)")
+    os.killpg(leader.pid, signal.SIGKILL)
+    assert finish(leader).status == -signal.SIGKILL
+    watched.wait_for_message("(2 processes)")
+    held.go_on.set()
+    results = [finish(process) for process in others]
+    assert [result.status for result in results] == [0, 0], [result.stderr for result in results]
+    progress = [state["progress"] for state in watched.api.history("models", "llama")[1:]]
+    for figure in ("downloadedBytes", "percentage"):
+        shown = [each[figure] for each in progress]
+        assert shown == sorted(shown)
     assert watched.status["progress"]["percentage"] == 100
     assert watched.status["progress"]["downloadedBytes"] == SIZE
 

@@ -14,7 +14,7 @@ from downloader.cancellation import Cancellation
 from downloader.config import Settings
 from downloader.config.s3 import S3Settings
 from downloader.progress import ProgressMeter
-from downloader.runs import wiring
+from downloader.runs.processes import Processes
 from downloader.runs.wiring import make_transfer_config
 from downloader.sources.concurrency import ConcurrencyController
 from downloader.sources.registry import ArtifactUri
@@ -37,21 +37,15 @@ CONNECTIONS = 8
 
 
 def config_of(uri: str = "s3://bucket/m", **environ: str) -> TransferConfig:
-    return make_transfer_config(ArtifactUri.parse(uri), Settings.from_environment(environ, section=S3Settings))
-
-
-@pytest.fixture(autouse=True)
-def many_processors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wiring, "processors", lambda: 64)
+    settings = Settings.from_environment({"AIM_CPUS": "64", **environ}, section=S3Settings)
+    return make_transfer_config(ArtifactUri.parse(uri), settings, Processes(settings, protocols=()))
 
 
 @pytest.mark.parametrize(("processors", "connections"), [(1, 2), (2, 4), (3, 6), (4, 8), (64, 8)])
-def test_few_processors_have_few_connections_at_first(
-    monkeypatch: pytest.MonkeyPatch, processors: int, connections: int
-) -> None:
-    monkeypatch.setattr(wiring, "processors", lambda: processors)
+def test_few_processors_have_few_connections_at_first(processors: int, connections: int) -> None:
     for uri in ("hf://org/model", "s3://bucket/m", "https://host/model"):
-        assert (config_of(uri).initial_connections, config_of(uri).max_connections) == (connections, 16)
+        config = config_of(uri, AIM_CPUS=str(processors))
+        assert (config.initial_connections, config.max_connections) == (connections, 16)
     assert config_of("https://host/model", AIM_CONNECTIONS="9").initial_connections == 9
 
 
@@ -216,6 +210,8 @@ def test_the_limits_hold_while_everything_arrives(
     ("limit", "most"), [(64 * MIB, 16 * MIB), (256 * MIB, MEMORY), (1 << 40, MEMORY), (MIB, 2 * MIB)]
 )
 def test_buffers_take_a_quarter_of_the_memory_that_there_is(limit: int, most: int) -> None:
-    found = make_transfer_config(ArtifactUri.parse("https://host/model"), Settings.from_environment({}), limit)
+    settings = Settings.from_environment({"AIM_CPUS": "64"})
+    processes = Processes(settings, protocols=(), memory=limit)
+    found = make_transfer_config(ArtifactUri.parse("https://host/model"), settings, processes)
     assert found.buffers > found.max_connections
     assert found.buffers * found.buffer_size <= most

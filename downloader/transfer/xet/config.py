@@ -54,6 +54,8 @@ class XetSettings:
     scratch_folder: Path
     bundles: Sequence[Path] = ()
     """PEM files with CAs to trust besides the usual ones."""
+    threads: int = 0
+    """Of hf_xet's runtime, which has one for each CPU of the machine if this is 0: many where several processes run."""
 
     @property
     def streams(self) -> int:
@@ -131,6 +133,8 @@ class XetSettings:
         environment |= {name: ",".join(exceptions(environment[name])) for name in NO_PROXY if name in environment}
         environment |= given
         environment |= {"HF_XET_CACHE": str(folder), "HF_XET_LOG_DEST": "/dev/null", "HF_XET_TELEMETRY_ENABLED": "0"}
+        if self.threads:
+            environment["TOKIO_WORKER_THREADS"] = str(self.threads)
         if self.bundles:
             environment["SSL_CERT_FILE"] = str(self._merged_trust(folder))
         return environment
