@@ -172,7 +172,7 @@ class Engine:
             return None
         if self._plan.removes_older and older_files(manifest, inventory, self._plan):
             return None
-        self.outcome = outcome = Outcome(manifest)
+        self.outcome = outcome = Outcome.of(manifest)
         for entry in verified:
             self._record_verified(entry, outcome)
         outcome.complete()
@@ -207,7 +207,7 @@ class Engine:
             inventory = self._finalizer.inventory(self._volume, manifest)
         if inventory.stale_files:
             log.info("removed %s of old partial files", format_size(self._volume.reclaim(inventory)))
-        self.outcome = outcome = Outcome(manifest, fetched=self._fetched)
+        self.outcome = outcome = Outcome.of(manifest, self._fetched)
         verified, unverified = sort_existing(inventory, self._plan)
         for entry in verified:
             self._record_verified(entry, outcome)

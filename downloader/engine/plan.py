@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
+from downloader.engine.results import Digests, Paths, Words
 from downloader.errors import IntegrityError
 from downloader.integrity import UNKNOWN, UNVERIFIED, ContentCheck, Expectation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, MutableMapping
 
     from downloader.artifact import Manifest, RemoteFile, TransferProtocol
     from downloader.filters import FileFilter
@@ -70,9 +71,9 @@ class Outcome:
     """The artifact of a run, and its files that are verified."""
 
     manifest: Manifest
-    checksums: dict[str, str] = field(default_factory=dict)
+    checksums: MutableMapping[str, str] = field(default_factory=dict)
     """Path → sha256 of everything that has its final name."""
-    proofs: dict[str, str] = field(default_factory=dict)
+    proofs: MutableMapping[str, str] = field(default_factory=dict)
     """Path → what verified it: an algorithm, `size only`, `etag unverifiable`, or `unknown` if not recorded."""
     sizes: dict[str, int] = field(default_factory=dict)
     """Path → bytes of each file whose size the source does not publish."""
@@ -83,6 +84,12 @@ class Outcome:
 
     places: dict[str, str] = field(default_factory=dict)
     """Path → the place that the last bytes of a file came from, in a run with mirrors."""
+
+    @classmethod
+    def of(cls, manifest: Manifest, fetched: set[str] | None = None) -> Outcome:
+        """Return the outcome of a run that has verified nothing yet; its memory does not grow with what is finished."""
+        paths = Paths(file.path for file in manifest.files)
+        return cls(manifest, Digests(paths), Words(paths), fetched=set() if fetched is None else fetched)
 
     def complete(self) -> None:
         """Put the sizes that the source does not publish into the manifest, once the files are there."""

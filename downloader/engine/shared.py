@@ -182,7 +182,7 @@ class SharedEngine(LeadingEngine):
                 done = sum(file.size for file in manifest.files) - sum(file.size for file in missing)
                 self._meter.recount()
                 self._meter.add_reused(done)
-                super()._fetch_missing(missing, Outcome(manifest, fetched=self._fetched))
+                super()._fetch_missing(missing, Outcome.of(manifest, self._fetched))
                 self._meter.enter(Phase.WAITING, "waiting for another process to publish the artifact")
             stopped.sleep(pause_of(board.members))
             board.refresh()

@@ -154,19 +154,27 @@ class CommitLog:
     """
 
     def __init__(self, files: FileOperations) -> None:
-        self.proofs: dict[str, str] = {}
-        """Path → proof of what was added."""
+        self._paths: list[str] = []
+        self._proofs: list[str] = []
+        """What was added, path by path: a dict would take six times the room while files are finished."""
         self._files = files
         self._lock = threading.Lock()
         self._log: RecordLog | None = None
         self._broken = False
+
+    @property
+    def proofs(self) -> dict[str, str]:
+        """Path → proof of what was added."""
+        with self._lock:
+            return dict(zip(self._paths, self._proofs, strict=True))
 
     def add(self, entries: Iterable[tuple[Entry, str]]) -> None:
         """Record files whose names are durable, each with its proof. Raises NoSpace and LeaseLost."""
         entries = list(entries)
         lines = b"".join(encode("file", *entry) for entry, _ in entries)
         with self._lock:
-            self.proofs.update((entry.path, proof) for entry, proof in entries)
+            self._paths += [entry.path for entry, _ in entries]
+            self._proofs += [proof for _, proof in entries]
             if self._broken:
                 return
             try:
