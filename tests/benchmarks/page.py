@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.benchmarks.targets import REASONS, TARGETS, targets_table
+from tests.benchmarks.targets import REASONS, SECOND_ROUND, TARGETS, targets_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -85,6 +85,23 @@ def missed(results: Mapping[str, Any]) -> str:
         if measured is not None and not target.met(measured):
             reason = REASONS.get(target.case, "not examined yet")
             lines.append(f"| {target.case} | {target} | {target.shown(measured)} | {reason} |")
+    return "\n".join(lines) + "\n"
+
+
+def bars(results: Mapping[str, Any]) -> str:
+    """Return the table of the second round: how each bar stands, and what limits the case where it is missed."""
+    values = _values(results)
+    lines = ["| case | bar | measured | |", "|---|---|---|---|"]
+    for target in SECOND_ROUND:
+        measured = values.get(target.case, {}).get(target.value)
+        if measured is None:
+            lines.append(f"| {target.case} | {target} | not measured yet | |")
+        else:
+            missed_by = (
+                f"missed by {abs(measured / target.limit - 1):.0%}: {REASONS.get(target.case, 'not examined yet')}"
+            )
+            verdict = "met" if target.met(measured) else missed_by
+            lines.append(f"| {target.case} | {target} | {target.shown(measured)} | {verdict} |")
     return "\n".join(lines) + "\n"
 
 
