@@ -56,7 +56,7 @@ def files() -> dict[Path, str]:
     results = page.load()
     benchmarks = page.text(results)
     cases = cases_of(benchmarks)
-    blocks = {"missed": page.missed(results), "bars": page.bars(results), "slower": slower(cases)}
+    blocks = {"missed": page.missed(results), "second_round": page.second_round(results), "slower": slower(cases)}
     pages = {ROOT / name: filled((ROOT / name).read_text(), cases, blocks) for name in PAGES}
     return {ROOT / "docs" / "benchmarks.md": benchmarks, **pages}
 

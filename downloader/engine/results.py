@@ -73,7 +73,7 @@ class Words(MutableMapping[str, str]):
         self._words: list[str] = []
         self._numbers: dict[str, int] = {}
         self._rows = array("I", bytes(4 * len(paths.sorted)))
-        """The number of a word, the first being 1, or 0 where there is none."""
+        """The number of a word, the first being 1, or 0 where there is no word."""
         self._count = 0
 
     def __getitem__(self, path: str) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.benchmarks.bench import Bench
 
 FEW, MANY = 100_000, 1_000_000
-PATIENCE = 600.0
+LONGEST = 600.0
 """Seconds until the first byte."""
 SECONDS = 20
 """How long the largest one is downloaded before it is ended, unless the benchmark may take long."""
@@ -109,7 +109,7 @@ def _watch(bench: Bench, count: int, *, to_the_end: bool) -> _Seen:
 
 def _until_first(process: subprocess.Popen[bytes], endpoint: str) -> tuple[int, dict[str, float]]:
     """Return the memory of a download when it asks for the first object."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + LONGEST
     while process.poll() is None and time.monotonic() < deadline:
         told = _told(endpoint)
         if told["objects"]:

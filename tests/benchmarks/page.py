@@ -88,7 +88,7 @@ def missed(results: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def bars(results: Mapping[str, Any]) -> str:
+def second_round(results: Mapping[str, Any]) -> str:
     """Return the table of the second round: how each bar stands, and what limits the case where it is missed."""
     values = _values(results)
     lines = ["| case | bar | measured | |", "|---|---|---|---|"]

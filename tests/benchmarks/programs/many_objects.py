@@ -49,7 +49,7 @@ class Objects:
             return _reply(content, _tag(content)).partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
         self._first_object = self._first_object or time.monotonic()
         self._objects += 1
-        span = f"Content-Range: bytes 0-{len(content) - 1}/{len(content)}\r\n"  # whoever asks wants all of it
+        span = f"Content-Range: bytes 0-{len(content) - 1}/{len(content)}\r\n"  # every request wants all of it
         return _reply(content, _tag(content) + span, status="206 Partial Content")
 
     def _page(self, query: str) -> bytes:
