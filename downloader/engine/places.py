@@ -73,6 +73,8 @@ class Place:
         """Files whose bytes were not what the origin lists."""
         self.is_out = False
         """It is not asked any more, except as the last resort."""
+        self.is_needed = False
+        """The origin is not asked behind it, so that it is asked for each file, however many it lacks."""
         self.is_abandoned = False
         """It is not asked at all: it has not listed what is fetched."""
 
@@ -141,7 +143,7 @@ class Place:
 
     def _count_absent(self) -> DownloadError | None:
         self._absent += 1
-        if not self.is_mirror or self._absent < MOST_ABSENT or self.is_out:
+        if not self.is_mirror or self.is_needed or self._absent < MOST_ABSENT or self.is_out:
             return None
         self.is_out = True
         why = f"mirror {self.name} lacks {self._absent} files in a row and is not asked any more"

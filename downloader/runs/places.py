@@ -58,6 +58,7 @@ class Mirror:
         self._shared = shared
         self.uri, self._settings = uri.at_mirror(shared.settings)
         self.name = self.uri.shown
+        self.place = Place(self.name, self.locate)
         self._lock = threading.Lock()
         self._deadlines = self._settings.deadlines.impatient()
         self._pause = SharedPause(shared.runner.meter.clock, self._deadlines.longest_pause)
@@ -79,9 +80,8 @@ class Mirror:
 
     def routes(self) -> list[Route]:
         """Return the routes over it."""
-        place = Place(self.name, self.locate)
         last_retry = self._deadlines.last_retry
-        return [Route(place, protocol, self.make, last_retry, is_last_resort=False) for protocol in self.sequence]
+        return [Route(self.place, protocol, self.make, last_retry, is_last_resort=False) for protocol in self.sequence]
 
     def locate(self, manifest: Manifest, attempt: Cancellation) -> Mapping[str, RemoteFile]:
         """Ask what it has of a manifest: see `Locate`."""
@@ -171,6 +171,8 @@ class Places:
     def abandon_origin(self) -> None:
         """Ask the origin for nothing more: it has not listed the files."""
         self._origin.is_abandoned = True
+        for mirror in self.mirrors:
+            mirror.place.is_needed = True
 
     def routes(self, sequence: tuple[TransferProtocol, ...], client: HttpClient, source: Source) -> list[Route]:
         """Return the routes, where the origin has this source and the protocols of this sequence.
