@@ -75,6 +75,8 @@ class AlgorithmSpec:
     """A digest of parts: what the parts' digests, and the digest over these, are made with."""
     cryptographic: bool = False
     """No other bytes can be made to have the same digest, so that it proves bytes from anywhere (ADR 84)."""
+    slow: bool = False
+    """It takes about as long as sha256, or longer: where both are computed, each is worth a processor."""
     from_aws: bool = False
     """It comes from the `awscrt` wheel, which not every platform has."""
 
@@ -90,7 +92,9 @@ def _crc_of_aws(name: str, length: int) -> Callable[[], Digester]:
 
 
 SPECS: dict[Algorithm, AlgorithmSpec] = {
-    Algorithm.SHA512: AlgorithmSpec(64, hashlib.sha512, digest_field="sha-512", fragment=True, cryptographic=True),
+    Algorithm.SHA512: AlgorithmSpec(
+        64, hashlib.sha512, digest_field="sha-512", fragment=True, cryptographic=True, slow=True
+    ),
     Algorithm.SHA256: AlgorithmSpec(
         32, hashlib.sha256, digest_field="sha-256", fragment=True, s3_cost=3, cryptographic=True
     ),
@@ -101,6 +105,7 @@ SPECS: dict[Algorithm, AlgorithmSpec] = {
         lambda: hashlib.sha1(usedforsecurity=False),
         prefix=lambda size: f"blob {size}\0".encode(),
         cryptographic=True,
+        slow=True,
     ),
     Algorithm.SHA1: AlgorithmSpec(
         20,
@@ -109,10 +114,11 @@ SPECS: dict[Algorithm, AlgorithmSpec] = {
         fragment=True,
         s3_cost=4,
         cryptographic=True,
+        slow=True,
     ),
     Algorithm.SHA1_PARTS: AlgorithmSpec(20, parts_of=Algorithm.SHA1, cryptographic=True),
     Algorithm.MD5: AlgorithmSpec(
-        16, lambda: hashlib.md5(usedforsecurity=False), digest_field="md5", fragment=True, google_name="md5"
+        16, lambda: hashlib.md5(usedforsecurity=False), digest_field="md5", fragment=True, google_name="md5", slow=True
     ),
     Algorithm.ETAG: AlgorithmSpec(16, parts_of=Algorithm.MD5),
     Algorithm.CRC64NVME: AlgorithmSpec(8, _crc_of_aws("crc64nvme", 8), s3_cost=0, from_aws=True),

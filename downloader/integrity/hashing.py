@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Algorithm
+from downloader.cgroups import processors
 from downloader.errors import IntegrityError
 from downloader.integrity.algorithms import OF_PARTS, SPECS, computable
 from downloader.integrity.content import HEAD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from concurrent.futures import ThreadPoolExecutor
 
     from downloader.artifact import Digest
     from downloader.integrity.algorithms import Digester
@@ -20,6 +23,8 @@ Digests = dict[Algorithm, str]
 """What was computed: lowercase hexadecimal by algorithm."""
 
 _PIECE = 1 << 20
+_SIDE_BY_SIDE = 1 << 18
+"""Bytes of a piece from which its digests are computed at the same time. Below, handing it over takes too long."""
 
 
 class _Parts:
@@ -58,15 +63,12 @@ class _AnyLayout:
 
     def __init__(self, start: Callable[[], Digester], wanted: Digest) -> None:
         self._wanted = wanted.value
-        self._candidates = [_Parts(start, layout) for layout in wanted.layouts]
-
-    def update(self, data: memoryview, /) -> None:
-        for candidate in self._candidates:
-            candidate.update(data)
+        self.candidates = [_Parts(start, layout) for layout in wanted.layouts]
+        """Each takes all bytes."""
 
     def hexdigest(self) -> str:
         # A digest of parts does not say how the file was cut: the layout that gives the published value is right.
-        values = [candidate.value() for candidate in self._candidates]
+        values = [candidate.value() for candidate in self.candidates]
         return self._wanted if self._wanted in values else values[0]
 
 
@@ -74,7 +76,12 @@ class Hasher:
     """Computes what a file of this size needs, fed with its buffers in order. Not for several threads at once."""
 
     def __init__(self, size: int, wanted: Iterable[Digest] = ()) -> None:
-        self._running: dict[Algorithm, Digester | _AnyLayout] = {Algorithm.SHA256: hashlib.sha256()}
+        sha256 = hashlib.sha256()
+        self._running: dict[Algorithm, Digester | _AnyLayout] = {Algorithm.SHA256: sha256}
+        self._takers: list[Digester | _Parts] = [sha256]
+        """What takes the bytes: sha256, and what the others are made of."""
+        self._slow = False
+        """One besides sha256 is worth a processor of its own."""
         self.position = 0
         """Bytes taken so far."""
         self.head = b""
@@ -82,18 +89,45 @@ class Hasher:
         for digest in wanted:
             if digest.algorithm not in self._running and (running := _running(digest, size)) is not None:
                 self._running[digest.algorithm] = running
+                self._takers += running.candidates if isinstance(running, _AnyLayout) else [running]
+                self._slow |= SPECS[OF_PARTS.get(digest.algorithm, digest.algorithm)].slow
 
     def update(self, data: memoryview) -> None:
         """Take the next bytes."""
         if self.position < HEAD:
             self.head += bytes(data[: HEAD - self.position])
-        for running in self._running.values():
-            running.update(data)
+        pool = _pool() if self._slow and len(data) >= _SIDE_BY_SIDE else None
+        if pool is None:
+            for taker in self._takers:
+                taker.update(data)
+        else:
+            _update_side_by_side(pool, self._takers, data)
         self.position += len(data)
 
     def results(self) -> Digests:
         """Return the digests of the bytes taken so far."""
         return {algorithm: running.hexdigest() for algorithm, running in self._running.items()}
+
+
+@cache
+def _pool() -> ThreadPoolExecutor | None:
+    """Return the threads that compute digests beside the thread that has the bytes; None for a single processor."""
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 -- most runs need none
+
+    return ThreadPoolExecutor(processors(), thread_name_prefix="digest") if processors() > 1 else None
+
+
+def _update_side_by_side(pool: ThreadPoolExecutor, takers: Sequence[Digester | _Parts], data: memoryview) -> None:
+    """Give the bytes to all takers and return when each has them."""
+    first, *others = takers
+    futures = [pool.submit(taker.update, data) for taker in others]
+    first.update(data)
+    for taker, future in reversed(list(zip(others, futures, strict=True))):
+        # What no thread has begun is done here: with many files at once, all processors are busy as it is.
+        if future.cancel():
+            taker.update(data)
+        else:
+            future.result()
 
 
 def of_nothing(digests: Iterable[Digest]) -> bool:

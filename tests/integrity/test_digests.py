@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+import threading
 import zlib
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from downloader.artifact import Algorithm, Digest, Mismatch, RemoteFile
+from downloader.cgroups import processors
 from downloader.errors import IntegrityError
 from downloader.integrity import (
     SIZE_ONLY,
@@ -50,6 +52,8 @@ KNOWN = {  # computed by sha256sum, sha512sum, sha1sum, git hash-object, md5sum;
     Algorithm.CRC32C_PARTS: "b9256a70-3",
     Algorithm.CRC32_PARTS: "faf128e9-3",
 }
+HASHED = (Algorithm.SHA256, Algorithm.SHA512, Algorithm.SHA1, Algorithm.MD5)
+"""Those that hashlib knows by the same names."""
 OF_PARTS = [algorithm for algorithm in Algorithm if KNOWN[algorithm].endswith("-3")]
 PARTS_OF_FOUR = ((4,),)
 
@@ -169,6 +173,21 @@ def test_of_several_layouts_the_one_that_gives_the_published_digest_counts() -> 
     hasher = Hasher(len(DATA), [wrong])
     hasher.update(memoryview(DATA))
     assert compare_digests(file(wrong), hasher.results()).proof == SIZE_ONLY
+
+
+def test_digests_of_large_pieces_are_computed_side_by_side_and_are_right() -> None:
+    pieces = [bytes([number]) * (1 << 19) for number in range(8)]
+    data = b"".join(pieces)
+    right = f"{hashlib.md5(b''.join(hashlib.md5(piece).digest() for piece in pieces)).hexdigest()}-8"  # noqa: S324
+    layouts = tuple((size << 19,) for size in (3, 2, 1, 7, 5, 4))  # the right one among those that a server leaves open
+    wanted = [*(Digest(algorithm, "") for algorithm in HASHED), Digest(Algorithm.ETAG, right, layouts)]
+    hasher = Hasher(len(data), wanted)
+    for piece in pieces:
+        hasher.update(memoryview(piece))
+    expected = {algorithm: hashlib.new(str(algorithm), data).hexdigest() for algorithm in HASHED}
+    assert hasher.results() == {**expected, Algorithm.ETAG: right}
+    helped = any(thread.name.startswith("digest") for thread in threading.enumerate())
+    assert helped is (processors() > 1)
 
 
 def test_a_digest_of_parts_of_unknown_sizes_is_not_computed() -> None:
