@@ -38,6 +38,7 @@ from downloader.config.reporting import ReportingSettings
 from downloader.config.sharing import SharingSettings
 from downloader.config.signing import SignatureSettings
 from downloader.errors import Cancelled, ConfigurationError, IntegrityError, SourceNotFound, UsageError
+from downloader.integrity import artifact_digest
 from tests.servers.published import checksums, in_a_bucket, on_the_hub
 
 if TYPE_CHECKING:
@@ -273,6 +274,8 @@ def test_a_list_of_checksums_is_what_a_download_leaves(environ: dict[str, str], 
     assert b"\n".join(sorted(lines)) == b"\n".join(sorted(checksums(FILES).splitlines()))
 
 
+EXPECTED = "sha256:a665a45920422f9d417e4867efdc4fb8a04a1f3fff1fa07e998e86f7f7a27ae3"
+"""What the page expects: that of another artifact."""
 EXAMPLES = re.findall(r"```python\n(.*?)```", Path("docs/python.md").read_text(), re.DOTALL)
 
 
@@ -289,6 +292,7 @@ def test_each_example_of_the_page_runs(
         "/models/": f"{tmp_path}/",
         "s3://bucket/prefix": f"s3://{bucket}/models/m",
         "https://s3.example.com": s3.endpoint,
+        EXPECTED: artifact_digest({path: hashlib.sha256(data).hexdigest() for path, data in FILES.items()}),
     }
     for old, new in names.items():
         example = example.replace(old, new)
