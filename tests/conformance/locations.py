@@ -289,7 +289,9 @@ class Mirrored:
         )
         manifest = Manifest("origin", listed, version=hashlib.sha256(repr(digests).encode()).hexdigest())
         mirror = EnginePlace("mirror", lambda origin, _: located(self._source, origin))
-        return replace(manifest, files=tuple(mirror.files(manifest, listed, Cancellation())))
+        # A run asks for the largest first, but no rule for sources says so.
+        found = sorted(mirror.files(manifest, listed, Cancellation()), key=lambda file: file.path)
+        return replace(manifest, files=tuple(found))
 
     def version(self) -> str | None:
         return self.manifest().version
