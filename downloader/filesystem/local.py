@@ -268,20 +268,20 @@ class Disk:
 
     def _make_or_find(self, name: str, above: int) -> bool:
         """Make a folder; return False if it was there. Another process may make and remove it meanwhile."""
-        for left in reversed(range(_MAKINGS)):
+        left = _MAKINGS
+        while True:
+            left -= 1
             try:
                 os.mkdir(name, self.folder_mode, dir_fd=above)
             except FileExistsError:
                 try:
                     os.close(os.open(name, STEP_FLAGS, dir_fd=above))
                 except FileNotFoundError:
-                    if not left:
-                        raise
-                else:
-                    return False
-            else:
-                return True
-        raise AssertionError("unreachable")
+                    if left:
+                        continue
+                    raise
+                return False
+            return True
 
     def remove_folder(self, path: str) -> None:
         folder, name = split(path)

@@ -64,9 +64,8 @@ class FileTransfer:
     ) -> None:
         """`check` raises when the attempt ends: to hash what an earlier run left may take minutes.
 
-        `inspect` receives the first bytes, once they are hashed, and their number, and raises if they cannot be right;
-        it returns the number at which it wants to be called again, or 0. Of a `shared` file,
-        other processes fetch a part: this one fetches what `extend` says, and one of them all `hashes` it.
+        `inspect` is the sink's (`FileSink.inspect`). Of a `shared` file, other processes fetch a part: this one fetches
+        what `extend` says, and one of them all `hashes` it.
         """
         self.shared = shared
         self.dropped = False

@@ -1,4 +1,4 @@
-"""A Job's view of a cluster: an AIMArtifact whose status the command patches."""
+"""What a run has around it: a cluster whose AIMArtifact it patches, and a mirror near by."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.e2e.canaries import Mine
+from tests.servers.broken import BrokenWeb
 from tests.servers.kubernetes_pod import Pod
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.servers.kubernetes import KubernetesServer
@@ -61,3 +63,10 @@ def mine(watched: Watched, tmp_path: Path) -> Mine:
     """Where a run with secrets works, and where one could be found afterwards."""
     (tmp_path / "mine").mkdir()
     return Mine(tmp_path / "mine", watched)
+
+
+@pytest.fixture
+def near() -> Iterator[BrokenWeb]:
+    """A web server near by; a test puts files on it."""
+    with BrokenWeb() as server:
+        yield server

@@ -10,15 +10,16 @@ import pytest
 from tests.command import PEOPLE, Result, model, run
 from tests.e2e.test_artifact_digest import DIGEST, FILES, digest_of
 from tests.servers.blobs import Noise
-from tests.servers.broken import BrokenWeb
 from tests.servers.faults import FOREVER, Answer, Silence, Trickle
 from tests.servers.hub import Hub
 from tests.servers.published import checksums
 from tests.servers.repository import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    from tests.servers.broken import BrokenWeb
 
 OTHERS = {path: data[::-1] + b"!" * (data == data[::-1]) for path, data in FILES.items()}
 MARK = ".artifact.sha256"
@@ -31,12 +32,6 @@ def commit(hub: Hub) -> str:
     """The commit of the origin."""
     hub.tokens[TOKEN] = "carol"
     return hub.create("org/model").commit(FILES)
-
-
-@pytest.fixture
-def near() -> Iterator[BrokenWeb]:
-    with BrokenWeb() as server:
-        yield server
 
 
 def put(server: BrokenWeb, files: Mapping[str, bytes], listed: Mapping[str, bytes] | None, comment: str = "") -> str:

@@ -16,7 +16,6 @@ from downloader import download
 from downloader.artifact import shown_url
 from tests.command import PEOPLE, Result, finish, model, run, start
 from tests.servers.blobs import Noise
-from tests.servers.broken import BrokenWeb
 from tests.servers.faults import FOREVER, Answer, Flip, Held, Reset, Stall, too_many_requests
 from tests.servers.hub import Hub
 from tests.servers.repository import Kind
@@ -24,10 +23,11 @@ from tests.servers.s3 import fill_bucket
 from tests.waiting import Stopwatch, eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from tests.e2e.conftest import Watched
+    from tests.servers.broken import BrokenWeb
     from tests.servers.s3 import S3Server
 
 MIB = 1 << 20
@@ -46,13 +46,6 @@ def origin(hub: Hub) -> Hub:
     hub.tokens[TOKEN] = "carol"
     hub.create("org/model").commit(FILES)
     return hub
-
-
-@pytest.fixture
-def near() -> Iterator[BrokenWeb]:
-    """A web server near by; a test puts files on it."""
-    with BrokenWeb() as server:
-        yield server
 
 
 @dataclass

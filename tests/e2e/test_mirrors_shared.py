@@ -12,16 +12,16 @@ import pytest
 from tests.command import finish, model, run, start
 from tests.e2e.test_shards import FILES, MIB, SIZE, received
 from tests.servers.blobs import Noise
-from tests.servers.broken import BrokenWeb
 from tests.servers.faults import FOREVER, Answer, Held, IgnoreRange
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from tests.command import Result
+    from tests.servers.broken import BrokenWeb
     from tests.servers.hub import Hub
 
 POISON = {path: Noise(len(data), seed=200 + seed).bytes() for seed, (path, data) in enumerate(FILES.items())}
@@ -32,12 +32,6 @@ LARGE = max(FILES, key=lambda path: len(FILES[path]))
 def origin(hub: Hub) -> Hub:
     hub.create("org/model").commit(FILES)
     return hub
-
-
-@pytest.fixture
-def near() -> Iterator[BrokenWeb]:
-    with BrokenWeb() as server:
-        yield server
 
 
 def put(server: BrokenWeb, files: Mapping[str, bytes]) -> str:
