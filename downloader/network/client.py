@@ -182,8 +182,11 @@ class HttpClient:
             if was_decompressed(request, response.headers):
                 response.close()
                 return self._open(replace(request, as_stored=True), url)
-            opened = stream_body if request.size is None else checked_body
-            body = opened(request, response, self._content)
+            body: SpanBody | StreamBody
+            if request.size is None:
+                body = stream_body(request, response, self._content)
+            else:
+                body = checked_body(request, response, self._content, self._observer)
         except DownloadError:
             response.close()
             raise

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 class NetworkObserver(Protocol):
     """Callbacks for progress, from any thread. They must return at once and raise nothing.
 
-    Bytes of a `SpanBody` are not reported: its reader knows them, and a call for each read would cost on the hot path.
+    Bytes of a range are not reported: its reader knows them, and a call for each read would cost on the hot path.
     """
 
     def on_request(self, authority: str, /) -> None:
@@ -19,6 +19,9 @@ class NetworkObserver(Protocol):
 
     def on_bytes(self, count: int, /) -> None:
         """Count bytes that have arrived of a response that is read whole."""
+
+    def on_skipped(self, count: int, /) -> None:
+        """Count bytes of a file that a server has sent before those that were asked for, and that no reader sees."""
 
     def on_response(self) -> None:
         """Count a response that was read whole, whatever its status."""
@@ -82,6 +85,9 @@ class _NotObserved:
         """Ignore it."""
 
     def on_bytes(self, count: int, /) -> None:
+        """Ignore it."""
+
+    def on_skipped(self, count: int, /) -> None:
         """Ignore it."""
 
     def on_response(self) -> None:

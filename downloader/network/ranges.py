@@ -23,7 +23,7 @@ from downloader.network.errors import map_exception, place
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from downloader.network.interfaces import ContentRules
+    from downloader.network.interfaces import ContentRules, NetworkObserver
     from downloader.network.messages import StreamingResponse
 
 NUMBER = "[0-9]{1,19}"
@@ -99,8 +99,10 @@ class SpanBody:
         length: int,
         skip: int,
         length_known: bool,
+        observer: NetworkObserver,
     ) -> None:
         self._response = response
+        self._observer = observer
         self._request = request
         self._left = length
         self._skip = skip
@@ -136,6 +138,7 @@ class SpanBody:
             if count == 0:
                 raise SourceUnavailable(f"{self._request.where} ended before the span began")
             self._skip -= count
+            self._observer.on_skipped(count)  # or a resumed file would seem to stall while its beginning comes again
 
     def _check_end(self) -> None:
         if self._end_is_certain:
@@ -165,14 +168,16 @@ def total_length(headers: Mapping[str, str]) -> int | None:
     return int(found[3]) if found and found[3] != "*" else None
 
 
-def checked_body(request: RangeRequest, response: StreamingResponse, content: ContentRules) -> SpanBody:
+def checked_body(
+    request: RangeRequest, response: StreamingResponse, content: ContentRules, observer: NetworkObserver
+) -> SpanBody:
     """Return the body of a 200 or 206 response if it is what was asked for; raise one of our errors otherwise."""
     headers = response.headers
     if _is_page(request, headers, content):
         hint = "is there a page to log in, or a proxy in between?"
         raise ProtocolFailed(f"{request.where} answers with a web page in the place of the file", hint=hint)
     if _compressed(request, headers):
-        return _decoded_body(request, response)
+        return _decoded_body(request, response, observer)
     check_version(request, headers)
     announced = content_length(headers)
     content_range = headers.get("content-range")
@@ -186,7 +191,8 @@ def checked_body(request: RangeRequest, response: StreamingResponse, content: Co
         expected = length + skip
     if announced is not None and announced != expected:
         raise _wrong_length(request, announced, expected)
-    return SpanBody(response, request, length=length, skip=skip, length_known=announced is not None)
+    known = announced is not None
+    return SpanBody(response, request, length=length, skip=skip, length_known=known, observer=observer)
 
 
 def was_decompressed(request: RangeRequest, headers: Mapping[str, str]) -> bool:
@@ -205,7 +211,7 @@ def _is_page(request: RangeRequest, headers: Mapping[str, str], content: Content
     return content.is_suspicious(request.shown, headers.get("content-type", ""))
 
 
-def _decoded_body(request: RangeRequest, response: StreamingResponse) -> SpanBody:
+def _decoded_body(request: RangeRequest, response: StreamingResponse, observer: NetworkObserver) -> SpanBody:
     """Return the body of an answer that is packed, unpacked, where there is a digest that proves it."""
     if not request.verified or not can_decode(response.headers):
         raise ProtocolFailed(f"{request.where} compresses the file although it was asked not to")
@@ -213,7 +219,8 @@ def _decoded_body(request: RangeRequest, response: StreamingResponse) -> SpanBod
         hint = "HTTP reads it in one stream"
         raise RangeIgnored(f"{request.where} compresses the file, so that no range of it can be read", hint=hint)
     body = DecodedBody(response, request.where)
-    return SpanBody(body, request, length=len(request.span), skip=request.span.start, length_known=False)
+    skip, length = request.span.start, len(request.span)
+    return SpanBody(body, request, length=length, skip=skip, length_known=False, observer=observer)
 
 
 def _compressed(request: RangeRequest, headers: Mapping[str, str]) -> bool:

@@ -6,6 +6,8 @@ volume that does not answer is in tests/contract/test_debug_switches.py. Here is
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import signal
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ import pytest
 from tests.command import finish, model, run, start
 from tests.servers.blobs import Noise
 from tests.servers.broken import BrokenWeb
-from tests.servers.faults import FOREVER, Exchange, Fault, Silence, Stall, Trickle, too_many_requests
+from tests.servers.faults import FOREVER, Exchange, Fault, IgnoreRange, Silence, Stall, Trickle, too_many_requests
 from tests.servers.relay import Relay
 from tests.servers.s3 import fill_bucket
 from tests.soak.disturbances import children
@@ -226,3 +228,21 @@ def test_the_deadline_ends_a_run_that(doing: str, at_hub: Place, tmp_path: Path)
     assert result.status == 75, result.stderr
     assert "deadline of 2 s" in result.last_line
     assert not list((tmp_path / "t").glob(".downloading/lease*"))
+
+
+def test_the_beginning_of_a_resumed_file_that_comes_again_is_no_silence(own_web: BrokenWeb, tmp_path: Path) -> None:
+    """The server sends whole files only. To get to what is missing may take longer than STALL_TIMEOUT."""
+    data = FILES["model.safetensors"]
+    uri = f"{own_web.put('model.bin', data)}#sha256={hashlib.sha256(data).hexdigest()}"
+    own_web.faults.add(Stall(after=8 * MIB), times=FOREVER)
+    first = run("download", uri, tmp_path / "m", "--protocol", "HTTP", extra={"STALL_TIMEOUT": "1"})
+    assert first.status == 75, first.stderr
+    own_web.faults.clear()
+    own_web.faults.add(IgnoreRange(), times=FOREVER)
+    report = tmp_path / "report.json"
+    again = run("download", uri, tmp_path / "m", "--protocol", "HTTP", "--report", str(report))
+    assert again.status == 0, again.stderr
+    assert model(tmp_path / "m") == {"model.bin": data}
+    counted = json.loads(report.read_bytes())["bytes"]
+    assert counted["reused"] > 0
+    assert counted["received"] == len(data)

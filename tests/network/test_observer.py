@@ -27,6 +27,9 @@ class Calls(list[str | int]):
     def on_bytes(self, count: int, /) -> None:
         self.append(count)
 
+    def on_skipped(self, count: int, /) -> None:
+        self.append(-count)
+
     def on_response(self) -> None:
         self.append("complete")
 
@@ -64,3 +67,10 @@ def test_a_response_that_is_too_long_is_not_complete(observed: HttpClient, calls
     with Raw([WHOLE]) as server, pytest.raises(ProtocolFailed):
         observed.fetch(server.url, limit=SIZE - 1)
     assert calls == [f"127.0.0.1:{server.port}", SIZE]
+
+
+def test_what_a_server_sends_before_a_range_is_reported(observed: HttpClient, calls: Calls) -> None:
+    """A server that ignores ranges: its reader sees only the rest."""
+    with Raw([WHOLE]) as server:
+        assert rest_of(observed.open(RangeRequest(server.url, Span(5, SIZE), SIZE))) == CONTENT[5:]
+        assert calls == [f"127.0.0.1:{server.port}", -5]
