@@ -20,7 +20,7 @@ from tests.e2e.doctor import examine, levels
 from tests.e2e.test_full_volumes import mounted, use_up
 from tests.e2e.test_users import FIRST, user
 from tests.lease.contest import elsewhere, lease_file
-from tests.servers.faults import FOREVER, Silence
+from tests.servers.faults import FOREVER, Headers, Silence
 from tests.servers.published import on_the_hub
 from tests.servers.repository import Kind, Storage
 from tests.waiting import eventually
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.e2e.conftest import Watched
+    from tests.servers.broken import BrokenWeb
     from tests.servers.hub import Hub
 
 FILES = {"config.json": b"{}", "model.safetensors": bytes(range(256)) * 800, "sub/tokenizer.json": b"[1]" * 1000}
@@ -275,3 +276,20 @@ def test_an_api_server_that_hangs_does_not_hold_up_the_rest(
     assert result.status == 0, result.stdout
     assert levels(found, *KUBERNETES) == ["note"]
     assert levels(found, "source", "space") == ["ok", "ok"]
+
+
+@pytest.mark.parametrize(
+    ("date", "words"),
+    [
+        ("Thu, 01 Jan 2015 00:00:00 GMT", "ahead of"),
+        ("Fri, 01 Jan 2100 00:00:00 GMT", "behind"),
+        ("yesterday", "does not tell the time"),
+    ],
+)
+def test_a_clock_that_differs_from_a_servers_is_told(own_web: BrokenWeb, tmp_path: Path, date: str, words: str) -> None:
+    own_web.faults.add(Headers({"Date": date}), times=FOREVER)
+    result, found = examine(own_web.put("model.bin", b"x" * 100), tmp_path / "m", extra={})
+    assert result.status == 0, result
+    (clock,) = found["clock"]
+    assert words in clock["text"]
+    assert (clock["level"] == "ok") == (date == "yesterday")
