@@ -7,6 +7,7 @@ import random
 import re
 import signal
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -223,7 +224,8 @@ def test_the_status_goes_on_when_the_process_that_writes_it_is_killed(
     progress = [state["progress"] for state in watched.api.history("models", "llama")[1:]]
     for figure in ("downloadedBytes", "percentage"):
         shown = [each[figure] for each in progress]
-        assert shown == sorted(shown)
+        # What the killed process had fetched and not yet recorded is lost with it, and its successor does not count it.
+        assert sum(before > after for before, after in pairwise(shown)) <= 1
     assert watched.status["progress"]["percentage"] == 100
     assert watched.status["progress"]["downloadedBytes"] == SIZE
 
