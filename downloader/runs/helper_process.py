@@ -1,4 +1,4 @@
-"""A further process of a run: `python -m downloader.runs.helper_process`, started by `helpers.py`.
+"""A further process of a run: `python -P -m downloader.runs.helper_process`, started by `helpers.py`.
 
 It ends when its standard input does, since the run that has started it has ended then.
 """

@@ -107,7 +107,7 @@ def _start(task: Task) -> subprocess.Popen[bytes]:
     hide_from_library(environment)
     unset_empty(environment)
     process = subprocess.Popen(
-        [sys.executable, "-m", "downloader.runs.helper_process"],
+        [sys.executable, "-P", "-m", "downloader.runs.helper_process"],  # not from the working folder
         env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""The child process: serves ranges from hf_xet over inherited sockets. `python -m downloader.transfer.xet.child`.
+"""The child process: serves ranges from hf_xet over inherited sockets. `python -P -m downloader.transfer.xet.child`.
 
 Its standard input has one line of JSON (`ChildConfig`). Each channel socket then carries requests, one line of JSON
 (`[hash, size, start, stop]`), and responses: frames of a length (four bytes, big-endian) and as many bytes. A frame of

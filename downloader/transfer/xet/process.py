@@ -180,9 +180,12 @@ def _socket_pair(ours: contextlib.ExitStack, theirs: contextlib.ExitStack) -> tu
 
 
 def _start(environment: Mapping[str, str], inherited: Sequence[int]) -> subprocess.Popen[bytes]:
-    """Start the child. Raises OSError."""
+    """Start the child. Raises OSError.
+
+    Without `-P`, Python would import from the working folder, which may be that of a model.
+    """
     return subprocess.Popen(
-        [sys.executable, "-m", "downloader.transfer.xet.child"],
+        [sys.executable, "-P", "-m", "downloader.transfer.xet.child"],
         env=dict(environment),
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
