@@ -42,11 +42,11 @@ LIMIT = 100
 FEW, TINY = 4, 4096
 """Files, and bytes of each, of a run that is hardly more than its start."""
 _SAMPLED = (
-    f"`py-spy record --gil`, {SAMPLES} samples per second. All processes together are limited to {LIMIT} MB/s "
-    "(`--bandwidth`): a thread that holds the lock while it waits for a processor counts, too, so the processors must "
-    "have time to spare. The start does not grow with the artifact and is subtracted: what as many processes hold the "
-    f"lock for over {FEW} files of {TINY >> 10} KiB. The largest share of a process is what limits a node: one that "
-    "holds the lock for 0.5 s per GiB moves 2 GiB/s at most, however many cores there are.\n"
+    f"`py-spy record --gil`, {SAMPLES} samples per second, of one process in each run. All together are limited to "
+    f"{LIMIT} MB/s (`--bandwidth`): a thread that holds the lock while it waits for a processor counts, too, so the "
+    "processors must have time to spare. The start does not grow with the artifact and is subtracted: what each of as "
+    f"many processes holds the lock for over {FEW} files of {TINY >> 10} KiB. The largest share of a process is what "
+    "limits a node: one that holds the lock for 0.5 s per GiB moves 2 GiB/s at most, however many cores there are.\n"
 )
 
 
@@ -121,8 +121,9 @@ def interpreter_lock(bench: Bench) -> Outcome:
     values: dict[str, float] = {}
     for source, uri, environment, large, few in _sources(bench):
         for count in (1, 2, 4):
-            start = sum(_sampled(bench, few, uri.format(few.name), environment, count)) / count
-            held = [each - start for each in _sampled(bench, large, uri.format(large.name), environment, count)]
+            places = [(number, count) for number in range(count)]
+            start = sum(_sampled(bench, few, uri.format(few.name), environment, place) for place in places) / count
+            held = [_sampled(bench, large, uri.format(large.name), environment, place) - start for place in places]
             total, most = per_gib(sum(held), large.size), per_gib(max(held), large.size)
             values[f"lock s/GiB, {source}, {count}"] = total
             values[f"largest share, {source}, {count}"] = max(held) / sum(held) if sum(held) > 0 else 0.0
@@ -159,14 +160,20 @@ def _sources(bench: Bench) -> Iterator[_Source]:
         yield _Source("Xet", "hf://{}", {"HF_ENDPOINT": hub.endpoint}, *published)
 
 
-def _sampled(bench: Bench, files: Files, uri: str, environment: Mapping[str, str], count: int) -> list[float]:
-    """Return the seconds for which each of so many processes held the lock, with its children."""
+def _sampled(bench: Bench, files: Files, uri: str, environment: Mapping[str, str], place: tuple[int, int]) -> float:
+    """Return the seconds for which one process held the lock, with its children.
+
+    `place` is the number of the process and how many there are. The others run beside it without a sampler, which
+    would take the processors from all of them.
+    """
+    number, count = place
     with tempfile.TemporaryDirectory(dir=bench.folder) as name:
-        outputs = [Path(name) / str(number) for number in range(count)]
+        output = Path(name) / "samples"
         options = ("record", "--gil", "--subprocesses", "--nonblocking", "-r", str(SAMPLES), "-f", "raw")
-        spies = [(find("py-spy") or "", *options, "-o", str(output), "--") for output in outputs]
-        _together(bench, files, uri, {**environment, "AIM_BANDWIDTH": f"{LIMIT // count}M"}, spies)
-        return [_samples(output) / SAMPLES for output in outputs]
+        prefixes: list[tuple[str, ...]] = [()] * count
+        prefixes[number] = (find("py-spy") or "", *options, "-o", str(output), "--")
+        _together(bench, files, uri, {**environment, "AIM_BANDWIDTH": f"{LIMIT // count}M"}, prefixes)
+        return _samples(output) / SAMPLES
 
 
 def _samples(output: Path) -> int:
