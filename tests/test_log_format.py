@@ -35,6 +35,7 @@ def test_a_line_matches_nothing_and_means_what_it_meant(first: str, second: str)
         assert filed(line, newest=newest) is Category.OTHER
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=300)
 @given(failures())
 def test_the_last_line_is_filed_as_its_failure_is(error: DownloadError) -> None:

@@ -132,7 +132,7 @@ def test_a_release_needs_its_version_everywhere_and_a_section_of_the_changelog(r
     ]
 
 
-@pytest.mark.parametrize("lock", ["run.txt", "dev.txt"])
+@pytest.mark.parametrize("lock", ["run.txt", "test.txt", "dev.txt"])
 def test_the_locks_have_hashes_for_other_processors_than_that_of_this_machine(lock: str) -> None:
     text = (ROOT / "requirements" / lock).read_text()
     pins = dict(re.findall(r"^([^\s#=]+)==((?:.*\\\n)+.*)", text, re.MULTILINE))
@@ -144,7 +144,7 @@ def test_the_locks_have_hashes_for_other_processors_than_that_of_this_machine(lo
     assert {name for name in few if "platform_machine" not in pins[name].splitlines()[0]} == set()
 
 
-@pytest.mark.parametrize("lock", ["run.txt", "dev.txt", "build.txt"])
+@pytest.mark.parametrize("lock", ["run.txt", "test.txt", "dev.txt", "build.txt"])
 def test_every_locked_package_takes_the_python_of_debian_12(lock: str) -> None:
     names = re.findall(r"^([^\s#=]+)==", (ROOT / "requirements" / lock).read_text(), re.MULTILINE)
     wanted = {}

@@ -156,6 +156,7 @@ def test_a_template_that_escapes_is_named_and_not_refused(template: str) -> None
 SEEDS = [EVIL, made.torch_zip(EVIL), made.safetensors(), made.gguf(), made.keras({"class_name": "Lambda"}), made.HDF5]
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(SEEDS), st.data())
 def test_hostile_files_end_in_a_risk_and_in_no_exception(seed: bytes, data: st.DataObject) -> None:

@@ -63,6 +63,7 @@ HEADS = st.builds(
 )
 
 
+@pytest.mark.slow
 @QUICK
 @given(data=HEADS)
 @example(COMMON + b"\r\nhello")

@@ -133,7 +133,7 @@ class Claims(RuleBasedStateMachine):
 
 
 Claims.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
-TestClaims = Claims.TestCase
+TestClaims = pytest.mark.slow(Claims.TestCase)
 
 
 @pytest.fixture

@@ -95,6 +95,7 @@ def test_similar_names_are_no_collision() -> None:
 PARTS = st.text(st.characters(codec=None, categories=None), max_size=5) | st.sampled_from([".", "..", "", "a", "\\"])
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(st.lists(st.lists(PARTS, min_size=1, max_size=4).map("/".join), max_size=5))
 def test_whatever_passes_stays_inside_and_can_be_made(paths: list[str]) -> None:

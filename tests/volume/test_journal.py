@@ -148,6 +148,7 @@ def test_a_journal_of_absurd_length_is_not_read(tmp_path: Path) -> None:
     assert not load(Disk(tmp_path), "journal", IDENTITY, SIZE)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.binary(max_size=100), st.integers(0, 300), st.sampled_from(["insert", "replace", "cut"]))
 def test_a_run_over_any_journal_ends_in_right_bytes(junk: bytes, place: int, damage: str) -> None:

@@ -80,6 +80,7 @@ def test_working_files_can_be_taken_over_by_the_group(tmp_path: Path) -> None:
         partial.close()
 
 
+@pytest.mark.slow
 def test_readers_never_see_half_a_file(target: Path) -> None:
     """A thread reads all the time while a file is replaced by its next version."""
     contents = [bytes([number]) * (1 << 20) for number in range(20)]
