@@ -8,6 +8,8 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tests import traces
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -38,8 +40,12 @@ class Result:
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return a clean environment: PATH, a home that does not exist, the usual timeouts, and `extra`."""
-    clean = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "PYTHONDEVMODE": "0", **USUAL}
+    """Return a clean environment: PATH, a home that does not exist, the usual timeouts, and `extra`.
+
+    With the fault handler, a process that hangs can be asked where its threads are.
+    """
+    own = {"PYTHONDEVMODE": "0", "PYTHONFAULTHANDLER": "1"}
+    clean = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **own, **USUAL}
     return {**clean, **(extra or {})}
 
 
@@ -50,23 +56,30 @@ def start(
     module: Sequence[str] = ("downloader",),
 ) -> subprocess.Popen[str]:
     """Start the command in a process group of its own, `through` another program or from another module if need be."""
-    return subprocess.Popen(
-        [*through, sys.executable, "-m", *module, *map(str, arguments)],
-        env=environment(extra),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
+    return spawn(*through, sys.executable, "-m", *module, *arguments, env=environment(extra))
+
+
+def spawn(*command: str | Path, env: Mapping[str, str], cwd: Path | None = None) -> subprocess.Popen[str]:
+    """Start a program in a process group of its own. If its test fails while it runs, it is ended."""
+    return traces.watch(
+        subprocess.Popen(
+            list(map(str, command)),
+            env=env,
+            cwd=cwd,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
     )
 
 
 def finish(process: subprocess.Popen[str], timeout: float = TIMEOUT) -> Result:
-    """Wait for a command that was started."""
+    """Wait for a command that was started. If it does not end, the error has a note that tells where it was."""
     try:
         stdout, stderr = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
+    except subprocess.TimeoutExpired as error:
+        error.add_note(traces.end(process))
         raise
     return Result(process.returncode, stdout, stderr)
 

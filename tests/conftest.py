@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import traces
 from tests.servers import ceph as ceph_server
 from tests.servers import glusterfs as glusterfs_server
 from tests.servers.broken import BrokenWeb
@@ -24,7 +25,7 @@ from tests.servers.shared import shared_ceph, shared_cephfs, shared_glusterfs
 from tests.servers.web import WebServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from tests.servers.mounts import Distributed
     from tests.servers.s3 import S3Server
@@ -68,6 +69,7 @@ SLOW_FILES = frozenset(
         "sources/test_s3_object_info.py",
         "test_api.py",
         "test_api_in_a_program.py",
+        "test_traces.py",
         "volume/test_hostile_records.py",  # hundreds of generated records
         "volume/test_in_order.py",  # mounts rclone
         "volume/test_power_loss.py",  # a cut after each step of a run
@@ -92,6 +94,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if folder == "image":
             item.add_marker("image")
             item.add_marker("root")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    call: pytest.CallInfo[None],
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let a failure tell what it has seen, before fixtures remove what the processes of the test work on."""
+    report = yield
+    if report.failed and call.when != "teardown":
+        report.sections += traces.testify()
+    if call.when == "teardown":
+        traces.forget()
+    return report
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -6,6 +6,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
+from downloader.cancellation import Cancellation
 from downloader.engine.attempts import Attempts
 from downloader.engine.existing_files import older_files, report_existing, require_room, sort_existing
 from downloader.engine.expected import expected_listing, expected_publication, is_expected
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from downloader.artifact import Manifest, RemoteFile
-    from downloader.cancellation import Cancellation
     from downloader.engine.finalizer import Finalizer
     from downloader.engine.places import Route
     from downloader.engine.preview import Preview, Previewer
@@ -54,13 +54,13 @@ class Engine:
         meter: ProgressMeter,
         watchdog: StallWatchdog,
         cancellation: Cancellation,
-        lease: Callable[[], AbstractContextManager[None]],
+        lease: Callable[..., AbstractContextManager[None]],
         finalizer: Finalizer | None = None,
     ) -> None:
         """Prepare a run.
 
-        The bytes come along the `routes`, in their order. `lease` acquires the volume's lease. `finalizer` works on the
-        verified files before they are published.
+        The bytes come along the `routes`, in their order. `lease` acquires the volume's lease, and calls its `on_lost`
+        in another thread if that is lost. `finalizer` works on the verified files before they are published.
         """
         self._source = source
         self._volume = volume
@@ -73,8 +73,8 @@ class Engine:
         self._routes = routes
         self._verifier = Verifier()
         self._fetched: set[str] = set()
-        self._ending = cancellation
-        """Ends the attempts."""
+        self._ending = Cancellation(cancellation)
+        """Ends the attempts, and whatever else may take long under the lease."""
         self._member: Member | None = None
         """In the place of the volume, where several processes share the work."""
         self.outcome: Outcome | None = None
@@ -94,7 +94,7 @@ class Engine:
 
     def _work(self, manifest: Manifest) -> Outcome:
         """Make the artifact complete, since something has to be written."""
-        with self._lease():
+        with self._lease(on_lost=self._ending.cancel):
             return self._work_with_lease(manifest)
 
     def _work_with_lease(self, manifest: Manifest) -> Outcome:
@@ -189,7 +189,7 @@ class Engine:
         self._meter.enter(Phase.VERIFYING)
         outcome.complete()
         publication, digest = expected_publication(
-            self._volume, outcome, self._plan, self._finalizer, self._cancellation.check
+            self._volume, outcome, self._plan, self._finalizer, self._ending.check
         )
         self._volume.publish(*publication)
         outcome.digest = digest
@@ -243,7 +243,7 @@ class Engine:
         files = HashingProgress()
 
         def progress(count: int) -> None:
-            self._cancellation.check()
+            self._ending.check()
             files.add(count)
 
         def check(entry: InventoryEntry) -> InventoryEntry | None:

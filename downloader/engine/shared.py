@@ -79,6 +79,7 @@ class SharedEngine(LeadingEngine):
                 lambda: self._is_published(manifest),
                 waiting=self._waiting_for(helper),
                 sleep=self._sleeping_for(helper),
+                on_lost=self._ending.cancel,
             ) as held,
         ):
             helper.stop()

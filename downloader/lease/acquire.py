@@ -34,6 +34,8 @@ from downloader.lease.process_id import ProcessIdentity
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from downloader.errors import LeaseLost
+
 _POLLS = 12
 """Readings of another process's lease per time to live."""
 _LONGEST_URI = 1000
@@ -46,7 +48,8 @@ class LeaseAcquirer:
 
     A lease must be seen unchanged for `ttl` seconds before its holder counts as dead. Before each `sleep`, `waiting` is
     called with the holder and the seconds for which its lease has not changed; both may raise to end the wait.
-    `make_room` is called when the volume is too full for a lease, and returns whether it freed anything.
+    `make_room` is called when the volume is too full for a lease, and returns whether it freed anything; `on_lost` in
+    another thread when the heartbeat of the lease finds that another process took over.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class LeaseAcquirer:
         sleep: Callable[[float], None],
         waiting: Callable[[str, float], None],
         make_room: Callable[[], bool],
+        on_lost: Callable[[LeaseLost], None],
     ) -> None:
         self._files = files
         self._ttl = ttl
@@ -66,6 +70,7 @@ class LeaseAcquirer:
         self._sleep = sleep
         self._waiting = waiting
         self._make_room = make_room
+        self._on_lost = on_lost
         self._holder = Holder(new_token(), ProcessIdentity.current(), single_line(uri, _LONGEST_URI))
         self._watched: dict[int, tuple[bytes, float]] = {}
         """Epoch → content of the lease when it was last read, and the seconds for which that has not changed."""
@@ -150,7 +155,7 @@ class LeaseAcquirer:
                 discard(self._files, lease_path(other))
             return None
         holder = replace(self._holder, since=int(time.time()))
-        lease = Lease(self._files, epoch, holder, ttl=self._ttl, clock=self._clock)
+        lease = Lease(self._files, epoch, holder, ttl=self._ttl, clock=self._clock, on_lost=self._on_lost)
         try:
             handle = self._files.create(lease_path(epoch))  # exclusive: exactly one process creates each epoch
         except (AlreadyThere, NotThere):

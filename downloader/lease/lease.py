@@ -83,9 +83,18 @@ class Lease:
     """A lease that is held. A daemon thread writes its heartbeat until `release`."""
 
     def __init__(
-        self, files: FileOperations, epoch: int, holder: Holder, ttl: float, clock: Callable[[], float]
+        self,
+        files: FileOperations,
+        epoch: int,
+        holder: Holder,
+        *,
+        ttl: float,
+        clock: Callable[[], float],
+        on_lost: Callable[[LeaseLost], None],
     ) -> None:
+        """`on_lost` is called in the thread of the heartbeat, once, if that finds that another process took over."""
         self._files = files
+        self._on_lost = on_lost
         self._holder = holder
         self._ttl = ttl
         self._clock = clock
@@ -153,7 +162,9 @@ class Lease:
         while not self._stopped.wait(self._ttl / _BEATS):
             try:
                 self.confirm()
-            except LeaseLost:
+            except LeaseLost as error:
+                # All others may be waiting for a server that is silent: they would notice at their next write only.
+                self._on_lost(error)
                 return
             except DownloadError as error:
                 _log.debug("the heartbeat of the lease failed: %s", error)

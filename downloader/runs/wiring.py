@@ -285,7 +285,7 @@ def make_engine(
         meter=meter,
         watchdog=watchdog,
         cancellation=cancellation,
-        lease=lambda: volume.lease(uri, waiting=waiting, sleep=cancellation.sleep),
+        lease=partial(volume.lease, uri, waiting=waiting, sleep=cancellation.sleep),
         finalizer=finalizer,
     )
     if sharing is None:

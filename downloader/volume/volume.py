@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from downloader.artifact import Manifest, RemoteFile
+    from downloader.errors import LeaseLost
     from downloader.filesystem import FileOperations
     from downloader.lease import Lease
     from downloader.volume.commit import VerifiedFile
@@ -125,13 +126,15 @@ class Volume:
         *,
         waiting: Callable[[str, float], None] = lambda _holder, _seconds: None,
         sleep: Callable[[float], None] = time.sleep,
+        on_lost: Callable[[LeaseLost], None] = lambda _error: None,
     ) -> Iterator[None]:
         """Hold the volume's lease for the artifact `uri`.
 
         Before each `sleep`, `waiting` is called with the holder and the seconds for which its lease has not changed;
-        both may raise to end the wait.
+        both may raise to end the wait. If another process takes over meanwhile, methods that change the volume raise
+        LeaseLost, and `on_lost` is called with it in another thread: the caller may be waiting for something else.
         """
-        with self.lease_unless(lambda: False, uri, waiting=waiting, sleep=sleep):
+        with self.lease_unless(lambda: False, uri, waiting=waiting, sleep=sleep, on_lost=on_lost):
             yield
 
     @contextmanager
@@ -142,9 +145,10 @@ class Volume:
         *,
         waiting: Callable[[str, float], None],
         sleep: Callable[[float], None],
+        on_lost: Callable[[LeaseLost], None] = lambda _error: None,
     ) -> Iterator[bool]:
         """Hold the lease like `lease`, and yield whether it is held: not if it is `needless` once no process has it."""
-        lease = self._acquirer(uri, waiting, sleep).acquire(needless)
+        lease = self._acquirer(uri, waiting, sleep, on_lost).acquire(needless)
         if lease is None:
             yield False
             return
@@ -160,7 +164,7 @@ class Volume:
 
         Changes nothing. A lease is watched with `sleep` until it changes, or has not changed for its time to live.
         """
-        return self._acquirer("", lambda _holder, _seconds: None, sleep).living()
+        return self._acquirer("", lambda _holder, _seconds: None, sleep, lambda _error: None).living()
 
     @property
     def in_order(self) -> bool:
@@ -369,7 +373,11 @@ class Volume:
         return publication.of_mark(mark) if mark is not None and mark.records and mark.whole else None
 
     def _acquirer(
-        self, uri: str, waiting: Callable[[str, float], None], sleep: Callable[[float], None]
+        self,
+        uri: str,
+        waiting: Callable[[str, float], None],
+        sleep: Callable[[float], None],
+        on_lost: Callable[[LeaseLost], None],
     ) -> LeaseAcquirer:
         return LeaseAcquirer(
             self._files,
@@ -379,6 +387,7 @@ class Volume:
             sleep=sleep,
             waiting=waiting,
             make_room=self._make_room,
+            on_lost=on_lost,
         )
 
     def _below(self, folder: str) -> list[str]:

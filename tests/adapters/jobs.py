@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.command import Result, environment, finish, model
+from tests.command import Result, environment, finish, model, spawn
 from tests.servers.blobs import Noise
 
 if TYPE_CHECKING:
@@ -53,21 +53,12 @@ class AdapterJobs:
     def start(self, name: str, *arguments: str, **extra: str) -> subprocess.Popen[str]:
         """Run an entry point. What `extra` sets to nothing is set, and empty."""
         inherited = environment()
-        return subprocess.Popen(
-            [self.folder / name, *arguments],
-            env={
-                **inherited,
-                "PATH": f"{self.folder}:{inherited['PATH']}",
-                "PYTHONPATH": str(ENTRYPOINT.parent),
-                "ADAPTER_PVC_ROOT": str(self.disk),
-                **self.extra,
-                **extra,
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        own = {
+            "PATH": f"{self.folder}:{inherited['PATH']}",
+            "PYTHONPATH": str(ENTRYPOINT.parent),
+            "ADAPTER_PVC_ROOT": str(self.disk),
+        }
+        return spawn(self.folder / name, *arguments, env={**inherited, **own, **self.extra, **extra})
 
     def start_stage(self, uri: str, adapter: str = "lora", job: str = "job-1", **extra: str) -> subprocess.Popen[str]:
         """Start to stage an adapter."""

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from tests.command import Result, environment, finish
+from tests.command import Result, environment, finish, spawn
 from tests.servers.kubernetes_pod import Pod
 
 if TYPE_CHECKING:
+    import subprocess
+
     from tests.servers.kubernetes_pod import Cluster
 
 ENTRYPOINT = Path(__file__).parents[2] / "entrypoint.sh"
@@ -116,11 +117,4 @@ class Job:
 
     def _start(self, entry_point: str, extra: dict[str, str]) -> subprocess.Popen[str]:
         path = os.pathsep.join((str(Path(__file__).parents[2] / ".venv/bin"), os.environ["PATH"]))
-        return subprocess.Popen(
-            [self.folder / entry_point, self.uri],
-            env=environment({"PATH": path, **extra}),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        return spawn(self.folder / entry_point, self.uri, env=environment({"PATH": path, **extra}))

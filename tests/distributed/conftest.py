@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import traces
 from tests.distributed.nodes import Nodes
 
 if TYPE_CHECKING:
@@ -18,4 +19,5 @@ if TYPE_CHECKING:
 def nodes(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Nodes]:
     """A maker of nodes, with a folder of this test's own on a distributed file system."""
     with Nodes(request.getfixturevalue(request.param), tmp_path, secrets.token_hex(8)) as maker:
+        traces.call(maker.state)
         yield maker

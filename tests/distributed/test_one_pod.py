@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.command import TIMEOUT, content, finish, model
+from tests.command import content, environment, finish, model, spawn
+from tests.lease.contest import is_held
 from tests.servers.blobs import Noise
 from tests.servers.faults import FOREVER, Held
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
+    import subprocess
+
     from tests.command import Result
     from tests.distributed.nodes import Node, Nodes
     from tests.servers.hub import Hub
@@ -106,7 +108,7 @@ def test_a_run_that_was_frozen_on_one_node_publishes_nothing_when_it_wakes(
     assert eventually(lambda: journaled(there))
     os.killpg(first.pid, signal.SIGSTOP)
     second = download(stocked, there)
-    assert eventually((there.volume / "t/.downloading/lease.2").exists)
+    assert eventually(lambda: is_held(there.volume / "t", 2))
     os.killpg(first.pid, signal.SIGCONT)
     woken = finish(first)
     held.go_on.set()
@@ -136,6 +138,6 @@ def test_what_a_killed_node_had_not_sent_to_the_volume_comes_again(stocked: Hub,
 def test_of_acquirers_on_two_nodes_one_holds_the_lease_at_a_time(nodes: Nodes) -> None:
     command = [sys.executable, "-m", "tests.lease.acquirer"]
     places = [nodes().volume for _ in range(2)] * 2
-    acquirers = [subprocess.Popen([*command, str(place), "6"], cwd=ROOT) for place in places]
-    assert [acquirer.wait(TIMEOUT) for acquirer in acquirers] == [0] * 4
+    results = [finish(each) for each in [spawn(*command, place, "6", env=environment(), cwd=ROOT) for place in places]]
+    assert [result.status for result in results] == [0] * 4, "".join(result.stderr for result in results)
     assert list(places[0].iterdir()) == []

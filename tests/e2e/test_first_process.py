@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.command import environment, finish
+from tests.command import environment, finish, spawn
 from tests.servers.faults import FOREVER, Silence
 from tests.waiting import eventually
 
@@ -39,13 +39,7 @@ def first_process(*arguments: str | Path, hub: Hub) -> subprocess.Popen[str]:
     """Start the image's entrypoint as process 1."""
     extra = {"HF_ENDPOINT": hub.endpoint, "STALL_TIMEOUT": "600", "PYTHONPATH": str(ROOT)}
     extra["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    return subprocess.Popen(
-        [*UNSHARE, ROOT / "entrypoint.sh", *arguments],
-        env=environment(extra),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return spawn(*UNSHARE, ROOT / "entrypoint.sh", *arguments, env=environment(extra))
 
 
 def pid_of(process: subprocess.Popen[str]) -> int:

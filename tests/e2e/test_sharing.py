@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.command import content, finish, model, run, start
+from tests.lease.contest import is_held
 from tests.servers.blobs import Noise
 from tests.servers.faults import FOREVER, Held
 from tests.waiting import AT_LAST, eventually
@@ -119,7 +120,7 @@ def test_a_frozen_run_is_replaced_and_publishes_nothing_when_it_wakes(
     os.killpg(first.pid, signal.SIGSTOP)
     second = second_run(stocked, tmp_path, **short)
     if waking == "while the second works":
-        assert eventually((tmp_path / ".downloading/lease.2").exists)
+        assert eventually(lambda: is_held(tmp_path, 2))
         os.killpg(first.pid, signal.SIGCONT)
         woken = finish(first)
         held.go_on.set()
@@ -135,6 +136,26 @@ def test_a_frozen_run_is_replaced_and_publishes_nothing_when_it_wakes(
     assert woken.status == 75, woken.stderr
     assert "taken over" in woken.last_line
     assert content(tmp_path) == before
+    assert model(tmp_path) == FILES
+
+
+def test_a_frozen_run_ends_when_it_wakes_although_its_server_is_silent(stocked: Hub, tmp_path: Path) -> None:
+    """All that could notice otherwise that another process has the volume now is the next write."""
+    held = Held()
+    stocked.faults.add(held, route="cdn", times=FOREVER)
+    short = {"AIM_LEASE_TTL": "1.5", "STALL_TIMEOUT": "600"}
+    first = second_run(stocked, tmp_path, **short)
+    assert eventually(lambda: bool(stocked.log.records("cdn")))
+    os.killpg(first.pid, signal.SIGSTOP)
+    second = second_run(stocked, tmp_path, **short)
+    assert eventually(lambda: is_held(tmp_path, 2))
+    os.killpg(first.pid, signal.SIGCONT)
+    woken = finish(first, AT_LAST)
+    assert woken.status == 75, woken.stderr
+    assert "taken over" in woken.last_line
+    held.go_on.set()
+    result = finish(second)
+    assert result.status == 0, result.stderr
     assert model(tmp_path) == FILES
 
 

@@ -56,7 +56,7 @@ def run(volume: Volume, files: dict[str, bytes], *attempts: Callable[[Sequence[R
         meter=meter,
         watchdog=StallWatchdog(meter, 60.0),
         cancellation=Cancellation(),
-        lease=lambda: volume.lease(URI),
+        lease=lambda **more: volume.lease(URI, **more),
     ).run()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -69,7 +70,7 @@ def run(
             meter=meter,
             watchdog=StallWatchdog(meter, 5),
             cancellation=Cancellation(),
-            lease=lambda: volume.lease("hf://org/model"),
+            lease=partial(volume.lease, "hf://org/model"),
         )
         return engine.run()
 

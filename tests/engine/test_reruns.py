@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -79,7 +80,7 @@ class Run:
                 meter=self.meter,
                 watchdog=StallWatchdog(self.meter, 5),
                 cancellation=Cancellation(),
-                lease=lambda: volume.lease("hf://org/model"),
+                lease=partial(volume.lease, "hf://org/model"),
             )
             self.outcome: Outcome = engine.run()
 

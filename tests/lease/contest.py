@@ -69,6 +69,14 @@ def lease_file(target: Path, epoch: int, *, process: ProcessIdentity, beats: int
     return path
 
 
+def is_held(target: Path, epoch: int) -> bool:
+    """Return whether a lease says who has it: as long as it is empty, its maker may find that another one lives."""
+    try:
+        return bool((target / f".downloading/lease.{epoch}").read_bytes())
+    except FileNotFoundError:
+        return False
+
+
 def elsewhere() -> ProcessIdentity:
     return replace(ProcessIdentity.current(), host="another-node", boot="another-boot")
 

@@ -341,6 +341,16 @@ def test_the_heart_beats(tmp_path: Path) -> None:
     assert after == before
 
 
+def test_the_heartbeat_tells_that_the_lease_is_lost(tmp_path: Path) -> None:
+    """Nothing else may look at the volume for long: all wait for a server."""
+    lost: list[LeaseLost] = []
+    with Volume(tmp_path, ttl=0.3).lease(URI, on_lost=lost.append):
+        lease_file(tmp_path, 2, process=elsewhere())
+        assert eventually(lambda: bool(lost))
+    assert len(lost) == 1
+    assert "taken over" in lost[0].message
+
+
 def test_a_volume_that_answers_late_is_no_lost_lease(tmp_path: Path) -> None:
     clock = CountingClock()
     volume = Volume(tmp_path, ttl=60, clock=clock)

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from tests import traces
 from tests.command import TIMEOUT, finish, start
 from tests.distributed.nodes import Nodes
 from tests.servers import ceph, glusterfs
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from tests.soak.places import Place
 
 TTL = 3.0
-SETTINGS = {"AIM_LEASE_TTL": f"{TTL:g}", "AIM_BANDWIDTH": "20M", "STALL_TIMEOUT": "60", "PYTHONFAULTHANDLER": "1"}
+SETTINGS = {"AIM_LEASE_TTL": f"{TTL:g}", "AIM_BANDWIDTH": "20M", "STALL_TIMEOUT": "60"}
 """Slow enough for what happens to fall into the work."""
 LONGEST_PAUSE = 1.5
 """Seconds between two events."""
@@ -227,8 +228,7 @@ class _Life:
         found += [f"{path}: {path.read_text()}" for path in self._reader.glob(f"{WORK}/lease.*")]
         found.append(f"{sorted(map(str, self._reader.glob(f'{WORK}/**')))}")
         for index, process in self._running.items():
-            _abort(process.pid)
-            found.append(f"process {index}:\n{finish(process).stderr}")
+            found.append(f"process {index}:\n{traces.end(process)}")
         return "\n".join(found)
 
     def _start(self, index: int) -> None:
@@ -288,10 +288,3 @@ class _Life:
         if wrong := AGAIN.search(result.stderr):
             raise Broken(f"process {index} met wrong bytes: {wrong[0]}")
         return result.status
-
-
-def _abort(pid: int) -> None:
-    """Let a process of ours tell where its threads are. On a node, it is the child of what keeps it apart."""
-    if Path(f"/proc/{pid}/comm").read_text() == "unshare\n":
-        pid = int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
-    os.kill(pid, signal.SIGABRT)

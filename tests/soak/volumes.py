@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import signal
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tests import traces
 from tests.command import finish, start
 from tests.soak.disturbances import Disturbance, Plan, children, kill_nowait, plan
 from tests.waiting import eventually
@@ -132,15 +132,14 @@ class Life:
 
     def _start(self, **settings: str) -> subprocess.Popen[str]:
         self._place.log.clear()
-        own = {"HF_HOME": str(self._scratch), "PYTHONFAULTHANDLER": "1"}
+        own = {"HF_HOME": str(self._scratch)}
         extra = {**QUICK, **self._place.environment, **own, **settings}
         self._tally.runs += 1
         return start("download", self._place.uri, self._target, extra=extra)
 
     def _wait(self, process: subprocess.Popen[str], timeout: float) -> Result:
         if not eventually(lambda: process.poll() is not None, timeout):
-            process.send_signal(signal.SIGABRT)  # then Python tells where each thread is
-            raise Broken(f"a run did not end within {timeout:g} s: {finish(process).stderr}")
+            raise Broken(f"a run did not end within {timeout:g} s: {traces.end(process)}")
         return finish(process)
 
     def _end(self, process: subprocess.Popen[str], timeout: float) -> Result:
