@@ -19,12 +19,20 @@ class Paths:
 
     def __init__(self, paths: Iterable[str]) -> None:
         self.sorted = sorted(paths)
+        self._last = 0
+        """The row that was found last: mostly it is asked for again, or the next one is."""
 
     def row(self, path: object) -> int:
         """Return the row of a path. Raises KeyError if the manifest does not have it."""
+        rows = self.sorted
+        for row in (self._last, self._last + 1):
+            if row < len(rows) and rows[row] == path:
+                self._last = row
+                return row
         if isinstance(path, str):
-            row = bisect_left(self.sorted, path)
-            if row < len(self.sorted) and self.sorted[row] == path:
+            row = bisect_left(rows, path)
+            if row < len(rows) and rows[row] == path:
+                self._last = row
                 return row
         raise KeyError(path)
 

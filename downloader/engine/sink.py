@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Algorithm
+from downloader.cancellation import Changes
 from downloader.deadlines import CHECK_INTERVAL
 from downloader.errors import (
     DownloadError,
@@ -24,7 +25,7 @@ from downloader.integrity import UNVERIFIED, instead
 from downloader.volume import VerifiedFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from downloader.artifact import RemoteFile
     from downloader.cancellation import Cancellation
@@ -67,7 +68,8 @@ class VolumeSink:
         self._verifier = verifier
         self.route = route
         """Along which the attempt goes."""
-        self._lock = threading.Condition()
+        self._lock = threading.Lock()
+        self._entered = _Entered()
         self._begun: dict[str, Partial] = {}
         self._resumed: set[str] = set()
         """Files of which an earlier attempt or run had left bytes."""
@@ -75,21 +77,6 @@ class VolumeSink:
         """Files of which every byte is from the origin and from this attempt."""
         self._refused: set[str] = set()
         """Files that the early check will not have: the next run has to look at their first bytes again."""
-        self._inside = 0
-        self._closed = False
-
-    @contextmanager
-    def _entered(self) -> Iterator[None]:
-        with self._lock:
-            if self._closed:
-                raise InternalError("an attempt went on after its end")
-            self._inside += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._inside -= 1
-                self._lock.notify_all()
 
     def close(self, check: Callable[[], None]) -> None:
         """Reject further commits, wait for running ones, and close incomplete partials; they stay for the next attempt.
@@ -98,11 +85,7 @@ class VolumeSink:
         attempt has begun again: that would be half of it. `check` raises to end the wait.
         """
         try:
-            with self._lock:
-                self._closed = True
-                while self._inside:
-                    self._lock.wait(CHECK_INTERVAL)
-                    check()
+            self._entered.close(check)
         finally:
             for path, partial in list(self._begun.items()):
                 with suppress(DownloadError):
@@ -110,15 +93,22 @@ class VolumeSink:
 
     def begin(self, file: RemoteFile) -> Partial:
         """Open the file's partial."""
-        with self._entered():
+        with self._entered:
             partial = self._volume.partial(file)
             with self._lock:
                 self._begun[file.path] = partial
-                if self.route.place.is_mirror and partial.missing() != [file.span]:
-                    self._resumed.add(file.path)
-                if self._plan.early and not self.route.place.is_mirror and partial.missing() == [file.span]:
-                    self._fresh.add(file.path)
+            if self.route.place.is_mirror or self._plan.early:
+                self._note_origin(file, partial)
             return partial
+
+    def _note_origin(self, file: RemoteFile, partial: Partial) -> None:
+        """Note whether all bytes of a file will be from this attempt, and from the origin."""
+        untouched = partial.missing() == [file.span]
+        with self._lock:
+            if self.route.place.is_mirror and not untouched:
+                self._resumed.add(file.path)
+            if self._plan.early and not self.route.place.is_mirror and untouched:
+                self._fresh.add(file.path)
 
     def inspect(self, file: RemoteFile, head: bytes, hashed: int) -> int:
         """Reject a file by its first bytes, before hundreds of gigabytes follow.
@@ -158,7 +148,7 @@ class VolumeSink:
         Rejected partials are discarded, or set aside if the plan says so. Raises UnexpectedContent, which ends the run,
         after the others have been committed.
         """
-        with self._entered():
+        with self._entered:
             verified, rejected = self._verify(completed_files)
             self._volume.commit(verified)
             self._record(verified, self.route.place.name)
@@ -172,7 +162,7 @@ class VolumeSink:
 
     def receive(self, verified: Sequence[VerifiedFile]) -> None:
         """Commit files that other processes have fetched and verified."""
-        with self._entered():
+        with self._entered:
             self._volume.commit(verified)
             self._record(verified, "")  # each process knows only where it has asked itself
 
@@ -255,3 +245,32 @@ class VolumeSink:
             if any(partial.file.size > LARGE for partial in self._begun.values()):
                 self.route.place.served()  # or will, very likely: to end the attempt now would break that off
         return None if is_mixed else self.route.place.blame(file.path, error)
+
+
+class _Entered:
+    """The block that a thread is in while it changes the volume. Made once for all threads and files."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._changed = Changes(self._lock)
+        self._inside = 0
+        self._closed = False
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._closed:
+                raise InternalError("an attempt went on after its end")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            self._changed.notify_all()
+
+    def close(self, check: Callable[[], None]) -> None:
+        """Let nobody in any more, and wait until all are out. `check` raises to end the wait."""
+        with self._lock:
+            self._closed = True
+            while self._inside:
+                self._changed.wait(CHECK_INTERVAL)
+                check()

@@ -14,7 +14,7 @@ from downloader.errors import VolumeError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 _STAT_BLOCK = 512
 """Bytes of a block in `st_blocks`, whatever the file system's blocks are."""
@@ -201,8 +201,8 @@ class FileOperations(Protocol):
         """Close the target folder. Handles stay open."""
 
 
-def stats_of(files: FileOperations, paths: Iterable[str]) -> dict[str, Stat]:
-    """Return the metadata of those of the paths that exist, folder by folder."""
+def stats_of(files: FileOperations, paths: Iterable[str], empty: Collection[str] = ()) -> dict[str, Stat]:
+    """Return the metadata of those of the paths that exist, folder by folder. `empty` folders are not looked into."""
     folders: dict[str, list[str]] = {}
     for path in paths:
         folder, _, name = path.rpartition("/")
@@ -210,5 +210,6 @@ def stats_of(files: FileOperations, paths: Iterable[str]) -> dict[str, Stat]:
     return {
         f"{folder}/{name}".lstrip("/"): details
         for folder, names in folders.items()
+        if folder not in empty
         for name, details in files.stats(folder, names).items()
     }

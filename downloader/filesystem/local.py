@@ -1,6 +1,6 @@
 """The real file system: a method for each call to the kernel, which makes this module longer than the others.
 
-Each operation walks its path from the target folder's descriptor, one part at a time, without following symlinks.
+Each operation walks its path from the target folder's descriptor without following symlinks.
 Nothing is cached: a holder whose lease was taken over finds its folder gone, and that is the fence.
 """
 # ruff: noqa: D102 -- FileOperations documents the methods
@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Self
 from downloader.errors import DownloadError
 from downloader.filesystem import reflink, renameat2, syncfs, xattr
 from downloader.filesystem.interface import Kind, NotSupported, Space, Stat, kind_of_entry
-from downloader.filesystem.openat import STEP_FLAGS, Folder, split
+from downloader.filesystem.openat import STEP_FLAGS, Folder, create_below, split
+from downloader.filesystem.openat2 import How
 from downloader.filesystem.operations import Operations
 from downloader.filesystem.target import FOLDER_MODE, SHARED_FOLDER_BITS, change_mode, naming_the_target, open_target
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _SHARED_FILE_BITS = 0o060
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NEW_FILE_FLAGS = _FILE_FLAGS | os.O_RDWR | os.O_CREAT | os.O_EXCL
 _PROBE_SIZE = 512
 _MAKINGS = 20
 """How often a folder is made that is there first, and gone when it is opened."""
@@ -55,6 +57,7 @@ class Disk:
         self, target: Path, *, create: bool = True, shown: str = "", fault: Callable[[str], None] | None = None
     ) -> None:
         self._root = -1  # until it is open
+        self._new_file = How(_NEW_FILE_FLAGS, self.file_mode)
         self._operation = Operations(shown or str(target), fault, self._lacks_inodes, self._is_lost)
         with naming_the_target(target), self._operation("opening"):
             self._root = open_target(target, create=create, mode=self.folder_mode)
@@ -72,9 +75,12 @@ class Disk:
         return self._operation.name
 
     def create(self, path: str) -> int:
-        folder, name = split(path)
-        with self._operation("creating", path), Folder(self._root, folder) as opened:
-            handle = os.open(name, _FILE_FLAGS | os.O_RDWR | os.O_CREAT | os.O_EXCL, self.file_mode, dir_fd=opened)
+        with self._operation("creating", path):
+            handle = create_below(self._root, path, self._new_file)
+            if handle < 0:
+                folder, name = split(path)
+                with Folder(self._root, folder) as opened:
+                    handle = os.open(name, _NEW_FILE_FLAGS, self.file_mode, dir_fd=opened)
             if self._shared:
                 change_mode(handle, stat.S_IMODE(os.fstat(handle).st_mode) | _SHARED_FILE_BITS)
             return handle

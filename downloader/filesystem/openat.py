@@ -1,4 +1,4 @@
-"""Opens the folder of a file one part at a time with openat(2), never through a symlink."""
+"""Opens the folder of a file, never through a symlink: at once where the kernel can, else one part at a time."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ import os
 from functools import lru_cache
 
 from downloader.errors import InternalError
+from downloader.filesystem.openat2 import How, open_below
 
 STEP_FLAGS = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 """Flags to open a folder just to walk through it; a symlink, even to a folder, is refused."""
+_STEP = How(STEP_FLAGS)
 
 
 class Folder:
-    """A folder below the target, opened part by part without following symlinks. The context gives its descriptor."""
+    """A folder below the target, opened without following symlinks. The context gives its descriptor.
+
+    It is opened for each use: a folder that is kept open stays the same one when another process has moved it away.
+    """
 
     __slots__ = ("_opened", "_path", "_root")
 
@@ -22,8 +27,12 @@ class Folder:
         self._opened = root
 
     def __enter__(self) -> int:
+        parts = _parts(self._path)
+        if len(parts) > 1 and (opened := open_below(self._root, self._path, _STEP)) >= 0:
+            self._opened = opened
+            return opened
         try:
-            for part in _parts(self._path):
+            for part in parts:
                 deeper = os.open(part, STEP_FLAGS, dir_fd=self._opened)
                 self._close()
                 self._opened = deeper
@@ -39,6 +48,14 @@ class Folder:
         if self._opened != self._root:
             os.close(self._opened)
             self._opened = self._root
+
+
+def create_below(root: int, path: str, how: How) -> int:
+    """Create a file and return its descriptor, with file and folders in one walk; -1 where that fails."""
+    folder, _, name = path.rpartition("/")
+    _check(name)
+    _parts(folder)
+    return open_below(root, path, how)
 
 
 def split(path: str) -> tuple[str, str]:

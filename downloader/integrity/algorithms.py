@@ -131,6 +131,7 @@ STRENGTH = tuple(SPECS)
 """The strongest first."""
 OF_PARTS = {algorithm: spec.parts_of for algorithm, spec in SPECS.items() if spec.parts_of is not None}
 """Digests of parts' digests → what both are made with."""
+_FROM_AWS = frozenset(algorithm for algorithm in SPECS if SPECS[OF_PARTS.get(algorithm, algorithm)].from_aws)
 S3_HEADERS = {
     f"x-amz-checksum-{algorithm}": algorithm
     for algorithm in sorted(
@@ -146,7 +147,7 @@ FRAGMENTS = tuple(algorithm for algorithm, spec in SPECS.items() if spec.fragmen
 
 def computable(algorithm: Algorithm) -> bool:
     """Tell whether this platform can compute a digest."""
-    return not SPECS[OF_PARTS.get(algorithm, algorithm)].from_aws or aws_checksums() is not None
+    return algorithm not in _FROM_AWS or aws_checksums() is not None
 
 
 def is_hexadecimal(algorithm: Algorithm, text: str) -> bool:

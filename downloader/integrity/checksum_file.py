@@ -22,7 +22,7 @@ from downloader.integrity.checksum_lines import escape, line_of, numbered_lines,
 from downloader.integrity.verify import UNKNOWN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
     from downloader.artifact import Manifest, RemoteFile
@@ -106,19 +106,24 @@ def sha256_of(file: RemoteFile) -> str | None:
     return next((digest.value for digest in certain if digest.algorithm is Algorithm.SHA256), None)
 
 
-def render_checksums(checksums: Checksums, date: datetime | None = None) -> bytes:
-    """Return the list as a file, sorted by path; with its `seal`, if it has one, as the last comment."""
+def render_checksums(
+    checksums: Checksums, date: datetime | None = None, seal_of: Callable[[bytes], str] | None = None
+) -> bytes:
+    """Return the list as a file, sorted by path; with its seal, if it has one, as the last comment.
+
+    `seal_of` makes the seal of the list without it.
+    """
     paths = sorted(checksums.files)
     content = bytearray("".join(f"{line}\n" for line in header(checksums, date)).encode())
     if checksums.records:
         content += f"# records: {''.join(checksums.records[path] for path in paths)}\n".encode()
     for line in _proof_lines({path: checksums.proof_of(path) for path in paths}):
         content += f"{line}\n".encode()
-    if checksums.seal:
-        content += seal_line(checksums.seal)
-    for path in paths:
-        content += line_of(checksums.files[path], path).encode()
-    return bytes(content)
+    lines = "".join([line_of(checksums.files[path], path) for path in paths]).encode()
+    seal = seal_of(bytes(content + lines)) if seal_of is not None else checksums.seal
+    if seal:
+        content += seal_line(seal)
+    return bytes(content + lines)
 
 
 def parse_header(raw: bytes, name: str = "the mark") -> tuple[Checksums, int]:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 _LINE = re.compile(r"(\\?)([0-9a-fA-F]{64})(?: [ *]|[ \t](?=[^ *]))(.+)")
 _TAGGED = re.compile(r"(\\?)SHA(?:2-)?256 ?\((.+)\) ?= ?([0-9a-fA-F]{64})")
 _ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r"}
+_TABLE = str.maketrans(_ESCAPES)
+_STEPS = frozenset({"", ".", ".."})
 _ESCAPED = re.compile(r"\\(.?)", re.DOTALL)
 _CONTROL = re.compile(r"[\0-\x1f\x7f]")
 _LONGEST_PATH = 4096
@@ -51,7 +53,7 @@ def parse_line(line: str, number: int, name: str) -> tuple[str, str]:
         path = unescape(path, number, name)
     path = path.removeprefix("./")
     too_long = len(path.encode()) > _LONGEST_PATH
-    if too_long or _CONTROL.search(path) or any(part in ("", ".", "..") for part in path.split("/")):
+    if too_long or _CONTROL.search(path) or not _STEPS.isdisjoint(path.split("/")):
         raise IntegrityError(f"line {number} of {name} has an impossible path: {single_line(path, 200)}")
     return path, digest.lower()
 
@@ -73,7 +75,7 @@ def line_of(digest: str, path: str) -> str:
 
 def escape(path: str) -> str:
     """Return a path as it stands in a line that begins with a backslash."""
-    return "".join(_ESCAPES.get(character, character) for character in path)
+    return path.translate(_TABLE)
 
 
 def unescape(path: str, number: int, name: str) -> str:

@@ -54,7 +54,7 @@ def compare_digests(file: RemoteFile, results: Mapping[Algorithm, str]) -> Verif
         elif actual is not None and digest.mismatch is Mismatch.AMBIGUOUS:
             doubted = doubted or digest
     if right:
-        return VerificationResult(min(right, key=STRENGTH.index))
+        return VerificationResult(right[0] if len(right) == 1 else min(right, key=STRENGTH.index))
     return VerificationResult(SIZE_ONLY, doubted)
 
 
@@ -64,7 +64,11 @@ def _who(digest: Digest) -> str:
 
 def proves_itself(file: RemoteFile) -> bool:
     """Tell whether a published digest can only mean the bytes of the whole file, and can be computed here."""
-    return any(digest.mismatch is Mismatch.DAMAGE and computable(digest.algorithm) for digest in file.digests)
+    # No generator: this is asked several times of each file, and the first digest mostly is the answer.
+    for digest in file.digests:  # noqa: SIM110
+        if digest.mismatch is Mismatch.DAMAGE and computable(digest.algorithm):
+            return True
+    return False
 
 
 def has_cryptographic_digest(file: RemoteFile) -> bool:

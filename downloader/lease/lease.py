@@ -52,6 +52,7 @@ _LIMIT = 16384
 _LONGEST_NAME = 300
 _LAST_SECOND = 1 << 35
 """A time in a lease that is later was written by another program."""
+_BOOT_TIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _BEATS = 6
 """Heartbeats per time to live."""
 _GONE = "its lease is gone"
@@ -76,7 +77,7 @@ class Holder:
 
 def boot_clock() -> float:
     """Return seconds on a clock that also runs while the process or the machine sleeps."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+    return time.clock_gettime(_BOOT_TIME)
 
 
 class Lease:

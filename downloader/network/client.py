@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from itertools import islice
@@ -17,8 +18,8 @@ from downloader.network.errors import HttpStatusError, map_exception, map_status
 from downloader.network.httpx_adapter import LibraryTransport, check_redirect, stay_on_the_route
 from downloader.network.interfaces import ANY_CONTENT, NOT_OBSERVED
 from downloader.network.messages import MAX_ERROR_BODY, RequestBuilder, read_whole
-from downloader.network.pipelining import PrefetchHints
 from downloader.network.pool import Pool, Timeouts
+from downloader.network.prefetch import Prefetcher
 from downloader.network.ranges import RangeRequest, SpanBody, checked_body, unsatisfied, was_decompressed
 from downloader.network.redirects import EXPIRED, FOREIGN, RedirectFollower, RememberedLocations
 from downloader.network.streams import StreamBody, stream_body
@@ -39,8 +40,6 @@ MAX_TOTAL = 1 << 30
 MAX_RESPONSES = 10_000
 HEADS_AHEAD, HEADS_AT_ONCE = 128, 32
 """Requests for heads that may be pipelined on one connection, whose responses fit into its buffers; sent in groups."""
-WORTH_A_ROUND_TRIP = 1 << 20
-"""Bytes. A longer range takes longer to arrive than a short round trip, so its request need not be pipelined."""
 UNENCODED = {"accept-encoding": "identity"}
 
 
@@ -81,7 +80,9 @@ class HttpClient:
         self._builder = RequestBuilder({"accept": "*/*", "user-agent": user_agent})
         self._follower = RedirectFollower(self.transport, self._builder, observer)
         self._locations = RememberedLocations()
-        self._hints = PrefetchHints()
+        self._prefetcher = Prefetcher(
+            self.transport, self._builder, self._locations.get, self._pool.is_far, self._pool.timeouts.look_ahead
+        )
 
     def heads(
         self, urls: Sequence[str], headers: Mapping[str, str], *, follow: bool = True
@@ -93,8 +94,9 @@ class HttpClient:
         requests = self._builder.build_many("HEAD", map(address, urls), {**headers, **UNENCODED})
         waiting: deque[Request] = deque()
         try:
-            for url in urls:
-                if self.transport.pipelined <= HEADS_AHEAD - HEADS_AT_ONCE:
+            for number, url in enumerate(urls):
+                # Once for each group and not for each URL, except where the server has closed the connection.
+                if number % HEADS_AT_ONCE == 0 or not self.transport.pipelined:
                     with contextlib.suppress(*FOREIGN):  # `fetch` raises it when it is the URL's turn
                         waiting.extend(islice(requests, HEADS_AHEAD - len(waiting)))
                     self.transport.prefetch(list(waiting))
@@ -167,21 +169,27 @@ class HttpClient:
         return self._open(request, request.url)
 
     def _open(self, request: RangeRequest, url: str) -> SpanBody | StreamBody:
-        ready = self._hints.take(request, url)
+        hint = self._prefetcher.take(request, url)
         try:
             response, crossed = self._follower.send(
-                "GET", url, request.headers, request.range_headers(), home=request.url, ready=ready
+                "GET",
+                url,
+                request.headers,
+                request.range_headers(),
+                home=request.url,
+                hint=hint,
+                ahead=partial(self._prefetcher.look_ahead, request),
             )
         except FOREIGN as error:
             raise map_exception(error, url) from error
         if crossed:
-            request = replace(request, at=response.address.url)
+            request = request._replace(at=response.address.url)
         try:
             if not response.is_success:
                 raise self._status_error(request, response)
             if was_decompressed(request, response.headers):
                 response.close()
-                return self._open(replace(request, as_stored=True), url)
+                return self._open(request._replace(as_stored=True), url)
             body: SpanBody | StreamBody
             if request.size is None:
                 body = stream_body(request, response, self._content)
@@ -200,22 +208,7 @@ class HttpClient:
         Ranges of an earlier call that were not opened yet must come first again; otherwise they are dropped. Nothing
         is raised, and where pipelining is impossible, each range is requested when it is opened.
         """
-        asked = self._hints.following(requests)
-        prefetched = list(asked)
-        with contextlib.suppress(*FOREIGN):
-            for request in requests[len(asked) :]:
-                url = self._locations.get(request.url) or request.url
-                where = address(url)
-                if len(request.span) > WORTH_A_ROUND_TRIP and not self._pool.is_far(where.origin):
-                    break  # from a server nearby a long range is best requested when there is time to read it
-                if prefetched and where.origin != prefetched[0][2].address.origin:
-                    break  # one connection leads to one origin, and its credentials are for no other
-                headers = request.range_headers()
-                if address(request.url).origin.shares_credentials_with(where.origin):
-                    headers = {**request.headers, **headers}
-                prefetched.append((request, url, self._builder.build("GET", where, headers)))
-        self._hints.waiting = prefetched[::-1]
-        self.transport.prefetch([ready for _, _, ready in prefetched])
+        self._prefetcher.announce(requests)
 
     def _status_error(self, request: RangeRequest, response: StreamingResponse) -> DownloadError:
         if response.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:

@@ -4,17 +4,19 @@
 heads that `h1.parse_common_head` does not match, and bodies without a length. It takes this object for a socket, and
 reads from the same buffer as everything else, so that no byte of the next response is lost in a buffer of its own.
 """
+# ruff: noqa: D102 -- io.BufferedIOBase documents the methods of a file
 
 from __future__ import annotations
 
 import http.client
 import io
+import sys
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol, cast
 
 import httpx2
 
-from downloader.network.h1 import Head, parse_common_head
+from downloader.network.h1 import Head, is_begun, parse_common_head
 
 if TYPE_CHECKING:
     import socket
@@ -35,25 +37,89 @@ class NetworkStream(Protocol):
         """Send everything."""
 
 
-class _Incoming(io.RawIOBase):
-    """The raw stream below the buffer. While it is `muted` it would block, so that only buffered bytes are seen."""
+class Reader(io.BufferedIOBase):
+    """What arrives on a connection, through one buffer. `HTTPResponse` takes it for a file.
+
+    io.BufferedReader copies all that it holds to show it, which is as much for each head as the file behind it has.
+    """
 
     def __init__(self, stream: NetworkStream) -> None:
         self._stream = stream
-        self.muted = False
+        self.buffer = bytearray(READ_AHEAD)
+        self._view = memoryview(self.buffer)
+        self.start = self.stop = 0
+        """What has arrived and is not read yet is `buffer[start:stop]`."""
+
+    def fill(self) -> int:
+        """Wait for more, and return how many bytes have come: 0 at the end, or if there is no room for more."""
+        if self.start == self.stop:
+            self.start = self.stop = 0
+        elif self.start and self.stop == READ_AHEAD:
+            kept = self.stop - self.start
+            self._view[:kept] = self._view[self.start : self.stop]
+            self.start, self.stop = 0, kept
+        if self.stop == READ_AHEAD:
+            return 0
+        count = self._stream.recv_into(self._view[self.stop :])
+        self.stop += count
+        return count
+
+    def skip(self, count: int) -> None:
+        """Pass over bytes that have arrived."""
+        self.start += count
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, view: memoryview) -> int | None:  # type: ignore[override]
-        return None if self.muted else self._stream.recv_into(view)
+    def readinto1(self, view: memoryview) -> int:  # type: ignore[override]
+        """Put what has arrived into `view`, waiting for it only if there is nothing; 0 at the end."""
+        ready = self.stop - self.start
+        if not ready:
+            if len(view) >= READ_AHEAD:
+                return self._stream.recv_into(view)
+            ready = self.fill()
+        count = min(len(view), ready)
+        view[:count] = self._view[self.start : self.start + count]
+        self.start += count
+        return count
 
+    def readinto(self, view: memoryview) -> int:  # type: ignore[override]
+        done = 0
+        while done < len(view) and (count := self.readinto1(view[done:])):
+            done += count
+        return done
 
-class _Shared(io.BufferedReader):
-    """The buffer of a connection. `HTTPResponse` closes it at the end of each response, which must not end it."""
+    def read1(self, size: int = -1) -> bytes:
+        if self.start == self.stop and not self.fill():
+            return b""
+        ready = self.stop - self.start
+        return self._take(ready if size < 0 else min(size, ready))
+
+    def read(self, size: int | None = -1) -> bytes:
+        pieces, left = [], sys.maxsize if size is None or size < 0 else size
+        while left and (piece := self.read1(left)):
+            pieces.append(piece)
+            left -= len(piece)
+        return b"".join(pieces)
+
+    def readline(self, size: int | None = -1) -> bytes:
+        pieces, left = [], sys.maxsize if size is None or size < 0 else size
+        while left and (self.start < self.stop or self.fill()):
+            end = self.buffer.find(b"\n", self.start, self.stop) + 1
+            piece = self._take(min(left, (end or self.stop) - self.start))
+            pieces.append(piece)
+            left -= len(piece)
+            if piece.endswith(b"\n"):
+                break
+        return b"".join(pieces)
+
+    def _take(self, count: int) -> bytes:
+        piece = bytes(self._view[self.start : self.start + count])
+        self.start += count
+        return piece
 
     def close(self) -> None:
-        pass
+        """Do nothing: `HTTPResponse` closes it at the end of each response, which is not that of the connection."""
 
 
 class Connection:
@@ -64,8 +130,7 @@ class Connection:
         self.sock = sock
         self._secure = stream
         self._stream = stream or sock
-        self._incoming = _Incoming(self._stream)
-        self.reader = _Shared(self._incoming, READ_AHEAD)
+        self.reader = Reader(self._stream)
         self.responses = 0
         """Heads that were read since it was last counted from 0, for pipelining."""
 
@@ -78,12 +143,16 @@ class Connection:
 
         Raises http.client.HTTPException and OSError.
         """
-        found = parse_common_head(self.reader.peek(1), method)
-        if found is not None:
-            head, size = found
-            self.reader.read(size)
-            self.responses += 1
-            return head, None
+        reader = self.reader
+        if reader.start < reader.stop or reader.fill():
+            while is_begun(reader.buffer, reader.start, reader.stop) and reader.fill():
+                pass
+            found = parse_common_head(reader.buffer, method, reader.start, reader.stop)
+            if found is not None:
+                head, size = found
+                reader.skip(size)
+                self.responses += 1
+                return head, None
         parsed = http.client.HTTPResponse(cast("socket.socket", self), method=method)
         parsed.begin()
         if parsed.status < HTTPStatus.OK:
@@ -92,7 +161,7 @@ class Connection:
         self.responses += 1
         return Head(parsed.status, _fields(parsed), parsed.length, parsed.will_close), parsed
 
-    def makefile(self, _mode: str) -> io.BufferedReader:
+    def makefile(self, _mode: str) -> Reader:
         """Return the reader, as a socket does."""
         return self.reader
 
@@ -104,11 +173,7 @@ class Connection:
     @property
     def is_drained(self) -> bool:
         """Whether no byte is buffered behind the response that was read last."""
-        self._incoming.muted = True
-        try:
-            return not self.reader.peek(1)
-        finally:
-            self._incoming.muted = False
+        return self.reader.start == self.reader.stop
 
     @property
     def close_notified(self) -> bool:

@@ -210,11 +210,18 @@ def map_exception(error: Exception, url: str, at: str = "") -> DownloadError:
         return untrusted
     if _is_unknown_name(error):
         return UnknownHost(
-            f"there is no host of the name {urlsplit(at or url).hostname}",
+            f"there is no host of the name {_hostname(at or url)}",
             hint="check the address, the network and its DNS",
         )
     where, why = place(url, at), reason(error)
     return map_error(_EXCEPTIONS, error, where=where, why=why) or ProtocolFailed(f"reading {where} failed: {why}")
+
+
+def _hostname(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:  # a server may redirect to `http://[/`
+        return host_of(url)
 
 
 def _is_unknown_name(error: Exception) -> bool:

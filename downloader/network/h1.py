@@ -8,6 +8,7 @@ parsed by a regular expression, which accepts a strict subset of what `http.clie
 from __future__ import annotations
 
 import re
+import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,6 +23,7 @@ _TEXT = rb"[\t\x20-\x7e]*+"
 COMMON_HEAD = re.compile(
     rb"HTTP/1\.1 (?!204|304)([2-5][0-9]{2})(?: " + _TEXT + rb")?\r\n((?:" + _TOKEN + rb":" + _TEXT + rb"\r\n)*+)\r\n"
 )
+STATUS_LINE = re.compile(rb"HTTP/1\.1 [2-5][0-9]{2}[ \r]")
 LENGTH = re.compile(r"[0-9]{1,19}")
 
 
@@ -37,9 +39,11 @@ class Head(NamedTuple):
     """The server closes the connection after the response."""
 
 
-def parse_common_head(data: bytes, method: str) -> tuple[Head, int] | None:
-    """Return the head at the start of `data` and its length in bytes; None if it is incomplete or not a common one."""
-    found = COMMON_HEAD.match(data)
+def parse_common_head(
+    data: bytes | bytearray, method: str, start: int = 0, stop: int = sys.maxsize
+) -> tuple[Head, int] | None:
+    """Return the head at `start` and its length in bytes; None if it is not whole before `stop`, or no common one."""
+    found = COMMON_HEAD.match(data, start, stop)
     if found is None:
         return None
     lines = found[2].decode("ascii").split("\r\n")
@@ -53,7 +57,12 @@ def parse_common_head(data: bytes, method: str) -> tuple[Head, int] | None:
     if "transfer-encoding" in fields or not LENGTH.fullmatch(length):
         return None
     closes = "close" in fields.get("connection", "").lower()
-    return Head(int(found[1]), fields, 0 if method == "HEAD" else int(length), closes), found.end()
+    return Head(int(found[1]), fields, 0 if method == "HEAD" else int(length), closes), found.end() - start
+
+
+def is_begun(data: bytes | bytearray, start: int, stop: int) -> bool:
+    """Tell whether a head between these has come in part, with what may be a common one's first line."""
+    return data.find(b"\r\n\r\n", start, stop) < 0 and STATUS_LINE.match(data, start, stop) is not None
 
 
 @lru_cache(maxsize=64)

@@ -119,6 +119,11 @@ class StreamingResponse:
             self._finish()  # as after HEAD: nothing will be read
 
     @property
+    def length(self) -> int | None:
+        """Bytes of the body that are still to come; None where the server gave no length."""
+        return self._left
+
+    @property
     def is_success(self) -> bool:
         """Whether the status is 2xx."""
         return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES

@@ -1,7 +1,7 @@
 """Pipelining: several requests on one connection before their responses (RFC 9112, section 9.3.2; ADR 20).
 
 A small file takes one round trip, and almost no time besides. With sixteen requests on the way, a thread waits for one
-round trip and not for sixteen. There is one `Pipeline` and one `PrefetchHints` for each thread, so neither has a lock:
+round trip and not for sixteen. There is one `Pipeline` and one list of hints for each thread, so neither has a lock:
 
 - A worker calls `HttpClient.prefetch` with the ranges that it will open next. The requests go out at once, on one
   connection that belongs to this thread until its last response is read.
@@ -18,6 +18,9 @@ round trip and not for sixteen. There is one `Pipeline` and one `PrefetchHints` 
 - Servers may read one request and forget what they received behind it. A server is believed to pipeline once it has
   sent a second response on such a connection. Until then each response must begin within `Timeouts.pipelined`; if it
   does not, the request is sent again on another connection, and this server's requests are not pipelined any more.
+- Where files are redirected, as the Hub does it, the redirects of all announced files are read before the first of
+  them is opened, and the requests that follow are pipelined as well (`Prefetcher.look_ahead`). A response that is no
+  redirect waits until its file is opened, and nothing behind it is read before that.
 - Nothing is pipelined through a proxy for plain HTTP, since it is another server that would have to support it, nor
   while the server's rate limit is exhausted.
 
@@ -37,8 +40,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from downloader.network.connection import Connection
-    from downloader.network.messages import Request
+    from downloader.network.messages import Request, StreamingResponse
     from downloader.network.ranges import RangeRequest
+    from downloader.network.url import Address
 
 
 class Pipeline(threading.local):
@@ -93,25 +97,53 @@ class Pipeline(threading.local):
         self.connection = None
 
 
+class Hint:
+    """A range that a thread announced."""
+
+    __slots__ = ("answer", "at", "ready", "request", "url")
+
+    def __init__(self, request: RangeRequest, url: str, ready: Request) -> None:
+        self.request = request
+        self.url = url
+        """Where it is to be read from."""
+        self.ready = ready
+        """The request that was sent for it, or the one that its redirect leads to."""
+        self.at: Address | None = None
+        """Where its redirect has led; None before that was read."""
+        self.answer: StreamingResponse | None = None
+        """The response to `ready`, if that was read already."""
+
+
 class PrefetchHints(threading.local):
-    """The ranges that one thread announced, each with the URL and the request that was sent for it."""
+    """The ranges that one thread announced."""
 
     def __init__(self) -> None:
-        self.waiting: list[tuple[RangeRequest, str, Request]] = []
+        self._waiting: list[Hint] = []
         """The next one last, since that is where a list is popped."""
 
-    def following(self, requests: Sequence[RangeRequest]) -> list[tuple[RangeRequest, str, Request]]:
-        """Return what is waiting, in order, if `requests` begin with it; else nothing."""
-        waiting = self.waiting[::-1]
-        return waiting if [request for request, _, _ in waiting] == list(requests[: len(waiting)]) else []
+    @property
+    def waiting(self) -> list[Hint]:
+        """What is still to be opened, in order."""
+        return self._waiting[::-1]
 
-    def take(self, request: RangeRequest, url: str) -> Request | None:
-        """Return the request as it was sent, if this range is the next one and is still to be read from `url`."""
-        if not self.waiting:
+    def following(self, requests: Sequence[RangeRequest]) -> list[Hint]:
+        """Return what is waiting, in order, if `requests` begin with it; else nothing."""
+        waiting = self.waiting
+        return waiting if [hint.request for hint in waiting] == list(requests[: len(waiting)]) else []
+
+    def replace(self, hints: Sequence[Hint]) -> None:
+        """Forget what was announced before, and expect these ranges."""
+        for hint in self._waiting:
+            if hint.answer is not None and hint not in hints:
+                hint.answer.close()
+        self._waiting = list(reversed(hints))
+
+    def take(self, request: RangeRequest, url: str) -> Hint | None:
+        """Return the hint, if this range is the next one and is still to be read from `url`."""
+        if not self._waiting:
             return None
-        prefetched, where, ready = self.waiting[-1]
-        if where != url or prefetched != request:
+        hint = self._waiting[-1]
+        if hint.url != url or hint.request != request:
             # A retry of an earlier range, or the location has expired meanwhile: what follows may still be taken.
             return None
-        self.waiting.pop()
-        return ready
+        return self._waiting.pop()

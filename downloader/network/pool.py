@@ -46,6 +46,8 @@ class Timeouts:
     """For each read."""
     pipelined: float = 5.0
     """For the first responses of a server that is not known to support pipelining yet."""
+    look_ahead: float = 1.0
+    """For the redirects of several files together, before the first of them is fetched."""
     rate_limit: float = 600.0
     """For the end of a rate limit's window: a longer one is ignored."""
 

@@ -9,9 +9,10 @@ asked for, and while it is read, that it has not more and not fewer bytes.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping  # noqa: TC003 -- a NamedTuple's fields are evaluated by some tools
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 import httpx2
 
@@ -21,8 +22,6 @@ from downloader.network.content_encoding import DecodedBody, can_decode
 from downloader.network.errors import map_exception, place
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from downloader.network.interfaces import ContentRules, NetworkObserver
     from downloader.network.messages import StreamingResponse
 
@@ -38,8 +37,11 @@ class Unpinned(SourceChanged):
     """A response does not say of which version its bytes are, and no digest could show that it is another one."""
 
 
-@dataclass(frozen=True, slots=True)
-class RangeRequest:
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+_AS_IT_IS, _PACKED = {"accept-encoding": "identity"}, {"accept-encoding": "gzip"}
+
+
+class RangeRequest(NamedTuple):
     """A byte range of a file of `size` bytes; with `size=None` the whole file, whatever its size.
 
     `validator` is that of the version that was listed, None where it is unknown.
@@ -49,7 +51,7 @@ class RangeRequest:
     span: Span
     size: int | None
     validator: Validator | None = None
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, str] = _NO_HEADERS
     """Private headers, such as credentials: sent to the URL's own origin only."""
     verified: bool = False
     """The file has a digest that will be verified, so it may also arrive compressed or without its validator.
@@ -62,6 +64,10 @@ class RangeRequest:
 
     at: str = ""
     """The URL that redirects led to; empty where there was none."""
+
+    def __repr__(self) -> str:
+        """Return it without its headers and what a URL may hide."""
+        return f"RangeRequest({self.shown}, {self.span})"
 
     @property
     def shown(self) -> str:
@@ -78,13 +84,13 @@ class RangeRequest:
         """Whether it is the whole file: then no `Range` is sent, and servers without ranges work, too."""
         return self.size is None or (self.span.start == 0 and self.span.stop == self.size)
 
-    def range_headers(self) -> dict[str, str]:
+    def range_headers(self) -> Mapping[str, str]:
         """Return the headers that ask for this range of this version, uncompressed."""
-        headers = {"accept-encoding": "gzip" if self.as_stored else "identity"}
+        headers = _PACKED if self.as_stored else _AS_IT_IS
         if not self.whole:
-            headers["range"] = f"bytes={self.span.start}-{self.span.stop - 1}"
+            headers = {**headers, "range": f"bytes={self.span.start}-{self.span.stop - 1}"}
         if self.validator is not None and self.validator.is_strong:
-            headers["if-match"] = self.validator.value
+            headers = {**headers, "if-match": self.validator.value}
         return headers
 
 

@@ -15,10 +15,11 @@ from downloader.network.messages import MAX_ERROR_BODY
 from downloader.network.url import address
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from downloader.network.interfaces import NetworkObserver
     from downloader.network.messages import Request, RequestBuilder, StreamingResponse
+    from downloader.network.pipelining import Hint
     from downloader.network.transport import SocketTransport
     from downloader.network.url import Address
 
@@ -54,25 +55,36 @@ class RedirectFollower:
         home: str | None = None,
         follow: bool = True,
         ready: Request | None = None,
+        hint: Hint | None = None,
+        ahead: Callable[[Address], Request | None] = lambda _: None,
     ) -> tuple[StreamingResponse, bool]:
         """Return the response, and whether it came from another origin than that of `home` (`url` by default).
 
         `private` headers are sent to the origin of `home`, `public` ones to every origin. `ready` is the first request
-        where it was pipelined. Raises our errors, and httpx2.InvalidURL for `url`.
+        where it was pipelined, `hint` says more of it: what has been answered or followed already. `ahead` is told
+        where a pipelined request was redirected to, and may return the next request. Raises our errors, and
+        httpx2.InvalidURL for `url`.
         """
         origin = address(home or url).origin
         self._transport.allow_host(origin.host)
-        current = address(url)
+        current, answer = address(url), None
+        if hint is not None:
+            current, ready, answer = hint.at or current, hint.ready, hint.answer
         cookies = ""
         for _ in range(MAX_REDIRECTS + 1):
-            at_home = origin.shares_credentials_with(current.origin)
-            request = ready or self._builder.build(method, current, {**private, **public} if at_home else public)
-            ready = None
-            try:
-                self._observer.on_request(request.address.authority)
-                response = self._transport.send(request)
-            except FOREIGN as error:
-                raise map_exception(error, home or url, current.url) from error
+            pipelined = ready is not None
+            if answer is not None:
+                response, answer, ready = answer, None, None
+            else:
+                if ready is None:
+                    at_home = origin.shares_credentials_with(current.origin)
+                    ready = self._builder.build(method, current, {**private, **public} if at_home else public)
+                request, ready = ready, None
+                try:
+                    self._observer.on_request(request.address.authority)
+                    response = self._transport.send(request)
+                except FOREIGN as error:
+                    raise map_exception(error, home or url, current.url) from error
             if not follow or not response.redirects:
                 return response, current.origin != origin
             response.drain(MAX_ERROR_BODY)
@@ -80,6 +92,7 @@ class RedirectFollower:
                 # Login pages redirect in a circle until a cookie comes back.
                 cookies = "the server sets a cookie on the way, and cookies are not kept"
             current = redirect_target(current, response.headers["location"])
+            ready = ahead(current) if pipelined else None
         raise ProtocolFailed(f"{shown_url(url)} redirects more than {MAX_REDIRECTS} times", hint=cookies)
 
 

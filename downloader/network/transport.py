@@ -103,6 +103,21 @@ class SocketTransport:
                 raise
         return self._exchange(self._pool.fresh(origin), request, message)
 
+    def receive_ahead(self, request: Request) -> StreamingResponse | None:
+        """Read the head of the response to a pipelined request, if it is the next; None where that fails.
+
+        Nothing is sent then: `send` does it when the request's turn comes.
+        """
+        connection = self._pipeline.next(request)
+        if connection is None:
+            return None
+        try:
+            return self._receive_pipelined(connection, request)
+        except httpx2.TransportError:
+            self._unpipelined.add(request.address.origin)
+            self._pipeline.drop()
+            return None
+
     def _head(self, request: Request) -> bytes:
         where = request.address
         authorization = self._pool.proxied(where.origin)

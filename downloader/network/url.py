@@ -31,8 +31,10 @@ class Origin(NamedTuple):
 
         As curl and others have it: only between the usual ports, behind which there is one owner.
         """
+        if self == other:
+            return True
         upgraded = Origin("http", self.host, HTTP_PORT), Origin("https", self.host, HTTPS_PORT)
-        return self == other or (self, other) == upgraded
+        return (self, other) == upgraded
 
 
 class Address(NamedTuple):

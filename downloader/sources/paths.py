@@ -20,6 +20,8 @@ STEPS = frozenset({".", ".."})
 NOT_NAMES = STEPS | {""}
 CONTROL = re.compile(r"[\0-\x1f\x7f]")
 SURROGATE = re.compile("[\ud800-\udfff]")
+PLAIN = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}/){0,9}[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
+"""Most names: no rule is against any of these, and they are judged in a tenth of the time."""
 
 
 class PathValidator:
@@ -73,6 +75,8 @@ def refused(path: str, problem: str, uri: str) -> ConfigurationError:
 
 
 def _problem(path: str) -> str | None:
+    if PLAIN.fullmatch(path):
+        return None
     parts = path.split("/")
     rules = (
         ("is not a relative path", not path or path.startswith("/")),

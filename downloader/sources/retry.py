@@ -144,8 +144,8 @@ class Retrier:
         self._clock = policy.meter.clock
         self._fresh = 0
         """Bytes since the last progress."""
-        self.reset_clock()
-        self.pause_clock()
+        self._progress_at = self._paused_since = self._clock()
+        self._in_pauses = 0.0
 
     def pause_clock(self) -> None:
         """Stop the clock until `resume_clock`."""

@@ -73,8 +73,9 @@ class RetryingBody:
         self._start = self._position = span.start
         self._stop = span.stop
         self._is_whole = span == file.span
-        self._from_start = self._is_whole and not (file.sized and may_combine(file))
-        self._hash = hashlib.sha256() if self._is_whole and not may_combine(file) else None
+        combinable = may_combine(file)
+        self._from_start = self._is_whole and not (file.sized and combinable)
+        self._hash = hashlib.sha256() if self._is_whole and not combinable else None
         """The hash of all bytes read so far, if they may have to be compared."""
         self._ignored_ranges = 0
         """Responses with another range, in a row."""

@@ -14,6 +14,7 @@ from collections import deque
 from sys import maxsize
 from typing import TYPE_CHECKING, NamedTuple
 
+from downloader.cancellation import Changes
 from downloader.deadlines import CHECK_INTERVAL
 from downloader.errors import ProtocolFailed
 from downloader.integrity import may_combine
@@ -55,7 +56,7 @@ class Scheduler:
         self._config = config
         self._ended = ended
         self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
+        self._changed = Changes(self._lock)
         self._waiting: deque[RemoteFile] = deque()
         self._beginning = 0
         self._transfers: list[FileTransfer] = []
@@ -120,8 +121,13 @@ class Scheduler:
                 self._hungry = 0
 
     def useful_workers(self, files: Iterable[RemoteFile]) -> int:
-        """Return the number of workers that these files can keep busy."""
-        return sum(self._requests(file) for file in files)
+        """Return the number of workers that these files can keep busy, as far as there may be so many."""
+        useful = 0
+        for file in files:
+            useful += self._requests(file)
+            if useful >= self._config.max_connections:
+                break
+        return useful
 
     @property
     def transfers(self) -> list[FileTransfer]:

@@ -23,7 +23,7 @@ from downloader.volume import completion
 from downloader.volume.records import is_unchanged, origin_of, with_origin
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from collections.abc import Set as AbstractSet
     from datetime import datetime
 
@@ -55,9 +55,12 @@ class StaleFile(NamedTuple):
 
 
 def foreign_partials(
-    files: FileOperations, folders: Iterable[str], now_ns: int, kept: AbstractSet[str] = frozenset()
+    files: FileOperations,
+    folders: Mapping[str, Mapping[str, Kind]],
+    now_ns: int,
+    kept: AbstractSet[str] = frozenset(),
 ) -> Iterator[StaleFile]:
-    """Yield what `hf download` and s3cmd left unfinished in the target and the given folders of it.
+    """Yield what `hf download` and s3cmd left unfinished in the target and the given folders of it, with their names.
 
     `kept` are files of the artifact, which may have such names.
     """
@@ -65,10 +68,9 @@ def foreign_partials(
         for path in _incomplete(files, _HUGGINGFACE, _DEEPEST):
             if path not in kept:
                 yield from _if_quiet(files, path, now_ns)
-    for folder in folders:
-        for name, kind in files.scan(folder).items():
-            path = f"{folder}/{name}".lstrip("/")
-            if kind is Kind.FILE and _S3CMD.fullmatch(name) and path not in kept:
+    for folder, names in folders.items():
+        for name, kind in names.items():
+            if kind is Kind.FILE and _S3CMD.fullmatch(name) and (path := f"{folder}/{name}".lstrip("/")) not in kept:
                 yield from _if_quiet(files, path, now_ns)
 
 

@@ -18,7 +18,7 @@ from downloader.volume.partial import NamedFile
 from downloader.volume.record_log import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from downloader.filesystem import FileOperations
     from downloader.volume.partial import CompletePartial, SyncedPartial
@@ -76,7 +76,7 @@ class Committer:
 
     def commit(self, files: Iterable[VerifiedFile]) -> None:
         """Give files their final names, durably. Raises the first error once the other files have theirs."""
-        complete = {file: file.partial for file in files}
+        complete = [(file, file.partial) for file in files]
         if not complete:
             return
         errors: list[DownloadError] = []
@@ -85,16 +85,16 @@ class Committer:
         if errors:
             raise errors[0]
 
-    def _commit(self, complete: dict[VerifiedFile, CompletePartial], errors: list[DownloadError]) -> None:
+    def _commit(self, complete: list[tuple[VerifiedFile, CompletePartial]], errors: list[DownloadError]) -> None:
         """Commit a batch. Errors of one file are added to `errors`, errors that concern all of them are raised."""
-        synced_together = self._sync_together(complete.values())
+        synced_together = self._sync_together(partial for _, partial in complete)
         synced = _each(complete, lambda partial: partial.sync(synced=synced_together), errors)
         self._prepare()
         changed: set[str] = set()
         named = _each(synced, lambda partial: self._rename(partial, changed), errors)
         for folder in sorted(changed, reverse=True):  # a directory before its parent, which names it
             self._files.sync_folder(folder)
-        self._commit_log.add((file.entry, file.proof) for file in named)
+        self._commit_log.add([(file.entry, file.proof) for file, _ in named])
         _each(named, NamedFile.close, errors)
 
     def _sync_together(self, partials: Iterable[CompletePartial]) -> bool:
@@ -185,13 +185,13 @@ def occupied(target: str, path: str, inner: str = "") -> VolumeError:
 
 
 def _each(
-    files: Mapping[VerifiedFile, S], step: Callable[[S], T], errors: list[DownloadError]
-) -> dict[VerifiedFile, T]:
+    files: Iterable[tuple[VerifiedFile, S]], step: Callable[[S], T], errors: list[DownloadError]
+) -> list[tuple[VerifiedFile, T]]:
     """Apply a step to each file and return the next states; files whose step fails drop out, and `errors` grows."""
-    succeeded = {}
-    for file, state in files.items():
+    succeeded = []
+    for file, state in files:
         try:
-            succeeded[file] = step(state)
+            succeeded.append((file, step(state)))
         except DownloadError as error:
             errors.append(error)
     return succeeded

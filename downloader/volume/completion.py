@@ -338,8 +338,7 @@ def _values(files: FileOperations) -> Iterator[tuple[str, str]]:
 
 
 def _stamped(checksums: Checksums, date: datetime, inode: int) -> bytes:
-    stamp = _stamp_of(render_checksums(checksums, date), inode)
-    return render_checksums(replace(checksums, seal=stamp), date)
+    return render_checksums(checksums, date, lambda bare: _stamp_of(bare, inode))
 
 
 def _stamp_of(raw: bytes, inode: int) -> str:

@@ -131,9 +131,12 @@ class InventoryScanner:
 
     def scan(self, now_ns: int) -> Inventory:
         """Return what is there. `now_ns` is the time by which other tools' files count as stale."""
-        found = stats_of(self._files, (file.path for file in self._manifest.files))
-        entries = [self._entry(file, found.get(file.path)) for file in self._manifest.files]
         folders = {"", *(file.path.rpartition("/")[0] for file in self._manifest.files)}
+        names = {folder: self._files.scan(folder) for folder in folders}
+        # Only where no run has recorded a file: a network file system may show a folder as it was a moment ago.
+        empty = () if self._known.ours else {folder for folder, kinds in names.items() if not kinds.keys() - {WORK}}
+        found = stats_of(self._files, (file.path for file in self._manifest.files), empty)
+        entries = [self._entry(file, found.get(file.path)) for file in self._manifest.files]
         verified = all(entry.state is FileState.VERIFIED for entry in entries)
         return Inventory(
             tuple(entries),
@@ -141,7 +144,7 @@ class InventoryScanner:
             shared=any(name.startswith(SHARDS) for name in self._work),
             stale_files=(
                 *self._stale_partials(entries),
-                *cleanup.foreign_partials(self._files, folders, now_ns, self._known.ours | found.keys()),
+                *cleanup.foreign_partials(self._files, names, now_ns, self._known.ours | found.keys()),
             ),
             ours=frozenset(self._known.ours),
             listed=self._known.others,

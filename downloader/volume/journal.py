@@ -46,6 +46,11 @@ class ByteRanges:
         self._starts[first:last] = [start]
         self._stops[first:last] = [stop]
 
+    def has_all(self, size: int) -> bool:
+        """Return whether there is no gap between 0 and `size`."""
+        starts, stops = self._starts, self._stops
+        return not size or (len(starts) == 1 and starts[0] == 0 and stops[0] >= size)
+
     def missing(self, size: int) -> list[Span]:
         """Return the gaps between 0 and `size`."""
         starts, stops = [0, *self._stops], [*self._starts, size]

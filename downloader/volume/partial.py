@@ -210,9 +210,10 @@ class Partial:
         Two workers may fetch the same range at the end, and the slower one must not write to a file that has its final
         name. Raises InternalError if bytes are missing or the partial was closed.
         """
-        missing = self.missing()
-        if missing:
-            raise InternalError(f"{self.file.path}: {missing[0]} were never completed")
+        with self._lock:
+            if not self._complete.has_all(self._stop):
+                missing = self._complete.missing(self._stop)
+                raise InternalError(f"{self.file.path}: {missing[0]} were never completed")
         with self._syncing:
             self._storage.drain()
             if self._storage.is_shut:

@@ -17,7 +17,7 @@ from downloader.filesystem import InTheWay, NotThere, clear
 from downloader.lease import WORK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from downloader.filesystem import FileOperations
 
@@ -31,12 +31,16 @@ _NEVER_VALID = b"?"
 _LARGEST_COMMIT_LOG = 64 << 20
 """Bytes of a commit log that is read: a quarter of a million files, hardly any of which are known by nothing else."""
 _JSON = json.JSONEncoder(separators=(",", ":"))
+_quoted = json.encoder.encode_basestring_ascii
 _log = logging.getLogger(__name__)
 
 
 def encode(*fields: str | int) -> bytes:
     """Return one line."""
-    body = _JSON.encode(fields).encode()
+    return _line(_JSON.encode(fields).encode())
+
+
+def _line(body: bytes) -> bytes:
     return b"%08x %s\n" % (zlib.crc32(body), body)
 
 
@@ -116,6 +120,12 @@ class Entry(NamedTuple):
     identity: str
     """The content name of the `RemoteFile` that it is."""
 
+    @property
+    def line(self) -> bytes:
+        """What `encode` returns of it, in a third of the time: there is one for each file."""
+        path, sha256, identity = map(_quoted, (self.path, self.sha256, self.identity))
+        return _line(f'["file",{path},{self.size},{sha256},{identity}]'.encode())
+
 
 def read_commit_log(files: FileOperations, paths: Iterable[str]) -> dict[str, Entry]:
     """Return the newest entry of each of these paths and of the folders above them; nothing else is kept in memory."""
@@ -168,10 +178,9 @@ class CommitLog:
         with self._lock:
             return dict(zip(self._paths, self._proofs, strict=True))
 
-    def add(self, entries: Iterable[tuple[Entry, str]]) -> None:
+    def add(self, entries: Sequence[tuple[Entry, str]]) -> None:
         """Record files whose names are durable, each with its proof. Raises NoSpace and LeaseLost."""
-        entries = list(entries)
-        lines = b"".join(encode("file", *entry) for entry, _ in entries)
+        lines = b"".join([entry.line for entry, _ in entries])
         with self._lock:
             self._paths += [entry.path for entry, _ in entries]
             self._proofs += [proof for _, proof in entries]

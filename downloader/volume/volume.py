@@ -403,7 +403,7 @@ class Volume:
 
         The artifact's files are not known yet, so all that a run may have put on the volume is kept.
         """
-        found = list(cleanup.foreign_partials(self._files, [""], self._now()))
+        found = list(cleanup.foreign_partials(self._files, {"": self._files.scan("")}, self._now()))
         kept = recorded(self._files, (stale.path for stale in found))
         return bool(cleanup.reclaim(self._files, (stale for stale in found if stale.path not in kept)))
 

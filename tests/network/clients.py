@@ -29,9 +29,12 @@ def answer(*headers: bytes, body: bytes = CONTENT, status: bytes = b"200 OK") ->
 
 
 @contextmanager
-def client_of(tls: Trust, *, connect: float = AT_LAST, read: float = AT_LAST) -> Iterator[HttpClient]:
+def client_of(
+    tls: Trust, *, connect: float = AT_LAST, read: float = AT_LAST, look_ahead: float = AT_LAST
+) -> Iterator[HttpClient]:
     """Make an HTTP client with these timeouts, in seconds."""
-    web = HttpClient(tls, Proxies(), user_agent="tests", timeouts=Timeouts(connect, read), content=integrity)
+    timeouts = Timeouts(connect, read, look_ahead=look_ahead)
+    web = HttpClient(tls, Proxies(), user_agent="tests", timeouts=timeouts, content=integrity)
     yield web
     web.close()
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from downloader.artifact import Span
-from downloader.errors import SourceChanged
+from downloader.errors import ProtocolFailed, SourceChanged, UnknownHost
 from downloader.network import HttpStatusError, RangeRequest, Response
 from downloader.network.client import HEADS_AHEAD
 from tests.network.clients import CONTENT, SIZE, WHOLE, answer, client_of
@@ -173,6 +173,86 @@ def test_redirects_are_followed_while_others_wait(client: HttpClient) -> None:
         requests = [RangeRequest(url, Span(0, SIZE), SIZE) for url in urls[:2]]
         client.prefetch(requests)
         assert [read(client, request) for request in requests] == [CONTENT] * 2
+
+
+def hop(url: str, *headers: bytes) -> bytes:
+    return answer(f"Location: {url}".encode(), b"Content-Length: 0", *headers, body=b"", status=b"302 Found")
+
+
+@pytest.mark.parametrize("elsewhere", [True, False], ids=["to another origin", "to the same origin"])
+def test_where_all_are_redirected_what_follows_is_pipelined_as_well(client: HttpClient, *, elsewhere: bool) -> None:
+    answers = [WHOLE, OTHER, WHOLE]
+    with Raw(answers) as away, Raw([hop("/at-home"), *[hop("/other")] * 2, *answers]) as home:
+        if elsewhere:
+            home.answer_with([hop(f"{away.url}?{number}") for number in range(3)])
+        secret = {"authorization": "Bearer secret"}
+        requests = [RangeRequest(f"{home.url}?{number}", Span(0, SIZE), SIZE, None, secret) for number in range(3)]
+        client.prefetch(requests)
+        first = client.open(requests[0])
+        server, asked_before = (away, 0) if elsewhere else (home, 3)
+        # All of them are on their way although no byte of the first file has been read.
+        assert eventually(lambda: len(server.requests) == asked_before + 3)
+        assert rest_of(first, 64) == CONTENT
+        assert [read(client, request) for request in requests[1:]] == [b"abcdefghij", CONTENT]
+        assert (home.connections, away.connections) == (1, int(elsewhere))
+        assert all((b"secret" in head) is not elsewhere for head in server.requests[asked_before:])
+
+
+@pytest.mark.parametrize("look_ahead", [1.0, -1.0], ids=["all", "only the first"])
+@pytest.mark.parametrize("place", range(4))
+def test_a_file_that_is_not_redirected_is_read_in_its_turn(tls: Trust, place: int, look_ahead: float) -> None:
+    with Raw([WHOLE]) as away, client_of(tls, look_ahead=look_ahead) as client:
+        hops = [hop(f"{away.url}?{number}") for number in range(4)]
+        hops[place] = OTHER
+        with Raw(hops) as home:
+            requests = asked(home.url, 4)
+            client.prefetch(requests)
+            found = [read(client, request) for request in requests]
+            assert found == [b"abcdefghij" if number == place else CONTENT for number in range(4)]
+            # Nothing was asked for twice.
+            assert (len(home.requests), len(away.requests)) == (4, 3)
+
+
+@pytest.mark.parametrize(
+    ("second", "error"),
+    [(hop("ftp://host/file"), ProtocolFailed), (hop("http://[/"), UnknownHost), (GONE, HttpStatusError)],
+    ids=["leads elsewhere", "leads nowhere", "is gone"],
+)
+def test_an_error_ahead_is_that_of_its_own_file(client: HttpClient, second: bytes, error: type[Exception]) -> None:
+    with Raw([WHOLE]) as away, Raw([hop(away.url), second, hop(away.url)]) as home:
+        requests = asked(home.url, 3)
+        client.prefetch(requests)
+        assert read(client, requests[0]) == CONTENT
+        with pytest.raises(error):
+            client.open(requests[1])
+        assert read(client, requests[2]) == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("answers", "followed"),
+    [
+        ([b"", b"Connection: close", b""], [WHOLE]),
+        ([b"", b"", b""], [CLOSING, WHOLE]),
+        ([b"", b"", b""], [WHOLE, END, WHOLE]),
+    ],
+    ids=["while redirects are read", "while files are read", "without a word"],
+)
+def test_a_connection_that_ends_on_the_way_costs_no_file(
+    client: HttpClient, answers: list[bytes], followed: list[bytes]
+) -> None:
+    with Raw(followed) as away, Raw([hop(away.url, *[line] if line else []) for line in answers]) as home:
+        requests = asked(home.url, 3)
+        client.prefetch(requests)
+        assert [read(client, request) for request in requests] == [CONTENT] * 3
+
+
+def test_what_was_read_ahead_is_dropped_with_what_was_announced(client: HttpClient) -> None:
+    with Raw([WHOLE]) as away, Raw([hop(away.url), OTHER, WHOLE]) as home:
+        requests = asked(home.url, 2)
+        client.prefetch(requests)
+        assert read(client, requests[0]) == CONTENT
+        client.prefetch([])
+        assert read(client, requests[1]) == CONTENT
 
 
 def test_where_no_host_answers_the_request_itself_says_so(client: HttpClient) -> None:

@@ -46,6 +46,11 @@ class Raw(Closable):
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}/file.bin"
         threading.Thread(target=self._accept, daemon=True).start()
 
+    def answer_with(self, answers: Iterable[bytes]) -> None:
+        """Answer what is asked from now on with these items, since they may name a server that was started later."""
+        with self._lock:
+            self._answers = list(answers)
+
     def close(self) -> None:
         for one in (self._listener, *self._open):
             with contextlib.suppress(OSError):

@@ -7,6 +7,8 @@ contains the path (ADR 25).
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import re
 import time
 from dataclasses import dataclass, field
@@ -86,18 +88,33 @@ class SigningContext:
 
     def __init__(self, auth: S3SigV4Auth, request: AWSRequest) -> None:
         auth.add_auth(request)
-        self._auth = auth
-        self._request = request
         self._headers = dict(request.headers.items())
-        self._authorization = self._headers["Authorization"].rpartition("=")[0]
+        self._authorization, _, signature = self._headers["Authorization"].rpartition("=")
         del request.headers["Authorization"]  # as it was when botocore signed
-        self._method, _, _, self._rest = auth.canonical_request(request).split("\n", 3)
+        canonical = auth.canonical_request(request)
+        self._method, path, query, self._rest = canonical.split("\n", 3)
+        self._to_sign = auth.string_to_sign(request, canonical).rpartition("\n")[0]
+        """Algorithm, time and scope: the lines before the hash of the canonical request."""
+        self._key = _key(auth, self._to_sign.rpartition("\n")[2])
+        self.agrees = self._signature(path, query) == signature
+        """Botocore signs in the same way as this does."""
 
     def headers_for(self, path: str, query: str) -> dict[str, str]:
         """Return the signed headers for another object."""
+        return {**self._headers, "Authorization": f"{self._authorization}={self._signature(path, query)}"}
+
+    def _signature(self, path: str, query: str) -> str:
         canonical = f"{self._method}\n{path}\n{query}\n{self._rest}"
-        signature = self._auth.signature(self._auth.string_to_sign(self._request, canonical), self._request)
-        return {**self._headers, "Authorization": f"{self._authorization}={signature}"}
+        hashed = hashlib.sha256(canonical.encode()).hexdigest()
+        return hmac.digest(self._key, f"{self._to_sign}\n{hashed}".encode(), "sha256").hex()
+
+
+def _key(auth: S3SigV4Auth, scope: str) -> bytes:
+    """Return the key for a scope (`date/region/service/aws4_request`), which botocore makes again for each request."""
+    key = f"AWS4{auth.credentials.secret_key}".encode()
+    for part in scope.split("/"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key
 
 
 class Signer:
@@ -143,6 +160,9 @@ class Signer:
             if credentials is None:
                 return None
             context = template.context(method, key, credentials)
+            if not context.agrees:
+                templates[bucket] = None
+                return None
             contexts[method, bucket] = (now, context)
         return template.sign(key, version, context)
 

@@ -226,8 +226,12 @@ class S3Source:
         return body
 
     def _request(self, file: RemoteFile, span: Span, version: str | None, sign: Signer | None = None) -> RangeRequest:
-        with self._connection.map_exceptions(self._address.uri_of(file.locator)):
+        try:
             request = (sign or self._connection.sign)(self._address.bucket, file.locator, version)
+        except Exception:
+            # Not around the call: there are two for each object, and a context takes longer than a signature.
+            with self._connection.map_exceptions(self._address.uri_of(file.locator)):
+                raise
         size = file.size if file.sized else None
         return RangeRequest(request.url, span, size, file.validator, request.headers, proves_itself(file))
 
