@@ -94,7 +94,7 @@ class Cancellation:
 
 
 class Changes:
-    """A condition that mostly nobody waits for: then a notification costs nothing, and there are five for each file.
+    """A condition that mostly no thread waits for: then a notification costs nothing. There are five for each file.
 
     `lock` is held around every call.
     """

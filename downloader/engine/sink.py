@@ -268,7 +268,7 @@ class _Entered:
             self._changed.notify_all()
 
     def close(self, check: Callable[[], None]) -> None:
-        """Let nobody in any more, and wait until all are out. `check` raises to end the wait."""
+        """Let no thread in any more, and wait until all are out. `check` raises to end the wait."""
         with self._lock:
             self._closed = True
             while self._inside:

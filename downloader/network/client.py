@@ -208,7 +208,7 @@ class HttpClient:
         Ranges of an earlier call that were not opened yet must come first again; otherwise they are dropped. Nothing
         is raised, and where pipelining is impossible, each range is requested when it is opened.
         """
-        self._prefetcher.announce(requests)
+        self._prefetcher.prefetch(requests)
 
     def _status_error(self, request: RangeRequest, response: StreamingResponse) -> DownloadError:
         if response.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:

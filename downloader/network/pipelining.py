@@ -100,7 +100,7 @@ class Pipeline(threading.local):
 class Hint:
     """A range that a thread announced."""
 
-    __slots__ = ("answer", "at", "ready", "request", "url")
+    __slots__ = ("at", "ready", "request", "response", "url")
 
     def __init__(self, request: RangeRequest, url: str, ready: Request) -> None:
         self.request = request
@@ -110,7 +110,7 @@ class Hint:
         """The request that was sent for it, or the one that its redirect leads to."""
         self.at: Address | None = None
         """Where its redirect has led; None before that was read."""
-        self.answer: StreamingResponse | None = None
+        self.response: StreamingResponse | None = None
         """The response to `ready`, if that was read already."""
 
 
@@ -134,8 +134,8 @@ class PrefetchHints(threading.local):
     def replace(self, hints: Sequence[Hint]) -> None:
         """Forget what was announced before, and expect these ranges."""
         for hint in self._waiting:
-            if hint.answer is not None and hint not in hints:
-                hint.answer.close()
+            if hint.response is not None and hint not in hints:
+                hint.response.close()
         self._waiting = list(reversed(hints))
 
     def take(self, request: RangeRequest, url: str) -> Hint | None:

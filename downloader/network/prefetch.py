@@ -46,7 +46,7 @@ class Prefetcher:
         self._seconds = seconds
         self._hints = PrefetchHints()
 
-    def announce(self, requests: Sequence[RangeRequest]) -> None:
+    def prefetch(self, requests: Sequence[RangeRequest]) -> None:
         """Pipeline the ranges that the calling thread will open next: see `HttpClient.prefetch`."""
         hints = self._hints.following(requests)
         origin = hints[0].ready.address.origin if hints else None
@@ -61,7 +61,7 @@ class Prefetcher:
                     break  # one connection leads to one origin, and its credentials are for no other
                 hints.append(Hint(request, url, self._get(request, where)))
         self._hints.replace(hints)
-        self._transport.prefetch([hint.ready for hint in hints if hint.answer is None])
+        self._transport.prefetch([hint.ready for hint in hints if hint.response is None])
 
     def take(self, request: RangeRequest, url: str) -> Hint | None:
         """Return what was announced of a range that is read from `url` now, if it is the next one."""
@@ -90,7 +90,7 @@ class Prefetcher:
 
     def _follow(self, hint: Hint) -> bool:
         """Read the response to a pipelined request; return whether it is a redirect, which is followed then."""
-        hint.answer = response = self._transport.receive_ahead(hint.ready)
+        hint.response = response = self._transport.receive_ahead(hint.ready)
         if response is None:
             return False
         if not response.redirects or response.length is None or response.length > MAX_ERROR_BODY:
@@ -101,7 +101,7 @@ class Prefetcher:
         except (*FOREIGN, DownloadError):
             return False  # it is raised when the file is opened
         response.drain(MAX_ERROR_BODY)
-        hint.answer, hint.at, hint.ready = None, target, following
+        hint.response, hint.at, hint.ready = None, target, following
         return True
 
     def _get(self, request: RangeRequest, where: Address) -> Request:

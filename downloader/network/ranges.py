@@ -38,7 +38,7 @@ class Unpinned(SourceChanged):
 
 
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
-_AS_IT_IS, _PACKED = {"accept-encoding": "identity"}, {"accept-encoding": "gzip"}
+_PLAIN, _GZIP = {"accept-encoding": "identity"}, {"accept-encoding": "gzip"}
 
 
 class RangeRequest(NamedTuple):
@@ -86,7 +86,7 @@ class RangeRequest(NamedTuple):
 
     def range_headers(self) -> Mapping[str, str]:
         """Return the headers that ask for this range of this version, uncompressed."""
-        headers = _PACKED if self.as_stored else _AS_IT_IS
+        headers = _GZIP if self.as_stored else _PLAIN
         if not self.whole:
             headers = {**headers, "range": f"bytes={self.span.start}-{self.span.stop - 1}"}
         if self.validator is not None and self.validator.is_strong:

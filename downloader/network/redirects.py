@@ -67,14 +67,14 @@ class RedirectFollower:
         """
         origin = address(home or url).origin
         self._transport.allow_host(origin.host)
-        current, answer = address(url), None
+        current, received = address(url), None
         if hint is not None:
-            current, ready, answer = hint.at or current, hint.ready, hint.answer
+            current, ready, received = hint.at or current, hint.ready, hint.response
         cookies = ""
         for _ in range(MAX_REDIRECTS + 1):
             pipelined = ready is not None
-            if answer is not None:
-                response, answer, ready = answer, None, None
+            if received is not None:
+                response, received, ready = received, None, None
             else:
                 if ready is None:
                     at_home = origin.shares_credentials_with(current.origin)

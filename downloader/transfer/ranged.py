@@ -22,6 +22,7 @@ from downloader.transfer.commit_queue import CommitQueue
 from downloader.transfer.cpu_affinity import CpuAffinity
 from downloader.transfer.file_transfer import FileTransfer
 from downloader.transfer.scheduler import Scheduler, Task
+from downloader.transfer.whole_files import WholeFiles
 from downloader.transfer.workers import WorkerPool, guarded
 
 if TYPE_CHECKING:
@@ -65,6 +66,15 @@ class Ranged:
         # At least one buffer per worker: a worker without one would hold a connection and not read from it.
         self._buffers = Buffers(max(config.buffers, config.max_connections), config.buffer_size)
         self._scheduler = Scheduler(config, lambda: cancellation.reason is not None)
+        self._whole_files = WholeFiles(
+            source,
+            meter,
+            cancellation,
+            config,
+            buffers=self._buffers,
+            evict=self._evict,
+            scheduler=self._scheduler,
+        )
 
     def fetch(self, files: Sequence[RemoteFile], sink: FileSink, feed: Feed | None = None) -> None:
         """Transfer every file to the sink, or what the `feed` finds. Raises the reason of the cancellation."""
@@ -82,7 +92,7 @@ class Ranged:
         workers = WorkerPool(lambda: self._run_worker(sink, commit_queue), self._meter, self._cancellation)
         config = self._config
         self._concurrency.start(min(config.initial_connections, useful), min(config.max_connections, useful))
-        with self._meter.showing(self._scheduler.progress):
+        with self._meter.showing(lambda: (*self._scheduler.progress(), *self._whole_files.progress())):
             workers.run(self._concurrency)
         # The next attempt opens the same partials: a thread that went on could commit a file that is half of each.
         deadline = time.monotonic() + TRANSFER_GRACE
@@ -118,10 +128,10 @@ class Ranged:
                 self._source.prefetch([(file, Span(0, file.size)) for file in found])
             *pipelined, last = found
             for file in pipelined:
-                task = self._begin(file, sink)
+                task = self._begin(file, sink, commit_queue)
                 if task is not None:
                     self._run_task(task, sink, commit_queue)
-            task = self._begin(last, sink)
+            task = self._begin(last, sink, commit_queue)
             if task is not None:
                 return task
         return None
@@ -129,19 +139,24 @@ class Ranged:
     def _prefetch(self, *tasks: Task) -> None:
         self._source.prefetch([(transfer.file, segment.span) for transfer, segment in tasks if segment is not None])
 
-    def _begin(self, file: RemoteFile, sink: FileSink) -> Task | None:
+    def _begin(self, file: RemoteFile, sink: FileSink, commit_queue: CommitQueue) -> Task | None:
+        """Open a file's partial and return its first task; None for a small file, which is done then, and on failure."""
         try:
             opened = sink.begin(file)
             if self._sharing is not None:
                 self._share(self._sharing, file, opened)
-            transfer = FileTransfer(file, opened, self._cancellation.check, sink.inspect)
+            whole = self._whole_files.takes(file, opened)
+            transfer = None if whole else FileTransfer(file, opened, self._cancellation.check, sink.inspect)
         except DownloadError as error:
             self._scheduler.not_begun()
             if error.verdict is Verdict.FAIL:
                 raise
             sink.fail(file, error)
             return None
-        return self._scheduler.begun(transfer)
+        if transfer is not None:
+            return self._scheduler.begun(transfer)
+        self._whole_files.fetch(file, opened, sink, commit_queue)
+        return None
 
     def _share(self, source: Sharing, file: RemoteFile, opened: Partial) -> None:
         """Let the file system give the partial its bytes, if it can. They are hashed as those of earlier runs are."""

@@ -48,8 +48,9 @@ class Scheduler:
     """Shared by all workers of one attempt. `ended` says whether the attempt has to end.
 
     Invariant: every file is in exactly one of these states, or is done: in `_waiting`, counted in `_beginning`, in
-    `_transfers`, or counted in `_committing`. Workers return only when all four are empty, since a file that is being
-    opened may have work for an idle worker, and a file that is being committed may be rejected and wait again.
+    `_transfers`, or counted in `_committing`. A small file that comes in one piece is counted in `_beginning` until it
+    has come. Workers return only when all four are empty, since a file that is being opened may have work for an idle
+    worker, and a file that is being committed may be rejected and wait again.
     """
 
     def __init__(self, config: TransferConfig, ended: Callable[[], bool]) -> None:
@@ -167,8 +168,14 @@ class Scheduler:
             self._changed.notify_all()
         return Task(transfer, segment)
 
+    def brought(self) -> None:
+        """Record that a file has come in one piece; its commit begins."""
+        with self._lock:
+            self._beginning -= 1
+            self._committing += 1
+
     def not_begun(self) -> None:
-        """Record that a file could not be opened."""
+        """Record that a file could not be opened, or did not come in one piece."""
         with self._lock:
             self._beginning -= 1
             self._changed.notify_all()

@@ -123,6 +123,11 @@ class Partial:
         self._remove()
         return PartialFile.create(self._files, self._path, name=self.file.path, size=self.file.size)
 
+    @property
+    def comes_whole(self) -> bool:
+        """Whether nothing of the file is there, and nothing of it would be kept before all of it is."""
+        return self._journal is None and not self._complete
+
     def missing(self) -> list[Span]:
         """Return the ranges that have not been received, in order; adjacent ones are merged."""
         with self._lock:
