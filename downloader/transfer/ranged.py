@@ -140,7 +140,7 @@ class Ranged:
         self._source.prefetch([(transfer.file, segment.span) for transfer, segment in tasks if segment is not None])
 
     def _begin(self, file: RemoteFile, sink: FileSink, commit_queue: CommitQueue) -> Task | None:
-        """Open a file's partial and return its first task; None for a small file, which is done then, and on failure."""
+        """Open a partial and return its first task; None on failure, and for a small file, which is done then."""
         try:
             opened = sink.begin(file)
             if self._sharing is not None:

@@ -49,7 +49,8 @@ def bucket(bench: Bench, files: Files, *, listed: bool = False, remembers: bool 
 
     A server that `remembers` ETags does not make those of large objects each time; small ones take longer with it.
     """
-    with Rclone(Path(tempfile.mkdtemp(prefix="rclone-", dir=bench.folder)), remembers=remembers) as server:
+    folder = Path(tempfile.mkdtemp(prefix="rclone-", dir=bench.folder))
+    with Rclone(folder, remembers=remembers, spends_memory=not remembers) as server:
         made = [each for each in (files, files.warm) if each is not None]
         for each in made:
             (server.buckets / each.name).mkdir()

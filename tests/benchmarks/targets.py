@@ -142,7 +142,7 @@ REASONS: Mapping[str, str] = {
     "8 x 512 MiB, HTTPS to tmpfs": "sha256 and TLS, which a disk hides and tmpfs does not",
     "8 x 512 MiB, S3, signed": "the store publishes only an MD5, which alone takes twice as long as sha256",
     f"{_MANY}, HTTP": _ONE_CPU,
-    f"{_MANY}, S3, signed": f"{_ONE_CPU}; `rclone serve s3` delivers fewer than 4,000 files a second to any client",
+    f"{_MANY}, S3, signed": f"{_ONE_CPU}, where `rclone serve s3` needs more of it than nginx",
     f"{_MANY}, hf:// without Xet": f"{_ONE_CPU}; each file is redirected, which takes a second request",
     _SIGNED: "the import of sigstore, whatever the size: [What it costs](trust.md#what-it-costs)",
     _LOCK: "the start of Python counts here; over HTTPS a quarter is the copy of `MemoryBIO.write`",
