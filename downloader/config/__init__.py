@@ -20,7 +20,7 @@ from downloader.config.reporting import ReportingSettings
 from downloader.config.s3 import S3Settings
 from downloader.config.secret_values import secrets_of
 from downloader.config.sharing import SharingSettings
-from downloader.config.signing import SignatureSettings
+from downloader.config.signing import SignatureMode, SignatureSettings
 from downloader.config.warnings import suspicious_settings
 from downloader.deadlines import Deadlines
 from downloader.errors import ConfigurationError
@@ -141,6 +141,8 @@ class Settings:
         """Return the settings with these fields of a run, reporting, sharing, signatures or formats replaced."""
         reporting = _taken(ReportingSettings, chosen)
         signing = _taken(SignatureSettings, chosen)
+        if signing and "signature" not in signing and self.signing.signature is SignatureMode.OFF:
+            signing["signature"] = None  # who names a signer for this run does not want what all others do
         formats = _taken(FormatSettings, chosen)
         sharing = _taken(SharingSettings, chosen)
         return replace(

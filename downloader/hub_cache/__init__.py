@@ -14,6 +14,15 @@ from downloader.hub_cache.disk import CacheDisk
 from downloader.hub_cache.layout import BLOBS, RepositoryLayout
 from downloader.hub_cache.repository import CachedRepository
 from downloader.hub_cache.source import BlobSource, CachedRevision
-from downloader.hub_cache.verification import CachedTarget
+from downloader.hub_cache.verification import CachedSnapshot, CachedTarget
 
-__all__ = ["BLOBS", "BlobSource", "CacheDisk", "CachedRepository", "CachedRevision", "CachedTarget", "RepositoryLayout"]
+__all__ = [
+    "BLOBS",
+    "BlobSource",
+    "CacheDisk",
+    "CachedRepository",
+    "CachedRevision",
+    "CachedSnapshot",
+    "CachedTarget",
+    "RepositoryLayout",
+]

@@ -20,7 +20,7 @@ from downloader.integrity import artifact_digest
 from downloader.volume import Damage, RecordedArtifact, Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from downloader.volume import Verification
@@ -28,6 +28,22 @@ if TYPE_CHECKING:
 _FOLDER = re.compile(r"(?:models|datasets|spaces)--.+")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _LINK = re.compile(rf"(?:\.\./)+({BLOBS}/[^/]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class CachedSnapshot:
+    """The chosen files of one snapshot, by the names that the repository has for them. No link of it is broken."""
+
+    commit: str
+    digests: Mapping[str, str]
+    """Path → sha256 of each file of which every byte is right."""
+    places: Mapping[str, str]
+    """Path → where its bytes are in the folder of the repository, also of files that no run of ours has verified."""
+
+    @property
+    def beside(self) -> list[str]:
+        """The files that no run of ours has verified."""
+        return [path for path in self.places if path not in self.digests]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +93,14 @@ class CachedTarget:
         verify: Callable[[Volume, Callable[[Collection[str]], Collection[str]]], Verification],
         choose: Callable[[Collection[str]], Collection[str]],
         *,
+        further: Callable[[Volume, Sequence[CachedSnapshot]], None],
         keep_pages: bool = False,
     ) -> Verification:
         """Verify the blobs of the chosen files and the links to them.
 
         `verify` hashes those files of a volume that a function chooses; `choose` is that of the filters, for the names
-        that the repository has. With `keep_pages`, what is read stays in the page cache.
+        that the repository has. If nothing is damaged, `further` gets the snapshots with chosen files, and may raise.
+        With `keep_pages`, what is read stays in the page cache.
         """
         disk = CacheDisk(self.folder, create=False)
         disk.keeps_pages = keep_pages
@@ -91,6 +109,8 @@ class CachedTarget:
             found = verify(volume, names.blobs_among)
             unlisted = tuple(path for path, blob in names.links.items() if blob not in names.listed)
             broken = (*names.broken, *_lost_references(disk))
+            if not (broken or found.damaged):
+                further(volume, names.snapshots(found.digests))
             artifact = self._artifact(disk, volume.recorded()) if not (broken or found.damaged) else {}
         right = artifact and all(found.digests.get(blob) for blob in artifact.values())
         digest = artifact_digest({path: found.digests[blob] for path, blob in artifact.items()}) if right else ""
@@ -164,6 +184,17 @@ class _Names:
             self.broken.append(Damage(place, f"leads to {match[1]}, which is missing"))
         else:
             self.links[place] = match[1]
+
+    def snapshots(self, digests: Mapping[str, str]) -> list[CachedSnapshot]:
+        """Return the snapshots with chosen files. `digests` has the sha256 of the blobs that are right."""
+        places: dict[str, dict[str, str]] = {}
+        for name, place in sorted({**self.links, **{name: name for name in self.files}}.items()):
+            _, commit, path = name.split("/", 2)
+            places.setdefault(commit, {})[path] = place
+        return [
+            CachedSnapshot(commit, {path: digests[place] for path, place in found.items() if digests.get(place)}, found)
+            for commit, found in places.items()
+        ]
 
     def blobs_among(self, listed: Collection[str]) -> Collection[str]:
         """Return those of the listed files that the chosen names lead to."""

@@ -15,6 +15,7 @@ from downloader.formatting import format_count
 from downloader.integrity import SIZE_ONLY
 from downloader.progress import Phase
 from downloader.runs.download import Download
+from downloader.runs.signing import require_real
 from downloader.simulation import simulate
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ def stage(
 
     def stage_and_promote() -> Outcome:
         sleep = runner.cancellation.sleep
+        if adapter.simulated:
+            require_real(settings)
         with Disk(adapter.root, create=False) as disk:
             staging = Staging(disk, paths, ttl=job.lease_ttl, waiting=download.show_waiting, sleep=sleep)
             with staging.held(uri.shown):

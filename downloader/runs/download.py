@@ -25,7 +25,7 @@ from downloader.runs.expectation import read_expectation
 from downloader.runs.places import Places, Shared
 from downloader.runs.processes import Processes
 from downloader.runs.provenance import Provenance, provenance, require_bom
-from downloader.runs.signing import make_signed, trusted_signer
+from downloader.runs.signing import beside_options, make_signed, require_real, trusted_signer
 from downloader.runs.summaries import files_of, write_summaries
 from downloader.runs.wiring import (
     Sharing,
@@ -169,6 +169,7 @@ class Download:
         expectation = read_expectation(settings, runner, uri)
         simulation = simulation_of(uri, settings, sequence, runner.meter)
         if simulation is not None:
+            require_real(settings)
             routes = only_routes(simulation.sequence, simulation.make, settings.deadlines.last_retry)
             return work(simulation.source, routes, make_plan(uri, settings, expectation, FileFilter()), True)
         client = make_client(uri, settings, runner.meter)
@@ -250,7 +251,10 @@ class Download:
 
         self._formats = FormatCheck(policy, self._runner.cancellation.check)
         assessed = AssessedFinalizer(
-            self._finalizer, self._formats, lambda: self._revision.blobs if self._revision else {}
+            self._finalizer,
+            self._formats,
+            places=lambda: self._revision.blobs if self._revision else {},
+            **beside_options(self._settings),
         )
         self._early = assessed
         return assessed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from downloader.config.formats import FormatPolicy
@@ -95,12 +96,23 @@ class AssessedFinalizer:
     """
 
     def __init__(
-        self, step: Finalizer | None, check: FormatCheck, places: Callable[[], Mapping[str, str]] = dict
+        self,
+        step: Finalizer | None,
+        check: FormatCheck,
+        *,
+        places: Callable[[], Mapping[str, str]],
+        beside: Callable[[Volume, Collection[str]], Collection[str]],
+        prunes: bool,
     ) -> None:
-        """Prepare. `places` returns the path on the volume of each file that has another one there."""
+        """Prepare. `places` returns the path on the volume of each file that has another one there.
+
+        `beside` and `prunes` are those of `SignedFinalizer`.
+        """
         self._step: Finalizer = step or PublishAsDownloaded()
         self._check = check
         self._places = places
+        self._beside = beside
+        self._prunes = prunes
         self._names: dict[str, list[str]] = {}
 
     def is_final(self, completed: CompletedArtifact) -> bool:
@@ -112,7 +124,10 @@ class AssessedFinalizer:
         """Compare the volume with the manifest. Raises UnsafeFormat if it is published and not what is wanted."""
         found = self._step.inventory(volume, manifest)
         if found.published:
-            self._assess(volume, found.unpacked or self._step.published(manifest, found.digests) or {})
+            published = found.unpacked or self._step.published(manifest, found.digests) or {}
+            if self._prunes and self._beside_of(volume, manifest, published):
+                return replace(found, published=False)  # it is judged when it is published again, without those
+            self._assess(volume, manifest, published)
         else:
             self._foresee(manifest)
         return found
@@ -149,11 +164,18 @@ class AssessedFinalizer:
         """
         published = self._step.published(manifest, digests)
         if published is not None:
-            self._assess(volume, published)
+            self._assess(volume, manifest, published)
         publication = self._step.finalize(volume, manifest, digests, check)
         if published is None:
-            self._assess(volume, publication.digests)
+            self._assess(volume, publication.manifest, publication.digests, publication.consumed)
         return publication
 
-    def _assess(self, volume: Volume, paths: Collection[str]) -> None:
-        self._check.require(volume, paths, self._places())
+    def _assess(
+        self, volume: Volume, manifest: Manifest, paths: Collection[str], consumed: Collection[str] = ()
+    ) -> None:
+        others = [path for path in self._beside_of(volume, manifest, paths) if path not in consumed]
+        self._check.require(volume, [*paths, *others], self._places())
+
+    def _beside_of(self, volume: Volume, manifest: Manifest, paths: Collection[str]) -> Collection[str]:
+        """Return what lies beside an artifact. A single file has nothing to do with what does; nor has a blob."""
+        return () if manifest.single or self._places() else self._beside(volume, paths)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
+from downloader.config.formats import FormatPolicy
 from downloader.config.signing import SignatureMode
 from downloader.engine import PublishAsDownloaded
-from downloader.errors import SignatureRejected, UsageError
+from downloader.errors import ConfigurationError, SignatureRejected, UsageError
 from downloader.formatting import format_size
 from downloader.integrity import MARKER
 from downloader.runs.small_files import SmallFile, whole
 from downloader.runs.wiring import make_filter
-from downloader.signing import LONGEST, FoundFiles, SignatureCheck, SignedFinalizer, TrustedSigner, read_file
+from downloader.signing import LONGEST, SignatureCheck, SignedFinalizer, TrustedSigner
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from downloader.artifact import Manifest, RemoteFile
     from downloader.config import Settings
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from downloader.runs.runner import Runner
     from downloader.sources import Source
     from downloader.sources.registry import ArtifactUri
-    from downloader.volume import Verification, Volume
+    from downloader.volume import Volume
 
 NAMES = "--verify-signature, AIM_SIGNATURE_URI"
 LEFT_BY_TOOLS = (".cache/",)
@@ -46,6 +47,13 @@ def trusted_signer(settings: Settings) -> TrustedSigner | None:
     )
     signer.require_usable()
     return signer
+
+
+def require_real(settings: Settings) -> None:
+    """Raise ConfigurationError if a simulated run would publish what was not signed or judged."""
+    if settings.signing.mode is SignatureMode.REQUIRE or settings.formats.formats is FormatPolicy.SAFE:
+        hint = "unset AIM_DEBUG_SIMULATE_…, or AIM_SIGNATURE, the signer and AIM_FORMATS"
+        raise ConfigurationError("a simulated artifact is neither signed nor judged, and that is required", hint=hint)
 
 
 def make_check(
@@ -118,18 +126,28 @@ def make_signed(
         step or PublishAsDownloaded(),
         check,
         choose=make_filter(settings).choose,
+        **beside_options(settings),
         blobs=blobs,
         fetch=None if settings.job.mirrors else fetch,
     )
 
 
-def check_verified(check: SignatureCheck, settings: Settings, volume: Volume, found: Verification) -> None:
-    """Verify the signature of files that have just been hashed. Raises SignatureRejected if it is required."""
+def beside(paths: Iterable[str]) -> list[str]:
+    """Return those of the files that are in a folder and not in its artifact which a program may load with it."""
+    return [path for path in paths if not path.startswith(LEFT_BY_TOOLS) and path != MARKER]
+
+
+class BesideOptions(TypedDict):
+    """How finalizers look at what lies beside an artifact."""
+
+    beside: Callable[[Volume, Collection[str]], Collection[str]]
+    prunes: bool
+
+
+def beside_options(settings: Settings) -> BesideOptions:
+    """Return these for a run."""
     choose = make_filter(settings).choose
-    check.check(FoundFiles(found.digests, choose, lambda path: read_file(volume, path), beside(settings, found)))
-
-
-def beside(settings: Settings, found: Verification) -> list[str]:
-    """Return the files of the folder that no mark lists, and that a program may load with the model all the same."""
-    chosen = set(make_filter(settings).choose(found.unlisted))
-    return [path for path in found.unlisted if path in chosen and not path.startswith(LEFT_BY_TOOLS) and path != MARKER]
+    return {
+        "beside": lambda volume, paths: beside(choose(volume.beside(paths))),
+        "prunes": settings.job.prune or settings.job.replace,
+    }

@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from downloader.config.formats import FormatPolicy
-from downloader.errors import IntegrityError, UnexpectedArtifact, UsageError
+from downloader.errors import IntegrityError, SignatureRejected, UnexpectedArtifact, UsageError
 from downloader.formatting import format_count, names_text
 from downloader.hub_cache import CachedTarget
 from downloader.integrity import ContentCheck
 from downloader.progress import HashingProgress, Phase
 from downloader.runs.expectation import read_expectation
-from downloader.runs.signing import beside, check_verified, make_check, trusted_signer
+from downloader.runs.signing import beside, make_check, trusted_signer
 from downloader.runs.wiring import make_disk, make_filter
+from downloader.signing import FoundFiles, read_file
 from downloader.volume import Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from pathlib import Path
 
     from downloader.config import Settings
+    from downloader.hub_cache import CachedSnapshot
     from downloader.integrity import Expectation
     from downloader.progress import Snapshot
     from downloader.runs.formats import FormatCheck
     from downloader.runs.runner import Runner
+    from downloader.signing import SignatureCheck
     from downloader.volume import RecordedArtifact, Verification
+
+log = logging.getLogger(__name__)
 
 
 def read_checksums(settings: Settings, runner: Runner) -> bytes:
@@ -95,9 +101,7 @@ def verify_volume(
     Raises IntegrityError if the target has no checksums, UsageError for a revision that it does not have,
     SignatureRejected, UnsafeFormat.
     """
-    signer = trusted_signer(settings)
-    check = None if signer is None else make_check(signer, settings, runner)
-    formats = _format_check(settings, runner)
+    further = _FurtherChecks(settings, runner)
     meter, files = runner.meter, HashingProgress()
 
     def progress(count: int) -> None:
@@ -116,19 +120,15 @@ def verify_volume(
         target, choose = settings.job.target, make_filter(settings).choose
         expectation = read_expectation(settings, runner)
         cached = cached_target(target, revision)
-        if cached is not None:
-            _require_plain(signed=check is not None, assessed=formats is not None)
         if expectation:  # before hundreds of gigabytes are read
             require_expected(expectation, _recorded(target, cached), choose)
         if cached is not None:
-            found = cached.verify(hashing, choose, keep_pages=settings.job.keep_pages)
+            found = cached.verify(hashing, choose, further=further.check_snapshots, keep_pages=settings.job.keep_pages)
         else:
             with Volume(target, files=make_disk(settings, create=False)) as volume:
                 found = hashing(volume, choose)
-                if check is not None and not found.damaged:
-                    check_verified(check, settings, volume, found)
-                if formats is not None and not found.damaged:
-                    formats.require(volume, [*found.digests, *beside(settings, found)])
+                if not found.damaged:
+                    further.check_folder(volume, found)
         if expectation.digest and not found.damaged and found.digest != expectation.digest:
             raise UnexpectedArtifact(
                 f"{format_count(found.checked, 'file')} of {target} verified, and --expect-digest is for all of them",
@@ -140,6 +140,52 @@ def verify_volume(
     return runner.run(partial(_naming_repositories, verifying, settings.job.target), observers=[observer])
 
 
+class _FurtherChecks:
+    """What is asked for besides right bytes: the signature of the files, and formats that run no code."""
+
+    def __init__(self, settings: Settings, runner: Runner) -> None:
+        """Prepare. Raises ConfigurationError for a signer that cannot be used, and what reading a signature does."""
+        self._choose = make_filter(settings).choose
+        signer = trusted_signer(settings)
+        self._signature = None if signer is None else make_check(signer, settings, runner)
+        self._formats = _format_check(settings, runner)
+
+    def check_folder(self, volume: Volume, found: Verification) -> None:
+        """Judge the files of a plain folder that have been verified. Raises SignatureRejected, UnsafeFormat."""
+        others = beside(self._choose(found.unlisted))
+        if self._signature is not None:
+            single = len(found.digests) == 1 and not others
+            read = partial(read_file, volume)
+            self._signature.check(FoundFiles(found.digests, self._choose, read, others, single=single))
+        if self._formats is not None:
+            self._formats.require(volume, [*found.digests, *others])
+
+    def check_snapshots(self, volume: Volume, snapshots: Sequence[CachedSnapshot]) -> None:
+        """Judge each snapshot that was verified: a program may load any. Raises SignatureRejected, UnsafeFormat."""
+        if self._signature is not None:
+            for snapshot in snapshots:
+                self._check_signature(self._signature, volume, snapshot)
+        if self._formats is not None:
+            several = len(snapshots) > 1
+            places = {
+                f"{snapshot.commit}/{path}" if several else path: place
+                for snapshot in snapshots
+                for path, place in snapshot.places.items()
+            }
+            self._formats.require(volume, places, places)
+
+    def _check_signature(self, check: SignatureCheck, volume: Volume, snapshot: CachedSnapshot) -> None:
+        def read(path: str) -> bytes:
+            return read_file(volume, snapshot.places[path])
+
+        log.info("judging the snapshot %s", snapshot.commit)
+        try:
+            check.check(FoundFiles(snapshot.digests, self._choose, read, snapshot.beside))
+        except SignatureRejected as error:
+            error.message = f"snapshot {snapshot.commit}: {error.message}"
+            raise
+
+
 def _format_check(settings: Settings, runner: Runner) -> FormatCheck | None:
     policy = settings.formats.formats
     if policy is FormatPolicy.ANY:
@@ -147,16 +193,6 @@ def _format_check(settings: Settings, runner: Runner) -> FormatCheck | None:
     from downloader.runs.formats import FormatCheck  # noqa: PLC0415 -- most runs do not look
 
     return FormatCheck(policy, runner.cancellation.check)
-
-
-def _require_plain(*, signed: bool, assessed: bool) -> None:
-    """Raise UsageError for what is not looked at in a cache."""
-    if signed:
-        hint = "name a plain folder, or verify the signature when it is downloaded"
-        raise UsageError("in a cache of huggingface_hub, verify compares no signature", hint=hint)
-    if assessed:
-        hint = "name a plain folder, or have the formats judged when it is downloaded"
-        raise UsageError("in a cache of huggingface_hub, verify judges no formats", hint=hint)
 
 
 def _naming_repositories(verify: Callable[[], Verification], target: Path) -> Verification:

@@ -39,7 +39,7 @@ class FoundFiles:
     read: Callable[[str], bytes]
     """Returns the content of one of them."""
     beside: Collection[str] = ()
-    """Further files of the folder that nothing has been said of: a model would be loaded with them."""
+    """Further files of the folder, whose content nothing has verified: a model would be loaded with them."""
     single: bool = False
     """The artifact is this one file, and not a folder with a file in it."""
 
@@ -62,7 +62,7 @@ class SignatureCheck:
         Raises SignatureRejected if it is required and wrong or missing; otherwise, that is a warning in the log.
         """
         try:
-            statement, count = self._compare(found)
+            statement, count = self._compare(found, final=True)
         except SignatureRejected as error:
             self.signer = ""
             if self._required:
@@ -75,7 +75,7 @@ class SignatureCheck:
     def foresee(self, found: FoundFiles) -> None:
         """Raise SignatureRejected if what is known of the files before they are fetched shows that `check` will."""
         if self._required:
-            self._compare(found)
+            self._compare(found, final=False)
 
     def _statement(self, name: str, content: bytes) -> Statement:
         """Return what a signature says, which is verified once however often it is asked for."""
@@ -83,7 +83,7 @@ class SignatureCheck:
             self._verified = content, self._signer.verify(content, name)
         return self._verified[1]
 
-    def _compare(self, found: FoundFiles) -> tuple[Statement, int]:
+    def _compare(self, found: FoundFiles, *, final: bool) -> tuple[Statement, int]:
         name, content = self._given or _signature_among(found)
         statement = self._statement(name, content)
         signed = dict(statement.files)
@@ -91,11 +91,14 @@ class SignatureCheck:
             signed = dict.fromkeys(found.digests, signed[WHOLE])
         ignored = statement.ignored if self._given else statement.ignored | {name}
         judged = {path: digest for path, digest in found.digests.items() if not _is_below(path, ignored)}
-        unsigned = [*judged, *(path for path in found.beside if not _is_below(path, ignored))]
+        beside = [path for path in found.beside if not _is_below(path, ignored)]
+        unknown = [path for path, digest in judged.items() if not digest]
+        there = {*found.digests, *beside}
         problems = {
             "other content": [path for path, digest in judged.items() if digest and signed.get(path, digest) != digest],
-            "not signed": [path for path in unsigned if path not in signed],
-            "missing": [path for path in found.wanted(list(signed)) if path not in found.digests],
+            "not signed": [path for path in (*judged, *beside) if path not in signed],
+            "never verified": [path for path in beside if path in signed] + (unknown if final else []),
+            "missing": [path for path in found.wanted(list(signed)) if path not in there],
         }
         told = [f"{what}: {names_text(paths)}" for what, paths in problems.items() if paths]
         if told or not judged:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from downloader.errors import ConfigurationError, DownloadError, SignatureRejected, VolumeError
@@ -52,10 +53,15 @@ class SignedFinalizer:
         check: SignatureCheck,
         *,
         choose: Callable[[Collection[str]], Collection[str]],
+        beside: Callable[[Volume, Collection[str]], Collection[str]],
+        prunes: bool,
         blobs: Callable[[], tuple[Manifest, Mapping[str, str]] | None] = lambda: None,
         fetch: Callable[[RemoteFile], bytes] | None = None,
     ) -> None:
         """Prepare. `choose` returns which paths pass the filters.
+
+        `beside` returns which files of a volume are not among these paths, and would be loaded with them; `prunes` says
+        that publishing removes some of those that earlier runs have left.
 
         `fetch` returns the content of a signature that is not on the volume yet; None if only the volume will have it.
 
@@ -65,6 +71,8 @@ class SignedFinalizer:
         self._step = step
         self._check = check
         self._choose = choose
+        self._beside = beside
+        self._prunes = prunes
         self._blobs = blobs
         self._fetch = fetch
         self._foreseen: Manifest | None = None
@@ -87,6 +95,8 @@ class SignedFinalizer:
         found = self._step.inventory(volume, manifest)
         if found.published:
             published = found.unpacked or self._step.published(manifest, found.digests) or {}
+            if self._prunes and self._beside_of(volume, manifest, published):
+                return replace(found, published=False)  # it is verified when it is published again, without those
             self._verify(volume, manifest, published)
         elif manifest != self._foreseen:
             self._foresee(volume, manifest, found)
@@ -133,17 +143,26 @@ class SignedFinalizer:
             self._verify(volume, manifest, published)
         publication = self._step.finalize(volume, manifest, digests, check)
         if published is None:
-            self._verify(volume, publication.manifest, publication.digests)
+            self._verify(volume, publication.manifest, publication.digests, publication.consumed)
         return publication
 
-    def _verify(self, volume: Volume, manifest: Manifest, digests: Mapping[str, str]) -> None:
-        self._check.check(self._found(manifest, digests, lambda path: read_file(volume, self._place_of(path))))
+    def _verify(
+        self, volume: Volume, manifest: Manifest, digests: Mapping[str, str], consumed: Collection[str] = ()
+    ) -> None:
+        found = self._found(manifest, digests, lambda path: read_file(volume, self._place_of(path)))
+        others = self._beside_of(volume, manifest, digests)
+        self._check.check(replace(found, beside=[path for path in others if path not in consumed]))
 
     def _found(self, manifest: Manifest, digests: Mapping[str, str], read: Callable[[str], bytes]) -> FoundFiles:
         blobs = self._blobs()
         manifest = blobs[0] if blobs is not None else manifest
         single = manifest.single and manifest.files[0].path in digests
         return FoundFiles(digests, self._wanted(manifest, single=single), read, single=single)
+
+    def _beside_of(self, volume: Volume, manifest: Manifest, digests: Mapping[str, str]) -> Collection[str]:
+        """Return what lies beside an artifact. A single file has nothing to do with what does; nor has a blob."""
+        alone = manifest.single and manifest.files[0].path in digests
+        return () if alone or self._blobs() is not None else self._beside(volume, digests)
 
     def _place_of(self, path: str) -> str:
         """Return the path on the volume of a file that users will find under another one."""

@@ -102,17 +102,19 @@ class TrustedSigner:
             hint = "a signature of model_signing is a bundle of Sigstore in JSON"
             raise SignatureRejected(f"{name} is not a signature", hint=hint) from error
         try:
-            if self.ca is not None:
+            if self.key is not None:
+                bundle = library.one_key(bundle, self.key)
+            elif self.ca is not None:
                 bundle = library.one_chain(bundle)
             signed = library.signed_manifest(bundle, verifier)
             if self.ca is not None:
-                library.require_current(bundle, self.identity)
+                library.require_current(bundle, self.identity, self.ca)
         except Exception as error:
             why = single_line(reason(error), _QUOTED)
             raise SignatureRejected(
                 f"{name} is not signed by {self}: it says that it is from {claimed} ({why})"
             ) from error
-        return self._statement(signed, name, claimed)
+        return self._statement(signed, name, self._named(library, bundle))
 
     def _verifier(self, library: Any) -> Any:  # noqa: ANN401 - a module that may not be there
         try:
@@ -127,7 +129,7 @@ class TrustedSigner:
             why = single_line(reason(error), _QUOTED)
             raise ConfigurationError(f"the signer's {file} is not a {kind}: {why}", hint=ONE_OF) from error
 
-    def _statement(self, signed: Any, name: str, claimed: str) -> Statement:  # noqa: ANN401 - as above
+    def _statement(self, signed: Any, name: str, signer: str) -> Statement:  # noqa: ANN401 - as above
         kind, described = signed.serialization_type, list(signed.resource_descriptors())
         if kind["method"] != "files" or any(item.digest.algorithm != "sha256" for item in described):
             raise SignatureRejected(
@@ -136,10 +138,10 @@ class TrustedSigner:
             )
         files = {item.identifier: item.digest.digest_hex for item in described}
         ignored = frozenset(kind.get("ignore_paths", ()))
-        return Statement(files, ignored, self._named(claimed))
+        return Statement(files, ignored, signer)
 
-    def _named(self, claimed: str) -> str:
-        """Return who has signed, now that what a signature says of that is proved."""
+    def _named(self, library: Any, bundle: bytes) -> str:  # noqa: ANN401 - as above
+        """Return who has signed: of what a bundle says, only what was verified."""
         if self.key is not None:
-            return f"{claimed} ({self.key.name})"
-        return claimed if self.ca is not None else str(self)
+            return f"the key {library.fingerprint(self.key)} ({self.key.name})"
+        return single_line(library.claimed(bundle), _QUOTED) if self.ca is not None else str(self)

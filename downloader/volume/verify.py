@@ -110,12 +110,12 @@ def verify(
         found_damage = pool.map(_FileCheck(files, checksums, content, progress, begun).damage, paths)
         damaged = (*filter(None, found_damage), *_gone(checksums), *_other_list(files, checksums))
     broken = {damage.path for damage in damaged}
-    unlisted = tuple(sorted(path for path in _walk(files) if path not in checksums.files and path != MARKER))
-    beside = [path for path in unlisted if not path.startswith(_CACHES)]
-    if beside and not damaged and not checksums.counted and not checksums.expected:
+    unlisted = tuple(beside(files, checksums.files))
+    others = [path for path in unlisted if not path.startswith(_CACHES)]
+    if others and not damaged and not checksums.counted and not checksums.expected:
         raise IntegrityError(
             f"{files.name}/{MARKER} does not say how many files it has, and lacks"
-            f" {format_count(len(beside), 'file')}: it may have been cut off ({names_text(beside)})",
+            f" {format_count(len(others), 'file')}: it may have been cut off ({names_text(others)})",
             hint="download the artifact again, or move these files away",
         )
     proofs = {path: checksums.proof_of(path) for path in paths if path not in broken}
@@ -123,6 +123,11 @@ def verify(
     artifact = of_mark(checksums).digests
     digest = artifact_digest(artifact) if checksums.whole and artifact.keys() <= right.keys() else ""
     return Verification(checksums.source, checksums.revision, len(proofs), proofs, damaged, unlisted, digest, right)
+
+
+def beside(files: FileOperations, paths: Collection[str]) -> list[str]:
+    """Return the files of the target that are not among these, and no mark, sorted. See `_walk` for folders."""
+    return sorted(path for path in _walk(files) if path not in paths and path != MARKER)
 
 
 def hashing_threads() -> int:

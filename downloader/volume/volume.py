@@ -211,6 +211,13 @@ class Volume:
         """Open a file of the target to read it; the caller closes it. Needs no lease. Raises VolumeError."""
         return Reading(self._files, path)
 
+    def beside(self, paths: Collection[str]) -> list[str]:
+        """Return the files of the target that are not among these and that publishing does not remove. Needs no lease.
+
+        They are sorted. A folder that cannot be read is one of them, with a slash at its end. Raises nothing.
+        """
+        return [path for path in verify.beside(self._files, paths) if path not in self._obsolete]
+
     def allocated(self, paths: Iterable[str]) -> int:
         """Return how many bytes the files take on the volume. Needs no lease."""
         return sum(found.allocated for found in stats_of(self._files, paths).values())

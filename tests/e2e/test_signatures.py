@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
+from cryptography.x509 import ObjectIdentifier, UnrecognizedExtension
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from downloader.errors import Category
 from tests.adapters.jobs import FILES as ADAPTER
@@ -268,6 +270,15 @@ CERTIFICATES: dict[str, tuple[dict[str, object], tuple[str, ...], str]] = {
     "the expected owner": ({}, ("--signer-identity", "models@example.org"), ""),
     "another owner": ({}, ("--signer-identity", "security@example.org"), "from models@example.org"),
     "one that has expired": ({"until": NOW - DAY}, (), "the certificate has expired on"),
+    "one that is not valid yet": ({"since": NOW + DAY, "until": NOW + 2 * DAY}, (), "is not valid before"),
+    "an authority in between": ({"between": NOW + DAY}, (), ""),
+    "one in between that has expired": ({"between": NOW - DAY}, (), "certificate has expired"),
+    "one for web servers": ({"purpose": ExtendedKeyUsageOID.SERVER_AUTH}, (), "for other purposes than the signing"),
+    "one with an unknown condition": (
+        {"extension": UnrecognizedExtension(ObjectIdentifier("1.3.6.1.4.1.99999.1"), b"\x05\x00")},
+        (),
+        "unhandled critical extension",
+    ),
 }
 
 
@@ -283,7 +294,8 @@ def test_a_certificate_is_accepted_from_its_authority_and_owner_while_it_lasts(
         assert words in refused(result, tmp_path)
     else:
         assert result.status == 0, result.stderr
-        assert "what models@example.org, certified by CN=Models CA has signed" in result.stderr
+        issuer = "Team CA" if made.get("between") else "Models CA"
+        assert f"what models@example.org, certified by CN={issuer} has signed" in result.stderr
 
 
 KEYLESS: dict[str, tuple[dict[str, str], int, str]] = {

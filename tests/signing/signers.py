@@ -29,9 +29,9 @@ def write(folder: Path, files: Mapping[str, bytes]) -> Path:
     return folder
 
 
-def sign(folder: Path, *options: str | Path, ignored: Sequence[str] = ()) -> bytes:
-    """Sign the files of a folder, and return the signature."""
-    signature = folder / "model.sig"
+def sign(folder: Path, *options: str | Path, ignored: Sequence[str] = (), into: Path | None = None) -> bytes:
+    """Sign the files of a folder, or one file, and return the signature. It is written to `into`, or to the folder."""
+    signature = into or folder / "model.sig"
     ignoring = [word for path in ignored for word in ("--ignore-paths", folder / path)]
     command = [MODEL_SIGNING, "sign", *options, "--signature", signature, *ignoring, folder]
     subprocess.run(list(map(str, command)), check=True, capture_output=True, timeout=60)
@@ -51,9 +51,9 @@ class KeyOwner:
         form = serialization.PublicFormat.SubjectPublicKeyInfo
         self.trusted.write_bytes(key.public_key().public_bytes(serialization.Encoding.PEM, form))
 
-    def sign(self, folder: Path, *, ignored: Sequence[str] = ()) -> bytes:
-        """Sign the files of a folder, and return the signature."""
-        return sign(folder, "key", "--private_key", self._private, ignored=ignored)
+    def sign(self, folder: Path, *, ignored: Sequence[str] = (), into: Path | None = None) -> bytes:
+        """Sign the files of a folder, or one file, and return the signature."""
+        return sign(folder, "key", "--private_key", self._private, ignored=ignored, into=into)
 
     def publish(self, folder: Path, files: Mapping[str, bytes], *, ignored: Sequence[str] = ()) -> dict[str, bytes]:
         """Return the files with their signature, `model.sig`. `folder` is for work, and new."""
@@ -63,29 +63,51 @@ class KeyOwner:
 class CertificateOwner:
     """Signs with a certificate. Who verifies is given the authority, `trusted`."""
 
-    def __init__(self, folder: Path, *, identity: str = "models@example.org", until: dt.datetime = NOW + DAY) -> None:
-        """Make an authority, and a certificate for this e-mail address that is good until that moment."""
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        identity: str = "models@example.org",
+        since: dt.datetime = NOW - 30 * DAY,
+        until: dt.datetime = NOW + DAY,
+        between: dt.datetime | None = None,
+        purpose: x509.ObjectIdentifier = ExtendedKeyUsageOID.CODE_SIGNING,
+        extension: x509.UnrecognizedExtension | None = None,
+    ) -> None:
+        """Make an authority, and a certificate for this e-mail address that is good between two moments.
+
+        With `between`, an authority that is good until then stands between both. `extension` is a critical one.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        root = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Models CA")])
-        authority = _certificate(name, root, name, root, NOW + 90 * DAY, x509.BasicConstraints(ca=True, path_length=0))
+        issuer, issuer_key = _name("Models CA"), ec.generate_private_key(ec.SECP256R1())
+        is_authority = x509.BasicConstraints(ca=True, path_length=None)
+        root = _certificate(issuer, issuer_key, issuer, issuer_key, NOW + 90 * DAY, is_authority)
         self.trusted = folder / "ca.pem"
-        self.trusted.write_bytes(authority.public_bytes(serialization.Encoding.PEM))
+        self.trusted.write_bytes(root.public_bytes(serialization.Encoding.PEM))
+        self._chain = [self.trusted]
+        if between is not None:
+            name, key = _name("Team CA"), ec.generate_private_key(ec.SECP256R1())
+            team = _certificate(name, key, issuer, issuer_key, between, is_authority)
+            issuer, issuer_key = name, key
+            self._chain.insert(0, folder / "team.pem")
+            self._chain[0].write_bytes(team.public_bytes(serialization.Encoding.PEM))
         key = ec.generate_private_key(ec.SECP256R1())
         self._key, self._certificate = folder / "leaf.key", folder / "leaf.pem"
         self._key.write_bytes(pem_of(key))
-        owner = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Release")])
-        names = x509.SubjectAlternativeName([x509.RFC822Name(identity)])
-        purpose = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING])
-        leaf = _certificate(
-            owner, key, name, root, until, x509.BasicConstraints(ca=False, path_length=None), names, purpose
-        )
+        extensions = [
+            x509.BasicConstraints(ca=False, path_length=None),
+            x509.SubjectAlternativeName([x509.RFC822Name(identity)]),
+            x509.ExtendedKeyUsage([purpose]),
+            *([extension] if extension else []),
+        ]
+        leaf = _certificate(_name("Release"), key, issuer, issuer_key, until, *extensions, since=since)
         self._certificate.write_bytes(leaf.public_bytes(serialization.Encoding.PEM))
 
     def sign(self, folder: Path) -> bytes:
         """Sign the files of a folder, and return the signature."""
         options = ("--private_key", self._key, "--signing_certificate", self._certificate)
-        return sign(folder, "certificate", *options, "--certificate_chain", self.trusted)
+        chain = [word for path in self._chain for word in ("--certificate_chain", path)]
+        return sign(folder, "certificate", *options, *chain)
 
     def publish(self, folder: Path, files: Mapping[str, bytes]) -> dict[str, bytes]:
         """Return the files with their signature, `model.sig`. `folder` is for work, and new."""
@@ -98,6 +120,10 @@ def pem_of(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(serialization.Encoding.PEM, form, open_)
 
 
+def _name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+
 def _certificate(
     owner: x509.Name,
     key: ec.EllipticCurvePrivateKey,
@@ -105,6 +131,7 @@ def _certificate(
     issuer_key: ec.EllipticCurvePrivateKey,
     until: dt.datetime,
     *extensions: x509.ExtensionType,
+    since: dt.datetime = NOW - 60 * DAY,
 ) -> x509.Certificate:
     usage = dict.fromkeys(
         (
@@ -118,14 +145,14 @@ def _certificate(
         ),
         False,
     )
-    is_authority = owner == issuer
+    is_authority = any(isinstance(one, x509.BasicConstraints) and one.ca for one in extensions)
     builder = (
         x509.CertificateBuilder()
         .subject_name(owner)
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(NOW - 30 * DAY)
+        .not_valid_before(since)
         .not_valid_after(until)
         .add_extension(
             x509.KeyUsage(digital_signature=not is_authority, key_cert_sign=is_authority, **usage), critical=True
@@ -134,5 +161,6 @@ def _certificate(
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
     )
     for extension in extensions:
-        builder = builder.add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
+        critical = isinstance(extension, (x509.BasicConstraints, x509.UnrecognizedExtension))
+        builder = builder.add_extension(extension, critical=critical)
     return builder.sign(issuer_key, hashes.SHA256())
