@@ -5,13 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+from uuid import uuid4
 
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
+from downloader.redaction import Redactor
+from downloader.reporters.bom import write_bom
+from downloader.reporters.run_report import RunReport
 from tests.command import PEOPLE, Result, run
 from tests.servers.faults import Answer
+from tests.servers.s3 import fill_bucket
 from tests.signing.signers import KeyOwner
 
 if TYPE_CHECKING:
@@ -19,6 +25,7 @@ if TYPE_CHECKING:
 
     from tests.servers.broken import BrokenWeb
     from tests.servers.hub import Hub
+    from tests.servers.s3 import S3Server
 
 FILES = {"config.json": b"{}", "sub/model.safetensors": b"s" * 5000}
 CARD = {"license": "apache-2.0", "base_model": ["org/base", "org/other"], "tags": [1, {}]}
@@ -101,6 +108,40 @@ def test_each_file_has_the_place_that_it_came_from_where_there_are_several(hub: 
     assert result.status == 0, result.stderr
     places = {file["name"]: properties(file).get("place") for file in read(tmp_path / "bom.json")["components"]}
     assert places == {"config.json": "hf://org/model", "sub/model.safetensors": f"file://{near}"}
+
+
+AWKWARD = ["100%/a b", "50%41#1#2", "[x]{y}|z^`\\", "\N{SNOWMAN}'\"<>&;", "?a=%zz"]
+"""Names that are no part of an IRI as they are."""
+
+
+@pytest.mark.parametrize("name", AWKWARD)
+def test_whatever_the_uri_is_the_bill_is_valid(name: str, s3: S3Server, tmp_path: Path) -> None:
+    bucket = f"bom-{uuid4().hex}"
+    fill_bucket(s3.client(), bucket, {f"{name}/{path}": data for path, data in FILES.items()})
+    uri, extra = f"s3://{bucket}/{name}", {**PEOPLE, **s3.environment()}
+    result = run("download", uri, tmp_path / "out", "--bom", tmp_path / "bom.json", extra=extra)
+    assert (result.status, "warning" in result.stderr) == (0, False), result.stderr
+    component = read(tmp_path / "bom.json")
+    (reference,) = component["externalReferences"]
+    assert uri.startswith(component["name"])
+    assert unquote(reference["url"]) == unquote(component["name"])
+
+
+def test_an_address_in_brackets_is_the_name_of_the_model_alone(tmp_path: Path) -> None:
+    bill = tmp_path / "bom.json"
+    write_bom(RunReport(started=0.0, seconds=1.0, uri="http://[::1]:8080/model.gguf?x[]=1"), bill, Redactor())
+    assert "externalReferences" not in read(bill)
+    write_bom(RunReport(started=0.0, seconds=1.0, uri="http://localhost/model.gguf?x[]=1"), bill, Redactor())
+    assert read(bill)["externalReferences"][0]["url"] == "http://localhost/model.gguf?x%5B%5D=1"
+
+
+def test_nothing_of_the_grammar_of_iris_is_imported(hub: Hub, tmp_path: Path) -> None:
+    hub.create("org/model").commit(FILES)
+    result = download(hub, tmp_path, "--bom", tmp_path / "bom.json", PYTHONPROFILEIMPORTTIME="1")
+    assert result.status == 0, result.stderr
+    assert "cyclonedx.output.json" in result.stderr
+    assert "rfc3987" not in result.stderr
+    assert "jsonschema" not in result.stderr
 
 
 def test_a_web_server_has_no_card(own_web: BrokenWeb, tmp_path: Path) -> None:
