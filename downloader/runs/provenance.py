@@ -33,7 +33,7 @@ class Provenance:
 def require_bom(settings: Settings) -> None:
     """Raise ConfigurationError if a bill of materials is asked for and cannot be made."""
     if settings.reporting.bom is not None and importlib.util.find_spec("cyclonedx") is None:
-        hint = "pip install 'artifact-downloader[bom]'"
+        hint = "pip install 'artifact-downloader[bom]', or take the image whose tag ends in -full"
         raise ConfigurationError("a bill of materials needs cyclonedx-python-lib, which is not here", hint=hint)
 
 

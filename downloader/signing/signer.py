@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 LONGEST: Final = 16 << 20
 """Bytes of a signature that are read. Each file of a model takes about 250 of them."""
-MISSING_EXTRA: Final = "pip install 'artifact-downloader[signing]'"
+MISSING_EXTRA: Final = "pip install 'artifact-downloader[signing]', or take the image whose tag ends in -full"
 ONE_OF: Final = (
     "name --signer-key (AIM_SIGNER_KEY), or --signer-ca (AIM_SIGNER_CA), or --signer-identity with --signer-issuer and"
     " --signer-trust-root (AIM_SIGNER_…)"

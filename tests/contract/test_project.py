@@ -132,7 +132,7 @@ def test_a_release_needs_its_version_everywhere_and_a_section_of_the_changelog(r
     ]
 
 
-@pytest.mark.parametrize("lock", ["run.txt", "test.txt", "dev.txt"])
+@pytest.mark.parametrize("lock", ["run.txt", "full.txt", "test.txt", "dev.txt"])
 def test_the_locks_have_hashes_for_other_processors_than_that_of_this_machine(lock: str) -> None:
     text = (ROOT / "requirements" / lock).read_text()
     pins = dict(re.findall(r"^([^\s#=]+)==((?:.*\\\n)+.*)", text, re.MULTILINE))
@@ -144,7 +144,7 @@ def test_the_locks_have_hashes_for_other_processors_than_that_of_this_machine(lo
     assert {name for name in few if "platform_machine" not in pins[name].splitlines()[0]} == set()
 
 
-@pytest.mark.parametrize("lock", ["run.txt", "test.txt", "dev.txt", "build.txt"])
+@pytest.mark.parametrize("lock", ["run.txt", "full.txt", "test.txt", "dev.txt", "build.txt"])
 def test_every_locked_package_takes_the_python_of_debian_12(lock: str) -> None:
     names = re.findall(r"^([^\s#=]+)==", (ROOT / "requirements" / lock).read_text(), re.MULTILINE)
     wanted = {}
@@ -154,6 +154,17 @@ def test_every_locked_package_takes_the_python_of_debian_12(lock: str) -> None:
 
     assert wanted
     assert {name: version for name, version in wanted.items() if DEBIAN_12 not in SpecifierSet(version)} == {}
+
+
+def test_each_lock_has_the_versions_of_the_smaller_one() -> None:
+    run, full, dev = (
+        dict(re.findall(r"^([^\s#=]+)==(\S+)", (ROOT / "requirements" / lock).read_text(), re.MULTILINE))
+        for lock in ("run.txt", "full.txt", "dev.txt")
+    )
+    assert run
+    assert full.items() > run.items()
+    assert dev.items() > full.items()
+    assert {"model-signing", "cyclonedx-python-lib"} <= full.keys() - run.keys()
 
 
 def test_nothing_in_the_environment_of_the_suite_slows_every_command_down() -> None:

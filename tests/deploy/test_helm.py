@@ -180,12 +180,28 @@ def test_only_a_release_that_patches_a_status_has_a_token(tmp_path: Path) -> Non
         {"artifacts": [{"name": "tiny", "uri": "hf://org/tiny", "siz": "1Gi"}]},
         {"artefacts": []},
         {"image": {"repository": "x", "digest": "latest"}},
+        {"image": {"repository": "x", "variant": "extras"}},
     ],
-    ids=["no-size", "two-volumes", "name", "uri", "folder", "misspelt", "misspelt-key", "digest"],
+    ids=["no-size", "two-volumes", "name", "uri", "folder", "misspelt", "misspelt-key", "digest", "variant"],
 )
 def test_values_that_make_no_sense_are_refused(tmp_path: Path, values: dict[str, Any]) -> None:
     with pytest.raises(AssertionError, match="values don't meet the specifications"):
         render(tmp_path, values)
+
+
+@pytest.mark.parametrize(
+    ("image", "chosen"),
+    [
+        ({}, f"x:{__version__}"),
+        ({"variant": "full"}, f"x:{__version__}-full"),
+        ({"variant": "full", "tag": "1.2.3"}, "x:1.2.3-full"),
+        ({"variant": "full", "digest": f"sha256:{'a' * 64}"}, f"x@sha256:{'a' * 64}"),
+    ],
+    ids=["default", "variant", "tag", "digest"],
+)
+def test_the_variant_of_the_image_is_the_end_of_its_tag(tmp_path: Path, image: dict[str, str], chosen: str) -> None:
+    manifests = render(tmp_path, ONE | {"image": {"repository": "x", **image}})
+    assert {pod["containers"][0]["image"] for pod in pods(manifests)} == {chosen}
 
 
 def test_versions_are_the_programs() -> None:

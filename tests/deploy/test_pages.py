@@ -103,3 +103,21 @@ def test_the_values_of_the_page_on_kubernetes_render(tmp_path: Path) -> None:
     (tmp_path / "values.yaml").write_text(yaml.safe_dump(values))
 
     assert len(of_kind(helm("-f", str(tmp_path / "values.yaml")), "Job")) == len(values["artifacts"])
+
+
+def test_the_values_for_signed_models_choose_the_image_with_the_extras_and_mount_the_key(tmp_path: Path) -> None:
+    page = list(documents(Path("docs/kubernetes.md").read_text()))
+    (values,) = [each for each in page if "variant" in each.get("image", {})]
+    (artifacts,) = [each for each in page if "artifacts" in each]
+    image = {"image": {**artifacts["image"], **values["image"]}}
+    (tmp_path / "values.yaml").write_text(yaml.safe_dump({**artifacts, **values, **image}))
+
+    rendered = list(pods(helm("-f", str(tmp_path / "values.yaml"))))
+    assert len(rendered) == 2 * len(artifacts["artifacts"])  # a Job and a test for each
+    for pod in rendered:
+        (container,) = pod["containers"]
+        mounted = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+        assert container["image"].endswith("-full")
+        assert variables(pod)["AIM_SIGNER_KEY"].startswith(f"{mounted['signer']}/")
+        assert dangling(pod) == set()
+        assert set(variables(pod)) <= known_variables()

@@ -111,7 +111,7 @@ def test_each_file_has_the_place_that_it_came_from_where_there_are_several(hub: 
 
 
 AWKWARD = ["100%/a b", "50%41#1#2", "[x]{y}|z^`\\", "\N{SNOWMAN}'\"<>&;", "?a=%zz"]
-"""Names that are no part of an IRI as they are."""
+"""Names that cannot stand in an IRI as they are."""
 
 
 @pytest.mark.parametrize("name", AWKWARD)

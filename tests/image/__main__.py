@@ -1,4 +1,4 @@
-"""`make image-test`: from a machine without a container engine to the tested image. Needs root, and says what it does.
+"""`make image-test`: from a machine without a container engine to the tested images. Needs root, says what it does.
 
 `--base NAME` builds on that image instead of the stand-in, where a registry can be reached; what follows `--` goes to
 pytest.
@@ -22,6 +22,7 @@ from tests.image.engine import Engine
 
 ROOT = Path(__file__).parents[2]
 IMAGE = "artifact-downloader:test"
+FULL = f"{IMAGE}-full"
 WARNING = f"""\
 !!! The base is {STAND_IN}: Debian's own packages with Python 3.13,
 !!! made here because no registry is needed for it. It is NOT the official python:3.13-slim-bookworm.
@@ -29,7 +30,7 @@ WARNING = f"""\
 
 
 def main(arguments: list[str]) -> int:
-    """Build, describe and test the image; return pytest's status."""
+    """Build, describe and test the images; return pytest's status."""
     parser = argparse.ArgumentParser(prog="make image-test", description=__doc__)
     parser.add_argument("--base", help="an image to build on in place of the stand-in")
     parser.add_argument("pytest", nargs="*", help="arguments for pytest")
@@ -46,7 +47,7 @@ def main(arguments: list[str]) -> int:
 
 def give_up(why: str) -> int:
     """Say loudly that nothing was tested; return the exit status."""
-    print(f"!!! THE IMAGE WAS NOT TESTED: {why}", file=sys.stderr)
+    print(f"!!! THE IMAGES WERE NOT TESTED: {why}", file=sys.stderr)
     return 1
 
 
@@ -59,12 +60,13 @@ def test(engine: Engine, folder: Path, base: str | None, pytest_arguments: list[
             base = stand_in(engine.docker, folder / "base", cache)
     else:
         engine.docker("pull", base, timeout=600)
-    with Stopwatch("building the image"):
-        engine.docker("build", *build_arguments(base), "--tag", IMAGE, str(ROOT), timeout=600)
-    print(describe(engine.docker, IMAGE, base), flush=True)
+    for image, target in {IMAGE: (), FULL: ("--target", "full")}.items():
+        with Stopwatch(f"building {image}"):
+            engine.docker("build", *build_arguments(base), *target, "--tag", image, str(ROOT), timeout=600)
+        print(describe(engine.docker, image, base), flush=True)
     command = [sys.executable, "-m", "pytest", "tests/image", *pytest_arguments]
-    command += ["--engine", engine.docker.host, "--image", IMAGE, "--base", base]
-    with Stopwatch("testing the image"):
+    command += ["--engine", engine.docker.host, "--image", IMAGE, "--full", FULL, "--base", base]
+    with Stopwatch("testing the images"):
         status = subprocess.run(command, cwd=ROOT, check=False).returncode
     if base == STAND_IN:
         print(WARNING, flush=True)

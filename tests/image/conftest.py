@@ -23,6 +23,7 @@ HERE = Path(__file__).parent
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--engine", help="address of the container engine")
     parser.addoption("--image", help="name of the image")
+    parser.addoption("--full", help="name of the image with the extras")
     parser.addoption("--base", help="name of the image that it was built on")
 
 
@@ -50,6 +51,13 @@ def image(pytestconfig: pytest.Config) -> str:
 
 
 @pytest.fixture(scope="session")
+def full(pytestconfig: pytest.Config) -> str:
+    """The name of the image with the extras."""
+    name: str = pytestconfig.getoption("--full")
+    return name
+
+
+@pytest.fixture(scope="session")
 def base(pytestconfig: pytest.Config) -> str:
     """The name of the image below it."""
     name: str = pytestconfig.getoption("--base")
@@ -60,6 +68,14 @@ def base(pytestconfig: pytest.Config) -> str:
 def containers(docker: Docker, image: str) -> Iterator[Containers]:
     """Starts containers; those of a test end with it."""
     started = Containers(docker, image)
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def plain(docker: Docker, pytestconfig: pytest.Config) -> Iterator[Containers]:
+    """Starts containers of the image without the extras, also where `containers` has another one."""
+    started = Containers(docker, pytestconfig.getoption("--image"))
     yield started
     started.close()
 

@@ -1,4 +1,4 @@
-"""What is in the image, and what is not."""
+"""What is in the image, with the extras and without, and what is not."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 WRITABLE = {"/cache", "/tmp", "/var/tmp", "/run/lock"}  # noqa: S108 - in the image
+ADDED = {"plain": 86 * MIB, "full": 150 * MIB}
+"""What each image may have more than its base."""
+CHECKS = {"plain": (), "full": ("--extras",)}
 TOOLS = ("cc", "gcc", "make", "pip", "pip3", "uv", "kubectl", "s3cmd", "aws", "hf", "git", "curl", "wget")
 
 
@@ -31,6 +34,20 @@ class Shell:
     def __call__(self, script: str, user: str = OPERATOR) -> str:
         where = ("--user", user, "--network=none", "--entrypoint=sh")
         return self.docker("run", "--rm", *where, self.image, "-c", script)
+
+
+@pytest.fixture(params=ADDED)
+def kind(request: pytest.FixtureRequest) -> str:
+    """Which of the two images."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def image(kind: str, full: str, pytestconfig: pytest.Config) -> str:
+    """Each of the two images, which `containers` starts here."""
+    plain: str = pytestconfig.getoption("--image")
+    return full if kind == "full" else plain
 
 
 @pytest.fixture
@@ -59,8 +76,8 @@ def test_the_image_is_started_as_user_1000_and_names_itself(docker: Docker, imag
     assert __version__ in containers.run("--version").stdout
 
 
-def test_everything_that_a_run_imports_is_there_as_bytecode(containers: Containers) -> None:
-    result = containers.run("-v", "/opt/check.py", entry_point="python")
+def test_everything_that_a_run_imports_is_there_as_bytecode(kind: str, containers: Containers) -> None:
+    result = containers.run("-v", "/opt/check.py", *CHECKS[kind], entry_point="python")
     assert result.status == 0, result.stderr[-2000:]
     loaded = [line for line in result.stderr.splitlines() if line.startswith("# code object from ")]
     assert len(loaded) > 500
@@ -73,8 +90,19 @@ def test_the_user_can_write_nothing_but_the_places_for_data(shell: Shell) -> Non
     assert set(found) <= WRITABLE
 
 
-def test_we_add_little_to_the_base(docker: Docker, image: str, base: str) -> None:
-    assert MIB < size(docker, image) - size(docker, base) < 86 * MIB
+def test_we_add_little_to_the_base(docker: Docker, kind: str, image: str, base: str) -> None:
+    assert MIB < size(docker, image) - size(docker, base) < ADDED[kind]
+
+
+def test_the_image_with_the_extras_has_the_layers_of_the_other_one(
+    docker: Docker, full: str, pytestconfig: pytest.Config
+) -> None:
+    plain, larger = (
+        json.loads(docker("image", "inspect", name))[0]["RootFS"]["Layers"]
+        for name in (pytestconfig.getoption("--image"), full)
+    )
+    assert larger[: len(plain)] == plain
+    assert len(larger) == len(plain) + 2  # the extras, and the bytecode of the standard library for them
 
 
 def test_a_user_without_a_name_has_a_home_that_can_be_written(shell: Shell) -> None:
