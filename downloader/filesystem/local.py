@@ -20,7 +20,14 @@ from downloader.filesystem.interface import Kind, NotSupported, Space, Stat, kin
 from downloader.filesystem.openat import STEP_FLAGS, Folder, create_below, split
 from downloader.filesystem.openat2 import How
 from downloader.filesystem.operations import Operations
-from downloader.filesystem.target import FOLDER_MODE, SHARED_FOLDER_BITS, change_mode, naming_the_target, open_target
+from downloader.filesystem.target import (
+    FOLDER_MODE,
+    MAKINGS,
+    SHARED_FOLDER_BITS,
+    change_mode,
+    naming_the_target,
+    open_target,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,8 +37,6 @@ _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW_FILE_FLAGS = _FILE_FLAGS | os.O_RDWR | os.O_CREAT | os.O_EXCL
 _PROBE_SIZE = 512
-_MAKINGS = 20
-"""How often a folder is made that is there first, and gone when it is opened."""
 _PAGE = os.sysconf("SC_PAGESIZE")
 # This runs on Linux; where another system lacks a call, a plain one will do.
 _DIRECT = getattr(os, "O_DIRECT", 0)
@@ -274,7 +279,7 @@ class Disk:
 
     def _make_or_find(self, name: str, above: int) -> bool:
         """Make a folder; return False if it was there. Another process may make and remove it meanwhile."""
-        left = _MAKINGS
+        left = MAKINGS
         while True:
             left -= 1
             try:
@@ -282,8 +287,8 @@ class Disk:
             except FileExistsError:
                 try:
                     os.close(os.open(name, STEP_FLAGS, dir_fd=above))
-                except FileNotFoundError:
-                    if left:
+                except OSError as error:
+                    if left and error.errno in (errno.ENOENT, errno.ESTALE):
                         continue
                     raise
                 return False

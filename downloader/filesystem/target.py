@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FOLDER_MODE = 0o755
+MAKINGS = 20
+"""How often a folder is made that is there first, and gone when it is opened."""
 SHARED_FOLDER_BITS = 0o070
 """What a folder below a setgid folder gets besides: its group owns the volume, so it may do everything there."""
 
@@ -49,7 +51,7 @@ def _make_folders(target: Path, mode: int) -> None:
     if target.is_dir():
         return
     _make_folders(target.parent, mode)
-    target.mkdir(mode, exist_ok=True)  # another process may make it at this moment
+    _make_folder(target, mode)
     made = target.stat().st_mode
     if made & stat.S_ISGID:
         target.chmod(stat.S_IMODE(made) | SHARED_FOLDER_BITS)
@@ -58,6 +60,21 @@ def _make_folders(target: Path, mode: int) -> None:
         os.fsync(parent)
     finally:
         os.close(parent)
+
+
+def _make_folder(target: Path, mode: int) -> None:
+    """Make a folder that another process may make or remove at this moment.
+
+    On GlusterFS one that another node looks for at this moment is there when it is made, and gone after that.
+    """
+    for left in reversed(range(MAKINGS)):
+        try:
+            target.mkdir(mode, exist_ok=True)
+        except FileExistsError:
+            if _is_not_a_folder(target) or not left:
+                raise
+        else:
+            return
 
 
 def change_mode(handle: int, mode: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -38,3 +39,25 @@ def test_a_target_that_another_node_removed_is_an_error(nodes: Nodes) -> None:
         (there / "t").rmdir()
         with pytest.raises(VolumeError):
             disk.create("new")
+
+
+def test_a_target_is_made_although_another_node_looks_for_it(nodes: Nodes) -> None:
+    """On GlusterFS, making a folder that another node looks for in that moment may fail, and it is not there then."""
+    here, there = nodes().volume, nodes().volume
+    names = [f"target-{number}" for number in range(400)]
+    sought, ended = iter(names), threading.Event()
+
+    def look() -> None:
+        while not ended.is_set():
+            (there / name / ".downloading").exists()
+
+    name = next(sought)
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        for name in names:
+            Disk(here / name).close_all()
+    finally:
+        ended.set()
+        looking.join()
+    assert {path.name for path in here.iterdir()} >= set(names)
