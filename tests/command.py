@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests import traces
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 TIMEOUT = 120.0
@@ -82,6 +83,12 @@ def finish(process: subprocess.Popen[str], timeout: float = TIMEOUT) -> Result:
         error.add_note(traces.end(process))
         raise
     return Result(process.returncode, stdout, stderr)
+
+
+def comes_to(process: subprocess.Popen[str], moment: Callable[[], bool]) -> bool:
+    """Wait until a run has come so far that `moment` is true, as long as a run may take; not if it ends before that."""
+    eventually(lambda: moment() or process.poll() is not None, TIMEOUT)
+    return moment()
 
 
 def run(*arguments: str | Path, extra: Mapping[str, str] | None = None, timeout: float = TIMEOUT) -> Result:

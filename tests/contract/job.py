@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tests.command import Result, environment, finish, spawn
 from tests.servers.kubernetes_pod import Pod
+from tests.waiting import Stopwatch
 
 if TYPE_CHECKING:
     import subprocess
@@ -69,8 +70,8 @@ class Job:
     uri: str
     settings: dict[str, str] = field(default_factory=dict)
     """What the operator and the RuntimeConfig say."""
-    seconds: float = 0.0
-    """How long the last pod ran."""
+    undisturbed: float = 0.0
+    """Seconds that the last pod ran, on a machine that is not busy (`Stopwatch`)."""
 
     def __post_init__(self) -> None:
         self.cluster.create_artifact("models", self.name)
@@ -106,9 +107,9 @@ class Job:
             "TARGET_DIR": str(self.volume),
             "HF_HOME": str(self.folder / "hf"),
         }
-        started = time.monotonic()
+        began = Stopwatch()
         result = finish(self._start("entrypoint.sh", {**own, **self.settings, **extra}))
-        self.seconds = time.monotonic() - started
+        self.undisturbed = began.undisturbed
         return result
 
     def check_size(self) -> Result:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.command import content, environment, finish, model, spawn
+from tests.command import comes_to, content, environment, finish, model, spawn
 from tests.lease.contest import is_held
 from tests.servers.blobs import Noise
 from tests.servers.faults import FOREVER, Held
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tests.distributed.nodes import Node, Nodes
     from tests.servers.hub import Hub
 
+pytestmark = pytest.mark.timeout(900)  # runs that wait for each other, each for as long as a run may take
 ROOT = Path(__file__).parents[2]
 MIB = 1 << 20
 FILES = {
@@ -74,7 +75,7 @@ def test_what_one_node_downloads_another_one_verifies(stocked: Hub, nodes: Nodes
 def test_a_second_node_waits_says_so_and_fetches_nothing(stocked: Hub, held: Held, nodes: Nodes) -> None:
     here, there = nodes(), nodes()
     first = download(stocked, here)
-    assert eventually(lambda: journaled(there))
+    assert comes_to(first, lambda: journaled(there))
     second = download(stocked, there)
     assert second.stderr is not None
     waiting = next(line for line in second.stderr if "waiting for" in line)
@@ -90,7 +91,7 @@ def test_a_second_node_waits_says_so_and_fetches_nothing(stocked: Hub, held: Hel
 def test_a_run_that_is_killed_on_one_node_is_continued_on_another(stocked: Hub, held: Held, nodes: Nodes) -> None:
     here, there = nodes(), nodes()
     first = download(stocked, here)
-    assert eventually(lambda: journaled(there))
+    assert comes_to(first, lambda: journaled(there))
     os.killpg(first.pid, signal.SIGKILL)
     finish(first)
     held.go_on.set()
@@ -105,10 +106,10 @@ def test_a_run_that_was_frozen_on_one_node_publishes_nothing_when_it_wakes(
 ) -> None:
     here, there = nodes(), nodes()
     first = download(stocked, here)
-    assert eventually(lambda: journaled(there))
+    assert comes_to(first, lambda: journaled(there))
     os.killpg(first.pid, signal.SIGSTOP)
     second = download(stocked, there)
-    assert eventually(lambda: is_held(there.volume / "t", 2))
+    assert comes_to(second, lambda: is_held(there.volume / "t", 2))
     os.killpg(first.pid, signal.SIGCONT)
     woken = finish(first)
     held.go_on.set()
@@ -124,7 +125,7 @@ def test_what_a_killed_node_had_not_sent_to_the_volume_comes_again(stocked: Hub,
     """On CephFS, too, but there the other nodes wait a minute for a client that died: see docs/volumes.md."""
     here, there = nodes(), nodes()
     first = download(stocked, here)
-    assert eventually(lambda: journaled(there))
+    assert comes_to(first, lambda: journaled(there))
     here.mount.kill()
     os.killpg(first.pid, signal.SIGKILL)
     finish(first)

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.command import finish, model
+from tests.command import comes_to, finish, model
 from tests.servers.blobs import Noise
 from tests.servers.faults import FOREVER, Held
-from tests.waiting import eventually
 
 if TYPE_CHECKING:
     import subprocess
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from tests.distributed.nodes import Node, Nodes
     from tests.servers.hub import Hub
 
+pytestmark = pytest.mark.timeout(900)  # runs that wait for each other, each for as long as a run may take
 MIB = 1 << 20
 FILES = {
     "config.json": b"{}",
@@ -64,9 +64,9 @@ def test_the_work_of_a_leader_that_stops_answering_is_done_by_the_others(
     stocked.faults.add(held, route="cdn", offset=30 * MIB, times=FOREVER)
     places = [nodes() for _ in range(3)]
     leader = shard(stocked, places[0], 0, 3)
-    assert eventually(lambda: members(places[1]) == 1)
+    assert comes_to(leader, lambda: members(places[1]) == 1)
     others = [shard(stocked, node, index, 3) for index, node in enumerate(places[1:], start=1)]
-    assert eventually(lambda: members(places[1]) == 3)
+    assert comes_to(others[1], lambda: members(places[1]) == 3)
     os.killpg(leader.pid, deed)
     held.go_on.set()
     results = [finish(process) for process in others]

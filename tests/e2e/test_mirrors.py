@@ -20,7 +20,7 @@ from tests.servers.faults import FOREVER, Answer, Flip, Held, Reset, Stall, too_
 from tests.servers.hub import Hub
 from tests.servers.repository import Kind
 from tests.servers.s3 import fill_bucket
-from tests.waiting import Stopwatch, eventually
+from tests.waiting import AT_LAST, Stopwatch, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,7 +36,7 @@ FILES = {path: Noise(size, seed).bytes() for seed, (path, size) in enumerate(SIZ
 OTHERS = {path: Noise(size, seed + 50).bytes() for seed, (path, size) in enumerate(SIZES.items())}
 """Files of the same names and sizes, with other bytes."""
 TOKEN = "hf_of_the_origin_alone"
-SLACK = 30.0
+SLACK = AT_LAST
 """Seconds that a run may take on a busy machine besides what is promised."""
 
 

@@ -205,7 +205,8 @@ class _Life:
 
     @property
     def _hits(self) -> int:
-        return self._tally.events["killed"] + self._tally.events["frozen"]
+        """How many processes could not go on, those that lost a lease because the machine gave them no CPU as well."""
+        return sum(self._tally.events[what] for what in ("killed", "frozen", "started again"))
 
     def _await_all(self) -> None:
         """Let the processes end, and start those again that their Job would."""

@@ -11,6 +11,7 @@ import pytest
 from downloader.transfer import cpu_affinity
 from downloader.transfer.cpu_affinity import REPIN_SECONDS, CpuAffinity
 from tests.clocks import Clock
+from tests.waiting import AT_LAST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +44,7 @@ class Worker:
         """Return where the thread may run afterwards."""
         self._action = action
         self._go.release()
-        assert self._done.acquire(timeout=10)
+        assert self._done.acquire(timeout=AT_LAST)
         return self._found
 
     def end(self) -> None:

@@ -10,6 +10,7 @@ from downloader.errors import InternalError, Stalled
 from downloader.progress import ProgressMeter
 from downloader.sources.concurrency import ConcurrencyController
 from downloader.transfer.workers import WorkerPool, guarded
+from tests.waiting import AT_LAST
 
 
 def started(count: int) -> ConcurrencyController:
@@ -19,7 +20,7 @@ def started(count: int) -> ConcurrencyController:
 
 
 def test_a_growing_pool_starts_every_worker() -> None:
-    here = threading.Barrier(4, timeout=60)
+    here = threading.Barrier(4, timeout=AT_LAST)
 
     class Doubling(ConcurrencyController):
         def on_throughput(self, *_: float) -> None:
@@ -52,13 +53,13 @@ def test_it_does_not_wait_for_threads_after_a_cancellation() -> None:
     cancellation, free = Cancellation(), threading.Event()
 
     def hang() -> None:
-        free.wait(60)
+        free.wait(2 * AT_LAST)
 
     workers = WorkerPool(hang, ProgressMeter(), cancellation)
     cancellation.cancel(Stalled("enough"))
     began = time.monotonic()
     workers.run(started(2))
     workers.join(0.1)
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < AT_LAST
     free.set()
-    workers.join(60)
+    workers.join(AT_LAST)
