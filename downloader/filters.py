@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from array import array
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from downloader.artifact import paths_of, select
 from downloader.errors import SourceNotFound, UsageError
 from downloader.formatting import format_count
 from downloader.presets import ambiguous, available
@@ -64,10 +66,11 @@ class FileFilter:
         if manifest.single or not self:
             return manifest
         version = self.version_of(manifest.version)
-        wanted = frozenset(self.choose(file.path for file in manifest.files))
-        files = tuple(file for file in manifest.files if file.path in wanted)
-        if all(map(self.always, (file.path for file in files))) if self.always else not files:
-            raise self.nothing_left([file.path for file in manifest.files], manifest.uri)
+        paths = manifest.paths
+        wanted = frozenset(self.choose(paths))
+        files = select(manifest.files, array("I", (row for row, path in enumerate(paths) if path in wanted)))
+        if all(map(self.always, paths_of(files))) if self.always else not files:
+            raise self.nothing_left(paths, manifest.uri)
         checksums = manifest.checksums if len(files) == len(manifest.files) else None
         return replace(manifest, files=files, version=version, checksums=checksums)
 

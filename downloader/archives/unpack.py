@@ -20,7 +20,7 @@ from downloader.artifact import Algorithm, Manifest, RemoteFile, Span
 from downloader.errors import IntegrityError
 from downloader.formatting import format_count, format_size
 from downloader.integrity import UNKNOWN, Hasher
-from downloader.volume import FileState, InventoryEntry, Publication, VerifiedFile, check_replacement
+from downloader.volume import Entries, FileState, InventoryEntry, Publication, VerifiedFile, check_replacement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -58,7 +58,7 @@ class ArchiveUnpacker:
         archive_is_gone = archive.path in found.digests or not volume.has(archive.path)
         return replace(
             found,
-            entries=(InventoryEntry(archive, FileState.VERIFIED, archive.size, proof=_proof_of(found)),),
+            entries=Entries([archive], [(0, _unpacked(archive, found))]),
             published=found.published and archive_is_gone,
             unpacked=found.digests,
         )
@@ -189,6 +189,10 @@ def _inventory_of_contents(volume: Volume, manifest: Manifest, archive: RemoteFi
         return None
     found = volume.inventory(contents_of(manifest, archive, sizes))
     return found if all(entry.state is FileState.VERIFIED for entry in found.entries) else None
+
+
+def _unpacked(archive: RemoteFile, contents: Inventory) -> InventoryEntry:
+    return InventoryEntry(archive, FileState.VERIFIED, archive.size, proof=_proof_of(contents))
 
 
 def _proof_of(contents: Inventory) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from array import array
 from typing import TYPE_CHECKING
 
+from downloader.artifact import paths_of, select
 from downloader.cancellation import Cancellation
 from downloader.engine.places import next_route
 from downloader.engine.sink import VolumeSink
@@ -39,6 +41,12 @@ def decisive_failure(failures: Mapping[str, DownloadError]) -> DownloadError:
     return failures[path]
 
 
+def _left(missing: Sequence[RemoteFile], outcome: Outcome) -> Sequence[RemoteFile]:
+    """Return those of the missing files that are still missing."""
+    paths = paths_of(missing)
+    return select(missing, array("I", (row for row, path in enumerate(paths) if path not in outcome.checksums)))
+
+
 class Attempts:
     """The attempts of one run."""
 
@@ -70,7 +78,7 @@ class Attempts:
         self._watchdog = watchdog
         self._cancellation = cancellation
 
-    def fetch(self, missing: list[RemoteFile], outcome: Outcome) -> None:
+    def fetch(self, missing: Sequence[RemoteFile], outcome: Outcome) -> None:
         """Make attempts until nothing is missing. Raises the failure that ends the last one."""
         why, position = "", next_route(self._routes, 0, missing)
         if position is None:
@@ -90,9 +98,9 @@ class Attempts:
             try:
                 failures = self._run_one(route, missing, outcome)
             except DownloadError as fatal:
-                self._meter.end_attempt(fatal, sum(file.path not in outcome.checksums for file in missing))
+                self._meter.end_attempt(fatal, len(_left(missing, outcome)))
                 raise
-            missing = [file for file in missing if file.path not in outcome.checksums]
+            missing = _left(missing, outcome)
             error = decisive_failure(failures) if failures and missing else None
             if error is not None and "" in failures:
                 route.place.ended(failures[""])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from downloader.cancellation import Cancellation
 from downloader.engine.attempts import Attempts
-from downloader.engine.existing_files import older_files, report_existing, require_room, sort_existing
+from downloader.engine.existing_files import older_files, report_existing, require_room, results, sort_existing
 from downloader.engine.expected import expected_listing, expected_publication, is_expected
 from downloader.engine.finalizer import PublishAsDownloaded
 from downloader.engine.plan import Outcome, Plan
@@ -20,7 +20,7 @@ from downloader.progress import HashingProgress, Phase
 from downloader.volume import FileState, hashing_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, MutableSet, Sequence
     from contextlib import AbstractContextManager
 
     from downloader.artifact import Manifest, RemoteFile
@@ -72,7 +72,7 @@ class Engine:
         self._finalizer: Finalizer = finalizer or PublishAsDownloaded()
         self._routes = routes
         self._verifier = Verifier()
-        self._fetched: set[str] = set()
+        self._fetched: MutableSet[str] = set()
         self._ending = Cancellation(cancellation)
         """Ends the attempts, and whatever else may take long under the lease."""
         self._member: Member | None = None
@@ -155,9 +155,10 @@ class Engine:
     def _list_artifact(self) -> Manifest:
         manifest = self._plan.file_filter.of(self._query_source(self._source.manifest))
         manifest = expected_listing(manifest, self._plan, self._finalizer)
-        for file in manifest.files:
-            if not file.digests:
-                self._plan.require_proof(file, SIZE_ONLY)
+        if self._plan.require_digest:
+            for file in manifest.files:
+                if not file.digests:
+                    self._plan.require_proof(file, SIZE_ONLY)
         self._meter.expect(manifest.size, len(manifest.files))
         self.outcome = Outcome(manifest)
         listed = Listed(files=len(manifest.files), bytes=manifest.size, revision=manifest.revision)
@@ -167,13 +168,12 @@ class Engine:
     def _find_published(self, manifest: Manifest) -> Outcome | None:
         """Return the finished artifact if it is what the source lists; None if something is missing."""
         inventory = self._finalizer.inventory(self._volume, manifest)
-        verified = inventory.having(FileState.VERIFIED)
-        if not inventory.published or not all(self._plan.accepts_proof(entry.proof) for entry in verified):
+        if not inventory.published or not all(map(self._plan.accepts_proof, inventory.entries.proofs)):
             return None
         if self._plan.removes_older and older_files(manifest, inventory, self._plan):
             return None
         self.outcome = outcome = Outcome.of(manifest)
-        for entry in verified:
+        for entry in inventory.having(FileState.VERIFIED):
             self._record_verified(entry, outcome)
         outcome.complete()
         published = inventory.unpacked or self._finalizer.published(manifest, inventory.digests) or {}
@@ -199,7 +199,7 @@ class Engine:
         self._meter.enter(Phase.DONE)
         return outcome
 
-    def _check_existing(self, manifest: Manifest) -> tuple[Outcome, list[RemoteFile]]:
+    def _check_existing(self, manifest: Manifest) -> tuple[Outcome, Sequence[RemoteFile]]:
         """Verify what is on the volume; return that, and the missing files, for which there is room."""
         inventory = self._finalizer.inventory(self._volume, manifest)
         if inventory.shared:
@@ -208,25 +208,27 @@ class Engine:
         if inventory.stale_files:
             log.info("removed %s of old partial files", format_size(self._volume.reclaim(inventory)))
         self.outcome = outcome = Outcome.of(manifest, self._fetched)
+        self._fetched = outcome.fetched
         verified, unverified = sort_existing(inventory, self._plan)
         for entry in verified:
             self._record_verified(entry, outcome)
         if unverified:
             self._meter.enter(Phase.CHECKING, f"checking {format_count(len(unverified), 'file')} on the volume already")
-        missing = inventory.having(FileState.PARTIAL, FileState.MISSING)
+        wrong: set[str] = set()
         needed = inventory.needed_bytes
         for entry, hashed in zip(unverified, self._hash_existing(unverified), strict=True):
             if hashed is None:
-                missing.append(entry)
+                wrong.add(entry.file.path)
                 needed += entry.file.size
             else:
                 self._record_verified(hashed, outcome)
+        missing = inventory.missing(wrong)
         report_existing(self._volume, manifest, inventory, missing, self._plan)
-        self._meter.add_reused(sum(entry.done_bytes for entry in missing if entry.state is FileState.PARTIAL))
+        self._meter.add_reused(missing.done_bytes)
         if missing:
             self._volume.require_names(manifest)
             require_room(self._volume, inventory, missing, needed, self._plan)
-        return outcome, [entry.file for entry in missing]
+        return outcome, missing.files
 
     def _end_shared_work(self, manifest: Manifest) -> None:
         """Keep what several processes have fetched together, and end their work: this one works alone."""
@@ -254,7 +256,7 @@ class Engine:
             self._meter.showing(files.progress),
             ThreadPoolExecutor(hashing_threads(), thread_name_prefix="check") as pool,
         ):
-            yield from pool.map(check, unverified)
+            yield from results(pool, check, unverified)
 
     def _make_feed(
         self, files: Sequence[RemoteFile], sink: VolumeSink, outcome: Outcome, *, leaves: bool
@@ -276,7 +278,7 @@ class Engine:
         self._meter.add_reused(entry.file.size)
         self._meter.add_done_files(1)
 
-    def _fetch_missing(self, missing: list[RemoteFile], outcome: Outcome) -> None:
+    def _fetch_missing(self, missing: Sequence[RemoteFile], outcome: Outcome) -> None:
         """Make an attempt along each route until nothing is missing. Raises the failure that ends the last one."""
         Attempts(
             self._routes,

@@ -8,31 +8,37 @@ What only an older revision had stays, unless `--prune` or `--replace` removes i
 from __future__ import annotations
 
 import logging
+from collections import deque
 from typing import TYPE_CHECKING
 
+from downloader.artifact import Paths
 from downloader.errors import NoSpace
 from downloader.formatting import format_count, names_text
 from downloader.volume import FileState, check_replacement
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from concurrent.futures import Executor, Future
 
     from downloader.artifact import Manifest
     from downloader.engine.plan import Plan
-    from downloader.volume import Inventory, InventoryEntry, Volume
+    from downloader.volume import Inventory, InventoryEntry, MissingFiles, Volume
+
+MOST_CHECKED = 1000
+"""Files that wait to be hashed at a time: a million would take a GiB before their turn comes."""
 
 log = logging.getLogger(__name__)
 
 
 def report_existing(
-    volume: Volume, manifest: Manifest, inventory: Inventory, missing: Sequence[InventoryEntry], plan: Plan
+    volume: Volume, manifest: Manifest, inventory: Inventory, missing: MissingFiles, plan: Plan
 ) -> None:
     """Log which files the `missing` ones will replace, and which stay that the artifact no longer has.
 
     If the plan allows it, the latter are removed once the artifact is complete; if not, VolumeError is raised where
     files of another artifact would be replaced.
     """
-    there = present(missing)
+    there = missing.present
     broken = check_replacement(str(volume.target), manifest, inventory.listed, there, replace=plan.replace)
     if updated := (there - broken) & inventory.ours:
         log.info("replacing %s of an earlier download: %s", _count(updated), names_text(updated))
@@ -41,9 +47,7 @@ def report_existing(
     _report_older(volume, manifest, inventory, plan)
 
 
-def require_room(
-    volume: Volume, inventory: Inventory, missing: Sequence[InventoryEntry], needed: int, plan: Plan
-) -> None:
+def require_room(volume: Volume, inventory: Inventory, missing: MissingFiles, needed: int, plan: Plan) -> None:
     """Raise NoSpace unless `needed` bytes fit.
 
     If the plan allows it, the files of earlier runs that will be replaced are removed to make room: an operator's
@@ -56,9 +60,7 @@ def require_room(
         volume.require_space(needed, len(missing))
 
 
-def removed_first(
-    volume: Volume, inventory: Inventory, missing: Sequence[InventoryEntry], needed: int, plan: Plan
-) -> list[str]:
+def removed_first(volume: Volume, inventory: Inventory, missing: MissingFiles, needed: int, plan: Plan) -> list[str]:
     """Return the files of earlier runs that have to be removed before `needed` bytes fit; mostly none.
 
     Raises NoSpace if they do not fit even then, or if the plan does not allow it.
@@ -66,7 +68,7 @@ def removed_first(
     try:
         volume.require_space(needed, len(missing))
     except NoSpace:
-        outdated = sorted(present(missing) & inventory.ours)
+        outdated = sorted(missing.present & inventory.ours)
         if not outdated or not plan.make_room:
             raise
         volume.require_space(max(0, needed - volume.allocated(outdated)), len(missing))
@@ -74,25 +76,41 @@ def removed_first(
     return []
 
 
-def present(missing: Sequence[InventoryEntry]) -> set[str]:
-    """Return the paths of which the volume has another file now."""
-    return {entry.file.path for entry in missing if entry.replaces or entry.state is FileState.UNVERIFIED}
-
-
-def sort_existing(inventory: Inventory, plan: Plan) -> tuple[list[InventoryEntry], list[InventoryEntry]]:
+def sort_existing(inventory: Inventory, plan: Plan) -> tuple[Sequence[InventoryEntry], Sequence[InventoryEntry]]:
     """Return the files that are kept by their record, and those that have to be hashed."""
     verified = inventory.having(FileState.VERIFIED)
+    if all(map(plan.accepts_proof, inventory.entries.proofs)):
+        return verified, inventory.having(FileState.UNVERIFIED)
     accepted = [entry for entry in verified if plan.accepts_proof(entry.proof)]
     # An earlier run, with other options, was content with less for the others.
     others = [entry for entry in verified if not plan.accepts_proof(entry.proof)]
     return accepted, [*inventory.having(FileState.UNVERIFIED), *others]
 
 
+def results(
+    pool: Executor,
+    check: Callable[[InventoryEntry], InventoryEntry | None],
+    entries: Iterable[InventoryEntry],
+) -> Iterator[InventoryEntry | None]:
+    """Yield what `check` returns of each entry, in their order, while the next ones are checked."""
+    waiting: deque[Future[InventoryEntry | None]] = deque()
+    try:
+        for entry in entries:
+            waiting.append(pool.submit(check, entry))
+            if len(waiting) == MOST_CHECKED:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
 def older_files(manifest: Manifest, inventory: Inventory, plan: Plan) -> dict[str, str]:
     """Return path → revision of the files that the same request has fetched before, and that the artifact lacks now."""
     if plan.keeps_revisions:
         return {}
-    current = {file.path for file in manifest.files}
+    current = Paths(manifest.paths)
     wanted = (manifest.origin, manifest.revision or "")
     return {
         path: origin.revision

@@ -11,7 +11,7 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
-from downloader.artifact import Algorithm
+from downloader.artifact import Algorithm, paths_of, sizes_of
 from downloader.engine.engine import Engine
 from downloader.errors import IntegrityError
 from downloader.filesystem import NotThere
@@ -86,7 +86,7 @@ class LeadingEngine(Engine):
             commit=self._volume.commit if leads else None,
         )
 
-    def _fetch_missing(self, missing: list[RemoteFile], outcome: Outcome) -> None:
+    def _fetch_missing(self, missing: Sequence[RemoteFile], outcome: Outcome) -> None:
         if self._member is not None or self._volume.in_order or self._is_alone or not self._joined(missing):
             super()._fetch_missing(missing, outcome)  # it only helps, or no other process can, or none should
             return
@@ -95,7 +95,7 @@ class LeadingEngine(Engine):
         board = self._join(manifest, threading.Event())
         try:
             board.refresh()
-            lacking = {file.path for file in missing}
+            lacking = set(paths_of(missing))
             board.add_final(file for file in manifest.files if file.path not in lacking)
             self._member = self._make_member(board, manifest, leads=True)
             for file in missing:
@@ -113,7 +113,7 @@ class LeadingEngine(Engine):
 
     def _joined(self, missing: Sequence[RemoteFile]) -> bool:
         """Return whether other processes share this work."""
-        index = self._joins(sum(file.size for file in missing))
+        index = self._joins(sum(sizes_of(missing)))
         self._index = index or 0
         return index is not None
 

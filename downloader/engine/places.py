@@ -89,10 +89,10 @@ class Place:
             return [file for file in files if file.path not in self._refused]
         return [file for file in files if file.path not in self._refused and has_cryptographic_digest(file)]
 
-    def files(self, manifest: Manifest, missing: Sequence[RemoteFile], attempt: Cancellation) -> list[RemoteFile]:
+    def files(self, manifest: Manifest, missing: Sequence[RemoteFile], attempt: Cancellation) -> Sequence[RemoteFile]:
         """Return the missing files that it has, each as it has to be asked for here. May ask a mirror what it has."""
         if self._locate is None:
-            return list(missing)
+            return missing
         if self._located is None or self._located[0] is not manifest:
             self._located = manifest, self._adopted(manifest, self._locate(manifest, attempt))
         located = self._located[1]

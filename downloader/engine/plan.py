@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
-from downloader.engine.results import Digests, Paths, Words
+from downloader.artifact import Marks, Packed, Paths, Words
 from downloader.errors import IntegrityError
 from downloader.integrity import UNKNOWN, UNVERIFIED, ContentCheck, Expectation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, MutableMapping
+    from collections.abc import Callable, Collection, MutableMapping, MutableSet
 
     from downloader.artifact import Manifest, RemoteFile, TransferProtocol
     from downloader.filters import FileFilter
@@ -79,17 +79,20 @@ class Outcome:
     """Path → bytes of each file whose size the source does not publish."""
     digest: str = ""
     """The artifact digest of what is published; empty until then."""
-    fetched: set[str] = field(default_factory=set)
+    fetched: MutableSet[str] = field(default_factory=set)
     """Paths of the files that this run has fetched, in whole or in part; the others were there."""
 
     places: dict[str, str] = field(default_factory=dict)
     """Path → the place that the last bytes of a file came from, in a run with mirrors."""
 
     @classmethod
-    def of(cls, manifest: Manifest, fetched: set[str] | None = None) -> Outcome:
-        """Return the outcome of a run that has verified nothing yet; its memory does not grow with what is finished."""
-        paths = Paths(file.path for file in manifest.files)
-        return cls(manifest, Digests(paths), Words(paths), fetched=set() if fetched is None else fetched)
+    def of(cls, manifest: Manifest, fetched: Collection[str] = ()) -> Outcome:
+        """Return the outcome of a run that has verified nothing yet; its memory does not grow with what is finished.
+
+        `fetched` are the files that it had fetched before the artifact was listed again.
+        """
+        paths = Paths(manifest.paths)
+        return cls(manifest, Packed(paths), Words(paths), fetched=Marks(paths, fetched))
 
     def complete(self) -> None:
         """Put the sizes that the source does not publish into the manifest, once the files are there."""

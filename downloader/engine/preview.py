@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from downloader.engine.existing_files import older_files, present, removed_first, sort_existing
+from downloader.artifact import paths_of
+from downloader.engine.existing_files import older_files, removed_first, sort_existing
 from downloader.errors import DownloadError, LeaseLost
 from downloader.volume import FileState, check_replacement, other_artifacts
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from downloader.engine.places import Route
     from downloader.engine.plan import Plan
     from downloader.filesystem import ReadOnlyDisk
-    from downloader.volume import Inventory, InventoryEntry, Volume
+    from downloader.volume import Inventory, InventoryEntry, MissingFiles, Volume
 
 
 HASHED_AT_MOST = 16 << 20
@@ -120,7 +121,7 @@ class Previewer:
         """Return the plan for an artifact. Raises VolumeError if the volume cannot be read."""
         plan = self._plan
         verified, unverified = sort_existing(inventory, plan)
-        missing = inventory.having(FileState.PARTIAL, FileState.MISSING)
+        missing = inventory.missing()
         older = older_files(manifest, inventory, plan)
         complete = inventory.published and not unverified and not (older and plan.removes_older)
         stale = sum(stale.size for stale in inventory.stale_files)
@@ -130,7 +131,7 @@ class Previewer:
         if not complete:
             problems += _errors(self._check_holder, lambda: self._check_rights(missing))
             differing = self._differing(manifest, inventory, unverified)
-            missing += differing
+            missing = inventory.missing({entry.file.path for entry in differing})
             needed += sum(entry.file.size for entry in differing)
             problems += _errors(
                 lambda: self._check_replacement(manifest, inventory, missing),
@@ -165,11 +166,11 @@ class Previewer:
         doubtful = (entry for entry in unverified if entry.file.path in others)
         return [entry for entry in doubtful if entry.file.size > HASHED_AT_MOST or not self._volume.matches(entry)]
 
-    def _check_replacement(self, manifest: Manifest, inventory: Inventory, missing: Sequence[InventoryEntry]) -> None:
+    def _check_replacement(self, manifest: Manifest, inventory: Inventory, missing: MissingFiles) -> None:
         if self._plan.replace:
             return
         target = str(self._volume.target)
-        check_replacement(target, manifest, inventory.listed, present(missing), replace=False)
+        check_replacement(target, manifest, inventory.listed, missing.present, replace=False)
 
     def _check_holder(self) -> None:
         holder = self._volume.holder(self._sleep)
@@ -179,10 +180,10 @@ class Previewer:
                 hint="wait for it to finish, or end that process",
             )
 
-    def _check_rights(self, missing: Sequence[InventoryEntry]) -> None:
+    def _check_rights(self, missing: MissingFiles) -> None:
         """Check the target, which gets the working folder, and each folder that gets a file."""
         self._disk.require_rights("")
-        for folder in sorted({entry.file.path.rpartition("/")[0] for entry in missing} - {""}):
+        for folder in sorted({path.rpartition("/")[0] for path in paths_of(missing.files)} - {""}):
             if self._disk.stat(folder) is not None:
                 self._disk.require_rights(folder)
 
@@ -191,10 +192,10 @@ class Previewer:
         manifest: Manifest,
         inventory: Inventory,
         verified: Sequence[InventoryEntry],
-        missing: Sequence[InventoryEntry],
+        missing: MissingFiles,
     ) -> tuple[PlannedFile, ...]:
         kept = {entry.file.path for entry in verified}
-        there = present(missing)
+        there = missing.present
         others = other_artifacts(manifest, inventory.listed, there)
         whose = dict.fromkeys(there & inventory.ours, "older")
         whose |= dict.fromkeys(there - inventory.ours, "other program") | dict.fromkeys(others, "other artifact")

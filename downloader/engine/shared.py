@@ -183,7 +183,9 @@ class SharedEngine(LeadingEngine):
                 done = sum(file.size for file in manifest.files) - sum(file.size for file in missing)
                 self._meter.recount()
                 self._meter.add_reused(done)
-                super()._fetch_missing(missing, Outcome.of(manifest, self._fetched))
+                outcome = Outcome.of(manifest)
+                outcome.fetched = self._fetched  # of which the process that this helper belongs to has to know
+                super()._fetch_missing(missing, outcome)
                 self._meter.enter(Phase.WAITING, "waiting for another process to publish the artifact")
             stopped.sleep(pause_of(board.members))
             board.refresh()

@@ -32,6 +32,8 @@ from downloader.integrity.checksum_file import (
     parse_checksums,
     parse_header,
     render_checksums,
+    render_comments,
+    rendered_lines,
     seal_line,
     sha256_of,
 )
@@ -96,6 +98,8 @@ __all__ = [
     "proofs_text",
     "proves_itself",
     "render_checksums",
+    "render_comments",
+    "rendered_lines",
     "seal_line",
     "sha256_of",
 ]

@@ -11,6 +11,7 @@ artifact, this prints the same 64 digits:
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from downloader.integrity.checksum_lines import line_of
@@ -23,9 +24,14 @@ PREFIX = "sha256:"
 
 def artifact_digest(files: Mapping[str, str]) -> str:
     """Return `sha256:` and 64 hexadecimal digits for path → sha256 of each file."""
+    # In groups that begin with the same two characters: the lines of a million files would take 160 MB.
+    groups: dict[str, list[str]] = defaultdict(list)
+    for path, sha256 in files.items():
+        groups[line_of(sha256, path)[:2]].append(path)
     content = hashlib.sha256()
-    # Without its line feed, as sort(1) compares: a path may have characters that are less than it.
-    for line in sorted(line_of(sha256, path).encode()[:-1] for path, sha256 in files.items()):
-        content.update(line)
-        content.update(b"\n")
+    for start in sorted(groups):
+        # Without its line feed, as sort(1) compares: a path may have characters that are less than it.
+        for line in sorted(line_of(files[path], path).encode()[:-1] for path in groups[start]):
+            content.update(line)
+            content.update(b"\n")
     return PREFIX + content.hexdigest()

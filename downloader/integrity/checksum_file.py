@@ -22,7 +22,7 @@ from downloader.integrity.checksum_lines import escape, line_of, numbered_lines,
 from downloader.integrity.verify import UNKNOWN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from downloader.artifact import Manifest, RemoteFile
@@ -38,6 +38,8 @@ MOST_ORIGINS = 255
 RECORD = 32
 """Characters of the record of one file, see `volume/records.py`."""
 
+_PIECE = 1000
+"""Lines that are made together."""
 _COMMENT = re.compile(r"# (source|revision|version|files|records|seal|own): (.+)")
 _ORIGIN = re.compile(r"# origin: (\[.{1,5000}\])")
 _PROOF = re.compile(r"# proof: ([a-z0-9-]{1,30}(?: [a-z0-9-]{1,30})?)(?:  (.+))?")
@@ -106,24 +108,28 @@ def sha256_of(file: RemoteFile) -> str | None:
     return next((digest.value for digest in certain if digest.algorithm is Algorithm.SHA256), None)
 
 
-def render_checksums(
-    checksums: Checksums, date: datetime | None = None, seal_of: Callable[[bytes], str] | None = None
-) -> bytes:
-    """Return the list as a file, sorted by path; with its seal, if it has one, as the last comment.
+def render_checksums(checksums: Checksums, date: datetime | None = None) -> bytes:
+    """Return the list as a file, sorted by path; with its `seal`, if it has one, as the last comment."""
+    seal = seal_line(checksums.seal) if checksums.seal else b""
+    return b"".join([render_comments(checksums, date), seal, *rendered_lines(checksums)])
 
-    `seal_of` makes the seal of the list without it.
-    """
+
+def render_comments(checksums: Checksums, date: datetime | None = None) -> bytes:
+    """Return the comments of the list, apart from its seal."""
     paths = sorted(checksums.files)
-    content = bytearray("".join(f"{line}\n" for line in header(checksums, date)).encode())
+    lines = [*header(checksums, date)]
     if checksums.records:
-        content += f"# records: {''.join(checksums.records[path] for path in paths)}\n".encode()
-    for line in _proof_lines({path: checksums.proof_of(path) for path in paths}):
-        content += f"{line}\n".encode()
-    lines = "".join([line_of(checksums.files[path], path) for path in paths]).encode()
-    seal = seal_of(bytes(content + lines)) if seal_of is not None else checksums.seal
-    if seal:
-        content += seal_line(seal)
-    return bytes(content + lines)
+        lines.append(f"# records: {''.join([checksums.records[path] for path in paths])}")
+    lines += _proof_lines(checksums, paths)
+    return "".join([f"{line}\n" for line in lines]).encode()
+
+
+def rendered_lines(checksums: Checksums) -> Iterator[bytes]:
+    """Yield the lines of the files, in pieces: of a million files they have 100 MB."""
+    paths = sorted(checksums.files)
+    for start in range(0, len(paths), _PIECE):
+        some = paths[start : start + _PIECE]
+        yield "".join([line_of(checksums.files[path], path) for path in some]).encode()
 
 
 def parse_header(raw: bytes, name: str = "the mark") -> tuple[Checksums, int]:
@@ -159,11 +165,13 @@ def seal_line(seal: str) -> bytes:
     return f"# seal: {seal}\n".encode()
 
 
-def _proof_lines(proofs: Mapping[str, str]) -> Iterator[str]:
-    usual = max(Counter(proofs.values()).items(), key=lambda item: item[1], default=(UNKNOWN, 0))[0]
+def _proof_lines(checksums: Checksums, paths: Sequence[str]) -> Iterator[str]:
+    counts = Counter(map(checksums.proof_of, paths))
+    usual = max(counts.items(), key=lambda item: item[1], default=(UNKNOWN, 0))[0]
     if usual != UNKNOWN:
         yield f"# proof: {usual}"
-    yield from (f"# proof: {proof}  {escape(path)}" for path, proof in proofs.items() if proof != usual)
+    others = paths if len(counts) > 1 else ()
+    yield from (f"# proof: {proof}  {escape(path)}" for path in others if (proof := checksums.proof_of(path)) != usual)
 
 
 def parse_checksums(raw: bytes, name: str = "the checksum file") -> Checksums:

@@ -97,7 +97,7 @@ def instead(path: str, size: int, head: bytes, *, vouched: bool, media_type: str
     for weights; else also a web page for anything that is not called one, and a model format that begins in another
     way. `media_type` is the `Content-Type` that they came with, if any.
     """
-    suffix = _suffix(path)
+    suffix = suffix_of(path)
     pointer = _POINTER.fullmatch(head)
     if pointer is not None and size == len(head):
         return f"is a Git LFS pointer, not the file of {int(pointer[1])} bytes that it stands for"
@@ -111,17 +111,17 @@ def instead(path: str, size: int, head: bytes, *, vouched: bool, media_type: str
     return "" if vouched else _unvouched(suffix, size, head, _bare(media_type))
 
 
-def is_suspicious(path: str, media_type: str) -> bool:
-    """Tell whether a `Content-Type` hardly goes with the name of a file, so that its first bytes are worth a look."""
-    suffix, kind = _suffix(path), _bare(media_type)
-    return (kind in _PAGE_TYPES and suffix not in PAGES) or (kind in _ERROR_TYPES and suffix in BINARY)
-
-
-def _suffix(path: str) -> str:
-    """Return the suffix of a path in lower case, as pathlib has it but in a tenth of the time."""
+def suffix_of(path: str) -> str:
+    """Return the suffix of a path in lower case, as pathlib has it, but in a tenth of the time."""
     name = path.rpartition("/")[2]
     dot = name.rfind(".")
     return name[dot:].lower() if 0 < dot < len(name) - 1 else ""
+
+
+def is_suspicious(path: str, media_type: str) -> bool:
+    """Tell whether a `Content-Type` hardly goes with the name of a file, so that its first bytes are worth a look."""
+    suffix, kind = suffix_of(path), _bare(media_type)
+    return (kind in _PAGE_TYPES and suffix not in PAGES) or (kind in _ERROR_TYPES and suffix in BINARY)
 
 
 def _bare(media_type: str) -> str:

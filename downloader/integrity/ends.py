@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Protocol
+
+from downloader.integrity.content import suffix_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -118,5 +119,5 @@ _ENDS: dict[str, Callable[[], End]] = {
 
 def end_of(path: str) -> End | None:
     """Return what tells the end of a file of this name; None for a format that does not tell it, or not cheaply."""
-    found = _ENDS.get(PurePosixPath(path).suffix.lower())
+    found = _ENDS.get(suffix_of(path))
     return found() if found is not None else None

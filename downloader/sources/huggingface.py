@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from downloader.artifact import Manifest, ModelCard, RemoteFile, Span
+from downloader.artifact import FileTable, Manifest, ModelCard, RemoteFile, Span
 from downloader.errors import (
     ConfigurationError,
     DownloadError,
@@ -120,7 +120,7 @@ class HubSource:
         commit = self._pinned()
         if self._offline:
             raise self._forbidden()
-        files, names, named = [], PathValidator(self._uri), self._address.folder
+        files, names, named = FileTable(), PathValidator(self._uri), self._address.folder
         for file in self._files(commit):
             if file.path == named or self._file_filter.wants(file.path):
                 names.add(file.path)
@@ -132,11 +132,11 @@ class HubSource:
             what = f"{host_of(self._endpoint)} has no files {where}"
             raise SourceNotFound(what, hint="check the path and the revision")
         names.finish()
-        files.sort(key=lambda file: file.path)
+        files = files.taking(files.order())
         version = version_of(self._uri, [commit])
         return Manifest(
             self._uri,
-            tuple(files),
+            files,
             revision=commit,
             version=version,
             single=files[0].path == named,

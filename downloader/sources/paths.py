@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from downloader.artifact import Paths
 from downloader.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 RESERVED = frozenset({".downloading", ".artifact.sha256"})
 MAX_PART_BYTES = 255
@@ -29,30 +30,45 @@ class PathValidator:
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
-        self._files: dict[str, None] = {}
+        self._files: list[str] = []
 
     def add(self, path: str) -> None:
-        """Raise ConfigurationError for a path that must not become a file below the target, or comes again."""
-        problem = _problem(path) or ("is listed twice" if path in self._files else None)
-        if problem is not None:
-            raise refused(path, problem, self._uri)
-        self._files[path] = None
+        """Raise ConfigurationError for a path that must not become a file below the target."""
+        require_name(path, self._uri)
+        self._files.append(path)
 
     def finish(self) -> None:
-        """Raise ConfigurationError if a file has a name that another one needs for its folder."""
-        known = ""
-        for path in self._files:
-            folder = path.rpartition("/")[0]
-            if folder == known:
-                continue
-            # No folder is kept: a path of many short parts has a thousand times its own length of them.
-            end = path.find("/")
-            while end != -1:
-                if path[:end] in self._files:
-                    problem = f"is a file while {path[:MAX_SHOWN]!r} needs a folder of that name"
-                    raise refused(path[:end], problem, self._uri)
-                end = path.find("/", end + 1)
-            known = folder
+        """Raise ConfigurationError for a path that came twice, or that is a file while another needs it as a folder."""
+        self._files.sort()
+        require_apart(self._files, self._uri)
+
+
+def require_name(path: str, uri: str) -> None:
+    """Raise ConfigurationError for a path that must not become a file below the target."""
+    if (problem := _problem(path)) is not None:
+        raise refused(path, problem, uri)
+
+
+def require_apart(paths: Sequence[str], uri: str) -> None:
+    """Raise ConfigurationError if two of the paths, which are in order, cannot both be files."""
+    known = Paths(paths)
+    before = None
+    checked = ""
+    for path in known.sorted:
+        if path == before:
+            raise refused(path, "is listed twice", uri)
+        before = path
+        folder = path.rpartition("/")[0]
+        if folder == checked:
+            continue
+        # No folder is kept: a path of many short parts has a thousand times its own length of them.
+        end = path.find("/")
+        while end != -1:
+            if path[:end] in known:
+                problem = f"is a file while {path[:MAX_SHOWN]!r} needs a folder of that name"
+                raise refused(path[:end], problem, uri)
+            end = path.find("/", end + 1)
+        checked = folder
 
 
 def check_names(paths: Iterable[str], uri: str) -> None:

@@ -10,7 +10,6 @@ This module is long because everything that its lock guards is here.
 from __future__ import annotations
 
 import threading
-from collections import deque
 from sys import maxsize
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,6 +18,7 @@ from downloader.deadlines import CHECK_INTERVAL
 from downloader.errors import ProtocolFailed
 from downloader.integrity import may_combine
 from downloader.transfer.config import SMALL
+from downloader.transfer.waiting import WaitingFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -58,7 +58,7 @@ class Scheduler:
         self._ended = ended
         self._lock = threading.Lock()
         self._changed = Changes(self._lock)
-        self._waiting: deque[RemoteFile] = deque()
+        self._waiting = WaitingFiles()
         self._beginning = 0
         self._transfers: list[FileTransfer] = []
         """Files that are being fetched or hashed, oldest first."""
@@ -69,10 +69,10 @@ class Scheduler:
         self._hungry = 0
         """Unassigned bytes below which the feed wants to be woken; 0 while it does not wait."""
 
-    def add(self, files: Iterable[RemoteFile]) -> None:
+    def add(self, files: Sequence[RemoteFile]) -> None:
         """Add files."""
         with self._lock:
-            self._waiting.extend(files)
+            self._waiting.add(files)
             self._changed.notify_all()
 
     def feed(self, *, more: bool) -> None:
@@ -219,7 +219,7 @@ class Scheduler:
         """Record that the commit of `count` files has ended; those in `again` were rejected and wait once more."""
         with self._lock:
             self._refetched.update(file.path for file in again)
-            self._waiting.extendleft(again)
+            self._waiting.add_first(again)
             self._committing -= count
             self._changed.notify_all()
 
@@ -228,7 +228,7 @@ class Scheduler:
         with self._lock:
             if self._request_size_of(file) is not None:
                 return False
-            self._waiting.append(file)
+            self._waiting.add([file])
             self._changed.notify_all()
             return True
 
@@ -238,8 +238,7 @@ class Scheduler:
             self._changed.notify_all()
 
     def _left(self) -> int:
-        waiting = sum(max(file.size, SMALL) for file in self._waiting)
-        return waiting + sum(each.unassigned_bytes for each in self._transfers)
+        return self._waiting.weight + sum(each.unassigned_bytes for each in self._transfers)
 
     def _is_over(self) -> bool:
         # What no feed adds to any more ends here; other processes do the rest.
@@ -308,12 +307,12 @@ class Scheduler:
 
     def _take_files(self) -> list[RemoteFile]:
         """Return the next file, or a fair share of the small files that can be pipelined."""
-        files = [self._waiting.popleft()]
+        files = [self._waiting.take()]
         if self._config.max_files is None and self._is_pipelined(files[0]):
             # A share and not the whole depth: towards the end, all files would wait behind one connection.
             share = min(self._config.pipeline_depth, len(self._waiting) // self._config.initial_connections)
-            while len(files) < share and self._is_pipelined(self._waiting[0]):
-                files.append(self._waiting.popleft())
+            while len(files) < share and self._is_pipelined(self._waiting.first):
+                files.append(self._waiting.take())
         return files
 
     def _is_pipelined(self, file: RemoteFile) -> bool:

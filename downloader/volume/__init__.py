@@ -9,7 +9,7 @@ from downloader.volume.commit import VerifiedFile
 from downloader.volume.completion import SHA256, in_file
 from downloader.volume.completion import find as find_mark
 from downloader.volume.group_sync import GroupSync
-from downloader.volume.inventory import FileState, Inventory, InventoryEntry
+from downloader.volume.inventory import Entries, FileState, Inventory, InventoryEntry, MissingFiles
 from downloader.volume.journal import ByteRanges, Journal
 from downloader.volume.partial import CompletePartial, Partial
 from downloader.volume.partial_file import PartialFile
@@ -25,11 +25,13 @@ __all__ = [
     "CompletePartial",
     "CompletedArtifact",
     "Damage",
+    "Entries",
     "FileState",
     "GroupSync",
     "Inventory",
     "InventoryEntry",
     "Journal",
+    "MissingFiles",
     "Partial",
     "PartialFile",
     "Publication",

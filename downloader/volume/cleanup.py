@@ -56,22 +56,27 @@ class StaleFile(NamedTuple):
 
 def foreign_partials(
     files: FileOperations,
-    folders: Mapping[str, Mapping[str, Kind]],
+    folders: Mapping[str, Iterable[str]],
     now_ns: int,
-    kept: AbstractSet[str] = frozenset(),
+    is_kept: Callable[[str], bool] = lambda _path: False,
 ) -> Iterator[StaleFile]:
-    """Yield what `hf download` and s3cmd left unfinished in the target and the given folders of it, with their names.
+    """Yield what `hf download` and s3cmd left unfinished in the target and in folders of it: folder → `maybe_partials`.
 
-    `kept` are files of the artifact, which may have such names.
+    `is_kept` tells which are files of the artifact, which may have such names.
     """
     with suppress(VolumeError):  # a cache that we may not read is not ours to clean up
         for path in _incomplete(files, _HUGGINGFACE, _DEEPEST):
-            if path not in kept:
+            if not is_kept(path):
                 yield from _if_quiet(files, path, now_ns)
     for folder, names in folders.items():
-        for name, kind in names.items():
-            if kind is Kind.FILE and _S3CMD.fullmatch(name) and (path := f"{folder}/{name}".lstrip("/")) not in kept:
+        for name in names:
+            if not is_kept(path := f"{folder}/{name}".lstrip("/")):
                 yield from _if_quiet(files, path, now_ns)
+
+
+def maybe_partials(names: Mapping[str, Kind]) -> list[str]:
+    """Return those names of a folder that are of files which s3cmd may have left."""
+    return [name for name, kind in names.items() if kind is Kind.FILE and _S3CMD.fullmatch(name)]
 
 
 def is_work_of_others(path: str) -> bool:

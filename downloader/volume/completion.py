@@ -22,6 +22,7 @@ import logging
 import re
 from contextlib import suppress
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Completion
@@ -37,12 +38,14 @@ from downloader.integrity import (
     parse_checksums,
     parse_header,
     render_checksums,
+    render_comments,
+    rendered_lines,
     seal_line,
 )
 from downloader.lease import WORK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime
 
     from downloader.filesystem import FileOperations
@@ -53,6 +56,9 @@ SHA256 = "user.aim.sha256"
 COMPLETION_ATTRIBUTE = "user.aim.completion"
 PREVIOUS_ATTRIBUTE = "user.aim.previous"
 """Where `COMPLETION_ATTRIBUTE` waits while a run changes the files that it speaks of."""
+
+MOST_KEPT = 50_000
+"""Files whose lines are kept while a mark is written."""
 
 _LOST = "lost+found"
 _VALUE = re.compile(rf"([0-9a-f]{{64}}) ([A-Za-z0-9_-]{{{RECORD}}}) ([0-9a-f]{{8}}) ([a-z0-9 -]{{1,61}})")
@@ -266,7 +272,10 @@ def _write_file(  # noqa: PLR0917
     try:
         inode = files.handle_stat(handle).inode
         kept = own is not None and not _is_ours(own, inode)
-        files.write(handle, 0, own.raw if own is not None and kept else _stamped(checksums, date, inode))
+        offset = 0
+        for piece in [own.raw] if own is not None and kept else _stamped(checksums, date, inode):
+            files.write(handle, offset, piece)
+            offset += len(piece)
         files.sync(handle)
     finally:
         files.close(handle)
@@ -286,7 +295,7 @@ def _write_attributes(files: FileOperations, checksums: Checksums, date: datetim
     """Write the mark into attributes, durably; return why the file system does not take it, empty if it did."""
     root = files.stat("")
     raw = "".join(f"{line}\n" for line in header(checksums, date)).encode()
-    stamp = _stamp_of(raw, root.inode if root else 0)
+    stamp = _stamp_of([raw], root.inode if root else 0)
     values = ((path, _value(checksums, stamp, path)) for path in checksums.files)
     refused = [path for path, value in values if not files.set_attribute(path, SHA256, value)]
     if len(refused) == len(checksums.files):
@@ -337,13 +346,23 @@ def _values(files: FileOperations) -> Iterator[tuple[str, str]]:
         todo += [path for path in inner if path not in (WORK, _LOST)]
 
 
-def _stamped(checksums: Checksums, date: datetime, inode: int) -> bytes:
-    return render_checksums(checksums, date, lambda bare: _stamp_of(bare, inode))
+def _stamped(checksums: Checksums, date: datetime, inode: int) -> Iterator[bytes]:
+    """Return the pieces of the list with its stamp."""
+    comments, lines = render_comments(checksums, date), rendered_lines(checksums)
+    if len(checksums.files) > MOST_KEPT:  # the lines are made twice, so that they are not in memory
+        stamp, lines = _stamp_of(chain([comments], lines), inode), rendered_lines(checksums)
+    else:
+        kept = list(lines)
+        stamp, lines = _stamp_of([comments, *kept], inode), iter(kept)
+    return chain([comments, seal_line(stamp)], lines)
 
 
-def _stamp_of(raw: bytes, inode: int) -> str:
+def _stamp_of(pieces: Iterable[bytes], inode: int) -> str:
     """Return the stamp for the file with this inode and this content, the stamp itself left out."""
-    return hashlib.sha256(b"%d\n" % inode + raw).hexdigest()
+    stamp = hashlib.sha256(b"%d\n" % inode)
+    for piece in pieces:
+        stamp.update(piece)
+    return stamp.hexdigest()
 
 
 def _is_ours(checksums: Checksums, inode: int) -> bool:
@@ -351,4 +370,4 @@ def _is_ours(checksums: Checksums, inode: int) -> bool:
     if not checksums.seal:
         return False
     bare = checksums.raw.replace(seal_line(checksums.seal), b"", 1)
-    return len(bare) < len(checksums.raw) and checksums.seal == _stamp_of(bare, inode)
+    return len(bare) < len(checksums.raw) and checksums.seal == _stamp_of([bare], inode)

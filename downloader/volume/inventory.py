@@ -3,14 +3,19 @@
 A file is believed by its metadata only if the completion mark of a finished run vouches for it. All that lies in
 `.downloading` is work in progress, which anyone who shares the volume may have put there: it saves fetching, but the
 files that it speaks of are hashed.
+
+This module is long because what is found is here beside what finds it: a million entries are kept in tables.
 """
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, overload
 
+from downloader.artifact import DIGEST, Paths, paths_of, select, sizes_of
 from downloader.errors import VolumeError
 from downloader.filesystem import Kind, stats_of
 from downloader.integrity import MARKER, UNKNOWN, Checksums, Origin, may_combine, sha256_of
@@ -20,10 +25,10 @@ from downloader.volume.commit import occupied
 from downloader.volume.completion import is_in_place, last, standing
 from downloader.volume.publication import parse_own
 from downloader.volume.record_log import read_commit_log
-from downloader.volume.records import identity_of, is_unchanged, origin_of
+from downloader.volume.records import LOOKED_AT, identity_of, is_unchanged, origin_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from downloader.artifact import Completion, Manifest, RemoteFile
     from downloader.filesystem import FileOperations, Stat
@@ -58,11 +63,139 @@ class InventoryEntry:
     """Of a file to fetch: another file has its name now."""
 
 
+class _Kind(NamedTuple):
+    """What many entries have in common."""
+
+    state: FileState = FileState.MISSING
+    proof: str = UNKNOWN
+    replaces: bool = False
+    has_sha256: bool = False
+
+
+class Entries(Sequence[InventoryEntry]):
+    """The entry of each file, in the order of the manifest. They are made when they are asked for.
+
+    Of most files path, size and at most a sha256 are their own, and the rest is one of a few kinds. The others, which
+    are few, are kept as they are.
+    """
+
+    def __init__(self, files: Sequence[RemoteFile], found: Iterable[tuple[int, InventoryEntry]] = ()) -> None:
+        """`found` are entries, each with its row. A file without one is missing."""
+        self.files = files
+        self._kinds = [_Kind()]
+        self._rows = array("I", bytes(4 * len(files)))
+        """The number of the kind of each file."""
+        self._sha256 = bytearray()
+        self._others: dict[int, InventoryEntry] = {}
+        for row, entry in found:
+            self._add(row, entry)
+
+    def _add(self, row: int, entry: InventoryEntry) -> None:
+        if entry.state is FileState.PARTIAL or not entry.file.sized:
+            self._others[row] = entry
+        elif entry.sha256 is not None:
+            self._sha256 = self._sha256 or bytearray(DIGEST * len(self.files))
+            self._sha256[DIGEST * row : DIGEST * (row + 1)] = bytes.fromhex(entry.sha256)
+        kind = _Kind(entry.state, entry.proof, entry.replaces, entry.sha256 is not None)
+        if kind not in self._kinds:
+            self._kinds.append(kind)
+        self._rows[row] = self._kinds.index(kind)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    @overload
+    def __getitem__(self, row: int) -> InventoryEntry: ...
+
+    @overload
+    def __getitem__(self, row: slice) -> Sequence[InventoryEntry]: ...
+
+    def __getitem__(self, row: int | slice) -> InventoryEntry | Sequence[InventoryEntry]:
+        if isinstance(row, slice):
+            return SomeEntries(self, range(len(self))[row])
+        if row in self._others:
+            return self._others[row]
+        file, kind = self.files[row], self._kinds[self._rows[row]]
+        done, needed = (0, file.size) if kind.state is FileState.MISSING else (file.size, 0)
+        sha256 = self._sha256[DIGEST * row : DIGEST * (row + 1)].hex() if kind.has_sha256 else None
+        return InventoryEntry(file, kind.state, done, sha256, needed, kind.proof, kind.replaces)
+
+    def rows(self, *states: FileState) -> array[int]:
+        """Return the rows of the entries in one of these states."""
+        return self._having(lambda kind: kind.state in states)
+
+    def _having(self, wanted: Callable[[_Kind], bool]) -> array[int]:
+        numbers = {number for number, kind in enumerate(self._kinds) if wanted(kind)}
+        return array("I", (row for row, number in enumerate(self._rows) if number in numbers))
+
+    def proof(self, row: int) -> str:
+        """Return the proof of an entry, which need not be made for that."""
+        return self._kinds[self._rows[row]].proof
+
+    @property
+    def proofs(self) -> set[str]:
+        """What has verified the verified files."""
+        return {kind.proof for kind in self._kinds if kind.state is FileState.VERIFIED}
+
+    @property
+    def present(self) -> array[int]:
+        """The rows of files to fetch, or to hash, whose name another file has now."""
+        return self._having(lambda kind: kind.replaces or kind.state is FileState.UNVERIFIED)
+
+    @property
+    def needed_bytes(self) -> int:
+        """Bytes on the volume that the files will still take."""
+        sizes = sizes_of(self.files)
+        missing = (sizes[row] for row in self.rows(FileState.MISSING) if row not in self._others)
+        return sum(missing) + sum(entry.needed_bytes for entry in self._others.values())
+
+    @property
+    def partial_bytes(self) -> int:
+        """Bytes of files to fetch that need not be."""
+        return sum(entry.done_bytes for entry in self._others.values() if entry.state is FileState.PARTIAL)
+
+
+class SomeEntries(Sequence[InventoryEntry]):
+    """Some of the entries."""
+
+    def __init__(self, entries: Entries, rows: Sequence[int]) -> None:
+        self._entries = entries
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, position: int) -> InventoryEntry: ...
+
+    @overload
+    def __getitem__(self, position: slice) -> Sequence[InventoryEntry]: ...
+
+    def __getitem__(self, position: int | slice) -> InventoryEntry | Sequence[InventoryEntry]:
+        if isinstance(position, slice):
+            return SomeEntries(self._entries, self._rows[position])
+        return self._entries[self._rows[position]]
+
+
+@dataclass(frozen=True, slots=True)
+class MissingFiles:
+    """Files that have to be fetched."""
+
+    files: Sequence[RemoteFile]
+    done_bytes: int
+    """Bytes of them that need not be."""
+    present: frozenset[str]
+    """Paths of which the volume has another file now."""
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+
 @dataclass(frozen=True, slots=True)
 class Inventory:
     """What the volume has of one manifest."""
 
-    entries: tuple[InventoryEntry, ...]
+    entries: Entries
     """In the order of the manifest."""
     published: bool
     """The artifact is complete: every file is verified, the completion mark is there, and no run has left anything."""
@@ -80,9 +213,18 @@ class Inventory:
     unpacked: Mapping[str, str] | None = field(default=None, repr=False)
     """Path → sha256 of what is published in the place of these entries; None if that is the entries themselves."""
 
-    def having(self, *states: FileState) -> list[InventoryEntry]:
+    def having(self, *states: FileState) -> Sequence[InventoryEntry]:
         """Return the entries in one of these states."""
-        return [entry for entry in self.entries if entry.state in states]
+        return SomeEntries(self.entries, self.entries.rows(*states))
+
+    def missing(self, wrong: Collection[str] = ()) -> MissingFiles:
+        """Return the files that are not there, in whole or in part, and those that are `wrong`."""
+        paths = paths_of(self.entries.files)
+        unverified = self.entries.rows(FileState.VERIFIED, FileState.UNVERIFIED)
+        refused = [row for row in unverified if paths[row] in wrong] if wrong else []
+        rows = array("I", sorted([*self.entries.rows(FileState.PARTIAL, FileState.MISSING), *refused]))
+        present = {paths[row] for row in self.entries.present} & {paths[row] for row in rows}
+        return MissingFiles(select(self.entries.files, rows), self.entries.partial_bytes, frozenset(present))
 
     @property
     def digests(self) -> dict[str, str]:
@@ -92,12 +234,7 @@ class Inventory:
     @property
     def needed_bytes(self) -> int:
         """Bytes on the volume that the files will still take."""
-        return sum(entry.needed_bytes for entry in self.entries)
-
-    @property
-    def needed_files(self) -> int:
-        """Files that are still to come."""
-        return len(self.having(FileState.PARTIAL, FileState.MISSING))
+        return self.entries.needed_bytes
 
 
 class InventoryScanner:
@@ -108,9 +245,9 @@ class InventoryScanner:
     """
 
     def __init__(self, files: FileOperations, manifest: Manifest, journal_above: int, completion: Completion) -> None:
-        for file in manifest.files:
-            if file.path == MARKER or file.path.partition("/")[0] == WORK:
-                raise VolumeError(f"the artifact has a file {file.path}, a name that this program needs for itself")
+        for path in manifest.paths:
+            if path == MARKER or path.partition("/")[0] == WORK:
+                raise VolumeError(f"the artifact has a file {path}, a name that this program needs for itself")
         if files.scan(MARKER):
             raise VolumeError(
                 f"{files.name}/{MARKER} is a folder with something in it, and this program needs that name for itself",
@@ -131,25 +268,40 @@ class InventoryScanner:
 
     def scan(self, now_ns: int) -> Inventory:
         """Return what is there. `now_ns` is the time by which other tools' files count as stale."""
-        folders = {"", *(file.path.rpartition("/")[0] for file in self._manifest.files)}
-        names = {folder: self._files.scan(folder) for folder in folders}
+        paths, foreign, empty = self._manifest.paths, {}, set()
+        for folder in {"", *(path.rpartition("/")[0] for path in paths)}:
+            names = self._files.scan(folder)
+            foreign[folder] = cleanup.maybe_partials(names)
+            if not names.keys() - {WORK}:
+                empty.add(folder)
         # Only where no run has recorded a file: a network file system may show a folder as it was a moment ago.
-        empty = () if self._known.ours else {folder for folder, kinds in names.items() if not kinds.keys() - {WORK}}
-        found = stats_of(self._files, (file.path for file in self._manifest.files), empty)
-        entries = [self._entry(file, found.get(file.path)) for file in self._manifest.files]
-        verified = all(entry.state is FileState.VERIFIED for entry in entries)
+        entries = Entries(self._manifest.files, self._found(set() if self._known.ours else empty))
+        verified = len(entries.rows(FileState.VERIFIED)) == len(entries)
+        kept = Paths(paths)  # those of them that are there
         return Inventory(
-            tuple(entries),
+            entries,
             published=verified and self._known.is_published and not self._work,
             shared=any(name.startswith(SHARDS) for name in self._work),
             stale_files=(
                 *self._stale_partials(entries),
-                *cleanup.foreign_partials(self._files, names, now_ns, self._known.ours | found.keys()),
+                *cleanup.foreign_partials(
+                    self._files, foreign, now_ns, lambda path: path in kept or path in self._known.ours
+                ),
             ),
             ours=frozenset(self._known.ours),
             listed=self._known.others,
             outdated=frozenset(self._outdated),
         )
+
+    def _found(self, empty: Collection[str]) -> Iterator[tuple[int, InventoryEntry]]:
+        """Yield the row and the entry of each file of which anything may be there. `empty` are folders."""
+        files, paths, sizes = self._manifest.files, self._manifest.paths, sizes_of(self._manifest.files)
+        for start in range(0, len(files), LOOKED_AT):
+            found = stats_of(self._files, paths[start : start + LOOKED_AT], empty)
+            for row in range(start, min(start + LOOKED_AT, len(files))):
+                details = found.get(paths[row])
+                if details is not None or (self._parts and sizes[row] > self._journal_above):
+                    yield row, self._entry(files[row], details)
 
     def _entry(self, file: RemoteFile, found: Stat | None) -> InventoryEntry:
         if found is not None:
@@ -201,8 +353,12 @@ class InventoryScanner:
     def _is_resumable(self, file: RemoteFile) -> bool:
         return file.size > self._journal_above and may_combine(file)
 
-    def _stale_partials(self, entries: list[InventoryEntry]) -> list[cleanup.StaleFile]:
-        identities = {entry.file.identity for entry in entries if entry.state is not FileState.VERIFIED}
+    def _stale_partials(self, entries: Entries) -> list[cleanup.StaleFile]:
+        if not self._parts:
+            return []
+        names = {name.partition(".")[0] for name in self._parts}
+        wanted = entries.rows(FileState.UNVERIFIED, FileState.PARTIAL, FileState.MISSING)
+        identities = {identity for row in wanted if (identity := entries[row].file.identity) in names}
         folders = sorted(set(self._parts.values()))
         return [stale for folder in folders for stale in cleanup.stale_partials(self._files, folder, identities)]
 
@@ -216,7 +372,7 @@ class KnownFiles:
     def __init__(self, files: FileOperations, manifest: Manifest, completion: Completion) -> None:
         self._files = files
         self._completion = completion
-        self._commit_log = read_commit_log(files, (file.path for file in manifest.files))
+        self._commit_log = read_commit_log(files, manifest.paths)
         self._manifest = manifest
         self._mark = standing(files)
         self._last = (self._mark if self._mark and self._mark.records else last(files)) or Checksums({})
@@ -230,7 +386,7 @@ class KnownFiles:
     def others(self) -> dict[str, Origin]:
         """Paths that finished runs have listed: for another artifact or revision, or that the manifest lacks."""
         wanted = Origin(self._manifest.origin, self._manifest.revision or "")
-        current = {file.path for file in self._manifest.files}
+        current = Paths(self._manifest.paths)
         origins = ((path, origin_of(self._last, path)) for path in self._last.records)
         return {path: origin for path, origin in origins if origin and (origin != wanted or path not in current)}
 
@@ -242,7 +398,7 @@ class KnownFiles:
         if not is_in_place(self._files, self._mark, self._completion, self._own.raw if self._own else None):
             return False
         wanted = Origin(self._manifest.origin, self._manifest.revision or "")
-        paths = {file.path for file in self._manifest.files}
+        paths = set(self._manifest.paths)
         if all(origin_of(self._mark, path) == wanted for path in paths):
             return True
         # Published at another revision: that is the same only if that revision had no other files.

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import logging
 import re
+from bisect import bisect_left
 from collections import defaultdict
 from contextlib import suppress
-from itertools import islice
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 from unicodedata import normalize
 
+from downloader.artifact import Paths
 from downloader.errors import NoSpace, VolumeError
 from downloader.filesystem import AlreadyThere, clear
 from downloader.formatting import format_count, format_size, names_text, single_line
@@ -22,10 +24,10 @@ from downloader.integrity import MARKER
 from downloader.lease import WORK
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from downloader.artifact import Manifest
-    from downloader.filesystem import FileOperations, Stat
+    from downloader.filesystem import FileOperations
     from downloader.integrity import Origin
 
 MOST_TRIED = 1000
@@ -48,12 +50,11 @@ _OWN_FILES = 16
 _log = logging.getLogger(__name__)
 
 
-def require_names(files: FileOperations, folder: str, paths: Iterable[str]) -> None:
+def require_names(files: FileOperations, folder: str, paths: Sequence[str]) -> None:
     """Raise VolumeError if the volume takes two of the paths for one, or refuses a name.
 
     `folder` is in the working folder; the names are tried below it.
     """
-    paths = list(paths)
     pairs = list(islice(alike([*paths, MARKER, WORK]), MOST_TRIED))
     unusual = list(islice(_unusual(paths), MOST_TRIED))
     if not pairs and not unusual:
@@ -71,16 +72,18 @@ def require_names(files: FileOperations, folder: str, paths: Iterable[str]) -> N
         clear(files, scratch)
 
 
-def require_two_files(files: FileOperations, found: dict[str, Stat]) -> None:
-    """Raise VolumeError if two of the paths that were found are one file."""
-    for first, second in alike(found):
-        if first in found and second in found and found[first].inode == found[second].inode:
-            raise _one_for_two(files, first, second)
+def require_two_files(files: FileOperations, paths: Sequence[str]) -> None:
+    """Raise VolumeError if two of the paths, all of which are files, are one file."""
+    known = Paths(paths)
+    for first, second in alike(paths):
+        if first in known and second in known:
+            one, other = files.stat(first), files.stat(second)
+            if one is not None and other is not None and one.inode == other.inode:
+                raise _one_for_two(files, first, second)
 
 
-def alike(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
+def alike(names: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield pairs of paths, or of a path and a folder above another one, that some file systems take for one."""
-    names = set(paths)
     folders: set[str] = set()
     for path in names:
         folder = path.rpartition("/")[0]
@@ -88,11 +91,9 @@ def alike(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
             folders.add(folder)
             folder = folder.rpartition("/")[0]
     # Hashes take a tenth of the memory that a million folded names take. A collision costs a comparison, no more.
-    seen: set[int] = set()
-    twice: set[int] = set()
-    for path in names:
-        (twice if (key := hash(_folded(path))) in seen else seen).add(key)
-    twice |= {key for folder in folders if (key := hash(_folded(folder))) in seen}
+    keys = sorted(hash(_folded(path)) for path in names)
+    twice = {key for key, following in pairwise(keys) if key == following}
+    twice |= {key for folder in folders if _has(keys, key := hash(_folded(folder)))}
     if not twice:
         return
     spellings: dict[str, set[str]] = defaultdict(set)
@@ -105,6 +106,11 @@ def alike(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
     for spelt in spellings.values():
         first, *others = sorted(spelt)
         yield from ((first, other) for other in others)
+
+
+def _has(ordered: Sequence[int], key: int) -> bool:
+    position = bisect_left(ordered, key)
+    return position < len(ordered) and ordered[position] == key
 
 
 def require_space(files: FileOperations, needed_bytes: int, needed_files: int) -> None:
@@ -168,14 +174,16 @@ def _folded(path: str) -> str:
 
 def _unusual(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Yield each name that some file systems refuse, and a path that it is in."""
-    seen: set[str] = set()
+    folders: set[str] = set()
+    found: set[str] = set()
     for path in paths:
-        for name in path.split("/"):
-            if name in seen:
-                continue
-            seen.add(name)
+        folder, _, last = path.rpartition("/")
+        names = [last] if folder in folders else [*folder.split("/"), last]
+        folders.add(folder)
+        for name in names:
             long = len(name) * 4 > LONGEST_ANYWHERE and len(name.encode()) > LONGEST_ANYWHERE
-            if long or _UNUSUAL.search(name) or _DEVICE.match(name):
+            if name not in found and (long or _UNUSUAL.search(name) or _DEVICE.match(name)):
+                found.add(name)
                 yield name, path
 
 

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile
+from downloader.artifact import Algorithm, Digest, Manifest, Packed, Paths, RemoteFile, Words, paths_of
 from downloader.errors import IntegrityError, InternalError, VolumeError
 from downloader.filesystem import Kind, discard, remove, stats_of
 from downloader.integrity import MARKER, UNKNOWN, Checksums, Origin, parse_checksums
@@ -14,10 +14,10 @@ from downloader.lease import PARTS, WORK, is_lease
 from downloader.volume import completion
 from downloader.volume.cleanup import record_obsolete, remove_outdated, with_earlier
 from downloader.volume.preflight import require_two_files
-from downloader.volume.records import hash_of, is_unchanged, latest, record_of
+from downloader.volume.records import LOOKED_AT, hash_of, is_unchanged, latest, record_of, record_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from datetime import datetime
 
     from downloader.artifact import Completion
@@ -137,7 +137,7 @@ def publish(
     published: Publication,
     *,
     date: datetime,
-    proofs: Mapping[str, str],
+    proof_of: Callable[[str], str],
     obsolete: Collection[str],
     where: Completion,
     confirm: Callable[[], None],
@@ -150,13 +150,13 @@ def publish(
     """
     confirm()
     manifest, digests, consumed = published
-    lacking = [file.path for file in manifest.files if file.path not in digests]
+    lacking = [path for path in manifest.paths if path not in digests]
     if lacking:
         raise InternalError(f"{lacking[0]} was never verified, and so are {len(lacking) - 1} others")
-    checksums = _listed_now(files, manifest, digests, proofs)
+    checksums = _listed_now(files, manifest, digests, proof_of)
     checksums, outdated = with_earlier(files, checksums, obsolete, consumed)
     own = parse_own(manifest)
-    if own is not None and any(own.files[file.path] != digests[file.path] for file in manifest.files):
+    if own is not None and any(own.files[path] != digests[path] for path in manifest.paths):
         own = None
     record_obsolete(files, folder, outdated, date, confirm)
     completion.write(files, folder, checksums, date, completion=where, own=own, confirm=confirm)
@@ -196,12 +196,16 @@ def own_digests(manifest: Manifest) -> Mapping[str, str]:
 
 
 def _listed_now(
-    files: FileOperations, manifest: Manifest, digests: Mapping[str, str], proofs: Mapping[str, str]
+    files: FileOperations, manifest: Manifest, digests: Mapping[str, str], proof_of: Callable[[str], str]
 ) -> Checksums:
-    """Return the mark of the manifest's files."""
-    found = _final_files(files, manifest)
-    sha256 = {file.path: digests[file.path] for file in manifest.files}
-    verified_by = {file.path: proofs.get(file.path) or UNKNOWN for file in manifest.files}
+    """Return the mark of the manifest's files, in tables."""
+    paths = Paths(manifest.paths)
+    sha256, verified_by, records = Packed(paths), Words[str](paths), record_table(paths)
+    for file, found in _final_files(files, manifest):
+        sha256[file.path] = digests[file.path]
+        verified_by[file.path] = proof_of(file.path) or UNKNOWN
+        records[file.path] = record_of(file, sha256[file.path], verified_by[file.path], found)
+    require_two_files(files, manifest.paths)
     return Checksums(
         sha256,
         source=manifest.uri,
@@ -209,19 +213,19 @@ def _listed_now(
         version=hash_of(manifest.version),
         proofs=verified_by,
         origins=(Origin(manifest.origin, manifest.revision or ""),),
-        records={
-            file.path: record_of(file, sha256[file.path], verified_by[file.path], found[file.path])
-            for file in manifest.files
-        },
+        records=records,
     )
 
 
-def _final_files(files: FileOperations, manifest: Manifest) -> dict[str, Stat]:
-    """Return the files of the manifest by path. Raises VolumeError if one is gone or of another size."""
-    found = stats_of(files, (file.path for file in manifest.files))
-    for file in manifest.files:
-        details = found.get(file.path)
-        if details is None or details.kind is not Kind.FILE or details.size != file.size:
-            raise VolumeError(f"{file.path} was changed by another program during the run", hint="run again to mend it")
-    require_two_files(files, found)
-    return found
+def _final_files(files: FileOperations, manifest: Manifest) -> Iterator[tuple[RemoteFile, Stat]]:
+    """Yield the files of the manifest. Raises VolumeError if one is gone or of another size."""
+    for start in range(0, len(manifest.files), LOOKED_AT):
+        some = manifest.files[start : start + LOOKED_AT]
+        found = stats_of(files, paths_of(some))
+        for file in some:
+            details = found.get(file.path)
+            if details is None or details.kind is not Kind.FILE or details.size != file.size:
+                raise VolumeError(
+                    f"{file.path} was changed by another program during the run", hint="run again to mend it"
+                )
+            yield file, details

@@ -12,6 +12,7 @@ import threading
 import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from downloader.artifact import Paths, Words
 from downloader.errors import LeaseLost, NoSpace, VolumeError
 from downloader.filesystem import InTheWay, NotThere, clear
 from downloader.lease import WORK
@@ -155,6 +156,31 @@ def _with_folders(paths: Iterable[str]) -> set[str]:
     return found
 
 
+class Proofs:
+    """Path → what verified a file: in a table for the paths that are expected, since a million may come."""
+
+    def __init__(self, expected: Paths, added: Proofs | None = None) -> None:
+        """Begin with those that were `added` when others were expected."""
+        self._expected = expected
+        self._table = Words[str](expected)
+        self._others: dict[str, str] = {}
+        for path, proof in added.all() if added is not None else ():
+            self.add(path, proof)
+
+    def all(self) -> Iterator[tuple[str, str]]:
+        """Yield each path and its proof."""
+        yield from self._table.items()
+        yield from self._others.items()
+
+    def add(self, path: str, proof: str) -> None:
+        """Add a file."""
+        (self._table if path in self._expected else self._others)[path] = proof
+
+    def of(self, path: str) -> str:
+        """Return the proof of a file; empty if it was not added."""
+        return self._table.get(path) or self._others.get(path, "")
+
+
 class CommitLog:
     """Records the files that a run has committed, for the run that follows a killed one. Thread-safe.
 
@@ -164,26 +190,27 @@ class CommitLog:
     """
 
     def __init__(self, files: FileOperations) -> None:
-        self._paths: list[str] = []
-        self._proofs: list[str] = []
-        """What was added, path by path: a dict would take six times the room while files are finished."""
+        self._proofs = Proofs(Paths(()))
         self._files = files
         self._lock = threading.Lock()
         self._log: RecordLog | None = None
         self._broken = False
 
-    @property
-    def proofs(self) -> dict[str, str]:
-        """Path → proof of what was added."""
+    def expect(self, paths: Paths) -> None:
+        """Say which files will be added, apart from a few others: those of a manifest."""
         with self._lock:
-            return dict(zip(self._paths, self._proofs, strict=True))
+            self._proofs = Proofs(paths, self._proofs)
+
+    def proof_of(self, path: str) -> str:
+        """Return the proof of a file that was added; empty if it was not."""
+        return self._proofs.of(path)
 
     def add(self, entries: Sequence[tuple[Entry, str]]) -> None:
         """Record files whose names are durable, each with its proof. Raises NoSpace and LeaseLost."""
         lines = b"".join([entry.line for entry, _ in entries])
         with self._lock:
-            self._paths += [entry.path for entry, _ in entries]
-            self._proofs += [proof for _, proof in entries]
+            for entry, proof in entries:
+                self._proofs.add(entry.path, proof)
             if self._broken:
                 return
             try:

@@ -11,12 +11,16 @@ import hashlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import TYPE_CHECKING
 
+from downloader.artifact import Packed
 from downloader.filesystem import Kind
 
 if TYPE_CHECKING:
-    from downloader.artifact import RemoteFile
+    from downloader.artifact import Paths, RemoteFile
     from downloader.filesystem import Stat
     from downloader.integrity import Checksums, Origin
+
+LOOKED_AT = 10_000
+"""Files whose metadata is asked for together: of a million, that would be half a GiB."""
 
 _IDENTITY = slice(0, 16)
 _METADATA = slice(16, 23)
@@ -30,6 +34,11 @@ def record_of(file: RemoteFile, sha256: str, proof: str, found: Stat) -> str:
     """Return the record of a file that was just verified, of the artifact that is downloaded now."""
     metadata = _metadata_hash(file.path, sha256, proof, found)
     return urlsafe_b64encode(bytes.fromhex(file.identity) + metadata + bytes([_LATEST])).decode()
+
+
+def record_table(paths: Paths) -> Packed:
+    """Return an empty table of records: path → record."""
+    return Packed(paths, _ORIGIN + 1, urlsafe_b64decode, lambda record: urlsafe_b64encode(record).decode())
 
 
 def with_origin(record: str, origin: int) -> str:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from downloader.artifact import Completion
+from downloader.artifact import Completion, Paths, Words
 from downloader.deadlines import LEASE_TTL
 from downloader.errors import IntegrityError, InternalError, VolumeError
 from downloader.filesystem import Disk, Reading, discard, stats_of
@@ -95,7 +95,7 @@ class Volume:
         self._unsynced_limit = unsynced_limit
         self._group_sync = GroupSync(unsynced_limit, self._files.sync_everything)
         self._ours: frozenset[str] = frozenset()
-        self._proofs: dict[str, str] = {}
+        self._proofs: Mapping[str, str] = {}
         self._obsolete: frozenset[str] = frozenset()
         self._outdated: frozenset[str] = frozenset()
         self._session: _Session | None = None
@@ -200,7 +200,12 @@ class Volume:
         """
         found = InventoryScanner(self._files, manifest, self._journal_above, self.completion).scan(self._now())
         self._ours, self._outdated = found.ours, found.outdated
-        self._proofs = {entry.file.path: entry.proof for entry in found.having(FileState.VERIFIED)}
+        paths = Paths(manifest.paths)
+        self._proofs = proofs = Words[str](paths)
+        for row in found.entries.rows(FileState.VERIFIED):
+            proofs[manifest.paths[row]] = found.entries.proof(row)
+        if self._session is not None:
+            self._session.commit_log.expect(paths)
         return found
 
     def has(self, path: str) -> bool:
@@ -229,7 +234,7 @@ class Volume:
 
     def proof_of(self, path: str) -> str:
         """Return what verified a file of this run; empty if that is not recorded."""
-        return (self._proofs | self._held().commit_log.proofs).get(path, "")
+        return self._held().commit_log.proof_of(path) or self._proofs.get(path, "")
 
     def remove_outdated(self, paths: Iterable[str]) -> None:
         """Remove files that are about to be replaced, after the mark that lists them."""
@@ -252,7 +257,7 @@ class Volume:
 
     def require_names(self, manifest: Manifest) -> None:
         """Raise VolumeError if the volume takes two of the files for one, or refuses a name."""
-        preflight.require_names(self._files, self._held().lease.folder, (file.path for file in manifest.files))
+        preflight.require_names(self._files, self._held().lease.folder, manifest.paths)
 
     def require_space(self, needed_bytes: int, needed_files: int) -> None:
         """Raise NoSpace unless there is room for that much more. Needs no lease."""
@@ -328,7 +333,7 @@ class Volume:
             session.lease.folder,
             publication.Publication(manifest, digests, consumed),
             date=datetime.fromtimestamp(self._wall_clock(), UTC),
-            proofs=self._proofs | session.commit_log.proofs,
+            proof_of=self.proof_of,
             obsolete=self._obsolete,
             where=self.completion,
             confirm=session.lease.confirm,
@@ -410,7 +415,8 @@ class Volume:
 
         The artifact's files are not known yet, so all that a run may have put on the volume is kept.
         """
-        found = list(cleanup.foreign_partials(self._files, {"": self._files.scan("")}, self._now()))
+        names = cleanup.maybe_partials(self._files.scan(""))
+        found = list(cleanup.foreign_partials(self._files, {"": names}, self._now()))
         kept = recorded(self._files, (stale.path for stale in found))
         return bool(cleanup.reclaim(self._files, (stale for stale in found if stale.path not in kept)))
 

@@ -78,7 +78,7 @@ def bring(
     inventory = volume.inventory(manifest)
     volume.reclaim(inventory)
     digests = dict(inventory.digests)
-    wanted = inventory.having(FileState.PARTIAL, FileState.MISSING)
+    wanted = list(inventory.having(FileState.PARTIAL, FileState.MISSING))
     for entry in inventory.having(FileState.UNVERIFIED):
         found = volume.check(entry)
         if found is None:

@@ -75,13 +75,13 @@ def test_only_what_is_still_to_come_needs_room(mounted: Mounts) -> None:
     manifest = manifest_of({"model.bin": data})
     with Volume(target, journal_above=MIB) as volume, volume.lease(URI):
         inventory = volume.inventory(manifest)
-        volume.require_space(inventory.needed_bytes, inventory.needed_files)
+        volume.require_space(inventory.needed_bytes, len(inventory.missing()))
         partial = volume.partial(manifest.files[0])
         partial.write(0, memoryview(bytearray(data[: 6 * MIB])))
         partial.complete(Span(0, 6 * MIB))
         partial.close()
         inventory = volume.inventory(manifest)
-        volume.require_space(inventory.needed_bytes, inventory.needed_files)
+        volume.require_space(inventory.needed_bytes, len(inventory.missing()))
         assert bring(volume, manifest, {"model.bin": data}) == 2 * MIB
 
 
@@ -103,7 +103,7 @@ def test_a_volume_of_the_rounded_size_takes_the_artifact(mounted: Mounts, *, kil
                 partial.close()
         with volume.lease(URI):
             inventory = volume.inventory(manifest)
-            volume.require_space(inventory.needed_bytes, inventory.needed_files)
+            volume.require_space(inventory.needed_bytes, len(inventory.missing()))
             bring(volume, manifest, data)
     assert (target / "model.bin").read_bytes() == data["model.bin"]
     assert not (target / ".downloading").exists()

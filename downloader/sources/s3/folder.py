@@ -5,26 +5,26 @@ from __future__ import annotations
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from heapq import nlargest
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile, Validator
+from downloader.artifact import Algorithm, Digest, FileTable, Manifest, RemoteFile, Validator
 from downloader.errors import IntegrityError, SourceNotFound
 from downloader.integrity import LARGEST_LIST, MARKER, of_nothing, parse_checksums, proves_itself
-from downloader.sources.base import version_of
 from downloader.sources.s3.answers import ErrorResponse
 from downloader.sources.s3.errors import archived, map_response
 from downloader.sources.s3.multipart import with_layouts
-from downloader.sources.s3.object_info import shared_tags, tag_digests, without_tag_digests
+from downloader.sources.s3.object_info import shared_tags, without_tag_digests
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
 
     from downloader.filters import FileFilter
     from downloader.sources.s3.address import S3Address
     from downloader.sources.s3.client import S3ApiClient
     from downloader.sources.s3.description import ObjectProbe
-    from downloader.sources.s3.listing import Entry
+    from downloader.sources.s3.listing import Listing
     from downloader.sources.s3.object_info import ObjectInfo
 
 MOST_HEADS = 1000
@@ -51,7 +51,7 @@ class Folder:
         self._connection = connection
         self._probe = probe
         self._workers = workers
-        self._infos: dict[tuple[str, str | None], ObjectInfo] = {}
+        self._infos: dict[tuple[str, Validator | None], ObjectInfo] = {}
         """What HEADs said, by key and tag: kept for a retry of the listing."""
         self._changed: dict[str, RemoteFile] = {}
         """How objects were listed whose bytes turned out to be of another version, by key."""
@@ -74,56 +74,64 @@ class Folder:
         same = proves_itself(replace(file, digests=checksums)) and checksums == without_tag_digests(known).digests
         return replace(file, validator=None) if same else file
 
-    def version_of(self, listed: Sequence[Entry]) -> str | None:
-        """Return a name for a listing; None if an object in it has no ETag."""
-        if not listed or not all(entry.tag for entry in listed):
-            return None
-        ordered = sorted(listed, key=lambda entry: entry.key)
-        return version_of(self._uri, (f"{entry.key}\0{entry.size}\0{entry.tag}" for entry in ordered))
-
-    def manifest(self, listed: Sequence[Entry], file_filter: FileFilter) -> Manifest:
+    def manifest(self, listing: Listing, file_filter: FileFilter) -> Manifest:
         """Return the manifest of the wanted objects. Raises Gone for one that has been deleted since the listing."""
-        version, whole = self.version_of(listed), self._address.uri_of(self._address.prefix)
-        marker = next((entry for entry in listed if entry.path == MARKER), None)
-        listed = sorted((entry for entry in listed if entry is not marker), key=lambda entry: entry.path)
-        if not listed:
+        listed, rows = listing.files, listing.wanted
+        version, whole = listing.version, self._address.uri_of(self._address.prefix)
+        marker = listed.find(MARKER)
+        if len(listed) == (marker is not None):
             raise SourceNotFound(f"S3 404: no objects found: {self._uri} holds nothing but a checksum list")
-        chosen = frozenset(file_filter.choose(entry.path for entry in listed if entry.wanted))
-        wanted = [entry for entry in listed if entry.path in chosen]
-        if not wanted:
-            raise file_filter.nothing_left([entry.path for entry in listed], self._uri)
-        checksums = self._checksums(marker, listed) if marker else None
+        if marker is not None:
+            rows = [row for row in rows if row != marker]
+        if file_filter:
+            chosen = frozenset(file_filter.choose(listed.paths[row] for row in rows))
+            rows = [row for row in rows if listed.paths[row] in chosen]
+        if not rows:
+            raise file_filter.nothing_left([path for path in listed.paths if path != MARKER], self._uri)
+        wanted, archived_rows = listed.taking(rows), {n for n, row in enumerate(rows) if listing.is_archived(row)}
+        checksums = self._checksums(listed, marker) if marker is not None else None
         if checksums is not None:
             digests = parse_checksums(checksums).files
-            infos = self._ask_for([entry for entry in wanted if entry.archive])
-            files = [
-                replace(
-                    _file(entry, infos.get(entry.key), plain_tags=False),
-                    digests=(Digest(Algorithm.SHA256, digests[entry.path]),),
-                )
-                for entry in wanted
-            ]
-            kept = checksums if len(wanted) == len(listed) else None
-            return Manifest(self._uri, tuple(files), version=version, checksums=kept, whole=whole)
-        largest = sorted(wanted, key=lambda entry: entry.size, reverse=True)
-        infos = self._ask_for(
-            [*largest[:MOST_HEADS], *(entry for entry in largest[MOST_HEADS:] if entry.archive or _is_uncertain(entry))]
-        )
+            infos = self._ask_for(wanted, archived_rows)
+            known = (_known(file, infos.get(row)) for row, file in enumerate(wanted))
+            files = FileTable(replace(file, digests=(Digest(Algorithm.SHA256, digests[file.path]),)) for file in known)
+            kept = checksums if len(wanted) == len(listed) - 1 else None
+            return Manifest(self._uri, files, version=version, checksums=kept, whole=whole)
+        files, infos = self._described(wanted, archived_rows)
+        if any(info.size != wanted.sizes[row] for row, info in infos.items()):
+            version = None  # something was replaced since it was listed
+        return Manifest(self._uri, self._judged(files, listed), version=version, whole=whole)
+
+    def _described(self, wanted: FileTable, archived_rows: AbstractSet[int]) -> tuple[FileTable, dict[int, ObjectInfo]]:
+        """Return the files with what HEADs of the largest add, and of those of which the listing says too little."""
+        largest = set(nlargest(MOST_HEADS, range(len(wanted)), key=wanted.sizes.__getitem__))
+        empty = (row for row, size in enumerate(wanted.sizes) if not size)
+        uncertain = {row for row in empty if not of_nothing(wanted[row].digests)}
+        infos = self._ask_for(wanted, largest | archived_rows | uncertain)
         if len(infos) < len(wanted):
             log.info("%d objects: requesting checksums for the largest %d only", len(wanted), MOST_HEADS)
-        plain_tags = all(info.plain_tag for info in infos.values())
-        files = [_file(entry, infos.get(entry.key), plain_tags=plain_tags) for entry in wanted]
-        shared = set(map(Validator.of, shared_tags((entry.tag, entry.size) for entry in listed)))
-        files = [self.settled(without_tag_digests(file) if file.validator in shared else file) for file in files]
-        if any(file.size != entry.size for file, entry in zip(files, wanted, strict=True)):
-            version = None  # something was replaced since it was listed
-        return Manifest(self._uri, tuple(files), version=version, whole=whole)
+        files = wanted.replacing({row: _known(wanted[row], info) for row, info in infos.items()})
+        if not all(info.plain_tag for info in infos.values()):
+            files = FileTable(file if row in infos else replace(file, digests=()) for row, file in enumerate(files))
+        return files, infos
 
-    def _checksums(self, marker: Entry, listed: Sequence[Entry]) -> bytes | None:
+    def _judged(self, files: FileTable, listed: FileTable) -> FileTable:
+        """Return the files without digests and validators that turned out to say nothing of the content."""
+        shared = shared_tags(listed)
+        changed = {}
+        if shared or self._changed:
+            for row, file in enumerate(files):
+                judged = self.settled(without_tag_digests(file) if file.validator in shared else file)
+                if judged != file:
+                    changed[row] = judged
+        return files.replacing(changed)
+
+    def _checksums(self, listed: FileTable, marker: int) -> bytes | None:
         """Return the bucket's own checksum file; None unless it names exactly the objects beside it."""
-        what = self._address.uri_of(marker.key)
+        key = listed[marker].locator
+        what = self._address.uri_of(key)
         with self._connection.map_exceptions(what):
-            reply = self._connection.fetch(self._address.bucket, marker.key, LARGEST_LIST)
+            reply = self._connection.fetch(self._address.bucket, key, LARGEST_LIST)
         if reply.status != HTTPStatus.OK:
             error = map_response(ErrorResponse.read(reply.status, reply.body, reply.url), what, self._connection.asker)
             log.warning("ignoring %s: %s", what, error)
@@ -133,46 +141,43 @@ class Folder:
         except IntegrityError as error:
             log.warning("ignoring %s: %s", what, error)
             return None
-        if covered != {entry.path for entry in listed}:
+        if covered != set(listed.paths) - {MARKER}:
             log.warning("ignoring %s: it lists other files than the bucket", what)
             return None
         return reply.body
 
-    def _ask_for(self, wanted: Sequence[Entry]) -> dict[str, ObjectInfo]:
-        """Return the info of these objects by key, asking for some at a time. Raises the first error."""
+    def _ask_for(self, wanted: FileTable, rows: AbstractSet[int]) -> dict[int, ObjectInfo]:
+        """Return the info of the objects in these rows, asking for some at a time. Raises the first error."""
+        ordered = sorted(rows, key=lambda row: (-wanted.sizes[row], row))
         pool = ThreadPoolExecutor(self._workers, thread_name_prefix="head")
         try:
-            infos = dict(zip((entry.key for entry in wanted), pool.map(self._info_of, wanted), strict=True))
+            infos = dict(zip(ordered, pool.map(self._info_of, (wanted[row] for row in ordered)), strict=True))
         finally:
             pool.shutdown(cancel_futures=True)
-        asleep = next((key for key, info in infos.items() if info.archived), None)
+        asleep = next((row for row, info in infos.items() if info.archived), None)
         if asleep is not None:
-            raise archived(self._address.uri_of(asleep))
+            raise archived(self._address.uri_of(wanted[asleep].locator))
         return infos
 
-    def _info_of(self, entry: Entry) -> ObjectInfo:
-        known = self._infos.get((entry.key, entry.tag))
+    def _info_of(self, listed: RemoteFile) -> ObjectInfo:
+        key = listed.locator
+        known = self._infos.get((key, listed.validator))
         if known is None:
             try:
-                with self._connection.map_exceptions(self._address.uri_of(entry.key)):
-                    described = self._probe.describe(entry.key, entry.size)
-                    known = with_layouts(self._connection, self._address.bucket, entry.key, described)
+                with self._connection.map_exceptions(self._address.uri_of(key)):
+                    described = self._probe.describe(key, listed.size)
+                    known = with_layouts(self._connection, self._address.bucket, key, described)
             except SourceNotFound as error:
                 raise Gone(error) from error
-            self._infos[entry.key, entry.tag] = known
+            self._infos[key, listed.validator] = known
         return known
 
 
-def _is_uncertain(entry: Entry) -> bool:
-    """Whether an object is empty by its listing alone, without the ETag of empty content."""
-    return not entry.size and not of_nothing(tag_digests(entry.tag))
-
-
-def _file(entry: Entry, info: ObjectInfo | None, *, plain_tags: bool) -> RemoteFile:
+def _known(listed: RemoteFile, info: ObjectInfo | None) -> RemoteFile:
+    """Return a listed file with what a HEAD said of it, if it was asked for."""
     if info is None:
-        digests = tag_digests(entry.tag) if plain_tags else ()
-        return RemoteFile(entry.path, entry.size, digests, Validator.of(entry.tag), entry.key)
+        return listed
     # A GET of the first byte of an empty object is answered 416, and that answer has no tag.
-    digests = info.digests if info.tag else info.digests or tag_digests(entry.tag)
-    validator = Validator.of(info.tag or entry.tag)
-    return RemoteFile(entry.path, info.size, digests, validator, entry.key, info.version)
+    digests = info.digests if info.tag else info.digests or listed.digests
+    validator = Validator.of(info.tag) or listed.validator
+    return RemoteFile(listed.path, info.size, digests, validator, listed.locator, info.version)

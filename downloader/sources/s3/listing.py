@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from array import array
+from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from downloader.artifact import FileTable, RemoteFile, Validator
 from downloader.errors import ProtocolFailed, SourceUnavailable
 from downloader.integrity import MARKER
-from downloader.sources.paths import PathValidator, is_step, refused
-from downloader.sources.s3.object_info import ARCHIVES
+from downloader.sources.base import version_of
+from downloader.sources.paths import is_step, refused, require_apart, require_name
+from downloader.sources.s3.object_info import ARCHIVES, tag_digests
 from downloader.sources.s3.pages import Pages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from downloader.sources.s3.address import S3Address
     from downloader.sources.s3.client import S3ApiClient
@@ -24,40 +28,23 @@ QUOTE = '"'
 SLASHES = re.compile(r"/{2,}")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One object of a listing."""
-
-    path: str
-    """Relative to the folder that the URI names."""
-    key: str
-    size: int
-    tag: str | None
-    archive: bool
-    """Its storage class may have to be restored before it can be read."""
-    wanted: bool = True
-    """The filters keep it."""
-
-
 class Listing:
     """The objects of a folder, collected page by page."""
 
-    def __init__(self, address: S3Address, wants: Callable[[str], bool], *, skip_unsafe: bool) -> None:
+    def __init__(self, uri: str, address: S3Address, wants: Callable[[str], bool], *, skip_unsafe: bool) -> None:
         """Keep what `wants` returns true for. `skip_unsafe` collects keys that lead out of the folder in `skipped`."""
+        self._uri = uri
         self._address = address
         self._where = address.uri_of(address.path)
         self._wants = wants
         self._skip_unsafe = skip_unsafe
-        self._names = PathValidator(self._where)
-        self._entries: dict[str, Entry] = {}
         self._count = 0
+        self.files = FileTable()
+        """Every object as far as the listing tells, sorted by path. The locator is its key, the validator its tag."""
+        self._wanted = bytearray()
+        self._archived = bytearray()
         self.skipped: list[str] = []
         """Keys with a '.' or '..' between slashes, as they were listed."""
-
-    @property
-    def entries(self) -> list[Entry]:
-        """Every object, in the order of the listing."""
-        return list(self._entries.values())
 
     def read(self, connection: S3ApiClient) -> None:
         """Read all pages.
@@ -67,7 +54,35 @@ class Listing:
         for page in Pages(connection, self._address.bucket, self._address.prefix):
             for item in page:
                 self._add(item)
-        self._names.finish()
+        rows = self._distinct(self.files.order())
+        self.files = self.files.taking(rows)
+        self._wanted = bytearray(self._wanted[row] for row in rows)
+        self._archived = bytearray(self._archived[row] for row in rows)
+        paths = self.files.paths
+        require_apart([paths[row] for row in self.wanted if paths[row] != MARKER], self._where)
+
+    @property
+    def wanted(self) -> Sequence[int]:
+        """The rows of the files that the filters keep."""
+        if all(self._wanted):
+            return range(len(self.files))
+        return array("I", (row for row, wanted in enumerate(self._wanted) if wanted))
+
+    def is_archived(self, row: int) -> bool:
+        """Return whether the storage class of an object is one that may have to be restored before it can be read."""
+        return bool(self._archived[row])
+
+    @cached_property
+    def version(self) -> str | None:
+        """A name for all objects, by their keys, sizes and tags; None if there are none, or one has no tag."""
+        files = self.files
+        if not files or None in files.validators():
+            return None
+        if any(one > following for one, following in pairwise(files.locators())):  # some keys have double slashes
+            keys = list(files.locators())
+            files = files.taking(sorted(range(len(files)), key=keys.__getitem__))
+        objects = zip(files.locators(), files.sizes, files.validators(), strict=True)
+        return version_of(self._uri, (f"{key}\0{size}\0{tag}" for key, size, tag in objects))
 
     def _add(self, item: Mapping[str, Any]) -> None:
         self._count += 1
@@ -88,34 +103,45 @@ class Listing:
         if wanted and self._skip_unsafe and is_step(path):
             self.skipped.append(key)
             return
-        entry = Entry(path, key, size, tag, item.get("StorageClass") in ARCHIVES, wanted)
-        known = self._entries.setdefault(path, entry)
-        if known is entry:
-            self._check(entry)
-        # Pages of some servers overlap: the same facts again are not an error.
-        elif (known.key, known.size, known.tag) != (key, size, tag):
-            self._collide(known, entry)
+        if wanted:
+            self._check(path, key, tag)
+        self.files.append(RemoteFile(path, size, tag_digests(tag), Validator.of(tag), key))
+        self._wanted.append(wanted)
+        self._archived.append(item.get("StorageClass") in ARCHIVES)
 
-    def _check(self, entry: Entry) -> None:
-        if not entry.wanted:
-            return
-        path = entry.path
+    def _check(self, path: str, key: str, tag: str | None) -> None:
         if not path or path.endswith("/"):
-            raise refused(path or entry.key, "is a folder's name but holds data", self._where)
-        if len(entry.key) > LONGEST_KEY or len(entry.tag or "") > LONGEST_TAG:
-            raise refused(entry.key, "has a key or a tag that no S3 object can have", self._where)
+            raise refused(path or key, "is a folder's name but holds data", self._where)
+        if len(key) > LONGEST_KEY or len(tag or "") > LONGEST_TAG:
+            raise refused(key, "has a key or a tag that no S3 object can have", self._where)
         if path != MARKER:
-            self._names.add(path)
+            require_name(path, self._where)
 
-    def _collide(self, known: Entry, other: Entry) -> None:
+    def _distinct(self, rows: Sequence[int]) -> Sequence[int]:
+        """Return rows, which are in order, without those of objects that come again."""
+        paths = self.files.paths
+        again = {row for before, row in pairwise(rows) if paths[before] == paths[row]}
+        if not again:
+            return rows
+        known = rows[0]
+        for row in rows[1:]:
+            if row not in again:
+                known = row
+            # Pages of some servers overlap: the same facts again are not an error.
+            elif self.files[known] != self.files[row]:
+                self._collide(row, same_key=self.files[known].locator == self.files[row].locator)
+        return array("I", (row for row in rows if row not in again))
+
+    def _collide(self, row: int, *, same_key: bool) -> None:
         """Raise for two objects that would become one file, and for one that is listed twice with different facts."""
-        if known.key == other.key:
+        path = self.files.paths[row]
+        if same_key:
             raise SourceUnavailable(
-                f"the listing of {self._where} names {other.path[:80]!r} twice, with different sizes or tags",
+                f"the listing of {self._where} names {path[:80]!r} twice, with different sizes or tags",
                 hint="the object was replaced meanwhile, or the server's pages contradict each other",
             )
-        if other.wanted:
-            raise refused(other.path, "is listed twice", self._where)
+        if self._wanted[row]:
+            raise refused(path, "is listed twice", self._where)
 
 
 def relative_path(key: str, prefix: str) -> str:

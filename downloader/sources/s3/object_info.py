@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Algorithm, Digest, Mismatch
@@ -13,9 +14,9 @@ from downloader.network import content_length, total_length
 from downloader.sources.http_digests import digest_from_base64
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
-    from downloader.artifact import RemoteFile
+    from downloader.artifact import FileTable, RemoteFile, Validator
 
 PARTS_OF = {whole: of_parts for of_parts, whole in OF_PARTS.items() if of_parts is not Algorithm.ETAG}
 MD5_TAG = re.compile(r'"?([0-9a-f]{32})"?')
@@ -121,10 +122,14 @@ def tag_digests(tag: str | None) -> tuple[Digest, ...]:
     return (Digest(Algorithm.MD5, md5.group(1), mismatch=Mismatch.AMBIGUOUS),) if md5 else ()
 
 
-def shared_tags(listed: Iterable[tuple[str | None, int]]) -> frozenset[str]:
+def shared_tags(listed: FileTable) -> frozenset[Validator]:
     """Return the ETags that objects of different sizes have in common: whatever those are, they are no digests."""
-    sizes: dict[str, int] = {}
-    return frozenset(tag for tag, size in listed if tag and sizes.setdefault(tag, size) != size)
+    # Most tags occur once. Which ones do not is known from their hashes, which take less memory than the tags.
+    hashes = sorted(hash(tag) for tag in listed.validators())
+    twice = {one for one, following in pairwise(hashes) if one == following}
+    sizes: dict[Validator, int] = {}
+    tags = zip(listed.validators(), listed.sizes, strict=True) if twice else ()
+    return frozenset(tag for tag, size in tags if tag and hash(tag) in twice and sizes.setdefault(tag, size) != size)
 
 
 def without_tag_digests(file: RemoteFile) -> RemoteFile:

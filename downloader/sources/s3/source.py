@@ -8,7 +8,7 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from downloader.artifact import Manifest, RemoteFile, Validator
+from downloader.artifact import FileTable, Manifest, RemoteFile, Validator
 from downloader.errors import AccessDenied, DownloadError, SourceChanged, SourceNotFound
 from downloader.filters import FileFilter
 from downloader.formatting import names_text
@@ -89,16 +89,13 @@ class S3Source:
             self._found = found = self._look()
         except AccessDenied:
             return None  # it may be an object that can be read all the same
-        return self._folder.version_of(found.entries) if isinstance(found, Listing) else None
+        return found.version if isinstance(found, Listing) else None
 
     def locate(self, manifest: Manifest) -> Mapping[str, RemoteFile]:
         """List the folder, without a HEAD of each object: the digests are the manifest's. An object is one file."""
         found = self._look()
         if isinstance(found, Listing):
-            return {
-                entry.path: RemoteFile(entry.path, entry.size, (), Validator.of(entry.tag), entry.key)
-                for entry in found.entries
-            }
+            return {file.path: replace(file, digests=()) for file in found.files}
         only = manifest.files[0].path if len(manifest.files) == 1 else ""
         return {only: replace(found, path=only, digests=())} if only else {}
 
@@ -118,8 +115,8 @@ class S3Source:
 
     def _manifest_of(self, found: RemoteFile | Listing) -> Manifest:
         if isinstance(found, Listing):
-            if found.entries:
-                return replace(self._folder.manifest(found.entries, self._file_filter), skipped=len(found.skipped))
+            if found.files:
+                return replace(self._folder.manifest(found, self._file_filter), skipped=len(found.skipped))
             raise self._nothing(found)
         return Manifest(self._uri, (self._folder.settled(found),), single=True, whole=folder_of(self._uri))
 
@@ -127,7 +124,7 @@ class S3Source:
         """Return the manifest without validators if responses do not repeat them: then they cannot pin a file."""
         if self._pinned:
             return manifest
-        return replace(manifest, files=tuple(replace(file, validator=None) for file in manifest.files))
+        return replace(manifest, files=FileTable(replace(file, validator=None) for file in manifest.files))
 
     def _look(self) -> RemoteFile | Listing:
         """Return the object that the URI names, or the listing of the folder."""
@@ -144,7 +141,7 @@ class S3Source:
             if file is None:
                 raise
             return file
-        if not listing.entries:
+        if not listing.files:
             return file or self._single(self._probe.find_by_get) or listing
         if file is not None:
             log.warning("%s is an empty object and a folder with files: downloading the folder", self._uri)
@@ -236,7 +233,7 @@ class S3Source:
         return RangeRequest(request.url, span, size, file.validator, request.headers, proves_itself(file))
 
     def _list(self) -> Listing:
-        listing = Listing(self._address, self._file_filter.wants, skip_unsafe=self._skip_unsafe)
+        listing = Listing(self._uri, self._address, self._file_filter.wants, skip_unsafe=self._skip_unsafe)
         with self._connection.map_exceptions(self._uri):
             listing.read(self._connection)
         if listing.skipped and listing.skipped != self._warned:

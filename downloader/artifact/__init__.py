@@ -1,0 +1,45 @@
+"""The nouns: values that every package shares and that know nothing of the outside world."""
+
+from downloader.artifact.facts import DIGEST, Marks, Packed, Paths, Words
+from downloader.artifact.manifest import Manifest, ModelCard
+from downloader.artifact.table import FileTable, paths_of, select, sizes_of
+from downloader.artifact.values import (
+    UNTOLD,
+    Algorithm,
+    Completion,
+    Digest,
+    Layout,
+    Mismatch,
+    RemoteFile,
+    Span,
+    TransferProtocol,
+    Validator,
+    shown_url,
+    unsigned_url,
+)
+
+__all__ = [
+    "DIGEST",
+    "UNTOLD",
+    "Algorithm",
+    "Completion",
+    "Digest",
+    "FileTable",
+    "Layout",
+    "Manifest",
+    "Marks",
+    "Mismatch",
+    "ModelCard",
+    "Packed",
+    "Paths",
+    "RemoteFile",
+    "Span",
+    "TransferProtocol",
+    "Validator",
+    "Words",
+    "paths_of",
+    "select",
+    "shown_url",
+    "sizes_of",
+    "unsigned_url",
+]
