@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from downloader.artifact import Algorithm, Mismatch
 from downloader.errors import IntegrityError
@@ -26,8 +25,7 @@ UNKNOWN = "unknown"
 """The proof of a file that was proved by an earlier run, which did not write down how."""
 
 
-@dataclass(frozen=True, slots=True)
-class VerificationResult:
+class VerificationResult(NamedTuple):
     """What the digests say of a file whose bytes are not known to be wrong."""
 
     proof: str

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import httpx2
 
@@ -40,11 +39,11 @@ MAX_TOTAL = 1 << 30
 MAX_RESPONSES = 10_000
 HEADS_AHEAD, HEADS_AT_ONCE = 128, 32
 """Requests for heads that may be pipelined on one connection, whose responses fit into its buffers; sent in groups."""
+BAD_REQUEST = int(HTTPStatus.BAD_REQUEST)
 UNENCODED = {"accept-encoding": "identity"}
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     """A small response, read whole. `url` is where the last redirect led."""
 
     status: int
@@ -144,7 +143,7 @@ class HttpClient:
         finally:
             response.drain(MAX_ERROR_BODY)
         self._observer.on_response()
-        if response.status >= HTTPStatus.BAD_REQUEST:
+        if response.status >= BAD_REQUEST:
             status_error = map_status(response.status, where, response.headers, body, response.asked_at)
             if isinstance(status_error, SourceUnavailable):
                 raise status_error

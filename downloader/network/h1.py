@@ -24,7 +24,8 @@ COMMON_HEAD = re.compile(
     rb"HTTP/1\.1 (?!204|304)([2-5][0-9]{2})(?: " + _TEXT + rb")?\r\n((?:" + _TOKEN + rb":" + _TEXT + rb"\r\n)*+)\r\n"
 )
 STATUS_LINE = re.compile(rb"HTTP/1\.1 [2-5][0-9]{2}[ \r]")
-LENGTH = re.compile(r"[0-9]{1,19}")
+MOST_DIGITS = 19
+"""Digits of a number of bytes: no file has more."""
 
 
 class Head(NamedTuple):
@@ -49,15 +50,20 @@ def parse_common_head(
     lines = found[2].decode("ascii").split("\r\n")
     if len(lines) > MOST_FIELDS:
         return None
-    pairs = [_field(line) for line in lines[:-1]]
+    pairs = list(map(_field, lines[:-1]))
     fields = dict(pairs)
     if len(fields) < len(pairs):
         fields = {name: ", ".join(value for other, value in pairs if other == name) for name in fields}
     length = fields.get("content-length", "")
-    if "transfer-encoding" in fields or not LENGTH.fullmatch(length):
+    if "transfer-encoding" in fields or not is_number(length):
         return None
     closes = "close" in fields.get("connection", "").lower()
     return Head(int(found[1]), fields, 0 if method == "HEAD" else int(length), closes), found.end() - start
+
+
+def is_number(text: str) -> bool:
+    """Tell whether a text is a number of bytes, in ASCII digits and not in those of other scripts."""
+    return text.isdigit() and text.isascii() and len(text) <= MOST_DIGITS
 
 
 def is_begun(data: bytes | bytearray, start: int, stop: int) -> bool:

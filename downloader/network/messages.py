@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import zlib
+from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from downloader.network.url import Address, Origin
 
 PIECE = 1 << 18
+OK, MULTIPLE_CHOICES = int(HTTPStatus.OK), int(HTTPStatus.MULTIPLE_CHOICES)
+"""Numbers: to look up a member of an enumeration takes longer than to compare two of them."""
 REDIRECTS = frozenset(
     {
         HTTPStatus.MOVED_PERMANENTLY,
@@ -79,14 +82,19 @@ class RequestBuilder:
 
     def build(self, method: str, where: Address, headers: Mapping[str, str]) -> Request:
         """Return one request without a body. Raises httpx2.LocalProtocolError."""
-        (request,) = self.build_many(method, [where], headers)
-        return request
+        fields = lines({**self._usual, **headers}.items())
+        return Request(method, where, fields if "host" in headers else _host_line(where.authority) + fields)
 
     def build_many(self, method: str, addresses: Iterable[Address], headers: Mapping[str, str]) -> Iterator[Request]:
         """Yield requests that differ in their addresses only. Raises httpx2.LocalProtocolError."""
         common = lines({**self._usual, **headers}.items())
         for one in addresses:
-            yield Request(method, one, common if "host" in headers else lines([("Host", one.authority)]) + common)
+            yield Request(method, one, common if "host" in headers else _host_line(one.authority) + common)
+
+
+@lru_cache(maxsize=64)
+def _host_line(authority: str) -> bytes:
+    return lines([("Host", authority)])
 
 
 class StreamingResponse:
@@ -126,7 +134,7 @@ class StreamingResponse:
     @property
     def is_success(self) -> bool:
         """Whether the status is 2xx."""
-        return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
+        return OK <= self.status < MULTIPLE_CHOICES
 
     @property
     def complete(self) -> bool:

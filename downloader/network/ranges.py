@@ -20,6 +20,7 @@ from downloader.artifact import Span, Validator, shown_url
 from downloader.errors import DownloadError, ProtocolFailed, RangeIgnored, SourceChanged, SourceUnavailable
 from downloader.network.content_encoding import DecodedBody, can_decode
 from downloader.network.errors import map_exception, place
+from downloader.network.h1 import is_number
 
 if TYPE_CHECKING:
     from downloader.network.interfaces import ContentRules, NetworkObserver
@@ -27,10 +28,10 @@ if TYPE_CHECKING:
 
 NUMBER = "[0-9]{1,19}"
 """ASCII digits only, and not those of other scripts, and no more of them than a file size may have."""
-CONTENT_LENGTH = re.compile(NUMBER)
 CONTENT_RANGE = re.compile(rf"bytes (?:({NUMBER})-({NUMBER})|\*)/({NUMBER}|\*)")
 """First byte, last byte and size of the file; the first two are missing in a 416, the size where it is unknown."""
 SKIP_PIECE = 1 << 18
+_PARTIAL_CONTENT = int(HTTPStatus.PARTIAL_CONTENT)
 
 
 class Unpinned(SourceChanged):
@@ -165,7 +166,7 @@ class SpanBody:
 def content_length(headers: Mapping[str, str]) -> int | None:
     """Return the `Content-Length`; None where it is missing or malformed."""
     text = headers.get("content-length", "")
-    return int(text) if CONTENT_LENGTH.fullmatch(text) else None
+    return int(text) if is_number(text) else None
 
 
 def total_length(headers: Mapping[str, str]) -> int | None:
@@ -190,7 +191,7 @@ def checked_body(
     if content_range is not None:
         # By Content-Range, not by the status: some servers send the right range with status 200.
         skip, length, expected = _checked_range(content_range, request)
-    elif response.status == HTTPStatus.PARTIAL_CONTENT:
+    elif response.status == _PARTIAL_CONTENT:
         raise RangeIgnored(f"{request.where} sends a part without saying which")
     else:
         skip, length = _whole_body(request, announced)
@@ -283,7 +284,7 @@ def check_version(request: RangeRequest, headers: Mapping[str, str]) -> None:
             raise Unpinned(f"{request.where} does not say with its bytes of which version they are")
         return
     listed, sent = request.validator.value, headers[name]
-    if listed != sent if by_date else _opaque(listed) != _opaque(sent):
+    if listed != sent and (by_date or _opaque(listed) != _opaque(sent)):
         raise SourceChanged(f"{request.where} changed: it is no longer the version that was listed")
 
 

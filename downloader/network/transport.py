@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from downloader.network.url import Origin
 
 
+_PROXY_AUTHENTICATION_REQUIRED = int(HTTPStatus.PROXY_AUTHENTICATION_REQUIRED)
+
+
 class SocketTransport:
     """Sends requests, for many threads. Timeouts are the pool's: a caller cannot switch them off."""
 
@@ -158,7 +161,7 @@ class SocketTransport:
         except Exception as error:
             connection.close()
             raise _head_error(error) from error
-        by_proxy = head.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED
+        by_proxy = head.status == _PROXY_AUTHENTICATION_REQUIRED
         refused = self._pool.wants_password(request.address.origin) if by_proxy else None
         if refused is not None:
             connection.close()

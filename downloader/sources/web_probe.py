@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from downloader.network import HttpClient, Response
 
 FIRST_BYTE = {"range": "bytes=0-0"}
+OK, PARTIAL_CONTENT = int(HTTPStatus.OK), int(HTTPStatus.PARTIAL_CONTENT)
 MOST_HEAD_FAILURES = 3
 """After so many, or after one that cost a whole time limit, HEAD is not asked any more."""
 HINT = "give credentials with AIM_HTTP_TOKEN, AIM_HTTP_HEADERS or ~/.netrc"
@@ -81,7 +82,7 @@ class WebProbe:
         """
         # What is published of an answer that will be decoded is of its encoded bytes.
         encoded = size is None and "content-encoding" in reply.headers
-        told = () if encoded else published(reply.headers, whole=reply.status == HTTPStatus.OK)
+        told = () if encoded or digest is not None else published(reply.headers, whole=reply.status == OK)
         digests = (digest,) if digest is not None else told
         validator = None if self.is_distrusted(url) else validator_of(reply)
         return RemoteFile(path, size or 0, digests, validator, url, sized=size is not None)
@@ -140,9 +141,9 @@ def validator_of(reply: Response) -> Validator | None:
 
 def _told_size(url: str, reply: Response) -> int | None:
     """Return the size of the file that an answer speaks of; None if it does not tell."""
-    if reply.status == HTTPStatus.PARTIAL_CONTENT:
+    if reply.status == PARTIAL_CONTENT:
         return total_length(reply.headers)
-    if reply.status != HTTPStatus.OK:
+    if reply.status != OK:
         return None
     if reply.headers.get("content-encoding", "identity") not in ("", "identity"):
         # A packed file is kept as it is; of anything else the length is not that of what it will be unpacked to.

@@ -6,7 +6,6 @@ What several workers of one file need, `FileTransfer` and the scheduler's segmen
 from __future__ import annotations
 
 import threading
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 from downloader.errors import PLACE_ERRORS, DownloadError, Verdict
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from downloader.artifact import RemoteFile
     from downloader.cancellation import Cancellation
     from downloader.progress import ProgressMeter
-    from downloader.sources import Source
+    from downloader.sources import Body, Source
     from downloader.transfer.base import FileSink
     from downloader.transfer.buffers import Buffers
     from downloader.transfer.commit_queue import CommitQueue
@@ -53,6 +52,10 @@ class WholeFiles:
         self._scheduler = scheduler
         self._fetching: dict[int, RemoteFile] = {}
         """The file of each worker."""
+        self._bodies: dict[int, Body] = {}
+        """What it reads, or has read last."""
+        # Once for all files: each worker asks, after it has opened a body, whether it may read.
+        cancellation.on_cancel(self._interrupt)
         self._largest = min(SMALL, buffers.size)
         self._end = memoryview(bytearray(1))
 
@@ -63,6 +66,10 @@ class WholeFiles:
     def progress(self) -> tuple[FileProgress, ...]:
         """Return the files that are being fetched: nothing of them is on the volume."""
         return tuple(FileProgress(file.path, 0, file.size) for file in list(self._fetching.values()))
+
+    def _interrupt(self) -> None:
+        for body in list(self._bodies.values()):
+            body.interrupt()
 
     def fetch(self, file: RemoteFile, partial: Partial, sink: FileSink, commit_queue: CommitQueue) -> None:
         """Fetch a file and commit it, or leave it to the next attempt. Raises errors that concern the run."""
@@ -90,16 +97,16 @@ class WholeFiles:
         hasher = Hasher(size, file.digests)
         buffer = self._buffers.acquire(self._evict, self._cancellation.check)
         try:
-            with (
-                closing(self._source.open(file, span)) as body,
-                self._cancellation.waking(body.interrupt),
-                self._meter.waiting_for_network(),
-            ):
-                while filled < size:
-                    self._cancellation.check()
-                    filled += body.readinto(buffer[filled:size])
-                # Once more, to find the end: it raises if the body is too long, and frees the connection.
-                body.readinto(self._end)
+            body = self._bodies[threading.get_ident()] = self._source.open(file, span)
+            try:
+                with self._meter.waiting_for_network():
+                    while filled < size:
+                        self._cancellation.check()
+                        filled += body.readinto(buffer[filled:size])
+                    # Once more, to find the end: it raises if the body is too long, and frees the connection.
+                    body.readinto(self._end)
+            finally:
+                body.close()
             partial.write(0, buffer[:size])
             partial.complete(span)
             hasher.update(buffer[:size])

@@ -338,7 +338,7 @@ class InventoryScanner:
 
     def _partial_entry(self, file: RemoteFile) -> InventoryEntry:
         """Count the bytes in the journal. Those that only lie in the partial need no more space, but are fetched."""
-        part, lines = f"{file.identity}.part", f"{file.identity}.journal"
+        part, lines = (f"{file.identity}.part", f"{file.identity}.journal") if self._parts else ("", "")
         if part not in self._parts or lines not in self._parts or not self._is_resumable(file):
             return InventoryEntry(file, FileState.MISSING, needed_bytes=file.size)
         found = self._files.stat(f"{self._parts[part]}/{part}")

@@ -38,6 +38,9 @@ class ByteRanges:
         """Add a range; bytes that are in the set already do no harm."""
         if span.start >= span.stop:
             return
+        if not self._starts:
+            self._starts, self._stops = [span.start], [span.stop]
+            return
         first = bisect_left(self._stops, span.start)
         last = bisect_right(self._starts, span.stop)
         start, stop = span.start, span.stop
