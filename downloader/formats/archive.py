@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zipfile
 import zlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from downloader.formats.content import Content, Seekable
@@ -23,6 +24,20 @@ _LARGEST_INFLATED: Final = 16 << 20
 _ALL_INFLATED: Final = 256 << 20
 _HEADER: Final = struct.Struct("<4s5H3L2H")
 _PIECE: Final = 64 << 10
+_END_LENGTH: Final = 22
+_END64_LENGTH: Final = 56
+_LOCATOR: Final = struct.Struct("<4sLQL")
+_UNTOLD: Final = 0xFFFFFFFF
+"""In the record at the end: the number is in the other one, for large archives."""
+
+
+@dataclass
+class Allowance:
+    """How much may still be looked at in a file, of all archives in it together."""
+
+    inflated: int = _ALL_INFLATED
+    """Bytes that are decompressed."""
+    members: int = MOST_MEMBERS
 
 
 def has_directory(content: Content) -> bool:
@@ -46,16 +61,47 @@ def local_header(content: Content, offset: int) -> tuple[bytes, int, int]:
     return content.exactly(offset + _HEADER.size, name_length), fields[3], start + extra_length
 
 
+def _require_one_directory(content: Content) -> None:
+    """Raise ValueError unless the directory is just before the end, and the end says so.
+
+    `zipfile` looks there, and the library of torch where the end says: an archive could have one directory for each.
+    """
+    tail = content.exactly(max(0, content.size - _LONGEST_END), min(content.size, _LONGEST_END))
+    position = tail.rfind(_END)
+    if tail[-_END_LENGTH : -_END_LENGTH + 4] == _END and tail.endswith(b"\x00\x00"):
+        position = len(tail) - _END_LENGTH
+    where = content.size - len(tail) + position
+    size, offset = struct.unpack_from("<LL", tail, position + 12)
+    locator = content.up_to(max(0, where - _LOCATOR.size), _LOCATOR.size)
+    if locator[:4] == b"PK\x06\x07":
+        where -= _LOCATOR.size + _END64_LENGTH
+        end = content.exactly(where, _END64_LENGTH) if _LOCATOR.unpack(locator)[2] == where else b""
+        if end[:4] != b"PK\x06\x06":
+            raise ValueError("its end is not where it says")
+        size64, offset64 = struct.unpack_from("<QQ", end, 40)
+        if size not in (_UNTOLD, size64) or offset not in (_UNTOLD, offset64):
+            raise ValueError("its two ends do not agree")
+        size, offset = size64, offset64
+    if offset + size != where:
+        raise ValueError("its directory is not where its end says")
+
+
 class Members:
     """The members of an archive. Raises ValueError or what `zipfile` raises for one that is broken or too large."""
 
-    def __init__(self, content: Content) -> None:
+    def __init__(self, content: Content, allowance: Allowance) -> None:
         self._content = content
-        self._left = _ALL_INFLATED
+        self._allowance = allowance
+        _require_one_directory(content)
         with zipfile.ZipFile(Seekable(content, _LARGEST_DIRECTORY)) as archive:
             self.infos = archive.infolist()
-        if len(self.infos) > MOST_MEMBERS:
+        allowance.members -= len(self.infos)
+        if allowance.members < 0:
             raise ValueError(f"it has more than {MOST_MEMBERS} members")
+        if any(info.filename != info.orig_filename for info in self.infos):
+            raise ValueError("it has a member with two names")
+        if any(info.is_dir() and info.file_size + info.compress_size for info in self.infos):
+            raise ValueError("it has a folder with content of its own")
         self.names = {info.filename for info in self.infos}
         if len(self.names) != len(self.infos):
             raise ValueError("it has two members of one name")
@@ -81,6 +127,8 @@ class Members:
             raise ValueError("its directory does not agree with its members")
         packed = self._content.part(start, info.compress_size)
         if info.compress_type == zipfile.ZIP_STORED:
+            if info.compress_size != info.file_size:
+                raise ValueError("it has a member with two sizes")
             return packed
         if info.compress_type != zipfile.ZIP_DEFLATED:
             raise ValueError("it is compressed by another method than deflate")
@@ -90,8 +138,8 @@ class Members:
         return _Inflated(packed, self._take)
 
     def _take(self, count: int) -> None:
-        self._left -= count
-        if self._left < 0:
+        self._allowance.inflated -= count
+        if self._allowance.inflated < 0:
             raise ValueError(f"more than {_ALL_INFLATED} bytes of it would have to be decompressed")
 
 

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 LONGEST: Final = 1 << 20
 """Bytes of one string or line that are kept."""
+LONGEST_LINE: Final = 64 << 20
+"""Bytes of a line that are passed over."""
 WINDOW: Final = 64 << 10
 """Bytes that are read ahead."""
 
@@ -104,13 +106,22 @@ class Cursor:
             raise ValueError("it ends too early")
         return found
 
-    def readline(self) -> bytes:
-        """Return the bytes up to the end of the line, with that; without it if the line is too long or the last one."""
-        end = self._window.find(b"\n", self._at)
-        if end < 0:
+    def line(self) -> bytes:
+        """Return the next line without its end; `Skipped` in place of a very long one.
+
+        Raises ValueError if it has no end.
+        """
+        passed = 0
+        while (end := self._window.find(b"\n", self._at)) < 0:
             self._fill(LONGEST)
-            end = self._window.find(b"\n", self._at)
-        return self.read(end - self._at + 1 if end >= 0 else min(LONGEST, len(self._window) - self._at))
+            if b"\n" not in self._window:
+                passed += len(self._window)
+                self._at = len(self._window)
+                if not self.left or passed > LONGEST_LINE:
+                    raise ValueError("it has a line without an end")
+        found = self._window[self._at : end]
+        self._at = end + 1
+        return Skipped(passed + len(found)) if passed else found
 
     def _fill(self, count: int) -> None:
         self._start, self._at = self.tell(), 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +21,18 @@ _MOST_STRINGS: Final = 1 << 22
 _MOST_AXES: Final = 4
 _LONGEST_NAME: Final = 1 << 16
 _DEEPEST: Final = 4
-_STRING, _ARRAY = 8, 9
+_STRING, _ARRAY, _UINT32 = 8, 9, 4
+_ALIGNMENT: Final = "general.alignment"
+_USUAL_ALIGNMENT: Final = 32
+_LARGEST: Final = 1 << 63
+_BLOCKS: Final = {
+    0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 9: (32, 36),
+    10: (256, 84), 11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210), 15: (256, 292), 16: (256, 66),
+    17: (256, 74), 18: (256, 98), 19: (256, 50), 20: (32, 18), 21: (256, 110), 22: (256, 82), 23: (256, 136),
+    24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8), 28: (1, 8), 29: (256, 56), 30: (1, 2), 31: (32, 18),
+    32: (32, 18), 33: (32, 18), 34: (256, 54), 35: (256, 66), 36: (32, 18), 37: (32, 18), 38: (32, 18), 39: (32, 17),
+}  # fmt: skip
+"""Numbers and bytes of a block of each type of tensor."""
 _WIDTHS: Final = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 """Bytes of the values of each type but strings and arrays."""
 
@@ -47,19 +59,34 @@ class Header:
         tensors, keys = self._number("Q"), self._number("Q")
         if keys > _MOST_KEYS or tensors > _MOST_TENSORS:
             raise ValueError("its header announces too many keys or tensors")
-        for _ in range(keys):
+        alignment = self._keys(keys)
+        self._check_spans(sorted(self._tensor() for _ in range(tensors)), alignment)
+
+    def _keys(self, count: int) -> int:
+        """Read the keys and their values, keep the templates, and return the alignment."""
+        alignment = _USUAL_ALIGNMENT
+        for _ in range(count):
             name = self._text()
             kind = self._number("I")
             if kind == _STRING and name.startswith(TEMPLATE):
                 self.templates.append(self._text(longest=1 << 20))
+            elif name == _ALIGNMENT:
+                if kind != _UINT32 or not (alignment := self._number("I")):
+                    raise ValueError("its header has an impossible alignment")
             else:
                 self._pass_over(kind, 0)
-        offsets = [self._tensor() for _ in range(tensors)]
-        left = self._size - self._cursor.tell()
-        if any(offset >= max(left, 1) for offset in offsets):
+        return alignment
+
+    def _check_spans(self, spans: list[tuple[int, int]], alignment: int) -> None:
+        """Check offsets and lengths of the tensors, which begin at the next multiple of the alignment."""
+        left = self._size - -(-self._cursor.tell() // alignment) * alignment
+        position = 0
+        for start, size in spans:
+            if start < position:
+                raise ValueError("its header has tensors that overlap")
+            position = start + size
+        if spans and position > left:
             raise ValueError("its header has a tensor outside the file")
-        if len(set(offsets)) != len(offsets):
-            raise ValueError("its header has tensors that overlap")
 
     def _number(self, form: str) -> int:
         form = self._order + form
@@ -95,10 +122,17 @@ class Header:
         for _ in range(count):
             self._pass_over(kind, depth)
 
-    def _tensor(self) -> int:
+    def _tensor(self) -> tuple[int, int]:
+        """Return offset and length of a tensor."""
         self._text()
         axes = self._number("I")
         if axes > _MOST_AXES:
             raise ValueError("its header has a tensor with too many axes")
-        self._cursor.skip(8 * axes + 4)
-        return self._number("Q")
+        shape = [self._number("Q") for _ in range(axes)]
+        block = _BLOCKS.get(self._number("I"))
+        if block is None:
+            raise ValueError("its header has a tensor of an unknown type")
+        count, length = math.prod(shape), block[1]
+        if count >= _LARGEST or (shape and shape[0] % block[0]):
+            raise ValueError("its header has a tensor with an impossible shape")
+        return self._number("Q"), count // block[0] * length

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 LONGEST: Final = 32 << 20
 """Bytes of a header that are read: hundreds of thousands of tensors. The format allows 100 MB."""
+MOST_VALUES: Final = 4_000_000
+"""Values in it, of which each tensor has nine: they take far more memory than their texts."""
 _LENGTH: Final = 8
 _MOST_AXES: Final = 64
 _LARGEST: Final = 1 << 63
@@ -35,9 +37,10 @@ def check(content: Content) -> str:
     length = int.from_bytes(content.exactly(0, _LENGTH), "little")
     if length > content.size - _LENGTH:
         return "is longer than the file"
-    if length > LONGEST:
-        return f"has more than {LONGEST} bytes"
-    header = json.loads(content.exactly(_LENGTH, length), object_pairs_hook=_unique)
+    raw = content.exactly(_LENGTH, min(length, LONGEST))
+    if length > LONGEST or sum(map(raw.count, (b",", b"[", b"{"))) > MOST_VALUES:
+        return f"has more than {LONGEST} bytes, or {MOST_VALUES} values"
+    header = json.loads(raw, object_pairs_hook=_unique)
     if not isinstance(header, dict):
         return "is not a JSON object"
     metadata = header.pop("__metadata__", {})

@@ -13,9 +13,15 @@ if TYPE_CHECKING:
 
     from downloader.formats.content import Content
 
-LARGEST: Final = 16 << 20
+LARGEST: Final = 4 << 20
 """Bytes of a JSON file that are read."""
+MOST_VALUES: Final = 1_000_000
+"""Values in it."""
 _KERAS: Final = frozenset({"keras", "keras_hub", "keras_nlp", "keras_cv", "builtins", "tensorflow", "tf_keras"})
+_RUNS_CODE: Final = frozenset({"Lambda", "__lambda__", "TorchModuleWrapper"})
+_MATHEMATICS: Final = frozenset({"activations", "initializers", "losses", "metrics", "regularizers", "constraints"})
+"""Modules of Keras whose functions a configuration may name. Others fetch files, or load them."""
+_LIBRARIES: Final = frozenset({"transformers", "peft", "diffusers", "sentence_transformers"})
 _ESCAPES: Final = re.compile(r"__\w+__|\|\s*attr\b")
 """What a template of Jinja needs to reach objects of Python that it was not given."""
 
@@ -24,17 +30,41 @@ def parsed(content: Content) -> Any:  # noqa: ANN401 - anything that JSON can sa
     """Return what a JSON file says. Raises ValueError or RecursionError for one that is not JSON, or is too large."""
     if content.size > LARGEST:
         raise ValueError(f"it has more than {LARGEST} bytes")
-    return json.loads(content.exactly(0, content.size))
+    raw = content.exactly(0, content.size)
+    if sum(map(raw.count, (b",", b"[", b"{"))) > MOST_VALUES:
+        raise ValueError(f"it has more than {MOST_VALUES} values")
+    return json.loads(raw)
 
 
-def remote_code(value: Any) -> str:  # noqa: ANN401
-    """Return what the configuration of a model names as its own code; empty if that is nothing."""
-    named = value.get("auto_map") if isinstance(value, dict) else None
-    if not named:
-        return ""
-    values = named.values() if isinstance(named, dict) else [named]
-    texts = {str(item) for value in values for item in (value if isinstance(value, list) else [value]) if item}
-    return names_text(texts, 3)
+def is_configuration(name: str) -> bool:
+    """Tell whether libraries find a configuration under this name, which may name code."""
+    return name in ("config.json", "modules.json", "chat_template.json") or name.endswith("_config.json")
+
+
+def remote_code(value: Any, *, modules: bool = False) -> str:  # noqa: ANN401
+    """Return what the configuration of a model makes a library run besides itself; empty if that is nothing.
+
+    `modules`: it is the list of modules that sentence-transformers imports.
+    """
+    return names_text(sorted({name for found in _objects(value) for name in _named(found, modules=modules)}), 3)
+
+
+def _named(found: dict[str, Any], *, modules: bool) -> Iterator[str]:
+    """Yield the code that an object names."""
+    named = found.get("auto_map")
+    for value in named.values() if isinstance(named, dict) else [named]:
+        yield from (str(item) for item in (value if isinstance(value, list) else [value]) if item)
+    for name in ("attn_implementation", "_attn_implementation"):  # a repository of the Hub with a kernel
+        given = found.get(name)
+        for text in given.values() if isinstance(given, dict) else [given]:
+            if isinstance(text, str) and "/" in text:
+                yield text
+    peft = found.get("auto_mapping")
+    imported = [found.get("type")] if modules else []
+    imported += [peft.get("parent_library")] if isinstance(peft, dict) else []
+    for module in imported:
+        if isinstance(module, str) and module.partition(".")[0] not in _LIBRARIES:
+            yield module
 
 
 def template_escapes(text: Any) -> bool:  # noqa: ANN401
@@ -46,8 +76,10 @@ def keras_code(value: Any) -> str:  # noqa: ANN401
     """Return what the configuration of a Keras model would make run; empty if that is nothing."""
     for found in _objects(value):
         kind, module = found.get("class_name"), found.get("module")
-        if kind in ("Lambda", "__lambda__"):
-            return "has a Lambda layer of Keras"
+        if kind in _RUNS_CODE if isinstance(kind, str) else kind is not None:
+            return f"has a {names_text([str(kind)])} layer of Keras"
+        if kind == "function" and (not isinstance(module, str) or _MATHEMATICS.isdisjoint(module.split("."))):
+            return f"makes Keras look up the function {names_text([str(found.get('config'))])}"
         if kind is not None and isinstance(module, str) and module.partition(".")[0] not in _KERAS:
             return f"makes Keras import {names_text([module])}"
     return ""

@@ -22,9 +22,11 @@ def said(path: str, data: bytes) -> str:
     return "; ".join(risk.what for risk in assess(path, Content(lambda at, count: data[at : at + count], len(data))))
 
 
-NUMBERS = b"\x93NUMPY\x01\x00\x26\x00{'descr': '<f4', 'fortran_order': 0}    " + bytes(8)
+HEADER = b"{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }".ljust(69) + b"\n"
+NUMBERS = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(HEADER)) + HEADER + bytes(8)
 HARMLESS = {
     "tensors of torch": ("pytorch_model.bin", made.torch_zip(made.tensors())),
+    "an archive of torch as it is called": ("model.pt", made.torch_zip(made.tensors())),
     "numbers": ("vit.npz", made.zipped({"a.npy": NUMBERS})),
     "safetensors": ("model.safetensors", made.safetensors()),
     "no tensors": ("model.safetensors", made.safetensors({}, b"")),
@@ -75,7 +77,7 @@ HARMFUL = {
     "a line without an end": ("a.pkl", b"\x80\x02c" + b"a" * 3_000_000, "cannot be judged"),
     "a Lambda": ("a.keras", made.keras({"class_name": "Lambda", "module": "keras.layers"}), "Lambda layer of Keras"),
     "a module for Keras": ("a.keras", made.keras({"class_name": "x", "module": "os.path"}), "Keras import os.path"),
-    "a Lambda in HDF5": ("a.h5", made.HDF5 + bytes(1 << 20) + b'{"class_name": "Lambda"}', "Lambda layer of Keras"),
+    "a Lambda in HDF5": ("a.h5", made.HDF5 + bytes(1 << 20) + b'{"class_name": "Lambda"}', "layer of Keras that"),
     "source": ("modeling.py", b"import os\n", "source or bytecode of Python"),
     "code of the configuration": ("config.json", b'{"auto_map": {"AutoModel": "m.M"}}', "would run: m.M"),
     "a library": ("lib.bin", b"\x7fELF" + bytes(60), "native library or program (ELF)"),
