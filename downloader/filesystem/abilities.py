@@ -114,15 +114,16 @@ def _tried(disk: Disk, target: Path, folder: str) -> Abilities:
         disk.close(handle)
     disk.sync_folder(folder)
     root = open_target(target, create=False)
+    kind = syncfs.kind(root)
     try:
         return Abilities(
-            kind=syncfs.kind(root),
+            kind=kind,
             owner=found.st_uid,
             group=found.st_gid,
             made_ns=found.st_mtime_ns,
             direct=_writes_directly(disk, path),
             allocates=allocates,
-            syncs_whole=syncfs.can_sync_whole(root),
+            syncs_whole=syncfs.can_sync_whole(kind),
             attributes=disk.set_attribute(path, _ATTRIBUTE, _VALUE) and disk.attribute(path, _ATTRIBUTE) == _VALUE,
             links=_links(root, folder),
             replaces=_replaces(disk, folder),

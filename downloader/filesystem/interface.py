@@ -116,7 +116,7 @@ class FileOperations(Protocol):
         """Write all bytes at the offset."""
 
     def write_direct(self, handle: int, offset: int, data: memoryview) -> bool:
-        """Write all bytes, bypassing the page cache; False if the file system refuses: any part may be written then."""
+        """Write all bytes, bypassing the page cache; False where that is refused or slow: any part may be written."""
 
     def share(self, handle: int, source: int) -> bool:
         """Give a file the content of another open one without a copy; False if the file system cannot: no byte changes.

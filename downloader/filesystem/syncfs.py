@@ -10,6 +10,8 @@ LOCAL = frozenset({"btrfs", "ext2", "ext3", "ext4", "f2fs", "tmpfs", "xfs"})
 """Types on which syncing everything costs no more than what we wrote ourselves, and reports lost pages."""
 FUSE = "fuse"
 """Prefix of the types that run in user space; some of them mount an object store."""
+CEPH_FUSE = f"{FUSE}.ceph-fuse"
+"""CephFS by its client in user space, which wants to be written to and synced in its own way (ADR 90)."""
 FIRST_HONEST_KERNEL = (5, 8)
 """Before this version, syncfs(2) did not report pages that could not be written."""
 
@@ -29,11 +31,11 @@ def kind(descriptor: int) -> str:
     return ""
 
 
-def can_sync_whole(descriptor: int) -> bool:
-    """Return whether `sync_whole` is cheap and can be trusted there."""
+def can_sync_whole(of_kind: str) -> bool:
+    """Return whether `sync_whole` is cheap and can be trusted on file systems of this type."""
     release = os.uname().release.split(".")
     numbers = tuple(int(part) for part in release[:2] if part.isdigit())
-    return numbers >= FIRST_HONEST_KERNEL and kind(descriptor) in LOCAL and hasattr(_libc(), "syncfs")
+    return numbers >= FIRST_HONEST_KERNEL and of_kind in LOCAL and hasattr(_libc(), "syncfs")
 
 
 def sync_whole(descriptor: int) -> None:

@@ -45,7 +45,7 @@ class PartialFile:
         self._name = name
         self._journal: Journal | None = None
         self._direct: int | None = None
-        self._use_direct = False
+        self._writes_directly = self._reads_directly = False
         self._guard = HandleGuard(self._close_handles)
         self._read_back = 0
 
@@ -82,8 +82,8 @@ class PartialFile:
         """Close the journal together with the file, and open it for `direct` writes where that is supported."""
         self._journal = journal
         self._direct = self._files.open_direct(self._path) if direct else None
-        self._use_direct = self._direct is not None
-        if not self._use_direct:
+        self._writes_directly = self._reads_directly = self._direct is not None
+        if self._direct is None:
             _log.debug("%s allows no direct writes", self._files.name)
 
     def write(self, offset: int, data: memoryview) -> None:
@@ -102,12 +102,12 @@ class PartialFile:
             return shared
 
     def _write_direct(self, offset: int, data: memoryview) -> bool:
-        if not self._use_direct or self._direct is None or not _is_aligned(offset, data):
+        if not self._writes_directly or self._direct is None or not _is_aligned(offset, data):
             return False
         if self._files.write_direct(self._direct, offset, data):
             return True
-        self._use_direct = False
-        _log.debug("%s refuses direct writes: using the page cache", self._files.name)
+        self._writes_directly = False
+        _log.debug("%s takes no direct writes: using the page cache", self._files.name)
         return False
 
     def readinto(self, offset: int, view: memoryview) -> int:
@@ -123,16 +123,17 @@ class PartialFile:
             return count
 
     def _read_direct(self, offset: int, view: memoryview) -> int:
-        """Read what direct writes have written, in the same way; 0 if that is not possible.
+        """Read what the volume has and not what a cache holds; 0 if that is not possible.
 
-        Reading it through a cache also reads ahead, where there are holes still. CephFS's client keeps them, and shows
+        Reading through a cache also reads ahead, where there are holes still. CephFS's client keeps them, and shows
         zeros to this machine after direct writes have filled them.
         """
-        if not self._use_direct or self._direct is None or not _is_aligned(offset, view):
+        if not self._reads_directly or self._direct is None or not _is_aligned(offset, view):
             return 0
         try:
             return self._files.read(self._direct, offset, view)
         except VolumeError as error:
+            self._reads_directly = False
             _log.debug("%s refuses direct reads: %s", self._files.name, error)
             return 0
 
