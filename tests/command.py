@@ -23,6 +23,8 @@ USUAL = {"STALL_TIMEOUT": "30", "PROGRESS_INTERVAL": "0.2", "AIM_LEASE_TTL": "30
 And a log for the operator, since that one is the harder to write; `PEOPLE` makes it one for people.
 """
 PEOPLE = {"ARTIFACT_NAME": ""}
+STALL_TIMEOUTS = (1.5, 6.0, 24.0, 96.0)
+"""Seconds, tried one after the other: on a busy machine, too, one of them is long enough for the cause to be met."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,15 @@ def comes_to(process: subprocess.Popen[str], moment: Callable[[], bool]) -> bool
 def run(*arguments: str | Path, extra: Mapping[str, str] | None = None, timeout: float = TIMEOUT) -> Result:
     """Run the command to its end."""
     return finish(start(*arguments, extra=extra), timeout)
+
+
+def run_until(status: int, *arguments: str | Path, extra: Mapping[str, str] | None = None) -> Result:
+    """Run a command that fails, with longer and longer STALL_TIMEOUTs until it does so with this status."""
+    for seconds in STALL_TIMEOUTS:
+        result = run(*arguments, extra={**(extra or {}), "STALL_TIMEOUT": f"{seconds:g}"})
+        if result.status == status:
+            break
+    return result
 
 
 def content(folder: Path) -> dict[str, bytes]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.command import PEOPLE, environment, finish, run, start
+from tests.command import PEOPLE, STALL_TIMEOUTS, environment, finish, run, start
 from tests.contract.test_exit_status import rows
 from tests.faults.test_untold_sizes import Untold
 from tests.servers.blobs import Noise
@@ -31,8 +31,6 @@ PYTHON = re.compile(
     r"Traceback|\w+(?:Error|Exception)\b|\[Errno|object at 0x|<class|\bNone\b|\b(?:errno|urllib3|httpx|botocore)\b|b'"
 )
 SETTINGS = {**PEOPLE, "AIM_LOG_FORMAT": "json", "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER,HTTP"}
-STALL_TIMEOUTS = (1.5, 6.0, 24.0, 96.0)
-"""Seconds, tried one after the other: on a busy machine, too, one of them is long enough for the cause to be met."""
 ELSEWHERE = {
     (65, "SignatureRejected"): "tests/e2e/test_signatures.py",
     (65, "UnsafeFormat"): "tests/e2e/test_formats.py",

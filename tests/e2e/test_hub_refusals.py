@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from downloader.errors import Category
-from tests.command import model, run
+from tests.command import model, run, run_until
 from tests.contract.operator_log import filed
 from tests.servers.blobs import Noise
 from tests.servers.faults import FOREVER, Answer, Exchange, Fault, web_page
@@ -30,8 +30,6 @@ NEWER = {**FILES, "config.json": b'{"newer": true}'}
 XML = {"Content-Type": "application/xml"}
 DENIED = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
 PAGE = b"<html><head><title>Blocked: category AI</title></head></html>"
-SOON = {"STALL_TIMEOUT": "3"}
-"""How soon a run gives up that can only fail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,7 @@ def test_a_content_network_that_always_refuses_is_named_and_nothing_else_is_blam
     status: int, hub: Hub, tmp_path: Path
 ) -> None:
     hub.faults.add(Answer(status, XML, DENIED), route="cdn", times=FOREVER)
-    result = run("download", "hf://org/model", tmp_path / "t", extra=settings(hub, "HF_TRANSFER,HTTP", **SOON))
+    result = run_until(69, "download", "hf://org/model", tmp_path / "t", extra=settings(hub, "HF_TRANSFER,HTTP"))
     assert result.status == 69, result.stderr
     assert filed(result.stderr, newest=True) is filed(result.stderr, newest=False) is Category.OTHER
     assert f"127.0.0.1:{hub.cdn.server.port} refused model.safetensors (HTTP {status})" in result.last_line.replace(
@@ -94,7 +92,7 @@ def test_a_page_that_a_gateway_answers_for_the_hub_is_no_verdict_of_it(hub: Hub,
     result = run("download", "hf://org/model", tmp_path / "t", extra=settings(hub))
     assert result.status == 0, result.stderr
     hub.faults.add(Answer(403, {"Content-Type": "text/html"}, PAGE), route="api", times=FOREVER)
-    result = run("download", "hf://org/model", tmp_path / "u", extra=settings(hub, **SOON))
+    result = run_until(69, "download", "hf://org/model", tmp_path / "u", extra=settings(hub))
     assert result.status == 69, result.stderr
     assert f"127.0.0.1:{hub.server.port} refused org/model (HTTP 403): Blocked: category AI" in result.last_line
     assert "HF_TOKEN" not in result.stderr
@@ -120,7 +118,7 @@ def test_a_repository_that_was_listed_cannot_be_missing(hub: Hub, tmp_path: Path
     assert result.status == 0, result.stderr
     assert model(tmp_path / "t") == FILES
     hub.faults.add(no_repository(404), route="resolve", times=FOREVER)
-    result = run("download", "hf://org/model", tmp_path / "u", extra=settings(hub, "HTTP", **SOON))
+    result = run_until(69, "download", "hf://org/model", tmp_path / "u", extra=settings(hub, "HTTP"))
     assert result.status == 69, result.stderr
     assert "although it has listed it" in result.last_line
 
@@ -166,10 +164,10 @@ def test_a_finished_commit_needs_no_request(repository: Repository, hub: Hub, tm
     uri = f"hf://org/model@{commit}"
     assert run("download", uri, tmp_path / "t", extra=settings(hub)).status == 0
     hub.server.refuse()
-    result = run("download", uri, tmp_path / "t", extra=settings(hub, **SOON))
+    result = run("download", uri, tmp_path / "t", extra=settings(hub))
     assert result.status == 0, result.stderr
     assert "nothing had to be fetched" in result.stderr
-    result = run("download", "hf://org/model@main", tmp_path / "t", extra=settings(hub, **SOON))
+    result = run_until(69, "download", "hf://org/model@main", tmp_path / "t", extra=settings(hub))
     assert result.status == 69, result.stderr
 
 
@@ -187,7 +185,7 @@ def test_an_answer_that_is_not_the_hubs_is_told_without_python(
     route: str, answer: Answer, told: str, hub: Hub, tmp_path: Path
 ) -> None:
     hub.faults.add(answer, route=route, times=FOREVER)
-    result = run("download", "hf://org/model", tmp_path / "t", extra=settings(hub, **SOON))
+    result = run_until(69, "download", "hf://org/model", tmp_path / "t", extra=settings(hub))
     assert result.status == 69, result.stderr
     assert f"127.0.0.1:{hub.server.port} answers for hf://org/model {told}" in result.last_line
     assert "Error" not in result.stderr

@@ -13,7 +13,7 @@ import pytest
 
 from downloader.errors import Category
 from downloader.events import EVENTS
-from tests.command import PEOPLE, finish, model, run, start
+from tests.command import PEOPLE, finish, model, run, run_until, start
 from tests.contract.operator_log import BOTH_STATES, filed
 from tests.e2e.canaries import ALL, SECRETS, TOKEN, Mine, handed_out
 from tests.servers.blobs import Noise
@@ -121,8 +121,8 @@ def test_names_that_look_like_a_failure_keep_their_words_and_are_not_filed(stock
     """A log of `s3` and `403` in one line is a refused login for the operator."""
     target = tmp_path / "model s3 403 not found 404"
     stocked.faults.add(Stall(after=0), route="cdn", times=FOREVER)
-    extra = {"HF_ENDPOINT": stocked.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HTTP", "STALL_TIMEOUT": "2", **JSON}
-    result = run("download", "hf://org/model", target, extra=extra)
+    extra = {"HF_ENDPOINT": stocked.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HTTP", **JSON}
+    result = run_until(75, "download", "hf://org/model", target, extra=extra)
     assert result.status == 75, result.stderr
     assert of(result, "run_started")["target"] == str(target)
     assert "s\\u0033 403" in result.stderr

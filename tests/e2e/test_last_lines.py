@@ -19,7 +19,7 @@ from downloader.errors import (
     SourceNotFound,
     explained,
 )
-from tests.command import run
+from tests.command import run, run_until
 from tests.contract.operator_log import BOTH_STATES, filed
 from tests.servers.blobs import Noise
 from tests.servers.faults import Answer, Flip, Stall, web_page
@@ -82,7 +82,7 @@ def test_what_fails_before_the_listing_promises_no_partial_download(
 ) -> None:
     fault, status, advice = UNLISTED[what]
     own_web.faults.add(fault, times=FOREVER)
-    result = run("download", own_web.url("model.bin"), tmp_path / "t", extra={"STALL_TIMEOUT": "1.5"})
+    result = run_until(status, "download", own_web.url("model.bin"), tmp_path / "t")
     assert result.status == status, result.stderr
     summary, where, _ = result.stderr.splitlines()[-3:]
     assert "before the source was listed" in summary

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.command import model, run
+from tests.command import model, run, run_until
 from tests.servers.blobs import Noise
 from tests.servers.broken import BrokenWeb, RefuseParts, moved
 from tests.servers.faults import FOREVER, Answer
@@ -47,14 +47,14 @@ def test_one_refusal_where_a_redirect_leads_costs_another_try(
 
 def test_a_refusal_that_stays_names_who_refused_and_why(store: BrokenWeb, url: str, tmp_path: Path) -> None:
     store.faults.add(Answer(403, {"Content-Type": "application/xml"}, EXPIRED), method="GET", times=FOREVER)
-    result = run("download", url, tmp_path / "t", extra={"STALL_TIMEOUT": "3"})
+    result = run_until(69, "download", url, tmp_path / "t")
     assert result.status == 69, result.stderr
     assert f"was refused (127.0.0.1:{store.server.port} answered HTTP 403: Request has expired)" in result.last_line
 
 
 def test_a_file_that_is_missing_where_a_redirect_leads_is_missing(store: BrokenWeb, url: str, tmp_path: Path) -> None:
     store.faults.add(Answer(404), times=FOREVER)
-    result = run("download", url, tmp_path / "t", extra={"STALL_TIMEOUT": "3"})
+    result = run_until(66, "download", url, tmp_path / "t")
     assert result.status == 66, result.stderr
     assert f"does not exist (127.0.0.1:{store.server.port} answered HTTP 404)" in result.last_line
 

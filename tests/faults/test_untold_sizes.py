@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from downloader.integrity.ends import end_of
-from tests.command import model, run
+from tests.command import model, run, run_until
 from tests.network.clients import answer
 from tests.servers.blobs import Noise
 from tests.servers.broken import NoLength, digest_headers
@@ -123,7 +123,7 @@ def test_what_cannot_be_gone_on_with_does_not_stay_on_the_volume(own_web: Broken
     own_web.faults.add(Untold(), method="HEAD", times=FOREVER)
     own_web.faults.add(Untold(), method="GET")
     own_web.faults.add(Untold(breaks_at=5 * MIB), method="GET", times=FOREVER)
-    result = run("download", url, tmp_path, extra={"STALL_TIMEOUT": "2"})
+    result = run_until(69, "download", url, tmp_path)
     assert result.status == 69, result.stderr
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size > MIB]
 

@@ -102,7 +102,7 @@ class Shared:
         )
 
     def __str__(self) -> str:
-        happened = ", ".join(f"{count} {what}" for what, count in sorted(self.events.items()))
+        happened = ", ".join(f"{count} {what}" for what, count in sorted(self.events.items()) if count)
         sizes = f"{self.needed >> 20} MiB needed, {self.served >> 20} served, {int(self.allowed) >> 20} allowed"
         return f"{self.volumes} volumes, {self.processes} processes, {happened or 'no events'}; {sizes}"
 
@@ -166,6 +166,8 @@ class _Life:
         self._reader = make().volume / "t"
         self._running: dict[int, subprocess.Popen[str]] = {}
         self._marks: set[int] = set()
+        self._frozen: set[int] = set()
+        """Process ids of those that were frozen, and may have lost the lease by that."""
 
     def live(self) -> Shared:
         """Fill it. Raises Broken."""
@@ -205,8 +207,8 @@ class _Life:
 
     @property
     def _hits(self) -> int:
-        """How many processes could not go on, those that lost a lease because the machine gave them no CPU as well."""
-        return sum(self._tally.events[what] for what in ("killed", "frozen", "started again"))
+        """How many processes could not go on; `starved` lost the lease since the machine gave them no CPU for so long."""
+        return sum(self._tally.events[what] for what in ("killed", "frozen", "starved"))
 
     def _await_all(self) -> None:
         """Let the processes end, and start those again that their Job would."""
@@ -222,6 +224,7 @@ class _Life:
                 if again:
                     self._start(index)
                     self._tally.events["started again"] += 1
+                    self._tally.events["starved"] += process.pid not in self._frozen
 
     def _traces(self) -> str:
         """End the processes, and return where each thread was, and the logs on the volume."""
@@ -252,6 +255,7 @@ class _Life:
             self._end(index, process, {-9, 0, 75})
         else:
             os.killpg(process.pid, signal.SIGSTOP)
+            self._frozen.add(process.pid)
             self._tally.events["frozen"] += 1
             eventually(self._look, self._chance.uniform(0.2, 2 * TTL))
             os.killpg(process.pid, signal.SIGCONT)
