@@ -118,6 +118,10 @@ class Committer:
         except (NotThere, InTheWay, AlreadyThere):
             # The partial is missing if another process took over the lease: then this is not ours to mend.
             self._confirm_lease()
+            # Or a rename of the former holder came late: it had the folder open when it was frozen, or its mount still
+            # had the rename to send. The file is the same one.
+            if (named := partial.renamed_to(path)) is not None:
+                return named
             # Or another program removed a directory after we had created it, or put one in the file's place.
             self._folders.clear()
             self._make_folders(folder, changed)

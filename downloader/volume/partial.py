@@ -327,6 +327,13 @@ class SyncedPartial(_Finished):
     def rename_to(self, path: str) -> NamedFile:
         """Give the file its final name. It is durable once the directory is synced."""
         self._storage.rename_to(path)
+        return self._named()
+
+    def renamed_to(self, path: str) -> NamedFile | None:
+        """Return the file if another process has given it this very name; None if not."""
+        return self._named() if self._storage.is_at(path) else None
+
+    def _named(self) -> NamedFile:
         return NamedFile(self._partial, self._storage, self._journal, self._syncing)
 
     def leave(self) -> None:

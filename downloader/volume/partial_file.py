@@ -166,6 +166,11 @@ class PartialFile:
         """Move the file to its final name."""
         self._files.rename(self._path, path)
 
+    def is_at(self, path: str) -> bool:
+        """Return whether a path leads to this very file."""
+        found = self._files.stat(path)
+        return found is not None and not self.is_shut and found.inode == self._files.handle_stat(self._handle).inode
+
     def shut(self) -> None:
         """Close the handles as soon as no thread uses them. May be called twice."""
         self._guard.shut()

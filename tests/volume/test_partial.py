@@ -330,3 +330,29 @@ def test_a_commit_of_many_files_commits_what_it_can_and_raises_the_first_error(v
     with pytest.raises(VolumeError, match="b is a folder"):
         volume.commit(partials)
     assert [(target / path).is_file() for path in ("a", "b", "c")] == [True, False, True]
+
+
+def test_a_file_that_the_former_holder_names_too_late_has_its_name(target: Path) -> None:
+    """It had the folder of partials open when it was frozen, or its mount had the rename still to send."""
+
+    def fault(doing: str) -> None:
+        if doing.startswith("renaming to") and doing.endswith(f"/{FILE.path}"):
+            for part in target.glob(".downloading/parts.*/*.part"):
+                part.rename(target / FILE.path)
+
+    volume = Volume(target, files=Disk(target, fault=fault))
+    with volume.lease(URI):
+        assert fill(volume, FILE, DATA) == len(DATA)
+    assert (target / FILE.path).read_bytes() == DATA
+
+
+def test_another_file_of_the_name_is_not_taken_for_one_that_is_gone(target: Path) -> None:
+    def fault(doing: str) -> None:
+        if doing.startswith("renaming to") and doing.endswith(f"/{FILE.path}"):
+            for part in target.glob(".downloading/parts.*/*.part"):
+                part.unlink()
+            (target / FILE.path).write_bytes(bytes(len(DATA)))
+
+    volume = Volume(target, files=Disk(target, fault=fault))
+    with volume.lease(URI), pytest.raises(VolumeError):
+        fill(volume, FILE, DATA)
