@@ -207,7 +207,7 @@ class _Life:
 
     @property
     def _hits(self) -> int:
-        """How many processes could not go on; `starved` lost the lease since the machine gave them no CPU for so long."""
+        """How many could not go on; those that are `starved` lost the lease since the machine gave them no CPU."""
         return sum(self._tally.events[what] for what in ("killed", "frozen", "starved"))
 
     def _await_all(self) -> None:
