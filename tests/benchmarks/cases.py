@@ -39,6 +39,15 @@ def _eight(bench: Bench) -> Files:
     return bench.large(8, 512 * MIB)
 
 
+def _eight_tensors(bench: Bench) -> Files:
+    """Return safetensors, since of other files there is little to judge."""
+    files, warm = (
+        bench.tensors(8, size, reader_cases.header_of(size))
+        for size in (int(512 * MIB * bench.scale), int(32 * MIB * bench.scale))
+    )
+    return replace(files, warm=warm)
+
+
 CASES: Mapping[str, Callable[[Bench], Outcome]] = {
     "1 GiB, HTTPS to disk": lambda bench: web_cases.to_disk(bench, _single(bench), secure=True),
     "1 GiB, HTTP to disk": lambda bench: web_cases.to_disk(bench, _single(bench), secure=False),
@@ -65,7 +74,7 @@ CASES: Mapping[str, Callable[[Bench], Outcome]] = {
         bench, xet=False, verified=True
     ),
     "8 x 512 MiB, folder to folder, all verified": lambda bench: folder_cases.copy(bench, _eight(bench)),
-    "8 x 512 MiB, HTTP, with a signature": lambda bench: web_cases.signed(bench, _eight(bench)),
+    "8 x 512 MiB, HTTP, with a signature": lambda bench: web_cases.signed(bench, _eight_tensors(bench)),
     "8 x 512 MiB, HTTP, from a near mirror": lambda bench: web_cases.mirrored(bench, _eight(bench)),
     "2 x 512 MiB + 200 x 20 KiB, HTTP": lambda bench: web_cases.to_disk(bench, bench.mixed(), secure=False, rounds=1),
     "1 GiB, HTTPS onto GlusterFS": lambda bench: mount_cases.onto_glusterfs(bench, _single(bench)),

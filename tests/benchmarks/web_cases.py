@@ -29,7 +29,7 @@ VERIFIED = ("curl", "aria2c", "s5cmd", "rclone")
 FOR_SMALL_FILES = ("curl", "aria2c", "s5cmd", "rclone")
 LEFT_OUT = "hf_transfer is left out for small files: it is made for large ones only."
 READER, HASHER = "plain reader", "plain reader with sha256"
-SIGNED = "with a signature"
+SIGNED, SAFE, BOTH = "with a signature", "with --formats safe", "with both"
 CAP = 12_500_000
 """Bytes per second that a content network allows a connection: 100 Mbit/s."""
 
@@ -137,7 +137,7 @@ def capped(bench: Bench, files: Files) -> Outcome:
 
 
 def signed(bench: Bench, files: Files) -> Outcome:
-    """Compare a run that verifies a signature with one that does not."""
+    """Compare runs that verify a signature, judge formats, and do both with one that does neither."""
     owner = KeyOwner(bench.folder / "keys")
     with serve(bench) as server:
 
@@ -145,9 +145,11 @@ def signed(bench: Bench, files: Files) -> Outcome:
             folder = bench.web / files.name
             owner.sign(folder, ignored=["SHA256SUMS"])
             signature = (folder / "model.sig").rename(bench.folder / f"{files.name}.sig")
-            chosen = (f"--verify-signature={signature}", "--signer-key", str(owner.trusted))
+            required = (f"--verify-signature={signature}", "--signer-key", str(owner.trusted))
+            safe = ("--formats", "safe")
+            chosen = {SIGNED: required, SAFE: safe, BOTH: (*required, *safe)}
             url = f"{server.url}/{files.name}/"
-            return [ours(url), ours(url, *chosen, name=SIGNED)]
+            return [ours(url), *(ours(url, *options, name=name) for name, options in chosen.items())]
 
         scores = bench.compare(tools, files)
     return Outcome(table(files, scores), ratios(files, scores))
