@@ -105,6 +105,8 @@ Less than the whole run gets, so that the lease is released even if a connection
 """
 XET_EXIT = 2.0
 """That the child may take to exit after its control socket was closed."""
+SIGNATURE = 30.0
+"""That the process may take which verifies a signature, once it is asked to: then this one does it."""
 HELPER_EXIT = 3.0
 """That the further processes of a run may take to end with it."""
 SUMMARY_LAST = 3.0

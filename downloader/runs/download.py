@@ -25,7 +25,7 @@ from downloader.runs.expectation import read_expectation
 from downloader.runs.places import Places, Shared
 from downloader.runs.processes import Processes
 from downloader.runs.provenance import Provenance, provenance, require_bom
-from downloader.runs.signing import beside_options, make_signed, require_real, trusted_signer
+from downloader.runs.signing import beside_options, make_signed, require_real, trusted_signer, verifying
 from downloader.runs.summaries import files_of, write_summaries
 from downloader.runs.wiring import (
     Sharing,
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from downloader.runs.formats import FormatCheck
     from downloader.runs.helpers import HelperProcesses
     from downloader.runs.runner import Runner
+    from downloader.signing import VerifyingProcess
     from downloader.sources import Source
     from downloader.sources.registry import ArtifactUri
     from downloader.sources.retrying import RetryingSource
@@ -110,6 +111,7 @@ class Download:
         self._provenance = Provenance()
         self._formats: FormatCheck | None = None
         self._early: EarlyCheck | None = None
+        self._verifying: VerifyingProcess | None = None
         self._slow_looks = slow_looks_of(settings)
         self._bandwidth = make_bandwidth(settings, runner.meter)
         self._processes = Processes(
@@ -151,7 +153,8 @@ class Download:
 
     def transfer(self) -> Outcome:
         """Transfer the artifact to the volume. This is the work of the run, in its own thread."""
-        return self._connected(self._run_engine)
+        with verifying(self._settings) as self._verifying:
+            return self._connected(self._run_engine)
 
     def preview(self, observer: Callable[[Snapshot], None]) -> Preview:
         """Return what `run` would do, in place of it. `observer` gets snapshots meanwhile. Raises one of our errors."""
@@ -219,7 +222,14 @@ class Download:
         self._volume = volume
         try:
             finalizer = make_signed(
-                self._assessed(), settings, runner, self._uri, self._watchdog, source=retrying, cache=self._cache
+                self._assessed(),
+                settings,
+                runner,
+                self._uri,
+                self._watchdog,
+                verifier=self._verifying,
+                source=retrying,
+                cache=self._cache,
             )
             if simulated:
                 finalizer = make_simulated_verification(settings, runner.cancellation)

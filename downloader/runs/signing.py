@@ -13,7 +13,7 @@ from downloader.formatting import format_size
 from downloader.integrity import MARKER
 from downloader.runs.small_files import SmallFile, whole
 from downloader.runs.wiring import make_filter
-from downloader.signing import LONGEST, SignatureCheck, SignedFinalizer, TrustedSigner
+from downloader.signing import LONGEST, SignatureCheck, SignedFinalizer, TrustedSigner, VerifyingProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -57,7 +57,7 @@ def require_real(settings: Settings) -> None:
 
 
 def make_check(
-    signer: TrustedSigner,
+    signer: TrustedSigner | VerifyingProcess,
     settings: Settings,
     runner: Runner,
     uri: ArtifactUri | None = None,
@@ -77,7 +77,8 @@ def make_check(
         if len(content) > LONGEST:
             raise SignatureRejected(f"{place} is too long for a signature: more than {format_size(LONGEST)}")
         given = str(place), content
-    return SignatureCheck(signer, required=settings.signing.mode is SignatureMode.REQUIRE, given=given)
+    required = settings.signing.mode is SignatureMode.REQUIRE
+    return SignatureCheck(signer.verify, required=required, given=given, refused=runner.cancellation.cancel)
 
 
 @contextmanager
@@ -94,6 +95,18 @@ def _guarded(watchdog: StallWatchdog | None, runner: Runner) -> Iterator[None]:
         watchdog.guard(None)
 
 
+@contextmanager
+def verifying(settings: Settings) -> Iterator[VerifyingProcess | None]:
+    """Give what verifies a signature, and prepares itself for that while the run begins; None if none is verified."""
+    signer = trusted_signer(settings)
+    process = None if signer is None else VerifyingProcess(signer)
+    try:
+        yield process
+    finally:
+        if process is not None:
+            process.close()
+
+
 def make_signed(
     step: Finalizer | None,
     settings: Settings,
@@ -101,6 +114,7 @@ def make_signed(
     uri: ArtifactUri,
     watchdog: StallWatchdog,
     *,
+    verifier: VerifyingProcess | None,
     source: Source,
     cache: CachedRepository | None,
 ) -> Finalizer | None:
@@ -108,11 +122,9 @@ def make_signed(
 
     A signature in the artifact is read from the source first, unless mirrors are there to do without it.
     """
-    signer = trusted_signer(settings)
-    if signer is None:
+    if verifier is None:
         return step
-    signer.prepare()
-    check = make_check(signer, settings, runner, uri, watchdog)
+    check = make_check(verifier, settings, runner, uri, watchdog)
 
     def blobs() -> tuple[Manifest, Mapping[str, str]] | None:
         listed = cache.listed if cache is not None else None

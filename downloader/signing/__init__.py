@@ -1,11 +1,21 @@
 """Signatures of models in the format of OpenSSF Model Signing: who has signed which files.
 
-The cryptography is that of the `model-signing` package, an extra of ours that is imported when a signature is verified.
-It would hash the files as well; here they have been hashed while they arrived, so it gets no file to read.
+The cryptography is that of the `model-signing` package, an extra of ours, which a process of its own imports. It would
+hash the files as well; here they have been hashed while they arrived, so it gets no file to read.
 """
 
 from downloader.signing.check import FoundFiles, SignatureCheck, is_signature
 from downloader.signing.finalizer import SignedFinalizer, read_file
+from downloader.signing.process import VerifyingProcess
 from downloader.signing.signer import LONGEST, TrustedSigner
 
-__all__ = ["LONGEST", "FoundFiles", "SignatureCheck", "SignedFinalizer", "TrustedSigner", "is_signature", "read_file"]
+__all__ = [
+    "LONGEST",
+    "FoundFiles",
+    "SignatureCheck",
+    "SignedFinalizer",
+    "TrustedSigner",
+    "VerifyingProcess",
+    "is_signature",
+    "read_file",
+]

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from downloader.errors import SignatureRejected
+from downloader.errors import ConfigurationError, SignatureRejected
 from downloader.formatting import names_text, single_line
+from downloader.signing.claims import stated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from downloader.signing.signer import Statement, TrustedSigner
+    from downloader.errors import DownloadError
+    from downloader.signing.signer import Statement
 
 USUAL: Final = "model.sig"
 """What `model_signing` calls a signature."""
@@ -45,15 +48,31 @@ class FoundFiles:
 
 
 class SignatureCheck:
-    """Verifies the signature of an artifact. `required` says whether the run fails without one that is right."""
+    """Verifies the signature of an artifact. `required` says whether the run fails without one that is right.
 
-    def __init__(self, signer: TrustedSigner, *, required: bool, given: tuple[str, bytes] | None = None) -> None:
-        """Prepare. `given` is the name and the content of a signature that is not a file of the artifact."""
-        self._signer = signer
+    What it says is compared with the files before they are fetched; that it is genuine may turn out while they arrive.
+    """
+
+    def __init__(
+        self,
+        verify: Callable[[bytes, str], Statement],
+        *,
+        required: bool,
+        given: tuple[str, bytes] | None = None,
+        refused: Callable[[DownloadError], None] = lambda _: None,
+    ) -> None:
+        """Prepare. `verify` is that of a `TrustedSigner`.
+
+        `given` is the name and the content of a signature that is not a file of the artifact. `refused` is called, in
+        another thread, with the error of a signature that `foresee` has let be verified meanwhile.
+        """
+        self._verify = verify
         self._required = required
         self._given = given
+        self._refused = refused
         self.signer = ""
         """Who has signed the files of the last check, in words; empty if it has failed."""
+        self._lock = threading.Lock()
         self._verified: tuple[bytes, Statement] | None = None
 
     def check(self, found: FoundFiles) -> None:
@@ -62,7 +81,7 @@ class SignatureCheck:
         Raises SignatureRejected if it is required and wrong or missing; otherwise, that is a warning in the log.
         """
         try:
-            statement, count = self._compare(found, final=True)
+            statement, count = self._compare(found, *self._signature(found), final=True)
         except SignatureRejected as error:
             self.signer = ""
             if self._required:
@@ -73,24 +92,65 @@ class SignatureCheck:
         log.info("signature: %d files are what %s has signed", count, statement.signer)
 
     def foresee(self, found: FoundFiles) -> None:
-        """Raise SignatureRejected if what is known of the files before they are fetched shows that `check` will."""
-        if self._required:
-            self._compare(found, final=False)
+        """Raise SignatureRejected if what is known of the files before they are fetched shows that `check` will.
+
+        Where only the signature itself can show that, it is verified while the files are fetched.
+        """
+        if not self._required:
+            return
+        name, content = self._signature(found)
+        statement = stated(content)
+        if statement is None or self._problems(statement, name, found, final=False):
+            self._compare(found, name, content, final=False)
+            return
+
+        def verify() -> None:
+            try:
+                self._compare(found, name, content, final=False)
+            except (SignatureRejected, ConfigurationError) as error:
+                self._refused(error)
+            except Exception:  # the run has ended otherwise; or a bug, which `check` will meet as well
+                log.debug("the signature was not verified meanwhile", exc_info=True)
+
+        threading.Thread(target=verify, name="signature", daemon=True).start()
+
+    def _signature(self, found: FoundFiles) -> tuple[str, bytes]:
+        """Return the name and the content of the signature. Raises SignatureRejected."""
+        return self._given or _signature_among(found)
 
     def _statement(self, name: str, content: bytes) -> Statement:
         """Return what a signature says, which is verified once however often it is asked for."""
-        if self._verified is None or self._verified[0] != content:
-            self._verified = content, self._signer.verify(content, name)
-        return self._verified[1]
+        with self._lock:
+            if self._verified is None or self._verified[0] != content:
+                self._verified = content, self._verify(content, name)
+            return self._verified[1]
 
-    def _compare(self, found: FoundFiles, *, final: bool) -> tuple[Statement, int]:
-        name, content = self._given or _signature_among(found)
+    def _compare(self, found: FoundFiles, name: str, content: bytes, *, final: bool) -> tuple[Statement, int]:
         statement = self._statement(name, content)
+        problems = self._problems(statement, name, found, final=final)
+        if problems:
+            raise SignatureRejected(
+                f"these files are not what {statement.signer} has signed in {single_line(name)}: {problems}",
+                hint="compare the revision with the one that was signed; exclude what need not be there",
+            )
+        return statement, len(self._judged(statement, name, found))
+
+    def _ignored(self, statement: Statement, name: str) -> frozenset[str]:
+        return statement.ignored if self._given else statement.ignored | {name}
+
+    def _judged(self, statement: Statement, name: str, found: FoundFiles) -> dict[str, str]:
+        ignored = self._ignored(statement, name)
+        return {path: digest for path, digest in found.digests.items() if not _is_below(path, ignored)}
+
+    def _problems(self, statement: Statement, name: str, found: FoundFiles, *, final: bool) -> str:
+        """Return in what the files differ from those of a statement; nothing if they do not.
+
+        `final`: each file has a digest by now.
+        """
         signed = dict(statement.files)
         if found.single and signed.keys() == {WHOLE}:
             signed = dict.fromkeys(found.digests, signed[WHOLE])
-        ignored = statement.ignored if self._given else statement.ignored | {name}
-        judged = {path: digest for path, digest in found.digests.items() if not _is_below(path, ignored)}
+        ignored, judged = self._ignored(statement, name), self._judged(statement, name, found)
         beside = [path for path in found.beside if not _is_below(path, ignored)]
         unknown = [path for path, digest in judged.items() if not digest]
         there = {*found.digests, *beside}
@@ -101,13 +161,7 @@ class SignatureCheck:
             "missing": [path for path in found.wanted(list(signed)) if path not in there],
         }
         told = [f"{what}: {names_text(paths)}" for what, paths in problems.items() if paths]
-        if told or not judged:
-            raise SignatureRejected(
-                f"these files are not what {statement.signer} has signed in {single_line(name)}: "
-                + ("; ".join(told) or "none of them is listed there"),
-                hint="compare the revision with the one that was signed; exclude what need not be there",
-            )
-        return statement, len(judged)
+        return "; ".join(told) or ("" if judged else "none of them is listed there")
 
 
 def _signature_among(found: FoundFiles) -> tuple[str, bytes]:

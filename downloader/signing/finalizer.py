@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from downloader.errors import ConfigurationError, DownloadError, SignatureRejected, VolumeError
 from downloader.formatting import format_size
-from downloader.integrity import sha256_of
 from downloader.signing.check import FoundFiles, SignatureCheck
 from downloader.signing.signer import LONGEST
-from downloader.volume import own_digests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -105,6 +103,10 @@ class SignedFinalizer:
 
     def _foresee(self, volume: Volume, manifest: Manifest, found: Inventory) -> None:
         """Compare names and published digests with what was signed, before hundreds of gigabytes are fetched."""
+        # The process that verifies does without them.
+        from downloader.integrity import sha256_of  # noqa: PLC0415
+        from downloader.volume import own_digests  # noqa: PLC0415
+
         own = own_digests(manifest)
         known = {file.path: sha256_of(file) or own.get(file.path, "") for file in manifest.files}
         published = self._step.published(manifest, known)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import threading
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -77,15 +75,6 @@ class TrustedSigner:
         if self.ca is not None:
             return f"{self.identity or 'a signer'} certified by {self.ca}"
         return f"{self.identity} of {self.issuer}"
-
-    def prepare(self) -> None:
-        """Import what verifies, which takes a fifth of a second, while the run waits for the network."""
-
-        def load() -> None:
-            with suppress(Exception), loading(*UNUSED):  # an error will be told where it matters
-                importlib.import_module("downloader.signing.library")
-
-        threading.Thread(target=load, name="signing", daemon=True).start()
 
     def verify(self, bundle: bytes, name: str) -> Statement:
         """Verify a signature, `name` in messages, and return what has been signed.

@@ -32,6 +32,7 @@ SPEAKERS = {
     "log.py",
     "transfer/xet/child.py",  # a process of its own
     "runs/helper_process.py",
+    "signing/child.py",
 }
 """Who may touch the process's own streams."""
 CLASSES = {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -13,9 +15,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from downloader.errors import Category
 from tests.adapters.jobs import FILES as ADAPTER
 from tests.adapters.jobs import AdapterJobs
-from tests.command import PEOPLE, Result, model, run
+from tests.command import PEOPLE, Result, environment, model, run
 from tests.contract.operator_log import BOTH_STATES, filed
 from tests.contract.test_kserve import packed
+from tests.servers.faults import FOREVER, Stall
 from tests.servers.published import Place, in_a_bucket, in_a_web_folder, on_the_hub
 from tests.signing.keyless import MINUTE, Sigstore
 from tests.signing.signers import DAY, NOW, CertificateOwner, KeyOwner
@@ -146,12 +149,52 @@ def test_a_signature_on_the_volume_is_not_fetched_again(hub: Hub, owner: KeyOwne
     assert not [record for record in hub.log.records()[before:] if "model.sig" in record.request.path]
 
 
-def test_nothing_is_imported_for_keys_in_the_cloud(hub: Hub, owner: KeyOwner, tmp_path: Path) -> None:
+def test_nothing_that_verifies_is_imported_where_bytes_arrive(hub: Hub, owner: KeyOwner, tmp_path: Path) -> None:
     hub.create("org/model").commit(owner.publish(tmp_path / "signed", FILES))
     result = download(hub, tmp_path, "--signer-key", owner.trusted, PYTHONPROFILEIMPORTTIME="1")
     assert result.status == 0, result.stderr
-    assert "model_signing" in result.stderr
-    assert "boto3.session" not in result.stderr
+    assert "downloader.signing" in result.stderr
+    assert "model_signing" not in result.stderr
+
+
+def test_nothing_is_imported_for_keys_in_the_cloud() -> None:
+    command = [sys.executable, "-P", "-X", "importtime", "-m", "downloader.signing.child"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=True)
+    assert "model_signing" in done.stderr
+    assert "boto3.session" not in done.stderr
+    assert "downloader.volume" not in done.stderr
+
+
+def test_another_signer_ends_the_run_while_the_model_is_on_its_way(hub: Hub, owner: KeyOwner, tmp_path: Path) -> None:
+    """What is listed fits the signature, so that only the signature itself can tell: the bytes need not wait for it."""
+    other = KeyOwner(tmp_path / "other")
+    hub.create("org/model").commit(other.publish(tmp_path / "signed", FILES))
+    hub.faults.add(Stall(), route="cdn", times=FOREVER)
+    hub.faults.add(Stall(), route="resolve", times=FOREVER, skip=1)
+    given = f"--verify-signature={tmp_path}/signed/model.sig"
+    line = refused(download(hub, tmp_path, "--signer-key", owner.trusted, given, STALL_TIMEOUT="100"), tmp_path)
+    assert "not signed by the key" in line
+
+
+@pytest.mark.parametrize("broken", ["no process", "a process that dies"])
+def test_a_signature_is_verified_here_where_no_other_process_can(
+    broken: str, hub: Hub, owner: KeyOwner, tmp_path: Path
+) -> None:
+    hub.create("org/model").commit(owner.publish(tmp_path / "signed", FILES))
+    script = tmp_path / "run.py"
+    executable = "/nonexistent" if broken == "no process" else "/bin/false"
+    script.write_text(f"import sys; sys.executable = {executable!r}\nfrom downloader.__main__ import main\nmain()\n")
+    command = [sys.executable, script, "download", "hf://org/model", tmp_path / "out", "--signer-key", owner.trusted]
+    done = subprocess.run(
+        [*map(str, command), "--protocol", "HTTP"],
+        env=environment({"HF_ENDPOINT": hub.endpoint}),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "signature: 4 files" in done.stderr
 
 
 def test_the_signature_of_another_key_says_who_was_expected_and_who_has_signed(
