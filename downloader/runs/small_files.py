@@ -61,7 +61,7 @@ class SmallFile:
         ):
             retrying = make_retrying(source, settings, runner)
             manifest = retrying.manifest()
-            if len(manifest.files) != 1:
+            if not manifest.single:
                 raise ConfigurationError(f"{self.what} {self.place} is a folder and not a file", hint=self.hint)
             return whole(retrying, manifest.files[0], str(self.place), self.limit)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.command import PEOPLE, Result, model, run
+from tests.servers.published import checksums
 from tests.signing.signers import CertificateOwner, KeyOwner
 
 if TYPE_CHECKING:
@@ -233,3 +234,26 @@ def test_a_signature_with_very_many_values_takes_no_memory(hub: Hub, owner: KeyO
     hub.create("org/model").commit({**files, "model.sig": many})
     result = download(hub, tmp_path, "--signer-key", owner.trusted)
     assert (result.status, "model.sig is not a signature" in result.last_line) == (65, True), result.stderr
+
+
+def test_a_mirror_cannot_bring_another_signature(hub: Hub, own_web: BrokenWeb, owner: KeyOwner, tmp_path: Path) -> None:
+    other = KeyOwner(tmp_path / "other").publish(tmp_path / "theirs", {**FILES, "config.json": b"{}"})
+    files = owner.publish(tmp_path / "signed", FILES)
+    hub.create("org/model").commit(files)
+    for path, data in {**other, "SHA256SUMS": checksums(other)}.items():
+        own_web.put(f"copy/{path}", data)
+    mirror = ("--mirror", own_web.url("copy/"), "--mirror-first")
+    result = download(hub, tmp_path, "--signer-key", owner.trusted, *mirror)
+    assert (result.status, "signature: 3 files" in result.stderr) == (0, True), result.stderr
+    assert own_web.log.records()
+    assert model(tmp_path / "out") == files
+
+
+@pytest.mark.parametrize("options", [("--processes", "2"), ("--shard", "0/1")])
+def test_several_processes_publish_nothing_that_is_not_signed(
+    options: tuple[str, ...], hub: Hub, owner: KeyOwner, tmp_path: Path
+) -> None:
+    hub.create("org/model").commit({**owner.publish(tmp_path / "signed", FILES), "config.json": b"{}"})
+    result = download(hub, tmp_path, "--signer-key", owner.trusted, *options)
+    assert (result.status, "other content: config.json" in result.last_line) == (65, True), result.stderr
+    assert not (tmp_path / "out" / MARK).exists()
