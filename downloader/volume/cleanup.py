@@ -117,13 +117,12 @@ def _if_quiet(files: FileOperations, path: str, now_ns: int) -> Iterator[StaleFi
 
 
 def with_earlier(
-    files: FileOperations, now: Checksums, obsolete: Collection[str], consumed: Collection[str]
+    files: FileOperations, now: Checksums, before: Checksums, obsolete: Collection[str], consumed: Collection[str]
 ) -> tuple[Checksums, Checksums]:
-    """Add to a mark what earlier runs have listed, except what was `consumed` or changed since.
+    """Add to a mark what earlier runs have listed in `before`, except what was `consumed` or changed since.
 
     Also return what is to be removed: the `obsolete` paths among these, and what an earlier run was about to remove.
     """
-    before = completion.last(files) or Checksums({})
     nameless = before.expected - len(before.files) - len(now.files.keys() - before.files.keys())
     if nameless > 0:
         _log.warning(

@@ -174,17 +174,25 @@ def write(
     checksums: Checksums,
     date: datetime,
     *,
+    before: Checksums,
     completion: Completion,
     own: Checksums | None,
     confirm: Callable[[], None],
 ) -> None:
-    """Write the mark durably, and remove those in other places.
+    """Write the mark durably, and remove those in other places. The one `before` stays if it says the same.
 
     `folder` is the lease holder's, so that it fences the rename; `confirm` raises LeaseLost. A source's `own` list is
     kept as it is, unless it could be mistaken for one that we wrote; the rest of the mark then goes into attributes.
     """
     confirm()
     kept = False
+    if _is_written(files, before, checksums, completion, own):
+        # By a run that was killed before it had cleaned up. What is published once has one mark.
+        files.sync_folder("")  # which it may not have done
+        if completion is Completion.FILE and own is None:
+            _remove_attribute(files, COMPLETION_ATTRIBUTE)
+        _remove_attribute(files, PREVIOUS_ATTRIBUTE)
+        return
     if completion is Completion.FILE or own is not None:
         kept = _write_file(files, folder, checksums, date, own, confirm)
     else:
@@ -198,6 +206,33 @@ def write(
     else:
         _remove_attribute(files, COMPLETION_ATTRIBUTE)
     _remove_attribute(files, PREVIOUS_ATTRIBUTE)
+
+
+def _is_written(
+    files: FileOperations, before: Checksums, wanted: Checksums, completion: Completion, own: Checksums | None
+) -> bool:
+    """Return whether the last mark stands where it is wanted, and says just what is `wanted`."""
+    if not before.seal or not _say_the_same(before, wanted):  # as almost always, and told without reading anything
+        return False
+    if before.own != (hashlib.sha256(own.raw).hexdigest() if own is not None else ""):
+        return False
+    found = standing(files)
+    if found is None or found.seal != before.seal or not found.whole:
+        return False
+    return is_in_place(files, found, completion, own.raw if own is not None else None)
+
+
+def _say_the_same(one: Checksums, other: Checksums) -> bool:
+    if len(one.files) != len(other.files):
+        return False
+    if list(header(replace(one, own=""))) != list(header(replace(other, own=""))):
+        return False
+    return all(
+        one.files.get(path) == sha256
+        and one.records.get(path) == other.records.get(path)
+        and one.proof_of(path) == other.proof_of(path)
+        for path, sha256 in other.files.items()
+    )
 
 
 def write_list(  # noqa: PLR0917

@@ -146,7 +146,7 @@ def publish(
 
     Files that earlier runs have listed stay listed if they are unchanged, except the `obsolete` paths: those are
     removed after that, and so are the `consumed` ones, listed or not. A run that is killed in between has announced
-    what it removes, and the next one removes it.
+    what it removes, and the next one removes it, and leaves the mark as it is.
     """
     confirm()
     manifest, digests, consumed = published
@@ -154,12 +154,13 @@ def publish(
     if lacking:
         raise InternalError(f"{lacking[0]} was never verified, and so are {len(lacking) - 1} others")
     checksums = _listed_now(files, manifest, digests, proof_of)
-    checksums, outdated = with_earlier(files, checksums, obsolete, consumed)
+    before = completion.last(files) or Checksums({})
+    checksums, outdated = with_earlier(files, checksums, before, obsolete, consumed)
     own = parse_own(manifest)
     if own is not None and any(own.files[path] != digests[path] for path in manifest.paths):
         own = None
     record_obsolete(files, folder, outdated, date, confirm)
-    completion.write(files, folder, checksums, date, completion=where, own=own, confirm=confirm)
+    completion.write(files, folder, checksums, date, before=before, completion=where, own=own, confirm=confirm)
     remove_outdated(files, outdated)
     for path in consumed:
         discard(files, path)

@@ -15,6 +15,7 @@ from downloader.artifact import Completion, Manifest
 from downloader.errors import IntegrityError
 from downloader.filesystem.local import Disk
 from downloader.integrity.checksum_file import MARKER
+from downloader.lease import WORK
 from downloader.volume import FileState, Volume
 from downloader.volume.completion import COMPLETION_ATTRIBUTE, PREVIOUS_ATTRIBUTE, SHA256
 from tests.command import content
@@ -245,6 +246,39 @@ def test_another_choice_moves_the_mark_and_fetches_nothing(target: Path, first: 
         assert set(states(volume.inventory(MANIFEST)).values()) == {
             FileState.UNVERIFIED if second is Completion.NONE else FileState.VERIFIED
         }
+
+
+@pytest.mark.parametrize("manifest", [MANIFEST, WITH_OWN], ids=["no list", "its own list"])
+@pytest.mark.parametrize("completion", [Completion.FILE, Completion.XATTR])
+def test_the_mark_of_a_run_that_was_killed_before_it_cleaned_up_stays(
+    target: Path, completion: Completion, manifest: Manifest
+) -> None:
+    with volume_of(target, completion) as volume:
+        download(volume, FILES, manifest=manifest)
+    (target / WORK / "parts.dead").mkdir(parents=True)
+    os.setxattr(target, PREVIOUS_ATTRIBUTE, b"# files: 0\n")
+    before = (target / MARKER).stat().st_ino if (target / MARKER).exists() else None
+    doing: list[str] = []
+    with volume_of(target, completion, Disk(target, fault=doing.append)) as volume:
+        assert not volume.inventory(manifest).published
+        assert download(volume, FILES, manifest=manifest) == 0
+        assert volume.inventory(manifest).published
+    assert not [
+        each for each in doing if each.startswith("marking") or (each.startswith("renaming") and MARKER in each)
+    ]
+    assert f"syncing the folder {target}" in doing, "it may have been killed before that"
+    assert ((target / MARKER).stat().st_ino if (target / MARKER).exists() else None) == before
+    assert not (target / WORK).exists()
+    assert PREVIOUS_ATTRIBUTE not in os.listxattr(target)
+
+
+def test_the_mark_in_another_place_goes_also_if_the_run_that_wrote_the_new_one_was_killed(finished: Path) -> None:
+    old = os.getxattr(finished, COMPLETION_ATTRIBUTE)
+    for _ in range(2):
+        with volume_of(finished, Completion.FILE) as volume:
+            download(volume, FILES, manifest=MANIFEST)
+        assert COMPLETION_ATTRIBUTE not in os.listxattr(finished)
+        os.setxattr(finished, COMPLETION_ATTRIBUTE, old)
 
 
 @pytest.mark.parametrize("completion", [Completion.FILE, Completion.XATTR])
