@@ -51,6 +51,7 @@ class ProgressMeter:
         """Those of this attempt or listing."""
         self._files: Callable[[], tuple[FileProgress, ...]] = tuple
         self._lock = threading.Lock()
+        self._skips = _Skips()
         self._state = Snapshot()
         self._written = 0
         self._discarded = 0
@@ -72,6 +73,16 @@ class ProgressMeter:
         with self._lock:
             self._received += count
             self._last_byte = self.clock()
+
+    def add_skipped(self, count: int) -> None:
+        """Count bytes that arrived before those that this thread waits for: they have to be read, and are dropped."""
+        self.add_received(count)
+        self._skips.at = self.clock()
+
+    @property
+    def skipped_at(self) -> float:
+        """When such bytes last arrived in this thread, on the clock of the meter; -inf if none did."""
+        return self._skips.at
 
     def add_metadata(self, count: int) -> None:
         """Count bytes of a response that is no file, such as a page of a listing."""
@@ -295,6 +306,12 @@ class ProgressMeter:
             samples.popleft()
         since, before = samples[0]
         return max(0.0, (self._written - before) / (now - since)) if now > since else 0.0
+
+
+class _Skips(threading.local):
+    """What each thread has had to read and drop."""
+
+    at = float("-inf")
 
 
 class _Counted:

@@ -73,7 +73,7 @@ class NetworkProgress:
 
     def __init__(self, meter: ProgressMeter) -> None:
         self.on_bytes = meter.add_metadata
-        self.on_skipped = meter.add_received
+        self.on_skipped = meter.add_skipped
         self.on_response = meter.add_metadata_response
         self.on_request = meter.add_host
 

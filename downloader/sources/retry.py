@@ -133,8 +133,9 @@ class Retrier:
     """Retries one thing: a listing, or the reading of one range. For one thread.
 
     It has a clock that measures time without progress. The clock runs only while the thread waits for a server: not
-    between `pause_clock` and `resume_clock`, when the caller writes and hashes what has come, and not during the first
-    try of an action, since a long listing may work for minutes before it fails.
+    between `pause_clock` and `resume_clock`, when the caller writes and hashes what has come, not during the first try
+    of an action, since a long listing may work for minutes before it fails, and not while a server that ignores ranges
+    sends what comes before the missing bytes. That is no progress either: it may come again and again.
     """
 
     def __init__(self, policy: RetryPolicy, what: str) -> None:
@@ -144,21 +145,29 @@ class Retrier:
         self._clock = policy.meter.clock
         self._fresh = 0
         """Bytes since the last progress."""
-        self._progress_at = self._paused_since = self._clock()
+        self._progress_at = self._paused_since = self._asked_at = self._clock()
         self._in_pauses = 0.0
 
     def pause_clock(self) -> None:
         """Stop the clock until `resume_clock`."""
+        self._forget_skipping()
         self._paused_since = self._clock()
 
     def resume_clock(self) -> None:
         """Continue the clock."""
-        self._progress_at += self._clock() - self._paused_since
+        self._asked_at = self._clock()
+        self._progress_at += self._asked_at - self._paused_since
 
     def reset_clock(self) -> None:
         """Start the clock again at zero: there was progress."""
-        self._progress_at = self._clock()
+        self._progress_at = self._asked_at = self._clock()
         self._in_pauses = 0.0
+
+    def _forget_skipping(self) -> None:
+        """Take off the clock what this try took until the last byte that came before the missing ones, if any did."""
+        if (skipped_at := self._policy.meter.skipped_at) > self._asked_at:
+            self._progress_at += skipped_at - self._asked_at
+            self._asked_at = skipped_at
 
     def received(self, count: int) -> None:
         """Count bytes; every `MIN_PROGRESS` of them are progress."""
@@ -170,6 +179,7 @@ class Retrier:
     def wait_for_pause(self) -> None:
         """Wait for the end of the pause that a server asked for, if there is one."""
         self._in_pauses += self._policy.wait_for_pause()
+        self._asked_at = self._clock()
 
     def run(self, action: Callable[[], T], earlier: DownloadError | None = None) -> T:
         """Return what `action` returns, after as many tries as the policy allows.
@@ -178,6 +188,7 @@ class Retrier:
         Stalled instead of SourceSilent, since a server that has said nothing for the whole budget stalls.
         """
         first = True
+        self._forget_skipping()
 
         def once() -> T:
             nonlocal first
@@ -186,14 +197,16 @@ class Retrier:
                 return self._fail(earlier)
             self.wait_for_pause()
             self._policy.cancellation.check()
-            began = self._clock()
+            began = self._asked_at = self._clock()
             try:
                 return action()
             except Throttled as error:
                 return self._fail(error)
             finally:
-                # What the first try took is not waiting after an error: see the class.
-                self._progress_at += self._clock() - began if first else 0.0
+                if first:  # what it took is not waiting after an error: see the class
+                    self._progress_at += self._clock() - began
+                else:
+                    self._forget_skipping()
                 first = False
 
         retrying = tenacity.Retrying(

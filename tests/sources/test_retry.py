@@ -61,6 +61,8 @@ class Flaky:
     seconds: float = 0.0
     """What each read and each listing takes."""
     positions: list[int] = field(default_factory=list)
+    skip: Callable[[], None] = lambda: None
+    """What happens before each read."""
     open_bodies: int = 0
     listings: int = 0
     interrupted: int = 0
@@ -102,6 +104,7 @@ class FlakyBody:
         source.open_bodies += 1
 
     def readinto(self, view: memoryview, /) -> int:
+        self._source.skip()
         self._source.clock.pass_by(self._source.seconds)
         if self._error is not None and not self._left:
             raise self._error
@@ -284,6 +287,60 @@ def test_what_the_reader_does_between_its_reads_is_no_silence() -> None:
     with pytest.raises(SourceUnavailable):
         hopeless.read(size=100, between=lambda: hopeless.clock.pass_by(MAX_WITHOUT_PROGRESS))
     assert hopeless.elapsed == pytest.approx(MAX_WITHOUT_PROGRESS + BUDGET)
+
+
+def skipping(run: Run, seconds: float) -> None:
+    """Have the server send, before the bytes of each connection, those before them, which takes so long."""
+    at: list[int] = []
+
+    def skip() -> None:
+        if len(run.flaky.positions) not in at:
+            at.append(len(run.flaky.positions))
+            run.clock.pass_by(seconds / 2)
+            run.meter.add_skipped(1 << 30)
+            run.clock.pass_by(seconds / 2)
+            run.meter.add_skipped(1 << 30)
+
+    run.flaky.skip = skip
+
+
+@pytest.mark.parametrize("before", [0, 100], ids=["at once", "after a few bytes"])
+def test_an_error_after_a_long_way_to_the_missing_bytes_is_retried(before: int) -> None:
+    """A server that ignores ranges sends the beginning of a resumed file again, which may take long."""
+    run = Run(broken(before), broken(before))
+    skipping(run, 5 * BUDGET)
+    assert run.read(Span(1000, 5000), size=1000) == CONTENT[1000:5000]
+    assert len(run.flaky.positions) == 3
+
+
+def test_the_way_to_the_missing_bytes_is_no_progress() -> None:
+    run = Run(broken(1), seconds=1, forever=True)
+    skipping(run, 5 * BUDGET)
+    with pytest.raises(SourceUnavailable):
+        run.read()
+    tries = len(run.flaky.positions)
+    assert run.elapsed - tries * 5 * BUDGET <= BUDGET + 2
+
+
+def test_silence_on_the_way_to_the_missing_bytes_counts() -> None:
+    run = Run(broken(), forever=True)
+
+    def skip() -> None:
+        run.meter.add_skipped(1)
+        run.clock.pass_by(2 * BUDGET)
+
+    run.flaky.skip = skip
+    with pytest.raises(SourceUnavailable):
+        run.read()
+    assert len(run.flaky.positions) == 1
+
+
+def test_a_pause_before_the_way_to_the_missing_bytes_is_taken_off_once() -> None:
+    run = Run(pause_of(BUDGET), broken(), forever=True)
+    skipping(run, 5 * BUDGET)
+    with pytest.raises(DownloadError):
+        run.read()
+    assert run.elapsed - len(run.flaky.positions) * 5 * BUDGET <= MAX_WITHOUT_PROGRESS + BUDGET
 
 
 @pytest.mark.parametrize("kind", [ProtocolFailed, IntegrityError, AccessDenied])
