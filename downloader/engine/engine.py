@@ -73,6 +73,7 @@ class Engine:
         self._routes = routes
         self._verifier = Verifier()
         self._fetched: MutableSet[str] = set()
+        self._places: dict[str, str] = {}
         self._ending = Cancellation(cancellation)
         """Ends the attempts, and whatever else may take long under the lease."""
         self._member: Member | None = None
@@ -207,7 +208,7 @@ class Engine:
             inventory = self._finalizer.inventory(self._volume, manifest)
         if inventory.stale_files:
             log.info("removed %s of old partial files", format_size(self._volume.reclaim(inventory)))
-        self.outcome = outcome = Outcome.of(manifest, self._fetched)
+        self.outcome = outcome = Outcome.of(manifest, self._fetched, self._places)
         self._fetched = outcome.fetched
         verified, unverified = sort_existing(inventory, self._plan)
         for entry in verified:

@@ -132,7 +132,7 @@ class LeadingEngine(Engine):
             meter=self._meter,
             failures=sink.failures,
             collect=(lambda news: self._collect(news, member, sink)) if member.is_leader else lambda _: None,
-            done=(lambda _path, _sha256: None) if member.is_leader else outcome.checksums.setdefault,
+            done=(lambda *_: None) if member.is_leader else partial(_take_over, outcome),
             fail=sink.fail,
             rank=None if route.is_last_resort else self._rank(route),
             leaves=not route.is_last_resort and leaves,
@@ -168,4 +168,11 @@ class LeadingEngine(Engine):
             log.info("%s is fetched again: what another process has left of it is not usable: %s", file.path, error)
             member.board.add_again(file)
             return None
-        return VerifiedFile(received.finish(), verdict.sha256, verdict.proof)
+        return VerifiedFile(received.finish(), verdict.sha256, verdict.proof, member.board.place(file))
+
+
+def _take_over(outcome: Outcome, path: str, sha256: str, place: str) -> None:
+    """Record a file that another process has brought."""
+    outcome.checksums.setdefault(path, sha256)
+    if place:
+        outcome.places.setdefault(path, place)

@@ -86,13 +86,14 @@ class Outcome:
     """Path → the place that the last bytes of a file came from, in a run with mirrors."""
 
     @classmethod
-    def of(cls, manifest: Manifest, fetched: Collection[str] = ()) -> Outcome:
+    def of(cls, manifest: Manifest, fetched: Collection[str] = (), places: dict[str, str] | None = None) -> Outcome:
         """Return the outcome of a run that has verified nothing yet; its memory does not grow with what is finished.
 
-        `fetched` are the files that it had fetched before the artifact was listed again.
+        `fetched` are the files that it had fetched before the artifact was listed again. To `places` it adds.
         """
         paths = Paths(manifest.paths)
-        return cls(manifest, Packed(paths), Words(paths), fetched=Marks(paths, fetched))
+        places = {} if places is None else places
+        return cls(manifest, Packed(paths), Words(paths), fetched=Marks(paths, fetched), places=places)
 
     def complete(self) -> None:
         """Put the sizes that the source does not publish into the manifest, once the files are there."""

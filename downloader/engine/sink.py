@@ -151,7 +151,7 @@ class VolumeSink:
         with self._entered:
             verified, rejected = self._verify(completed_files)
             self._volume.commit(verified)
-            self._record(verified, self.route.place.name)
+            self._record(verified)
             with self._lock:
                 for completed_file in completed_files:
                     self._begun.pop(completed_file.partial.file.path, None)
@@ -164,7 +164,7 @@ class VolumeSink:
         """Commit files that other processes have fetched and verified."""
         with self._entered:
             self._volume.commit(verified)
-            self._record(verified, "")  # each process knows only where it has asked itself
+            self._record(verified)
 
     def _verify(self, completed_files: Sequence[CompletedFile]) -> tuple[list[VerifiedFile], dict[str, IntegrityError]]:
         """Return the files whose bytes are right, and the errors of the others by path."""
@@ -182,14 +182,15 @@ class VolumeSink:
                 else:
                     partial.discard()
             else:
-                verified.append(VerifiedFile(partial, completed_file.results[Algorithm.SHA256], proof))
+                sha256 = completed_file.results[Algorithm.SHA256]
+                verified.append(VerifiedFile(partial, sha256, proof, self.route.place.name))
         return verified, rejected
 
-    def _record(self, committed: Sequence[VerifiedFile], place: str) -> None:
-        """Add committed files to the outcome and to the progress. The `place` is empty if it is not known."""
+    def _record(self, committed: Sequence[VerifiedFile]) -> None:
+        """Add committed files to the outcome and to the progress."""
         self.route.place.served()
         with self._lock:
-            for partial, sha256, proof in committed:
+            for partial, sha256, proof, place in committed:
                 file = partial.file
                 self._outcome.checksums[file.path] = sha256
                 self._outcome.proofs[file.path] = proof
@@ -201,7 +202,7 @@ class VolumeSink:
                     self._meter.expect_more(file.size)
         self._meter.add_done_files(len(committed))
         if log.isEnabledFor(logging.DEBUG):
-            for partial, sha256, proof in committed:
+            for partial, sha256, proof, place in committed:
                 file = partial.file
                 event = FileCommitted(path=file.path, size=file.size, sha256=sha256, verified_by=proof, place=place)
                 log.debug("%s is verified (%s) and has its name", file.path, proof, extra=event.extra())

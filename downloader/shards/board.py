@@ -15,21 +15,26 @@ import hashlib
 import logging
 import threading
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from downloader.artifact import Span
 from downloader.deadlines import SHARD_GAP, SHARD_POLL
 from downloader.errors import DownloadError, LeaseLost, VolumeError
 from downloader.filesystem import AlreadyThere, InTheWay, Kind, NotThere, remove_tree
+from downloader.formatting import single_line
 from downloader.lease import SHARDS, WORK, new_token
 from downloader.shards.log import LOG, BoardGone, FollowedLog, MemberLog
 from downloader.volume import ByteRanges
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from downloader.artifact import Manifest, RemoteFile
     from downloader.filesystem import FileOperations
+
+    Places = Mapping[str, str]
+    """Identity of a file → the place that it came from."""
 
 _BEATS = 6
 """Heartbeats per time to live."""
@@ -40,6 +45,9 @@ AT_FULL_PACE = 4
 _REMOVALS = 8
 """How often the board is removed, since members may be adding to it."""
 
+
+LONGEST_PLACE = 1000
+"""Characters of what a member says of a place."""
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +74,8 @@ class FileRecord:
     """Token of a member → what it says."""
     final: bool = False
     """It has its final name."""
+    places: tuple[tuple[str, str], ...] = ()
+    """Token of a member, and the place that it has the last bytes from: in a run with mirrors."""
 
 
 def board_name(manifest: Manifest) -> str:
@@ -211,6 +221,8 @@ class Board:
             case ["verified", str(identity), int(round_), str(sha256), str(proof), str(name), int(size)]:
                 self._changed.add(identity)
                 self._record(identity, round_).verified[token] = Verdict(sha256, proof, name, size)
+            case ["place", str(identity), int(round_), str(place)]:
+                self._record(identity, round_).places += ((token, place),)
             case ["final", str(identity), int(round_)]:
                 self._changed.add(identity)
                 self._record(identity, round_).final = True
@@ -249,6 +261,11 @@ class Board:
         """Return what a member that can be trusted says of a file that it has verified."""
         verified = self.record(file).verified
         return next((verdict for token, verdict in verified.items() if self.is_trusted(token)), None)
+
+    def place(self, file: RemoteFile) -> str:
+        """Return which place a file came from, as a member says that can be trusted; empty without mirrors."""
+        places = self.record(file).places
+        return next((single_line(place, LONGEST_PLACE) for token, place in places if self.is_trusted(token)), "")
 
     @property
     def members(self) -> int:
@@ -303,18 +320,26 @@ class Board:
         """Record ranges of a file that are on the disk."""
         self._log.append(*(("done", file.identity, round_, span.start, span.stop) for span in ranges))
 
-    def add_verified(self, verdicts: Iterable[tuple[RemoteFile, Verdict]]) -> None:
+    def add_verified(
+        self, verdicts: Iterable[tuple[RemoteFile, Verdict]], places: Places = MappingProxyType({})
+    ) -> None:
         """Record files that are complete, on the disk and verified, for the leader to name."""
+        records = [(file.identity, self.record(file).round, verdict) for file, verdict in verdicts]
         self._log.append(
-            *(("verified", file.identity, self.record(file).round, *verdict) for file, verdict in verdicts)
+            *self._placed(places), *(("verified", identity, round_, *said) for identity, round_, said in records)
         )
 
-    def add_final(self, files: Iterable[RemoteFile]) -> None:
+    def add_final(self, files: Iterable[RemoteFile], places: Places = MappingProxyType({})) -> None:
         """Record files that have their final names."""
         records = [(file.identity, self.record(file)) for file in files]
-        self._log.append(*(("final", identity, record.round) for identity, record in records))
+        self._log.append(*self._placed(places), *(("final", identity, record.round) for identity, record in records))
         for _, record in records:
             record.final = True
+
+    def _placed(self, places: Places) -> Iterator[tuple[str | int, ...]]:
+        """Yield the records of the places that files came from."""
+        with self._lock:
+            yield from (("place", identity, self._rounds.get(identity, 0), place) for identity, place in places.items())
 
     def add_again(self, file: RemoteFile, *, whole: bool = False) -> None:
         """Record that the bytes of a file are useless, so that all of it is fetched again."""

@@ -45,7 +45,7 @@ class ShardFeed:
         meter: ProgressMeter,
         failures: dict[str, DownloadError],
         collect: Callable[[Sequence[RemoteFile]], None],
-        done: Callable[[str, str], object],
+        done: Callable[[str, str, str], object],
         fail: Callable[[RemoteFile, DownloadError], None],
         rank: int | None,
         leaves: bool,
@@ -53,8 +53,8 @@ class ShardFeed:
         """`missing` files are to be fetched. Members with different `index` begin with different files.
 
         `failures` are those of the attempt so far. `collect` is called with files of which there is news: the leader
-        gives their final names to those that other members have verified. `done` is called with path and sha256 of
-        each file that is verified, unless it has been; the sha256 is empty if it is not known.
+        gives their final names to those that other members have verified. `done` is called with path, sha256 and place
+        of each file that is verified, unless it has been; what is not known of these is empty.
 
         With mirrors, `rank` is the number of places that come before the one that is asked, and None for the last. A
         shared file whose bytes were wrong more often than that is one to `fail` here: all members read on the board
@@ -141,7 +141,7 @@ class ShardFeed:
                 continue
             del self._left[identity]
             verdict = self._board.verdict(file)
-            self._done(file.path, verdict.sha256 if verdict else "")
+            self._done(file.path, verdict.sha256 if verdict else "", self._board.place(file))
             if state is None and identity not in self._given:
                 self._meter.add_written(file.size)
 

@@ -87,17 +87,21 @@ class Member:
         verified = list(files)
         if not verified:
             return
+        places = {each.partial.file.identity: each.place for each in verified if each.place}
         if self._commit is not None:
             self._commit(verified)
-            self.board.add_final(each.partial.file for each in verified)
+            self.board.add_final((each.partial.file for each in verified), places)
             return
         unsynced = sum(each.partial.needs_sync for each in verified)
         together = unsynced >= SYNC_TOGETHER and self._files.sync_everything()
         synced = [(each, each.partial.sync(synced=together)) for each in verified]
         self.check()
         self.board.add_verified(
-            (each.partial.file, Verdict(each.sha256, each.proof, each.partial.name, each.partial.file.size))
-            for each, _ in synced
+            (
+                (each.partial.file, Verdict(each.sha256, each.proof, each.partial.name, each.partial.file.size))
+                for each, _ in synced
+            ),
+            places,
         )
         for _, partial in synced:
             partial.leave()

@@ -37,6 +37,8 @@ class VerifiedFile(NamedTuple):
     sha256: str
     proof: str
     """What its source published that the bytes were compared with."""
+    place: str = ""
+    """Where its last bytes came from, in a run with mirrors; empty if that is not known."""
 
     @property
     def entry(self) -> Entry:
