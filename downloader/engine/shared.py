@@ -84,15 +84,23 @@ class SharedEngine(LeadingEngine):
         ):
             helper.stop()
             if held:
-                self._accompanied = False
-                self._meter.share(leads=True)
-                self._meter.recount()
+                self._lead(manifest)
                 return self._work_with_lease(manifest)
         self._volume.tidy()
         if self.outcome is None:
             raise AssertionError("the artifact was found, so there is an outcome")
-        self.outcome.fetched = self._fetched
+        self.outcome.fetched, self.outcome.places = self._fetched, self._places
         return self._finish(self.outcome)
+
+    def _lead(self, manifest: Manifest) -> None:
+        """Speak for all from now on. Another process did so before if there is a board, or was one to wait for."""
+        if self._accompanied or self._has_board(manifest):
+            self._meter.succeed()
+            self._meter.enter(Phase.CHECKING)
+        else:
+            self._meter.share(leads=True)
+        self._accompanied = False
+        self._meter.recount()
 
     @contextmanager
     def _helping(self, helper: Helper) -> Iterator[None]:
@@ -183,7 +191,7 @@ class SharedEngine(LeadingEngine):
                 done = sum(file.size for file in manifest.files) - sum(file.size for file in missing)
                 self._meter.recount()
                 self._meter.add_reused(done)
-                outcome = Outcome.of(manifest)
+                outcome = Outcome.of(manifest, places=self._places)
                 outcome.fetched = self._fetched  # of which the process that this helper belongs to has to know
                 super()._fetch_missing(missing, outcome)
                 self._meter.enter(Phase.WAITING, "waiting for another process to publish the artifact")

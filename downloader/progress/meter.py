@@ -164,13 +164,19 @@ class ProgressMeter:
         with self._lock:
             self._written = 0
             self._relisted = True
-            self._state = replace(self._state, done_bytes=0, done_files=0)
+            # Nor does what another process has shown bind this one: the work begins again.
+            self._state = replace(self._state, done_bytes=0, done_files=0, succeeds=False)
             self._reset_rate()
 
     def share(self, *, leads: bool, processes: int = 1) -> None:
         """Say whether this process speaks for all that share the work, and how many they are."""
         with self._lock:
             self._state = replace(self._state, leads=leads, processes=processes)
+
+    def succeed(self) -> None:
+        """Speak for all from now on, in the place of a process that has done so and does not any more."""
+        with self._lock:
+            self._state = replace(self._state, leads=True, succeeds=True)
 
     def recount(self) -> None:
         """Count again what is on the volume, as its new leader. What was shown before stays until more is counted."""

@@ -103,6 +103,9 @@ class Snapshot:
     """How many processes share the work, this one included. `done_bytes` is the sum over all of them."""
     leads: bool = True
     """This process speaks for the run: of several that share the work, the one that publishes or finds it done."""
+    succeeds: bool = False
+    """It leads in the place of another process, which may have shown more than is on the volume now: what that had
+    fetched and not yet recorded is lost."""
     responses: int = 0
     """Complete responses to requests other than for files, such as pages of a listing."""
     files: tuple[FileProgress, ...] = ()

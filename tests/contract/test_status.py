@@ -92,6 +92,60 @@ def test_a_retried_pod_starts_from_what_is_on_the_volume(run: Run) -> None:
     assert status["progress"]["downloadedBytes"] == GIB
 
 
+SUCCESSOR = replace(DOWNLOADING, succeeds=True, processes=2)
+"""Of a process that was killed at 50 %: what that had fetched and not recorded is lost."""
+SHOWN = {"totalBytes": 4 * GIB, "downloadedBytes": 2 * GIB, "percentage": 50}
+
+
+def test_who_takes_over_the_lead_does_not_fall_behind_what_was_shown(run: Run) -> None:
+    run.cluster.write_status("models", run.name, {"progress": SHOWN})
+
+    first = run.show(SUCCESSOR, download={"attempt": 1})
+    assert first["progress"]["downloadedBytes"] == 2 * GIB
+    behind = run.show(SUCCESSOR, progress={"displayPercentage": "50 %"})
+    assert behind["progress"] == {**SHOWN, "displayPercentage": "50 %"}
+    beyond = run.show(replace(SUCCESSOR, done_bytes=3 * GIB), progress={"percentage": 75})
+
+    assert beyond["progress"]["downloadedBytes"] == 3 * GIB
+
+
+def test_what_was_shown_of_another_artifact_does_not_count(run: Run) -> None:
+    run.cluster.write_status("models", run.name, {"progress": {**SHOWN, "totalBytes": 5 * GIB}})
+
+    status = run.show(SUCCESSOR, progress={"percentage": 25})
+
+    assert status["progress"]["downloadedBytes"] == GIB
+
+
+def test_what_was_shown_does_not_count_once_the_source_was_listed_again(run: Run) -> None:
+    run.cluster.write_status("models", run.name, {"progress": SHOWN})
+    run.show(SUCCESSOR, progress={"displayPercentage": "50 %"})
+
+    status = run.show(replace(SUCCESSOR, succeeds=False, done_bytes=0), progress={"percentage": 0})
+
+    assert status["progress"]["downloadedBytes"] == 0
+
+
+def test_who_takes_over_during_verification_keeps_100_percent_until_bytes_are_missing(run: Run) -> None:
+    shown = {"totalBytes": 4 * GIB, "downloadedBytes": 4 * GIB, "percentage": 100}
+    run.cluster.write_status("models", run.name, {"progress": shown})
+    checking = replace(SUCCESSOR, phase=Phase.CHECKING)
+
+    assert run.show(checking, progress={"displayPercentage": "100 %"})["progress"]["percentage"] == 100
+    assert run.show(SUCCESSOR, progress={"percentage": 99})["progress"]["displayPercentage"] == "99 %"
+    run.end(replace(SUCCESSOR, phase=Phase.FAILED, message="no way is left"))
+
+    assert run.status["progress"]["percentage"] == 99
+
+
+def test_who_takes_over_and_ends_at_once_does_not_fall_behind_either(run: Run) -> None:
+    run.cluster.write_status("models", run.name, {"progress": SHOWN})
+
+    status = run.end(replace(SUCCESSOR, phase=Phase.FAILED, message="no way is left"))
+
+    assert (status["progress"]["percentage"], status["download"]["message"]) == (50, "no way is left (2 processes)")
+
+
 def test_the_progress_is_shown_in_bytes_and_percent(run: Run) -> None:
     status = run.show(DOWNLOADING, progress={"percentage": 25})
 

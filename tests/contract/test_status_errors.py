@@ -42,6 +42,20 @@ def test_each_patch_is_a_merge_patch_of_the_status_and_names_only_our_keys(
     }
 
 
+def test_what_was_shown_before_is_learned_from_the_answer_to_a_patch(
+    api: KubernetesServer, reporter: KubernetesReporter
+) -> None:
+    """It takes no further request, and no right to read."""
+    reporter.report(replace(DOWNLOADING, succeeds=True))
+    wait(api, progress={"percentage": 25})
+
+    first, second = [exchange.request for exchange in api.exchanges]
+    assert (first.method, second.method) == ("PATCH", "PATCH")
+    assert first.query == second.query == {"fieldManager": "artifact-downloader"}
+    assert set(first.json["status"]["progress"]) == {"message"}
+    assert second.json["status"]["progress"]["downloadedBytes"] == DOWNLOADING.done_bytes
+
+
 def test_no_state_ever_has_100_percent_and_a_progress_message(
     api: KubernetesServer, reporter: KubernetesReporter
 ) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from downloader.artifact import TransferProtocol
 from downloader.progress import Phase, Snapshot
 from downloader.reporters.kubernetes import ClusterAccess
-from downloader.reporters.kubernetes.status import Status, status_of
+from downloader.reporters.kubernetes.status import Figures, Status, status_of
 from tests.command import TIMEOUT
 from tests.servers.kubernetes import artifact_crd
 from tests.servers.kubernetes_api import merge
@@ -38,15 +38,21 @@ def snapshots() -> st.SearchStrategy[Snapshot]:
     )
 
 
+def figures() -> st.SearchStrategy[Figures | None]:
+    return st.none() | st.builds(Figures, st.integers(0, TOTAL), st.integers(0, TOTAL), st.integers(0, 100))
+
+
 def shown(status: Status, earlier: dict[str, Any]) -> dict[str, Any]:
     merged: dict[str, Any] = merge(earlier, status.patch)
     return merged
 
 
-@given(snapshots(), snapshots())
-def test_every_patch_fits_the_crd_and_nothing_of_it_is_pruned(first: Snapshot, second: Snapshot) -> None:
+@given(snapshots(), snapshots(), figures())
+def test_every_patch_fits_the_crd_and_nothing_of_it_is_pruned(
+    first: Snapshot, second: Snapshot, written: Figures | None
+) -> None:
     before = status_of(first)
-    thing = shown(status_of(second, before), shown(before, {}))
+    thing = shown(status_of(second, before, shown=written), shown(before, {}))
 
     assert SCHEMA.problems(thing) == []
     assert SCHEMA.prune(thing) == (thing, [])

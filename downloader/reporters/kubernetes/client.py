@@ -72,15 +72,17 @@ class StatusClient:
         client.rest_client.pool_manager.connection_pool_kw["ssl_context"] = _tls()
         self._api = CustomObjectsApi(client)
 
-    def write(self, patch: dict[str, Any], *, timeout: float, trial: bool = False) -> None:
+    def write(self, patch: dict[str, Any], *, timeout: float, trial: bool = False) -> object:
         """Merge the patch into the object's status within about `timeout` seconds. Raises Busy or Refused.
+
+        Return the object as it is then, also what the patch does not name.
 
         A `trial` is checked like any other patch, and changes nothing (`dryRun=All`).
         The token is read each time: the kubelet replaces it, and the next one may be accepted after a rejection.
         """
         self._read_token()
         try:
-            self._api.patch_namespaced_custom_object_status(
+            answer: object = self._api.patch_namespaced_custom_object_status(
                 GROUP,
                 VERSION,
                 self._access.namespace,
@@ -96,6 +98,7 @@ class StatusClient:
             raise self._map_error(error) from error
         except (HTTPError, OSError, ValueError) as error:
             raise Busy("the API server does not answer") from error
+        return answer
 
     def _read_token(self) -> None:
         try:

@@ -12,7 +12,7 @@ from downloader.loading import LOADING
 from downloader.progress import Phase
 from downloader.redaction import Redactor
 from downloader.reporters.kubernetes.access import Busy, NotWritten, Refused
-from downloader.reporters.kubernetes.status import Status, status_of
+from downloader.reporters.kubernetes.status import NOTHING, Figures, Status, status_of
 from downloader.reporters.kubernetes.throttle import PatchThrottle
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ class KubernetesReporter:
         self._silent = False
         """Another process of those that share the work reports the end."""
         self._deadline: float | None = None
+        self._shown: Figures | None = None
+        """What another process has shown, whose place this one has taken; None until the API server has said it."""
         self._imported = False
         self._reported: set[str] = set()
         self._thread = threading.Thread(target=self._run, name="status", daemon=True)
@@ -117,11 +119,25 @@ class KubernetesReporter:
     def _status(self) -> Status:
         if self._latest is None:
             raise ValueError("the thread was started before the first snapshot")
-        return status_of(self._latest, self._throttle.written_status, complete=self._complete, redact=self._redact)
+        shown = self._shown if self._latest.succeeds else NOTHING
+        before = self._throttle.written_status
+        return status_of(self._latest, before, complete=self._complete, redact=self._redact, shown=shown)
+
+    def _write(self, client: StatusClient, status: Status, timeout: float) -> None:
+        """Write a status; one without figures, to learn those of the process that has written before this one.
+
+        A process that is killed has shown bytes that are lost with it, and can tell no other process so: whatever it
+        notes, it may be killed between the note and the patch. The API server knows, and says it with each answer, so
+        it takes neither a further request nor a right to read. What the killed one had still under way to the API
+        server when that was asked, if it arrives at all, is not known.
+        """
+        answer = client.write(status.patch, timeout=timeout)
+        if not status.has_figures:
+            self._shown = Figures.of(answer)
 
     def _send(self, client: StatusClient, status: Status) -> None:
         try:
-            client.write(status.patch, timeout=self._timeout)
+            self._write(client, status, self._timeout)
         except Busy as busy:
             self._throttle.busy(time.monotonic(), busy.retry_after)
             self._log_once(busy)
@@ -140,12 +156,13 @@ class KubernetesReporter:
     def _finish(self, client: StatusClient) -> None:
         """Send the final status regardless of pauses, and retry as long as there is time."""
         with self._changed:
-            status, deadline = self._status(), 0.0 if self._silent else self._deadline or 0.0
+            deadline = 0.0 if self._silent else self._deadline or 0.0
         deadline = min(deadline, time.monotonic() + self._timeout)
         pause = STATUS_LAST_PAUSE
         while (left := deadline - time.monotonic()) > 0:
+            status = self._status()
             try:
-                client.write(status.patch, timeout=left)
+                self._write(client, status, left)
             except Busy as busy:
                 self._log_once(busy)
                 pause = max(pause * 2, busy.retry_after or 0.0)
@@ -156,4 +173,5 @@ class KubernetesReporter:
                 self._log_once(refused)
                 return
             else:
-                return
+                if status.has_figures:
+                    return

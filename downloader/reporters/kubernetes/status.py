@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from downloader.formatting import format_duration, format_size, single_line
 from downloader.progress import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Self
 
     from downloader.progress import Snapshot
 
@@ -26,6 +27,26 @@ _WHILE: Final = {
     Phase.DONE: "complete",
     Phase.FAILED: "failed",
 }
+
+
+class Figures(NamedTuple):
+    """How far an artifact has come, as its status says."""
+
+    total: int = 0
+    done: int = 0
+    percentage: int = 0
+
+    @classmethod
+    def of(cls, thing: object) -> Self:
+        """Return those of an AIMArtifact as the API server has it. The operator leaves out what is zero."""
+        match thing:
+            case {"status": {"progress": {**progress}}}:
+                values = (progress.get(name) for name in ("totalBytes", "downloadedBytes", "percentage"))
+                return cls(*(value if isinstance(value, int) else 0 for value in values))
+        return cls()
+
+
+NOTHING: Final = Figures()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +68,11 @@ class Status:
         """The merge patch that writes it. None removes what an earlier pod has written."""
         return {"status": {"progress": self.progress, "download": self.download}}
 
+    @property
+    def has_figures(self) -> bool:
+        """Whether it says how far the artifact has come. If not, what the object says of that stays."""
+        return "percentage" in self.progress
+
 
 def status_of(
     snapshot: Snapshot,
@@ -54,26 +80,22 @@ def status_of(
     *,
     complete: bool | None = None,
     redact: Callable[[str], str] = str,
+    shown: Figures | None = NOTHING,
 ) -> Status:
     """Return the status that shows `snapshot`, where `before` is the one that was written last.
 
     `complete` says of a failed run whether only verification was left. Then the percentage stays 100, by which the
-    operator distinguishes a failed verification from a failed download. `redact` removes secrets from a text.
+    operator distinguishes a failed verification from a failed download. `redact` removes secrets from a text. The
+    figures do not fall behind those that have been `shown` by the process whose place this one has taken; as long as
+    these are not known (None), it shows none of its own, unless they are the highest that there are.
     """
     if complete is None:
         complete = snapshot.complete
-    percentage = 100 if complete else snapshot.percentage
     stuck_volume = single_line(redact(_stuck_volume(snapshot, before, complete=complete)), MESSAGE_LIMIT)
     message = redact(snapshot.waiting or snapshot.message or _origin_of(snapshot)) or _WHILE[snapshot.phase]
-    progress: dict[str, Any] = {
-        "downloadedBytes": snapshot.done_bytes,
-        "percentage": percentage,
-        "displayPercentage": f"{percentage} %",
-        "message": stuck_volume or None,
-    }
-    if snapshot.total_bytes or complete:
-        # Before the source has been listed the total is unknown: the one that the last pod wrote is the best guess.
-        progress["totalBytes"] = snapshot.total_bytes
+    progress: dict[str, Any] = {"message": stuck_volume or None}
+    if shown is not None or complete:
+        progress |= _figures(snapshot, shown or NOTHING, complete=complete)
     download = {
         "protocol": None if snapshot.protocol is None else str(snapshot.protocol),
         "attempt": snapshot.attempt or None,
@@ -83,6 +105,20 @@ def status_of(
     }
     stage = (snapshot.phase, snapshot.protocol, snapshot.attempt, snapshot.sequence, bool(stuck_volume))
     return Status(stage, message, complete, stuck_volume, progress, download)
+
+
+def _figures(snapshot: Snapshot, shown: Figures, *, complete: bool) -> dict[str, Any]:
+    done, percentage = snapshot.done_bytes, 100 if complete else snapshot.percentage
+    if shown.total == snapshot.total_bytes:
+        # Only verification was left, and that begins again: until it turns out that bytes are missing, this holds.
+        is_open = snapshot.phase in (Phase.WAITING, Phase.CHECKING)
+        percentage = max(percentage, shown.percentage if is_open else min(99, shown.percentage))
+        done = max(done, min(shown.done, shown.total))
+    figures = {"downloadedBytes": done, "percentage": percentage, "displayPercentage": f"{percentage} %"}
+    if snapshot.total_bytes or complete:
+        # Before the source has been listed the total is unknown: the one that the last pod wrote is the best guess.
+        figures["totalBytes"] = snapshot.total_bytes
+    return figures
 
 
 def _origin_of(snapshot: Snapshot) -> str:
