@@ -1,7 +1,8 @@
 """openat2(2), which the standard library lacks: it walks a whole path in one call and refuses every symlink in it.
 
 The same walk part by part takes an open and a close for each folder. For each small file that is eight of fourteen
-system calls. Where this one fails, for whatever reason, the caller walks part by part and gets the error from there.
+system calls. Where this one fails, for whatever reason, the caller walks part by part and gets the error from there
+(ADR 91).
 """
 
 from __future__ import annotations
