@@ -16,6 +16,7 @@ from typing import Any
 _NUMBER = 437
 """Of the system call, on all of Linux's architectures but one."""
 _ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
+_PATH = getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_NO_SYMLINKS, _RESOLVE_BENEATH = 0x02, 0x04, 0x08
 
 
@@ -45,8 +46,8 @@ def _openat2() -> Any:  # noqa: ANN401 - ctypes has no type for it
     call = ctypes.CDLL(None, use_errno=True).syscall
     call.restype = ctypes.c_long
     call.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.POINTER(How), ctypes.c_size_t)
-    how = How(os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    root = os.open("/", os.O_PATH | os.O_CLOEXEC)
+    how = How(_PATH | os.O_DIRECTORY)
+    root = os.open("/", _PATH)
     try:
         opened = call(_NUMBER, root, b".", how, ctypes.sizeof(how))
     finally:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -209,12 +210,18 @@ def _take_partials(files: FileOperations, token: str) -> None:
             continue
         if kind is not Kind.FOLDER:
             discard(files, folder)
-        elif files.stat(own) is None:
-            files.rename(folder, own)
         else:
-            _merge(files, folder, own)
+            with suppress(NotThere):  # a listing may show it although another process has taken it and ended
+                _take_folder(files, folder, own)
     files.make_folder(own)
     files.sync_folder(WORK)
+
+
+def _take_folder(files: FileOperations, folder: str, own: str) -> None:
+    if files.stat(own) is None:
+        files.rename(folder, own)
+    else:
+        _merge(files, folder, own)
 
 
 def _merge(files: FileOperations, folder: str, own: str) -> None:

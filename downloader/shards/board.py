@@ -287,7 +287,8 @@ class Board:
             if claim in self._own:
                 return True
             if claim in self._met:
-                return self._clock() - self._met[claim] >= self._ttl
+                # Its member has as long as every other, once the listing shows it: that may be as old as this, too.
+                return self._clock() - self._met[claim] >= 2 * self._ttl
             known = self._claims.get(claim)
             return known is None or not self.is_living(known[1])
 
@@ -303,7 +304,7 @@ class Board:
             try:
                 self._files.close(self._files.create(f"{self.path}/claims/{claim}.{generation}"))
             except AlreadyThere:
-                # Its member is not known yet, or died before it could say so: it has as long as every member.
+                # Its member is not known yet, or died before it could say so.
                 self._claims[claim] = generation, ""
                 self._met[claim] = self._clock()
                 return False

@@ -19,32 +19,37 @@ from downloader.shards import Board, BoardGone, Verdict, boards, remove_board
 from tests.volume.artifacts import noise, remote
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from downloader.filesystem import Kind
 
 TTL = 60.0
+CACHED = 60.0
+"""Seconds for which a client of a network file system may show what it has seen."""
 FILE = remote("model.bin", noise(1000))
 CLAIMS = ["piece.a.0.0", "piece.a.0.1", "hash.a.0"]
 
 
 class Sluggish(Disk):
-    """A disk that goes on showing a folder as it was, as clients of a network file system do."""
+    """A disk that shows a folder as it was for up to a minute, as clients of a network file system do."""
 
-    def __init__(self, target: Path) -> None:
+    def __init__(self, target: Path, clock: Callable[[], float]) -> None:
         super().__init__(target)
-        self.shown: dict[str, dict[str, Kind]] = {}
+        self.shown: dict[str, tuple[float, dict[str, Kind]]] = {}
+        self._clock = clock
 
     def scan(self, folder: str) -> dict[str, Kind]:
-        if folder not in self.shown:
-            self.shown[folder] = super().scan(folder)
-        return self.shown[folder]
+        if folder not in self.shown or self._clock() - self.shown[folder][0] >= CACHED:
+            self.shown[folder] = self._clock(), super().scan(folder)
+        return self.shown[folder][1]
 
 
 class Seat:
     """One member: its board, its disk and its clock, which stands still while it is frozen."""
 
     def __init__(self, target: Path, now: float) -> None:
-        self.disk = Sluggish(target)
         self.now = now
+        self.disk = Sluggish(target, lambda: self.now)
         self.board = board_at(self.disk, lambda: self.now)
         self.frozen = False
 
@@ -158,9 +163,9 @@ def test_a_claim_without_a_word_of_its_member_is_free_after_the_time_to_live(dis
     board = board_at(disk, lambda: now[0])
     (tmp_path / ".downloading/shards.x/claims/piece.0").touch()
     assert not board.claim("piece")
-    now[0] = TTL - 1
+    now[0] = 2 * TTL - 1
     assert not board.claim("piece")
-    now[0] = TTL
+    now[0] = 2 * TTL
     assert board.claim("piece")
     assert (tmp_path / ".downloading/shards.x/claims/piece.1").exists()
 
