@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FOLDER_MODE = 0o755
-MAKINGS = 20
+MAKINGS = 200
 """How often a folder is made that is there first, and gone when it is opened."""
 SHARED_FOLDER_BITS = 0o070
 """What a folder below a setgid folder gets besides: its group owns the volume, so it may do everything there."""
