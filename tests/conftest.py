@@ -57,7 +57,10 @@ SLOW = frozenset(
 """Folders whose tests are all slow: they start whole programs, or wait for real time to pass."""
 SLOW_FILES = frozenset(
     {
+        "archives/test_archives.py",  # archives of many megabytes
+        "artifact/test_table.py",  # counts the memory of many files
         "cli/test_completion.py",  # types into interactive shells
+        "formats/test_attacks.py",  # millions of pickle instructions
         "hub_cache/test_steps.py",  # a cut after each step of a run
         "reporters/test_report_file.py",  # 100,000 files
         "sources/test_adding_a_source.py",
@@ -67,6 +70,7 @@ SLOW_FILES = frozenset(
         "sources/test_s3_listing.py",
         "sources/test_s3_multipart.py",
         "sources/test_s3_object_info.py",
+        "sources/test_s3_proofs.py",  # makes a client of the SDK for each
         "test_api.py",
         "test_api_in_a_program.py",
         "test_traces.py",
