@@ -28,7 +28,6 @@ class Paths:
         """Those of a `Manifest.paths`, which are in order, are not copied."""
         found = paths if isinstance(paths, Sequence) else list(paths)
         self.sorted = found if all(map(le, found, islice(found, 1, None))) else sorted(found)
-
         self._last = 0
         """The row that was found last: mostly it is asked for again, or the next one is."""
 

@@ -64,7 +64,7 @@ def complete(typed: str, extra: Mapping[str, str] | None = None, shell: str = "b
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 1000, 0, 0))
     process = subprocess.Popen(
         arguments,
-        env={**environment(extra), "PATH": path, "TERM": "dumb", "PS1": "$ "},
+        env={**environment(extra), "PATH": path, "TERM": "dumb", "PS1": "$ ", "HISTFILE": "/dev/null"},
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,

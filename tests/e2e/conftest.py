@@ -1,4 +1,4 @@
-"""What a run has around it: a cluster whose AIMArtifact it patches, and a mirror near by."""
+"""What a run has around it: a cluster whose AIMArtifact it patches, a mirror near by, and who signs with a key."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from tests.e2e.canaries import Mine
 from tests.servers.broken import BrokenWeb
 from tests.servers.kubernetes_pod import Pod
+from tests.signing.signers import KeyOwner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,3 +71,9 @@ def near() -> Iterator[BrokenWeb]:
     """A web server near by; a test puts files on it."""
     with BrokenWeb() as server:
         yield server
+
+
+@pytest.fixture
+def owner(tmp_path: Path) -> KeyOwner:
+    """Signs models with a key."""
+    return KeyOwner(tmp_path / "keys")

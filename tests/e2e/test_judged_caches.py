@@ -5,28 +5,21 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.command import PEOPLE, Result, run
 from tests.e2e.test_hub_cache import hf_download
 from tests.formats import files as made
-from tests.signing.signers import KeyOwner
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.servers.hub import Hub
+    from tests.signing.signers import KeyOwner
 
 FILES = {
     "config.json": b'{"model_type": "llama"}',
     "model.safetensors": made.safetensors(),
     "sub/tokenizer.json": b"t" * 5000,
 }
-
-
-@pytest.fixture
-def owner(tmp_path: Path) -> KeyOwner:
-    return KeyOwner(tmp_path / "keys")
 
 
 def fill(hub: Hub, tmp_path: Path, *options: str | Path) -> Path:

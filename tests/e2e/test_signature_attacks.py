@@ -28,11 +28,6 @@ FILES = {
 MARK = ".artifact.sha256"
 
 
-@pytest.fixture
-def owner(tmp_path: Path) -> KeyOwner:
-    return KeyOwner(tmp_path / "keys")
-
-
 def download(hub: Hub, tmp_path: Path, *options: str | Path, uri: str = "hf://org/model", **extra: str) -> Result:
     result = run("download", uri, tmp_path / "out", *options, extra={"HF_ENDPOINT": hub.endpoint, **extra})
     assert "Traceback" not in result.stderr

@@ -25,11 +25,6 @@ PAGE = b"<!DOCTYPE html><html><body>Index of /signatures</body></html>"
 MARK = ".artifact.sha256"
 
 
-@pytest.fixture
-def owner(tmp_path: Path) -> KeyOwner:
-    return KeyOwner(tmp_path / "keys")
-
-
 class Elsewhere:
     """A model, and signatures at a URI of one scheme."""
 

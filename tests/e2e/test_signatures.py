@@ -39,11 +39,6 @@ FILES = {
 MARK = ".artifact.sha256"
 
 
-@pytest.fixture
-def owner(tmp_path: Path) -> KeyOwner:
-    return KeyOwner(tmp_path / "keys")
-
-
 def download(hub: Hub, tmp_path: Path, *options: str | Path, **extra: str) -> Result:
     return run("download", "hf://org/model", tmp_path / "out", *options, extra={"HF_ENDPOINT": hub.endpoint, **extra})
 
