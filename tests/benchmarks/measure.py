@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -190,13 +191,16 @@ def clear(*folders: Path) -> None:
     os.sync()
 
 
-def spread(folder: Path) -> None:
-    """Have ext4 place each folder that is made in this one in another part of the disk; other systems ignore it.
+def forget_what_was_removed() -> None:
+    """Drop the caches of the kernel, so that files which somebody has just removed do not slow the first case down.
 
-    Elsewhere are inodes that no earlier benchmark or test has freed a minute ago: searching for one made all tools
-    take up to three times as long with small files (`recently_deleted` in a profile of the kernel).
+    ext4 does not use an inode again that was freed in the last minutes, as far as its table is still in memory: after
+    a benchmark or test with many files it searched for others, and all tools took up to three times as long with small
+    files (`recently_deleted` in a profile of the kernel). Only root can do that.
     """
-    subprocess.run(["chattr", "+T", folder], check=False, stderr=subprocess.DEVNULL)
+    os.sync()
+    with suppress(PermissionError):
+        Path("/proc/sys/vm/drop_caches").write_text("3", "ascii")
 
 
 def best(scores: Mapping[str, Score], names: Iterable[str]) -> float | None:
