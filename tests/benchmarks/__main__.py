@@ -14,7 +14,6 @@ import click
 from tests.benchmarks import page
 from tests.benchmarks.bench import Bench, Outcome
 from tests.benchmarks.cases import CASES
-from tests.benchmarks.measure import forget_what_was_removed
 from tests.benchmarks.peers import install
 from tests.benchmarks.targets import targets_table
 from tests.servers.certificates import Authority
@@ -41,7 +40,6 @@ def main(only: tuple[str, ...], rounds: int, scale: float, *, long: bool, write:
     measured = page.commit()  # before the results of the first case change the tree
     outcomes: dict[str, Outcome] = {}
     started = time.monotonic()
-    forget_what_was_removed()
     with tempfile.TemporaryDirectory(prefix="bench-", dir=Path.cwd()) as name:
         folder = Path(name)
         (folder / "web").mkdir()

@@ -24,6 +24,8 @@ GIB = 1 << 30
 MIB = 1 << 20
 MANY = 1000
 """Files that are put aside instead of removed."""
+ASIDE = "done-"
+"""How the names of their folders begin."""
 TIMEOUT = 90.0
 """Seconds after which a tool is killed, by default: all cases together must stay short."""
 
@@ -109,21 +111,24 @@ class Score:
 
 
 def compare(
-    case: Case, folder: Path, rounds: int, say: Callable[[str], None], *, warm: Case | None = None
+    case: Case, folder: Path, rounds: int, say: Callable[[str], None], *, served: Path, warm: Case | None = None
 ) -> dict[str, Score]:
     """Let all run in turn, `rounds` times, after a warm-up that does not count; compare contents each time.
 
-    `folder` takes what they write. `warm` has the same tools for smaller files, where a whole warm-up takes too
+    `folder` takes what they write, `served` has what they fetch. `warm` has the same tools for smaller files, where a whole warm-up takes too
     long. A tool that fails once is not run again; its score says why.
     """
     scores = {tool.name: Score(failure=tool.missing) for tool in case.tools}
     for number in range(rounds + 1):
         turn = case if number or warm is None else warm
+        many = len(turn.files) >= MANY
         for tool in turn.tools:
             score = scores[tool.name]
             if score.failure:
                 continue
             target = Path(tempfile.mkdtemp(dir=folder))
+            if many:
+                forget_what_was_removed(served)
             try:
                 run = measure(tool, target)
                 if tool.writes:
@@ -185,22 +190,27 @@ def clear(*folders: Path) -> None:
     """
     for folder in folders:
         if folder.is_dir() and sum(1 for _ in folder.rglob("*")) >= MANY:
-            folder.rename(Path(tempfile.mkdtemp(prefix="done-", dir=folder.parent)) / folder.name)
+            folder.rename(Path(tempfile.mkdtemp(prefix=ASIDE, dir=folder.parent)) / folder.name)
         else:
             shutil.rmtree(folder, ignore_errors=True)
     os.sync()
 
 
-def forget_what_was_removed() -> None:
-    """Drop the caches of the kernel, so that files which somebody has just removed do not slow the first case down.
+def forget_what_was_removed(folder: Path) -> None:
+    """Drop the kernel's caches, as far as the user may, but for the small files below `folder` that are served.
 
-    ext4 does not use an inode again that was freed in the last minutes, as far as its table is still in memory: after
-    a benchmark or test with many files it searched for others, and all tools took up to three times as long with small
-    files (`recently_deleted` in a profile of the kernel). Only root can do that.
+    ext4 does not use an inode again that was freed in the last minutes, as far as its table is still in memory. After
+    a benchmark, a test or a tool that removed many files it searched for others, and all tools took up to three times
+    as long with small files (`recently_deleted` in a profile of the kernel).
     """
     os.sync()
-    with suppress(PermissionError):
+    with suppress(OSError):
         Path("/proc/sys/vm/drop_caches").write_text("3", "ascii")
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(ASIDE)]
+        for name in names:
+            if (file := Path(parent, name)).stat().st_size < MIB:
+                file.read_bytes()
 
 
 def best(scores: Mapping[str, Score], names: Iterable[str]) -> float | None:

@@ -53,7 +53,7 @@ def test_every_target_belongs_to_a_case(target: Target) -> None:
 
 def test_every_tool_runs_once_more_than_is_counted(tmp_path: Path) -> None:
     said: list[str] = []
-    scores = compare(case(tmp_path, writer(OURS), writer("peer")), tmp_path, 2, said.append)
+    scores = compare(case(tmp_path, writer(OURS), writer("peer")), tmp_path, 2, said.append, served=tmp_path)
     assert [len(score.runs) for score in scores.values()] == [2, 2]
     assert [line.split(":")[0].strip() for line in said] == ["warm-up"] * 2 + ["round 1"] * 2 + ["round 2"] * 2
 
@@ -70,7 +70,7 @@ def test_every_tool_runs_once_more_than_is_counted(tmp_path: Path) -> None:
 )
 def test_a_peer_without_a_result_is_named_with_the_reason(tmp_path: Path, peer: Tool, reason: str) -> None:
     compared = case(tmp_path, writer(OURS), peer)
-    scores = compare(compared, tmp_path, 1, lambda _: None)
+    scores = compare(compared, tmp_path, 1, lambda _: None, served=tmp_path)
     files = Files("folder", compared.files, len(CONTENT))
     assert reason in next(line for line in table(files, scores).splitlines() if line.startswith("| peer "))
     assert "wall / peer" not in ratios(files, scores)
@@ -86,7 +86,7 @@ def test_a_peer_that_is_verified_fails_for_other_bytes(tmp_path: Path, content: 
 
 
 def test_what_a_tool_wrote_is_gone_afterwards(tmp_path: Path) -> None:
-    compare(case(tmp_path, writer(OURS)), tmp_path, 1, lambda _: None)
+    compare(case(tmp_path, writer(OURS)), tmp_path, 1, lambda _: None, served=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["a.bin"]
 
 
