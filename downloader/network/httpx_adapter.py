@@ -12,7 +12,7 @@ from downloader.artifact import shown_url
 from downloader.errors import ProtocolFailed
 from downloader.network.errors import map_exception, map_status
 from downloader.network.messages import Request, decoded, lines, read_whole
-from downloader.network.redirects import redirect_target
+from downloader.network.redirects import headers_for, redirect_target
 from downloader.network.url import address
 
 if TYPE_CHECKING:
@@ -20,7 +20,19 @@ if TYPE_CHECKING:
     from downloader.network.transport import SocketTransport
     from downloader.network.url import Origin
 
-PRIVATE = ("authorization", "cookie")
+PUBLIC = frozenset(
+    {
+        "accept",
+        "accept-encoding",
+        "connection",
+        "content-length",
+        "content-type",
+        "host",
+        "transfer-encoding",
+        "user-agent",
+    }
+)
+"""What httpx2 itself adds to a request. Any other header is a credential, or may be one."""
 ABOUT_CODING = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 
 
@@ -64,17 +76,17 @@ class LibraryTransport(httpx2.BaseTransport):
         return httpx2.Response(response.status, headers=headers, content=body, request=request)
 
     def _guard(self, request: httpx2.Request) -> None:
-        """Remove private headers for any but the first origin: a server chooses where the next page of a listing is."""
+        """Keep private headers to the first origin: a server chooses where the next page of a listing is."""
         origin = address(str(request.url)).origin
         if self._home is None:
             self._home = origin
             self._inner.allow_host(origin.host)
-        if not self._home.shares_credentials_with(origin):
-            for name in PRIVATE:
-                request.headers.pop(name, None)
-            if self._home.scheme == "https" and origin.scheme != "https":
-                where = shown_url(str(request.url))
-                raise ProtocolFailed(f"{where} is where a listing goes on, from https to http, which is not followed")
+        if self._home.loses_tls_at(origin):
+            where = shown_url(str(request.url))
+            raise ProtocolFailed(f"{where} is where a listing goes on, from https to http, which is not followed")
+        public = {name: value for name, value in request.headers.items() if name in PUBLIC}
+        private = {name: value for name, value in request.headers.items() if name not in PUBLIC}
+        request.headers = httpx2.Headers(headers_for(origin, self._home, private, public))
 
 
 def _ours(request: httpx2.Request) -> Request:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from downloader.errors import DownloadError
 from downloader.network.messages import MAX_ERROR_BODY
 from downloader.network.pipelining import Hint, PrefetchHints
-from downloader.network.redirects import FOREIGN, redirect_target
+from downloader.network.redirects import FOREIGN, headers_for, redirect_target
 from downloader.network.url import address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from downloader.network.messages import Request, RequestBuilder
     from downloader.network.ranges import RangeRequest
@@ -105,10 +105,10 @@ class Prefetcher:
         return True
 
     def _get(self, request: RangeRequest, where: Address) -> Request:
-        """Return the request for a range at one address. Credentials are for its own origin only."""
-        headers: Mapping[str, str] = request.range_headers()
-        if request.headers and address(request.url).origin.shares_credentials_with(where.origin):
-            headers = {**request.headers, **headers}
+        """Return the request for a range at one address, which its server may have named."""
+        headers = request.range_headers()
+        if request.headers:
+            headers = headers_for(where.origin, address(request.url).origin, request.headers, headers)
         return self._builder.build("GET", where, headers)
 
 

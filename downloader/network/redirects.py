@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from downloader.network.messages import Request, RequestBuilder, StreamingResponse
     from downloader.network.pipelining import Hint
     from downloader.network.transport import SocketTransport
-    from downloader.network.url import Address
+    from downloader.network.url import Address, Origin
 
 MAX_REDIRECTS = 10
 MAX_REMEMBERED = 65_536
@@ -32,6 +32,17 @@ EXPIRED = frozenset(
     {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
 )
 """Statuses with which one store or another answers a signed URL that has expired."""
+
+
+def headers_for(
+    target: Origin, home: Origin, private: Mapping[str, str], public: Mapping[str, str]
+) -> Mapping[str, str]:
+    """Return the headers of a request to `target`, to which the server at `home` may have led. The only such rule.
+
+    `private` ones, such as credentials and whatever else was configured for `home`, are for `home` alone: a redirect,
+    a remembered location or a link to the next page can name any server. `public` ones go everywhere.
+    """
+    return {**private, **public} if home.shares_credentials_with(target) else public
 
 
 class RedirectFollower:
@@ -77,8 +88,8 @@ class RedirectFollower:
                 response, received, ready = received, None, None
             else:
                 if ready is None:
-                    at_home = origin.shares_credentials_with(current.origin)
-                    ready = self._builder.build(method, current, {**private, **public} if at_home else public)
+                    headers = headers_for(current.origin, origin, private, public)
+                    ready = self._builder.build(method, current, headers)
                 request, ready = ready, None
                 try:
                     self._observer.on_request(request.address.authority)
@@ -97,10 +108,7 @@ class RedirectFollower:
 
 
 def redirect_target(current: Address, location: str) -> Address:
-    """Return where a redirect leads. Raises ProtocolFailed if it must not be followed.
-
-    From https to http the bytes could be replaced on the way, and a signed URL read.
-    """
+    """Return where a redirect leads. Raises ProtocolFailed if it must not be followed."""
     where = shown_url(current.url)
     try:
         target = current.join(location)
@@ -109,7 +117,9 @@ def redirect_target(current: Address, location: str) -> Address:
     scheme = target.origin.scheme
     if scheme not in ("http", "https"):
         raise ProtocolFailed(f"{where} redirects to {scheme}://, which is not followed")
-    if current.origin.scheme == "https" and scheme != "https":
+    if not target.origin.host or not target.origin.port:
+        raise ProtocolFailed(f"{where} redirects to what is no address: no host, or port 0")
+    if current.origin.loses_tls_at(target.origin):
         raise ProtocolFailed(f"{where} redirects from https to http, which is not followed")
     return target
 

@@ -29,12 +29,21 @@ class Origin(NamedTuple):
     def shares_credentials_with(self, other: Origin) -> bool:
         """Tell whether credentials may be sent to `other`: to the same origin, or from http to https on the same host.
 
-        As curl and others have it: only between the usual ports, behind which there is one owner.
+        As curl and others have it: only between the usual ports, behind which there is one owner. Hosts are compared as
+        they are resolved: in lower case and in their IDNA form, but `host.` is not `host`, since a resolver may search
+        its own domains for the second, and an address in another notation is another host.
         """
         if self == other:
             return True
         upgraded = Origin("http", self.host, HTTP_PORT), Origin("https", self.host, HTTPS_PORT)
         return (self, other) == upgraded
+
+    def loses_tls_at(self, other: Origin) -> bool:
+        """Tell whether the way to `other` is open where this one is not.
+
+        Nothing leads there: bytes could be replaced on the way, and a signed URL read.
+        """
+        return self.scheme == "https" and other.scheme != "https"
 
 
 class Address(NamedTuple):
@@ -71,7 +80,8 @@ def _parsed(url: str) -> Address:
     """Parse with httpx2, which takes longer than fetching a small file."""
     parsed = httpx2.URL(url)
     scheme, host = parsed.scheme, parsed.raw_host.decode("ascii")
-    origin = Origin(scheme, host, parsed.port or (HTTPS_PORT if scheme == "https" else HTTP_PORT))
+    usual = HTTPS_PORT if scheme == "https" else HTTP_PORT
+    origin = Origin(scheme, host, usual if parsed.port is None else parsed.port)
     return Address(str(parsed), origin, parsed.netloc.decode("ascii"), parsed.raw_path.decode("ascii"))
 
 

@@ -38,11 +38,13 @@ class HttpAddress:
         """Raise UsageError for anything that is not an http(s) URL with a host."""
         try:
             parts = urlsplit(uri)
-            port = f":{parts.port}" if parts.port else ""
+            port = f":{parts.port}" if parts.port is not None else ""
         except ValueError as error:
             raise UsageError(f"{shown_url(uri)} is not a web address: {error}") from error
         if not parts.hostname or not parts.hostname.isprintable():
             raise UsageError(f"{shown_url(uri)} names no host", hint="write http(s)://host/path")
+        if parts.port == 0:
+            raise UsageError(f"{shown_url(uri)} names port 0, at which no server can be", hint="leave it away")
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         authorization = ""
         if parts.username is not None:

@@ -81,9 +81,7 @@ class Bench:
         """Measure the tools with these files, by default with the rounds of the command line and on the disk."""
         case = Case(files.digests, tools(files))
         warm = Case(files.warm.digests, tools(files.warm)) if files.warm else None
-        return compare(
-            case, folder or self.folder, rounds or self.rounds, self.say, served=self.folder, warm=warm
-        )
+        return compare(case, folder or self.folder, rounds or self.rounds, self.say, served=self.folder, warm=warm)
 
     def large(self, count: int, size: int) -> Files:
         """Return so many files of `size` scaled bytes, without any pattern."""

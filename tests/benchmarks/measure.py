@@ -115,8 +115,8 @@ def compare(
 ) -> dict[str, Score]:
     """Let all run in turn, `rounds` times, after a warm-up that does not count; compare contents each time.
 
-    `folder` takes what they write, `served` has what they fetch. `warm` has the same tools for smaller files, where a whole warm-up takes too
-    long. A tool that fails once is not run again; its score says why.
+    `folder` takes what they write, `served` has what they fetch. `warm` has the same tools for smaller files, where a
+    whole warm-up takes too long. A tool that fails once is not run again; its score says why.
     """
     scores = {tool.name: Score(failure=tool.missing) for tool in case.tools}
     for number in range(rounds + 1):

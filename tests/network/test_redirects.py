@@ -14,7 +14,9 @@ from downloader.errors import ConfigurationError, DownloadError, ProtocolFailed,
 from downloader.network import HttpClient, HttpStatusError, RangeRequest, link_local
 from downloader.network.pool import Timeouts
 from downloader.network.proxies import Proxies
+from downloader.network.redirects import headers_for, redirect_target
 from downloader.network.tls import Trust
+from downloader.network.url import address
 from tests.reading import rest_of
 from tests.servers.broken import BrokenWeb, moved
 from tests.servers.faults import FOREVER, Answer, Cut, Fault, HangUp, Silence, too_many_requests
@@ -100,6 +102,82 @@ def test_another_port_or_scheme_is_another_origin(client: HttpClient, home: Brok
     assert "authorization" not in secure.log.records()[0].request.headers
 
 
+AT_HOME = {
+    "itself": ("https://host.example/a", "https://host.example/b", True),
+    "the port that the scheme has anyway": ("https://host.example/a", "https://host.example:443/b", True),
+    "an empty port": ("https://host.example/a", "https://host.example:/b", True),
+    "the host in upper case": ("https://host.example/a", "HTTPS://HOST.EXAMPLE/b", True),
+    "the host in upper case, named so by the user": ("https://HOST.example/a", "https://host.example/b", True),
+    "a path": ("https://host.example:8443/a", "/b", True),
+    "a path, with a backslash": ("https://host.example/a", "/\\other.example/b", True),
+    "no more than a query": ("https://host.example/a", "?b", True),
+    "the same host with a login": ("https://host.example/a", "https://user:word@host.example/b", True),
+    "its name in IDNA": ("https://b\u00fccher.example/a", "https://xn--bcher-kva.example/b", True),
+    "its name in Unicode": ("https://xn--bcher-kva.example/a", "https://B\u00dcCHER.example/b", True),
+    "from http to https": ("http://host.example/a", "https://host.example/b", True),
+    "from http to https, with the ports written out": ("http://host.example:80/a", "https://host.example:443/b", True),
+    "from http to https at another port": ("http://host.example/a", "https://host.example:8443/b", False),
+    "from http at another port to https": ("http://host.example:8080/a", "https://host.example/b", False),
+    "from http to https at the port of http": ("http://host.example/a", "https://host.example:80/b", False),
+    "another host": ("https://host.example/a", "https://other.example/b", False),
+    "another host, without a scheme": ("https://host.example/a", "//other.example/b", False),
+    "another port": ("https://host.example/a", "https://host.example:8443/b", False),
+    "a subdomain": ("https://host.example/a", "https://cdn.host.example/b", False),
+    "the domain above": ("https://cdn.host.example/a", "https://host.example/b", False),
+    "a host that begins like it": ("https://host.example/a", "https://host.example.other/b", False),
+    "a host that ends like it": ("https://host.example/a", "https://ahost.example/b", False),
+    "another host behind a login that looks like it": ("https://host.example/a", "https://host.example@other/b", False),
+    "another host behind a backslash": ("https://host.example/a", "https://host.example\\@other.example/b", False),
+    "its name with a dot behind": ("https://host.example/a", "https://host.example./b", False),
+    "another name that looks like it": ("https://host.example/a", "https://h\u043est.example/b", False),
+    "its address in another notation": ("http://127.0.0.1/a", "http://2130706433/b", False),
+    "its IPv6 address in another notation": ("http://[::1]/a", "http://[0:0:0:0:0:0:0:1]/b", False),
+}
+"""What a redirect leads to: from where, to where, and whether credentials go along."""
+
+
+@pytest.mark.parametrize(("start", "location", "go_along"), AT_HOME.values(), ids=list(AT_HOME))
+def test_credentials_are_for_their_own_origin(start: str, location: str, *, go_along: bool) -> None:
+    home = address(start)
+    public = {"range": "bytes=1-"}
+    sent = headers_for(redirect_target(home, location).origin, home.origin, SECRETS, public)
+    assert sent == ({**SECRETS, **public} if go_along else public)
+
+
+@pytest.mark.parametrize("location", ["http://host.example/b", "http://other.example/b", "http://host.example:443/b"])
+def test_https_is_not_left(location: str) -> None:
+    with pytest.raises(ProtocolFailed, match="from https to http"):
+        redirect_target(address("https://host.example/a"), location)
+
+
+@pytest.mark.parametrize("how", ["open", "prefetch", "fetch", "a library"])
+@pytest.mark.parametrize(
+    ("host", "go_along"), [("LOCALHOST", True), ("user:word@localhost", True), ("127.0.0.1", False)]
+)
+def test_the_rule_is_one_for_all_ways_to_a_server(
+    client: HttpClient, away: BrokenWeb, how: str, host: str, *, go_along: bool
+) -> None:
+    """`away` is the server of every name; a login in a redirect is never sent."""
+    url = away.url("stored.bin").replace("127.0.0.1", "localhost")
+    away.faults.add(moved(away.url("stored.bin").replace("127.0.0.1", host)))
+    requests = [RangeRequest(url, Span(0, SIZE), SIZE, headers=SECRETS)] * 2
+    if how == "a library":
+        with client.library_client() as library:
+            assert library.get(url, headers=SECRETS).content == CONTENT
+    elif how == "fetch":
+        assert client.fetch(url, headers=SECRETS).body == CONTENT
+    else:
+        if how == "prefetch":
+            # Where the first has led is remembered, and what is asked for ahead goes there.
+            assert rest_of(client.open(requests[0])) == CONTENT
+            client.prefetch(requests)
+        assert [rest_of(client.open(request)) for request in requests] == [CONTENT] * 2
+    first, *led = [record.request.headers for record in away.log.records()]
+    assert SECRETS.items() <= first.items()
+    assert led
+    assert all(SECRETS.items() <= headers.items() if go_along else not SECRETS.keys() & headers for headers in led)
+
+
 @pytest.mark.parametrize(
     ("target", "why"),
     [
@@ -109,6 +187,9 @@ def test_another_port_or_scheme_is_another_origin(client: HttpClient, home: Brok
         ("http://[::1", "no address"),
         ("http://1.2.3.999/", "no address"),
         ("http://host:port/", "no address"),
+        ("http://127.0.0.1:0/", "no address"),
+        ("http://user@/file.bin", "no address"),
+        ("https:///file.bin", "no address"),
         ("", "more than 10 times"),
     ],
 )
@@ -142,14 +223,14 @@ def test_a_library_is_led_on_without_credentials(client: HttpClient, home: Broke
 def test_a_library_that_goes_on_elsewhere_takes_no_credentials_along(
     client: HttpClient, home: BrokenWeb, away: BrokenWeb, secure: BrokenWeb
 ) -> None:
-    word = {"authorization": "Bearer word", "cookie": "word"}
+    word = {"authorization": "Bearer word", "cookie": "word", "x-api-key": "word"}
     for one in (home, away, secure):
         one.put("page", CONTENT)
     with client.library_client() as library:
         for one in (home, away, home):
             assert library.get(one.url("page"), headers=word).content == CONTENT
     assert [record.request.bearer for record in home.log.records()] == ["word", "word"]
-    assert not {"authorization", "cookie"} & away.log.records()[0].request.headers.keys()
+    assert not word.keys() & away.log.records()[0].request.headers.keys()
     with client.library_client() as library:
         assert library.get(secure.url("page"), headers=word).content == CONTENT
         with pytest.raises(ProtocolFailed, match="from https to http"):

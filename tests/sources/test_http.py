@@ -49,6 +49,11 @@ def test_what_names_no_host_is_no_web_address(uri: str) -> None:
         HttpAddress.parse(uri)
 
 
+def test_port_0_is_not_taken_for_the_usual_one() -> None:
+    with pytest.raises(UsageError, match="port 0"):
+        HttpAddress.parse("http://host:0/a")
+
+
 @pytest.mark.parametrize(
     ("fragment", "digest"),
     [
