@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from downloader.cli.status import status_reporter
 from downloader.config import ReportingSettings
+from downloader.config.cluster import ClusterSettings
 from downloader.config.env import documented, read
-from downloader.config.job import LOG_FORMATS, ClusterSettings, JobSettings, WebSettings
+from downloader.config.job import LOG_FORMATS, JobSettings
 from downloader.config.secret_values import secrets_of
+from downloader.config.web import WebSettings
 from downloader.errors import kind_of
 from downloader.events import Failed
 from downloader.log_format import JSON, OURS, TEXT, head

@@ -8,12 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from downloader.config.cluster import ClusterSettings
 from downloader.config.debug import DebugSettings
 from downloader.config.display import DisplaySettings
 from downloader.config.env import read
 from downloader.config.formats import FormatSettings
 from downloader.config.hub import HubSettings
-from downloader.config.job import REFUSE, SKIP, ClusterSettings, JobSettings, WebSettings
+from downloader.config.job import JobSettings
+from downloader.config.job_values import REFUSE, SKIP
 from downloader.config.kserve import KServeSettings
 from downloader.config.proxies import ProxySettings
 from downloader.config.reporting import ReportingSettings
@@ -22,6 +24,7 @@ from downloader.config.secret_values import secrets_of
 from downloader.config.sharing import SharingSettings
 from downloader.config.signing import SignatureMode, SignatureSettings
 from downloader.config.warnings import suspicious_settings
+from downloader.config.web import WebSettings
 from downloader.deadlines import Deadlines
 from downloader.errors import ConfigurationError
 

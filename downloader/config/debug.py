@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from downloader.config.env import count, duration, present, variable
-from downloader.config.job import protocols
+from downloader.config.job_values import protocols
 
 if TYPE_CHECKING:
     from downloader.artifact import TransferProtocol

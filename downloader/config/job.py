@@ -1,118 +1,40 @@
-"""The settings of the run itself, of plain HTTP(S) sources, and of the AIMArtifact.
-
-Longer than other modules, since each of its many variables is declared with its meaning and its default.
-"""
+"""The settings of the run itself: target, places, protocols, limits, checks and log."""
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from downloader.artifact import Completion, Layout, TransferProtocol
-from downloader.config.env import (
-    Malformed,
-    count,
-    flag,
-    header_map,
-    items,
-    path,
-    present,
-    read,
-    seconds,
-    token,
-    variable,
-)
+from downloader.artifact import Completion, Layout
+from downloader.config.env import count, flag, items, path, present, seconds, variable
 from downloader.config.expected import ExpectedList, artifact_digest, expected_list
+from downloader.config.job_values import (
+    DROP,
+    bandwidth,
+    completion,
+    layout,
+    page_cache,
+    preset,
+    protocols,
+    unsafe_names,
+    volume_timeout,
+)
 from downloader.config.mirrors import FORM as MIRRORS_FORM
 from downloader.config.mirrors import Mirrors, mirrors
 from downloader.deadlines import LEASE_TTL, PROGRESS_INTERVAL, STALL_TIMEOUT, VOLUME_TIMEOUT
-from downloader.presets import FORM, Preset
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Self
+    from downloader.artifact import TransferProtocol
+    from downloader.presets import Preset
 
 MAX_BYTES = 1 << 62
 CONNECTIONS, MOST_CONNECTIONS = 8, 16
 """Connections at the start, and at most while more of them increase throughput, unless the user sets a number."""
 TERMINATION_LOG = Path("/dev/termination-log")
 """Where the kubelet reads the termination message by default."""
-SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-"""Where the kubelet puts token, ca.crt and namespace."""
-SKIP, REFUSE = "skip", "refuse"
-KEEP, DROP = "keep", "drop"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
-BANDWIDTH_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
-
-
-def protocols(text: str) -> tuple[TransferProtocol, ...]:
-    """Parse a protocol sequence; names may repeat."""
-    names = items(text.upper())
-    if not names or any(name not in TransferProtocol.__members__ for name in names):
-        raise Malformed(f"a comma list of {', '.join(TransferProtocol)}")
-    return tuple(TransferProtocol[name] for name in names)
-
-
-def volume_timeout(text: str) -> float:
-    """Parse DU_TIMEOUT: invalid values mean the default, as in the operator's image."""
-    try:
-        return seconds(text)
-    except Malformed:
-        return VOLUME_TIMEOUT
-
-
-def preset(text: str) -> Preset:
-    """Parse AIM_ONLY."""
-    try:
-        return Preset.parse(text)
-    except ValueError:
-        raise Malformed(FORM) from None
-
-
-def unsafe_names(text: str) -> str:
-    """Parse AIM_UNSAFE_NAMES."""
-    if text.lower() not in (SKIP, REFUSE):
-        raise Malformed(f"{SKIP} or {REFUSE}")
-    return text.lower()
-
-
-def page_cache(text: str) -> bool:
-    """Parse AIM_PAGE_CACHE: whether to keep files there."""
-    if text.lower() not in (KEEP, DROP):
-        raise Malformed(f"{KEEP} or {DROP}")
-    return text.lower() == KEEP
-
-
-def completion(text: str) -> Completion:
-    """Parse AIM_COMPLETION."""
-    try:
-        return Completion(text.lower())
-    except ValueError:
-        raise Malformed(f"one of {', '.join(Completion)}") from None
-
-
-def layout(text: str) -> Layout:
-    """Parse AIM_LAYOUT."""
-    try:
-        return Layout(text.lower())
-    except ValueError:
-        raise Malformed(f"one of {', '.join(Layout)}") from None
-
-
-def bandwidth(text: str) -> int:
-    """Parse bytes per second with an optional K, M or G (powers of ten)."""
-    number = text.upper().removesuffix("/S").removesuffix("B")
-    unit = number[-1:] if number[-1:] in "KMG" else ""
-    try:
-        value = int(float(number.removesuffix(unit)) * BANDWIDTH_UNITS[unit])
-    except (ValueError, OverflowError):
-        value = 0
-    if value < 1:
-        raise Malformed("a rate in bytes per second such as 200M")
-    return value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -323,57 +245,3 @@ class JobSettings:
     def in_hub_cache(self) -> bool:
         """Whether a download fills a cache of huggingface_hub in place of the target."""
         return self.hub_cache is not None or self.layout == Layout.HUB_CACHE
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WebSettings:
-    """HTTP(S) sources, and the CAs of all clients."""
-
-    token: str = variable("AIM_HTTP_TOKEN", "bearer token for http(s) sources", parse=token, default="", secret=True)
-    headers: dict[str, str] | None = variable(
-        "AIM_HTTP_HEADERS", "JSON object of headers for http(s) sources", parse=header_map, secret=True
-    )
-    netrc: Path | None = variable(
-        "NETRC", "file with passwords for http(s) sources", parse=path, default_text="`~/.netrc`"
-    )
-    ca_bundle: Path | None = variable(
-        "AIM_CA_BUNDLE REQUESTS_CA_BUNDLE CURL_CA_BUNDLE",
-        "PEM file with CAs to trust in addition to the system's",
-        parse=path,
-    )
-
-    @property
-    def bundles(self) -> tuple[Path, ...]:
-        """The CA bundles to trust."""
-        return (self.ca_bundle,) if self.ca_bundle else ()
-
-    @classmethod
-    def from_environment(cls, environ: Mapping[str, str], problems: list[str]) -> Self:
-        """Read an environment. The default netrc file is that of its HOME, if this user may read it."""
-        settings = read(cls, environ, problems)
-        usual = Path(environ.get("HOME", ""), ".netrc")
-        if settings.netrc is not None or not usual.is_absolute() or not os.access(usual, os.R_OK):
-            return settings
-        return replace(settings, netrc=usual)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterSettings:
-    """The AIMArtifact and its API server."""
-
-    artifact_name: str = variable(
-        "ARTIFACT_NAME",
-        "name of the AIMArtifact whose status is patched. If it is set, the log is worded for the operator",
-        default="",
-    )
-    artifact_namespace: str = variable("ARTIFACT_NAMESPACE", "its namespace", default="")
-    host: str = variable("KUBERNETES_SERVICE_HOST", "the API server's host", default="")
-    port: int = variable(
-        "KUBERNETES_SERVICE_PORT_HTTPS KUBERNETES_SERVICE_PORT", "its port", parse=count(1, 65535), default=443
-    )
-    service_account: Path = variable(
-        "AIM_SERVICE_ACCOUNT",
-        "folder that contains token, ca.crt and namespace",
-        parse=path,
-        default=SERVICE_ACCOUNT,
-    )

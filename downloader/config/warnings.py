@@ -6,18 +6,20 @@ import difflib
 from typing import TYPE_CHECKING
 
 from downloader.config.adapters import AdapterReapSettings, AdapterStageSettings, AdapterSyncSettings
+from downloader.config.cluster import ClusterSettings
 from downloader.config.debug import DebugSettings
 from downloader.config.display import DisplaySettings
 from downloader.config.env import documented, shown_value
 from downloader.config.formats import FormatSettings
 from downloader.config.hub import HubSettings
-from downloader.config.job import LOG_FORMATS, LOG_LEVELS, ClusterSettings, JobSettings, WebSettings
+from downloader.config.job import LOG_FORMATS, LOG_LEVELS, JobSettings
 from downloader.config.kserve import KServeSettings
 from downloader.config.proxies import ProxySettings
 from downloader.config.reporting import ReportingSettings
 from downloader.config.s3 import S3Settings
 from downloader.config.sharing import SharingSettings
 from downloader.config.signing import SignatureSettings
+from downloader.config.web import WebSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -35,7 +35,7 @@ from downloader.config.env import (
     variable,
 )
 from downloader.config.hub import hide_from_library
-from downloader.config.job import bandwidth, protocols, volume_timeout
+from downloader.config.job_values import bandwidth, protocols, volume_timeout
 from downloader.config.s3 import S3Settings
 from downloader.config.secret_values import secrets_of
 from downloader.config.storage import storage_spec

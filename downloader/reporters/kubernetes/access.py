@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from downloader.config.job import SERVICE_ACCOUNT
+from downloader.config.cluster import SERVICE_ACCOUNT
 
 if TYPE_CHECKING:
     from pathlib import Path
