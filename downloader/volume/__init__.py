@@ -8,9 +8,8 @@ from downloader.volume.cleanup import is_work_of_others
 from downloader.volume.commit import VerifiedFile
 from downloader.volume.completion import SHA256, in_file
 from downloader.volume.completion import find as find_mark
-from downloader.volume.group_sync import GroupSync
 from downloader.volume.inventory import Entries, FileState, Inventory, InventoryEntry, MissingFiles
-from downloader.volume.journal import ByteRanges, Journal
+from downloader.volume.journal import ByteRanges, GroupSync, Journal
 from downloader.volume.partial import CompletePartial, Partial
 from downloader.volume.partial_file import PartialFile
 from downloader.volume.preflight import check_replacement, other_artifacts

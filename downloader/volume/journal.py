@@ -1,20 +1,24 @@
-"""The byte ranges of a partial, and its journal: those that are on the disk for certain.
+"""The byte ranges of a partial, its journal of those that are on the disk for certain, and when that is written.
 
 A record is written only after its bytes have been synced. So a journal that is lost, torn, damaged or of a newer
-version costs at worst a second download of bytes, and never their correctness.
+version costs at worst a second download of bytes, and never their correctness. A kill loses exactly the bytes that are
+in no journal: as soon as they reach a limit, over all partials together, a group sync writes them down.
 """
 
 from __future__ import annotations
 
+import threading
 from bisect import bisect_left, bisect_right
-from typing import TYPE_CHECKING
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Protocol
 
 from downloader.artifact import Span
 from downloader.filesystem import InTheWay, NotThere, discard
 from downloader.volume.record_log import RecordLog, encode, read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
 
     from downloader.filesystem import FileOperations
 
@@ -23,6 +27,8 @@ _MAX_RANGES = 10_000
 """Disjoint ranges of one partial; a run leaves about as many as it has connections."""
 _MAX_SIZE = 64 << 20
 """Size in bytes from which a journal is ignored: ours are far smaller."""
+SYNC_TOGETHER = 3
+"""Number of files from which one sync of the whole file system is cheaper than a sync of each file (ADR 29)."""
 
 
 class ByteRanges:
@@ -121,3 +127,60 @@ class Journal:
         if self._appender is not None:
             self._appender.close()
             self._appender = None
+
+
+class Syncable(Protocol):
+    """A file with a journal: what a group sync needs of it."""
+
+    def pending(self) -> AbstractContextManager[ByteRanges]:
+        """Yield the ranges that are complete but not journalled yet. No other thread syncs or closes meanwhile."""
+
+    def write_journal(self, ranges: ByteRanges, *, synced: bool) -> None:
+        """Sync, unless everything has been `synced` already, and append the ranges to the journal."""
+
+
+class GroupSync:
+    """Flushes every partial as soon as `limit` bytes are pending, in the thread that wrote the last of them.
+
+    The limit is shared, so that a killed run loses the same few bytes whether it had one file open or fifty.
+    """
+
+    def __init__(self, limit: int, sync_everything: Callable[[], bool]) -> None:
+        """`sync_everything` syncs the whole file system; it returns False if it cannot, or cannot be trusted."""
+        self._limit = limit
+        self._sync_everything = sync_everything
+        self._pending: dict[Syncable, int] = {}
+        self._lock = threading.Lock()
+        self._flushing = threading.Lock()
+
+    def add(self, partial: Syncable, count: int) -> None:
+        """Add `count` pending bytes of a partial, and flush if the limit is reached.
+
+        One thread flushes while the others continue to write. Only when they have written another `limit` bytes do they
+        wait for it: on a slow disk, pending bytes would otherwise grow without bound.
+        """
+        with self._lock:
+            self._pending[partial] = self._pending.get(partial, 0) + count
+            pending = sum(self._pending.values())
+        if pending < self._limit or not self._flushing.acquire(blocking=pending >= 2 * self._limit):
+            return
+        try:
+            self.flush()
+        finally:
+            self._flushing.release()
+
+    def flush(self) -> None:
+        """Flush every partial with pending bytes; many of them with one sync of the file system where that works."""
+        with self._lock:
+            partials = list(self._pending)
+        with ExitStack() as locks:
+            # All ranges are taken before the sync: bytes that are written during it go into the next journal record.
+            pending = [(partial, locks.enter_context(partial.pending())) for partial in partials]
+            synced = len(pending) >= SYNC_TOGETHER and self._sync_everything()
+            for partial, ranges in pending:
+                partial.write_journal(ranges, synced=synced)
+
+    def forget(self, partial: Syncable) -> None:
+        """Remove a partial: its bytes are in the journal, or it is closed."""
+        with self._lock:
+            self._pending.pop(partial, None)

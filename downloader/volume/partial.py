@@ -43,7 +43,7 @@ from downloader.errors import InternalError
 from downloader.filesystem import NotThere, clear
 from downloader.integrity import may_combine
 from downloader.lease import WORK
-from downloader.volume.journal import ByteRanges, Journal, load
+from downloader.volume.journal import ByteRanges, GroupSync, Journal, load
 from downloader.volume.partial_file import PartialFile
 
 if TYPE_CHECKING:
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
 
     from downloader.artifact import RemoteFile, Span
     from downloader.filesystem import FileOperations
-    from downloader.volume.group_sync import GroupSync
 
 
 class Partial:

@@ -22,11 +22,11 @@ from downloader.lease import WORK, LeaseAcquirer, boot_clock
 from downloader.volume import cleanup, preflight, publication, verify
 from downloader.volume.commit import Committer
 from downloader.volume.completion import invalidate, last, listed, may_be_in_place, standing
-from downloader.volume.group_sync import GroupSync
-from downloader.volume.inventory import FileState, Inventory, InventoryEntry, InventoryScanner, recorded
-from downloader.volume.journal import load
+from downloader.volume.inventory import FileState, Inventory, InventoryEntry
+from downloader.volume.journal import GroupSync, load
 from downloader.volume.partial import Partial
 from downloader.volume.record_log import CommitLog, Entry
+from downloader.volume.scanner import InventoryScanner, recorded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
