@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from downloader.adapters.contention import Undone, repeated
 from downloader.adapters.paths import ASIDE
 from downloader.adapters.trash import GONE, discard, erase, make_folders, remove_empty
+from downloader.artifact import folders_above
 from downloader.errors import DownloadError, LeaseLost, VolumeError
 from downloader.filesystem import AlreadyThere, InTheWay, Kind, NotThere
 from downloader.integrity import MARKER
@@ -133,7 +134,7 @@ def sanitize_tree(disk: Disk, folder: str, manifest: Manifest) -> None:
     for path, size in wanted.items():
         if path not in found or found[path].kind is not Kind.FILE or found[path].size != size:
             raise VolumeError(f"{disk.name}/{path} was changed by another process", hint="run again to stage it again")
-    kept = {f"{folder}/{MARKER}", *wanted, *_folders_above(wanted)}
+    kept = {f"{folder}/{MARKER}", *wanted, *folders_above(wanted)}
     disk.make_readable(folder, Kind.FOLDER)
     for path, details in found.items():
         if path in kept:
@@ -151,13 +152,3 @@ def _walk(disk: Disk, folder: str) -> Iterator[tuple[str, Stat]]:
             yield f"{folder}/{name}", details
             if details.kind is Kind.FOLDER:
                 todo.append(f"{folder}/{name}")
-
-
-def _folders_above(paths: dict[str, int]) -> set[str]:
-    folders: set[str] = set()
-    for path in paths:
-        folder = path.rpartition("/")[0]
-        while folder and folder not in folders:
-            folders.add(folder)
-            folder = folder.rpartition("/")[0]
-    return folders

@@ -14,6 +14,7 @@ from downloader.artifact.values import (
     Span,
     TransferProtocol,
     Validator,
+    folders_above,
     shown_url,
     unsigned_url,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "TransferProtocol",
     "Validator",
     "Words",
+    "folders_above",
     "paths_of",
     "select",
     "shown_url",

@@ -6,6 +6,10 @@ import hashlib
 import re
 from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class TransferProtocol(StrEnum):
@@ -202,6 +206,17 @@ def unsigned_url(url: str) -> str:
     signed = [belongs for signature, belongs in SIGNATURES if signature in names]
     kept = [part for part, name in parameters if not any(belongs.fullmatch(name) for belongs in signed)]
     return address + mark * bool(kept) + "&".join(kept)
+
+
+def folders_above(paths: Iterable[str]) -> set[str]:
+    """Return every folder that one of these paths is in, at any depth; the root does not count."""
+    folders: set[str] = set()
+    for path in paths:
+        folder = path.rpartition("/")[0]
+        while folder and folder not in folders:
+            folders.add(folder)
+            folder = folder.rpartition("/")[0]
+    return folders
 
 
 def shown_url(url: str) -> str:

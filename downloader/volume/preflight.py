@@ -16,7 +16,7 @@ from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 from unicodedata import normalize
 
-from downloader.artifact import Paths
+from downloader.artifact import Paths, folders_above
 from downloader.errors import NoSpace, VolumeError
 from downloader.filesystem import AlreadyThere, clear
 from downloader.formatting import format_count, format_size, names_text, single_line
@@ -84,12 +84,7 @@ def require_two_files(files: FileOperations, paths: Sequence[str]) -> None:
 
 def alike(names: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield pairs of paths, or of a path and a folder above another one, that some file systems take for one."""
-    folders: set[str] = set()
-    for path in names:
-        folder = path.rpartition("/")[0]
-        while folder and folder not in folders:
-            folders.add(folder)
-            folder = folder.rpartition("/")[0]
+    folders = folders_above(names)
     # Hashes take a tenth of the memory that a million folded names take. A collision costs a comparison, no more.
     keys = sorted(hash(_folded(path)) for path in names)
     twice = {key for key, following in pairwise(keys) if key == following}

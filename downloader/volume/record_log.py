@@ -12,7 +12,7 @@ import threading
 import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from downloader.artifact import Paths, Words
+from downloader.artifact import Paths, Words, folders_above
 from downloader.errors import LeaseLost, NoSpace, VolumeError
 from downloader.filesystem import InTheWay, NotThere, clear
 from downloader.lease import WORK
@@ -135,7 +135,8 @@ def read_commit_log(files: FileOperations, paths: Iterable[str]) -> dict[str, En
     except (NotThere, InTheWay):
         return {}
     entries: dict[str, Entry] = {}
-    wanted = _with_folders(paths)
+    wanted = set(paths)
+    wanted |= folders_above(wanted)
     try:
         if files.handle_stat(handle).size > _LARGEST_COMMIT_LOG:
             return {}
@@ -146,14 +147,6 @@ def read_commit_log(files: FileOperations, paths: Iterable[str]) -> dict[str, En
     finally:
         files.close(handle)
     return entries
-
-
-def _with_folders(paths: Iterable[str]) -> set[str]:
-    found = set(paths)
-    folders = found
-    while folders := {folder for path in folders if (folder := path.rpartition("/")[0])} - found:
-        found |= folders
-    return found
 
 
 class Proofs:
