@@ -115,7 +115,7 @@ def pytest_runtest_makereport(
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if os.geteuid() != 0 and item.get_closest_marker("root"):
-        pytest.skip("needs root")
+        pytest.skip("needs root: sudo .venv/bin/pytest")
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import os
 import signal
-import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from downloader.config.adapters import AdapterReapSettings
 from downloader.filesystem import Disk
 from tests.adapters.jobs import HOUR, SERVICE, AdapterJobs, age
 from tests.command import content, finish
+from tests.needs import PRIVILEGES, able
 from tests.servers.faults import Stall
 from tests.waiting import eventually
 
@@ -173,8 +173,8 @@ def test_a_failed_removal_is_a_warning_and_the_others_go_on(jobs: AdapterJobs) -
     stuck.unlink()
 
 
-@pytest.mark.skipif(subprocess.run(["unshare", "-rm", "true"], check=False).returncode != 0, reason="needs mounts")
 def test_the_warning_says_that_a_later_reaper_will_retry_and_the_status_is_0(jobs: AdapterJobs) -> None:
+    able("unshare", "-rm", "true", get=PRIVILEGES)
     jobs.plant("dead-1/a/file", "dead-2/a/file")
     (jobs.disk / "dead-1/mounted").mkdir()
     entry_point = f'mount -t tmpfs none "$ADAPTER_PVC_ROOT/dead-1/mounted" && exec "{jobs.folder}/adapter-reap.sh"'

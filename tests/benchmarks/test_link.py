@@ -15,6 +15,7 @@ import pytest
 
 from tests.benchmarks.link import SERVER, LinkError, ShapedLink, TcpRelay
 from tests.benchmarks.programs.packet_relay import Direction
+from tests.needs import PRIVILEGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -149,5 +150,5 @@ def test_each_of_two_shaped_links_carries_the_servers_bytes_no_faster_than_its_r
             for sender in senders:
                 sender.join()
     except LinkError as error:
-        pytest.skip(str(error))
+        pytest.skip(f"{error}: tests/prepare peers, and {PRIVILEGES}")
     assert took > 1.5  # of 2 s; a burst of 256 KiB passes at once

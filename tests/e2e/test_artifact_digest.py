@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ import pytest
 import downloader
 from tests.command import PEOPLE, Result, run
 from tests.contract.test_kserve import packed
+from tests.needs import extended_attributes
 from tests.servers.blobs import Noise
 from tests.servers.published import checksums
 from tests.servers.s3 import fill_bucket, new_bucket
@@ -78,10 +78,7 @@ def test_a_finished_volume_says_the_same_everywhere(stocked: dict[str, str], tmp
 def test_it_is_the_same_from_every_source_and_for_every_mark(  # noqa: PLR0917
     hub: Hub, s3: S3Server, own_web: BrokenWeb, tmp_path: Path, scheme: str, completion: str
 ) -> None:
-    try:
-        os.setxattr(tmp_path, "user.test", b"")
-    except OSError:
-        pytest.skip("this file system has no extended attributes")
+    extended_attributes(tmp_path)
     if scheme == "hf":
         hub.create("org/model").commit(FILES)
         uri, extra = "hf://org/model", {"HF_ENDPOINT": hub.endpoint}

@@ -16,6 +16,7 @@ import pytest
 from downloader.errors import Category
 from tests.command import PEOPLE, environment, finish, model, run, start
 from tests.contract.operator_log import BOTH_STATES, filed
+from tests.needs import able
 from tests.servers.blobs import Noise
 
 if TYPE_CHECKING:
@@ -60,8 +61,8 @@ def test_a_target_that_may_not_be_read_is_told_in_the_same_words_however_it_is_g
     target = tmp_path / "closed"
     target.mkdir(mode=0)
     other_user = ["setpriv", "--reuid=1234567", "--regid=1234567", "--clear-groups", "--inh-caps=-all"]
-    if subprocess.run([*other_user, "--", sys.executable, "-c", "import downloader"], check=False).returncode:
-        pytest.skip("another user cannot read this installation")
+    readable = "let other users read this folder and Python itself"
+    able(*other_user, "--", sys.executable, "-c", "import downloader", get=readable)
     extra = {"HF_ENDPOINT": small.endpoint}
     by_argument = finish(start(*command, target, extra=extra, through=other_user))
     by_environment = finish(start(*command, extra={**extra, "TARGET_DIR": str(target)}, through=other_user))

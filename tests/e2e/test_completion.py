@@ -11,6 +11,7 @@ import pytest
 
 from downloader.volume.completion import COMPLETION_ATTRIBUTE, SHA256
 from tests.command import PEOPLE, content, run
+from tests.needs import extended_attributes
 from tests.servers.relay import Relay
 from tests.servers.s3 import new_bucket
 
@@ -32,10 +33,7 @@ FILES = {
 
 @pytest.fixture(autouse=True)
 def _attributes_here(tmp_path: Path) -> None:
-    try:
-        os.setxattr(tmp_path, "user.test", b"")
-    except OSError:
-        pytest.skip("there are no extended attributes here")
+    extended_attributes(tmp_path)
 
 
 @dataclass

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +11,7 @@ import downloader
 from tests.command import PEOPLE, Result, model, run
 from tests.contract.test_kserve import packed
 from tests.e2e.test_artifact_digest import DIGEST, FILES, digest_of
+from tests.needs import extended_attributes
 from tests.servers.blobs import Noise
 from tests.servers.published import checksums
 from tests.servers.s3 import fill_bucket, new_bucket
@@ -150,10 +150,7 @@ def test_a_list_proves_what_its_source_publishes_nothing_of(own_web: BrokenWeb, 
 
 @pytest.mark.parametrize("completion", ["file", "xattr"])
 def test_a_bucket_is_compared_at_the_end(s3: S3Server, tmp_path: Path, completion: str) -> None:
-    try:
-        os.setxattr(tmp_path, "user.test", b"")
-    except OSError:
-        pytest.skip("this file system has no extended attributes")
+    extended_attributes(tmp_path)
     bucket = new_bucket(s3.client())
     fill_bucket(s3.client(), bucket, {f"m/{path}": data for path, data in FILES.items()})
     extra = {**s3.environment(), "AIM_COMPLETION": completion}

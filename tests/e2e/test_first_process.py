@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.command import environment, finish, spawn
+from tests.needs import PRIVILEGES, able
 from tests.servers.faults import FOREVER, Silence
 from tests.waiting import eventually
 
@@ -31,8 +32,7 @@ MILLISECONDS = (0, 2, 5, 10, 20, 40, 60, 80, 100, 130, 160, 200, 250, 300, 400, 
 
 @pytest.fixture(scope="module", autouse=True)
 def _namespaces() -> None:
-    if subprocess.run([*UNSHARE, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("no process namespace can be made here")
+    able(*UNSHARE, "true", get=PRIVILEGES)
 
 
 def first_process(*arguments: str | Path, hub: Hub) -> subprocess.Popen[str]:

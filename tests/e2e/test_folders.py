@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,6 +16,7 @@ import pytest
 
 from downloader.integrity import MARKER
 from tests.command import PEOPLE, content, finish, model, run, start
+from tests.needs import PRIVILEGES, able
 from tests.servers.blobs import Noise
 from tests.servers.faults import FOREVER, Held
 from tests.waiting import AT_LAST, eventually
@@ -377,8 +377,7 @@ def cloning(tmp_path: Path) -> Iterator[Path]:
         ["mkfs.xfs", "-q", "-m", "reflink=1", str(image)],
         ["mount", "-o", "loop", str(image), str(mounted)],
     ):
-        if shutil.which(command[0]) is None or subprocess.run(command, capture_output=True, check=False).returncode:
-            pytest.skip(f"{command[0]} does not work here")
+        able(*command, get=f"apt-get install xfsprogs, and {PRIVILEGES}")
     yield mounted
     subprocess.run(["umount", "--lazy", str(mounted)], check=True)
 

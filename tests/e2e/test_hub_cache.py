@@ -679,7 +679,7 @@ print(type(config).__name__, config.hidden_size, tokenizer("hello world")["input
 """
 
 
-@pytest.mark.skipif(not READER.exists(), reason="tests/prepare readers has not been run")
+@pytest.mark.skipif(not READER.exists(), reason="transformers is not installed: tests/prepare readers")
 def test_transformers_starts_offline_with_the_name_of_the_repository(hub: Hub, cache: Path) -> None:
     words = {"type": "WordLevel", "vocab": {"[UNK]": 0, "hello": 1, "world": 2}, "unk_token": "[UNK]"}
     tokenizer = {"version": "1.0", "added_tokens": [], "pre_tokenizer": {"type": "Whitespace"}, "model": words}

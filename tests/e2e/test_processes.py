@@ -13,6 +13,7 @@ import pytest
 from tests.benchmarks.cgroup import CgroupError, MemoryCgroup
 from tests.command import Result, finish, model, run, start
 from tests.e2e.test_shards import FILES, helpers_of, stocked
+from tests.needs import PRIVILEGES
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def test_eight_processes_in_little_memory_are_as_many_as_fit(stocked: Hub, tmp_p
     try:
         group = MemoryCgroup(200 << 20)
     except CgroupError as error:
-        pytest.skip(f"no cgroup can be made here: {error}")
+        pytest.skip(f"no cgroup can be made here ({error}): {PRIVILEGES}")
     with group:
         process = start(
             "download", "hf://org/model", tmp_path / "m", "--processes", "8", extra=own, through=group.prefix

@@ -6,9 +6,7 @@ The image under such users is in tests/image, the modes of files in tests/volume
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.command import finish, model, start
+from tests.needs import PRIVILEGES, able
 from tests.servers.blobs import Noise
 from tests.waiting import eventually
 
@@ -42,10 +41,7 @@ def user(uid: int, gid: int = GROUP) -> list[str]:
 @pytest.fixture
 def volume() -> Iterator[Path]:
     """A volume as fsGroup makes it."""
-    if shutil.which("setpriv") is None:
-        pytest.skip("becoming another user needs setpriv")
-    if subprocess.run([*user(FIRST), "true"], capture_output=True, check=False).returncode:
-        pytest.skip("setpriv may not give capabilities here")
+    able(*user(FIRST), "true", get=f"apt-get install util-linux, and {PRIVILEGES}")
     with tempfile.TemporaryDirectory(prefix="users-") as folder:
         os.chown(folder, 0, GROUP)
         Path(folder).chmod(0o2775)

@@ -9,6 +9,7 @@ import pytest
 
 from downloader.errors import VolumeError
 from downloader.filesystem import Disk, Kind, NotThere, renameat2
+from tests.needs import COMMON_FILE_SYSTEM
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +25,7 @@ def disk(tmp_path: Path) -> Disk:
 
 def test_two_paths_are_exchanged_in_one_step(disk: Disk, tmp_path: Path) -> None:
     if not disk.exchange("one", "two"):
-        pytest.skip("this file system cannot exchange names")
+        pytest.skip(f"this file system cannot exchange names: {COMMON_FILE_SYSTEM}")
     assert (tmp_path / "one/file").read_bytes() == b"2"
     assert (tmp_path / "two/in").is_dir()
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 from typing import TYPE_CHECKING, Protocol
 
+from tests.needs import PRIVILEGES
 from tests.servers.closable import Closable
 from tests.servers.process import SEARCH_PATH, Child
 
@@ -28,11 +29,13 @@ def unable_to_mount(programs: Mapping[str, str]) -> str:
     if missing := missing_packages(programs):
         return f"apt-get install --no-install-recommends {' '.join(missing)}"
     if os.geteuid() != 0:
-        return "needs root, to mount"
+        return "needs root, to mount: sudo .venv/bin/pytest"
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
-        return "needs /dev/fuse"
+        return "needs /dev/fuse: docker run --device /dev/fuse"
     apart = subprocess.run(["unshare", "--net", "--mount", "--pid", "--fork", "true"], capture_output=True, check=False)
-    return "" if apart.returncode == 0 else f"needs the right to make namespaces: {apart.stderr.decode().strip()}"
+    if apart.returncode == 0:
+        return ""
+    return f"no namespaces can be made here ({apart.stderr.decode().strip()}): {PRIVILEGES}"
 
 
 def missing_packages(programs: Mapping[str, str]) -> list[str]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ALL = os.sched_getaffinity(0)
 
-pytestmark = pytest.mark.skipif(len(ALL) == 1, reason="there is one processor")
+pytestmark = pytest.mark.skipif(len(ALL) == 1, reason="one processor is no choice: taskset, docker run --cpuset-cpus")
 
 
 class Worker:

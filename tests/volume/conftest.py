@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from downloader.volume import Volume
+from tests.needs import PRIVILEGES, able
 from tests.volume.artifacts import URI
 
 if TYPE_CHECKING:
@@ -56,12 +57,7 @@ class Mounts:
         return path
 
     def _run(self, *command: str) -> None:
-        try:
-            answer = subprocess.run(command, capture_output=True, text=True, check=False)
-        except FileNotFoundError:
-            pytest.skip(f"{command[0]} is missing")
-        if answer.returncode:
-            pytest.skip(f"cannot mount here: {answer.stderr.strip()}")
+        able(*command, get=f"apt-get install e2fsprogs, and {PRIVILEGES}")
 
     def close(self) -> None:
         for path in self._mounted:

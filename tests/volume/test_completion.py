@@ -19,6 +19,7 @@ from downloader.lease import WORK
 from downloader.volume import FileState, Volume
 from downloader.volume.completion import COMPLETION_ATTRIBUTE, PREVIOUS_ATTRIBUTE, SHA256
 from tests.command import content
+from tests.needs import PRIVILEGES, able, extended_attributes
 from tests.volume.artifacts import URI, download, git_remote, manifest_of, noise, remote, sha256, states
 from tests.volume.test_healing import DAMAGES
 from tests.volume.test_healing import FILES as HEALED
@@ -54,10 +55,7 @@ class Plain(Disk):
 
 @pytest.fixture(autouse=True)
 def _attributes_here(tmp_path: Path) -> None:
-    try:
-        os.setxattr(tmp_path, "user.test", b"")
-    except OSError:
-        pytest.skip("there are no extended attributes here")
+    extended_attributes(tmp_path)
 
 
 def volume_of(target: Path, completion: Completion = Completion.XATTR, files: FileOperations | None = None) -> Volume:
@@ -351,8 +349,7 @@ def test_without_attributes_a_rerun_hashes_and_says_so_once(
 def test_a_real_file_system_without_attributes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     mount = tmp_path / "mount"
     mount.mkdir()
-    if subprocess.run(["mount", "-t", "ramfs", "ramfs", str(mount)], capture_output=True, check=False).returncode:
-        pytest.skip("cannot mount here")
+    able("mount", "-t", "ramfs", "ramfs", str(mount), get=PRIVILEGES)
     try:
         for fetched in (MANIFEST.size, 0):
             with volume_of(mount) as volume:

@@ -12,6 +12,7 @@ import pytest
 from downloader.artifact import Span
 from downloader.filesystem.local import Disk
 from downloader.volume import Volume
+from tests.needs import COMMON_FILE_SYSTEM
 from tests.page_cache import cached_pages
 from tests.volume.artifacts import URI, commit, noise, remote
 from tests.volume.partials import DATA, FILE, part_of, put
@@ -75,7 +76,7 @@ def test_direct_writes_leave_the_page_cache_alone(volume: Volume, target: Path) 
     file = remote("model.bin", data)
     partial = volume.partial(file)
     if partial._storage._direct is None:  # noqa: SLF001 -- the only way to know why there is nothing to see
-        pytest.skip("no direct writes on this file system")
+        pytest.skip(f"no direct writes on this file system: {COMMON_FILE_SYSTEM}")
     partial.write(0, aligned(data))
     part = part_of(target, file)
     assert cached_pages(part) == 0
@@ -105,7 +106,7 @@ def test_reading_a_file_drops_only_what_has_been_read_from_the_page_cache(volume
         before = cached_pages(path)
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     if cached_pages(path) or before < most // mmap.PAGESIZE:
-        pytest.skip("this file system keeps its files in memory, or keeps none of them")
+        pytest.skip(f"this file system keeps its files in memory, or keeps none of them: {COMMON_FILE_SYSTEM}")
     path.read_bytes()
     view = memoryview(bytearray(1 << 20))
     with volume.reading("model.bin") as reading:

@@ -75,7 +75,7 @@ def test_what_is_no_regular_file_is_refused_without_waiting(target: Path, kind: 
         try:
             os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 5))
         except PermissionError:
-            pytest.skip("needs the right to make devices")
+            pytest.skip("devices may not be made here: run as root with CAP_MKNOD")
     for write in (False, True):
         with pytest.raises(InTheWay):
             Disk(target).open("x", write=write)

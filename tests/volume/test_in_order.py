@@ -119,7 +119,7 @@ def test_other_file_systems_are_not_tried(tmp_path: Path) -> None:
 def bucket(tmp_path: Path) -> Iterator[Path]:
     """A folder that rclone mounts without a cache for writes."""
     if not os.access("/dev/fuse", os.W_OK) or shutil.which("fusermount3") is None:
-        pytest.skip("mounting needs /dev/fuse and fusermount3")
+        pytest.skip("no mounts without /dev/fuse and fusermount3: docker run --device /dev/fuse, tests/prepare servers")
     backing, mounted = tmp_path / "backing", tmp_path / "mounted"
     backing.mkdir()
     mounted.mkdir()

@@ -13,6 +13,7 @@ from downloader.integrity.checksum_file import MARKER
 from downloader.volume import Volume
 from downloader.volume.preflight import alike
 from tests.command import model
+from tests.needs import PRIVILEGES, able
 from tests.volume.artifacts import URI, bring, download, manifest_of
 from tests.volume.odd import folding, normalizing, refusing
 
@@ -115,11 +116,7 @@ def test_ext4_that_folds_case(tmp_path: Path) -> None:
         ["mount", "-o", "loop", str(image), str(mount)],
     ]
     for step in steps:
-        try:
-            if subprocess.run(step, capture_output=True, check=False).returncode:
-                pytest.skip(f"{step[0]} cannot do it here")
-        except FileNotFoundError:
-            pytest.skip(f"{step[0]} is missing")
+        able(*step, get=f"apt-get install e2fsprogs, a kernel that folds case on ext4, and {PRIVILEGES}")
     try:
         folder = mount / "folds"
         folder.mkdir()
