@@ -153,7 +153,7 @@ class Download:
 
     def transfer(self) -> Outcome:
         """Transfer the artifact to the volume. This is the work of the run, in its own thread."""
-        with verifying(self._settings) as self._verifying:
+        with verifying(self._settings, self._environment) as self._verifying:
             return self._connected(self._run_engine)
 
     def preview(self, observer: Callable[[Snapshot], None]) -> Preview:

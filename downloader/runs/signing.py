@@ -96,10 +96,13 @@ def _guarded(watchdog: StallWatchdog | None, runner: Runner) -> Iterator[None]:
 
 
 @contextmanager
-def verifying(settings: Settings) -> Iterator[VerifyingProcess | None]:
-    """Give what verifies a signature, and prepares itself for that while the run begins; None if none is verified."""
+def verifying(settings: Settings, environment: Mapping[str, str]) -> Iterator[VerifyingProcess | None]:
+    """Give what verifies a signature, and prepares itself for that while the run begins; None if none is verified.
+
+    It is a process, which gets its variables from `environment`.
+    """
     signer = trusted_signer(settings)
-    process = None if signer is None else VerifyingProcess(signer)
+    process = None if signer is None else VerifyingProcess(signer, environment)
     try:
         yield process
     finally:

@@ -1,4 +1,6 @@
-"""What is asked of `model_signing`, `sigstore`, `cryptography` and OpenSSL. Imported when a signature is verified.
+"""What is asked of `model_signing`, and of `cryptography` for keys. Imported when a signature is verified.
+
+What is asked for certificates is in `certificates.py`, since for a key, their libraries are not imported.
 
 `model_signing.verifying.Config` verifies a signature, hashes the files, and compares both. Its stable interface has a
 place for a configuration of one's own that hashes. `_Hashed` is one that reads no file: what it returns takes the
@@ -14,32 +16,14 @@ import base64
 import hashlib
 import json
 import tempfile
-from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from cryptography.hazmat.primitives import serialization
-from cryptography.x509 import (
-    Certificate,
-    ExtendedKeyUsage,
-    ExtensionNotFound,
-    SubjectAlternativeName,
-    load_der_x509_certificate,
-    load_pem_x509_certificates,
-)
-from cryptography.x509.oid import ExtendedKeyUsageOID
 from model_signing import hashing, manifest, verifying
-from OpenSSL import crypto
-from sigstore.verify.policy import Identity
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 MOST_VALUES: Final = 10_000
 """Values in the JSON of a signature."""
-SIGNING: Final = frozenset({ExtendedKeyUsageOID.CODE_SIGNING, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE})
-"""What a certificate that names its purposes must name. One for web servers may be used for signatures, too."""
 
 
 class _Statement(manifest.Manifest):
@@ -133,35 +117,15 @@ def one_chain(bundle: bytes) -> bytes:
 
     Then the certificate that is checked here is the one that the library verifies, whatever else a bundle says.
     """
-    chain = [certificate["rawBytes"] for certificate in _material(bundle)["x509CertificateChain"]["certificates"]]
-    plain = [{"rawBytes": base64.b64encode(base64.b64decode(raw)).decode()} for raw in chain]
+    plain = [{"rawBytes": base64.b64encode(raw).decode()} for raw in _chain(bundle)]
     return _with_material(bundle, {"x509CertificateChain": {"certificates": plain}, "tlogEntries": []})
 
 
 def require_current(bundle: bytes, identity: str, authority: Path) -> None:
-    """Raise any exception unless the certificates of a bundle hold today, for signing, and for an identity if given.
+    """Raise any exception unless the certificates of a bundle hold today, for signing, and for an identity if given."""
+    from downloader.signing import certificates  # noqa: PLC0415 - as the module says
 
-    The library takes the day on which a certificate begins for the time of the signature. Nothing but a log or a
-    timestamp could say when it was made, and these signatures have neither: one that has expired proves nothing. So
-    OpenSSL is asked again, for now: a stolen key of an authority in between could make certificates of any day.
-    """
-    certificate, *others = map(_certificate, _material(bundle)["x509CertificateChain"]["certificates"])
-    now = datetime.now(UTC)
-    if certificate.not_valid_after_utc < now:
-        raise ValueError(f"the certificate has expired on {certificate.not_valid_after_utc:%Y-%m-%d}")
-    if certificate.not_valid_before_utc > now:
-        raise ValueError(f"the certificate is not valid before {certificate.not_valid_before_utc:%Y-%m-%d}")
-    store = crypto.X509Store()
-    for trusted in load_pem_x509_certificates(authority.read_bytes()):
-        store.add_cert(crypto.X509.from_cryptography(trusted))
-    chain = [crypto.X509.from_cryptography(other) for other in others]
-    crypto.X509StoreContext(store, crypto.X509.from_cryptography(certificate), chain).verify_certificate()
-    with suppress(ExtensionNotFound):
-        purposes = certificate.extensions.get_extension_for_class(ExtendedKeyUsage).value
-        if SIGNING.isdisjoint(purposes):
-            raise ValueError("the certificate is for other purposes than the signing of code")
-    if identity:
-        Identity(identity=identity).verify(certificate)
+    certificates.require_current(_chain(bundle), identity, authority.read_bytes())
 
 
 def fingerprint(key: Path) -> str:
@@ -175,14 +139,15 @@ def claimed(bundle: bytes) -> str:
     """Return who a bundle says that it is from, in words. That is not proved. Raises any exception."""
     material = _material(bundle)
     if "certificate" in material:
-        certificate = _certificate(material["certificate"])
+        raw = base64.b64decode(material["certificate"]["rawBytes"])
     elif "x509CertificateChain" in material:
-        certificate = _certificate(material["x509CertificateChain"]["certificates"][0])
+        raw = _chain(bundle)[0]
     else:
         hint = material["publicKey"].get("hint")
         return f"the key {hint}" if hint else "a key without a fingerprint"
-    owner = ", ".join(_names(certificate)) or certificate.subject.rfc4514_string() or "an unnamed owner"
-    return f"{owner}, certified by {certificate.issuer.rfc4514_string() or 'an unnamed authority'}"
+    from downloader.signing import certificates  # noqa: PLC0415 - as the module says
+
+    return certificates.owner(raw)
 
 
 def _read(bundle: bytes) -> dict[str, Any]:
@@ -198,20 +163,13 @@ def _material(bundle: bytes) -> dict[str, Any]:
     return found
 
 
+def _chain(bundle: bytes) -> list[bytes]:
+    """Return the certificates of a bundle in DER, that of the signer first."""
+    chain = _material(bundle)["x509CertificateChain"]["certificates"]
+    return [base64.b64decode(certificate["rawBytes"]) for certificate in chain]
+
+
 def _with_material(bundle: bytes, material: dict[str, Any]) -> bytes:
     read = _read(bundle)
     kept = {"mediaType": read["mediaType"], "dsseEnvelope": read["dsseEnvelope"]}
     return json.dumps({**kept, "verificationMaterial": material}).encode()
-
-
-def _certificate(encoded: dict[str, str]) -> Certificate:
-    return load_der_x509_certificate(base64.b64decode(encoded["rawBytes"]))
-
-
-def _names(certificate: Certificate) -> Iterator[str]:
-    try:
-        names = certificate.extensions.get_extension_for_class(SubjectAlternativeName).value
-    except ExtensionNotFound:
-        return
-    for name in names:
-        yield str(name.value)

@@ -1,17 +1,19 @@
 """Verifies a signature in a process of its own.
 
-What verifies takes a fifth of a second to be imported. In this process that would hold the interpreter's lock, and
-hardly a byte would arrive meanwhile; the other one does it on another processor while this one is starting.
+What verifies takes a tenth of a second to be imported, for some signers more. In this process that would hold the
+interpreter's lock, and hardly a byte would arrive meanwhile; the other one does it on another processor while this one
+is listing the artifact.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import pickle
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from downloader.deadlines import SIGNATURE
 from downloader.errors import Cancelled, ConfigurationError, SignatureRejected
@@ -19,7 +21,12 @@ from downloader.formatting import reason
 from downloader.signing.signer import Statement
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from downloader.signing.signer import TrustedSigner
+
+NO_PLUGINS: Final = {"PYDANTIC_DISABLE_PLUGINS": "__all__"}
+"""Else pydantic looks for some in every package that is installed, and executes what it finds."""
 
 log = logging.getLogger(__name__)
 
@@ -30,11 +37,11 @@ class VerifyingProcess:
     Where there is no such process, and for a further signature, this one does it. Thread-safe.
     """
 
-    def __init__(self, signer: TrustedSigner) -> None:
-        """Start the process."""
+    def __init__(self, signer: TrustedSigner, environment: Mapping[str, str]) -> None:
+        """Start the process, with these variables."""
         self._signer = signer
         self._closed = False
-        self._process = _start()
+        self._process = _start(signer, environment)
         self._asked = False
 
     def verify(self, bundle: bytes, name: str) -> Statement:
@@ -42,7 +49,7 @@ class VerifyingProcess:
         found = None
         if self._process is not None and not self._asked:
             self._asked = True
-            found = _ask(self._process, pickle.dumps((self._signer, bundle, name)))
+            found = _ask(self._process, pickle.dumps((bundle, name)))
         if self._closed:
             raise Cancelled
         if found is None:
@@ -61,15 +68,16 @@ class VerifyingProcess:
                 _ask(self._process, b"")
 
 
-def _start() -> subprocess.Popen[bytes] | None:
+def _start(signer: TrustedSigner, environment: Mapping[str, str]) -> subprocess.Popen[bytes] | None:
     """Start the process; return None if that is not possible.
 
     It is in a group of its own, since Ctrl-C is for the run. With a lower priority, a run on a busy machine would wait
     for it in the end.
     """
     try:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-P", "-m", "downloader.signing.child"],
+            env={**environment, **NO_PLUGINS},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -78,6 +86,10 @@ def _start() -> subprocess.Popen[bytes] | None:
     except OSError as error:
         log.debug("the signature is verified in this process: %s", reason(error))
         return None
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(pickle.dumps(signer))  # type: ignore[union-attr]
+        process.stdin.flush()  # type: ignore[union-attr]
+    return process
 
 
 def _ask(process: subprocess.Popen[bytes], task: bytes) -> dict[str, Any] | None:

@@ -24,6 +24,8 @@ ONE_OF: Final = (
 )
 UNUSED: Final = ("boto3",)
 """What `sigstore` would import for keys in the cloud if it is there, as it is: a third of the time of its import."""
+LAZY: Final = ("model_signing", "sigstore", "in_toto_attestation", "google")
+"""What has modules for every kind of signer, and for signing: nothing of what is only for another one is executed."""
 _QUOTED = 200
 """Characters of what a signature says that a message quotes."""
 
@@ -76,14 +78,25 @@ class TrustedSigner:
             return f"{self.identity or 'a signer'} certified by {self.ca}"
         return f"{self.identity} of {self.issuer}"
 
+    def prepare(self) -> None:
+        """Import what verifies a signature of this signer. Raises any exception."""
+        with loading(*UNUSED, lazy=LAZY):
+            from downloader.signing import library
+
+            self._verifier(library)
+
     def verify(self, bundle: bytes, name: str) -> Statement:
         """Verify a signature, `name` in messages, and return what has been signed.
 
         Raises SignatureRejected unless this signer has made it, in words that say who was expected and who has signed;
         ConfigurationError for a file of the signer's that is not what it should be.
         """
-        with loading(*UNUSED):
+        with loading(*UNUSED, lazy=LAZY):  # to the end: what is imported lazily imports more
             from downloader.signing import library
+
+            return self._verify(library, bundle, name)
+
+    def _verify(self, library: Any, bundle: bytes, name: str) -> Statement:  # noqa: ANN401 - a module that may not be there
         verifier = self._verifier(library)
         try:
             claimed = single_line(library.claimed(bundle), _QUOTED)
@@ -105,7 +118,7 @@ class TrustedSigner:
             ) from error
         return self._statement(signed, name, self._named(library, bundle))
 
-    def _verifier(self, library: Any) -> Any:  # noqa: ANN401 - a module that may not be there
+    def _verifier(self, library: Any) -> Any:  # noqa: ANN401 - as above
         try:
             if self.key is not None:
                 return library.by_key(self.key)

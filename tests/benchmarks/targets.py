@@ -154,7 +154,7 @@ REASONS: Mapping[str, str] = {
     f"{_MANY}, HTTP": _ONE_CPU,
     f"{_MANY}, S3, signed": f"{_ONE_CPU}, where `rclone serve s3` needs more of it than nginx",
     f"{_MANY}, hf:// without Xet": f"{_ONE_CPU}; each file is redirected, which takes a second request",
-    _SIGNED: "imports, 0.3 to 0.5 CPU seconds whatever the size: [What it costs](trust.md#what-it-costs)",
+    _SIGNED: "what verifies is imported, 0.13 CPU seconds whatever the size: [What it costs](trust.md#what-it-costs)",
     _LOCK: "over HTTPS a quarter is the copy of `MemoryBIO.write`, see [Large files](#large-files)",
     _HASHING: "sha256 takes 0.6 CPU seconds for 1 GiB, and Python's start is the rest",
     _OBJECTS: "the listing is read to its end, and the manifest made, before the first byte is asked for: see "

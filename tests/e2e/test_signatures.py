@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from cryptography.x509 import ObjectIdentifier, UnrecognizedExtension
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from downloader.errors import Category
+from downloader.signing import TrustedSigner
 from tests.adapters.jobs import FILES as ADAPTER
 from tests.adapters.jobs import AdapterJobs
 from tests.command import PEOPLE, Result, environment, model, run
@@ -152,12 +154,17 @@ def test_nothing_that_verifies_is_imported_where_bytes_arrive(hub: Hub, owner: K
     assert "model_signing" not in result.stderr
 
 
-def test_nothing_is_imported_for_keys_in_the_cloud() -> None:
+def test_nothing_is_imported_that_this_signer_does_not_need(owner: KeyOwner, tmp_path: Path) -> None:
+    """The libraries for certificates, for Sigstore's services and for keys in the cloud are most of what there is."""
+    signature = owner.publish(tmp_path / "signed", FILES)["model.sig"]
+    task = pickle.dumps(TrustedSigner(key=owner.trusted)) + pickle.dumps((signature, "model.sig"))
     command = [sys.executable, "-P", "-X", "importtime", "-m", "downloader.signing.child"]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=True)
-    assert "model_signing" in done.stderr
-    assert "boto3.session" not in done.stderr
-    assert "downloader.volume" not in done.stderr
+    done = subprocess.run(command, input=task, capture_output=True, timeout=120, check=True)
+    assert json.loads(done.stdout)["files"].keys() == FILES.keys()
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.decode().splitlines()}
+    assert {"model_signing.verifying", "cryptography.hazmat.primitives.serialization"} <= imported
+    unused = ("boto3", "sigstore.", "requests", "OpenSSL", "cryptography.x509", "downloader.volume")
+    assert sorted(name for name in imported if name.startswith(unused)) == []
 
 
 def test_another_signer_ends_the_run_while_the_model_is_on_its_way(hub: Hub, owner: KeyOwner, tmp_path: Path) -> None:
