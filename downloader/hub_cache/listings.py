@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from downloader.artifact import Algorithm, Digest, RemoteFile
 from downloader.errors import ConfigurationError, VolumeError
 from downloader.filesystem import clear
-from downloader.lease import WORK
 from downloader.sources.paths import PathValidator
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from downloader.hub_cache.disk import CacheDisk
 
 LISTINGS = ".artifact.listings"
-_STAGED = f"{WORK}/listing"
 _LARGEST = 512 << 20
 """Bytes. A hundred thousand files take 15 MB."""
 
@@ -59,8 +57,8 @@ def read_listing(disk: CacheDisk, commit: str) -> Listing:
         return Listing()
 
 
-def write_listing(disk: CacheDisk, commit: str, below: str, files: Iterable[RemoteFile]) -> None:
-    """Record durably what a file or folder of a commit consists of. The lease must be held."""
+def write_listing(disk: CacheDisk, commit: str, below: str, files: Iterable[RemoteFile], staged: str) -> None:
+    """Record durably what a file or folder of a commit consists of: at the path `staged` first."""
     known = read_listing(disk, commit)
     if known.has(below):
         return
@@ -70,14 +68,14 @@ def write_listing(disk: CacheDisk, commit: str, below: str, files: Iterable[Remo
         "files": {path: [file.size, *map(str, file.digests)] for path, file in sorted(listing.files.items())},
     }
     is_first = disk.make_folder(LISTINGS)
-    clear(disk, _STAGED)
-    handle = disk.create(_STAGED)
+    clear(disk, staged)
+    handle = disk.create(staged)
     try:
         disk.write(handle, 0, json.dumps(content).encode())
         disk.sync(handle)
     finally:
         disk.close(handle)
-    disk.rename(_STAGED, f"{LISTINGS}/{commit}")
+    disk.rename(staged, f"{LISTINGS}/{commit}")
     disk.sync_folder(LISTINGS)
     if is_first:
         disk.sync_folder("")

@@ -5,12 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from downloader.filesystem import InTheWay, NotThere, clear
-from downloader.lease import WORK
 
 if TYPE_CHECKING:
     from downloader.hub_cache.disk import CacheDisk
-
-_STAGED = f"{WORK}/reference"
 
 
 def read_reference(disk: CacheDisk, path: str) -> str:
@@ -26,20 +23,20 @@ def read_reference(disk: CacheDisk, path: str) -> str:
         disk.close(handle)
 
 
-def write_reference(disk: CacheDisk, path: str, commit: str) -> None:
-    """Let a reference name a commit, at once and durably."""
+def write_reference(disk: CacheDisk, path: str, commit: str, staged: str) -> None:
+    """Let a reference name a commit, at once and durably: it is written at the path `staged` first."""
     if read_reference(disk, path) == commit:
         return
     folders = path.split("/")[:-1]
     for depth in range(1, len(folders) + 1):
         disk.make_folder("/".join(folders[:depth]))
-    clear(disk, _STAGED)
-    handle = disk.create(_STAGED)
+    clear(disk, staged)
+    handle = disk.create(staged)
     try:
         disk.write(handle, 0, commit.encode())
         disk.sync(handle)
     finally:
         disk.close(handle)
-    disk.rename(_STAGED, path)
+    disk.rename(staged, path)
     for depth in range(len(folders), -1, -1):
         disk.sync_folder("/".join(folders[:depth]))

@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from downloader.volume import CompletedArtifact, Inventory, Volume
 
 _BLOB = re.compile(rf"\b{BLOBS}/[0-9a-f]{{40,64}}\b")
-_STAGED = f"{WORK}/snapshot"
-_STAGED_LINK = f"{WORK}/link"
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +117,7 @@ class CachedRepository:
         lacking = {entry.file.path for entry in found.entries} - {
             entry.file.path for entry in found.having(FileState.VERIFIED)
         }
-        published = not lacking and not volume.has(WORK) and self._is_linked()
+        published = not lacking and not self._disk.scan(WORK) and self._is_linked()  # who waits for a lease makes it
         if self._offline and not published:
             names = [path for path, blob in self._revision.blobs.items() if blob in lacking]
             what = f"{format_count(len(names), 'file')}: {names_text(names)}" if names else "links of the snapshot"
@@ -142,13 +140,13 @@ class CachedRepository:
         disk, revision = self._disk, self._revision
         if self._has_symlinks():
             try:
-                self._link(disk, revision, check)
+                self._link(volume, revision, check)
             except AlreadyThere:  # the library has begun the same snapshot at this moment
-                self._link(disk, revision, check)
-        write_listing(disk, revision.commit, self._layout.below, revision.listed)
+                self._link(volume, revision, check)
+        write_listing(disk, revision.commit, self._layout.below, revision.listed, volume.staging("listing"))
         if self._layout.reference:
             volume.check_lease()
-            write_reference(disk, self._layout.reference, revision.commit)
+            write_reference(disk, self._layout.reference, revision.commit, volume.staging("reference"))
         where = snapshot_path(revision.commit, "").rstrip("/")
         log.info("%s in %s/%s", format_count(len(revision.blobs), "file"), self.folder, where)
         return Publication(manifest, digests)
@@ -191,44 +189,46 @@ class CachedRepository:
             return False
         return not self._has_symlinks() or all(disk.link_text(path) == text for path, text in _links(revision))
 
-    def _link(self, disk: CacheDisk, revision: CachedRevision, check: Callable[[], None]) -> None:
+    def _link(self, volume: Volume, revision: CachedRevision, check: Callable[[], None]) -> None:
         """Create the links of a snapshot: a new one at once, in one that is there those that are missing or wrong."""
+        disk, staged = self._disk, volume.staging("snapshot")
         final = snapshot_path(revision.commit, "").rstrip("/")
         is_new = disk.stat(final) is None
-        clear(disk, _STAGED)
-        writer = _Links(disk, _STAGED if is_new else "", final)
+        clear(disk, staged)
+        writer = _Links(disk, final, staged, whole=is_new)
         for path, text in _links(revision):
             check()
             writer.add(path, text)
         writer.sync()
         if is_new:
-            disk.rename(_STAGED, final)
+            disk.rename(staged, final)
         disk.sync_folder(SNAPSHOTS)
 
 
 class _Links:
-    """Creates links below `final`; with `staged`, all of them in that folder, which becomes `final` later."""
+    """Creates links below `final`: with `whole`, all of them below `staged`, which becomes `final` later."""
 
-    def __init__(self, disk: CacheDisk, staged: str, final: str) -> None:
+    def __init__(self, disk: CacheDisk, final: str, staged: str, *, whole: bool) -> None:
         self._disk = disk
-        self._staged = staged
         self._final = final
-        self._folders: set[str] = set()
+        self._staged = staged
+        self._whole = whole
+        self._folders = {staged.rpartition("/")[0]}  # that of the lease: it is not made again once it was lost
         self._changed: set[str] = set()
 
     def add(self, path: str, text: str) -> None:
         """Create a link, or replace what else is there."""
-        place = self._staged + path.removeprefix(self._final) if self._staged else path
+        place = self._staged + path.removeprefix(self._final) if self._whole else path
         self._make_folders(place.rpartition("/")[0])
-        if self._staged:
+        if self._whole:
             try:
                 self._disk.symlink(text, place)
             except AlreadyThere as error:
                 raise _two_in_one(self._disk, path) from error
         elif self._disk.link_text(place) != text:
-            clear(self._disk, _STAGED_LINK)
-            self._disk.symlink(text, _STAGED_LINK)
-            self._disk.rename(_STAGED_LINK, place)
+            clear(self._disk, self._staged)
+            self._disk.symlink(text, self._staged)
+            self._disk.rename(self._staged, place)
         else:
             return
         self._changed.add(place.rpartition("/")[0])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from downloader.config.formats import FormatPolicy
 from downloader.engine import Engine, Outcome, Previewer, only_routes
-from downloader.errors import ConfigurationError, DownloadError
+from downloader.errors import DownloadError
 from downloader.events import RunStarted, Verified
 from downloader.filters import FileFilter
 from downloader.formatting import format_duration
@@ -114,9 +114,7 @@ class Download:
         self._verifying: VerifyingProcess | None = None
         self._slow_looks = slow_looks_of(settings)
         self._bandwidth = make_bandwidth(settings, runner.meter)
-        self._processes = Processes(
-            settings, protocols=sequence_for(uri, settings), possible=cache is None and not settings.job.mirrors
-        )
+        self._processes = Processes(settings, protocols=sequence_for(uri, settings), possible=not settings.job.mirrors)
         shared = Shared(settings, runner, environment, self._bandwidth, self._processes, self._named)
         self._places = Places(uri, shared)
         self._started = time.monotonic()
@@ -212,13 +210,9 @@ class Download:
     def _run_engine(self, source: Source, routes: Sequence[Route], plan: Plan, simulated: bool) -> Outcome:  # noqa: FBT001
         settings, runner = self._settings, self._runner
         retrying = make_retrying(source, settings, runner)
-        files = None
-        if self._cache is not None:
-            if not settings.hub.offline and not self._cache.folder.exists():
-                retrying.version()  # a repository that the Hub does not have leaves nothing in the cache
-            files = self._cache.open()
-            files.keeps_pages = settings.job.keep_pages
-        volume = make_volume(self._uri, settings, for_operator=self._for_operator, simulated=simulated, files=files)
+        if self._cache is not None and not settings.hub.offline and not self._cache.folder.exists():
+            retrying.version()  # a repository that the Hub does not have leaves nothing in the cache
+        volume = self._open_volume(for_operator=self._for_operator, simulated=simulated)
         self._volume = volume
         try:
             finalizer = make_signed(
@@ -242,8 +236,7 @@ class Download:
             outcome = self._by_name(self._engine.run())
             self._provenance = provenance(source, settings, finalizer)
         except DownloadError as error:
-            if self._cache is not None:
-                error.message = self._cache.named(error.message)
+            self._name(error)
             raise
         else:
             self._end_helpers(done=True)
@@ -251,6 +244,13 @@ class Download:
         finally:
             self._end_helpers(done=False)
             volume.close()
+
+    def _open_volume(self, *, for_operator: bool, simulated: bool) -> Volume:
+        files = None
+        if self._cache is not None:
+            files = self._cache.open()
+            files.keeps_pages = self._settings.job.keep_pages
+        return make_volume(self._uri, self._settings, for_operator=for_operator, simulated=simulated, files=files)
 
     def _assessed(self) -> Finalizer | None:
         """Return the finalizer of this run, after a check of formats if one is wanted."""
@@ -277,7 +277,7 @@ class Download:
     def _help(self, shard: Shard, source: Source, routes: Sequence[Route], plan: Plan, _simulated: bool) -> None:  # noqa: FBT001
         from downloader.engine.shared import SharedEngine  # noqa: PLC0415 -- most runs work alone
 
-        volume = make_volume(self._uri, self._settings, for_operator=False, simulated=False)
+        volume = self._open_volume(for_operator=False, simulated=False)
         self._volume = volume
         try:
             retrying = make_retrying(source, self._settings, self._runner)
@@ -285,6 +285,9 @@ class Download:
             engine = self._make_engine(retrying, routes, plan, volume, finalizer=None, sharing=sharing)
             if isinstance(engine, SharedEngine):
                 engine.help_only()
+        except DownloadError as error:
+            self._name(error)
+            raise
         finally:
             volume.close()
 
@@ -295,8 +298,6 @@ class Download:
             return None
         if pod is None and self._early is not None and self._settings.sharing.automatic:
             return None  # what is judged early is what this process fetches
-        if self._cache is not None:
-            raise ConfigurationError("several processes cannot fill a cache together", hint="use one process for it")
         return Sharing(partial(self._join, None), self._start_helpers, elsewhere=pod is not None)
 
     def _join(self, shard: Shard | None, size: int) -> int | None:
@@ -316,7 +317,9 @@ class Download:
 
             sharing = replace(self._settings.sharing, processes=count)
             settings = replace(self._settings, sharing=sharing)
-            self._helpers = HelperProcesses(self._uri.text, settings, self._environment, self._runner.meter)
+            self._helpers = HelperProcesses(
+                self._uri.text, settings, self._environment, self._runner.meter, cached=self._cache is not None
+            )
             self._helpers.start(place, count)
 
     def _end_helpers(self, *, done: bool) -> None:
@@ -424,6 +427,11 @@ class Download:
             snapshot=ending.snapshot,
             files=lambda: files_of(outcome),
         )
+
+    def _name(self, error: DownloadError) -> None:
+        """Let an error speak of files by the names that the artifact has for them."""
+        if self._cache is not None:
+            error.message = self._cache.named(error.message)
 
     def _by_name(self, outcome: Outcome) -> Outcome:
         return outcome if self._cache is None else _hub_cache().outcome_by_name(self._cache, outcome)

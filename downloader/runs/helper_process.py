@@ -38,7 +38,12 @@ def main() -> int:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     runner = Runner()
     signal.signal(signal.SIGTERM, lambda *_: runner.cancellation.cancel())
-    download = Download(ArtifactUri.parse(task.uri), task.settings, runner, environment=task.environment)
+    uri, cache = ArtifactUri.parse(task.uri), None
+    if task.is_cached:
+        from downloader.runs.hub_cache import cached_repository  # noqa: PLC0415 - paid for only where a cache is filled
+
+        cache = cached_repository(uri, task.settings)
+    download = Download(uri, task.settings, runner, environment=task.environment, cache=cache)
 
     def tell(_snapshot: object) -> None:
         with contextlib.suppress(OSError, ValueError):

@@ -40,16 +40,21 @@ class Task:
     settings: Settings
     environment: Mapping[str, str]
     shard: Shard
+    is_cached: bool
+    """The artifact goes into a cache of huggingface_hub."""
 
 
 class HelperProcesses:
     """Starts the helpers of a run and ends them with it. Without them the run goes on alone."""
 
-    def __init__(self, uri: str, settings: Settings, environment: Mapping[str, str], meter: ProgressMeter) -> None:
+    def __init__(
+        self, uri: str, settings: Settings, environment: Mapping[str, str], meter: ProgressMeter, *, cached: bool
+    ) -> None:
         self._uri = uri
         self._settings = settings
         self._environment = environment
         self._meter = meter
+        self._cached = cached
         self._processes: list[subprocess.Popen[bytes]] = []
         self._threads: list[threading.Thread] = []
 
@@ -60,7 +65,7 @@ class HelperProcesses:
         """
         for number in range(1, count):
             own = replace(place, index=place.index + number)
-            task = Task(self._uri, self._settings, self._environment, own)
+            task = Task(self._uri, self._settings, self._environment, own, self._cached)
             try:
                 process = _start(task)
             except OSError as error:

@@ -175,6 +175,13 @@ class Volume:
         """Raise LeaseLost if another process is known to have taken over. Cheap."""
         self._held().lease.check()
 
+    def staging(self, name: str) -> str:
+        """Return the path at which something is made that gets its final name by a rename. Needs the lease.
+
+        A holder that was only frozen does not find it any more, so it cannot rename what another one has made.
+        """
+        return f"{self._held().lease.folder}/{name}"
+
     def completed(self) -> CompletedArtifact | None:
         """Return the finished artifact that is here unchanged, by metadata alone. Needs no lease.
 

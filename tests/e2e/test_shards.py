@@ -384,10 +384,3 @@ def test_no_process_outlives_its_run(
     assert eventually(lambda: not any(map(is_running, helpers)))
     held.go_on.set()
     assert not (tmp_path / ".artifact.sha256").exists()
-
-
-def test_several_processes_do_not_fill_a_cache(stocked: Hub, tmp_path: Path) -> None:
-    own = {"HF_ENDPOINT": stocked.endpoint}
-    result = run("download", "hf://org/model", "--hub-cache", tmp_path, "--processes", "2", extra=own)
-    assert result.status == 78
-    assert "cannot fill a cache together" in result.last_line
