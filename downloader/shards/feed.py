@@ -142,7 +142,9 @@ class ShardFeed:
             del self._left[identity]
             verdict = self._board.verdict(file)
             self._done(file.path, verdict.sha256 if verdict else "", self._board.place(file))
-            if state is None and identity not in self._given:
+            if state is not None:
+                self._meter.add_written(self._shared[identity].rest())
+            elif identity not in self._given:
                 self._meter.add_written(file.size)
 
     def _follow_shared(self, state: SharedFile, intake: Intake) -> None:

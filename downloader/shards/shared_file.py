@@ -40,6 +40,15 @@ class SharedFile:
             self._seen.add(span)
         return new.size
 
+    def rest(self) -> int:
+        """Return how many bytes others have put on the disk besides those, now that the file is verified.
+
+        The last ones of a file are in the log of no member: that the file is verified says so as well.
+        """
+        new = _without(_without(ByteRanges([self.file.span]), self.taken), self._seen)
+        self._seen = ByteRanges([self.file.span])
+        return new.size
+
     def begin_hashing(self) -> None:
         """Hash the file from now on, with what is on the disk by now."""
         self.hashes = True
