@@ -115,3 +115,8 @@ def content(folder: Path) -> dict[str, bytes]:
 def model(folder: Path) -> dict[str, bytes]:
     """Return what `content` does, without our own list of checksums."""
     return {path: data for path, data in content(folder).items() if path != ".artifact.sha256"}
+
+
+def member_logs(target: Path) -> list[Path]:
+    """Return the log of each process that shares the work on a volume, or has shared it."""
+    return list(target.glob(".downloading/shards.*/members/*.log"))

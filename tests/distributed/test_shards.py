@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.command import comes_to, finish, model
+from tests.command import comes_to, finish, member_logs, model
 from tests.servers.blobs import Noise
 from tests.servers.faults import FOREVER, Held
 
@@ -43,7 +43,7 @@ def shard(hub: Hub, node: Node, index: int, total: int, **more: str) -> subproce
 
 
 def members(node: Node) -> int:
-    return len(list(node.volume.glob("t/.downloading/shards.*/members/*.log")))
+    return len(member_logs(node.volume / "t"))
 
 
 def test_nodes_that_start_together_fetch_the_artifact_once(stocked: Hub, nodes: Nodes) -> None:

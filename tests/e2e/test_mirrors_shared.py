@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.command import TIMEOUT, Result, finish, model, run, start
+from tests.command import TIMEOUT, Result, finish, member_logs, model, run, start
 from tests.e2e.test_shards import FILES, MIB, SIZE, received
 from tests.servers.blobs import Noise
 from tests.servers.broken import BrokenWeb
@@ -122,8 +122,7 @@ def test_the_report_of_each_process_says_where_the_files_of_all_came_from(
         start("download", "hf://org/model", target, "--shard", f"{number}/3", "--report", report, extra=own)
         for number, report in enumerate(reports)
     ]
-    others = ".downloading/shards.*/members/*.log"
-    assert eventually(lambda: any('"verified"' in log.read_text() for log in target.glob(others)))
+    assert eventually(lambda: any('"verified"' in log.read_text() for log in member_logs(target)))
     held.go_on.set()
     all_right(runs, target)
     for report in reports:
@@ -209,7 +208,7 @@ def test_after_a_kill_the_others_go_on_from_every_place(origin: Hub, near: Broke
     held = Held()
     near.faults.add(held, path=f"*/{LARGE}", offset=40 * MIB, times=FOREVER)
     runs = shards(origin, tmp_path, f"{put(near, FILES)},origin")
-    assert eventually(lambda: len(list(tmp_path.glob(".downloading/shards.*/members/*.log"))) == len(runs))
+    assert eventually(lambda: len(member_logs(tmp_path)) == len(runs))
     os.killpg(runs[0].pid, signal.SIGKILL)
     held.go_on.set()
     finish(runs[0])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.benchmarks.cgroup import CgroupError, MemoryCgroup
-from tests.command import Result, finish, model, run, start
+from tests.command import Result, finish, member_logs, model, run, start
 from tests.e2e.test_shards import FILES, helpers_of, stocked
 from tests.needs import PRIVILEGES
 from tests.waiting import eventually
@@ -61,13 +61,9 @@ def end(process: subprocess.Popen[str]) -> Result:
     return finish(process)
 
 
-def members(target: Path) -> int:
-    return len(list(target.glob(".downloading/shards.*/members/*.log")))
-
-
 def test_a_large_artifact_has_several_processes_where_there_are_cpus(begin: Begin, tmp_path: Path) -> None:
     process = begin()
-    assert eventually(lambda: members(tmp_path) == 2)
+    assert eventually(lambda: len(member_logs(tmp_path)) == 2)
     assert len(helpers_of(process)) == 1
     assert end(process).status == 143
 

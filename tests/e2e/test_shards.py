@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.command import content, finish, model, run, start
+from tests.command import content, finish, member_logs, model, run, start
 from tests.servers.blobs import Noise
 from tests.servers.faults import FOREVER, Flip, Held, IgnoreRange
 from tests.servers.published import in_a_bucket
@@ -49,6 +49,24 @@ def shard(hub: Hub, target: Path, index: int, total: int, **more: str) -> subpro
     return start("download", "hf://org/model", target, "--shard", f"{index}/{total}", extra={**own, **more})
 
 
+def three_at_work(hub: Hub, target: Path) -> list[subprocess.Popen[str]]:
+    """Start three processes, the first of which leads, and return them once all share the work."""
+    leader = shard(hub, target, 0, 3)
+    assert eventually(lambda: bool(member_logs(target)))
+    others = [shard(hub, target, index, 3) for index in (1, 2)]
+    assert eventually(lambda: len(member_logs(target)) == 3)
+    return [leader, *others]
+
+
+def rose_to_the_end(watched: Watched) -> None:
+    """See that no figure of the status has ever fallen, and that the last ones are those of the whole artifact."""
+    progress = [state["progress"] for state in watched.api.history("models", "llama")[1:]]
+    for figure, last in (("downloadedBytes", SIZE), ("percentage", 100)):
+        shown = [each[figure] for each in progress]
+        assert shown == sorted(shown), shown
+        assert shown[-1] == watched.status["progress"][figure] == last
+
+
 def received(result: Result) -> float:
     """Return the MiB that a process says it has received."""
     found = re.search(r"; ([0-9.]+) (MiB|KiB|bytes) received", result.stderr)
@@ -57,7 +75,7 @@ def received(result: Result) -> float:
 
 def done_ranges(target: Path) -> list[int]:
     """Return the lengths of the ranges that the logs of all members say are on the disk."""
-    logs = "".join(path.read_text() for path in target.glob(".downloading/shards.*/members/*.log"))
+    logs = "".join(path.read_text() for path in member_logs(target))
     return [int(stop) - int(start) for start, stop in re.findall(r'"done","[0-9a-f]+",0,([0-9]+),([0-9]+)\]', logs)]
 
 
@@ -76,7 +94,7 @@ def test_each_process_fetches_about_the_same_part(stocked: Hub, tmp_path: Path) 
     stocked.faults.add(held, route="cdn", times=FOREVER)
     slow = {"AIM_BANDWIDTH": "8M"}
     runs = [shard(stocked, tmp_path, index, 3, **slow) for index in range(3)]
-    assert eventually(lambda: len(list(tmp_path.glob(".downloading/shards.*/members/*.log"))) == 3)
+    assert eventually(lambda: len(member_logs(tmp_path)) == 3)
     held.go_on.set()
     shares = [received(finish(run)) for run in runs]
     assert max(shares) <= 1.5 * sum(shares) / 3, shares
@@ -86,10 +104,7 @@ def test_each_process_fetches_about_the_same_part(stocked: Hub, tmp_path: Path) 
 def test_a_process_that_is_killed_is_replaced_by_those_that_run(stocked: Hub, tmp_path: Path, victim: str) -> None:
     held = Held()
     stocked.faults.add(held, route="cdn", offset=40 * MIB, times=FOREVER)
-    leader = shard(stocked, tmp_path, 0, 3)
-    assert eventually(lambda: bool(list(tmp_path.glob(".downloading/shards.*/members/*.log"))))
-    others = [shard(stocked, tmp_path, index, 3) for index in (1, 2)]
-    assert eventually(lambda: len(list(tmp_path.glob(".downloading/shards.*/members/*.log"))) == 3)
+    leader, *others = three_at_work(stocked, tmp_path)
     dead = leader if victim == "the leader" else others[0]
     os.killpg(dead.pid, signal.SIGKILL)
     held.go_on.set()
@@ -150,11 +165,11 @@ def test_a_process_of_another_artifact_waits(stocked: Hub, tmp_path: Path) -> No
     held = Held()
     stocked.faults.add(held, route="cdn", offset=40 * MIB, times=FOREVER)
     first = shard(stocked, tmp_path, 0, 2)
-    assert eventually(lambda: bool(list(tmp_path.glob(".downloading/shards.*/members/*.log"))))
+    assert eventually(lambda: bool(member_logs(tmp_path)))
     own = {"HF_ENDPOINT": stocked.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER", "AIM_HF_INCLUDE": "*.json"}
     other = start("download", "hf://org/model", tmp_path, "--shard", "1/2", extra=own)
     assert eventually(lambda: stocked.log.sent("cdn") > 8 * MIB)
-    assert len(list(tmp_path.glob(".downloading/shards.*/members/*.log"))) == 1
+    assert len(member_logs(tmp_path)) == 1
     held.go_on.set()
     assert finish(first).status == 0
     assert finish(other).status == 0
@@ -198,10 +213,7 @@ def test_the_status_is_the_sum_over_all_pods_by_one_of_them(stocked: Hub, watche
     watched.wait_for_message("(2 processes)")
     held.go_on.set()
     assert [finish(run).status for run in runs] == [0, 0]
-    shown = [state["progress"]["downloadedBytes"] for state in watched.api.history("models", "llama")[1:]]
-    assert shown == sorted(shown)
-    assert watched.status["progress"]["percentage"] == 100
-    assert watched.status["progress"]["downloadedBytes"] == SIZE
+    rose_to_the_end(watched)
 
 
 def test_the_status_goes_on_when_the_process_that_writes_it_is_killed(
@@ -211,7 +223,7 @@ def test_the_status_goes_on_when_the_process_that_writes_it_is_killed(
     stocked.faults.add(held, route="cdn", offset=40 * MIB, times=FOREVER)
     own, target = {"AIM_BANDWIDTH": "8M", **watched.environment}, tmp_path / "t"
     leader = shard(stocked, target, 0, 3, **own)
-    assert eventually(lambda: bool(list(target.glob(".downloading/shards.*/members/*.log"))))
+    assert eventually(lambda: bool(member_logs(target)))
     others = [shard(stocked, target, index, 3, **own) for index in (1, 2)]
     watched.wait_for_message("(3 processes)")
     os.killpg(leader.pid, signal.SIGKILL)
@@ -220,12 +232,7 @@ def test_the_status_goes_on_when_the_process_that_writes_it_is_killed(
     held.go_on.set()
     results = [finish(process) for process in others]
     assert [result.status for result in results] == [0, 0], [result.stderr for result in results]
-    progress = [state["progress"] for state in watched.api.history("models", "llama")[1:]]
-    for figure in ("downloadedBytes", "percentage"):
-        shown = [each[figure] for each in progress]
-        assert shown == sorted(shown), shown
-    assert watched.status["progress"]["percentage"] == 100
-    assert watched.status["progress"]["downloadedBytes"] == SIZE
+    rose_to_the_end(watched)
 
 
 def test_the_status_does_not_fall_either_when_a_new_process_takes_over_at_once(
@@ -243,9 +250,7 @@ def test_the_status_does_not_fall_either_when_a_new_process_takes_over_at_once(
     again = shard(stocked, target, 0, 2, **own)
     result = finish(again)
     assert result.status == 0, result.stderr
-    shown = [state["progress"]["downloadedBytes"] for state in watched.api.history("models", "llama")[1:]]
-    assert shown == sorted(shown), shown
-    assert watched.status["progress"]["percentage"] == 100
+    rose_to_the_end(watched)
 
 
 def test_a_process_that_takes_over_after_the_mark_leaves_it_as_it_is(stocked: Hub, tmp_path: Path) -> None:
@@ -302,10 +307,7 @@ def test_a_file_whose_bytes_are_wrong_is_fetched_again_by_all(stocked: Hub, tmp_
 def test_a_process_that_was_frozen_harms_nothing_when_it_wakes(stocked: Hub, tmp_path: Path, frozen: str) -> None:
     held = Held()
     stocked.faults.add(held, route="cdn", offset=40 * MIB, times=FOREVER)
-    leader = shard(stocked, tmp_path, 0, 3)
-    assert eventually(lambda: bool(list(tmp_path.glob(".downloading/shards.*/members/*.log"))))
-    others = [shard(stocked, tmp_path, index, 3) for index in (1, 2)]
-    assert eventually(lambda: len(list(tmp_path.glob(".downloading/shards.*/members/*.log"))) == 3)
+    leader, *others = three_at_work(stocked, tmp_path)
     sleeper = leader if frozen == "the leader" else others[0]
     os.killpg(sleeper.pid, signal.SIGSTOP)
     held.go_on.set()
@@ -328,8 +330,7 @@ def test_one_run_with_several_processes_reports_as_one(stocked: Hub, watched: Wa
     assert eventually(lambda: stocked.log.sent("cdn") == SIZE - SMALL)
     assert received(result) == pytest.approx(SIZE / MIB, rel=0.02)
     assert any("(3 processes)" in message for message in watched.messages())
-    shown = [state["progress"]["downloadedBytes"] for state in watched.api.history("models", "llama")[1:]]
-    assert shown == sorted(shown)
+    rose_to_the_end(watched)
 
 
 def helpers_of(process: subprocess.Popen[str]) -> list[int]:
@@ -356,7 +357,7 @@ def several(stocked: Hub, tmp_path: Path) -> tuple[subprocess.Popen[str], list[i
     stocked.faults.add(held, route="cdn", offset=40 * MIB, times=FOREVER)
     own = {"HF_ENDPOINT": stocked.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER", "STALL_TIMEOUT": "600"}
     process = start("download", "hf://org/model", tmp_path, "--processes", "3", extra=own)
-    assert eventually(lambda: len(list(tmp_path.glob(".downloading/shards.*/members/*.log"))) == 3)
+    assert eventually(lambda: len(member_logs(tmp_path)) == 3)
     return process, helpers_of(process), held
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.command import finish, model, start
+from tests.command import finish, member_logs, model, start
 from tests.servers.blobs import Noise
 from tests.servers.faults import FOREVER, Held
 from tests.waiting import eventually
@@ -60,7 +60,7 @@ def test_machines_replace_one_that_died_although_they_keep_what_they_have_seen(s
     held = Held()
     stocked.faults.add(held, route="cdn", offset=40 * MIB, times=FOREVER)
     runs = [shard(stocked, tmp_path, index, 8, AIM_LEASE_TTL=str(TTL)) for index in range(8)]
-    assert eventually(lambda: len(list(tmp_path.glob(".downloading/shards.*/members/*.log"))) == 8)
+    assert eventually(lambda: len(member_logs(tmp_path)) == 8)
     [lease] = tmp_path.glob(".downloading/lease.*")
     leader = json.loads(lease.read_text())["pid"]
     dead, other = next(run for run in runs if run.pid == leader), next(run for run in runs if run.pid != leader)
