@@ -54,7 +54,7 @@ def ended(result: Result, status: int = 69) -> None:
 
 
 @pytest.mark.parametrize("route", ["api", "tree"])
-def test_an_answer_of_10_gib_from_the_hub(hub: Hub, route: str) -> None:
+def test_an_answer_of_10_gib_from_the_hub_is_not_read_to_its_end(hub: Hub, route: str) -> None:
     hub.create("org/model").commit({"config.json": b"{}"})
     hub.faults.add(Flood(b'{"type":"file","path":"a","size":1,"oid":"b"},', 10 * GIB), route=route, times=FOREVER)
     result, peak = run_measured("size", "hf://org/model", extra={"HF_ENDPOINT": hub.endpoint})
@@ -62,7 +62,7 @@ def test_an_answer_of_10_gib_from_the_hub(hub: Hub, route: str) -> None:
     assert peak < ROOM
 
 
-def test_an_answer_of_10_gib_from_an_s3_service() -> None:
+def test_an_answer_of_10_gib_from_an_s3_service_is_not_read_to_its_end() -> None:
     with Bucket() as bucket:
         bucket.faults.add(Flood(b"<ListBucketResult/>", 10 * GIB), times=FOREVER)
         result, peak = run_measured("size", "s3://bucket/m", extra=bucket.environment)
@@ -71,7 +71,7 @@ def test_an_answer_of_10_gib_from_an_s3_service() -> None:
 
 
 @pytest.mark.parametrize("piece", [b"\n", b"x"])
-def test_a_list_of_checksums_of_10_gib(piece: bytes) -> None:
+def test_a_list_of_checksums_of_10_gib_is_not_read_to_its_end(piece: bytes) -> None:
     with BrokenWeb() as web:
         web.faults.add(Flood(piece, 10 * GIB), times=FOREVER)
         result, peak = run_measured("size", web.url("m/"))
@@ -79,7 +79,7 @@ def test_a_list_of_checksums_of_10_gib(piece: bytes) -> None:
     assert peak < ROOM
 
 
-def test_the_worst_json_that_an_answer_may_hold() -> None:
+def test_the_worst_json_that_an_answer_may_hold_takes_bounded_memory() -> None:
     worst = b"[" + b"[]," * (MAX_PAGE // 3 - 1) + b"0]"
     with VastHub(lambda _: Reply("tree", 200, dict(JSON), worst)) as hub:
         result, peak = run_measured("size", "hf://org/model", extra={**hub.environment, "STALL_TIMEOUT": "60"})
@@ -87,7 +87,7 @@ def test_the_worst_json_that_an_answer_may_hold() -> None:
     assert peak < ROOM + DECODED * MAX_PAGE
 
 
-def test_the_worst_xml_that_an_answer_may_hold() -> None:
+def test_the_worst_xml_that_an_answer_may_hold_takes_bounded_memory() -> None:
     worst = b"<ListBucketResult>" + b"<a/>" * (MAX_ANSWER // 4 - 10) + b"</ListBucketResult>"
     with Bucket() as bucket:
         bucket.faults.add(Answer(200, {}, worst), path="/bucket", times=FOREVER)
@@ -96,7 +96,7 @@ def test_the_worst_xml_that_an_answer_may_hold() -> None:
     assert peak < ROOM + DECODED * MAX_ANSWER
 
 
-def test_a_list_of_empty_lines() -> None:
+def test_a_list_of_empty_lines_takes_little_memory() -> None:
     with BrokenWeb() as web:
         web.put("m/.artifact.sha256", b"\n" * (16 * MIB))
         result, peak = run_measured("size", web.url("m/"), extra={"STALL_TIMEOUT": "60"})
@@ -104,7 +104,7 @@ def test_a_list_of_empty_lines() -> None:
     assert peak < 100 * MIB
 
 
-def test_a_page_of_the_hub_that_names_itself_as_the_next_one(hub: Hub) -> None:
+def test_a_page_of_the_hub_that_names_itself_as_the_next_one_ends_the_run(hub: Hub) -> None:
     hub.create("org/model").commit({"config.json": b"{}"})
     hub.faults.add(EndlessPages(), route="tree", times=FOREVER)
     result, peak = run_measured("size", "hf://org/model", extra={"HF_ENDPOINT": hub.endpoint})
@@ -112,7 +112,9 @@ def test_a_page_of_the_hub_that_names_itself_as_the_next_one(hub: Hub) -> None:
     assert peak < ROOM
 
 
-def test_pages_of_the_hub_that_hold_nothing_and_go_on(plain_web: HttpClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pages_of_the_hub_that_hold_nothing_and_go_on_are_counted(
+    plain_web: HttpClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Here with a bound of 50 pages; the command gives up after 10,000 of them, which takes 8 s and 46 MiB."""
     monkeypatch.setattr(hub_listing, "MAX_PAGES", 50)
     with VastHub(pages_without_end) as hub, pytest.raises(ProtocolFailed, match="no end"):
@@ -120,14 +122,18 @@ def test_pages_of_the_hub_that_hold_nothing_and_go_on(plain_web: HttpClient, mon
     assert len(hub.server.log.records()) == 50
 
 
-def test_more_files_of_the_hub_than_can_be_meant(plain_web: HttpClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_files_of_the_hub_than_can_be_meant_are_refused(
+    plain_web: HttpClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Here more than 1500 of them, else a million."""
     monkeypatch.setattr(hub_listing, "MAX_FILES", 1500)
     with VastHub(tree_of(3000)) as hub, pytest.raises(ProtocolFailed, match="more than 1500 entries"):
         HubSource("hf://org/model", plain_web, endpoint=hub.server.origin, token="").manifest()
 
 
-def test_more_bytes_of_a_listing_than_can_be_meant(plain_web: HttpClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_bytes_of_a_listing_than_can_be_meant_are_refused(
+    plain_web: HttpClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Here more than 1 MiB of them, else 512 MiB."""
     monkeypatch.setattr(hub_listing, "MAX_LISTING", MIB)
     with VastHub(tree_of(10_000)) as hub, pytest.raises(ProtocolFailed, match="no end"):
@@ -136,7 +142,7 @@ def test_more_bytes_of_a_listing_than_can_be_meant(plain_web: HttpClient, monkey
 
 
 @pytest.mark.parametrize("holds", ["nothing", "another object", "the same object"])
-def test_pages_of_a_bucket_that_go_on(
+def test_pages_of_a_bucket_that_go_on_are_counted(
     holds: str, s3_source: Callable[..., S3Source], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Here with a bound of 50 pages; the command gives up after 10,000 of them, which takes 40 s."""
@@ -157,7 +163,7 @@ def test_pages_of_a_bucket_that_go_on(
             s3_source("s3://bucket/m", bucket.environment).manifest()
 
 
-def test_a_bucket_whose_pages_all_have_the_same_token() -> None:
+def test_a_bucket_whose_pages_all_have_the_same_token_ends_the_run() -> None:
     page = b"<IsTruncated>true</IsTruncated><NextContinuationToken>a</NextContinuationToken>"
     with Bucket() as bucket:
         bucket.faults.add(
@@ -187,7 +193,7 @@ REDIRECTS = {"to itself": moved(""), "to a file": moved("file:///etc/passwd", 30
 
 @pytest.mark.parametrize("where", REDIRECTS)
 @pytest.mark.parametrize("way", WAYS)
-def test_every_request_is_redirected(way: str, where: str, tmp_path: Path) -> None:
+def test_redirects_of_every_request_end_the_run(way: str, where: str, tmp_path: Path) -> None:
     with BrokenWeb() as web:
         web.faults.add(REDIRECTS[where], times=FOREVER)
         result, peak = asked(way, web.server.origin, tmp_path)
@@ -209,7 +215,7 @@ HEADS = {
 @pytest.mark.parametrize(
     ("way", "what"), [*((way, "a header") for way in WAYS), *(("a web server", what) for what in list(HEADS)[1:])]
 )
-def test_without_end_comes(way: str, what: str, tmp_path: Path) -> None:
+def test_what_comes_without_end_ends_the_run(way: str, what: str, tmp_path: Path) -> None:
     with EndlessHead(*HEADS[what]) as server:
         result, peak = asked(way, server.origin, tmp_path, STALL_TIMEOUT="1")
     assert result.status in (65, 69, 75), result.stderr
@@ -223,7 +229,7 @@ def bomb() -> bytes:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_many_bytes_packed_into_a_few(way: str, bomb: bytes, tmp_path: Path) -> None:
+def test_many_bytes_packed_into_a_few_take_little_memory(way: str, bomb: bytes, tmp_path: Path) -> None:
     with BrokenWeb() as web:
         web.faults.add(Answer(200, {**JSON, "Content-Encoding": "gzip"}, bomb), times=FOREVER)
         result, peak = asked(way, web.server.origin, tmp_path)

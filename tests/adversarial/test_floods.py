@@ -78,7 +78,7 @@ LIST = (b"\0", b"\n", b"\r\n", b"\\", b"#", b"# proof: sha256\n", b"# files: 9\n
 
 @SLOW
 @given(floods(*LIST))
-def test_a_list_of_checksums(raw: bytes) -> None:
+def test_any_list_of_checksums_takes_bounded_memory(raw: bytes) -> None:
     bounded(lambda: checksum_file.parse_checksums(raw), len(raw), 24)
 
 
@@ -89,7 +89,7 @@ RECORDS = (b"\0", b"\n", b"[", b"]", b'"', b"9", b"{", b"a", b"00000000 ", ENTRY
 
 @SLOW
 @given(floods(*RECORDS), st.integers(0, 1))
-def test_records_of_ours(raw: bytes, first: int) -> None:
+def test_any_commit_log_journal_or_lease_takes_bounded_memory(raw: bytes, first: int) -> None:
     head = encode("journal", journal.VERSION, "a", 1 << 50) * first
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, ".downloading").mkdir()
@@ -106,7 +106,7 @@ def test_records_of_ours(raw: bytes, first: int) -> None:
         disk.close_all()
 
 
-def test_a_journal_of_spans_without_end() -> None:
+def test_a_journal_of_spans_without_end_takes_bounded_memory() -> None:
     """Each of them a single byte with a gap behind it, backwards, as no run of ours leaves them."""
     lines = [encode("journal", journal.VERSION, "a", 1 << 50)]
     lines += [encode("bytes", 2 * number, 2 * number + 1) for number in range(60_000, 0, -1)]
@@ -135,7 +135,7 @@ HEADS = (
 
 @SLOW
 @given(floods(*HEADS))
-def test_the_head_of_an_answer(raw: bytes) -> None:
+def test_any_head_of_an_answer_takes_bounded_memory(raw: bytes) -> None:
     bounded(lambda: parse_common_head(raw, "GET"), len(raw), 24)
 
 
@@ -145,7 +145,7 @@ FIELDS = (b"attachment; ", b"filename=", b"filename*=", b"UTF-8''", b"%41", b"%"
 
 @SLOW
 @given(floods(*FIELDS))
-def test_fields_of_an_answer(raw: bytes) -> None:
+def test_any_fields_of_an_answer_take_bounded_memory(raw: bytes) -> None:
     value = raw.decode("latin-1")
     names = ("repr-digest", "digest", "content-digest", "x-goog-hash", "content-md5", "x-amz-checksum-sha256")
     bounded(lambda: published(dict.fromkeys(names, value), whole=True), len(raw) * len(names), 24)
@@ -159,7 +159,7 @@ XML = (b"<Contents>", b"</Contents>", b"<Key>", b"</Key>", b"a", b"&amp;", b"&#6
 
 @SLOW
 @given(floods(*XML), st.booleans())
-def test_a_page_of_a_bucket(raw: bytes, framed: bool) -> None:  # noqa: FBT001
+def test_any_page_of_a_bucket_takes_bounded_memory(raw: bytes, framed: bool) -> None:  # noqa: FBT001
     frame = (b"<ListBucketResult><Contents><Key>a</Key><Size>1</Size></Contents>", b"</ListBucketResult>")
     body = raw.join(frame) if framed else raw
 
@@ -193,7 +193,7 @@ JSON = (
 
 @SLOW
 @given(floods(*JSON))
-def test_json_of_kserve(raw: bytes) -> None:
+def test_any_json_of_kserve_takes_bounded_memory(raw: bytes) -> None:
     text = raw.replace(b"\0", b"").decode("latin-1")
     environ = dict.fromkeys(
         ("STORAGE_ALLOW_PATTERNS", "STORAGE_CONFIG", "STORAGE_OVERRIDE_CONFIG", "model.test-headers"), text
@@ -218,7 +218,7 @@ BLOCKS = (bytes(512), tar_of(("a", tarfile.REGTYPE)), tar_of(("ä" * 300, tarfil
 
 @SLOW
 @given(floods(*BLOCKS))
-def test_the_headers_of_a_tar(raw: bytes) -> None:
+def test_any_headers_of_a_tar_take_bounded_memory(raw: bytes) -> None:
     bounded(lambda: validated("a.tar", raw), len(raw), 24)
 
 
@@ -234,7 +234,7 @@ def zip_of(count: int) -> bytes:
 @given(
     floods(b"PK\1\2", b"PK\3\4", b"PK\5\6", bytes(46), b"\xff" * 46, b"PK\1\2" + bytes(42)), st.sampled_from([1, 300])
 )
-def test_the_directory_of_a_zip(raw: bytes, count: int) -> None:
+def test_any_directory_of_a_zip_takes_bounded_memory(raw: bytes, count: int) -> None:
     whole = zip_of(count)
     start = whole.index(b"PK\1\2")
     data = whole[:start] + raw + whole[start:]

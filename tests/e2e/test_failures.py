@@ -64,31 +64,31 @@ def test_every_malformed_variable_is_named_at_once(tmp_path: Path) -> None:
     ends(result, 78, OTHER, "STALL_TIMEOUT", "AIM_CONNECTIONS", "FTP", "HF_TRANSFER")
 
 
-def test_a_missing_repository(hub: Hub, tmp_path: Path) -> None:
+def test_a_repository_that_does_not_exist_is_a_missing_source(hub: Hub, tmp_path: Path) -> None:
     result = run("download", "hf://org/nothing", tmp_path, extra={"HF_ENDPOINT": hub.endpoint})
     ends(result, 66, NOT_FOUND, "org/nothing")
 
 
-def test_a_missing_revision(hub: Hub, tmp_path: Path) -> None:
+def test_a_revision_that_does_not_exist_is_a_missing_source(hub: Hub, tmp_path: Path) -> None:
     hub.create("org/model").commit({"a": b"a"})
     result = run("download", "hf://org/model@v9", tmp_path, extra={"HF_ENDPOINT": hub.endpoint})
     ends(result, 66, NOT_FOUND, "v9")
 
 
-def test_a_missing_path_in_a_repository(hub: Hub, tmp_path: Path) -> None:
+def test_a_path_that_a_repository_does_not_have_is_a_missing_source(hub: Hub, tmp_path: Path) -> None:
     hub.create("org/model").commit({"a": b"a"})
     result = run("download", "hf://org/model/gguf", tmp_path, extra={"HF_ENDPOINT": hub.endpoint})
     ends(result, 66, NOT_FOUND, "gguf")
 
 
-def test_filters_that_leave_nothing(hub: Hub, tmp_path: Path) -> None:
+def test_filters_that_leave_nothing_are_named(hub: Hub, tmp_path: Path) -> None:
     hub.create("org/model").commit({"a": b"a"})
     result = run("download", "hf://org/model", tmp_path, "--include", "*.gguf", extra={"HF_ENDPOINT": hub.endpoint})
     ends(result, 66, NOT_FOUND, "--include")
 
 
 @pytest.mark.parametrize("token", ["", "hf_stranger"])
-def test_a_gated_repository(hub: Hub, tmp_path: Path, token: str) -> None:
+def test_a_gated_repository_is_denied_and_said_to_be_gated(hub: Hub, tmp_path: Path, token: str) -> None:
     hub.tokens["hf_stranger"] = "stranger"
     hub.create("org/model", gated=True, members={"alice"}).commit({"model-00403-of-01000.safetensors": Noise(9 << 20)})
     result = run("download", "hf://org/model", tmp_path, extra={"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": token})
@@ -104,14 +104,14 @@ def test_a_private_repository_looks_missing_without_a_token_and_is_read_with_it(
     assert not hub.leaks
 
 
-def test_a_token_that_is_not_accepted(hub: Hub, tmp_path: Path) -> None:
+def test_a_token_that_is_not_accepted_is_denied_and_not_shown(hub: Hub, tmp_path: Path) -> None:
     hub.create("org/model").commit({"a": b"a"})
     result = run("download", "hf://org/model", tmp_path, extra={"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": "hf_wrong"})
     ends(result, 77, DENIED, "HF_TOKEN")
     assert "hf_wrong" not in result.stderr
 
 
-def test_a_disabled_repository(hub: Hub, tmp_path: Path) -> None:
+def test_a_disabled_repository_is_denied(hub: Hub, tmp_path: Path) -> None:
     repository = hub.create("org/model")
     repository.commit({"a": b"a"})
     repository.disabled = True
@@ -119,28 +119,32 @@ def test_a_disabled_repository(hub: Hub, tmp_path: Path) -> None:
     ends(result, 77, DENIED, "disabled")
 
 
-def test_a_host_that_refuses_connections(tmp_path: Path) -> None:
+def test_a_host_that_refuses_connections_is_unavailable(tmp_path: Path) -> None:
     extra = {"HF_ENDPOINT": f"http://127.0.0.1:{free_port()}", "STALL_TIMEOUT": "5"}
     ends(run("download", "hf://org/model", tmp_path, extra=extra), 69, OTHER, "cannot connect")
 
 
-def test_a_host_that_has_no_address(tmp_path: Path) -> None:
+def test_a_host_that_has_no_address_is_unavailable(tmp_path: Path) -> None:
     result = run("download", "https://nowhere.invalid/model.bin", tmp_path, extra={"STALL_TIMEOUT": "5"})
     ends(result, 69, OTHER, "nowhere.invalid")
 
 
-def test_a_certificate_that_no_ca_has_signed(web: WebServer, web_root: Path, tmp_path: Path) -> None:
+def test_a_certificate_that_no_ca_has_signed_is_refused_with_the_remedy(
+    web: WebServer, web_root: Path, tmp_path: Path
+) -> None:
     (web_root / "model.bin").write_bytes(b"model")
     result = run("download", f"{web.secure_url}/model.bin", tmp_path)
     ends(result, 78, OTHER, "certificate", "AIM_CA_BUNDLE")
 
 
-def test_a_folder_that_does_not_say_what_it_holds(web: WebServer, web_root: Path, tmp_path: Path) -> None:
+def test_a_web_folder_without_a_checksum_file_is_a_missing_source(
+    web: WebServer, web_root: Path, tmp_path: Path
+) -> None:
     (web_root / "folder").mkdir(exist_ok=True)
     ends(run("download", f"{web.url}/folder/", tmp_path), 66, NOT_FOUND, "SHA256SUMS")
 
 
-def test_a_missing_file_on_a_web_server(web: WebServer, tmp_path: Path) -> None:
+def test_a_file_that_a_web_server_does_not_have_is_a_missing_source(web: WebServer, tmp_path: Path) -> None:
     ends(run("download", f"{web.url}/nothing.bin", tmp_path), 66, NOT_FOUND, "nothing.bin")
 
 
@@ -154,7 +158,9 @@ def test_a_missing_file_on_a_web_server(web: WebServer, tmp_path: Path) -> None:
         ("s3://failures/model", "liar", 77, DENIED),
     ],
 )
-def test_what_s3_refuses(s3: S3Server, tmp_path: Path, *, uri: str, who: str, status: int, category: Category) -> None:
+def test_what_s3_refuses_is_missing_or_denied(
+    s3: S3Server, tmp_path: Path, *, uri: str, who: str, status: int, category: Category
+) -> None:
     client = s3.client()
     client.create_bucket(Bucket="failures")
     client.put_object(Bucket="failures", Key="model/a-403-of-404.bin", Body=b"a")
@@ -168,7 +174,7 @@ def test_what_s3_refuses(s3: S3Server, tmp_path: Path, *, uri: str, who: str, st
     assert extra["AWS_SECRET_ACCESS_KEY"] not in result.stderr
 
 
-def test_a_target_that_is_a_file(hub: Hub, tmp_path: Path) -> None:
+def test_a_target_that_is_a_file_is_refused(hub: Hub, tmp_path: Path) -> None:
     hub.create("org/model").commit({"a": b"a"})
     (tmp_path / "file").write_text("here")
     result = run("download", "hf://org/model", tmp_path / "file", extra={"HF_ENDPOINT": hub.endpoint})
@@ -188,7 +194,7 @@ def test_a_volume_that_is_too_small_is_refused_before_the_first_byte(hub: Hub, t
 
 
 @pytest.mark.root
-def test_a_read_only_volume(hub: Hub, tmp_path: Path) -> None:
+def test_a_read_only_volume_is_refused(hub: Hub, tmp_path: Path) -> None:
     hub.create("org/model").commit({"a": b"a"})
     mount(tmp_path, "ro")
     try:

@@ -324,7 +324,7 @@ def test_a_target_that_overlaps_the_folder_is_refused(plain: Path, target: str) 
     assert content(plain) == FILES
 
 
-def test_every_command_takes_it(finished: Path, tmp_path: Path) -> None:
+def test_every_command_takes_a_folder(finished: Path, tmp_path: Path) -> None:
     uri, size = uri_of(finished), sum(map(len, FILES.values()))
     assert json.loads(run("size", uri).stdout.splitlines()[-1]) == {"url": uri, "sizeBytes": size}
     listed = json.loads(run("list", uri, "--json").stdout)
@@ -339,7 +339,7 @@ def test_every_command_takes_it(finished: Path, tmp_path: Path) -> None:
     assert run("download", uri, tmp_path / "target", extra={"AIM_DOWNLOADER_PROTOCOL": "XET,HTTP"}).status == 0
 
 
-def test_kserve_and_the_adapters_take_it_too(plain: Path, tmp_path: Path) -> None:
+def test_kserve_and_the_adapters_take_a_folder(plain: Path, tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as archive:
         archive.add(plain, ".")
     assert run("kserve", uri_of(plain), tmp_path / "folder", extra=PEOPLE).status == 0

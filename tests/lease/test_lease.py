@@ -331,7 +331,7 @@ def test_a_lease_that_cannot_be_given_back_does_not_hide_why_the_run_ended(tmp_p
         end()
 
 
-def test_the_heart_beats(tmp_path: Path) -> None:
+def test_a_heartbeat_raises_its_count_and_changes_nothing_else(tmp_path: Path) -> None:
     with Volume(tmp_path, ttl=0.3).lease(URI):
         path = tmp_path / ".downloading/lease.1"
         before = json.loads(path.read_text())

@@ -45,7 +45,7 @@ def start(received: Callable[[int], None] = lambda _: None) -> XetProcess:
     return XetProcess(config, {}, channels=8, received=received, down=lambda _: None)
 
 
-def test_without_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_without_a_program_cannot_be_started_and_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     before = open_descriptors()
     with pytest.raises(ProtocolDown, match=r"cannot be started: .*No such file"):
@@ -53,7 +53,7 @@ def test_without_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
     assert open_descriptors() == before
 
 
-def test_without_descriptors() -> None:
+def test_a_child_without_descriptors_cannot_be_started_and_leaves_nothing_open() -> None:
     before = open_descriptors()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (before + 5, hard))

@@ -105,7 +105,7 @@ def content(target: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize(("damage", "broken"), DAMAGES.values(), ids=DAMAGES.keys())
-def test_verify_finds_it(finished: Path, damage: Callable[[Path], object], broken: set[str]) -> None:
+def test_verify_finds_each_damage(finished: Path, damage: Callable[[Path], object], broken: set[str]) -> None:
     with Volume(finished, create=False) as volume:
         assert volume.verify().damaged == ()
         damage(finished)
@@ -115,7 +115,9 @@ def test_verify_finds_it(finished: Path, damage: Callable[[Path], object], broke
 
 
 @pytest.mark.parametrize(("damage", "broken"), DAMAGES.values(), ids=DAMAGES.keys())
-def test_the_next_run_mends_exactly_that(finished: Path, damage: Callable[[Path], object], broken: set[str]) -> None:
+def test_the_next_run_mends_exactly_what_is_damaged(
+    finished: Path, damage: Callable[[Path], object], broken: set[str]
+) -> None:
     damage(finished)
     with Volume(finished) as volume:
         assert download(volume, FILES) == sum(len(FILES[path]) for path in broken)

@@ -105,7 +105,7 @@ def test_one_file_for_two_is_never_published(target: Path) -> None:
 
 
 @pytest.mark.root
-def test_ext4_that_folds_case(tmp_path: Path) -> None:
+def test_on_an_ext4_that_folds_case_two_spellings_are_one_file(tmp_path: Path) -> None:
     """The real thing, where the kernel has it."""
     image, mount = tmp_path / "image", tmp_path / "mount"
     mount.mkdir()
