@@ -81,6 +81,18 @@ class FileTable(Sequence[RemoteFile]):
         self._digits += digits
         self._stops.append(len(self._digits))
 
+    def append_like(self, row: int, path: str, size: int, digits: bytes) -> None:
+        """Add a file that is the one in `row` but for path, size and the digits of its digests and tags.
+
+        A sixth of the time of `append`, for listings. Where the locator of that one ends in its path, that of the new
+        one ends in the new path.
+        """
+        self.paths.append(path)
+        self.sizes.append(size)
+        self._shape_of.append(self._shape_of[row])
+        self._digits += digits
+        self._stops.append(len(self._digits))
+
     def __len__(self) -> int:
         return len(self.paths)
 
@@ -133,6 +145,16 @@ class FileTable(Sequence[RemoteFile]):
                 yield self._replaced[row].validator
             else:
                 yield _validator(*self._shape(row))
+
+    def tags(self) -> Iterator[str | None]:
+        """Yield the text of each file's validator, as `str` returns it, without making the validator."""
+        for row in range(len(self)):
+            shape, digits = self._shape(row)
+            if row in self._replaced or (shape.validator is not None and shape.validator[1]):
+                validator = self[row].validator
+                yield None if validator is None else str(validator)
+            else:
+                yield None if shape.validator is None else shape.validator[0].format(*digits)
 
     def locators(self) -> Iterator[str]:
         """Yield the locator of each file."""

@@ -59,6 +59,7 @@ def test_files_come_out_as_they_went_in(files: list[RemoteFile]) -> None:
     assert table == tuple(files)
     assert [file.identity for file in table] == [file.identity for file in files]
     assert list(table.validators()) == [file.validator for file in files]
+    assert list(table.tags()) == [None if file.validator is None else str(file.validator) for file in files]
     assert list(table.locators()) == [file.locator for file in files]
     assert list(paths_of(table)) == list(paths_of(files))
     assert list(sizes_of(table)) == list(sizes_of(files))
@@ -73,11 +74,21 @@ def like_a_bucket(number: int) -> RemoteFile:
     return RemoteFile(path, number, (Digest(Algorithm.MD5, md5),), Validator(f'"{md5}"'), f"folder/{path}")
 
 
+def test_a_file_like_another_comes_out_as_if_it_had_been_made() -> None:
+    files = [like_a_bucket(number) for number in range(5)]
+    table = FileTable([RemoteFile("other", 3), files[0]])
+    for file in files[1:]:
+        table.append_like(1, file.path, file.size, bytes.fromhex(file.digests[0].value))
+    assert list(table) == [RemoteFile("other", 3), *files]
+    assert list(table.tags()) == [None, *(str(file.validator) for file in files)]
+
+
 def test_some_files_are_others_now() -> None:
     table = FileTable(map(like_a_bucket, range(10)))
     other = replace(table[3], size=7, digests=(), validator=None, locator="elsewhere")
     changed = table.replacing({3: other})
     wanted = [*map(like_a_bucket, range(3)), other, *map(like_a_bucket, range(4, 10))]
+    assert list(changed.tags()) == [None if file.validator is None else str(file.validator) for file in wanted]
     assert changed == wanted
     assert changed.sizes[3] == 7
     assert list(changed.validators()) == [file.validator for file in wanted]

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+import io
+from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
 import botocore.session
 import pytest
-from botocore.parsers import create_parser
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
+from botocore.exceptions import ClientError
+from botocore.parsers import ResponseParserError, create_parser
 from hypothesis import given
 from hypothesis import strategies as st
 
+from downloader.config.s3 import S3Settings
+from downloader.sources.s3.answers import Identity
 from downloader.sources.s3.list_parser import read_contents
+from downloader.sources.s3.session import new_client, new_session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 HEAD = (
     '<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
@@ -86,6 +96,44 @@ def test_what_is_not_plain_is_left_to_botocore_as_it_is(body: bytes) -> None:
     handed: dict[str, Any] = {}
     read_contents(response, handed)
     assert (handed, response["body"]) == ({}, body)
+
+
+def client_that_hears(body: bytes) -> Any:
+    """Return our S3 client, to which every request is answered with a body."""
+    settings = S3Settings(endpoint="http://localhost", region="us-east-1")
+    client: Any = new_client(new_session(settings), settings, Identity(unsigned="test"))
+    client.meta.events.register("before-send.s3", lambda **_: AWSResponse("", 200, HTTPHeaders(), _Body(body)))
+    return client
+
+
+class _Body(io.BytesIO):
+    def stream(self) -> Iterator[bytes]:
+        yield self.read()
+
+
+def test_what_botocore_reads_to_find_an_error_in_disguise_is_without_the_objects() -> None:
+    """Its handler is registered for the same event as this one."""
+    seen: list[bytes] = []
+    client = client_that_hears(page(OBJECT, OBJECT))
+    client.meta.events.register("before-parse.s3.*", lambda response_dict, **_: seen.append(response_dict["body"]))
+    found = client.list_objects_v2(Bucket="b")
+    assert [entry["Key"] for entry in found["Contents"]] == ["a", "a"]
+    assert seen == [page()]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        page(OBJECT, OBJECT)[:-1],
+        page(OBJECT, OBJECT)[: -len(TAIL) - 3],
+        page(OBJECT, OBJECT).replace(b"<Name>", b"<Name"),
+        f"<Error><Code>SlowDown</Code>{OBJECT}</Error>".encode(),
+    ],
+    ids=["cut off at its end", "cut off in an object", "malformed before the objects", "an error with an object"],
+)
+def test_an_error_in_disguise_is_an_error_whatever_was_taken_out_of_it(body: bytes) -> None:
+    with pytest.raises((ClientError, ResponseParserError)):
+        client_that_hears(body).list_objects_v2(Bucket="b")
 
 
 def test_an_error_is_left_to_botocore() -> None:

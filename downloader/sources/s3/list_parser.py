@@ -1,8 +1,9 @@
 """The objects of a page of a listing, read from its XML by a shorter way than botocore's.
 
-botocore reads a page twice, and the second time by the descriptions that it has of each element: together that was half
-the time of a listing. It lets handlers of `before-parse` hand over what they have read themselves. Where a page is not
-as plain as every known server writes it, nothing is handed over and botocore reads all of it.
+botocore reads a page twice: to see whether it is an error in spite of its status, and by the descriptions that it has
+of each element. Together that was half the time of a listing. It lets handlers of `before-parse` hand over what they
+have read themselves. Where a page is not as plain as every known server writes it, nothing is handed over and botocore
+reads all of it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from xml.etree import ElementTree as ET
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-EVENTS = ("before-parse.s3.ListObjects", "before-parse.s3.ListObjectsV2")
+EVENTS = ("before-parse.*.ListObjects", "before-parse.*.ListObjectsV2")
+"""With `*` they come before those of `before-parse.s3.*`, and botocore's look for errors reads only what is left."""
 OPENING, CLOSING = b"<Contents>", b"</Contents>"
 DECLARATION = b"<!"
 """Begins a comment, a DTD and raw text, of which no plain page has any."""

@@ -13,11 +13,11 @@ from downloader.errors import ProtocolFailed, SourceUnavailable
 from downloader.integrity import MARKER
 from downloader.sources.base import version_of
 from downloader.sources.paths import is_step, refused, require_apart, require_name
-from downloader.sources.s3.object_info import ARCHIVES, tag_digests
+from downloader.sources.s3.object_info import ARCHIVES, MD5_TAG, tag_digests
 from downloader.sources.s3.pages import Pages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from downloader.sources.s3.address import S3Address
     from downloader.sources.s3.client import S3ApiClient
@@ -31,11 +31,15 @@ SLASHES = re.compile(r"/{2,}")
 class Listing:
     """The objects of a folder, collected page by page."""
 
-    def __init__(self, uri: str, address: S3Address, wants: Callable[[str], bool], *, skip_unsafe: bool) -> None:
-        """Keep what `wants` returns true for. `skip_unsafe` collects keys that lead out of the folder in `skipped`."""
+    def __init__(self, uri: str, address: S3Address, wants: Callable[[str], bool] | None, *, skip_unsafe: bool) -> None:
+        """Keep what `wants` returns true for, without it all of them.
+
+        `skip_unsafe` collects keys that lead out of the folder in `skipped`.
+        """
         self._uri = uri
         self._address = address
         self._where = address.uri_of(address.path)
+        self._prefix = address.prefix
         self._wants = wants
         self._skip_unsafe = skip_unsafe
         self._count = 0
@@ -43,6 +47,10 @@ class Listing:
         """Every object as far as the listing tells, sorted by path. The locator is its key, the validator its tag."""
         self._wanted = bytearray()
         self._archived = bytearray()
+        self._model: int | None = None
+        """The row of an object with a plain MD5 for its tag. Most objects are like it."""
+        self._collapsed = False
+        """Some keys have double slashes: their order is not that of the paths."""
         self.skipped: list[str] = []
         """Keys with a '.' or '..' between slashes, as they were listed."""
 
@@ -76,13 +84,13 @@ class Listing:
     def version(self) -> str | None:
         """A name for all objects, by their keys, sizes and tags; None if there are none, or one has no tag."""
         files = self.files
-        if not files or None in files.validators():
-            return None
-        if any(one > following for one, following in pairwise(files.locators())):  # some keys have double slashes
+        if self._collapsed:
             keys = list(files.locators())
             files = files.taking(sorted(range(len(files)), key=keys.__getitem__))
-        objects = zip(files.locators(), files.sizes, files.validators(), strict=True)
-        return version_of(self._uri, (f"{key}\0{size}\0{tag}" for key, size, tag in objects))
+        try:
+            return version_of(self._uri, _described(files)) if files else None
+        except _Untagged:
+            return None
 
     def _add(self, item: Mapping[str, Any]) -> None:
         self._count += 1
@@ -91,23 +99,35 @@ class Listing:
         key, size, tag = item.get("Key", ""), item.get("Size", -1), _quoted(item.get("ETag"))
         if not key or size < 0:
             raise ProtocolFailed(f"the listing of {self._where} has an object without name or size")
-        if not key.startswith(self._address.prefix):
+        if not key.startswith(self._prefix):
             raise ProtocolFailed(
                 f"the listing of {self._where} has an object of another folder: {key[:80]!r}",
                 hint="the server does not list by prefix: check the endpoint",
             )
-        path = relative_path(key, self._address.prefix)
+        path = relative_path(key, self._prefix)
         if (not path or path.endswith("/")) and not size:
             return  # the marker of an empty folder, as consoles create it
-        wanted = self._wants(path)
+        wanted = self._wants is None or self._wants(path)
         if wanted and self._skip_unsafe and is_step(path):
             self.skipped.append(key)
             return
         if wanted:
             self._check(path, key, tag)
-        self.files.append(RemoteFile(path, size, tag_digests(tag), Validator.of(tag), key))
+        self._append(path, size, tag, key)
         self._wanted.append(wanted)
         self._archived.append(item.get("StorageClass") in ARCHIVES)
+
+    def _append(self, path: str, size: int, tag: str | None, key: str) -> None:
+        """Add a file to the table, as that of the model without making it where only path, size and MD5 differ."""
+        as_listed = path == key[len(self._prefix) :]
+        self._collapsed |= not as_listed
+        md5 = MD5_TAG.fullmatch(tag) if tag and path and as_listed else None
+        if md5 is not None and self._model is not None:
+            self.files.append_like(self._model, path, size, bytes.fromhex(md5[1]))
+            return
+        if md5 is not None:
+            self._model = len(self.files)
+        self.files.append(RemoteFile(path, size, tag_digests(tag), Validator.of(tag), key))
 
     def _check(self, path: str, key: str, tag: str | None) -> None:
         if not path or path.endswith("/"):
@@ -144,9 +164,22 @@ class Listing:
             raise refused(path, "is listed twice", self._where)
 
 
+class _Untagged(Exception):
+    """An object has no entity tag."""
+
+
+def _described(files: FileTable) -> Iterator[str]:
+    """Yield what names the version of each object. Raises _Untagged for one without a tag."""
+    for key, size, tag in zip(files.locators(), files.sizes, files.tags(), strict=True):
+        if tag is None:
+            raise _Untagged
+        yield f"{key}\0{size}\0{tag}"
+
+
 def relative_path(key: str, prefix: str) -> str:
     """Return the path of an object: its key without the prefix, with single slashes. A folder's marker ends in one."""
-    return SLASHES.sub("/", key.removeprefix(prefix)).lstrip("/")
+    path = key.removeprefix(prefix)
+    return SLASHES.sub("/", path).lstrip("/") if path.startswith("/") or "//" in path else path
 
 
 def _quoted(tag: str | None) -> str | None:

@@ -233,7 +233,8 @@ class S3Source:
         return RangeRequest(request.url, span, size, file.validator, request.headers, proves_itself(file))
 
     def _list(self) -> Listing:
-        listing = Listing(self._uri, self._address, self._file_filter.wants, skip_unsafe=self._skip_unsafe)
+        wants = self._file_filter.wants if self._file_filter else None
+        listing = Listing(self._uri, self._address, wants, skip_unsafe=self._skip_unsafe)
         with self._connection.map_exceptions(self._uri):
             listing.read(self._connection)
         if listing.skipped and listing.skipped != self._warned:
