@@ -6,7 +6,7 @@ import json
 import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from downloader.artifact import FileTable, Manifest, ModelCard, RemoteFile, Span
 from downloader.errors import (
@@ -171,18 +171,22 @@ class HubSource:
         )
 
     def xet_access(self) -> XetAccess:
-        """Ask for a Xet token for the commit. Raises ProtocolDown where the Hub, or its mirror, has none to give."""
+        """Ask for a Xet token for the commit. Raises ProtocolDown where the Hub, or its mirror, gives no usable one."""
         url = f"{self._endpoint}/api/{self._address.kind}s/{self._address.repository}/xet-read-token/{self._listed}"
         reply = self._web.fetch(url, headers=self._headers, limit=MAX_TOKEN)
         if reply.status != HTTPStatus.OK:
             raise self._no_xet_token(HttpStatusError(reply.status, reply.url, reply.headers, reply.body))
         try:
             answer = json.loads(reply.body)
-            return XetAccess(
-                str(answer["casUrl"]), str(answer["accessToken"]), int(answer["exp"]), url, dict(self._headers)
-            )
+            endpoint, token = str(answer["casUrl"]), str(answer["accessToken"])
+            access = XetAccess(endpoint, token, int(answer["exp"]), url, dict(self._headers))
+            schemes = urlsplit(url).scheme, urlsplit(endpoint).scheme
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise ProtocolDown(f"{self._endpoint} gives a Xet token that makes no sense") from error
+        if schemes[0] == "https" != schemes[1]:
+            # As with a redirect: the token and the signed URLs that come for it could be read on the way.
+            raise ProtocolDown(f"{self._endpoint} names a Xet storage without TLS, which is not used")
+        return access
 
     def xet_locations(self, access: XetAccess, xet_hash: str) -> list[str]:
         """Ask Xet's storage."""

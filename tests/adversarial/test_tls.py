@@ -7,6 +7,7 @@ Redirects, also from https to http, are in tests/network/test_redirects.py.
 from __future__ import annotations
 
 import datetime as dt
+import json
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from tests.command import Result, model, run
 from tests.servers.blobs import Noise
 from tests.servers.broken import BrokenWeb
 from tests.servers.certificates import Authority, OldAuthority
+from tests.servers.faults import FOREVER, Answer
 from tests.servers.hub import Hub
 from tests.servers.moto import Moto
 from tests.servers.s3 import fill_bucket
@@ -191,6 +193,19 @@ def test_the_hosts_behind_the_hub_are_checked_too(
             assert f"TLS certificate verification failed for {refused}" in result.last_line
         assert elsewhere.log.records() == []
     assert not (tmp_path / "t" / "model.bin").exists()
+
+
+def test_a_hub_with_tls_leads_to_no_xet_storage_without(authority: Authority, tmp_path: Path) -> None:
+    with Hub(tls=authority.server_context()) as hub, BrokenWeb() as storage:
+        hub.create("org/model").commit(FILES)
+        token = {"casUrl": storage.server.origin, "accessToken": "word", "exp": 1 << 33}
+        hub.faults.add(Answer(200, {}, json.dumps(token).encode()), route="token", times=FOREVER)
+        extra = {"HF_ENDPOINT": hub.endpoint, "AIM_CA_BUNDLE": str(authority.bundle), "HF_HOME": str(tmp_path / "h")}
+        result = run("download", "hf://org/model", tmp_path / "t", "--protocol", "XET,HTTP", extra=extra)
+        assert storage.log.records() == []
+    assert result.status == 0, result.stderr
+    assert "Xet storage without TLS" in result.stderr
+    assert model(tmp_path / "t") == FILES
 
 
 def test_a_certificate_of_another_host_is_refused(download: Download, authority: Authority, tmp_path: Path) -> None:
