@@ -91,15 +91,17 @@ class ShardFeed:
             self._follow(intake)
             if all(file.path in self._failures for file in self._left.values()):
                 return
-            pause = pause_of(self._board.members)
-            while intake.wait(0.0):
+            # The logs are not read before each claim: what another member has just taken is found by its name.
+            pause, clock = pause_of(self._board.members), self._meter.clock
+            ends, failed = clock() + pause, len(self._failures)
+            while intake.wait(max(0.0, ends - clock())) and len(self._failures) == failed:
                 if not self._claim(intake):
-                    if self._left_to_next(intake):
+                    if self._left_to_next(intake) and len(self._failures) == failed:
                         return
                     intake.sleep(pause)
                     break
-            else:
-                intake.wait(pause)
+                if clock() >= ends:
+                    break
 
     def _tell(self) -> None:
         """Tell how many processes share the work, when that changes."""

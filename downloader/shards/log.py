@@ -81,6 +81,8 @@ class FollowedLog:
     """It was seen to change: its writer has lived while this process watched."""
     ended: bool = False
     """Its writer has said that it does no more."""
+    _spoke: bool = False
+    """It had something new when it was read last."""
     _offset: int = 0
     _rest: bytes = field(default=b"", repr=False)
     _begun: bool = False
@@ -88,8 +90,8 @@ class FollowedLog:
     def read(self, files: FileOperations, passed: float) -> Iterator[list[Any]]:
         """Yield the records that are new; `passed` seconds have gone by since the last reading."""
         data = self._new_bytes(files)
-        if data and self._begun:
-            self.grown = True
+        self._spoke = self._begun and bool(data)
+        self.grown = self.grown or self._spoke
         self.quiet = 0.0 if data or not self._begun else self.quiet + passed
         self._begun = True
         whole, newline, self._rest = (self._rest + data).rpartition(b"\n")
@@ -104,7 +106,9 @@ class FollowedLog:
 
     def is_dead(self, ttl: float) -> bool:
         """Return whether its writer has ended, or was quiet for so long that it counts as dead."""
-        return self.ended or self.quiet >= ttl or (self.process is not None and self.process.is_gone())
+        if self.ended or self._spoke:  # to ask the kernel each time costs more than to read the log
+            return self.ended
+        return self.quiet >= ttl or (self.process is not None and self.process.is_gone())
 
     def _new_bytes(self, files: FileOperations) -> bytes:
         try:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
-from dataclasses import replace
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -36,17 +36,22 @@ _HOW = (
     "last end. The server's log says what it sent."
 )
 SAMPLES = 200
-"""Per second, of the interpreter lock."""
+"""Per second and process, of the interpreter lock."""
 LIMIT = 100
 """MB/s of all processes together while the lock is sampled."""
-FEW, TINY = 4, 4096
-"""Files, and bytes of each, of a run that is hardly more than its start."""
+CONNECTIONS = 8
+"""Of all processes together while the lock is sampled: those of one by default."""
+BEGUN = 0.05
+"""Part of the bytes that is on the disk when the sampling begins: each process has started by then."""
+_LOOK = 0.05
+"""Seconds between two looks at the disk."""
 _SAMPLED = (
-    f"`py-spy record --gil`, {SAMPLES} samples per second, of one process in each run. All together are limited to "
+    f"4 x 256 MiB. `py-spy record --gil --pid`, {SAMPLES} samples of each process per second, from the moment at which "
+    f"{BEGUN:.0%} of the bytes are on the disk, so without the start, which does not grow with the artifact and is in "
+    f"the CPU seconds. As with `--processes`, all together have {CONNECTIONS} connections, and they are limited to "
     f"{LIMIT} MB/s (`--bandwidth`): a thread that holds the lock while it waits for a processor counts, too, so the "
-    "processors must have time to spare. The start does not grow with the artifact and is subtracted: what each of as "
-    f"many processes holds the lock for over {FEW} files of {TINY >> 10} KiB. The largest share of a process is what "
-    "limits a node: one that holds the lock for 0.5 s per GiB moves 2 GiB/s at most, however many cores there are.\n"
+    "processors must have time to spare. The largest share of a process is what limits a node: one that holds the lock "
+    "for 0.5 s per GiB moves 2 GiB/s at most, however many cores there are.\n"
 )
 
 
@@ -88,10 +93,20 @@ def _together(
 ) -> float:
     """Run a process behind each prefix, all on one empty folder; return the seconds until the last one has ended."""
     target = Path(tempfile.mkdtemp(dir=bench.folder))
+    started = time.monotonic()
+    _await(_start(bench, uri, target, environment, prefixes))
+    wall = time.monotonic() - started
+    check(files.digests, target)
+    clear(target)
+    return wall
+
+
+def _start(
+    bench: Bench, uri: str, target: Path, environment: Mapping[str, str], prefixes: Sequence[Sequence[str]]
+) -> list[subprocess.Popen[str]]:
     clean = {"PATH": os.environ["PATH"], "HOME": str(bench.folder), "AIM_LOG_LEVEL": "warning", **environment}
     command = [sys.executable, "-m", "downloader", "download", uri, str(target)]
-    started = time.monotonic()
-    processes = [
+    return [
         subprocess.Popen(
             [*prefix, *command, *(("--shard", f"{index}/{len(prefixes)}") if len(prefixes) > 1 else ())],
             env=clean,
@@ -101,13 +116,13 @@ def _together(
         )
         for index, prefix in enumerate(prefixes)
     ]
+
+
+def _await(processes: Sequence[subprocess.Popen[str]]) -> None:
+    """Wait for all. Raises RuntimeError with what they said if one has failed."""
     said = [process.communicate()[1] for process in processes]
-    wall = time.monotonic() - started
     if any(process.returncode for process in processes):
         raise RuntimeError(f"statuses {[process.returncode for process in processes]}: {said}")
-    check(files.digests, target)
-    clear(target)
-    return wall
 
 
 def interpreter_lock(bench: Bench) -> Outcome:
@@ -115,65 +130,81 @@ def interpreter_lock(bench: Bench) -> Outcome:
     if find("py-spy") is None:
         return Outcome(f"Not measured: {absent('py-spy')}.\n")
     lines = [
-        "| source, processes | lock held, all together, s/GiB | lock held, one process at most, s/GiB | start, s |",
+        "| source, processes | lock, together, s/GiB | lock, one process at most, s/GiB | CPU, together, s/GiB |",
         "|---|---|---|---|",
     ]
     values: dict[str, float] = {}
-    for source, uri, environment, large, few in _sources(bench):
+    for source, uri, environment, files in _sources(bench):
         for count in (1, 2, 4):
-            places = [(number, count) for number in range(count)]
-            start = sum(_sampled(bench, few, uri.format(few.name), environment, place) for place in places) / count
-            held = [_sampled(bench, large, uri.format(large.name), environment, place) - start for place in places]
-            total, most = per_gib(sum(held), large.size), per_gib(max(held), large.size)
-            values[f"lock s/GiB, {source}, {count}"] = total
-            values[f"largest share, {source}, {count}"] = max(held) / sum(held) if sum(held) > 0 else 0.0
-            bench.say(f"  {source}, {count} processes: {total:.2f} s/GiB, {most:.2f} at most, start {start:.2f} s")
-            lines.append(f"| {source}, {count} | {total:.2f} | {most:.2f} | {start:.2f} |")
+            held, cpu = _sampled(bench, files, uri, environment, count)
+            values[f"lock s/GiB, {source}, {count}"] = total = sum(held)
+            values[f"largest share, {source}, {count}"] = max(held) / total if total else 0.0
+            values[f"CPU s/GiB, {source}, {count}"] = cpu
+            bench.say(f"  {source}, {count} processes: {total:.2f} s/GiB, {max(held):.2f} at most, CPU {cpu:.2f} s/GiB")
+            lines.append(f"| {source}, {count} | {total:.2f} | {max(held):.2f} | {cpu:.2f} |")
     return Outcome("\n".join(lines) + f"\n\n{_SAMPLED}", values)
 
 
 class _Source(NamedTuple):
-    """Where a large artifact is, and another of hardly any bytes."""
+    """Where an artifact is."""
 
     name: str
     uri: str
-    """With a place for the name of the artifact."""
     environment: Mapping[str, str]
-    large: Files
-    few: Files
+    files: Files
 
 
 def _sources(bench: Bench) -> Iterator[_Source]:
-    few = bench.large(FEW, TINY)
-    large = replace(bench.large(4, 256 * MIB), warm=few)
+    files = bench.large(4, 256 * MIB)
     with serve(bench) as web:
-        yield _Source("HTTP", f"{web.url}/{{}}/", {}, large, few)
+        yield _Source("HTTP", f"{web.url}/{files.name}/", {}, files)
         bundle = {"AIM_CA_BUNDLE": str(bench.authority.bundle)}
-        yield _Source("HTTPS", f"{web.secure_url}/{{}}/", bundle, large, few)
-    with bucket(bench, large, remembers=True) as server:
-        yield _Source("S3", "s3://{}", server.environment(), large, few)
+        yield _Source("HTTPS", f"{web.secure_url}/{files.name}/", bundle, files)
+    with bucket(bench, files, remembers=True) as server:
+        yield _Source("S3", f"s3://{files.name}", server.environment(), files)
     with Hub() as hub:
-        published = [
-            publish(hub, f"org/{name}", {f"model-{number}.safetensors": Noise(size, number) for number in range(FEW)})
-            for name, size in (("large", int(256 * MIB * bench.scale)), ("few", TINY))
-        ]
-        yield _Source("Xet", "hf://{}", {"HF_ENDPOINT": hub.endpoint}, *published)
+        size = int(256 * MIB * bench.scale)
+        contents = {f"model-{number}.safetensors": Noise(size, number) for number in range(4)}
+        model = publish(hub, "org/large", contents)
+        yield _Source("Xet", f"hf://{model.name}", {"HF_ENDPOINT": hub.endpoint}, model)
 
 
-def _sampled(bench: Bench, files: Files, uri: str, environment: Mapping[str, str], place: tuple[int, int]) -> float:
-    """Return the seconds for which one process held the lock, with its children.
-
-    `place` is the number of the process and how many there are. The others run beside it without a sampler, which
-    would take the processors from all of them.
-    """
-    number, count = place
+def _sampled(
+    bench: Bench, files: Files, uri: str, environment: Mapping[str, str], count: int
+) -> tuple[list[float], float]:
+    """Return the seconds per GiB for which each process held the lock, and the CPU seconds per GiB of all."""
+    target = Path(tempfile.mkdtemp(dir=bench.folder))
+    shares = {"AIM_BANDWIDTH": f"{LIMIT // count}M", "AIM_CONNECTIONS": str(CONNECTIONS // count)}
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    processes = _start(bench, uri, target, {**environment, **shares}, [()] * count)
+    while _on_disk(target) < BEGUN * files.size and all(process.poll() is None for process in processes):
+        time.sleep(_LOOK)
+    left = files.size - _on_disk(target)
+    spy, options = find("py-spy") or "", ("--gil", "--subprocesses", "--nonblocking", "-r", str(SAMPLES), "-f", "raw")
     with tempfile.TemporaryDirectory(dir=bench.folder) as name:
-        output = Path(name) / "samples"
-        options = ("record", "--gil", "--subprocesses", "--nonblocking", "-r", str(SAMPLES), "-f", "raw")
-        prefixes: list[tuple[str, ...]] = [()] * count
-        prefixes[number] = (find("py-spy") or "", *options, "-o", str(output), "--")
-        _together(bench, files, uri, {**environment, "AIM_BANDWIDTH": f"{LIMIT // count}M"}, prefixes)
-        return _samples(output) / SAMPLES
+        outputs = [Path(name) / str(process.pid) for process in processes]
+        spies = [
+            subprocess.Popen([spy, "record", *options, "-o", output, "--pid", output.name], stderr=subprocess.DEVNULL)
+            for output in outputs
+        ]
+        _await(processes)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        if any(spy.wait() for spy in spies):
+            raise RuntimeError("a process could not be sampled")
+        held = [per_gib(_samples(output) / SAMPLES, left) for output in outputs]
+    check(files.digests, target)
+    clear(target)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return held, per_gib(cpu, files.size)
+
+
+def _on_disk(target: Path) -> int:
+    """Return the bytes that files below a folder take."""
+    blocks = 0
+    for path in target.rglob("*"):
+        with suppress(FileNotFoundError):
+            blocks += path.stat().st_blocks
+    return blocks * 512
 
 
 def _samples(output: Path) -> int:

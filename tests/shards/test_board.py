@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -15,7 +16,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from downloader.artifact import Span
 from downloader.errors import LeaseLost
 from downloader.filesystem import Disk
+from downloader.lease import ProcessIdentity
 from downloader.shards import Board, BoardGone, Verdict, boards, remove_board
+from downloader.volume import encode
 from tests.volume.artifacts import noise, remote
 
 if TYPE_CHECKING:
@@ -168,6 +171,21 @@ def test_a_claim_without_a_word_of_its_member_is_free_after_the_time_to_live(dis
     now[0] = 2 * TTL
     assert board.claim("piece")
     assert (tmp_path / ".downloading/shards.x/claims/piece.1").exists()
+
+
+def test_the_kernel_is_asked_only_for_a_member_that_says_nothing(disk: Disk, tmp_path: Path) -> None:
+    reader = board_at(disk)
+    gone = replace(ProcessIdentity.current(), started="1")
+    path = tmp_path / ".downloading/shards.x/members/gone.log"
+    path.write_bytes(encode("member", 1, "gone", *gone.fields().values()))
+    reader.refresh()
+    assert not reader.is_living("gone")
+    with path.open("ab") as file:
+        file.write(encode("beat", 1, 0))
+    reader.refresh()
+    assert reader.is_living("gone")
+    reader.refresh()
+    assert not reader.is_living("gone")
 
 
 def test_what_a_log_says_that_never_changes_is_not_believed(disk: Disk) -> None:
