@@ -57,6 +57,7 @@ class HelperProcesses:
         self._cached = cached
         self._processes: list[subprocess.Popen[bytes]] = []
         self._threads: list[threading.Thread] = []
+        self._stopping = False
 
     def start(self, place: Shard, count: int) -> None:
         """Start those beside this process, which has this place and is one of `count`.
@@ -79,6 +80,7 @@ class HelperProcesses:
 
     def stop(self, *, done: bool) -> None:
         """End them. Those that are `done` end by themselves, as soon as they notice; no other does."""
+        self._stopping = True
         deadline = time.monotonic() + HELPER_EXIT
         if not done:
             for process in self._processes:
@@ -101,9 +103,14 @@ class HelperProcesses:
             before = max(before, received)
 
     def _log(self, process: subprocess.Popen[bytes]) -> None:
-        """Log what a helper says, and keep its pipe empty."""
+        """Log what a helper says, and keep its pipe empty; one that was killed has said nothing."""
         for line in process.stderr or ():
             log.info("process %d: %s", process.pid, line.decode(errors="replace").rstrip())
+        status = process.wait()
+        if status < 0 and not self._stopping:
+            name = signal.Signals(-status).name
+            why = ", as it happens when memory runs out" if status == -signal.SIGKILL else ""
+            log.warning("a further process was ended by %s%s; the others do its work", name, why)
 
 
 def _start(task: Task) -> subprocess.Popen[bytes]:

@@ -370,6 +370,7 @@ def test_a_run_goes_on_without_a_process_of_its_own_that_dies(
     held.go_on.set()
     result = finish(process)
     assert result.status == 0, result.stderr
+    assert "a further process was ended by SIGKILL" in result.stderr
     assert model(tmp_path) == FILES
     assert not any(map(is_running, helpers))
 
