@@ -317,6 +317,8 @@ class Download:
 
             sharing = replace(self._settings.sharing, processes=count)
             settings = replace(self._settings, sharing=sharing)
+            if self._finalizer is not self._cache:  # it publishes other files than are fetched, and compares those
+                settings = replace(settings, job=replace(settings.job, expect_digest="", expect_list=None))
             self._helpers = HelperProcesses(
                 self._uri.text, settings, self._environment, self._runner.meter, cached=self._cache is not None
             )

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.command import comes_to, finish, member_logs, model
+from tests.e2e.test_hub_cache import found_offline
 from tests.servers.blobs import Noise
 from tests.servers.faults import FOREVER, Held
 
 if TYPE_CHECKING:
     import subprocess
+    from pathlib import Path
 
     from tests.distributed.nodes import Node, Nodes
     from tests.servers.hub import Hub
@@ -36,14 +38,14 @@ def stocked(hub: Hub) -> Hub:
     return hub
 
 
-def shard(hub: Hub, node: Node, index: int, total: int, **more: str) -> subprocess.Popen[str]:
+def shard(hub: Hub, node: Node, index: int, total: int, *place: str | Path, **more: str) -> subprocess.Popen[str]:
     own = {"HF_ENDPOINT": hub.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER", "AIM_LEASE_TTL": "3"}
     number = {"AIM_DOWNLOADER_SHARDS": str(total), "JOB_COMPLETION_INDEX": str(index)}
-    return node.start("download", "hf://org/model", node.volume / "t", extra={**own, **number, **more})
+    return node.start("download", "hf://org/model", *(place or (node.volume / "t",)), extra={**own, **number, **more})
 
 
-def members(node: Node) -> int:
-    return len(member_logs(node.volume / "t"))
+def members(node: Node, target: str = "t") -> int:
+    return len(member_logs(node.volume / target))
 
 
 def test_nodes_that_start_together_fetch_the_artifact_once(stocked: Hub, nodes: Nodes) -> None:
@@ -77,3 +79,26 @@ def test_the_work_of_a_leader_that_stops_answering_is_done_by_the_others(
     assert finish(leader).status in (-signal.SIGKILL, 0, 75)
     assert model(nodes().volume / "t") == FILES
     assert stocked.log.sent("cdn") <= 1.1 * SIZE + 64 * MIB
+
+
+@pytest.mark.parametrize("deed", [signal.SIGCONT, signal.SIGKILL, signal.SIGSTOP])
+def test_nodes_fill_a_cache_of_the_hub(stocked: Hub, nodes: Nodes, deed: signal.Signals) -> None:
+    """Whatever happens to the leader: nothing, with SIGCONT."""
+    held = Held()
+    stocked.faults.add(held, route="cdn", offset=30 * MIB, times=FOREVER)
+    places = [nodes() for _ in range(3)]
+    repository = "models--org--model"
+    leader = shard(stocked, places[0], 0, 3, "--hub-cache", places[0].volume)
+    assert comes_to(leader, lambda: members(places[1], repository) == 1)
+    others = [shard(stocked, places[index], index, 3, "--hub-cache", places[index].volume) for index in (1, 2)]
+    assert comes_to(others[0], lambda: members(places[1], repository) == 3)
+    os.killpg(leader.pid, deed)
+    held.go_on.set()
+    results = [finish(process) for process in others]
+    assert [result.status for result in results] == [0, 0], "".join(result.stderr for result in results)
+    os.killpg(leader.pid, signal.SIGCONT)
+    assert finish(leader).status in ((0,) if deed is signal.SIGCONT else (-signal.SIGKILL, 0, 75))
+    cache = nodes().volume
+    found_offline(cache, FILES)
+    assert not (cache / repository / ".downloading").exists()
+    assert stocked.log.sent("cdn") <= (1.02 * SIZE if deed is signal.SIGCONT else 1.1 * SIZE + 64 * MIB)

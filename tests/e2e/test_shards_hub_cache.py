@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.command import comes_to, finish, run, start
+from tests.command import comes_to, finish, member_logs, run, start
 from tests.e2e.test_hub_cache import download, found_offline, sent, tree
 from tests.e2e.test_shards import helpers_of, received
 from tests.servers.blobs import Noise
@@ -72,7 +72,7 @@ def shard(hub: Hub, cache: Path, index: int, total: int, *, freezes: str = "", *
 
 
 def members(cache: Path) -> int:
-    return len(list(cache.glob(f"{FOLDER}/.downloading/shards.*/members/*.log")))
+    return len(member_logs(cache / FOLDER))
 
 
 def is_frozen(process: subprocess.Popen[str]) -> bool:
