@@ -203,9 +203,9 @@ def _listed_now(
     paths = Paths(manifest.paths)
     sha256, verified_by, records = Packed(paths), Words[str](paths), record_table(paths)
     for file, found in _final_files(files, manifest):
-        sha256[file.path] = digests[file.path]
-        verified_by[file.path] = proof_of(file.path) or UNKNOWN
-        records[file.path] = record_of(file, sha256[file.path], verified_by[file.path], found)
+        sha256[file.path] = digest = digests[file.path]
+        verified_by[file.path] = proof = proof_of(file.path) or UNKNOWN
+        records[file.path] = record_of(file, digest, proof, found)
     require_two_files(files, manifest.paths)
     return Checksums(
         sha256,

@@ -8,7 +8,7 @@ import pytest
 
 from downloader.artifact import Algorithm, Mismatch
 from downloader.filters import FileFilter
-from downloader.sources.s3.folder import MOST_HEADS
+from downloader.sources.s3.folder import MOST_HEADS, SAMPLE, SMALL
 from tests.memory import MIB, run_measured
 from tests.servers.bucket import PAGE, Bucket
 from tests.servers.faults import FOREVER, Answer
@@ -52,10 +52,26 @@ def test_of_many_objects_the_largest_are_asked_and_the_others_are_judged_by_thei
     bucket.put("m/large", b"x" * 1000)
     files = {file.path: file for file in s3_source("s3://bucket/m", bucket.environment).manifest().files}
     asked = [record.request.path for record in bucket.log.records("object", method="HEAD")]
-    assert len(asked) == len(set(asked)) == MOST_HEADS
+    assert len(asked) == len(set(asked)) == SAMPLE
     assert "/bucket/m/large" in asked
     assert {file.digests[0].algorithm for file in files.values()} == {Algorithm.MD5}
     assert {file.digests[0].mismatch for file in files.values()} == {Mismatch.AMBIGUOUS}
+
+
+def test_of_many_objects_only_those_are_spared_that_are_small_and_have_an_md5_in_the_listing(
+    bucket: Bucket, s3_source: Maker
+) -> None:
+    for number in range(MANY):
+        bucket.put(f"m/{number:05}", b"small")
+    large = {f"m/large-{number}" for number in range(SAMPLE + 5)}
+    for key in large:
+        bucket.put(key, bytes(SMALL + 1))
+    in_parts = {f"m/parts-{number}" for number in range(5)}
+    for key in in_parts:
+        bucket.put(key, b"small, though not as small", {"ETag": f'"{"0" * 32}-2"'})
+    s3_source("s3://bucket/m", bucket.environment).manifest()
+    asked = {record.request.path for record in bucket.log.records("object", method="HEAD")}
+    assert asked == {f"/bucket/{key}" for key in large | in_parts}
 
 
 def test_where_tags_are_of_what_lies_encrypted_none_is_believed(bucket: Bucket, s3_source: Maker) -> None:
@@ -64,6 +80,8 @@ def test_where_tags_are_of_what_lies_encrypted_none_is_believed(bucket: Bucket, 
     files = s3_source("s3://bucket/m", bucket.environment).manifest().files
     assert len(files) == MANY
     assert {file.digests for file in files} == {()}
+    # As many as can be are asked for checksums then, which do not depend on how an object is stored.
+    assert len(bucket.log.records("object", method="HEAD")) == MOST_HEADS
 
 
 def test_every_archived_object_is_asked_whether_it_can_be_read(bucket: Bucket, s3_source: Maker) -> None:

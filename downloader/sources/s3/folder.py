@@ -18,6 +18,7 @@ from downloader.sources.s3.multipart import with_layouts
 from downloader.sources.s3.object_info import shared_tags, without_tag_digests
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from collections.abc import Set as AbstractSet
 
     from downloader.filters import FileFilter
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 MOST_HEADS = 1000
 """Objects that are asked for their checksums one by one: of more, the largest. The others' tags are in the listing."""
+SAMPLE, SMALL = 100, 1 << 18
+"""Where there are more than `MOST_HEADS`, of those of at most so many bytes only so many are asked as a sample, if the
+listing has an MD5 of the others: to compute that takes less time than a HEAD."""
 
 log = logging.getLogger(__name__)
 
@@ -104,12 +108,15 @@ class Folder:
 
     def _described(self, wanted: FileTable, archived_rows: AbstractSet[int]) -> tuple[FileTable, dict[int, ObjectInfo]]:
         """Return the files with what HEADs of the largest add, and of those of which the listing says too little."""
-        largest = set(nlargest(MOST_HEADS, range(len(wanted)), key=wanted.sizes.__getitem__))
+        largest = nlargest(MOST_HEADS, range(len(wanted)), key=wanted.sizes.__getitem__)
+        spared = _spared(wanted, largest)
         empty = (row for row, size in enumerate(wanted.sizes) if not size)
         uncertain = {row for row in empty if not of_nothing(wanted[row].digests)}
-        infos = self._ask_for(wanted, largest | archived_rows | uncertain)
+        infos = self._ask_for(wanted, (set(largest) - spared) | archived_rows | uncertain)
+        if spared and not all(info.plain_tag for info in infos.values()):
+            infos |= self._ask_for(wanted, spared - infos.keys())
         if len(infos) < len(wanted):
-            log.info("%d objects: requesting checksums for the largest %d only", len(wanted), MOST_HEADS)
+            log.info("%d objects: requesting checksums for the largest %d only", len(wanted), len(infos))
         files = wanted.replacing({row: _known(wanted[row], info) for row, info in infos.items()})
         if not all(info.plain_tag for info in infos.values()):
             files = FileTable(file if row in infos else replace(file, digests=()) for row, file in enumerate(files))
@@ -171,6 +178,13 @@ class Folder:
                 raise Gone(error) from error
             self._infos[key, listed.validator] = known
         return known
+
+
+def _spared(wanted: FileTable, largest: Sequence[int]) -> set[int]:
+    """Return those of the largest objects whose tags in the listing will do as long as a sample shows what they are."""
+    if len(wanted) <= MOST_HEADS:
+        return set()
+    return {row for row in largest[SAMPLE:] if wanted.sizes[row] <= SMALL and wanted[row].digests}
 
 
 def _known(listed: RemoteFile, info: ObjectInfo | None) -> RemoteFile:
