@@ -83,19 +83,12 @@ class RedirectFollower:
             current, ready, received = hint.at or current, hint.ready, hint.response
         cookies = ""
         for _ in range(MAX_REDIRECTS + 1):
-            pipelined = ready is not None
-            if received is not None:
-                response, received, ready = received, None, None
-            else:
-                if ready is None:
-                    headers = headers_for(current.origin, origin, private, public)
-                    ready = self._builder.build(method, current, headers)
-                request, ready = ready, None
-                try:
-                    self._observer.on_request(request.address.authority)
-                    response = self._transport.send(request)
-                except FOREIGN as error:
-                    raise map_exception(error, home or url, current.url) from error
+            response = received
+            if response is None:
+                request = ready or self._builder.build(
+                    method, current, headers_for(current.origin, origin, private, public)
+                )
+                response = self._exchange(request, home or url)
             if not follow or not response.redirects:
                 return response, current.origin != origin
             response.drain(MAX_ERROR_BODY)
@@ -103,8 +96,17 @@ class RedirectFollower:
                 # Login pages redirect in a circle until a cookie comes back.
                 cookies = "the server sets a cookie on the way, and cookies are not kept"
             current = redirect_target(current, response.headers["location"])
-            ready = ahead(current) if pipelined else None
+            # A thread that has pipelined one request has announced more, and they may be redirected as well.
+            ready, received = ahead(current) if ready is not None else None, None
         raise ProtocolFailed(f"{shown_url(url)} redirects more than {MAX_REDIRECTS} times", hint=cookies)
+
+    def _exchange(self, request: Request, url: str) -> StreamingResponse:
+        """Send a request on the way to `url`. Raises our errors."""
+        try:
+            self._observer.on_request(request.address.authority)
+            return self._transport.send(request)
+        except FOREIGN as error:
+            raise map_exception(error, url, request.address.url) from error
 
 
 def redirect_target(current: Address, location: str) -> Address:
