@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import signal
 import threading
 import time
 from contextlib import suppress
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from tests.command import finish, start
+from tests.servers.faults import FOREVER, Answer, Fault, Stall
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     import subprocess
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
     from tests.command import Result
     from tests.e2e.conftest import Watched
+    from tests.servers.hub import Hub
     from tests.servers.messages import Log
 
 TOKEN = "hf_canaryInTheCoalMine0123456789abcd"
@@ -38,6 +42,12 @@ SECRETS = {
     "NO_PROXY": "127.0.0.1",
 }
 """All secrets at once, as a Job would have them in its environment."""
+ENDINGS: dict[str, tuple[str, Fault | None, int]] = {
+    "all goes well": ("", None, 0),
+    "Xet's storage refuses": ("cas", Answer(401), 0),
+    "a signal comes while bytes stall": ("xorb", Stall(after=1 << 20), 128 + signal.SIGTERM),
+}
+"""How a run comes to its end: the fault of a route of the Hub, and the exit status."""
 
 
 def spellings(secret: str) -> set[str]:
@@ -133,6 +143,22 @@ class Mine:
         result = finish(process)
         watcher.join()
         return result, watcher.seen
+
+    def download(self, hub: Hub, ending: str, extra: Mapping[str, str]) -> tuple[Result, list[str]]:
+        """Download the Hub's model with all secrets, to one of `ENDINGS`; return the result and what has leaked."""
+        route, fault, status = ENDINGS[ending]
+        if fault is not None:
+            hub.faults.add(fault, route=route, times=FOREVER)
+
+        def disturb(process: subprocess.Popen[str]) -> None:
+            if status:
+                assert eventually(lambda: hub.log.sent(route) > 0)
+                os.killpg(process.pid, signal.SIGTERM)
+
+        extra = {**SECRETS, "HF_ENDPOINT": hub.endpoint, **extra}
+        result, processes = self.run("hf://org/model", extra, disturb=disturb)
+        assert result.status == status, result.stderr
+        return result, self.leaks(result, processes, {*ALL, *handed_out(hub.log)})
 
     def leaks(self, result: Result, processes: Iterable[str], secrets: Iterable[str]) -> list[str]:
         """Return where a secret is found: in what was said, written, patched or shown by the system."""
