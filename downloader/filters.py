@@ -32,8 +32,11 @@ class FileFilter:
     exclude: tuple[str, ...] = ()
     preset: Preset | None = None
     """Chooses one format of the weights, among the files that pass the globs."""
-    always: Callable[[str], bool] | None = None
-    """Tells which files are wanted whatever the others say, such as a signature that is to be verified."""
+    always: Callable[[Iterable[str], Collection[str]], Collection[str]] | None = None
+    """Returns which of the paths are wanted whatever the others say, such as a signature that is to be verified.
+
+    It gets those paths that the others want, too.
+    """
 
     def __post_init__(self) -> None:
         for name in ("include", "exclude"):
@@ -41,22 +44,30 @@ class FileFilter:
 
     def wants(self, path: str) -> bool:
         """Tell whether the file with this path may be wanted; a preset can still leave it out for another one."""
-        if self.always is not None and self.always(path):
-            return True
+        return self._passes(path) or bool(self.always is not None and self.always([path], ()))
+
+    def _passes(self, path: str) -> bool:
         kept = not self.include or any(fnmatchcase(path, glob) for glob in self.include)
         kept = kept and not any(fnmatchcase(path, glob) for glob in self.exclude)
         return kept and (self.preset is None or self.preset.may_want(path))
 
     def choose(self, paths: Iterable[str]) -> Collection[str]:
         """Return the wanted ones of all paths of an artifact. Raises UsageError if the preset can mean several."""
-        wanted = [path for path in paths if self.wants(path)]
+        if self.always is None:
+            return self._chosen(paths)
+        paths = list(paths)
+        chosen = self._chosen(paths)
+        wanted = {*chosen, *self.always(paths, chosen)}
+        return [path for path in paths if path in wanted]
+
+    def _chosen(self, paths: Iterable[str]) -> Collection[str]:
+        wanted = [path for path in paths if self._passes(path)]
         if self.preset is None:
             return wanted
         if several := ambiguous(self.preset, wanted):
             hint = f"choose one: {', '.join(f'--only gguf:{name}' for name in several)}"
             raise UsageError(f"--only {self.preset} can mean {format_count(len(several), 'quantisation')}", hint=hint)
-        chosen = self.preset.choose(wanted)
-        return chosen if self.always is None else {*chosen, *filter(self.always, wanted)}
+        return self.preset.choose(wanted)
 
     def of(self, manifest: Manifest) -> Manifest:
         """Return the manifest of the wanted files. Filters do not apply to a single file.
@@ -69,7 +80,7 @@ class FileFilter:
         paths = manifest.paths
         wanted = frozenset(self.choose(paths))
         files = select(manifest.files, array("I", (row for row, path in enumerate(paths) if path in wanted)))
-        if all(map(self.always, paths_of(files))) if self.always else not files:
+        if len(files) == (len(self.always(paths_of(files), ())) if self.always else 0):
             raise self.nothing_left(paths, manifest.uri)
         checksums = manifest.checksums if len(files) == len(manifest.files) else None
         return replace(manifest, files=files, version=version, checksums=checksums)

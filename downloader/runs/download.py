@@ -25,7 +25,15 @@ from downloader.runs.expectation import read_expectation
 from downloader.runs.places import Places, Shared
 from downloader.runs.processes import Processes
 from downloader.runs.provenance import Provenance, provenance, require_bom
-from downloader.runs.signing import beside_options, make_signed, require_real, trusted_signer, verifying
+from downloader.runs.signing import (
+    beside_options,
+    make_signed,
+    misplaced,
+    require_apart,
+    require_real,
+    trusted_signer,
+    verifying,
+)
 from downloader.runs.summaries import files_of, write_summaries
 from downloader.runs.wiring import (
     Sharing,
@@ -164,6 +172,7 @@ class Download:
         uri, settings, runner = self._uri, self._settings, self._runner
         trusted_signer(settings)  # what cannot be used is told before anything else
         require_bom(settings)
+        require_apart(settings)
         if settings.job.expected_size:
             runner.meter.expect(settings.job.expected_size, 0)
         sequence = sequence_for(uri, settings)
@@ -401,6 +410,8 @@ class Download:
         seconds = time.monotonic() - self._started
         ending = Ending(self._uri.shown, self._settings.job.target, final, last.message, seconds, error)
         reporting = self._settings.reporting
+        if misplaced(self._settings) is not None:
+            reporting = replace(reporting, report=None, bom=None, metrics_file=None)
         report = self._report(ending, outcome) if reporting.wanted or self._on_report is not None else None
         if report is not None:
             left = partial(self._runner.left, share=0.5)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 from downloader.config.formats import FormatPolicy
@@ -140,7 +142,7 @@ def make_signed(
     return SignedFinalizer(
         step or PublishAsDownloaded(),
         check,
-        choose=make_filter(settings).choose,
+        choose=make_filter(settings, signed=True).choose,
         **beside_options(settings),
         blobs=blobs,
         fetch=None if settings.job.mirrors else fetch,
@@ -152,6 +154,27 @@ def beside(paths: Iterable[str]) -> list[str]:
     return [path for path in paths if not path.startswith(LEFT_BY_TOOLS) and path != MARKER]
 
 
+def misplaced(settings: Settings) -> Path | None:
+    """Return the summary of a run that would lie among files of which each has to be signed; None if none would."""
+    reporting, choose = settings.reporting, make_filter(settings, signed=True).choose
+    if settings.signing.mode is not SignatureMode.REQUIRE or settings.job.in_hub_cache:
+        return None
+    target = os.path.abspath(settings.job.target)  # noqa: PTH100 - follows no link: a volume may hang
+    for path in filter(None, (reporting.report, reporting.bom, reporting.metrics_file)):
+        place = Path(os.path.abspath(path))  # noqa: PTH100 - as above
+        if place.is_relative_to(target) and beside(choose([place.relative_to(target).as_posix()])):
+            return path
+    return None
+
+
+def require_apart(settings: Settings) -> None:
+    """Raise ConfigurationError if there is such a summary: the next run would refuse it, and the model with it."""
+    path, target = misplaced(settings), settings.job.target
+    if path is not None:
+        hint = f"write it elsewhere, such as to {target.with_name(f'{target.name}.{path.name}')}"
+        raise ConfigurationError(f"{path} would be in the artifact, where every file has to be signed", hint=hint)
+
+
 class BesideOptions(TypedDict):
     """How finalizers look at what lies beside an artifact."""
 
@@ -161,7 +184,7 @@ class BesideOptions(TypedDict):
 
 def beside_options(settings: Settings) -> BesideOptions:
     """Return these for a run."""
-    choose = make_filter(settings).choose
+    choose = make_filter(settings, signed=True).choose
     return {
         "beside": lambda volume, paths: beside(choose(volume.beside(paths))),
         "prunes": settings.job.prune or settings.job.replace,

@@ -145,7 +145,7 @@ class _FurtherChecks:
 
     def __init__(self, settings: Settings, runner: Runner) -> None:
         """Prepare. Raises ConfigurationError for a signer that cannot be used, and what reading a signature does."""
-        self._choose = make_filter(settings).choose
+        self._choose = make_filter(settings, signed=True).choose
         signer = trusted_signer(settings)
         self._signature = None if signer is None else make_check(signer, settings, runner)
         self._formats = _format_check(settings, runner)

@@ -19,7 +19,7 @@ from downloader.filesystem import Disk, ReadOnlyDisk
 from downloader.filters import FileFilter
 from downloader.formatting import format_size, single_line
 from downloader.network import HttpClient, Proxies, Timeouts, Trust
-from downloader.signing import is_signature
+from downloader.signing import signatures
 from downloader.simulation import RoomyDisk, SimulatedVerification
 from downloader.sources import Recalling, ability
 from downloader.sources.bandwidth import Bandwidth
@@ -190,11 +190,11 @@ def sequence_for(uri: ArtifactUri, settings: Settings) -> tuple[TransferProtocol
     return effective_sequence(settings.job.sequence, fitting, effective_sequence(scheme.default, fitting, ()))
 
 
-def make_filter(settings: Settings) -> FileFilter:
-    """Return the filters of a run."""
+def make_filter(settings: Settings, *, signed: bool = False) -> FileFilter:
+    """Return the filters of a run, which keep its signature. `signed`: for paths of which that is no part."""
     job, kserve, signing = settings.job, settings.kserve, settings.signing
     in_artifact = signing.mode is not SignatureMode.OFF and not signing.signature_uri
-    always = is_signature if in_artifact else None
+    always = signatures if in_artifact and not signed else None
     return FileFilter(job.include or kserve.allow, (*job.exclude, *kserve.ignore), job.only, always)
 
 

@@ -4,7 +4,7 @@ The cryptography is that of the `model-signing` package, an extra of ours, which
 hash the files as well; here they have been hashed while they arrived, so it gets no file to read.
 """
 
-from downloader.signing.check import FoundFiles, SignatureCheck, is_signature
+from downloader.signing.check import FoundFiles, SignatureCheck, signatures
 from downloader.signing.finalizer import SignedFinalizer, read_file
 from downloader.signing.process import VerifyingProcess
 from downloader.signing.signer import LONGEST, TrustedSigner
@@ -16,6 +16,6 @@ __all__ = [
     "SignedFinalizer",
     "TrustedSigner",
     "VerifyingProcess",
-    "is_signature",
     "read_file",
+    "signatures",
 ]

@@ -12,7 +12,7 @@ from downloader.formatting import names_text, single_line
 from downloader.signing.claims import stated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from downloader.errors import DownloadError
     from downloader.signing.signer import Statement
@@ -29,6 +29,18 @@ log = logging.getLogger(__name__)
 def is_signature(path: str) -> bool:
     """Tell whether a file of an artifact may be its signature."""
     return path == USUAL or (path.endswith(ENDING) and "/" not in path)
+
+
+def signatures(paths: Iterable[str], kept: Collection[str]) -> list[str]:
+    """Return what may be the signature of an artifact with these paths, of which the filters keep those in `kept`.
+
+    That is `model.sig`, or the `*.sig.json` that are kept, or all of them if none is.
+    """
+    found = sorted(filter(is_signature, paths))
+    if USUAL in found:
+        return [USUAL]
+    chosen = frozenset(kept) if found else ()
+    return [path for path in found if path in chosen] or found
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,10 +178,11 @@ class SignatureCheck:
 
 def _signature_among(found: FoundFiles) -> tuple[str, bytes]:
     """Return the name and the content of the signature that an artifact has. Raises SignatureRejected."""
-    names = [USUAL] if USUAL in found.digests else sorted(filter(is_signature, found.digests))
+    names = signatures(found.digests, found.digests)
     if len(names) != 1:
         what = f"several signatures ({names_text(names)})" if names else f"no signature: {USUAL} or *{ENDING}"
         hint = "name the signature: --verify-signature URI (AIM_SIGNATURE_URI)"
+        hint += ", or exclude the others" if names else ""
         raise SignatureRejected(f"the artifact has {what}", hint=hint)
     return names[0], found.read(names[0])
 

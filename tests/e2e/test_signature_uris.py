@@ -152,6 +152,7 @@ def test_of_several_signatures_none_is_chosen_unless_one_is_named(hub: Hub, owne
     result = run("download", "hf://org/model", tmp_path / "out", *signer, extra=extra)
     assert result.status == 65, result.stderr
     assert "several signatures (a.sig.json, b.sig.json) (name the signature: --verify-signature URI" in result.last_line
+    assert "or exclude the others" in result.last_line
     assert not hub.log.records("cdn")
     named = "--verify-signature=hf://org/model/a.sig.json"
     result = run("download", "hf://org/model", tmp_path / "out", *signer, named, extra=extra)
@@ -159,7 +160,23 @@ def test_of_several_signatures_none_is_chosen_unless_one_is_named(hub: Hub, owne
     left_out = ("--exclude", "*.sig.json")
     result = run("download", "hf://org/model", tmp_path / "out", *signer, named, *left_out, extra=extra)
     assert (result.status, "signature: 2 files" in result.stderr) == (0, True), result.stderr
+
+
+def test_filters_choose_among_signatures_and_keep_the_one_that_is_verified(
+    hub: Hub, owner: KeyOwner, tmp_path: Path
+) -> None:
+    signature = owner.publish(tmp_path / "signed", FILES)["model.sig"]
+    repository = hub.create("org/model")
+    repository.commit({**FILES, "a.sig.json": signature, "b.sig.json": b"{}"})
+
+    def published(target: str, *options: str) -> set[str]:
+        signer: tuple[str | Path, ...] = ("--signer-key", owner.trusted, *options)
+        result = run("download", "hf://org/model", tmp_path / target, *signer, extra={"HF_ENDPOINT": hub.endpoint})
+        assert result.status == 0, result.stderr
+        assert run("verify", tmp_path / target, *signer).status == 0
+        return model(tmp_path / target).keys() - {".artifact.sha256"}
+
+    assert published("one", "--exclude", "b.*") == {*FILES, "a.sig.json"}
     repository.commit({"model.sig": signature})
-    result = run("download", "hf://org/model", tmp_path / "out", *signer, *left_out, extra=extra)
-    assert result.status == 65, result.stderr
-    assert "has signed in model.sig: not signed: a.sig.json, b.sig.json" in result.last_line
+    assert published("usual", "--exclude", "*.sig*") == {*FILES, "model.sig"}
+    assert published("fewer", "--exclude", "*.json") == {"model.safetensors", "model.sig"}

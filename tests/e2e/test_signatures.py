@@ -167,6 +167,26 @@ def test_nothing_is_imported_that_this_signer_does_not_need(owner: KeyOwner, tmp
     assert sorted(name for name in imported if name.startswith(unused)) == []
 
 
+def test_a_summary_of_the_run_may_not_lie_among_signed_files(hub: Hub, owner: KeyOwner, tmp_path: Path) -> None:
+    """It is not signed, so that the next run would refuse it."""
+    hub.create("org/model").commit(owner.publish(tmp_path / "signed", FILES))
+    signer = ("--signer-key", owner.trusted)
+    inside = tmp_path / "out" / "report.json"
+    (tmp_path / "out" / ".cache").mkdir(parents=True)
+    elsewhere = ("--report", tmp_path / "out" / ".cache" / "report.json", "--metrics-file", tmp_path / "out.prom")
+    assert download(hub, tmp_path, *signer, *elsewhere).status == 0
+    result = download(hub, tmp_path, *signer, "--report", inside)
+    assert result.status == 78, result.stderr
+    assert f"{inside} would be in the artifact, where every file has to be signed" in result.last_line
+    assert f"such as to {tmp_path}/out.report.json" in result.last_line
+    assert not inside.exists()
+    assert (tmp_path / "out" / ".cache" / "report.json").exists()
+    assert run("verify", tmp_path / "out", *signer).status == 0
+    filtered = ("--include", "*.safetensors", "--report", inside)
+    assert download(hub, tmp_path, *signer, *filtered).status == 0
+    assert inside.exists()
+
+
 def test_another_signer_ends_the_run_while_the_model_is_on_its_way(hub: Hub, owner: KeyOwner, tmp_path: Path) -> None:
     """What is listed fits the signature, so that only the signature itself can tell: the bytes need not wait for it."""
     other = KeyOwner(tmp_path / "other")
