@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from contextlib import contextmanager, suppress
@@ -22,10 +23,19 @@ SHARED_FOLDER_BITS = 0o070
 
 
 def open_target(target: Path, *, create: bool, mode: int = FOLDER_MODE) -> int:
-    """Return a descriptor of the target folder. It may be reached through symlinks, since the user named it."""
-    if create:
-        _make_folders(target, mode)
-    return os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    """Return a descriptor of the target folder. It may be reached through symlinks, since the user named it.
+
+    GlusterFS may take back at this moment what another node has just made: then it is made once more.
+    """
+    for left in reversed(range(MAKINGS if create else 1)):
+        try:
+            if create:
+                _make_folders(target, mode)
+            return os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            if not left or error.errno not in (errno.ENOENT, errno.ESTALE):
+                raise
+    raise AssertionError("unreachable")
 
 
 @contextmanager

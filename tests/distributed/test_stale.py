@@ -14,7 +14,11 @@ from downloader.filesystem import Disk, NotThere
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.distributed.nodes import Nodes
+
+ROUNDS = 200
 
 
 def test_a_folder_that_another_node_removed_is_empty_and_its_files_are_not_there(nodes: Nodes) -> None:
@@ -63,3 +67,23 @@ def test_a_target_is_made_although_another_node_looks_for_it(nodes: Nodes) -> No
         ended.set()
         looking.join()
     assert {path.name for path in here.iterdir()} >= set(names)
+
+
+def test_two_nodes_that_open_a_new_target_at_once_both_have_it(nodes: Nodes) -> None:
+    """GlusterFS may take back what one of them has made while the other one opens it: once in some hundred times."""
+    together, errors = threading.Barrier(2, timeout=60), []
+
+    def use(place: Path) -> None:
+        for number in range(ROUNDS):
+            together.wait()
+            try:
+                Disk(place / f"new-{number}").close_all()
+            except VolumeError as error:
+                errors.append(error.message)
+
+    threads = [threading.Thread(target=use, args=(nodes().volume,)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
