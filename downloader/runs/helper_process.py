@@ -6,6 +6,7 @@ It ends when its standard input does, since the run that has started it has ende
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import pickle
@@ -35,6 +36,7 @@ def main() -> int:
     """Help until the work is done or the parent ends; return the exit status."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
     task: Task = pickle.load(sys.stdin.buffer)  # noqa: S301 -- from the parent, over a pipe of its own
+    gc.set_threshold(*task.collects)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     runner = Runner()
     signal.signal(signal.SIGTERM, lambda *_: runner.cancellation.cancel())

@@ -7,6 +7,7 @@ settings may hold secrets. On its standard output it says how many bytes it has 
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import pickle
 import signal
@@ -42,6 +43,8 @@ class Task:
     shard: Shard
     is_cached: bool
     """The artifact goes into a cache of huggingface_hub."""
+    collects: tuple[int, int, int]
+    """When to collect garbage, as `gc.get_threshold` has it: a listing makes many objects, and each process lists."""
 
 
 class HelperProcesses:
@@ -66,7 +69,7 @@ class HelperProcesses:
         """
         for number in range(1, count):
             own = replace(place, index=place.index + number)
-            task = Task(self._uri, self._settings, self._environment, own, self._cached)
+            task = Task(self._uri, self._settings, self._environment, own, self._cached, gc.get_threshold())
             try:
                 process = _start(task)
             except OSError as error:
