@@ -133,7 +133,7 @@ class SignatureRejected(IntegrityError):
 class UnsafeFormat(IntegrityError):
     """Files may run code when the model is loaded, or cannot be judged, and only safe formats are wanted."""
 
-    remedy = "nothing was published; --exclude leaves them out, --formats warn (AIM_FORMATS=warn) takes them"
+    remedy = "--exclude leaves them out, --formats warn (AIM_FORMATS=warn) takes them"
     verdict = Verdict.FAIL
 
 

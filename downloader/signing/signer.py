@@ -26,6 +26,10 @@ UNUSED: Final = ("boto3",)
 """What `sigstore` would import for keys in the cloud if it is there, as it is: a third of the time of its import."""
 LAZY: Final = ("model_signing", "sigstore", "in_toto_attestation", "google")
 """What has modules for every kind of signer, and for signing: nothing of what is only for another one is executed."""
+_PUBLIC_KEY = ("public key of an elliptic curve", "`openssl ec -in PRIVATE -pubout` writes that of a private key")
+_CERTIFICATE = ("certificate", "name a PEM file that has BEGIN CERTIFICATE")
+_TRUST_ROOT = ("trusted root", "name the trusted_root.json of Sigstore, or of your own installation of it")
+"""What a file of the signer's should be, and what to do if it is not."""
 _QUOTED = 200
 """Characters of what a signature says that a message quotes."""
 
@@ -127,9 +131,9 @@ class TrustedSigner:
             return library.by_identity(self.identity, self.issuer, self.trust_root)
         except Exception as error:
             file = self.key or self.ca or self.trust_root
-            kind = "public key of an elliptic curve" if self.key else "certificate" if self.ca else "trusted root"
+            kind, hint = _PUBLIC_KEY if self.key else _CERTIFICATE if self.ca else _TRUST_ROOT
             why = single_line(reason(error), _QUOTED)
-            raise ConfigurationError(f"the signer's {file} is not a {kind}: {why}", hint=ONE_OF) from error
+            raise ConfigurationError(f"the signer's {file} is not a {kind}: {why}", hint=hint) from error
 
     def _statement(self, signed: Any, name: str, signer: str) -> Statement:  # noqa: ANN401 - as above
         kind, described = signed.serialization_type, list(signed.resource_descriptors())

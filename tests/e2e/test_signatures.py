@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import ObjectIdentifier, UnrecognizedExtension
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
@@ -23,7 +24,7 @@ from tests.contract.test_kserve import packed
 from tests.servers.faults import FOREVER, Stall
 from tests.servers.published import Place, in_a_bucket, in_a_web_folder, on_the_hub
 from tests.signing.keyless import MINUTE, Sigstore
-from tests.signing.signers import DAY, NOW, CertificateOwner, KeyOwner
+from tests.signing.signers import DAY, NOW, CertificateOwner, KeyOwner, pem_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -185,6 +186,18 @@ def test_a_summary_of_the_run_may_not_lie_among_signed_files(hub: Hub, owner: Ke
     filtered = ("--include", "*.safetensors", "--report", inside)
     assert download(hub, tmp_path, *signer, *filtered).status == 0
     assert inside.exists()
+
+
+def test_a_private_key_in_place_of_the_public_one_is_told_how_to_make_that(
+    hub: Hub, owner: KeyOwner, tmp_path: Path
+) -> None:
+    hub.create("org/model").commit(owner.publish(tmp_path / "signed", FILES))
+    private = tmp_path / "private.pem"
+    private.write_bytes(pem_of(ec.generate_private_key(ec.SECP256R1())))
+    result = download(hub, tmp_path, "--signer-key", private)
+    assert result.status == 78, result.stderr
+    assert f"the signer's {private} is not a public key" in result.last_line
+    assert result.last_line.endswith("(`openssl ec -in PRIVATE -pubout` writes that of a private key)")
 
 
 def test_another_signer_ends_the_run_while_the_model_is_on_its_way(hub: Hub, owner: KeyOwner, tmp_path: Path) -> None:
