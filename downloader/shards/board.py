@@ -262,6 +262,14 @@ class Board:
         verified = self.record(file).verified
         return next((verdict for token, verdict in verified.items() if self.is_trusted(token)), None)
 
+    def is_orphaned(self, file: RemoteFile) -> bool:
+        """Return whether only members have verified a file that are dead and were never seen to live by this one.
+
+        Their word does not count here. It may count for others, who leave the file alone.
+        """
+        verified = self.record(file).verified
+        return bool(verified) and not any(self.is_trusted(token) or self.is_living(token) for token in verified)
+
     def place(self, file: RemoteFile) -> str:
         """Return which place a file came from, as a member says that can be trusted; empty without mirrors."""
         places = self.record(file).places

@@ -195,9 +195,12 @@ class ShardFeed:
         return False
 
     def _whole(self) -> Iterator[Group]:
-        """Yield the groups; a file that is fetched once more is one by itself."""
+        """Yield the groups; a file that is fetched once more is one by itself.
+
+        So is an orphan: the member that has claimed its group may count it as done, and wait for the leader to name it.
+        """
         for claim, files in self._division.groups:
-            again = [file for file in files if self._board.record(file).round]
+            again = [file for file in files if self._board.record(file).round or self._board.is_orphaned(file)]
             yield Group(claim, tuple(file for file in files if file not in again))
             yield from map(self._alone, again)
         yield from (self._alone(state.file) for state in self._shared.values() if self._board.is_whole(state.file))

@@ -75,6 +75,11 @@ def members(cache: Path) -> int:
     return len(member_logs(cache / FOLDER))
 
 
+def said(cache: Path, kind: str) -> int:
+    """Return how many records of a kind the members of a run have written."""
+    return sum(path.read_text().count(f'["{kind}",') for path in member_logs(cache / FOLDER))
+
+
 def is_frozen(process: subprocess.Popen[str]) -> bool:
     return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
@@ -226,6 +231,36 @@ def test_a_process_that_is_killed_is_replaced_by_those_that_run(
     assert hub.log.sent("cdn") <= 1.1 * LARGE + 64 * MIB
     found_offline(cache, FILES)
     assert repository.commits
+
+
+def test_no_process_waits_for_what_another_counts_as_done(hub: Hub, cache: Path) -> None:
+    """A helper that died has verified files of a group; only some of the others have seen it live, and believe it."""
+    files = {f"{number}.json": b"[%d]" % number for number in range(8)}
+    hub.create("org/model").commit(files)
+    most, last = Held(), Held()
+    hub.faults.add(most, path="*/[0-6].json", times=FOREVER)
+    hub.faults.add(last, path="*/7.json", times=FOREVER)
+    long = {"AIM_LEASE_TTL": "60"}
+    leader = shard(hub, cache, 0, 4, freezes="creating .*/claims/", **long)
+    assert comes_to(leader, lambda: is_frozen(leader))
+    mortal = shard(hub, cache, 1, 4, **long)
+    assert comes_to(mortal, lambda: bool(said(cache, "claim")))
+    witness = shard(hub, cache, 2, 4, **long)
+    assert comes_to(witness, lambda: members(cache) == 3)
+    most.go_on.set()
+    assert comes_to(mortal, lambda: said(cache, "verified") == 7)
+    os.killpg(mortal.pid, signal.SIGKILL)
+    last.go_on.set()
+    assert comes_to(witness, lambda: said(cache, "verified") == 8)
+    os.killpg(witness.pid, signal.SIGSTOP)  # so that the next leader is one that has not seen it all
+    os.killpg(leader.pid, signal.SIGKILL)
+    late = shard(hub, cache, 3, 4, **long)
+    assert comes_to(late, lambda: members(cache) == 4)
+    os.killpg(witness.pid, signal.SIGCONT)
+    finish(mortal)
+    finish(leader)
+    ended(late, witness)
+    found_offline(cache, files)
 
 
 def test_one_run_goes_on_without_a_process_of_its_own_that_dies(hub: Hub, repository: Repository, cache: Path) -> None:
