@@ -183,7 +183,8 @@ class SharedEngine(LeadingEngine):
         board.refresh()
         self._member = self._make_member(board, manifest, leads=False)
         self._ending = stopped
-        log.info("working on the volume together with %d other processes", max(1, board.members - 1))
+        others = max(1, board.members - 1)
+        log.info("working on the volume together with %d other %s", others, "process" if others == 1 else "processes")
         while True:
             missing = [file for file in manifest.files if not self._member.is_done(file)]
             if missing:

@@ -167,7 +167,7 @@ def test_pods_of_an_indexed_job_need_no_option(hub: Hub, repository: Repository,
     ]
     watched.wait_for_message("(2 processes)")
     held.go_on.set()
-    ended(*pods)
+    assert any("together with 1 other process\n" in result.stderr for result in ended(*pods))
     require_sent(hub, LARGE)
     shown = [state["progress"]["downloadedBytes"] for state in watched.api.history("models", "llama")[1:]]
     assert shown == sorted(shown)
