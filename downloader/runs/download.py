@@ -25,6 +25,7 @@ from downloader.runs.expectation import read_expectation
 from downloader.runs.places import Places, Shared
 from downloader.runs.processes import Processes
 from downloader.runs.provenance import Provenance, provenance, require_bom
+from downloader.runs.shared_work import SharedWork
 from downloader.runs.signing import (
     beside_options,
     make_signed,
@@ -36,7 +37,6 @@ from downloader.runs.signing import (
 )
 from downloader.runs.summaries import files_of, write_summaries
 from downloader.runs.wiring import (
-    Sharing,
     make_bandwidth,
     make_client,
     make_engine,
@@ -65,8 +65,8 @@ if TYPE_CHECKING:
     from downloader.progress import Snapshot
     from downloader.reporters import Reporter
     from downloader.runs.formats import FormatCheck
-    from downloader.runs.helpers import HelperProcesses
     from downloader.runs.runner import Runner
+    from downloader.runs.wiring import Sharing
     from downloader.signing import VerifyingProcess
     from downloader.sources import Source
     from downloader.sources.registry import ArtifactUri
@@ -115,16 +115,25 @@ class Download:
         self._watchdog = StallWatchdog(runner.meter, settings.deadlines.stall)
         self._volume: Volume | None = None
         self._engine: Engine | None = None
-        self._helpers: HelperProcesses | None = None
         self._provenance = Provenance()
         self._formats: FormatCheck | None = None
         self._early: EarlyCheck | None = None
         self._verifying: VerifyingProcess | None = None
         self._slow_looks = slow_looks_of(settings)
-        self._bandwidth = make_bandwidth(settings, runner.meter)
-        self._processes = Processes(settings, protocols=sequence_for(uri, settings), possible=not settings.job.mirrors)
-        shared = Shared(settings, runner, environment, self._bandwidth, self._processes, self._named)
+        bandwidth = make_bandwidth(settings, runner.meter)
+        processes = Processes(settings, protocols=sequence_for(uri, settings), possible=not settings.job.mirrors)
+        shared = Shared(settings, runner, environment, bandwidth, processes, self._named)
         self._places = Places(uri, shared)
+        self._shared_work = SharedWork(
+            uri,
+            settings,
+            runner,
+            environment,
+            processes=processes,
+            bandwidth=bandwidth,
+            finalizer=self._finalizer,
+            cache=cache,
+        )
         self._started = time.monotonic()
         self._started_at = time.time()
 
@@ -238,7 +247,7 @@ class Download:
                 finalizer = make_simulated_verification(settings, runner.cancellation)
             if settings.hub.offline:
                 self._recall(source, volume)
-            sharing = None if simulated else self._sharing()
+            sharing = None if simulated else self._shared_work.of_run(judged_early=self._early is not None)
             if sharing is None:  # what other processes bring may be a mirror's
                 plan = replace(plan, early=self._early)
             self._engine = self._make_engine(retrying, routes, plan, volume, finalizer=finalizer, sharing=sharing)
@@ -248,10 +257,10 @@ class Download:
             self._name(error)
             raise
         else:
-            self._end_helpers(done=True)
+            self._shared_work.end(done=True)
             return outcome
         finally:
-            self._end_helpers(done=False)
+            self._shared_work.end(done=False)
             volume.close()
 
     def _open_volume(self, *, for_operator: bool, simulated: bool) -> Volume:
@@ -290,7 +299,7 @@ class Download:
         self._volume = volume
         try:
             retrying = make_retrying(source, self._settings, self._runner)
-            sharing = Sharing(partial(self._join, shard), self._start_helpers, elsewhere=True)
+            sharing = self._shared_work.as_helper(shard)
             engine = self._make_engine(retrying, routes, plan, volume, finalizer=None, sharing=sharing)
             if isinstance(engine, SharedEngine):
                 engine.help_only()
@@ -299,44 +308,6 @@ class Download:
             raise
         finally:
             volume.close()
-
-    def _sharing(self) -> Sharing | None:
-        """Return how this run shares its work; None if it certainly works alone."""
-        pod = self._settings.sharing.pod
-        if pod is None and self._processes.most == 1:
-            return None
-        if pod is None and self._early is not None and self._settings.sharing.automatic:
-            return None  # what is judged early is what this process fetches
-        return Sharing(partial(self._join, None), self._start_helpers, elsewhere=pod is not None)
-
-    def _join(self, shard: Shard | None, size: int) -> int | None:
-        """Decide how many processes fetch `size` bytes; return which of them this is, None if it works alone."""
-        count = self._processes.settle(size)
-        if self._bandwidth is not None:
-            self._bandwidth.divide(count)
-        place = shard or self._settings.sharing.place(count)
-        return place.index if place is not None else None
-
-    def _start_helpers(self) -> None:
-        """Start the further processes of this run, if it is to have any."""
-        count = self._processes.count
-        place = self._settings.sharing.place(count)
-        if count > 1 and place is not None and self._helpers is None:
-            from downloader.runs.helpers import HelperProcesses  # noqa: PLC0415 -- most runs work alone
-
-            sharing = replace(self._settings.sharing, processes=count)
-            settings = replace(self._settings, sharing=sharing)
-            if self._finalizer is not self._cache:  # it publishes other files than are fetched, and compares those
-                settings = replace(settings, job=replace(settings.job, expect_digest="", expect_list=None))
-            self._helpers = HelperProcesses(
-                self._uri.text, settings, self._environment, self._runner.meter, cached=self._cache is not None
-            )
-            self._helpers.start(place, count)
-
-    def _end_helpers(self, *, done: bool) -> None:
-        if self._helpers is not None:
-            self._helpers.stop(done=done)
-            self._helpers = None
 
     def _preview(self, source: Source, routes: Sequence[Route], plan: Plan, _simulated: bool) -> Preview:  # noqa: FBT001
         settings, sleep = self._settings, self._runner.cancellation.sleep
