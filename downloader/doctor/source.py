@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from downloader.artifact import Span, TransferProtocol
 from downloader.doctor.finding import note, ok, problem
-from downloader.errors import DownloadError, ProtocolFailed, Verdict
+from downloader.errors import DownloadError, ProtocolFailed, SourceSilent, Verdict
 from downloader.formatting import format_count, format_size
 from downloader.network import address
 from downloader.runs.hub_cache import require_offline
@@ -142,6 +142,7 @@ def _twice(ask: Callable[[], T]) -> T:
         try:
             return ask()
         except DownloadError as error:
-            if error.verdict is not Verdict.RETRY or not left:
+            # A server that is silent may be so again, for as long as all checks may take.
+            if error.verdict is not Verdict.RETRY or isinstance(error, SourceSilent) or not left:
                 raise
     raise AssertionError("unreachable")

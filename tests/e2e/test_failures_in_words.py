@@ -52,7 +52,7 @@ UNLIMITED = """
 from downloader import deadlines
 deadlines.DOCTOR_LIMIT = 600.0
 """
-"""A doctor whose checks may take as long as a run may be silent: each asks twice, for a quarter of that."""
+"""A doctor whose checks may take as long as a run may be silent: it asks for head and body, each a quarter of it."""
 
 
 @dataclass

@@ -153,6 +153,8 @@ def test_when(sentence: str, protocol: str, own_web: BrokenWeb, tmp_path: Path) 
     expected = row.ranges if protocol == "RANGES" else row.stream
     # Where silence does not end the run, it is borne for longer: a busy machine may be silent, too.
     extra = {"STALL_TIMEOUT": "3" if expected == 75 else "8", "AIM_DOWNLOADER_PROTOCOL": protocol}
+    if row.skip:
+        extra["AIM_CONNECTIONS"] = "1"  # with more, the second answer may come before the first one
     result = run("download", uri, tmp_path, extra=extra)
     assert result.status == expected, result.stderr
     assert landed(tmp_path) == ({} if result.status else {"file.bin": FILE})
