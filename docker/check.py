@@ -22,7 +22,7 @@ import downloader
 
 AWS = ("s3", "signin", "sso", "sso-oidc", "sts")
 """S3, and every service that a credential provider of botocore makes a client for."""
-EXTRAS = ("downloader.signing.library", "downloader.reporters.bom")
+EXTRAS = ("downloader.signing.certificates", "downloader.signing.library", "downloader.reporters.bom")
 """Modules whose libraries are in the image with the extras only."""
 CHECK_VALUE = 0xAE8B14860A799888
 """What CRC-64/NVME makes of the digits from 1 to 9."""
