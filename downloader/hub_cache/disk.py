@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from downloader.errors import DownloadError, VolumeError
-from downloader.filesystem import Disk, Kind, LinkingDisk, ReadOnlyDisk
+from downloader.filesystem import Disk, Kind, LinkingDisk, ReadOnlyDisk, clear
 from downloader.hub_cache.layout import BLOBS, REFS, SNAPSHOTS
 
 if TYPE_CHECKING:
@@ -53,6 +53,20 @@ class CacheDisk(LinkingDisk):
                 self._cache.write(handle, 0, _TAG_CONTENT)
             finally:
                 self._cache.close(handle)
+
+    def replace(self, path: str, content: bytes, staged: str) -> None:
+        """Give a file this content, at once and durably: it is written at the path `staged` first.
+
+        The folder that it is in is not synced.
+        """
+        clear(self, staged)
+        handle = self.create(staged)
+        try:
+            self.write(handle, 0, content)
+            self.sync(handle)
+        finally:
+            self.close(handle)
+        self.rename(staged, path)
 
     def open(self, path: str, *, write: bool = False) -> int:
         shared = None if write else self._shared_path(path)

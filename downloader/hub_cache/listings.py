@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from downloader.artifact import Algorithm, Digest, RemoteFile
 from downloader.errors import ConfigurationError, VolumeError
-from downloader.filesystem import clear
 from downloader.sources.paths import PathValidator
 
 if TYPE_CHECKING:
@@ -68,14 +67,7 @@ def write_listing(disk: CacheDisk, commit: str, below: str, files: Iterable[Remo
         "files": {path: [file.size, *map(str, file.digests)] for path, file in sorted(listing.files.items())},
     }
     is_first = disk.make_folder(LISTINGS)
-    clear(disk, staged)
-    handle = disk.create(staged)
-    try:
-        disk.write(handle, 0, json.dumps(content).encode())
-        disk.sync(handle)
-    finally:
-        disk.close(handle)
-    disk.rename(staged, f"{LISTINGS}/{commit}")
+    disk.replace(f"{LISTINGS}/{commit}", json.dumps(content).encode(), staged)
     disk.sync_folder(LISTINGS)
     if is_first:
         disk.sync_folder("")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from downloader.filesystem import InTheWay, NotThere, clear
+from downloader.filesystem import InTheWay, NotThere
 
 if TYPE_CHECKING:
     from downloader.hub_cache.disk import CacheDisk
@@ -30,13 +30,6 @@ def write_reference(disk: CacheDisk, path: str, commit: str, staged: str) -> Non
     folders = path.split("/")[:-1]
     for depth in range(1, len(folders) + 1):
         disk.make_folder("/".join(folders[:depth]))
-    clear(disk, staged)
-    handle = disk.create(staged)
-    try:
-        disk.write(handle, 0, commit.encode())
-        disk.sync(handle)
-    finally:
-        disk.close(handle)
-    disk.rename(staged, path)
+    disk.replace(path, commit.encode(), staged)
     for depth in range(len(folders), -1, -1):
         disk.sync_folder("/".join(folders[:depth]))

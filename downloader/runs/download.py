@@ -131,8 +131,8 @@ class Download:
             environment,
             processes=processes,
             bandwidth=bandwidth,
-            finalizer=self._finalizer,
-            cache=cache,
+            cached=cache is not None,
+            converts=cache is None and finalizer is not None,
         )
         self._started = time.monotonic()
         self._started_at = time.time()

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from downloader.config import Settings
     from downloader.config.sharing import Shard
-    from downloader.engine import Finalizer
-    from downloader.hub_cache import CachedRepository
     from downloader.runs.helpers import HelperProcesses
     from downloader.runs.processes import Processes
     from downloader.runs.runner import Runner
@@ -34,13 +32,13 @@ class SharedWork:
         *,
         processes: Processes,
         bandwidth: Bandwidth | None,
-        finalizer: Finalizer | None,
-        cache: CachedRepository | None,
+        cached: bool,
+        converts: bool,
     ) -> None:
         """Prepare; no process starts before the engine knows how much is missing.
 
-        `bandwidth` is divided among the processes. `finalizer` is that of the run, which is the `cache` where one is
-        filled.
+        `bandwidth` is divided among the processes. `cached`: the artifact goes to a cache. `converts`: the run
+        publishes other files than are fetched, such as those of an archive, and compares those with what is expected.
         """
         self._uri = uri
         self._settings = settings
@@ -48,8 +46,8 @@ class SharedWork:
         self._environment = environment
         self._bandwidth = bandwidth
         self._processes = processes
-        self._finalizer = finalizer
-        self._cache = cache
+        self._cached = cached
+        self._converts = converts
         self._helpers: HelperProcesses | None = None
 
     def of_run(self, *, judged_early: bool) -> Sharing | None:
@@ -90,9 +88,9 @@ class SharedWork:
 
             sharing = replace(self._settings.sharing, processes=count)
             settings = replace(self._settings, sharing=sharing)
-            if self._finalizer is not self._cache:  # it publishes other files than are fetched, and compares those
+            if self._converts:
                 settings = replace(settings, job=replace(settings.job, expect_digest="", expect_list=None))
             self._helpers = HelperProcesses(
-                self._uri.text, settings, self._environment, self._runner.meter, cached=self._cache is not None
+                self._uri.text, settings, self._environment, self._runner.meter, cached=self._cached
             )
             self._helpers.start(place, count)
