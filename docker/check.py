@@ -23,7 +23,7 @@ import downloader
 AWS = ("s3", "signin", "sso", "sso-oidc", "sts")
 """S3, and every service that a credential provider of botocore makes a client for."""
 EXTRAS = ("downloader.signing.certificates", "downloader.signing.library", "downloader.reporters.bom")
-"""Modules whose libraries are in the image with the extras only."""
+"""Modules whose libraries the image without extras lacks: `tests/architecture/test_extras.py` proves the list."""
 CHECK_VALUE = 0xAE8B14860A799888
 """What CRC-64/NVME makes of the digits from 1 to 9."""
 STATUS = {"status": {"progress": {"percentage": 99}}}
