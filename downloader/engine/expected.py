@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from downloader.integrity import artifact_digest, sha256_of
-from downloader.volume import own_digests
+from downloader.integrity import artifact_digest
+from downloader.volume import published_digests
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,10 +25,8 @@ def expected_listing(manifest: Manifest, plan: Plan, finalizer: Finalizer) -> Ma
     expectation = plan.expectation
     if not expectation or finalizer.published(manifest, {}) is None:
         return manifest
-    own = own_digests(manifest)
     expected = expectation.listed(manifest, plan.file_filter.choose)
-    known = {file.path: sha256_of(file) or own.get(file.path, "") for file in expected.files}
-    published = finalizer.published(expected, known) or {}
+    published = finalizer.published(expected, published_digests(expected)) or {}
     if all(published.values()):
         expectation.require_digest(manifest.uri, published)
     return expected

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from downloader.config.formats import FormatPolicy
 from downloader.engine import Engine, Outcome, Previewer, only_routes
 from downloader.errors import DownloadError
 from downloader.events import RunStarted, Verified
@@ -16,26 +14,15 @@ from downloader.filters import FileFilter
 from downloader.formatting import format_duration
 from downloader.integrity import proofs_text
 from downloader.progress import Phase, StallWatchdog
-from downloader.redaction import Redactor
-from downloader.reporters.fanout import FanOut
-from downloader.reporters.run_report import RunReport
 from downloader.runs.elsewhere import listed_elsewhere
-from downloader.runs.ending import Ending
+from downloader.runs.ending import Findings, Reporting
 from downloader.runs.expectation import read_expectation
 from downloader.runs.places import Places, Shared
 from downloader.runs.processes import Processes
-from downloader.runs.provenance import Provenance, provenance, require_bom
+from downloader.runs.provenance import model_card, require_bom
+from downloader.runs.requirements import Requirements
 from downloader.runs.shared_work import SharedWork
-from downloader.runs.signing import (
-    beside_options,
-    make_signed,
-    misplaced,
-    require_apart,
-    require_real,
-    trusted_signer,
-    verifying,
-)
-from downloader.runs.summaries import files_of, write_summaries
+from downloader.runs.signing import require_apart, require_real, trusted_signer, verifying
 from downloader.runs.wiring import (
     make_bandwidth,
     make_client,
@@ -57,14 +44,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import ModuleType
 
-    from downloader.artifact import Manifest, RemoteFile
+    from downloader.artifact import Manifest, ModelCard, RemoteFile
     from downloader.config import Settings
     from downloader.config.sharing import Shard
-    from downloader.engine import EarlyCheck, Finalizer, Plan, Preview, Route
+    from downloader.engine import Finalizer, Plan, Preview, Route
     from downloader.hub_cache import CachedRepository, CachedRevision
     from downloader.progress import Snapshot
     from downloader.reporters import Reporter
-    from downloader.runs.formats import FormatCheck
+    from downloader.reporters.run_report import RunReport
+    from downloader.runs.ending import Ending
     from downloader.runs.runner import Runner
     from downloader.runs.wiring import Sharing
     from downloader.signing import VerifyingProcess
@@ -105,19 +93,17 @@ class Download:
         self._uri = uri
         self._settings = settings
         self._runner = runner
-        self._reporters = FanOut(reporters)
         self._environment = environment
         self._finalizer = finalizer if cache is None else cache
         self._cache = cache
         self._for_operator = for_operator and bool(settings.cluster.artifact_name)
-        self._ended = ended
-        self._on_report = on_report
+        self._reporting = Reporting(uri.shown, settings, runner, reporters, ended=ended, on_report=on_report)
         self._watchdog = StallWatchdog(runner.meter, settings.deadlines.stall)
         self._volume: Volume | None = None
         self._engine: Engine | None = None
-        self._provenance = Provenance()
-        self._formats: FormatCheck | None = None
-        self._early: EarlyCheck | None = None
+        self._signer = ""
+        self._card: ModelCard | None = None
+        self._requirements: Requirements | None = None
         self._verifying: VerifyingProcess | None = None
         self._slow_looks = slow_looks_of(settings)
         bandwidth = make_bandwidth(settings, runner.meter)
@@ -134,8 +120,6 @@ class Download:
             cached=cache is not None,
             converts=cache is None and finalizer is not None,
         )
-        self._started = time.monotonic()
-        self._started_at = time.time()
 
     def run(self, work: Callable[[], Outcome] | None = None) -> Outcome:
         """Download the artifact. Raises one of our errors, after the reporters have been closed.
@@ -145,7 +129,7 @@ class Download:
         uri, target = self._uri.shown, self._settings.job.target
         begun = RunStarted(uri=uri, target=str(target), version=__version__)
         log.info("downloading %s to %s", uri, target, extra=begun.extra())
-        observers = [self._watchdog.check, self._reporters.report]
+        observers = [self._watchdog.check, self._reporting.report]
         if self._settings.sharing.pod is not None:  # before a snapshot is taken: another pod may be reporting
             self._runner.meter.share(leads=False)
         try:
@@ -233,26 +217,27 @@ class Download:
         volume = self._open_volume(for_operator=self._for_operator, simulated=simulated)
         self._volume = volume
         try:
-            finalizer = make_signed(
-                self._assessed(),
+            requirements = Requirements(
+                self._uri,
                 settings,
                 runner,
-                self._uri,
                 self._watchdog,
                 verifier=self._verifying,
                 source=retrying,
                 cache=self._cache,
             )
+            self._requirements = requirements
+            finalizer = requirements.before(self._finalizer)
             if simulated:
                 finalizer = make_simulated_verification(settings, runner.cancellation)
             if settings.hub.offline:
                 self._recall(source, volume)
-            sharing = None if simulated else self._shared_work.of_run(judged_early=self._early is not None)
+            sharing = None if simulated else self._shared_work.of_run(judged_early=requirements.early is not None)
             if sharing is None:  # what other processes bring may be a mirror's
-                plan = replace(plan, early=self._early)
+                plan = replace(plan, early=requirements.early)
             self._engine = self._make_engine(retrying, routes, plan, volume, finalizer=finalizer, sharing=sharing)
             outcome = self._by_name(self._engine.run())
-            self._provenance = provenance(source, settings, finalizer)
+            self._signer, self._card = requirements.signer, model_card(source, settings)
         except DownloadError as error:
             self._name(error)
             raise
@@ -269,23 +254,6 @@ class Download:
             files = self._cache.open()
             files.keeps_pages = self._settings.job.keep_pages
         return make_volume(self._uri, self._settings, for_operator=for_operator, simulated=simulated, files=files)
-
-    def _assessed(self) -> Finalizer | None:
-        """Return the finalizer of this run, after a check of formats if one is wanted."""
-        policy = self._settings.formats.formats
-        if policy is FormatPolicy.ANY:
-            return self._finalizer
-        from downloader.runs.formats import AssessedFinalizer, FormatCheck  # noqa: PLC0415 -- most runs do not look
-
-        self._formats = FormatCheck(policy, self._runner.cancellation.check)
-        assessed = AssessedFinalizer(
-            self._finalizer,
-            self._formats,
-            places=lambda: self._revision.blobs if self._revision else {},
-            **beside_options(self._settings),
-        )
-        self._early = assessed
-        return assessed
 
     def help(self, shard: Shard, observer: Callable[[Snapshot], None]) -> None:
         """Work as a further process of another run, in place of `run`, until that run has published."""
@@ -373,44 +341,21 @@ class Download:
         return f"the volume has not answered for {format_duration(seconds)}: {doing}"
 
     def _finish(self, error: DownloadError | None, outcome: Outcome | None = None) -> None:
-        last = self._runner.meter.snapshot(self._stuck_volume())
-        phase, message = (Phase.FAILED, str(error)) if error else (Phase.DONE, last.message)
-        # A run that has not begun does not know whether another pod reports: what an earlier one has said must go.
-        leads = last.leads or self._engine is None
-        final = replace(last, phase=phase, message=message, digest=outcome.digest if outcome else "", leads=leads)
-        seconds = time.monotonic() - self._started
-        ending = Ending(self._uri.shown, self._settings.job.target, final, last.message, seconds, error)
-        reporting = self._settings.reporting
-        if misplaced(self._settings) is not None:
-            reporting = replace(reporting, report=None, bom=None, metrics_file=None)
-        report = self._report(ending, outcome) if reporting.wanted or self._on_report is not None else None
-        if report is not None:
-            left = partial(self._runner.left, share=0.5)
-            write_summaries(
-                report, reporting, Redactor(*self._settings.secrets()), left=left, bundles=self._settings.web.bundles
-            )
-        self._reporters.close(final)
-        self._ended(ending)
-        if report is not None and self._on_report is not None:
-            self._on_report(report)
+        self._reporting.finish(
+            error,
+            digest=outcome.digest if outcome else "",
+            stuck_volume=self._stuck_volume(),
+            # A run that has not begun does not know whether another pod reports: what an earlier one has said must go.
+            leads=self._engine is None,
+            findings=partial(self._findings, outcome),
+        )
 
-    def _report(self, ending: Ending, outcome: Outcome | None) -> RunReport:
+    def _findings(self, outcome: Outcome | None) -> Findings:
+        """Return what is known of a run with this outcome, or of one that has failed."""
         if outcome is None and self._engine is not None:
             outcome = self._engine.outcome and self._by_name(self._engine.outcome)
-        return RunReport(
-            started=self._started_at,
-            seconds=ending.seconds,
-            uri=ending.uri,
-            revision=outcome.manifest.revision if outcome else None,
-            digest=ending.snapshot.digest or None,
-            signer=self._provenance.signer or None,
-            card=self._provenance.card,
-            risks=self._formats.risks if self._formats is not None else None,
-            target=ending.target,
-            error=ending.error,
-            snapshot=ending.snapshot,
-            files=lambda: files_of(outcome),
-        )
+        met = self._requirements
+        return Findings(outcome, self._signer, self._card, risks=met.risks if met is not None else None)
 
     def _name(self, error: DownloadError) -> None:
         """Let an error speak of files by the names that the artifact has for them."""

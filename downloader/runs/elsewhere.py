@@ -23,10 +23,10 @@ from downloader.errors import (
     UntrustedServer,
 )
 from downloader.formatting import format_count, names_text, single_line
-from downloader.integrity import artifact_digest, parse_header, sha256_of
+from downloader.integrity import artifact_digest, parse_header
 from downloader.sources import SourceWrapper
 from downloader.sources.hub_address import HubAddress
-from downloader.volume import own_digests
+from downloader.volume import published_digests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -203,8 +203,7 @@ class ListedElsewhere(SourceWrapper):
         """Return the listing of a mirror that the expected digest proves, or that is trusted."""
         expected = self._plan.expectation.digest
         for mirror, listing in listings:
-            own = own_digests(listing)
-            digests = {file.path: sha256_of(file) or own.get(file.path, "") for file in listing.files}
+            digests = published_digests(listing)
             asked_for = frozenset(self._asked_for(digests))
             wanted = [file for file in listing.files if file.path in asked_for]
             revision = self._commit if self._plan.trust_mirror and self._commit == _claimed(listing) else ""

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from downloader.config.formats import FormatPolicy
-from downloader.engine import PublishAsDownloaded
 from downloader.errors import UnsafeFormat
 from downloader.formats import SOURCE, Content, Risk, assess, foresee, is_source
 from downloader.formatting import format_count
@@ -16,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
     from downloader.artifact import Manifest, RemoteFile
-    from downloader.engine import Finalizer
-    from downloader.volume import CompletedArtifact, Inventory, Publication, Volume
+    from downloader.hub_cache import CachedRevision
+    from downloader.volume import Inventory, Volume
 
 SHOWN = 20
 """Risks that have a line of their own in the log."""
@@ -89,58 +87,26 @@ class FormatCheck:
             return assess(path, Content(read, reading.found.size))
 
 
-class AssessedFinalizer:
-    """A finalizer that judges the files before another one, `step`, goes on, and an early check of what arrives.
+class FormatRequirement:
+    """That no format of an artifact is refused, which is foreseen by the first bytes of a file, too (`EarlyCheck`)."""
 
-    An artifact that is published already is judged as well: the run before may not have been asked to.
-    """
-
-    def __init__(
-        self,
-        step: Finalizer | None,
-        check: FormatCheck,
-        *,
-        places: Callable[[], Mapping[str, str]],
-        beside: Callable[[Volume, Collection[str]], Collection[str]],
-        prunes: bool,
-    ) -> None:
-        """Prepare. `places` returns the path on the volume of each file that has another one there.
-
-        `beside` and `prunes` are those of `SignedFinalizer`.
-        """
-        self._step: Finalizer = step or PublishAsDownloaded()
+    def __init__(self, check: FormatCheck, revision: Callable[[], CachedRevision | None]) -> None:
+        """Prepare. `revision` returns what has been listed for a cache, where files have other names on the volume."""
         self._check = check
-        self._places = places
-        self._beside = beside
-        self._prunes = prunes
+        self._revision = revision
         self._names: dict[str, list[str]] = {}
 
-    def is_final(self, completed: CompletedArtifact) -> bool:
-        """Return False: only `inventory` gets the volume, where the files are."""
-        del completed
-        return False
-
-    def inventory(self, volume: Volume, manifest: Manifest) -> Inventory:
-        """Compare the volume with the manifest. Raises UnsafeFormat if it is published and not what is wanted."""
-        found = self._step.inventory(volume, manifest)
-        if found.published:
-            published = found.unpacked or self._step.published(manifest, found.digests) or {}
-            if self._prunes and self._beside_of(volume, manifest, published):
-                return replace(found, published=False)  # it is judged when it is published again, without those
-            self._assess(volume, manifest, published)
-        else:
-            self._foresee(manifest)
-        return found
-
-    def _foresee(self, manifest: Manifest) -> None:
+    def foresee(
+        self, volume: Volume, manifest: Manifest, found: Inventory, published: Mapping[str, str] | None
+    ) -> None:
         """Judge a listing by its names, and note under which ones the files that arrive will be found."""
-        names = self._step.published(manifest, {file.path: "" for file in manifest.files})
+        del volume, manifest, found
         self._names = {}
-        if names is not None:  # else an archive arrives, and what is in it counts
+        if published is not None:  # else an archive arrives, and what is in it counts
             places = self._places()
-            for name in names:
+            for name in published:
                 self._names.setdefault(places.get(name, name), []).append(name)
-            self._check.foresee(Risk(name, SOURCE) for name in sorted(names) if is_source(name))
+            self._check.foresee(Risk(name, SOURCE) for name in sorted(published) if is_source(name))
 
     def look(self, file: RemoteFile, head: bytes, arrived: int, read: Callable[[int, int], bytes]) -> int:
         """Judge the first bytes of a file that arrives, by each of its names. Raises UnsafeFormat."""
@@ -151,31 +117,13 @@ class AssessedFinalizer:
             wanted.append(more)
         return min(filter(None, wanted), default=0)
 
-    def published(self, manifest: Manifest, digests: Mapping[str, str]) -> Mapping[str, str] | None:
-        """Return what the step publishes."""
-        return self._step.published(manifest, digests)
-
-    def finalize(
-        self, volume: Volume, manifest: Manifest, digests: Mapping[str, str], check: Callable[[], None]
-    ) -> Publication:
-        """Judge the files and return what is to be published. Raises UnsafeFormat.
-
-        What is in an archive is judged once it is unpacked.
-        """
-        published = self._step.published(manifest, digests)
-        if published is not None:
-            self._assess(volume, manifest, published)
-        publication = self._step.finalize(volume, manifest, digests, check)
-        if published is None:
-            self._assess(volume, publication.manifest, publication.digests, publication.consumed)
-        return publication
-
-    def _assess(
-        self, volume: Volume, manifest: Manifest, paths: Collection[str], consumed: Collection[str] = ()
+    def require(
+        self, volume: Volume, manifest: Manifest, published: Mapping[str, str], beside: Collection[str]
     ) -> None:
-        others = [path for path in self._beside_of(volume, manifest, paths) if path not in consumed]
-        self._check.require(volume, [*paths, *others], self._places())
+        """Judge the files. Raises UnsafeFormat."""
+        del manifest
+        self._check.require(volume, [*published, *beside], self._places())
 
-    def _beside_of(self, volume: Volume, manifest: Manifest, paths: Collection[str]) -> Collection[str]:
-        """Return what lies beside an artifact. A single file has nothing to do with what does; nor has a blob."""
-        return () if manifest.single or self._places() else self._beside(volume, paths)
+    def _places(self) -> Mapping[str, str]:
+        revision = self._revision()
+        return {} if revision is None else revision.blobs

@@ -1,33 +1,20 @@
-"""Where an artifact is from: what its owners say of it, and who has signed it."""
+"""What a bill of materials needs: its library, and what the owners of an artifact say of it."""
 
 from __future__ import annotations
 
 import importlib.util
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from downloader.errors import ConfigurationError, DownloadError
-from downloader.signing import SignedFinalizer
 from downloader.sources import Described, ability
 
 if TYPE_CHECKING:
     from downloader.artifact import ModelCard
     from downloader.config import Settings
-    from downloader.engine import Finalizer
     from downloader.sources import Source
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Provenance:
-    """What is known of the origin of an artifact besides its source."""
-
-    card: ModelCard | None = None
-    """None if the source was not asked for it, or has none."""
-    signer: str = ""
-    """Who has signed it, in words; empty if no signature was verified."""
 
 
 def require_bom(settings: Settings) -> None:
@@ -37,14 +24,11 @@ def require_bom(settings: Settings) -> None:
         raise ConfigurationError("a bill of materials needs cyclonedx-python-lib, which is not here", hint=hint)
 
 
-def provenance(source: Source, settings: Settings, finalizer: Finalizer | None) -> Provenance:
-    """Return what is known of a published artifact. The source is asked only if a bill of materials is wanted."""
-    signer = finalizer.signer if isinstance(finalizer, SignedFinalizer) else ""
+def model_card(source: Source, settings: Settings) -> ModelCard | None:
+    """Return what the owners of an artifact say of it; None if no bill of materials is wanted, or they say nothing."""
     described = ability(source, Described) if settings.reporting.bom is not None else None
-    if described is None:
-        return Provenance(signer=signer)
     try:
-        return Provenance(described.card(), signer)
+        return None if described is None else described.card()
     except DownloadError as error:
         log.warning("the bill of materials lacks licence and base model: %s", error.message)
-        return Provenance(signer=signer)
+        return None

@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from downloader.config.formats import FormatPolicy
 from downloader.config.signing import SignatureMode
-from downloader.engine import PublishAsDownloaded
-from downloader.errors import ConfigurationError, SignatureRejected, UsageError
+from downloader.errors import ConfigurationError, DownloadError, SignatureRejected, UsageError, VolumeError
 from downloader.formatting import format_size
 from downloader.integrity import MARKER
 from downloader.runs.small_files import SmallFile, whole
 from downloader.runs.wiring import make_filter
-from downloader.signing import LONGEST, SignatureCheck, SignedFinalizer, TrustedSigner, VerifyingProcess
+from downloader.signing import LONGEST, FoundFiles, SignatureCheck, TrustedSigner, VerifyingProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from downloader.artifact import Manifest, RemoteFile
     from downloader.config import Settings
-    from downloader.engine import Finalizer
-    from downloader.hub_cache import CachedRepository
+    from downloader.hub_cache import CachedRevision
     from downloader.progress import StallWatchdog
     from downloader.runs.runner import Runner
     from downloader.sources import Source
     from downloader.sources.registry import ArtifactUri
-    from downloader.volume import Volume
+    from downloader.volume import Inventory, Volume
 
 NAMES = "--verify-signature, AIM_SIGNATURE_URI"
 LEFT_BY_TOOLS = (".cache/",)
 """How the paths begin of what other programs leave beside a model."""
+
+log = logging.getLogger(__name__)
 
 
 def trusted_signer(settings: Settings) -> TrustedSigner | None:
@@ -112,41 +114,92 @@ def verifying(settings: Settings, environment: Mapping[str, str]) -> Iterator[Ve
             process.close()
 
 
-def make_signed(
-    step: Finalizer | None,
-    settings: Settings,
-    runner: Runner,
-    uri: ArtifactUri,
-    watchdog: StallWatchdog,
-    *,
-    verifier: VerifyingProcess | None,
-    source: Source,
-    cache: CachedRepository | None,
-) -> Finalizer | None:
-    """Return a finalizer that verifies the signature of what `step` publishes; `step` if none is verified.
+class SignatureRequirement:
+    """That a trusted signer has signed the files of an artifact."""
 
-    A signature in the artifact is read from the source first, unless mirrors are there to do without it.
-    """
-    if verifier is None:
-        return step
-    check = make_check(verifier, settings, runner, uri, watchdog)
+    def __init__(
+        self,
+        check: SignatureCheck,
+        choose: Callable[[Collection[str]], Collection[str]],
+        revision: Callable[[], CachedRevision | None],
+        fetch: Callable[[RemoteFile], bytes] | None,
+    ) -> None:
+        """Prepare. `choose` returns which paths pass the filters.
 
-    def blobs() -> tuple[Manifest, Mapping[str, str]] | None:
-        listed = cache.listed if cache is not None else None
-        return None if listed is None else (listed.manifest, listed.blobs)
+        `revision` returns what has been listed for a cache, where files have other names on the volume. `fetch` returns
+        the content of a signature that is not there yet; None if only the volume will have it.
+        """
+        self._check = check
+        self._choose = choose
+        self._revision = revision
+        self._fetch = fetch
+
+    def foresee(
+        self, volume: Volume, manifest: Manifest, found: Inventory, published: Mapping[str, str] | None
+    ) -> None:
+        """Compare names and published digests with what was signed, before hundreds of gigabytes are fetched."""
+        if published is None:  # an archive, and what is in it counts
+            return
+        files = {file.path: file for file in manifest.files}
+
+        def read(path: str) -> bytes:
+            place = self._place_of(path)
+            if place in found.digests:
+                return read_signature(volume, place)
+            if self._fetch is None or files[place].size > LONGEST:
+                raise VolumeError(f"{place} is not on the volume yet")
+            return self._fetch(files[place])
+
+        try:
+            self._check.foresee(self._found(manifest, published, read))
+        except (SignatureRejected, ConfigurationError):
+            raise
+        except DownloadError as error:  # it will be fetched with the others, and that error counts
+            log.debug("the signature is compared at the end: %s", error.message)
+
+    def require(
+        self, volume: Volume, manifest: Manifest, published: Mapping[str, str], beside: Collection[str]
+    ) -> None:
+        """Verify the signature. Raises SignatureRejected."""
+        found = self._found(manifest, published, lambda path: read_signature(volume, self._place_of(path)))
+        self._check.check(replace(found, beside=beside))
+
+    def _found(self, manifest: Manifest, published: Mapping[str, str], read: Callable[[str], bytes]) -> FoundFiles:
+        revision = self._revision()
+        listed = manifest if revision is None else revision.manifest
+        single = listed.single and listed.files[0].path in published
+
+        def wanted(paths: Collection[str]) -> Collection[str]:
+            if single:
+                return ()
+            return [path for path in self._choose(paths) if listed.single or listed.may_have(path)]
+
+        return FoundFiles(published, wanted, read, single=single)
+
+    def _place_of(self, path: str) -> str:
+        """Return the path on the volume of a file that users will find under another one."""
+        revision = self._revision()
+        return path if revision is None else revision.blobs.get(path, path)
+
+
+def read_signature(volume: Volume, path: str) -> bytes:
+    """Return the content of a signature on the volume. Raises SignatureRejected if it is too long, VolumeError."""
+    with volume.reading(path) as reading:
+        size = reading.found.size
+        if size > LONGEST:
+            raise SignatureRejected(f"{path} is too long for a signature: {format_size(size)}")
+        content = bytearray(size)
+        return bytes(content[: reading.readinto(0, memoryview(content))])
+
+
+def fetching(source: Source, runner: Runner, watchdog: StallWatchdog) -> Callable[[RemoteFile], bytes]:
+    """Return what fetches the content of a signature that the artifact has."""
 
     def fetch(file: RemoteFile) -> bytes:
         with _guarded(watchdog, runner):
             return whole(source, file, file.path, LONGEST)
 
-    return SignedFinalizer(
-        step or PublishAsDownloaded(),
-        check,
-        choose=make_filter(settings, signed=True).choose,
-        **beside_options(settings),
-        blobs=blobs,
-        fetch=None if settings.job.mirrors else fetch,
-    )
+    return fetch
 
 
 def beside(paths: Iterable[str]) -> list[str]:
@@ -173,19 +226,3 @@ def require_apart(settings: Settings) -> None:
     if path is not None:
         hint = f"write it elsewhere, such as to {target.with_name(f'{target.name}.{path.name}')}"
         raise ConfigurationError(f"{path} would be in the artifact, where every file has to be signed", hint=hint)
-
-
-class BesideOptions(TypedDict):
-    """How finalizers look at what lies beside an artifact."""
-
-    beside: Callable[[Volume, Collection[str]], Collection[str]]
-    prunes: bool
-
-
-def beside_options(settings: Settings) -> BesideOptions:
-    """Return these for a run."""
-    choose = make_filter(settings, signed=True).choose
-    return {
-        "beside": lambda volume, paths: beside(choose(volume.beside(paths))),
-        "prunes": settings.job.prune or settings.job.replace,
-    }

@@ -14,9 +14,9 @@ from downloader.hub_cache import CachedTarget
 from downloader.integrity import ContentCheck
 from downloader.progress import HashingProgress, Phase
 from downloader.runs.expectation import read_expectation
-from downloader.runs.signing import beside, make_check, trusted_signer
+from downloader.runs.signing import beside, make_check, read_signature, trusted_signer
 from downloader.runs.wiring import make_disk, make_filter
-from downloader.signing import FoundFiles, read_file
+from downloader.signing import FoundFiles
 from downloader.volume import Volume
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class _FurtherChecks:
         others = beside(self._choose(found.unlisted))
         if self._signature is not None:
             single = len(found.digests) == 1 and not others
-            read = partial(read_file, volume)
+            read = partial(read_signature, volume)
             self._signature.check(FoundFiles(found.digests, self._choose, read, others, single=single))
         if self._formats is not None:
             self._formats.require(volume, [*found.digests, *others])
@@ -176,7 +176,7 @@ class _FurtherChecks:
 
     def _check_signature(self, check: SignatureCheck, volume: Volume, snapshot: CachedSnapshot) -> None:
         def read(path: str) -> bytes:
-            return read_file(volume, snapshot.places[path])
+            return read_signature(volume, snapshot.places[path])
 
         log.info("judging the snapshot %s", snapshot.commit)
         try:

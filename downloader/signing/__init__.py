@@ -5,7 +5,6 @@ hash the files as well; here they have been hashed while they arrived, so it get
 """
 
 from downloader.signing.check import FoundFiles, SignatureCheck, signatures
-from downloader.signing.finalizer import SignedFinalizer, read_file
 from downloader.signing.process import VerifyingProcess
 from downloader.signing.signer import LONGEST, TrustedSigner
 
@@ -13,9 +12,7 @@ __all__ = [
     "LONGEST",
     "FoundFiles",
     "SignatureCheck",
-    "SignedFinalizer",
     "TrustedSigner",
     "VerifyingProcess",
-    "read_file",
     "signatures",
 ]

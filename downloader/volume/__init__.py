@@ -13,7 +13,7 @@ from downloader.volume.journal import ByteRanges, GroupSync, Journal
 from downloader.volume.partial import CompletePartial, Partial
 from downloader.volume.partial_file import PartialFile
 from downloader.volume.preflight import check_replacement, other_artifacts
-from downloader.volume.publication import CompletedArtifact, Publication, RecordedArtifact, own_digests
+from downloader.volume.publication import CompletedArtifact, Publication, RecordedArtifact, published_digests
 from downloader.volume.record_log import decode, encode
 from downloader.volume.verify import Damage, Verification, hashing_threads
 from downloader.volume.volume import Volume, VolumeEnvironment
@@ -47,5 +47,5 @@ __all__ = [
     "in_file",
     "is_work_of_others",
     "other_artifacts",
-    "own_digests",
+    "published_digests",
 ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from downloader.artifact import Algorithm, Digest, Manifest, Packed, Paths, RemoteFile, Words, paths_of
 from downloader.errors import IntegrityError, InternalError, VolumeError
 from downloader.filesystem import Kind, discard, remove, stats_of
-from downloader.integrity import MARKER, UNKNOWN, Checksums, Origin, parse_checksums
+from downloader.integrity import MARKER, UNKNOWN, Checksums, Origin, parse_checksums, sha256_of
 from downloader.lease import PARTS, WORK, is_lease
 from downloader.volume import completion
 from downloader.volume.cleanup import record_obsolete, remove_outdated, with_earlier
@@ -190,10 +190,11 @@ def parse_own(manifest: Manifest) -> Checksums | None:
     return own if own.covers(manifest) else None
 
 
-def own_digests(manifest: Manifest) -> Mapping[str, str]:
-    """Return path → sha256 by the source's own checksum file; empty without one that covers the manifest's files."""
+def published_digests(manifest: Manifest) -> dict[str, str]:
+    """Return path → sha256 that the source publishes of each file, or its own checksum file; empty without either."""
     own = parse_own(manifest)
-    return own.files if own is not None else {}
+    listed = own.files if own is not None else {}
+    return {file.path: sha256_of(file) or listed.get(file.path, "") for file in manifest.files}
 
 
 def _listed_now(

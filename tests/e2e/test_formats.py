@@ -155,6 +155,9 @@ def test_what_is_in_an_archive_of_kserve_is_assessed(own_web: BrokenWeb, tmp_pat
     for _ in range(2):
         result = run("kserve", url, tmp_path / "safe", extra=extra)
         assert (result.status, "formats: no file" in result.stderr) == (0, True), result.stderr
+    (tmp_path / "safe/added.py").write_text("import os")
+    result = run("kserve", url, tmp_path / "safe", extra=extra)
+    assert (result.status, "added.py is source" in result.last_line) == (65, True), result.stderr
 
 
 def test_an_adapter_that_may_run_code_does_not_go_live(hub: Hub, tmp_path: Path) -> None:
