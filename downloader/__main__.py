@@ -69,12 +69,16 @@ def _incomplete(error: ImportError, environ: Mapping[str, str]) -> int:
 
 
 def _open_streams() -> None:
-    """Open closed standard streams: otherwise a file of the volume could get one of their descriptors."""
+    """Open closed standard streams: otherwise a file of the volume could get one of their descriptors.
+
+    Standard output only for reading: a result that has no reader has to fail.
+    """
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest free descriptor: this one
+            # It gets the lowest free descriptor: this one.
+            os.open(os.devnull, os.O_RDONLY if name == "stdout" else os.O_RDWR)
             setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 

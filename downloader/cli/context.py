@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -118,4 +119,6 @@ class CommandContext:
 def output_error(error: OSError | ValueError) -> OutputError:
     """Return our error for an error of writing to standard output."""
     why = (error.strerror if isinstance(error, OSError) else "") or str(error)
+    if isinstance(error, OSError) and error.errno == errno.EBADF:
+        why = "it is closed"
     return OutputError(f"the result cannot be written to standard output: {why}", hint="look where it is sent to")

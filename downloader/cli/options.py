@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,8 +116,9 @@ def cache_folder(text: str) -> Path | str:
 
 def signature(text: str) -> ExpectedList | str:
     """Parse the file or URI of --verify-signature; it may be left out, so a folder that follows is taken for it."""
-    if text and Path(text).is_dir():
-        raise Malformed("a file: write --verify-signature after the folder, or name a file with it")
+    with suppress(OSError):  # of what cannot be looked at, reading it says why
+        if text and Path(text).is_dir():
+            raise Malformed("a file: write --verify-signature after the folder, or name a file with it")
     return expected_list(text) if text.strip() else ""
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from downloader.doctor.finding import note, ok, problem
 from downloader.doctor.rights import Ids, check_owner, remedy_of
 from downloader.errors import DownloadError, NoSpace, VolumeError
-from downloader.filesystem import Disk, NotThere, ownership_of, try_out
+from downloader.filesystem import Disk, NotThere, absolute, ownership_of, try_out
 from downloader.formatting import format_count, format_duration, format_size, single_line
 from downloader.hub_cache import BLOBS
 from downloader.lease import find_lease
@@ -114,7 +114,7 @@ class Target:
 
     def _find_folder(self) -> Ownership:
         """Find the target, or the existing folder above it. Raises VolumeError."""
-        folder = self._path.absolute()
+        start = folder = absolute(self._path)
         while True:
             try:
                 found = ownership_of(folder)
@@ -123,7 +123,7 @@ class Target:
                     raise
                 folder = folder.parent
             else:
-                self._folder, self._missing = folder, folder != self._path.absolute()
+                self._folder, self._missing = folder, folder != start
                 return found
 
     def _check_free(self) -> Iterator[Finding]:

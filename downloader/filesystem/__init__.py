@@ -13,7 +13,7 @@ from downloader.filesystem.interface import (
 )
 from downloader.filesystem.links import LinkingDisk
 from downloader.filesystem.local import Disk
-from downloader.filesystem.named import Named, find_named, is_inside, is_same, with_parents
+from downloader.filesystem.named import Named, absolute, find_named, is_folder, is_inside, is_same, with_parents
 from downloader.filesystem.openat import Folder, split
 from downloader.filesystem.reading import Reading
 from downloader.filesystem.rehearsal import ReadOnlyDisk
@@ -35,9 +35,11 @@ __all__ = [
     "Reading",
     "Space",
     "Stat",
+    "absolute",
     "clear",
     "discard",
     "find_named",
+    "is_folder",
     "is_inside",
     "is_same",
     "ownership_of",

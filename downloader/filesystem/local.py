@@ -64,7 +64,7 @@ class Disk:
         self._root = -1  # until it is open
         self._new_file = How(_NEW_FILE_FLAGS, self.file_mode)
         self._operation = Operations(shown or str(target), fault, self._lacks_inodes, self._is_lost)
-        with naming_the_target(target), self._operation("opening"):
+        with naming_the_target(target, create=create), self._operation("opening"):
             self._root = open_target(target, create=create, mode=self.folder_mode)
             self._shared = bool(os.fstat(self._root).st_mode & stat.S_ISGID)
         self._kind = syncfs.kind(self._root)

@@ -6,7 +6,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
-from downloader.filesystem.interface import InTheWay
+from downloader.filesystem.interface import InTheWay, NotThere
 from downloader.filesystem.operations import map_os_error
 
 if TYPE_CHECKING:
@@ -37,6 +37,14 @@ def find_named(path: Path) -> Named:
     return Named(real.parent, real.name)
 
 
+def absolute(path: Path) -> Path:
+    """Return a path from the root on; no link is followed. Raises NotThere if the current folder was removed."""
+    try:
+        return path.absolute()
+    except FileNotFoundError as error:
+        raise NotThere("the current folder does not exist any more", hint="change to one that does") from error
+
+
 def with_parents(folder: Path) -> Iterator[Path]:
     """Yield a folder and those above it on the same file system, as far as they are open to us, the nearest first."""
     device = folder.stat().st_dev
@@ -45,6 +53,12 @@ def with_parents(folder: Path) -> Iterator[Path]:
         if found is None or found.st_dev != device:
             return
         yield place
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether a path leads to a folder. False for whatever cannot be looked at: opening it says why."""
+    found = _look(path)
+    return found is not None and stat.S_ISDIR(found.st_mode)
 
 
 def is_same(one: Path, other: Path) -> bool:

@@ -39,11 +39,14 @@ def open_target(target: Path, *, create: bool, mode: int = FOLDER_MODE) -> int:
 
 
 @contextmanager
-def naming_the_target(target: Path) -> Iterator[None]:
-    """Explain why a target that is missing, or is not a folder, cannot be opened."""
+def naming_the_target(target: Path, *, create: bool = False) -> Iterator[None]:
+    """Explain why a target that is missing, or is not a folder, cannot be opened, or made where it was to `create`."""
     try:
         yield
     except NotThere as error:
+        if create:
+            hint = "name one on a volume; the current folder may have been removed"
+            raise NotThere(f"the folder {target} cannot be made here", hint=hint) from error
         raise NotThere(f"there is no folder {target}", hint="name the folder of a download") from error
     except (AlreadyThere, InTheWay) as error:
         culprit = next((path for path in (*reversed(target.parents), target) if _is_not_a_folder(path)), target)

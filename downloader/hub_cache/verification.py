@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from downloader.errors import IntegrityError, UsageError
-from downloader.filesystem import Kind
+from downloader.filesystem import Kind, absolute, is_folder
 from downloader.formatting import format_count, names_text
 from downloader.hub_cache.disk import CacheDisk
 from downloader.hub_cache.layout import BLOBS, REFS, SNAPSHOTS, link_text, snapshot_path
@@ -57,12 +57,12 @@ class CachedTarget:
     @classmethod
     def of(cls, target: Path) -> CachedTarget | None:
         """Return what a target is; None for a plain folder."""
-        target = target.absolute()
+        target = absolute(target)
         if _COMMIT.fullmatch(target.name) and target.parent.name == SNAPSHOTS:
             folder, commit = target.parent.parent, target.name
         else:
             folder, commit = target, ""
-        return cls(folder, commit) if _FOLDER.fullmatch(folder.name) and (folder / SNAPSHOTS).is_dir() else None
+        return cls(folder, commit) if _FOLDER.fullmatch(folder.name) and is_folder(folder / SNAPSHOTS) else None
 
     @staticmethod
     def below(cache: Path) -> list[str]:
@@ -83,7 +83,7 @@ class CachedTarget:
         if not _COMMIT.fullmatch(revision):
             with CacheDisk(self.folder, create=False) as disk:
                 commit = read_reference(disk, f"{REFS}/{revision}")
-        if not _COMMIT.fullmatch(commit) or not (self.folder / SNAPSHOTS / commit).is_dir():
+        if not _COMMIT.fullmatch(commit) or not is_folder(self.folder / SNAPSHOTS / commit):
             hint = f"those that are there are in {self.folder}/{REFS} and {self.folder}/{SNAPSHOTS}"
             raise UsageError(f"{self.folder} has no snapshot of {revision!r}", hint=hint)
         return replace(self, commit=commit)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from downloader.engine import Engine, Outcome, Previewer, only_routes
 from downloader.errors import DownloadError
 from downloader.events import RunStarted, Verified
+from downloader.filesystem import is_folder
 from downloader.filters import FileFilter
 from downloader.formatting import format_duration
 from downloader.integrity import proofs_text
@@ -212,7 +213,7 @@ class Download:
     def _run_engine(self, source: Source, routes: Sequence[Route], plan: Plan, simulated: bool) -> Outcome:  # noqa: FBT001
         settings, runner = self._settings, self._runner
         retrying = make_retrying(source, settings, runner)
-        if self._cache is not None and not settings.hub.offline and not self._cache.folder.exists():
+        if self._cache is not None and not settings.hub.offline and not is_folder(self._cache.folder):
             retrying.version()  # a repository that the Hub does not have leaves nothing in the cache
         volume = self._open_volume(for_operator=self._for_operator, simulated=simulated)
         self._volume = volume

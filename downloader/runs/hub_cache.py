@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from downloader.artifact import Layout
 from downloader.engine import Outcome
 from downloader.errors import UsageError
+from downloader.filesystem import absolute
 from downloader.hub_cache import CachedRepository, RepositoryLayout
 from downloader.integrity import Expectation
 from downloader.runs.wiring import make_filter
@@ -53,7 +54,7 @@ def cached_repository(uri: ArtifactUri, settings: Settings) -> CachedRepository:
         raise UsageError("there is no cache: HF_HUB_CACHE, HF_HOME and HOME are unset", hint="write --hub-cache DIR")
     layout = RepositoryLayout.of(HubAddress.parse(uri.text))
     return CachedRepository(
-        Path(cache).absolute() / layout.folder,
+        absolute(Path(cache)) / layout.folder,
         layout,
         symlinks=not settings.hub.disable_symlinks,
         offline=settings.hub.offline,

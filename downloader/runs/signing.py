@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from downloader.config.formats import FormatPolicy
 from downloader.config.signing import SignatureMode
 from downloader.errors import ConfigurationError, DownloadError, SignatureRejected, UsageError, VolumeError
+from downloader.filesystem import absolute
 from downloader.formatting import format_size
 from downloader.integrity import MARKER
 from downloader.runs.small_files import SmallFile, whole
@@ -212,9 +213,9 @@ def misplaced(settings: Settings) -> Path | None:
     reporting, choose = settings.reporting, make_filter(settings, signed=True).choose
     if settings.signing.mode is not SignatureMode.REQUIRE or settings.job.in_hub_cache:
         return None
-    target = os.path.abspath(settings.job.target)  # noqa: PTH100 - follows no link: a volume may hang
+    target = os.path.abspath(absolute(settings.job.target))  # noqa: PTH100 - follows no link: a volume may hang
     for path in filter(None, (reporting.report, reporting.bom, reporting.metrics_file)):
-        place = Path(os.path.abspath(path))  # noqa: PTH100 - as above
+        place = Path(os.path.abspath(absolute(path)))  # noqa: PTH100 - as above
         if place.is_relative_to(target) and beside(choose([place.relative_to(target).as_posix()])):
             return path
     return None

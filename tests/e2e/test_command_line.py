@@ -104,6 +104,45 @@ def test_results_that_cannot_be_written_end_with_a_last_line_and_are_no_full_vol
     assert "No space left on device" in full("size", URI, endpoint=small.endpoint, **PEOPLE)[1]
 
 
+@pytest.mark.parametrize("command", [["size", URI], ["list", URI], ["digest", "t"], ["checksums", "t"], ["--version"]])
+def test_results_for_a_closed_standard_output_are_not_said_to_be_written(
+    command: list[str], small: Hub, tmp_path: Path
+) -> None:
+    extra = {"HF_ENDPOINT": small.endpoint}
+    assert run("download", URI, tmp_path / "t", extra=extra).status == 0
+    arguments = [str(tmp_path / word) if word == "t" else word for word in command]
+    result = finish(start(*arguments, extra={**extra, **PEOPLE}, through=("sh", "-c", 'exec "$@" >&-', "sh")))
+    assert result.status == 74, result.stderr
+    assert "the result cannot be written to standard output: it is closed" in result.last_line
+
+
+LONG = "x" * 300
+"""No file system has a name of this length, and looking at it is an error other than that it is missing."""
+UNSEEN = {
+    "a target like a repository in a cache": (["verify", f"{LONG}/models--org--model"], 74),
+    "a snapshot like one in a cache": (["digest", f"{LONG}/models--org--model/snapshots/{'0' * 40}"], 74),
+    "a cache": (["download", URI, f"--hub-cache={LONG}"], 74),
+    "a signature": (["verify", "/", "--signer-key", "/dev/null", "--verify-signature", LONG], 78),
+}
+
+
+@pytest.mark.parametrize("what", UNSEEN)
+def test_a_path_that_cannot_be_looked_at_is_no_bug(what: str, small: Hub) -> None:
+    arguments, status = UNSEEN[what]
+    result = run(*arguments, extra={"HF_ENDPOINT": small.endpoint, **PEOPLE})
+    assert result.status == status, result.stderr
+    assert "File name too long" in result.last_line
+
+
+@pytest.mark.parametrize("arguments", [["verify", "models--a--b"], ["doctor", URI, "t"], ["download", URI, "t"]])
+def test_a_current_folder_that_was_removed_is_named(arguments: list[str], small: Hub, tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    there = ("sh", "-c", 'cd "$0/gone" && rmdir "$0/gone" && exec "$@"', str(tmp_path))
+    result = finish(start(*arguments, extra={"HF_ENDPOINT": small.endpoint, **PEOPLE}, through=there))
+    assert result.status == 74, result.stderr
+    assert "the current folder" in result.last_line
+
+
 @pytest.mark.parametrize("arguments", [["-q", "size", URI], ["size", URI, "-q"], ["size", "--quiet", URI]])
 def test_quiet_may_stand_before_and_after_the_command(arguments: list[str], small: Hub) -> None:
     result = run(*arguments, extra={"HF_ENDPOINT": small.endpoint})
