@@ -185,7 +185,7 @@ class Throttled(SourceUnavailable):
 class ProtocolFailed(DownloadError):
     """This protocol cannot download the file; another one may."""
 
-    remedy = "add HTTP to AIM_DOWNLOADER_PROTOCOL (--protocol)"
+    remedy = "check the address, and what may answer for that host: a proxy, a gateway, a mirror"
     exit_status = os.EX_UNAVAILABLE
     verdict = Verdict.FALL_BACK
 

@@ -91,7 +91,7 @@ def download(
     as_json: bool,
     **given: Any,  # noqa: ANN401
 ) -> None:
-    """Download URI into TARGET [TARGET_DIR].
+    """Download URI into TARGET [TARGET_DIR, else /cache].
 
     Intact files on the volume are kept; missing and damaged files are downloaded. A file gets its final name after it
     has been verified and synced. The checksum file, .artifact.sha256, is written last.
@@ -104,6 +104,8 @@ def download(
         given["hub_cache"] = _cache_for(settings, target, hub_cache)
     settings = _with_options(settings, target=target, **given)
     context.redactor.add(*settings.job.mirrors.secrets)
+    if target is None and not settings.job.in_hub_cache and not context.environ.get("TARGET_DIR", "").strip():
+        log.info("neither TARGET nor TARGET_DIR names a folder: %s is used", settings.job.target)
     if dry_run:
         from downloader.cli.plan import print_plan
 
@@ -164,7 +166,7 @@ def list_(context: CommandContext, /, uri: ArtifactUri, *, as_json: bool, **give
 @options.verbosity
 @click.pass_obj
 def doctor(context: CommandContext, /, uri: ArtifactUri | Path | None, target: Path | None, **given: Any) -> None:  # noqa: ANN401
-    """Find out whether a download of URI into TARGET [TARGET_DIR] would start, and why not.
+    """Find out whether a download of URI into TARGET [TARGET_DIR, else /cache] would start, and why not.
 
     Prints a line for each check, marked ok, note or problem, with what to do about it. Without URI, only what does not
     depend on it is checked. Nothing is downloaded, and nothing stays on the target. The exit status is the one with
@@ -185,7 +187,7 @@ def doctor(context: CommandContext, /, uri: ArtifactUri | Path | None, target: P
 @options.verbosity
 @click.pass_obj
 def checksums(context: CommandContext, /, target: Path | None, **given: Any) -> None:  # noqa: ANN401
-    """Print the checksums of the artifact in TARGET [TARGET_DIR], for `sha256sum -c`.
+    """Print the checksums of the artifact in TARGET [TARGET_DIR, else /cache], for `sha256sum -c`.
 
     They are read from its .artifact.sha256, or from extended attributes if the artifact is marked there.
     """
@@ -200,7 +202,7 @@ def checksums(context: CommandContext, /, target: Path | None, **given: Any) -> 
 @options.verbosity
 @click.pass_obj
 def digest(context: CommandContext, /, target: Path | None, revision: str | None, **given: Any) -> None:  # noqa: ANN401
-    """Print the digest of the artifact in TARGET [TARGET_DIR]: one value for all of its files.
+    """Print the digest of the artifact in TARGET [TARGET_DIR, else /cache]: one value for all of its files.
 
     It is read from the completion mark, and no file is hashed: `verify` does that. The exit status is 65 if TARGET has
     no mark. TARGET may be the folder of a repository in a cache of huggingface_hub, or one snapshot in it.
@@ -250,7 +252,7 @@ def verify(
     revision: str | None,
     **given: Any,  # noqa: ANN401
 ) -> None:
-    """Verify the files in TARGET [TARGET_DIR] against its .artifact.sha256, without network.
+    """Verify the files in TARGET [TARGET_DIR, else /cache] against its .artifact.sha256, without network.
 
     Prints a line for each file that is damaged or missing; then the exit status is 65. TARGET may be the folder of a
     repository in a cache of huggingface_hub, or one snapshot in it. With a signer, the files must be what that signer

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
+from downloader.cli import advice
 from downloader.cli.commands import cli
 from downloader.cli.context import CommandContext, output_error
 from downloader.cli.failure import Audience, final_line, report_early_end
@@ -75,6 +76,7 @@ def _invoke(arguments: list[str], context: CommandContext) -> None:
     except click.exceptions.NoArgsIsHelpError as error:
         if context.text_log:
             context.stderr.write(error.format_message() + "\n")
-        raise UsageError("a command is missing", hint="see artifact-downloader --help") from error
+        raise UsageError("a command is missing", hint=advice.HELP) from error
     except click.ClickException as error:
-        raise UsageError(error.format_message(), hint="see artifact-downloader --help") from error
+        message, hint = advice.usage(error, arguments)
+        raise UsageError(message, hint=hint) from error

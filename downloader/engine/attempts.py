@@ -6,7 +6,7 @@ import logging
 from array import array
 from typing import TYPE_CHECKING
 
-from downloader.artifact import paths_of, select
+from downloader.artifact import TransferProtocol, paths_of, select
 from downloader.cancellation import Cancellation
 from downloader.engine.places import next_route
 from downloader.engine.sink import VolumeSink
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from downloader.shards import Member
     from downloader.transfer import Feed
     from downloader.volume import Volume
+
+WITHOUT_OTHERS = frozenset({TransferProtocol.HTTP, TransferProtocol.FILE})
+"""A sequence with one of these is not short of a plainer protocol."""
 
 log = logging.getLogger(__name__)
 
@@ -119,6 +122,8 @@ class Attempts:
         """
         unlisted = any(route.place.is_abandoned for route in self._routes)
         if error is not None and not (unlisted and isinstance(error, SourceChanged | SourceNotFound)):
+            if isinstance(error, ProtocolFailed) and not error.hint and WITHOUT_OTHERS.isdisjoint(self._sequence):
+                error.hint = "add HTTP to AIM_DOWNLOADER_PROTOCOL (--protocol)"
             return error
         return ProtocolFailed(
             f"no place that was asked has {format_count(left, 'file')} of the artifact",

@@ -89,7 +89,7 @@ def _places_text(final: Snapshot) -> str:
 
 def _failure_text(final: Snapshot, took: str) -> str:
     if not final.total_bytes and not final.total_files:
-        return f"{final.phase} after {took}, before the source was listed"
+        return f"{final.phase} after {took}, before the download began"
     amount = amount_text(final) if final.total_bytes else format_size(final.done_bytes)
     text = f"{final.phase} after {took}: {amount} on the volume"
     if final.total_files:

@@ -30,6 +30,9 @@ SYNC_TOGETHER = 8
 """Number of files from which one sync of the whole file system is cheaper than a sync of each file."""
 
 
+MOVE = "move it away, or use another target folder"
+
+
 class VerifiedFile(NamedTuple):
     """A complete partial whose bytes are right, and what the commit log records of it."""
 
@@ -148,10 +151,7 @@ class Committer:
         """Remove a file or link in the place of a directory. Raises VolumeError for a file that is not ours."""
         found = self._files.stat(folder)
         if found is not None and found.kind is Kind.FILE and not self._is_ours(folder):
-            raise VolumeError(
-                f"{self._files.name}/{folder} is a file, but the artifact has a folder of this name",
-                hint="move it away, or use another target folder",
-            )
+            raise in_the_way(self._files.name, folder)
         self._files.unlink(folder)
 
     def _remove_empty(self, path: str) -> None:
@@ -181,12 +181,17 @@ def _folders_between(path: str, files: Iterable[str]) -> set[str]:
     return folders
 
 
+def in_the_way(target: str, folder: str) -> VolumeError:
+    """Return the error for a file of others in the place of a directory."""
+    return VolumeError(f"{target}/{folder} is a file, but the artifact has a folder of this name", hint=MOVE)
+
+
 def occupied(target: str, path: str, inner: str = "") -> VolumeError:
     """Return the error for a directory in the place of a file that contains files of others."""
     return VolumeError(
         f"{target}/{path} is a folder with something in it{f' ({inner})' if inner else ''}, but the artifact has a file"
         " of this name",
-        hint="move it away, or use another target folder",
+        hint=MOVE,
     )
 
 

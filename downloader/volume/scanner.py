@@ -16,7 +16,7 @@ from downloader.filesystem import Kind, stats_of
 from downloader.integrity import MARKER, Checksums, Origin, may_combine, sha256_of
 from downloader.lease import PARTS, SHARDS, WORK
 from downloader.volume import cleanup, journal
-from downloader.volume.commit import occupied
+from downloader.volume.commit import MOVE, in_the_way, occupied
 from downloader.volume.completion import is_in_place, last, standing
 from downloader.volume.inventory import Entries, FileState, Inventory, InventoryEntry
 from downloader.volume.publication import parse_own
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 class InventoryScanner:
     """Compares a volume with one manifest.
 
-    Raises VolumeError where a folder with something in it stands in the place of a file, or where the artifact has a
-    name that this program needs.
+    Raises VolumeError where a folder with something in it stands in the place of a file, or a file in that of a folder,
+    or where the artifact has a name that this program needs.
     """
 
     def __init__(self, files: FileOperations, manifest: Manifest, journal_above: int, completion: Completion) -> None:
@@ -44,7 +44,7 @@ class InventoryScanner:
         if files.scan(MARKER):
             raise VolumeError(
                 f"{files.name}/{MARKER} is a folder with something in it, and this program needs that name for itself",
-                hint="move it away, or use another target folder",
+                hint=MOVE,
             )
         self._files = files
         self._manifest = manifest
@@ -62,8 +62,13 @@ class InventoryScanner:
     def scan(self, now_ns: int) -> Inventory:
         """Return what is there. `now_ns` is the time by which other tools' files count as stale."""
         paths, foreign, empty = self._manifest.paths, {}, set()
-        for folder in {"", *(path.rpartition("/")[0] for path in paths)}:
+        folders = {"", *(path.rpartition("/")[0] for path in paths)}
+        inner = _folders_in(folders)
+        for folder in folders:
             names = self._files.scan(folder)
+            for path in inner.get(folder, ()):
+                if names.get(path.rpartition("/")[2]) is Kind.FILE and path not in self._known.ours:
+                    raise in_the_way(self._files.name, path)
             foreign[folder] = cleanup.maybe_partials(names)
             if not names.keys() - {WORK}:
                 empty.add(folder)
@@ -239,6 +244,21 @@ class KnownFiles:
         """Return the committed sha256 of a file for which the source publishes no digest at all."""
         entry = self._commit_log.get(file.path)
         return entry.sha256 if entry and entry.identity == file.identity and not file.digests else None
+
+
+def _folders_in(folders: Iterable[str]) -> dict[str, set[str]]:
+    """Return for each folder that has others in it their paths, those between the given ones and the root included."""
+    inner: dict[str, set[str]] = {}
+    for folder in folders:
+        path = folder
+        while path:
+            parent = path.rpartition("/")[0]
+            known = inner.setdefault(parent, set())
+            if path in known:
+                break
+            known.add(path)
+            path = parent
+    return inner
 
 
 def recorded(files: FileOperations, paths: Iterable[str]) -> set[str]:

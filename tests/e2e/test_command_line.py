@@ -205,3 +205,48 @@ def test_the_demo_keeps_what_it_fetched_and_says_where(small: Hub, tmp_path: Pat
     assert done.returncode == 0
     assert done.stdout.splitlines()[-1] == f"it is in {tmp_path}/demo/org-model"
     assert model(tmp_path / "demo/org-model").keys() == {"config.json", "model.bin"}
+
+
+HABITS = {
+    "hf": (["download", URI, "t", "--revision", "main"], "hf://org/name@revision"),
+    "hf with a folder": (["download", URI, "--local-dir", "t"], "write the folder after the URI"),
+    "aws": (["list", "s3://bucket", "--endpoint-url", "http://host"], "set AWS_ENDPOINT_URL"),
+    "curl": (["download", "https://host/x", "-o", "t"], "write the folder after the URI"),
+    "no command": ([URI, "t"], "write artifact-downloader download URI TARGET"),
+    "a glob that the shell expands": (["download", URI, "t", "--include", "a.json", "b.json"], "quote each glob"),
+    "no habit": (["download", URI, "t", "--unheard-of"], "see artifact-downloader --help"),
+}
+
+
+@pytest.mark.parametrize("habit", HABITS)
+def test_habits_of_other_tools_are_answered_with_what_to_write(habit: str) -> None:
+    arguments, answer = HABITS[habit]
+    result = run(*arguments)
+    assert result.status == 64
+    assert answer in result.last_line
+
+
+def test_the_folder_that_nothing_has_named_is_said(small: Hub) -> None:
+    result = run("download", URI, "--dry-run", extra={"HF_ENDPOINT": small.endpoint, **PEOPLE})
+    assert "neither TARGET nor TARGET_DIR names a folder: /cache is used" in result.stderr
+    result = run("download", URI, "--dry-run", extra={"HF_ENDPOINT": small.endpoint, "TARGET_DIR": "/t", **PEOPLE})
+    assert "is used" not in result.stderr
+
+
+def test_a_file_in_the_place_of_a_folder_is_found_before_anything_is_fetched(hub: Hub, tmp_path: Path) -> None:
+    hub.create("org/model").commit({"config.json": b"{}", "sub/deeper/model.bin": b"1" * 1000})
+    (tmp_path / "sub").write_bytes(b"mine")
+    for command in (["download", URI], ["download", "--dry-run", URI], ["doctor", URI]):
+        result = run(*command, tmp_path, extra={"HF_ENDPOINT": hub.endpoint, **PEOPLE})
+        assert result.status == 74, result.stderr
+        assert "sub is a file, but the artifact has a folder of this name" in result.last_line
+    assert model(tmp_path) == {"sub": b"mine"}
+
+
+def test_only_a_sequence_without_http_is_told_to_add_it(tmp_path: Path) -> None:
+    fails = {"AIM_DEBUG_SIMULATE_HF_DOWNLOAD": "1", "AIM_DEBUG_SIMULATE_HF_FAIL_PROTOCOLS": "XET,HTTP", **PEOPLE}
+    for sequence, is_told in (("XET", True), ("XET,HTTP", False)):
+        extra = {**fails, "AIM_DEBUG_SIMULATE_HF_DURATION": "0.1", "AIM_DOWNLOADER_PROTOCOL": sequence}
+        result = run("download", URI, tmp_path / sequence, extra=extra)
+        assert result.status == 69, result.stderr
+        assert ("add HTTP to AIM_DOWNLOADER_PROTOCOL" in result.last_line) == is_told

@@ -85,7 +85,7 @@ def test_what_fails_before_the_listing_promises_no_partial_download(
     result = run_until(status, "download", own_web.url("model.bin"), tmp_path / "t")
     assert result.status == status, result.stderr
     summary, where, _ = result.stderr.splitlines()[-3:]
-    assert "before the source was listed" in summary
+    assert "before the download began" in summary
     assert f"exit status {status} ({explained(status)}), {advice}" in where
 
 

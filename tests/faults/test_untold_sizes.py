@@ -114,7 +114,7 @@ def test_an_answer_without_a_byte_is_an_empty_file_only_by_its_digest(
     result = run("download", f"{url}#sha256={digest_of(b'')}" if digest else url, tmp_path)
     assert result.status == (0 if digest else 69), result.stderr
     assert digest or "answers with no bytes" in result.last_line
-    assert "before the source was listed" not in result.stderr
+    assert "before the download began" not in result.stderr
 
 
 def test_what_cannot_be_gone_on_with_does_not_stay_on_the_volume(own_web: BrokenWeb, tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def test_the_unluckiest_numbers_are_innocent_and_so_is_the_worst_message(stream:
             replace(DOWNLOADING, phase=Phase.FAILED, protocol=None, total_files=0, discarded_bytes=GIB),
             "failed after 2 min 0 s: 1.0 GiB of 4.0 GiB on the volume, 1.0 GiB discarded",
         ),
-        (Snapshot(phase=Phase.FAILED), "failed after 2 min 0 s, before the source was listed"),
+        (Snapshot(phase=Phase.FAILED), "failed after 2 min 0 s, before the download began"),
     ],
 )
 def test_the_summary_tells_how_it_ended(final: Snapshot, text: str) -> None:
@@ -136,7 +136,7 @@ def test_closing_writes_the_summary(stream: io.StringIO) -> None:
     console = Console(clock=clock)
     clock.now = 5.0
     console.close(Snapshot(phase=Phase.FAILED))
-    assert said(stream) == ["failed after 5.0 s, before the source was listed"]
+    assert said(stream) == ["failed after 5.0 s, before the download began"]
 
 
 def test_what_is_not_known_is_left_out() -> None:
