@@ -105,9 +105,17 @@ class SourceCheck:
         span = Span(0, min(1, file.span.stop))
         if not len(span):
             return f"{file.path} is empty, so there is nothing to fetch"
-        view = memoryview(bytearray(1))
-        with closing(source.open(file, span if file.sized else file.span)) as body:
-            if not body.readinto(view):
+        try:
+            return self._read_byte(source, file, span if file.sized else file.span)
+        except ProtocolFailed:
+            # A run goes on with HTTP then, which asks for the whole file.
+            if span == file.span or TransferProtocol.HTTP not in self._sequence:
+                raise
+        return f"{self._read_byte(source, file, file.span)}, of the whole file: it is not handed out in parts"
+
+    def _read_byte(self, source: Source, file: RemoteFile, span: Span) -> str:
+        with closing(source.open(file, span)) as body:
+            if not body.readinto(memoryview(bytearray(1))):
                 raise ProtocolFailed(f"no byte of {file.path} arrives")
         return f"the first byte of {file.path} arrived"
 

@@ -42,6 +42,8 @@ POLICY = re.compile(r'(?:"[^"]*"|[^",])+')
 """One policy of a `RateLimit` field, such as `"resolvers";r=0;t=12`: r requests are left for the next t seconds."""
 UNKNOWN_NAME = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
 """How the resolver says that there is no such name, and not that it cannot tell for now."""
+NO_TLS = re.compile(r"wrong version number|record layer failure|http request|packet length too long", re.IGNORECASE)
+"""How OpenSSL, in one version or another, calls an answer in plain HTTP."""
 PASSING = frozenset(
     {
         HTTPStatus.REQUEST_TIMEOUT,
@@ -65,6 +67,12 @@ _EXCEPTIONS: tuple[ErrorRow[BaseException, DownloadError], ...] = (
         SourceUnavailable,
         "{where} cannot be reached through the proxy: {why}",
         "check the proxy settings",
+    ),
+    ErrorRow(
+        lambda error: isinstance(error, httpx2.ConnectError) and NO_TLS.search(str(error)) is not None,
+        SourceUnavailable,
+        "cannot connect to {where}: the server does not speak TLS there ({why})",
+        "check the port; a server without TLS is addressed with http://",
     ),
     ErrorRow(
         instance_of(httpx2.ConnectError),

@@ -121,7 +121,11 @@ def verify_volume(
         expectation = read_expectation(settings, runner)
         cached = cached_target(target, revision)
         if expectation:  # before hundreds of gigabytes are read
-            require_expected(expectation, _recorded(target, cached), choose)
+            try:
+                require_expected(expectation, _recorded(target, cached), choose)
+            except UnexpectedArtifact as error:
+                error.hint = error.hint or "check the revision, the filters and --expect-digest or --expect-list"
+                raise
         if cached is not None:
             found = cached.verify(hashing, choose, further=further.check_snapshots, keep_pages=settings.job.keep_pages)
         else:

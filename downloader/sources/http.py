@@ -20,13 +20,13 @@ from downloader.sources.http_errors import map_status_error
 from downloader.sources.http_folder import HttpFolder
 from downloader.sources.hub_address import uri_of_page
 from downloader.sources.paths import check_names
-from downloader.sources.web_probe import HINT, WebProbe
+from downloader.sources.web_probe import HINT, WebProbe, redirect_hint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from downloader.network import HttpClient
+    from downloader.network import HttpClient, Response
     from downloader.sources.base import Body
 
 
@@ -85,11 +85,12 @@ class HttpSource:
             # Nodes behind one name may differ in their validators, and a digest that the user knows is the truth.
             file = replace(file, validator=None)
         check_names([file.path], self._uri)
-        self._refuse_page(file, reply.headers.get("content-type", ""))
+        self._refuse_page(file, reply)
         return Manifest(self._uri, (file,), single=True, whole=folder_of(self._uri))
 
-    def _refuse_page(self, file: RemoteFile, media_type: str) -> None:
+    def _refuse_page(self, file: RemoteFile, reply: Response) -> None:
         """Raise UnexpectedContent for a web page that is not called one, judged by its first bytes too."""
+        media_type = reply.headers.get("content-type", "")
         if file.digests or not len(file.span) or not is_suspicious(file.path, media_type):
             return
         head = bytearray(min(HEAD, len(file.span)))
@@ -101,6 +102,7 @@ class HttpSource:
         if found:
             hub_uri = uri_of_page(urlsplit(self._address.url).path)
             hint = f"for a repository on the Hub write {hub_uri}" if hub_uri else ACCEPT_ANY
+            hint = redirect_hint(self._address.url, reply.url) or hint
             raise UnexpectedContent(f"{self._uri}: {file.path} {found}", hint=hint)
 
     def open(self, file: RemoteFile, span: Span) -> Body:

@@ -29,7 +29,7 @@ from downloader.network import HttpStatusError, decoded, is_encoded
 from downloader.sources.base import version_of
 from downloader.sources.http_errors import map_status_error
 from downloader.sources.paths import check_names
-from downloader.sources.web_probe import HINT
+from downloader.sources.web_probe import HINT, redirect_hint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -135,7 +135,8 @@ class HttpFolder:
         # Many servers hand out no file whose name begins with a dot, and answer 403, or a page of their own.
         if reply.status == HTTPStatus.OK:
             found = instead(name, len(reply.body), reply.body[:HEAD], vouched=False)
-            return UnexpectedContent(f"{self._uri}{name} {found}", hint="check the URI") if found else None
+            hint = redirect_hint(self._address.below(name), reply.url) or "check the URI"
+            return UnexpectedContent(f"{self._uri}{name} {found}", hint=hint) if found else None
         error = HttpStatusError(reply.status, reply.url, reply.headers, reply.body)
         return map_status_error(error, self._uri + name, hint=HINT, asked=self._address.url)
 

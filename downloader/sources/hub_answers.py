@@ -42,6 +42,9 @@ GATED = (
     (re.compile(r"fine-grained", re.IGNORECASE), "change the token's permissions, or use a token of the kind read"),
 )
 """What can be done about a gate, by what the Hub says of it."""
+SHORT_COMMIT = re.compile(r"[0-9a-f]{7,39}")
+OF_A_COMMIT = "check the revision; a commit is written with all of its 40 digits"
+OF_A_REVISION = "check the revision; a slash in it is written as %2F"
 TOKEN_REJECTED = re.compile(r"invalid credentials|token\b.*\b(expired|revoked|invalid)", re.IGNORECASE)
 
 
@@ -95,7 +98,7 @@ _VERDICTS: tuple[ErrorRow[_Verdict, DownloadError], ...] = (
         lambda it: it.code == "RevisionNotFound",
         SourceNotFound,
         "revision {revision!r} of {repository} does not exist on {host}",
-        "check the revision; a slash in it is written as %2F",
+        "{revision_hint}",
     ),
     ErrorRow(
         lambda it: it.code == "EntryNotFound",
@@ -175,6 +178,7 @@ class HubAnswers:
             status=error.status,
             repository=self._repository,
             revision=self._revision,
+            revision_hint=OF_A_COMMIT if SHORT_COMMIT.fullmatch(self._revision) else OF_A_REVISION,
             what=what or self._repository,
             path=what or "that path",
             place=self._place,

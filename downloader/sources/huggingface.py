@@ -281,7 +281,10 @@ class HubSource:
         if isinstance(error, DownloadError):
             return error
         log.debug("the library stumbled over an answer", exc_info=error)
-        return ProtocolFailed(f"{host_of(self._endpoint)} answers for {self._uri} {_what_it_is(error)}")
+        return ProtocolFailed(
+            f"{host_of(self._endpoint)} answers for {self._uri} {_what_it_is(error)}",
+            hint="check HF_ENDPOINT, and whether a proxy or a login page answers for it",
+        )
 
 
 def _what_it_is(error: Exception) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from downloader.artifact import RemoteFile, Validator, shown_url
 from downloader.errors import SourceSilent, SourceUnavailable, Throttled
@@ -122,10 +123,18 @@ class WebProbe:
             reply = self._web.fetch(url, headers=self._headers, limit=0)
             size = _told_size(url, reply)
         if reply.status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT) and size is None:
-            raise map_status_error(
-                HttpStatusError(reply.status, reply.url, reply.headers, b""), shown_url(url), hint=HINT, asked=url
-            )
+            error = HttpStatusError(reply.status, reply.url, reply.headers, b"")
+            raise map_status_error(error, shown_url(url), hint=redirect_hint(url, reply.url) or HINT, asked=url)
         return reply, size
+
+
+def redirect_hint(asked: str, answered: str) -> str:
+    """Return what to do about an answer that is not the file: it came from where redirects led; empty without any."""
+    if answered == asked:
+        return ""
+    if urlsplit(answered).path == f"{urlsplit(asked).path}/":
+        return f"it is a folder: write {shown_url(asked)}/"
+    return f"it redirects to {shown_url(answered)}; if that is a login, {HINT}"
 
 
 def validator_of(reply: Response) -> Validator | None:

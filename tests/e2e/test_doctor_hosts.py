@@ -13,7 +13,7 @@ import pytest
 from downloader import Finding, Level, diagnose
 from tests.command import PEOPLE, run
 from tests.e2e.doctor import examine, levels, of_host
-from tests.servers.faults import FOREVER, Answer, Headers, Silence, Trickle
+from tests.servers.faults import FOREVER, Answer, Headers, IgnoreRange, Silence, Trickle
 from tests.servers.hub import Hub
 from tests.servers.moto import Moto
 from tests.servers.process import free_port
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.servers.broken import BrokenWeb
     from tests.servers.certificates import Authority
     from tests.servers.s3 import S3Server
     from tests.servers.web import WebServer
@@ -284,3 +285,17 @@ def test_the_json_form_is_written_alone_on_stdout(environment: dict[str, str], t
     result, _ = examine("hf://org/model", tmp_path, extra=environment)
     assert len(result.stdout.splitlines()) == 1
     assert result.stderr == ""
+
+
+def test_a_server_that_hands_out_no_parts_is_a_problem_only_for_who_wants_parts(
+    own_web: BrokenWeb, tmp_path: Path
+) -> None:
+    url = own_web.put("model.bin", b"x" * 100_000)
+    own_web.faults.add(IgnoreRange(), times=FOREVER)
+    result, found = examine(url, tmp_path, extra=PEOPLE)
+    assert result.status == 0, result.stdout
+    assert levels(found, "bytes") == ["ok"]
+    assert "it is not handed out in parts" in found["bytes"][0]["text"]
+    assert run("download", url, tmp_path, extra=PEOPLE).status == 0
+    result, _ = examine(url, tmp_path / "other", "--protocol=RANGES", extra=PEOPLE)
+    assert result.status == 69

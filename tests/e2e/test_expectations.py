@@ -94,6 +94,7 @@ def test_a_finished_volume_is_compared_too(stocked: dict[str, str], hub: Hub, tm
     asked_for = hub.log.sent()
     refused(run("download", "hf://org/model", tmp_path, "--expect-digest", OTHER, extra=stocked), DIGEST, OTHER)
     refused(run("verify", tmp_path, "--expect-digest", OTHER), DIGEST, OTHER)
+    assert "nothing was published" not in run("verify", tmp_path, "--expect-digest", OTHER).last_line
     listed = written(tmp_path.with_suffix(".list"), CHANGED)
     refused(run("verify", tmp_path, "--expect-list", listed), "different: config.json")
     result = run("verify", tmp_path, "--expect-digest", DIGEST, "--include", "config.json")

@@ -60,3 +60,11 @@ def test_a_branch_with_a_slash_that_is_written_plainly_is_pointed_out(hub: Hub) 
 
     assert result.status == 66
     assert "a slash in it is written as %2F" in result.last_line
+
+
+def test_a_commit_that_is_cut_is_pointed_out(hub: Hub) -> None:
+    place = on_the_hub(hub, FILES)
+    result = run("size", "hf://org/model@35c69e9", extra=place.extra)
+
+    assert result.status == 66
+    assert "a commit is written with all of its 40 digits" in result.last_line

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.command import model, run, run_until
+from tests.command import PEOPLE, model, run, run_until
 from tests.servers.blobs import Noise
 from tests.servers.broken import BrokenWeb, RefuseParts, moved
-from tests.servers.faults import FOREVER, Answer
+from tests.servers.faults import FOREVER, Answer, web_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,3 +82,38 @@ def test_a_server_that_also_refuses_the_whole_file_is_believed(own_web: BrokenWe
     own_web.faults.add(Answer(403), method="GET", times=FOREVER)
     result = run("download", url, tmp_path / "t")
     assert result.status == 77, result.stderr
+
+
+@pytest.mark.parametrize("answer", [Answer(403), web_page()], ids=["denied", "an index page"])
+def test_a_folder_without_its_slash_is_told_how_to_write_it(answer: Answer, own_web: BrokenWeb, tmp_path: Path) -> None:
+    url = own_web.url("model")
+    own_web.faults.add(moved(f"{url}/", 301), path="/model", times=FOREVER)
+    own_web.faults.add(answer, path="/model/", times=FOREVER)
+    result = run("download", url, tmp_path / "t")
+    assert result.status in (65, 77), result.stderr
+    assert f"it is a folder: write {url}/" in result.last_line
+
+
+@pytest.mark.parametrize("path", ["org/model.gguf", "folder/"])
+def test_a_redirect_to_a_page_to_log_in_is_told(path: str, own_web: BrokenWeb, tmp_path: Path) -> None:
+    page = own_web.url("login")
+    own_web.faults.add(web_page(), path="/login", times=FOREVER)
+    own_web.faults.add(moved(f"{page}?next=secret"), path="/[of]*", times=FOREVER)
+    result = run("download", own_web.url(path), tmp_path / "t", extra=PEOPLE)
+    assert result.status == 65, result.stderr
+    assert f"it redirects to {page}; if that is a login, give credentials with AIM_HTTP_TOKEN" in result.last_line
+    assert "secret" not in result.stderr
+
+
+def test_a_circle_of_redirects_is_no_matter_of_the_protocol(own_web: BrokenWeb, tmp_path: Path) -> None:
+    own_web.faults.add(moved(own_web.url("model.gguf")), times=FOREVER)
+    result = run("download", own_web.url("model.gguf"), tmp_path / "t")
+    assert result.status == 69, result.stderr
+    assert "redirects more than 10 times (check the address" in result.last_line
+
+
+def test_a_server_without_tls_that_is_asked_with_it_is_told(own_web: BrokenWeb, tmp_path: Path) -> None:
+    result = run("download", own_web.url("m").replace("http:", "https:"), tmp_path / "t", extra={"STALL_TIMEOUT": "3"})
+    assert result.status == 69, result.stderr
+    assert "the server does not speak TLS there" in result.last_line
+    assert "a server without TLS is addressed with http://" in result.last_line
