@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from downloader.errors import ConfigurationError, SignatureRejected
 from downloader.formatting import names_text, single_line
+from downloader.integrity import MARKER
 from downloader.signing.claims import stated
 
 if TYPE_CHECKING:
@@ -170,15 +171,19 @@ class SignatureCheck:
             "other content": [path for path, digest in judged.items() if digest and signed.get(path, digest) != digest],
             "not signed": [path for path in (*judged, *beside) if path not in signed],
             "never verified": [path for path in beside if path in signed] + (unknown if final else []),
-            "missing": [path for path in found.wanted(list(signed)) if path not in there],
+            # Our mark is signed where a folder was, that a run of ours has filled; no artifact has it as a file.
+            "missing": [path for path in found.wanted(list(signed)) if path not in there and path != MARKER],
         }
         told = [f"{what}: {names_text(paths)}" for what, paths in problems.items() if paths]
         return "; ".join(told) or ("" if judged else "none of them is listed there")
 
 
 def _signature_among(found: FoundFiles) -> tuple[str, bytes]:
-    """Return the name and the content of the signature that an artifact has. Raises SignatureRejected."""
-    names = signatures(found.digests, found.digests)
+    """Return the name and the content of the signature that an artifact has. Raises SignatureRejected.
+
+    One beside the artifact does, too: its signer has put it there, and it proves itself.
+    """
+    names = signatures(found.digests, found.digests) or signatures(found.beside, found.beside)
     if len(names) != 1:
         what = f"several signatures ({names_text(names)})" if names else f"no signature: {USUAL} or *{ENDING}"
         hint = "name the signature: --verify-signature URI (AIM_SIGNATURE_URI)"

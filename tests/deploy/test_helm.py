@@ -11,6 +11,7 @@ import yaml
 
 from downloader import __version__
 from downloader.config import sharing
+from downloader.sources.registry import SCHEMES
 from tests.deploy.manifests import (
     CHART,
     DEPLOY,
@@ -187,6 +188,19 @@ def test_only_a_release_that_patches_a_status_has_a_token(tmp_path: Path) -> Non
 def test_values_that_make_no_sense_are_refused(tmp_path: Path, values: dict[str, Any]) -> None:
     with pytest.raises(AssertionError, match="values don't meet the specifications"):
         render(tmp_path, values)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_every_kind_of_uri_is_taken(tmp_path: Path, scheme: str) -> None:
+    artifact = {"name": "tiny", "uri": f"{scheme}://host/path", "size": "1Gi"}
+    (job,) = of_kind(render(tmp_path, {"artifacts": [artifact]}), "Job")
+    assert f"{scheme}://host/path" in job["spec"]["template"]["spec"]["containers"][0]["args"]
+
+
+def test_two_artifacts_of_one_name_are_refused(tmp_path: Path) -> None:
+    artifact = {"name": "tiny", "uri": "hf://org/tiny", "size": "1Gi"}
+    with pytest.raises(AssertionError, match="two artifacts have the name tiny"):
+        render(tmp_path, {"artifacts": [artifact, {**artifact, "uri": "hf://org/other"}]})
 
 
 @pytest.mark.parametrize(

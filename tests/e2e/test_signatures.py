@@ -87,6 +87,27 @@ def placed(scheme: str, files: Mapping[str, bytes], request: pytest.FixtureReque
     return in_a_web_folder(web, root / uuid4().hex, files, str(authority.bundle))
 
 
+def test_a_folder_that_a_run_has_filled_is_signed_in_place_and_goes_on_from_there(
+    hub: Hub, owner: KeyOwner, tmp_path: Path
+) -> None:
+    """The mark of the run is signed with the files; wherever they go, it is not among them."""
+    repository = hub.create("org/model")
+    repository.commit(FILES)
+    assert download(hub, tmp_path).status == 0
+    signature = owner.sign(tmp_path / "out")
+    (tmp_path / "out/model.sig").write_bytes(signature)
+    verified = run("verify", tmp_path / "out", "--signer-key", owner.trusted, extra=PEOPLE)
+    assert (verified.status, "signature: 4 files" in verified.stderr) == (0, True), verified.stderr
+    repository.commit({"model.sig": signature})
+    result = run(
+        *("download", "hf://org/model", tmp_path / "next", "--signer-key", owner.trusted),
+        extra={"HF_ENDPOINT": hub.endpoint},
+    )
+    assert result.status == 0, result.stderr
+    (tmp_path / "out/config.json").write_bytes(b"{}")
+    assert run("verify", tmp_path / "out", "--signer-key", owner.trusted, extra=PEOPLE).status == 65
+
+
 CHANGES: dict[str, tuple[dict[str, bytes | None], str]] = {
     "another content": ({"config.json": b"{}"}, "other content: config.json"),
     "a file that is gone": ({"sub/tokenizer.json": None}, "missing: sub/tokenizer.json"),
