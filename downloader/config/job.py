@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 1 << 62
 CONNECTIONS, MOST_CONNECTIONS = 8, 16
-"""Connections at the start, and at most while more of them increase throughput, unless the user sets a number."""
+"""Connections of a process at the start, and at most while more increase throughput, unless the user sets a number."""
 TERMINATION_LOG = Path("/dev/termination-log")
 """Where the kubelet reads the termination message by default."""
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -140,9 +140,10 @@ class JobSettings:
     )
     connections: int | None = variable(
         "AIM_CONNECTIONS",
-        "number of concurrent connections; over XET, number of concurrent ranges, at most 8",
+        "number of concurrent connections, of all processes together; over XET, number of concurrent ranges, at most 8",
         parse=count(1, 64),
-        default_text=f"two per CPU up to {CONNECTIONS}, and up to {MOST_CONNECTIONS} while that increases throughput",
+        default_text=f"two per CPU up to {CONNECTIONS}, and up to {MOST_CONNECTIONS} while that increases throughput;"
+        " of several processes, each",
         option="--connections NUMBER",
     )
     keep_metadata_on_failure: bool = variable(

@@ -78,8 +78,8 @@ class SharingSettings:
         "AIM_PROCESSES",
         "number of processes that share the work of this run, or `auto`: one for every two CPUs, at most 8, and no more"
         " than memory, bytes to fetch and connections are enough for; one alone below four CPUs, with mirrors, and"
-        " where formats are judged. More than one pay where one processor is not enough for the network. Connections,"
-        " bandwidth and memory are divided between them",
+        " where formats are judged. More than one pay where one processor is not enough for the network. Bandwidth,"
+        " memory and a number of connections that is given are divided between them",
         parse=processes,
         default_text="`auto` for the command `download`, otherwise 1",
         option="--processes NUMBER",

@@ -45,13 +45,13 @@ class LeadingEngine(Engine):
         self,
         *arguments: Any,  # noqa: ANN401 -- those of an engine
         join: Join,
-        on_shared: Callable[[], None],
+        on_shared: Callable[[str], None],
         **more: Any,  # noqa: ANN401
     ) -> None:
         """`join` is told how many bytes there are to fetch; the rest is that of an engine.
 
         It returns which of several processes this one is, from 0 on, or None if it works alone. `on_shared` is called
-        in the thread of the run when there is work to share.
+        in the thread of the run with the path of the board when there is work to share.
         """
         super().__init__(*arguments, **more)
         self._joins = join
@@ -103,7 +103,7 @@ class LeadingEngine(Engine):
                     board.add_again(file)
                 if self._member.is_shared(file) and not board.record(file).round:
                     self._volume.take_journal(file, partial(board.add_done, file, 0))
-            self._on_shared()
+            self._on_shared(self._path(manifest))
             super()._fetch_missing(missing, outcome)
         finally:
             self._member = None

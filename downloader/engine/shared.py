@@ -78,7 +78,7 @@ class SharedEngine(LeadingEngine):
             self._shared_lease(
                 lambda: self._is_published(manifest),
                 waiting=self._waiting_for(helper),
-                sleep=self._sleeping_for(helper),
+                sleep=self._sleeping_for(helper, self._path(manifest)),
                 on_lost=self._ending.cancel,
             ) as held,
         ):
@@ -117,7 +117,7 @@ class SharedEngine(LeadingEngine):
 
         return waiting
 
-    def _sleeping_for(self, helper: Helper) -> Callable[[float], None]:
+    def _sleeping_for(self, helper: Helper, board: str) -> Callable[[float], None]:
         def sleep(seconds: float) -> None:
             # A board appears when the leader has checked what is there, and goes when the artifact is complete.
             # In the second case the lease is free in a moment, and polling it as slowly as usual would cost seconds.
@@ -127,7 +127,7 @@ class SharedEngine(LeadingEngine):
                 left -= SHARD_POLL
                 before = helper.is_running
                 if helper.look():
-                    self._on_shared()
+                    self._on_shared(board)
                 if helper.is_running != before:
                     return
 

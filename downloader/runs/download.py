@@ -25,6 +25,7 @@ from downloader.runs.requirements import Requirements
 from downloader.runs.shared_work import SharedWork
 from downloader.runs.signing import require_apart, require_real, trusted_signer, verifying
 from downloader.runs.wiring import (
+    given_connections,
     make_bandwidth,
     make_client,
     make_engine,
@@ -108,7 +109,12 @@ class Download:
         self._verifying: VerifyingProcess | None = None
         self._slow_looks = slow_looks_of(settings)
         bandwidth = make_bandwidth(settings, runner.meter)
-        processes = Processes(settings, protocols=sequence_for(uri, settings), possible=not settings.job.mirrors)
+        processes = Processes(
+            settings,
+            protocols=sequence_for(uri, settings),
+            connections=given_connections(uri, settings),
+            possible=not settings.job.mirrors,
+        )
         shared = Shared(settings, runner, environment, bandwidth, processes, self._named)
         self._places = Places(uri, shared)
         self._shared_work = SharedWork(
@@ -260,6 +266,10 @@ class Download:
         """Work as a further process of another run, in place of `run`, until that run has published."""
         work = partial(self._connected, partial(self._help, shard))
         self._runner.run(work, observers=[self._watchdog.check, observer], stuck_volume=self._stuck_volume)
+
+    def divide(self, left: int) -> None:
+        """Divide what the processes of one run share among those that are left."""
+        self._shared_work.divide(left)
 
     def _help(self, shard: Shard, source: Source, routes: Sequence[Route], plan: Plan, _simulated: bool) -> None:  # noqa: FBT001
         from downloader.engine.shared import SharedEngine  # noqa: PLC0415 -- most runs work alone

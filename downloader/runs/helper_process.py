@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def _end_with_parent() -> None:
-    """End this process when its standard input ends."""
-    sys.stdin.buffer.read(1)
+def _listen(download: Download) -> None:
+    """Pass on how many processes are left, and end this one when its standard input ends."""
+    for line in sys.stdin.buffer:
+        download.divide(int(line))
     os._exit(os.EX_TEMPFAIL)
 
 
@@ -37,7 +38,6 @@ def main() -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
     task: Task = pickle.load(sys.stdin.buffer)  # noqa: S301 -- from the parent, over a pipe of its own
     gc.set_threshold(*task.collects)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     runner = Runner()
     signal.signal(signal.SIGTERM, lambda *_: runner.cancellation.cancel())
     uri, cache = ArtifactUri.parse(task.uri), None
@@ -46,6 +46,7 @@ def main() -> int:
 
         cache = cached_repository(uri, task.settings)
     download = Download(uri, task.settings, runner, environment=task.environment, cache=cache)
+    threading.Thread(target=_listen, args=(download,), daemon=True).start()
 
     def tell(_snapshot: object) -> None:
         with contextlib.suppress(OSError, ValueError):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from downloader.artifact import TransferProtocol
 from downloader.cgroups import memory_limit, processors
-from downloader.formatting import format_size
+from downloader.formatting import format_count, format_size
 
 if TYPE_CHECKING:
     from downloader.config import Settings
@@ -28,19 +28,25 @@ log = logging.getLogger(__name__)
 
 
 class Processes:
-    """How many processes share the work of one run; each has an equal part of connections, bandwidth and memory."""
+    """How many processes share the work of one run; each has an equal part of the CPUs, bandwidth and memory.
+
+    So it has of a number of connections that was given. Without one each has as many as a run alone would have with its
+    CPUs: a connection brings only so much, and several processes are there to bring more than one does.
+    """
 
     def __init__(
         self,
         settings: Settings,
         *,
         protocols: tuple[TransferProtocol, ...],
+        connections: int | None = None,
         possible: bool = True,
         memory: int | None = None,
     ) -> None:
         """Take the number that was asked for. What was not asked for is one process unless several are `possible`.
 
-        `memory` is that of all of them, in bytes, by default the container's.
+        `connections` are those that all of them may have together, if that was given, and `memory` is that of all of
+        them, in bytes, by default the container's.
         """
         sharing = settings.sharing
         self._automatic = sharing.automatic
@@ -48,7 +54,8 @@ class Processes:
         self.cpus = sharing.cpus or processors()
         self.memory = memory or memory_limit()
         self._affordable = max(1, self.memory // _needed(protocols))
-        self._connections = settings.job.connections or MOST
+        self.connections = connections
+        """What all of them may have together, if it was given."""
         self.most = self._fitting() if self._automatic and possible else sharing.count
         self.count = 1
         """Known after `settle`."""
@@ -58,7 +65,7 @@ class Processes:
         """Return the number that CPUs, memory and connections allow."""
         if self.cpus < FEWEST_CPUS:
             return 1
-        return min(MOST, self.cpus // CPUS_EACH, self._affordable, self._connections)
+        return min(MOST, self.cpus // CPUS_EACH, self._affordable, self.connections or MOST)
 
     def settle(self, size: int) -> int:
         """Decide the number for `size` bytes that are missing, once, and return it."""
@@ -68,10 +75,12 @@ class Processes:
         if self._automatic:
             self.count = max(1, min(self.most, size // self._pods // WORTHWHILE))
             return self.count
-        self.count = min(self.most, self._affordable)
+        self.count = min(self.most, self._affordable, self.connections or self.most)
         if self.count < self.most:
-            memory = format_size(self.memory)
-            log.warning("%s of memory are enough for %d processes and not for %d", memory, self.count, self.most)
+            short = self.count == self._affordable
+            what = f"{format_size(self.memory)} of memory" if short else format_count(self.count, "connection")
+            enough = "one process" if self.count == 1 else f"{self.count} processes"
+            log.warning("%s: enough for %s and not for %d", what, enough, self.most)
         return self.count
 
     @property

@@ -49,6 +49,10 @@ class SharedWork:
         self._cached = cached
         self._converts = converts
         self._helpers: HelperProcesses | None = None
+        self._board = ""
+        """What they work on."""
+        self._left: int | None = None
+        """Processes that share the work of this run, once they have been started."""
 
     def of_run(self, *, judged_early: bool) -> Sharing | None:
         """Return how this run shares its work; None if it certainly works alone.
@@ -71,26 +75,39 @@ class SharedWork:
             self._helpers.stop(done=done)
             self._helpers = None
 
+    def divide(self, left: int) -> None:
+        """Divide the bandwidth among so many processes: those that are left when one of them has ended."""
+        self._left = left
+        if self._bandwidth is not None:
+            self._bandwidth.divide(left)
+
     def _join(self, shard: Shard | None, size: int) -> int | None:
         """Decide how many processes fetch `size` bytes; return which of them this is, None if it works alone."""
         count = self._processes.settle(size)
         if self._bandwidth is not None:
-            self._bandwidth.divide(count)
+            self._bandwidth.divide(self._left or count)
         place = shard or self._settings.sharing.place(count)
         return place.index if place is not None else None
 
-    def _start(self) -> None:
-        """Start the further processes of this run, if it is to have any."""
+    def _start(self, board: str) -> None:
+        """Start the further processes of this run for the work on this board, if it is to have any."""
         count = self._processes.count
         place = self._settings.sharing.place(count)
-        if count > 1 and place is not None and self._helpers is None:
-            from downloader.runs.helpers import HelperProcesses  # noqa: PLC0415 -- most runs work alone
+        if count < 2 or place is None:  # noqa: PLR2004 -- it is alone
+            return
+        if self._helpers is not None:
+            if board == self._board and self._settings.sharing.pod is not None:
+                return  # they are at work
+            self._helpers.stop(done=False)  # the artifact was listed again, which has ended their work
+        from downloader.runs.helpers import HelperProcesses  # noqa: PLC0415 -- most runs work alone
 
-            sharing = replace(self._settings.sharing, processes=count)
-            settings = replace(self._settings, sharing=sharing)
-            if self._converts:
-                settings = replace(settings, job=replace(settings.job, expect_digest="", expect_list=None))
-            self._helpers = HelperProcesses(
-                self._uri.text, settings, self._environment, self._runner.meter, cached=self._cached
-            )
-            self._helpers.start(place, count)
+        sharing = replace(self._settings.sharing, processes=count)
+        settings = replace(self._settings, sharing=sharing)
+        if self._converts:
+            settings = replace(settings, job=replace(settings.job, expect_digest="", expect_list=None))
+        self._board = board
+        self.divide(count)
+        self._helpers = HelperProcesses(
+            self._uri.text, settings, self._environment, self._runner, cached=self._cached, left=self.divide
+        )
+        self._helpers.start(place, count)

@@ -62,8 +62,8 @@ class Sharing(NamedTuple):
 
     join: Callable[[int], int | None]
     """Is told how many bytes there are to fetch; see `LeadingEngine`."""
-    on_shared: Callable[[], None]
-    """Is called when there is work to share."""
+    on_shared: Callable[[str], None]
+    """Is called with the path of its board when there is work to share."""
     elsewhere: bool
     """Processes that this run has not started share the work, too."""
 
@@ -110,13 +110,18 @@ def make_source(uri: ArtifactUri, settings: Settings, client: HttpClient) -> Sou
     return uri.source(settings, client, make_filter(settings))
 
 
+def given_connections(uri: ArtifactUri, settings: Settings) -> int | None:
+    """Return the number of connections that all processes of a run may have together, None if none was given."""
+    return settings.job.connections or uri.scheme.transfer(settings).connections
+
+
 def make_transfer_config(uri: ArtifactUri, settings: Settings, processes: Processes) -> TransferConfig:
     """Return the numbers of the ranged transports, for one of so many processes."""
     wanted = uri.scheme.transfer(settings)
-    fixed = settings.job.connections or wanted.connections
+    given = given_connections(uri, settings)
     config = TransferConfig.of(
-        processes.part(fixed or min(CONNECTIONS, PER_PROCESSOR * processes.cpus)),
-        max_connections=processes.part(fixed or MOST_CONNECTIONS),
+        processes.part(given) if given else min(CONNECTIONS, processes.part(PER_PROCESSOR * processes.cpus)),
+        max_connections=processes.part(given) if given else MOST_CONNECTIONS,
         max_files=wanted.files,
         max_connections_per_file=wanted.per_file,
         request_size=wanted.request,

@@ -100,5 +100,5 @@ def test_eight_processes_in_little_memory_are_as_many_as_fit(stocked: Hub, tmp_p
         )
         result = finish(process)
     assert result.status == 0, result.stderr
-    assert result.stderr.count("200 MiB of memory are enough for 2 processes and not for 8") == 1
+    assert result.stderr.count("200 MiB of memory: enough for 2 processes and not for 8") == 1
     assert model(tmp_path / "m") == FILES

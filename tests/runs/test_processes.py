@@ -15,11 +15,16 @@ AUTO = {"AIM_PROCESSES": "auto"}
 
 
 def processes(
-    environ: dict[str, str], *, memory: int = 64 * GIB, possible: bool = True, xet: bool = False
+    environ: dict[str, str],
+    *,
+    memory: int = 64 * GIB,
+    connections: int | None = None,
+    possible: bool = True,
+    xet: bool = False,
 ) -> Processes:
     protocols = (TransferProtocol.XET, TransferProtocol.HTTP) if xet else (TransferProtocol.HTTP,)
     settings = Settings.from_environment({"AIM_CPUS": "16", **environ})
-    return Processes(settings, protocols=protocols, possible=possible, memory=memory)
+    return Processes(settings, protocols=protocols, connections=connections, possible=possible, memory=memory)
 
 
 @pytest.mark.parametrize(("cpus", "expected"), [(1, 1), (3, 1), (4, 2), (8, 4), (16, 8), (192, 8)])
@@ -49,7 +54,7 @@ def test_the_memory_has_to_be_enough_for_them(mib: int, xet: bool, expected: int
     [
         processes({}),
         processes(AUTO, possible=False),
-        processes({**AUTO, "AIM_CONNECTIONS": "1"}),
+        processes(AUTO, connections=1),
     ],
     ids=["a program that did not ask", "a run that cannot share its work", "one connection"],
 )
@@ -66,7 +71,19 @@ def test_what_was_asked_for_is_limited_by_the_memory_in_one_line(caplog: pytest.
     caplog.set_level(logging.WARNING)
     found = processes({"AIM_PROCESSES": "8"}, memory=200 << 20)
     assert found.settle(GIB) == found.settle(GIB) == 2
-    assert caplog.messages == ["200 MiB of memory are enough for 2 processes and not for 8"]
+    assert caplog.messages == ["200 MiB of memory: enough for 2 processes and not for 8"]
+
+
+@pytest.mark.parametrize(
+    ("connections", "words"),
+    [(3, "3 connections: enough for 3 processes"), (1, "1 connection: enough for one process")],
+)
+def test_processes_without_a_connection_are_not_started(
+    connections: int, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    assert processes({"AIM_PROCESSES": "8"}, connections=connections).settle(GIB) == connections
+    assert caplog.messages == [f"{words} and not for 8"]
 
 
 def test_each_process_has_an_equal_part() -> None:

@@ -15,7 +15,7 @@ from downloader.config import Settings
 from downloader.config.s3 import S3Settings
 from downloader.progress import ProgressMeter
 from downloader.runs.processes import Processes
-from downloader.runs.wiring import make_transfer_config
+from downloader.runs.wiring import given_connections, make_transfer_config
 from downloader.sources.concurrency import ConcurrencyController
 from downloader.sources.registry import ArtifactUri
 from downloader.transfer.config import MEMORY, TransferConfig
@@ -39,6 +39,31 @@ CONNECTIONS = 8
 def config_of(uri: str = "s3://bucket/m", **environ: str) -> TransferConfig:
     settings = Settings.from_environment({"AIM_CPUS": "64", **environ}, section=S3Settings)
     return make_transfer_config(ArtifactUri.parse(uri), settings, Processes(settings, protocols=()))
+
+
+@pytest.mark.parametrize(
+    ("uri", "environ", "connections"),
+    [
+        ("https://host/model", {}, (4, 16)),
+        ("https://host/model", {"AIM_CPUS": "64"}, (8, 16)),
+        ("https://host/model", {"AIM_CPUS": "2"}, (1, 16)),
+        ("https://host/model", {"AIM_CONNECTIONS": "33"}, (4, 4)),
+        ("https://host/model", {"AIM_CONNECTIONS": "3"}, (1, 1)),
+        ("s3://bucket/m", {"AIM_S3_MAX_WORKERS": "3", "AIM_S3_MAX_CONCURRENCY": "8"}, (3, 3)),
+        ("s3://bucket/m", {"AIM_S3_MAX_WORKERS": "1", "AIM_S3_MAX_CONCURRENCY": "2"}, (1, 1)),
+    ],
+)
+def test_each_of_eight_processes_has_its_own_connections_unless_their_number_is_given(
+    uri: str, environ: dict[str, str], connections: tuple[int, int]
+) -> None:
+    environ = {"AIM_CPUS": "16", "AIM_PROCESSES": "8", **environ}
+    settings = Settings.from_environment(environ, section=S3Settings)
+    given = given_connections(ArtifactUri.parse(uri), settings)
+    processes = Processes(settings, protocols=(), connections=given, memory=1 << 40)
+    processes.settle(1 << 40)
+    config = make_transfer_config(ArtifactUri.parse(uri), settings, processes)
+    assert (config.initial_connections, config.max_connections) == connections
+    assert given is None or processes.count * config.max_connections <= given
 
 
 @pytest.mark.parametrize(("processors", "connections"), [(1, 2), (2, 4), (3, 6), (4, 8), (64, 8)])
