@@ -28,7 +28,7 @@
     ├── AccessDenied                  77  FAIL       credentials are missing, wrong or not enough
     ├── ConfigurationError            78  FAIL       a variable or a combination of variables is invalid
     ├── UntrustedServer               78  FAIL       a certificate cannot be verified
-    └── Cancelled                130/143  FAIL       SIGINT or SIGTERM
+    └── Cancelled            129/130/143  FAIL       SIGHUP, SIGINT or SIGTERM
 
 The numbers are sysexits(3), all below 126 but for the signals, and 1 where the operator's contract asks for it.
 
@@ -281,7 +281,7 @@ class UntrustedServer(DownloadError):
 
 
 class Cancelled(DownloadError):
-    """SIGINT, SIGTERM or the calling program ended the run; the volume can be resumed."""
+    """SIGHUP, SIGINT, SIGTERM or the calling program ended the run; the volume can be resumed."""
 
     def __init__(self, signum: int | None = None, *, again: bool = False) -> None:
         how = "ended at once by a second" if again else "ended by"

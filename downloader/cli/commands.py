@@ -41,7 +41,7 @@ Results go to stdout, everything else to stderr. Names in brackets are environme
 
 A failure ends with a line that says what to do, and with one of these numbers: 64 usage, 65 wrong bytes, 66 no such
 source, 69 network or server, 70 bug, 73 no space, 74 volume or output, 75 stall or another process, 77 access denied,
-78 configuration or certificate, 130 and 143 a signal. docs/exit-status.md explains each.
+78 configuration or certificate, 129, 130 and 143 a signal. docs/exit-status.md explains each.
 """
 
 

@@ -65,7 +65,7 @@ class CommandContext:
         return any(runner.thread_hangs for runner in self.runners)
 
     def runner(self, deadline: float | None = None, *, grace: float = RUN_GRACE) -> Runner:
-        """Return the runner of a run that lasts at most `deadline` seconds, and that SIGTERM and SIGINT cancel."""
+        """Return the runner of a run that lasts at most `deadline` seconds, and that signals cancel."""
         signals = partial(cancelled_by_signals, last_line=self.last_line, erase=ERASE if self.terminal else "")
         runner = Runner(deadline, grace=grace, interruptible=signals)
         self.runners.append(runner)

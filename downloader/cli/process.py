@@ -28,8 +28,9 @@ STDERR = 2
 def cancelled_by_signals(
     cancellation: Cancellation, *, last_line: Callable[[DownloadError], str] = "failed: {}".format, erase: str = ""
 ) -> Iterator[None]:
-    """Turn the first SIGTERM or SIGINT into a cancellation; the second ends the process at once, with a last line.
+    """Turn the first SIGTERM, SIGINT or SIGHUP into a cancellation.
 
+    A second SIGTERM or SIGINT ends the process at once, with a last line. A SIGHUP that `nohup` has ignored stays so.
     `erase` removes from a terminal what is drawn below the log; it is written before that line.
     Only the main thread can handle signals; in other threads this does nothing.
     """
@@ -38,11 +39,15 @@ def cancelled_by_signals(
         return
 
     def handle(signum: int, _frame: FrameType | None) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, partial(leave_at_once, last_line, erase))
+        for number in handled:  # a shell that ends sends SIGHUP, and the kernel another one
+            again = signal.SIG_IGN if number == signal.SIGHUP else partial(leave_at_once, last_line, erase)
+            signal.signal(number, again)
         cancellation.cancel(Cancelled(signum))
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    handled = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        handled.append(signal.SIGHUP)
+    before = {number: signal.signal(number, handle) for number in handled}
     try:
         yield
     finally:

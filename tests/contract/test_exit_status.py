@@ -51,7 +51,7 @@ def statuses() -> set[tuple[int, str, str]]:
         (DownloadError.exit_status, "DownloadError", "PodFailed"),
         (Cancelled.exit_status, "Cancelled", "PodFailed"),
     }
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         ends.add((Cancelled(number).exit_status, "Cancelled", REASONS[Cancelled.category]))
     return ends
 
@@ -68,7 +68,7 @@ def test_every_failure_has_a_meaning_an_advice_and_its_own_range() -> None:
     for row in rows()[1:]:
         assert row.meaning
         assert row.advice
-        assert 64 <= row.status < 126 or row.status in (130, 143) or row.kind in BY_CONTRACT
+        assert 64 <= row.status < 126 or row.status in (129, 130, 143) or row.kind in BY_CONTRACT
 
 
 def test_one_click_leads_from_each_status_to_its_row() -> None:
@@ -81,7 +81,7 @@ def test_one_click_leads_from_each_status_to_its_row() -> None:
 
 
 def test_a_status_is_either_worth_a_retry_or_not() -> None:
-    for status in {row.status for row in rows()} - {0, 130}:
+    for status in {row.status for row in rows()} - {0, 129, 130}:
         assert {row.retry for row in rows() if row.status == status} in ({"yes"}, {"no"})
 
 

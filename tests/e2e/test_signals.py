@@ -7,6 +7,7 @@ A run ends within ten seconds even where threads hang, because two grace periods
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -15,9 +16,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.command import environment, finish, model, run, start
+from tests.command import PEOPLE, TIMEOUT, environment, finish, model, run, start
 from tests.servers.blobs import Noise
-from tests.servers.faults import FOREVER, Fault, Silence, Stall, too_many_requests
+from tests.servers.faults import FOREVER, Fault, Held, Silence, Stall, too_many_requests
 from tests.waiting import AT_LAST, Stopwatch, eventually
 
 if TYPE_CHECKING:
@@ -194,3 +195,39 @@ def test_a_second_signal_ends_the_process_at_once(stocked: Hub, patient: dict[st
     result = finish(process)
     assert result.status == 143
     assert result.last_line == "failed: ended at once by a second SIGTERM (run the same command again to resume)"
+
+
+def test_a_terminal_that_is_closed_ends_the_run_in_order(stocked: Hub, tmp_path: Path) -> None:
+    stocked.faults.add(Stall(after=MIB), route="cdn", times=FOREVER)
+    extra = {"HF_ENDPOINT": stocked.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HTTP", "STALL_TIMEOUT": "600", **PEOPLE}
+    command = [sys.executable, "-m", "downloader", "download", "hf://org/model", str(tmp_path / "t")]
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        ["setsid", "--ctty", *command, "--report", str(tmp_path / "report.json")],
+        env=environment(extra),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    try:
+        assert eventually(lambda: bool(stocked.log.records("cdn")))
+    finally:
+        os.close(ours)
+    assert process.wait(TIMEOUT) == 129
+    assert json.loads((tmp_path / "report.json").read_bytes())["outcome"]["exit_status"] == 129
+    assert not list((tmp_path / "t").glob(".downloading/lease*"))
+
+
+def test_under_nohup_a_closed_terminal_ends_nothing(stocked: Hub, tmp_path: Path) -> None:
+    held = Held()
+    stocked.faults.add(held, route="cdn", times=FOREVER)
+    extra = {"HF_ENDPOINT": stocked.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HTTP", "STALL_TIMEOUT": "600"}
+    process = start("download", "hf://org/model", tmp_path / "t", extra=extra, through=["nohup"])
+    try:
+        assert eventually(lambda: bool(stocked.log.records("cdn")))
+        process.send_signal(signal.SIGHUP)
+    finally:
+        held.go_on.set()
+    assert finish(process).status == 0
+    assert model(tmp_path / "t") == FILES
