@@ -42,11 +42,13 @@ class Paths:
         return row
 
     def _find(self, path: object) -> int | None:
-        rows = self.sorted
-        for row in (self._last, self._last + 1):
-            if row < len(rows) and rows[row] == path:
-                self._last = row
-                return row
+        rows, last = self.sorted, self._last
+        # No loop over the two: a row is looked up some twenty times for each file.
+        if last < len(rows) and rows[last] == path:
+            return last
+        if last + 1 < len(rows) and rows[last + 1] == path:
+            self._last = last + 1
+            return last + 1
         if isinstance(path, str):
             row = bisect_left(rows, path)
             if row < len(rows) and rows[row] == path:
@@ -87,6 +89,10 @@ class Packed(MutableMapping[str, str]):
             self._values[self._size * row : self._size * (row + 1)] = self._pack(value)
         self._count += self._states[row] == _ABSENT
         self._states[row] = _WHOLE if value else _EMPTY
+
+    def __contains__(self, path: object) -> bool:
+        # Else the value would be unpacked to answer.
+        return path in self._paths and self._states[self._paths.row(path)] != _ABSENT
 
     def __delitem__(self, path: str) -> None:
         row = self._paths.row(path)

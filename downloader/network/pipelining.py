@@ -65,8 +65,7 @@ class Pipeline(threading.local):
     def following(self, requests: Sequence[Request]) -> int:
         """Return how many responses are still to come if `requests` begin with theirs; else 0."""
         count = self.count
-        same = len(requests) >= count and all(one is other for one, other in zip(self.requests, requests, strict=False))
-        return count if same else 0
+        return count if list(self.requests) == list(requests[:count]) else 0
 
     def send(self, requests: Sequence[Request], heads: bytes) -> None:
         """Send more requests, whose heads are `heads`. Raises OSError."""

@@ -58,7 +58,7 @@ class SocketTransport:
             return
         if self._rate_limits.left(requests[0].address):
             return
-        if any(request.address.origin != origin for request in requests):
+        if any(request.address.origin != origin for request in requests[asked:]):
             raise ValueError("requests to several origins cannot go over one connection")
         try:
             heads = [self._head(request) for request in requests[asked:]]
