@@ -81,10 +81,10 @@ class Options(TypedDict, total=False):
     """Connections at once."""
     bandwidth: int | str
     """Bytes a second, at most, such as `200M`."""
-    stall_timeout: float
-    """Seconds without a byte after which an attempt is given up."""
-    deadline: float
-    """Seconds after which the run fails."""
+    stall_timeout: float | str
+    """Seconds without a byte after which an attempt is given up, or a duration such as `2m`."""
+    deadline: float | str
+    """Seconds after which the run fails, or a duration such as `2h`."""
     expect_digest: str
     """The artifact digest, `sha256:…`, without which nothing is published."""
     expect_list: ExpectedList | Path | str

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 S = TypeVar("S")
 VARIABLE = "variable"
+DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhd])")
+SECONDS_OF = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+"""Letter behind the number of a duration → seconds."""
 LONGEST = 1e9
 """Seconds, thirty years: timers cannot wait much longer."""
 MOST_DIGITS = 19
@@ -126,24 +129,25 @@ def documented(settings: type[Any]) -> Iterator[tuple[str, Variable]]:
 
 
 def seconds(text: str) -> float:
-    """Parse a positive number of seconds."""
+    """Parse a positive duration: a number of seconds, or of minutes, hours or days with their letter."""
     value = _number(text)
     if value is None or value == 0:
-        raise Malformed("a positive number of seconds")
+        raise Malformed("a positive number of seconds, or a duration such as 90m or 2h")
     return value
 
 
 def duration(text: str) -> float:
-    """Parse a number of seconds; 0 is allowed."""
+    """Parse a duration as `seconds` does; 0 is allowed."""
     value = _number(text)
     if value is None:
-        raise Malformed("a number of seconds")
+        raise Malformed("a number of seconds, or a duration such as 90m or 2h")
     return value
 
 
 def _number(text: str) -> float | None:
+    with_unit = DURATION.fullmatch(text)
     try:
-        value = float(text)
+        value = float(with_unit[1]) * SECONDS_OF[with_unit[2]] if with_unit else float(text)
     except ValueError:
         return None
     return value if 0 <= value <= LONGEST else None

@@ -60,7 +60,12 @@ XET, HF_TRANSFER, HTTP = TransferProtocol.XET, TransferProtocol.HF_TRANSFER, Tra
         (volume_timeout, "soon", 300.0),
         (volume_timeout, "-1", 300.0),
         (volume_timeout, "0", 300.0),
+        (seconds, "90s", 90.0),
+        (seconds, "1.5m", 90.0),
+        (seconds, "2h", 7200.0),
+        (seconds, "1d", 86400.0),
         (duration, "0", 0.0),
+        (duration, "0s", 0.0),
         (count(1, 64), "64", 64),
         (count(0, 64), "007", 7),
         (flag, "TRUE", True),
@@ -96,7 +101,10 @@ def test_a_value_means(parse: Callable[[str], Any], text: str, value: object) ->
 @pytest.mark.parametrize(
     ("parse", "text"),
     [
-        *((seconds, text) for text in ("", "soon", "-1", "0", "nan", "inf", "1e300", "5 s", "٣s")),
+        *(
+            (seconds, text)
+            for text in ("", "soon", "-1", "0", "nan", "inf", "1e300", "5 s", "٣s", "0m", "h", "1w", "-1h", "9999999d")
+        ),
         *((duration, text) for text in ("", "-1", "nan", "inf", "1e300")),
         *((count(1, 64), text) for text in ("", "0", "65", "-1", "1.5", "²", "٣", "1_0", "9" * 5000)),
         *((flag, text) for text in ("", "maybe", "2")),
