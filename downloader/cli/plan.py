@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from downloader.api import plan
 from downloader.errors import DownloadError, kind_of
 from downloader.formatting import format_count, format_size, names_text, single_line
-from downloader.runs.wiring import MARKS
+from downloader.runs.target import MARKS
 from downloader.volume import FileState
 
 if TYPE_CHECKING:

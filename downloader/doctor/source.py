@@ -11,7 +11,8 @@ from downloader.errors import DownloadError, ProtocolFailed, SourceSilent, Verdi
 from downloader.formatting import format_count, format_size
 from downloader.network import address
 from downloader.runs.hub_cache import require_offline
-from downloader.runs.wiring import make_filter, make_source, recall, sequence_for
+from downloader.runs.target import recall
+from downloader.runs.wiring import make_filter, make_source, sequence_for
 from downloader.sources import Identified, Recalling, XetSource, ability
 from downloader.volume import Volume
 

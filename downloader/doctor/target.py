@@ -13,7 +13,7 @@ from downloader.filesystem import Disk, NotThere, absolute, ownership_of, try_ou
 from downloader.formatting import format_count, format_duration, format_size, single_line
 from downloader.hub_cache import BLOBS
 from downloader.lease import find_lease
-from downloader.runs.wiring import completion_for
+from downloader.runs.target import completion_for
 from downloader.volume import FileState, Volume
 
 if TYPE_CHECKING:

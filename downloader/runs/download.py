@@ -1,4 +1,4 @@
-"""Downloads one artifact to one volume, and reports the progress. It is long because a run is put together here."""
+"""Downloads one artifact to one volume, and reports the progress."""
 
 from __future__ import annotations
 
@@ -10,47 +10,41 @@ from typing import TYPE_CHECKING, TypeVar
 from downloader.engine import Engine, Outcome, Previewer, only_routes
 from downloader.errors import DownloadError
 from downloader.events import RunStarted, Verified
-from downloader.filesystem import is_folder
 from downloader.filters import FileFilter
-from downloader.formatting import format_duration
 from downloader.integrity import proofs_text
 from downloader.progress import Phase, StallWatchdog
 from downloader.runs.elsewhere import listed_elsewhere
 from downloader.runs.ending import Findings, Reporting
 from downloader.runs.expectation import read_expectation
 from downloader.runs.places import Places, Shared
-from downloader.runs.processes import Processes
 from downloader.runs.provenance import model_card, require_bom
 from downloader.runs.requirements import Requirements
 from downloader.runs.shared_work import SharedWork
 from downloader.runs.signing import require_apart, require_real, trusted_signer, verifying
+from downloader.runs.target import TargetFolder
 from downloader.runs.wiring import (
-    given_connections,
     make_bandwidth,
     make_client,
     make_engine,
     make_plan,
+    make_processes,
     make_retrying,
     make_simulated_verification,
     make_source,
-    make_volume,
-    make_volume_to_look_at,
-    recall,
     sequence_for,
 )
-from downloader.simulation import simulation_of, slow_looks_of
+from downloader.simulation import simulation_of
 from downloader.sources import Local, ability
 from downloader.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from types import ModuleType
 
-    from downloader.artifact import Manifest, ModelCard, RemoteFile
+    from downloader.artifact import ModelCard
     from downloader.config import Settings
     from downloader.config.sharing import Shard
     from downloader.engine import Finalizer, Plan, Preview, Route
-    from downloader.hub_cache import CachedRepository, CachedRevision
+    from downloader.hub_cache import CachedRepository
     from downloader.progress import Snapshot
     from downloader.reporters import Reporter
     from downloader.reporters.run_report import RunReport
@@ -96,26 +90,22 @@ class Download:
         self._settings = settings
         self._runner = runner
         self._environment = environment
-        self._finalizer = finalizer if cache is None else cache
-        self._cache = cache
-        self._for_operator = for_operator and bool(settings.cluster.artifact_name)
+        for_operator = for_operator and bool(settings.cluster.artifact_name)
+        self._folder = TargetFolder(uri, settings, finalizer, for_operator=for_operator)
+        if cache is not None:
+            from downloader.runs.hub_cache import CachedFolder  # noqa: PLC0415 - paid for only where a cache is filled
+
+            self._folder = CachedFolder(uri, settings, cache)
         self._reporting = Reporting(uri.shown, settings, runner, reporters, ended=ended, on_report=on_report)
         self._watchdog = StallWatchdog(runner.meter, settings.deadlines.stall)
-        self._volume: Volume | None = None
         self._engine: Engine | None = None
         self._signer = ""
         self._card: ModelCard | None = None
         self._requirements: Requirements | None = None
         self._verifying: VerifyingProcess | None = None
-        self._slow_looks = slow_looks_of(settings)
         bandwidth = make_bandwidth(settings, runner.meter)
-        processes = Processes(
-            settings,
-            protocols=sequence_for(uri, settings),
-            connections=given_connections(uri, settings),
-            possible=not settings.job.mirrors,
-        )
-        shared = Shared(settings, runner, environment, bandwidth, processes, self._named)
+        processes = make_processes(uri, settings)
+        shared = Shared(settings, runner, environment, bandwidth, processes, self._folder.locate)
         self._places = Places(uri, shared)
         self._shared_work = SharedWork(
             uri,
@@ -124,8 +114,8 @@ class Download:
             environment,
             processes=processes,
             bandwidth=bandwidth,
-            cached=cache is not None,
-            converts=cache is None and finalizer is not None,
+            cached=self._folder.is_cached,
+            converts=self._folder.converts,
         )
 
     def run(self, work: Callable[[], Outcome] | None = None) -> Outcome:
@@ -140,7 +130,7 @@ class Download:
         if self._settings.sharing.pod is not None:  # before a snapshot is taken: another pod may be reporting
             self._runner.meter.share(leads=False)
         try:
-            outcome = self._runner.run(work or self.transfer, observers=observers, stuck_volume=self._stuck_volume)
+            outcome = self._runner.run(work or self.transfer, observers=observers, stuck_volume=self._folder.stuck)
         except DownloadError as error:
             self._finish(error)
             raise
@@ -165,7 +155,7 @@ class Download:
     def preview(self, observer: Callable[[Snapshot], None]) -> Preview:
         """Return what `run` would do, in place of it. `observer` gets snapshots meanwhile. Raises one of our errors."""
         work = partial(self._connected, self._preview)
-        return self._runner.run(work, observers=[self._watchdog.check, observer], stuck_volume=self._stuck_volume)
+        return self._runner.run(work, observers=[self._watchdog.check, observer], stuck_volume=self._folder.stuck)
 
     def _connected(self, work: Callable[[Source, Sequence[Route], Plan, bool], T]) -> T:
         """Return what `work` does with the source, the routes and the plan, and whether these are simulated."""
@@ -183,12 +173,7 @@ class Download:
             routes = only_routes(simulation.sequence, simulation.make, settings.deadlines.last_retry)
             return work(simulation.source, routes, make_plan(uri, settings, expectation, FileFilter()), True)
         client = make_client(uri, settings, runner.meter)
-        source = make_source(uri, settings, client)
-        plan = make_plan(uri, settings, expectation)
-        if self._cache is not None:
-            source = self._cache.wrap(source, plan.file_filter, expectation)
-            compared = replace(expectation, compared=True)
-            plan = replace(plan, file_filter=FileFilter(), expectation=compared, keeps_revisions=True)
+        source, plan = self._folder.wrap(make_source(uri, settings, client), make_plan(uri, settings, expectation))
         try:
             if (local := ability(source, Local)) is not None:
                 local.require_apart(settings.job.target)
@@ -203,50 +188,28 @@ class Download:
         """Report that the run waits for another process, the `holder` of the lease."""
         self._runner.meter.enter(Phase.WAITING, f"waiting for {holder} to finish with the volume")
 
-    @property
-    def _revision(self) -> CachedRevision | None:
-        """What has been listed for a cache, whose volume has other names for the files; None for a plain folder."""
-        return self._cache.listed if self._cache is not None else None
-
-    def _named(
-        self, manifest: Manifest, ask: Callable[[Manifest], Mapping[str, RemoteFile]]
-    ) -> Mapping[str, RemoteFile]:
-        revision = self._revision
-        if revision is None:
-            return ask(manifest)
-        return {revision.blobs[path]: file for path, file in ask(revision.manifest).items() if path in revision.blobs}
-
     def _run_engine(self, source: Source, routes: Sequence[Route], plan: Plan, simulated: bool) -> Outcome:  # noqa: FBT001
-        settings, runner = self._settings, self._runner
+        settings, runner, folder = self._settings, self._runner, self._folder
         retrying = make_retrying(source, settings, runner)
-        if self._cache is not None and not settings.hub.offline and not is_folder(self._cache.folder):
-            retrying.version()  # a repository that the Hub does not have leaves nothing in the cache
-        volume = self._open_volume(for_operator=self._for_operator, simulated=simulated)
-        self._volume = volume
+        folder.prepare(retrying)
+        volume = folder.open(simulated=simulated)
         try:
-            requirements = Requirements(
-                self._uri,
-                settings,
-                runner,
-                self._watchdog,
-                verifier=self._verifying,
-                source=retrying,
-                cache=self._cache,
+            self._requirements = requirements = Requirements(
+                self._uri, settings, runner, self._watchdog, verifier=self._verifying, source=retrying, folder=folder
             )
-            self._requirements = requirements
-            finalizer = requirements.before(self._finalizer)
+            finalizer = requirements.finalizer()
             if simulated:
                 finalizer = make_simulated_verification(settings, runner.cancellation)
             if settings.hub.offline:
-                self._recall(source, volume)
+                folder.recall(source, volume)
             sharing = None if simulated else self._shared_work.of_run(judged_early=requirements.early is not None)
             if sharing is None:  # what other processes bring may be a mirror's
                 plan = replace(plan, early=requirements.early)
             self._engine = self._make_engine(retrying, routes, plan, volume, finalizer=finalizer, sharing=sharing)
-            outcome = self._by_name(self._engine.run())
+            outcome = folder.outcome(self._engine.run())
             self._signer, self._card = requirements.signer, model_card(source, settings)
         except DownloadError as error:
-            self._name(error)
+            folder.name(error)
             raise
         else:
             self._shared_work.end(done=True)
@@ -255,17 +218,10 @@ class Download:
             self._shared_work.end(done=False)
             volume.close()
 
-    def _open_volume(self, *, for_operator: bool, simulated: bool) -> Volume:
-        files = None
-        if self._cache is not None:
-            files = self._cache.open()
-            files.keeps_pages = self._settings.job.keep_pages
-        return make_volume(self._uri, self._settings, for_operator=for_operator, simulated=simulated, files=files)
-
     def help(self, shard: Shard, observer: Callable[[Snapshot], None]) -> None:
         """Work as a further process of another run, in place of `run`, until that run has published."""
         work = partial(self._connected, partial(self._help, shard))
-        self._runner.run(work, observers=[self._watchdog.check, observer], stuck_volume=self._stuck_volume)
+        self._runner.run(work, observers=[self._watchdog.check, observer], stuck_volume=self._folder.stuck)
 
     def divide(self, left: int) -> None:
         """Divide what the processes of one run share among those that are left."""
@@ -274,8 +230,7 @@ class Download:
     def _help(self, shard: Shard, source: Source, routes: Sequence[Route], plan: Plan, _simulated: bool) -> None:  # noqa: FBT001
         from downloader.engine.shared import SharedEngine  # noqa: PLC0415 -- most runs work alone
 
-        volume = self._open_volume(for_operator=False, simulated=False)
-        self._volume = volume
+        volume = self._folder.open(simulated=False)
         try:
             retrying = make_retrying(source, self._settings, self._runner)
             sharing = self._shared_work.as_helper(shard)
@@ -283,23 +238,21 @@ class Download:
             if isinstance(engine, SharedEngine):
                 engine.help_only()
         except DownloadError as error:
-            self._name(error)
+            self._folder.name(error)
             raise
         finally:
             volume.close()
 
     def _preview(self, source: Source, routes: Sequence[Route], plan: Plan, _simulated: bool) -> Preview:  # noqa: FBT001
         settings, sleep = self._settings, self._runner.cancellation.sleep
-        cached = None if self._cache is None else self._cache.look()
-        volume, disk = make_volume_to_look_at(self._uri, settings, cached, for_operator=self._for_operator)
-        self._volume = volume
+        volume, disk = self._folder.look()
         try:
             if settings.hub.offline:
-                self._recall(source, volume)
+                self._folder.recall(source, volume)
             previewer = Previewer(volume, disk, plan, routes, sleep)
             retrying = make_retrying(source, settings, self._runner)
-            preview = self._make_engine(retrying, routes, plan, volume, finalizer=self._finalizer).preview(previewer)
-            return preview if self._cache is None else _hub_cache().preview_by_name(self._cache, preview)
+            engine = self._make_engine(retrying, routes, plan, volume, finalizer=self._folder.step)
+            return self._folder.preview(engine.preview(previewer))
         finally:
             volume.close()
 
@@ -313,49 +266,25 @@ class Download:
         finalizer: Finalizer | None,
         sharing: Sharing | None = None,
     ) -> Engine:
+        run, watchdog = self._runner.cancellation, self._watchdog
         return make_engine(
-            listed_elsewhere(
-                source,
-                self._uri,
-                self._places,
-                volume=volume,
-                plan=plan,
-                run=self._runner.cancellation,
-                watchdog=self._watchdog,
-            ),
+            listed_elsewhere(source, self._uri, self._places, volume=volume, plan=plan, run=run, watchdog=watchdog),
             volume,
             routes,
             plan,
             uri=self._uri.shown,
             runner=self._runner,
-            watchdog=self._watchdog,
+            watchdog=watchdog,
             finalizer=finalizer,
             waiting=self.show_waiting,
             sharing=sharing,
         )
 
-    def _recall(self, source: Source, volume: Volume) -> None:
-        """Give the source the manifest of a complete volume: offline, no server may be asked for it."""
-        if self._cache is not None:
-            _hub_cache().recall_cached(self._cache, source)
-        else:
-            recall(self._uri, source, volume)
-
-    def _stuck_volume(self) -> str:
-        waiting = [
-            self._volume.oldest_operation() if self._volume is not None else None,
-            self._slow_looks.oldest() if self._slow_looks is not None else None,
-        ]
-        doing, seconds = max(filter(None, waiting), key=lambda operation: operation[1], default=("", 0.0))
-        if seconds < self._settings.job.volume_timeout:
-            return ""
-        return f"the volume has not answered for {format_duration(seconds)}: {doing}"
-
     def _finish(self, error: DownloadError | None, outcome: Outcome | None = None) -> None:
         self._reporting.finish(
             error,
             digest=outcome.digest if outcome else "",
-            stuck_volume=self._stuck_volume(),
+            stuck_volume=self._folder.stuck(),
             # A run that has not begun does not know whether another pod reports: what an earlier one has said must go.
             leads=self._engine is None,
             findings=partial(self._findings, outcome),
@@ -364,20 +293,6 @@ class Download:
     def _findings(self, outcome: Outcome | None) -> Findings:
         """Return what is known of a run with this outcome, or of one that has failed."""
         if outcome is None and self._engine is not None:
-            outcome = self._engine.outcome and self._by_name(self._engine.outcome)
+            outcome = self._engine.outcome and self._folder.outcome(self._engine.outcome)
         met = self._requirements
         return Findings(outcome, self._signer, self._card, risks=met.risks if met is not None else None)
-
-    def _name(self, error: DownloadError) -> None:
-        """Let an error speak of files by the names that the artifact has for them."""
-        if self._cache is not None:
-            error.message = self._cache.named(error.message)
-
-    def _by_name(self, outcome: Outcome) -> Outcome:
-        return outcome if self._cache is None else _hub_cache().outcome_by_name(self._cache, outcome)
-
-
-def _hub_cache() -> ModuleType:
-    from downloader.runs import hub_cache  # noqa: PLC0415 - paid for only where a cache is filled
-
-    return hub_cache

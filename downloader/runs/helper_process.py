@@ -45,7 +45,7 @@ def main() -> int:
         from downloader.runs.hub_cache import cached_repository  # noqa: PLC0415 - paid for only where a cache is filled
 
         cache = cached_repository(uri, task.settings)
-    download = Download(uri, task.settings, runner, environment=task.environment, cache=cache)
+    download = Download(uri, task.settings, runner, environment=task.environment, cache=cache, for_operator=False)
     threading.Thread(target=_listen, args=(download,), daemon=True).start()
 
     def tell(_snapshot: object) -> None:

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from downloader.config import Settings
     from downloader.engine import EarlyCheck, Finalizer, Requirement
     from downloader.formats import Risk
-    from downloader.hub_cache import CachedRepository, CachedRevision
     from downloader.progress import StallWatchdog
     from downloader.runs.formats import FormatCheck
     from downloader.runs.runner import Runner
+    from downloader.runs.target import TargetFolder
     from downloader.signing import SignatureCheck, VerifyingProcess
     from downloader.sources import Source
     from downloader.sources.registry import ArtifactUri
@@ -37,7 +37,7 @@ class Requirements:
         *,
         verifier: VerifyingProcess | None,
         source: Source,
-        cache: CachedRepository | None,
+        folder: TargetFolder,
     ) -> None:
         """Prepare. Without a `verifier`, no signature is verified.
 
@@ -45,7 +45,7 @@ class Requirements:
         before the other files do, unless mirrors are there to do without it.
         """
         self._settings = settings
-        self._cache = cache
+        self._folder = folder
         self._choose = make_filter(settings, signed=True).choose
         self._all: list[Requirement] = []
         self._signature: SignatureCheck | None = None
@@ -55,12 +55,12 @@ class Requirements:
         if verifier is not None:
             self._signature = make_check(verifier, settings, runner, uri, watchdog)
             fetch = None if settings.job.mirrors else fetching(source, runner, watchdog)
-            self._all.append(SignatureRequirement(self._signature, self._choose, self._revision, fetch))
+            self._all.append(SignatureRequirement(self._signature, self._choose, lambda: folder.revision, fetch))
         if settings.formats.formats is not FormatPolicy.ANY:
             from downloader.runs.formats import FormatCheck, FormatRequirement  # noqa: PLC0415 -- most runs do not look
 
             self._formats = FormatCheck(settings.formats.formats, runner.cancellation.check)
-            self.early = requirement = FormatRequirement(self._formats, self._revision)
+            self.early = requirement = FormatRequirement(self._formats, lambda: folder.revision)
             self._all.append(requirement)
 
     @property
@@ -73,8 +73,9 @@ class Requirements:
         """What was said against the formats of the files; None if they were not judged."""
         return self._formats.risks if self._formats is not None else None
 
-    def before(self, step: Finalizer | None) -> Finalizer | None:
-        """Return a finalizer that checks all of them before another one goes on; that one if nothing is required."""
+    def finalizer(self) -> Finalizer | None:
+        """Return the last step of the run, which checks all of them before the folder's own step goes on."""
+        step = self._folder.step
         if not self._all:
             return step
         prunes = self._settings.job.prune or self._settings.job.replace
@@ -82,7 +83,4 @@ class Requirements:
 
     def _beside(self, volume: Volume, paths: Collection[str]) -> Collection[str]:
         """Return which other files may be loaded with these. A snapshot of a cache has a folder of its own."""
-        return beside(self._choose(volume.beside(paths))) if self._cache is None else ()
-
-    def _revision(self) -> CachedRevision | None:
-        return self._cache.listed if self._cache is not None else None
+        return () if self._folder.is_cached else beside(self._choose(volume.beside(paths)))

@@ -1,7 +1,4 @@
-"""Makes the objects of a run from its settings.
-
-This module is long because each object has a function of its own here.
-"""
+"""Makes the objects of a run from its settings."""
 
 from __future__ import annotations
 
@@ -11,23 +8,22 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from downloader import integrity
-from downloader.artifact import Completion, TransferProtocol
+from downloader.artifact import TransferProtocol
 from downloader.config.job import CONNECTIONS, MOST_CONNECTIONS
 from downloader.config.signing import SignatureMode
 from downloader.engine import Engine, Plan, PublishAsDownloaded, effective_sequence
-from downloader.filesystem import Disk, ReadOnlyDisk
+from downloader.filesystem import Disk
 from downloader.filters import FileFilter
-from downloader.formatting import format_size, single_line
+from downloader.formatting import format_size
 from downloader.network import HttpClient, Proxies, Timeouts, Trust
+from downloader.runs.processes import Processes
 from downloader.signing import signatures
-from downloader.simulation import RoomyDisk, SimulatedVerification
-from downloader.sources import Recalling, ability
+from downloader.simulation import SimulatedVerification
 from downloader.sources.bandwidth import Bandwidth
 from downloader.sources.retry import RetryPolicy
 from downloader.sources.retrying import RetryingSource
 from downloader.transfer import TransferConfig, TransportFactory, XetSettings
 from downloader.version import __version__
-from downloader.volume import SHA256, Volume
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -36,23 +32,16 @@ if TYPE_CHECKING:
     from downloader.config import Settings
     from downloader.deadlines import Deadlines
     from downloader.engine import Finalizer, Route
-    from downloader.filesystem import FileOperations
     from downloader.progress import ProgressMeter, StallWatchdog
-    from downloader.runs.processes import Processes
     from downloader.runs.runner import Runner
     from downloader.sources import Source
     from downloader.sources.pause import SharedPause
     from downloader.sources.registry import ArtifactUri
+    from downloader.volume import Volume
 
 USER_AGENT = f"artifact-downloader/{__version__}"
 PER_PROCESSOR = 2
 """Connections for each processor, at first: more of them only take each other's time where the server is near."""
-
-MARKS = {
-    Completion.FILE: integrity.MARKER,
-    Completion.XATTR: f"extended attributes, {SHA256} of each file",
-    Completion.NONE: "none, a rerun hashes everything",
-}
 
 log = logging.getLogger(__name__)
 
@@ -115,6 +104,16 @@ def given_connections(uri: ArtifactUri, settings: Settings) -> int | None:
     return settings.job.connections or uri.scheme.transfer(settings).connections
 
 
+def make_processes(uri: ArtifactUri, settings: Settings) -> Processes:
+    """Return how many processes share the work of a run: one with mirrors, unless several were asked for."""
+    return Processes(
+        settings,
+        protocols=sequence_for(uri, settings),
+        connections=given_connections(uri, settings),
+        possible=not settings.job.mirrors,
+    )
+
+
 def make_transfer_config(uri: ArtifactUri, settings: Settings, processes: Processes) -> TransferConfig:
     """Return the numbers of the ranged transports, for one of so many processes."""
     wanted = uri.scheme.transfer(settings)
@@ -133,36 +132,6 @@ def make_transfer_config(uri: ArtifactUri, settings: Settings, processes: Proces
     return config
 
 
-def make_volume(
-    uri: ArtifactUri, settings: Settings, *, for_operator: bool, simulated: bool, files: FileOperations | None = None
-) -> Volume:
-    """Return the target folder of a run, on the file system `files` if there is one already.
-
-    The operator and users may want the completion mark in different places.
-    """
-    job = settings.job
-    if files is not None:
-        return Volume(job.target, files=files, ttl=job.lease_ttl)
-    if simulated:
-        return Volume(job.target, files=RoomyDisk(job.target), ttl=job.lease_ttl)
-    completion = completion_for(uri, settings, for_operator=for_operator)
-    return Volume(job.target, files=make_disk(settings), ttl=job.lease_ttl, completion=completion)
-
-
-def make_volume_to_look_at(
-    uri: ArtifactUri, settings: Settings, disk: ReadOnlyDisk | None, *, for_operator: bool
-) -> tuple[Volume, ReadOnlyDisk]:
-    """Return the target folder of a run that changes nothing, which may be missing, and its file system.
-
-    `disk` is that file system, if there is one already.
-    """
-    if disk is not None:
-        return Volume(settings.job.target, files=disk, ttl=settings.job.lease_ttl), disk
-    disk = ReadOnlyDisk(settings.job.target)
-    completion = completion_for(uri, settings, for_operator=for_operator)
-    return Volume(settings.job.target, files=disk, ttl=settings.job.lease_ttl, completion=completion), disk
-
-
 def make_simulated_verification(settings: Settings, cancellation: Cancellation) -> Finalizer:
     """Return the last step of a simulated run."""
     debug = settings.debug
@@ -170,15 +139,6 @@ def make_simulated_verification(settings: Settings, cancellation: Cancellation) 
         return PublishAsDownloaded()
     verification = SimulatedVerification(cancellation.sleep, debug.verify_duration, debug.verify_fail)
     return PublishAsDownloaded(before=verification)
-
-
-def completion_for(uri: ArtifactUri, settings: Settings, *, for_operator: bool) -> Completion:
-    """Return where the artifact is marked as complete."""
-    job, chosen = settings.job, settings.job.completion
-    if chosen is Completion.AUTO:
-        chosen = uri.scheme.operator_mark if for_operator else Completion.FILE
-    log.info("completion mark: %s (AIM_COMPLETION=%s)", MARKS[chosen], job.completion)
-    return chosen
 
 
 def make_disk(settings: Settings, *, create: bool = True) -> Disk:
@@ -304,15 +264,3 @@ def make_engine(
 
     shared_lease = partial(volume.lease_unless, uri=uri)
     return SharedEngine(source, volume, routes, plan, **more, shared_lease=shared_lease, show_waiting=waiting)
-
-
-def recall(uri: ArtifactUri, source: Source, volume: Volume) -> bool:
-    """Tell a source which version of it a volume has: offline, no server may be asked. Return whether it has one."""
-    completed, recalling = volume.completed(), ability(source, Recalling)
-    if completed is None or recalling is None:
-        return False
-    manifest = completed.manifest
-    if not manifest.revision or manifest.uri != single_line(uri.shown):
-        return False
-    recalling.recall(manifest.revision)
-    return True
