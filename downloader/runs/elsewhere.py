@@ -201,27 +201,37 @@ class ListedElsewhere(SourceWrapper):
 
     def _of_mirror(self, listings: Sequence[tuple[Mirror, Manifest]]) -> Manifest | None:
         """Return the listing of a mirror that the expected digest proves, or that is trusted."""
-        expected = self._plan.expectation.digest
         for mirror, listing in listings:
-            digests = published_digests(listing)
-            asked_for = frozenset(self._asked_for(digests))
-            wanted = [file for file in listing.files if file.path in asked_for]
+            published = published_digests(listing)
+            chosen = {path: published[path] for path in self._asked_for(published)}
             revision = self._commit if self._plan.trust_mirror and self._commit == _claimed(listing) else ""
-            chosen = {file.path: digests[file.path] for file in wanted}
-            if expected and not all(chosen.values()):
-                log.warning("mirror %s has no sha256 of every file, so that nothing proves its list", mirror.name)
-            elif expected and artifact_digest(chosen) == expected:
-                log.warning("going on without it: what mirror %s lists has the expected digest", mirror.name)
-                return self._of_list(chosen, listings, revision)  # whose sizes need not be right, though
-            elif revision and not expected and wanted:
+            if self._plan.expectation.digest:
+                if self._has_expected_digest(mirror, chosen):
+                    return self._of_list(chosen, listings, revision)  # whose sizes need not be right, though
+            elif revision and chosen:
                 log.warning("going on without it: mirror %s is trusted to have revision %s", mirror.name, revision)
-                found = self._manifest({file.path: (chosen[file.path], _size(file)) for file in wanted}, revision)
-                published = {file.path: file.digests for file in wanted}
-                files = (replace(file, digests=file.digests or published[file.path]) for file in found.files)
-                return replace(found, files=tuple(files))
+                return self._of_trusted(listing, chosen)
             else:
                 log.warning("mirror %s lists another artifact", mirror.name)
         return None
+
+    def _has_expected_digest(self, mirror: Mirror, chosen: Mapping[str, str]) -> bool:
+        """Tell whether the path → sha256 that a mirror lists has the expected digest, and say so in the log."""
+        if not all(chosen.values()):
+            log.warning("mirror %s has no sha256 of every file, so that nothing proves its list", mirror.name)
+        elif artifact_digest(chosen) != self._plan.expectation.digest:
+            log.warning("mirror %s lists another artifact", mirror.name)
+        else:
+            log.warning("going on without it: what mirror %s lists has the expected digest", mirror.name)
+            return True
+        return False
+
+    def _of_trusted(self, listing: Manifest, chosen: Mapping[str, str]) -> Manifest:
+        """Return the listing of a mirror that is trusted, with whatever digests it publishes."""
+        published = {file.path: file for file in listing.files if file.path in chosen}
+        found = self._manifest({path: (chosen[path], _size(file)) for path, file in published.items()}, self._commit)
+        files = (replace(file, digests=file.digests or published[file.path].digests) for file in found.files)
+        return replace(found, files=tuple(files))
 
     def _manifest(self, files: Mapping[str, tuple[str, set[int]]], revision: str) -> Manifest:
         """Return the files as no place has them, so that each mirror is asked for them in its own way.
