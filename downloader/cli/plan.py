@@ -16,7 +16,6 @@ from downloader.volume import FileState
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from downloader.artifact import Completion
     from downloader.cli.context import CommandContext
     from downloader.config import Settings
     from downloader.engine import PlannedFile, Preview
@@ -73,7 +72,7 @@ def _lines(preview: Preview) -> Iterator[str]:
     if preview.older:
         what = "remove afterwards" if preview.prune else "keep, though the artifact no longer has it (see --prune)"
         yield f"{what}: {names_text(preview.older)}"
-    yield f"completion mark: {_mark(preview.completion)}"
+    yield f"completion mark: {MARKS[preview.completion]}"
     if preview.complete:
         yield "nothing to do: the artifact is complete"
     else:
@@ -85,10 +84,6 @@ def _routes(preview: Preview) -> list[str]:
     if not preview.places:
         return [str(protocol) for protocol in preview.protocols]
     return [f"{protocol} at {place}" for protocol, place in zip(preview.protocols, preview.places, strict=True)]
-
-
-def _mark(completion: Completion) -> str:
-    return MARKS[completion]
 
 
 def _remark(file: PlannedFile) -> str:

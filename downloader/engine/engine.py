@@ -1,4 +1,4 @@
-"""Runs the plan: lists the artifact, compares it with the volume, and has fetched what is missing."""
+"""Runs the plan: lists the artifact, compares it with the volume, and gets what is missing fetched."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from downloader.hub_cache.disk import CacheDisk
 from downloader.hub_cache.layout import BLOBS, REFS, SNAPSHOTS, link_text, snapshot_path
 from downloader.hub_cache.references import read_reference
 from downloader.integrity import artifact_digest
+from downloader.sources.hub_address import COMMIT
 from downloader.volume import Damage, RecordedArtifact, Volume
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from downloader.volume import Verification
 
 _FOLDER = re.compile(r"(?:models|datasets|spaces)--.+")
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 _LINK = re.compile(rf"(?:\.\./)+({BLOBS}/[^/]+)")
 
 
@@ -58,7 +58,7 @@ class CachedTarget:
     def of(cls, target: Path) -> CachedTarget | None:
         """Return what a target is; None for a plain folder."""
         target = absolute(target)
-        if _COMMIT.fullmatch(target.name) and target.parent.name == SNAPSHOTS:
+        if COMMIT.fullmatch(target.name) and target.parent.name == SNAPSHOTS:
             folder, commit = target.parent.parent, target.name
         else:
             folder, commit = target, ""
@@ -80,10 +80,10 @@ class CachedTarget:
         Raises UsageError if it has no such snapshot.
         """
         commit = revision
-        if not _COMMIT.fullmatch(revision):
+        if not COMMIT.fullmatch(revision):
             with CacheDisk(self.folder, create=False) as disk:
                 commit = read_reference(disk, f"{REFS}/{revision}")
-        if not _COMMIT.fullmatch(commit) or not is_folder(self.folder / SNAPSHOTS / commit):
+        if not COMMIT.fullmatch(commit) or not is_folder(self.folder / SNAPSHOTS / commit):
             hint = f"those that are there are in {self.folder}/{REFS} and {self.folder}/{SNAPSHOTS}"
             raise UsageError(f"{self.folder} has no snapshot of {revision!r}", hint=hint)
         return replace(self, commit=commit)
@@ -220,5 +220,5 @@ def _lost_references(disk: CacheDisk) -> Iterator[Damage]:
     """Yield the references that name a commit without a snapshot."""
     for path, _ in _walk(disk, REFS):
         commit = read_reference(disk, f"{REFS}/{path}")
-        if not _COMMIT.fullmatch(commit) or disk.stat(f"{SNAPSHOTS}/{commit}") is None:
+        if not COMMIT.fullmatch(commit) or disk.stat(f"{SNAPSHOTS}/{commit}") is None:
             yield Damage(f"{REFS}/{path}", f"names {commit[:40]!r}, of which there is no snapshot")

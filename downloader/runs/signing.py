@@ -18,6 +18,7 @@ from downloader.integrity import MARKER
 from downloader.runs.small_files import SmallFile, whole
 from downloader.runs.wiring import make_filter
 from downloader.signing import LONGEST, FoundFiles, SignatureCheck, TrustedSigner, VerifyingProcess
+from downloader.volume import LEFT_BY_TOOLS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from downloader.volume import Inventory, Volume
 
 NAMES = "--verify-signature, AIM_SIGNATURE_URI"
-LEFT_BY_TOOLS = (".cache/",)
-"""How the paths begin of what other programs leave beside a model."""
 
 log = logging.getLogger(__name__)
 

@@ -15,10 +15,11 @@ from downloader.volume.partial_file import PartialFile
 from downloader.volume.preflight import check_replacement, other_artifacts
 from downloader.volume.publication import CompletedArtifact, Publication, RecordedArtifact, published_digests
 from downloader.volume.record_log import decode, encode
-from downloader.volume.verify import Damage, Verification, hashing_threads
+from downloader.volume.verify import LEFT_BY_TOOLS, Damage, Verification, hashing_threads
 from downloader.volume.volume import Volume, VolumeEnvironment
 
 __all__ = [
+    "LEFT_BY_TOOLS",
     "SHA256",
     "ByteRanges",
     "CompletePartial",

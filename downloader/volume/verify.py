@@ -36,8 +36,8 @@ _DEEPEST = 128
 """Depth of folders that an artifact may have (`sources/paths.py`)."""
 _LOST = "lost+found"
 """Every ext4 file system has this in its root."""
-_CACHES = ".cache/"
-"""`hf download` leaves this beside a model."""
+LEFT_BY_TOOLS = ".cache/"
+"""How the paths begin of what other programs, such as `hf download`, leave beside a model."""
 _SECOND_NS = 1_000_000_000
 """Nanoseconds. No file system has times coarser than two seconds."""
 
@@ -86,9 +86,8 @@ def verify(
 ) -> Verification:
     """Hash the files that the completion mark lists, and check with `content` what kind of file each is.
 
-    `choose` returns which of all paths to hash. `expect` is called once with the bytes and files to hash, `progress`
-    with the bytes hashed, from several threads;
-    `begun` before it, in the same thread, with the path and the size of each file.
+    `choose` returns which of all paths to hash. `expect` is called once with the bytes and files to hash. Several
+    threads hash: each calls `begun` with the path and the size of a file, and then `progress` with the bytes hashed.
 
     Raises IntegrityError if there is no mark that can be read, if it may have been cut off, or if there is nothing to
     verify: success must mean that something was verified.
@@ -111,7 +110,7 @@ def verify(
         damaged = (*filter(None, found_damage), *_gone(checksums), *_other_list(files, checksums))
     broken = {damage.path for damage in damaged}
     unlisted = tuple(beside(files, checksums.files))
-    others = [path for path in unlisted if not path.startswith(_CACHES)]
+    others = [path for path in unlisted if not path.startswith(LEFT_BY_TOOLS)]
     if others and not damaged and not checksums.counted and not checksums.expected:
         raise IntegrityError(
             f"{files.name}/{MARKER} does not say how many files it has, and lacks"
