@@ -48,7 +48,7 @@ def bars(title: str, cases: Iterable[Case]) -> str:
 
 
 def _peers(case: Case) -> dict[str, float]:
-    """Return tool → seconds, without what is no tool of its own; nothing where we are alone."""
+    """Return tool → seconds, without what is not a tool of its own; nothing where we are alone."""
     seconds = {
         tool: wall for tool, wall in case.seconds().items() if not tool.startswith(("plain ", f"{OURS} ", f"{OURS},"))
     }

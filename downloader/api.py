@@ -435,7 +435,7 @@ def _settings(
     if settings is None:
         settings = Settings.from_environment(environ, section=uri.scheme.section if uri else None)
     if unknown := sorted(options.keys() - Options.__annotations__.keys()):
-        raise TypeError(f"{unknown[0]!r} is no option; there are {', '.join(Options.__annotations__)}")
+        raise TypeError(f"{unknown[0]!r} is not an option; there are {', '.join(Options.__annotations__)}")
     chosen = given(options)
     if target is not None:
         chosen["target"] = _folder(target)

@@ -43,7 +43,7 @@ def map_error(
 ) -> ErrorT_co | None:
     """Return the error of the first row that applies to `subject`; None if no row does.
 
-    `facts` are inserted as they are: braces in a server's words are no placeholders. The caller raises the error, from
+    `facts` are inserted as they are: braces in a server's words are not placeholders. The caller raises the error, from
     the exception that it was made of, and sets what only some classes have, such as `Throttled.retry_after`.
     """
     for row in table:

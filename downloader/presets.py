@@ -76,7 +76,7 @@ class Preset:
             return cls(SAFETENSORS)
         if name.lower() == GGUF and (not separator or QUANTISATION.fullmatch(f"-{quantisation}")):
             return cls(GGUF, _standard(quantisation))
-        raise ValueError(f"{text!r} is no preset")
+        raise ValueError(f"{text!r} is not a preset")
 
     def __str__(self) -> str:
         return f"{self.format}:{self.quantisation}" if self.quantisation else self.format

@@ -229,7 +229,7 @@ def test_a_value_that_the_command_line_refuses_is_refused(options: Any) -> None:
 @pytest.mark.parametrize("name", ["speed", "target", "log_level"])
 def test_an_unknown_option_is_named_with_those_that_there_are(name: str) -> None:
     options: Any = {name: "x"}
-    with pytest.raises(TypeError, match=f"'{name}' is no option; there are include, "):
+    with pytest.raises(TypeError, match=f"'{name}' is not an option; there are include, "):
         size("hf://org/model", environ={}, **options)
 
 

@@ -82,7 +82,7 @@ def test_what_fits_is_named() -> None:
 
 @pytest.mark.parametrize("text", ["", "bin", "gguf:", "gguf:x", "safetensors:Q4_K_M", "gguf:Q4_K_M,Q8_0"])
 def test_another_text_is_no_preset(text: str) -> None:
-    with pytest.raises(ValueError, match="is no preset"):
+    with pytest.raises(ValueError, match="is not a preset"):
         Preset.parse(text)
 
 

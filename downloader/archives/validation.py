@@ -98,7 +98,7 @@ def _follow_links(contents: Contents, name: str) -> None:
             seen.add(target)
             target = contents.links[target]
         if target not in contents.files:
-            raise archive_rejected(name, f"the link {link!r} leads to {target!r}, which is no file in it")
+            raise archive_rejected(name, f"the link {link!r} leads to {target!r}, which is not a file in it")
         contents.links[link] = target
         contents.add(link, contents.files[target])
 

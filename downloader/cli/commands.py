@@ -176,7 +176,7 @@ def doctor(context: CommandContext, /, uri: ArtifactUri | Path | None, target: P
 
     if isinstance(uri, Path):
         if target is not None:
-            raise UsageError(f"{uri} is a folder and no URI", hint="see artifact-downloader doctor --help")
+            raise UsageError(f"{uri} is a folder, not a URI", hint="see artifact-downloader doctor --help")
         uri, target = None, uri
     chosen = {name: value for name, value in given.items() if value not in (None, ())}
     examine(uri, target, context, **{"as_json": False, **chosen})

@@ -48,7 +48,7 @@ class CommandContext:
     progress: str | None = None
     """How progress is shown, if the command line says so."""
     text_log: bool = True
-    """The log on stderr is for people, and may hold lines that are no records."""
+    """The log on stderr is for people, and may hold lines that are not records."""
     last_line: Callable[[DownloadError], str] = str
     """Returns the last line of the log for an error."""
     uri: str | None = None

@@ -24,7 +24,7 @@ def examine(
     **options: Any,  # noqa: ANN401
 ) -> None:
     """Write what the checks find to stdout. Raises the error with which a download would end."""
-    # What is reported here is no run: neither the termination message nor the status of an AIMArtifact is about it.
+    # What is reported here is not a run: neither the termination message nor the status of an AIMArtifact is about it.
     context.ending_reported = True
     if not context.level_chosen and not context.environ.get("AIM_LOG_LEVEL", "").strip():
         context.logs.set_level("error")  # what else there is to say is among the findings

@@ -57,5 +57,5 @@ def request_payer(text: str) -> bool:
 
 
 def log_level(text: str) -> str:
-    """Parse AIM_S3_LOG_LEVEL: anything unusable means unset, since a log is no reason to fail."""
+    """Parse AIM_S3_LOG_LEVEL: anything unusable means unset, since no run should fail for its log."""
     return text.upper() if text.upper() in ("DEBUG", "INFO", "WARNING", "ERROR") else ""

@@ -179,6 +179,6 @@ class CheckedFinalizer:
             requirement.require(volume, manifest, published, beside)
 
     def _beside_of(self, volume: Volume, manifest: Manifest, published: Mapping[str, str]) -> Collection[str]:
-        """Return what lies beside an artifact. A single file that is no archive has nothing to do with what does."""
+        """Return what lies beside an artifact. A single file has nothing to do with it, unless it is an archive."""
         alone = manifest.single and manifest.files[0].path in published
         return () if alone else self._beside(volume, published)

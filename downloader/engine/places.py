@@ -121,7 +121,7 @@ class Place:
         return adopted
 
     def blame(self, path: str, error: DownloadError) -> DownloadError | None:
-        """Record that it did not serve a file; return why the attempt has to end if it is no use to go on."""
+        """Record that it did not serve a file; return why the attempt has to end if going on is useless."""
         with self._lock:
             if isinstance(error, SourceNotFound):
                 self._refused.add(path)

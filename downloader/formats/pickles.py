@@ -89,7 +89,7 @@ class Walk:
     calls: bool = False
     """Something that was imported is called."""
     hidden: str = ""
-    """What it does that cannot be told, or is too much to be walked; that is no accident, whatever the file is."""
+    """What it does that cannot be told, or is too much to be walked; that is not an accident, whatever the file is."""
     problem: str = ""
     """Why a part could not be walked; empty if all of it was."""
 

@@ -32,7 +32,7 @@ def is_safetensors(head: bytes, size: int) -> bool:
 def check(content: Content) -> str:
     """Return what is wrong with the header, in words that follow "its header"; empty if nothing is.
 
-    Raises ValueError or RecursionError for one that is no JSON.
+    Raises ValueError or RecursionError for one that is not JSON.
     """
     length = int.from_bytes(content.exactly(0, _LENGTH), "little")
     if length > content.size - _LENGTH:

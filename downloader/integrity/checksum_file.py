@@ -209,7 +209,7 @@ class _Reader:
             self._comments[comment[1]] = comment[2]
         elif proof := _PROOF.fullmatch(line):
             if len(self._proofs) < MOST_FILES:
-                with suppress(IntegrityError):  # comments of others are no reason to refuse a list
+                with suppress(IntegrityError):  # a list is not refused for the comments of other programs
                     self._proofs[unescape(proof[2] or "", number, self._name)] = proof[1]
         elif (origin := _ORIGIN.fullmatch(line)) and len(self._origins) < MOST_ORIGINS:
             with suppress(ValueError, RecursionError):

@@ -63,7 +63,7 @@ def _what_it_is(line: str) -> str:
     algorithm = (other[1] or _DIGITS_OF.get(len(other[2]), "")) if other else ""
     if algorithm:
         return f"has a checksum by {algorithm}, and only SHA-256 is read: {single_line(line, 200)}"
-    return f"is no checksum: {single_line(line, 200)}"
+    return f"is not a checksum: {single_line(line, 200)}"
 
 
 def line_of(digest: str, path: str) -> str:

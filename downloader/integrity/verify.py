@@ -113,7 +113,7 @@ class Verifier:
 
 _SENTENCES = {
     SIZE_ONLY: "downloaded, not verified (the source publishes no checksum)",
-    UNVERIFIABLE: "downloaded, not verified (the server's ETag is no checksum of the content)",
+    UNVERIFIABLE: "downloaded, not verified (the server's ETag is not a checksum of the content)",
     UNKNOWN: "verified by an earlier run",
 }
 

@@ -128,7 +128,7 @@ class HttpClient:
         `follow=False` a redirect is a response like any other. `ready` is the request where it was pipelined.
 
         Raises SourceUnavailable, Throttled, UntrustedServer, ConfigurationError; ProtocolFailed for a body of more
-        than `limit` bytes, unless `truncate` allows to read its beginning only.
+        than `limit` bytes, unless `truncate` lets it read only the beginning.
         """
         try:
             public = {**UNENCODED, **(public_headers or {})}

@@ -49,7 +49,7 @@ class DecodedBody:
             try:
                 plain = self._inflate.decompress(self._rest, len(view))
             except zlib.error as error:
-                raise ProtocolFailed(f"{self._where} packs the file with what is no gzip: {reason(error)}") from error
+                raise ProtocolFailed(f"{self._where} packs the file with what is not gzip: {reason(error)}") from error
             self._rest = self._inflate.unconsumed_tail
             if plain:
                 view[: len(plain)] = plain

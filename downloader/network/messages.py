@@ -48,7 +48,7 @@ def malformed(error: http.client.HTTPException) -> str:
         return f"it answers with {single_line(str(error), 60)!r}, which is no HTTP"
     if isinstance(error, http.client.IncompleteRead):
         return "the answer ended too early"
-    return f"the answer is no proper HTTP: {reason(error)}"
+    return f"the answer is not proper HTTP: {reason(error)}"
 
 
 class Request:
@@ -253,7 +253,7 @@ def decoded(body: bytes, headers: Mapping[str, str], limit: int, where: str) -> 
         inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
         plain = inflate.decompress(body, limit + 1)
     except zlib.error as error:
-        raise ProtocolFailed(f"{where} answers with what is no gzip: {reason(error)}") from error
+        raise ProtocolFailed(f"{where} answers with what is not gzip: {reason(error)}") from error
     if len(plain) > limit:
         raise ProtocolFailed(f"{where} answers with more than {limit} bytes")
     if not inflate.eof:

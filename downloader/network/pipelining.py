@@ -11,7 +11,7 @@ round trip and not for sixteen. There is one `Pipeline` and one list of hints fo
 - A different request goes over another connection and leaves the pipeline as it is.
 - When a response breaks, when its body is not read to its end, or when the next hint does not continue the last one,
   the connection is closed: the responses still on their way could be taken for others. Their ranges are requested
-  again when they are opened. So a wrong hint costs bytes and is no error.
+  again when they are opened. So a wrong hint costs bytes and is not an error.
 - A server that answers out of order sends the bytes of another file. The transport announces only files with a digest,
   which shows that, and fetches a damaged file again without pipelining.
 - Only GET and HEAD without a body are pipelined: they may be repeated when the connection breaks.
@@ -24,9 +24,9 @@ round trip and not for sixteen. There is one `Pipeline` and one list of hints fo
 - Nothing is pipelined through a proxy for plain HTTP, since it is another server that would have to support it, nor
   while the server's rate limit is exhausted.
 
-The hint belongs to the calling thread and is no argument of `open`, since sources are wrapped: retries, the concurrency
-limit and the bandwidth limit all pass `open` on, one range at a time, and each of them may decide that a range is not
-opened at all. An explicit batch would give every wrapper a queue of bodies whose order it must keep.
+The hint belongs to the calling thread and is not an argument of `open`, since sources are wrapped: retries, the
+concurrency limit and the bandwidth limit all pass `open` on, one range at a time, and each of them may decide that a
+range is not opened at all. An explicit batch would give every wrapper a queue of bodies whose order it must keep.
 """
 
 from __future__ import annotations

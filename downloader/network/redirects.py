@@ -115,12 +115,12 @@ def redirect_target(current: Address, location: str) -> Address:
     try:
         target = current.join(location)
     except httpx2.InvalidURL as error:
-        raise ProtocolFailed(f"{where} redirects to what is no address: {error}") from error
+        raise ProtocolFailed(f"{where} redirects to what is not an address: {error}") from error
     scheme = target.origin.scheme
     if scheme not in ("http", "https"):
         raise ProtocolFailed(f"{where} redirects to {scheme}://, which is not followed")
     if not target.origin.host or not target.origin.port:
-        raise ProtocolFailed(f"{where} redirects to what is no address: no host, or port 0")
+        raise ProtocolFailed(f"{where} redirects to what is not an address: no host, or port 0")
     if current.origin.loses_tls_at(target.origin):
         raise ProtocolFailed(f"{where} redirects from https to http, which is not followed")
     return target

@@ -85,7 +85,7 @@ class ProgressMeter:
         return self._skips.at
 
     def add_metadata(self, count: int) -> None:
-        """Count bytes of a response that is no file, such as a page of a listing."""
+        """Count bytes of a response that is not a file, such as a page of a listing."""
         with self._lock:
             self._metadata_bytes += count
 

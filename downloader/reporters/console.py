@@ -88,7 +88,7 @@ class Display:
     """The last lines of a terminal, drawn over themselves with each snapshot (ADR 63)."""
 
     def __init__(self, terminal: Terminal, redact: Callable[[str], str] = str, *, colour: bool = False) -> None:
-        """`redact` removes secrets from a text: what is drawn is no log record."""
+        """`redact` removes secrets from a text: what is drawn does not pass through the log."""
         self._terminal = terminal
         self._redact = redact
         self._colour = colour

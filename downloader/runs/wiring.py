@@ -156,7 +156,7 @@ def sequence_for(uri: ArtifactUri, settings: Settings) -> tuple[TransferProtocol
 
 
 def make_filter(settings: Settings, *, signed: bool = False) -> FileFilter:
-    """Return the filters of a run, which keep its signature. `signed`: for paths of which that is no part."""
+    """Return the filters of a run, which keep its signature. `signed`: for paths without the signature."""
     job, kserve, signing = settings.job, settings.kserve, settings.signing
     in_artifact = signing.mode is not SignatureMode.OFF and not signing.signature_uri
     always = signatures if in_artifact and not signed else None

@@ -2,7 +2,7 @@
 
 A folder that this program has filled, or that holds a copy of its `.artifact.sha256`, is what that mark says; so is a
 folder or a file inside of it. One without a sign of ours is taken as it is: no digest of its files is known. One that
-a run has begun to fill is no artifact yet.
+a run has begun to fill is not an artifact yet.
 """
 
 from __future__ import annotations
@@ -98,9 +98,9 @@ class FolderLister:
     def read(self, mark: Checksums | None) -> FolderListing:
         """Return what is there, by the mark of the disk's folder if there is one.
 
-        Raises ConfigurationError for a wanted name that is no file, or unsafe on a volume, IntegrityError for a folder
-        that lacks what its mark lists, ProtocolFailed for one that is being filled, SourceUnavailable for one that
-        changes at this moment, and VolumeError.
+        Raises ConfigurationError for a wanted name that is unsafe on a volume or not that of a file, IntegrityError for
+        a folder that lacks what its mark lists, ProtocolFailed for one that is being filled, SourceUnavailable for one
+        that changes at this moment, and VolumeError.
         """
         if mark is None:
             require_whole(self._disk, self._uri)
@@ -205,7 +205,7 @@ class FolderLister:
             self._digests |= {folder + path: digest for path, digest in listed.files.items()}
 
     def _refuse(self, path: str, kind: Kind) -> None:
-        """Raise ConfigurationError for what is no file, or pass it over."""
+        """Raise ConfigurationError for what is not a file, or pass it over."""
         if not self._skip_unsafe:
             raise refused(path, f"is a {kind.value}, and neither followed nor copied", self._uri)
         self._skipped.append(path)

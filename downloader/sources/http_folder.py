@@ -46,7 +46,7 @@ HEAD_WORKERS = 2
 BATCH = 256
 """Files whose sizes one worker asks for, many of them pipelined: that is quicker than more workers."""
 MAX_CHECKSUMS = 64 << 20
-"""Bytes of a checksum file: each of its files takes a request of its own, so that a longer one leads nowhere."""
+"""Bytes of a checksum file: each of its files takes a request of its own, so a longer one would take days."""
 
 
 class HttpFolder:

@@ -98,7 +98,7 @@ def _uri_of(page: re.Match[str]) -> str:
 
 
 def _decoded(text: str) -> str | None:
-    """Return a part of a URI without its percent-encoding; None for what is no text then."""
+    """Return a part of a URI without its percent-encoding; None if that is not text."""
     try:
         return unquote(text, errors="strict")
     except UnicodeDecodeError:

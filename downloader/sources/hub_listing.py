@@ -195,7 +195,7 @@ class HubListing:
         return self._address.wants(path)
 
     def _beside(self, commit: str, path: str) -> Iterator[RemoteFile]:
-        """Return the file at a path that is no folder, from the folder that it is in."""
+        """Return the file at a path that is not a folder, from the folder that it is in."""
         try:
             return _started(self._tree(commit, path.rpartition("/")[0], recursive=False))
         except HttpStatusError as error:

@@ -250,7 +250,7 @@ class HubSource:
 
     def _forbidden(self) -> ConfigurationError:
         hint = "unset it, or TRANSFORMERS_OFFLINE; it lets nothing pass but a volume that is finished"
-        return ConfigurationError(f"HF_HUB_OFFLINE forbids to ask for {self._uri}", hint=hint)
+        return ConfigurationError(f"HF_HUB_OFFLINE forbids asking for {self._uri}", hint=hint)
 
     def _files(self, commit: str) -> Iterator[RemoteFile]:
         try:
@@ -290,7 +290,7 @@ class HubSource:
 def _what_it_is(error: Exception) -> str:
     """Return what is wrong with an answer over which the library stumbled, in words that are not Python's."""
     if isinstance(error, json.JSONDecodeError):
-        return "with a web page" if error.doc.lstrip().startswith("<") else "with what is no JSON"
+        return "with a web page" if error.doc.lstrip().startswith("<") else "with something other than JSON"
     if isinstance(error, KeyError):
         return f"without the field {str(error.args[0])[:80]!r}" if error.args else "without a field"
     return "in a form that the Hub's API does not have"

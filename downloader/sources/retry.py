@@ -135,7 +135,7 @@ class Retrier:
     It has a clock that measures time without progress. The clock runs only while the thread waits for a server: not
     between `pause_clock` and `resume_clock`, when the caller writes and hashes what has come, not during the first try
     of an action, since a long listing may work for minutes before it fails, and not while a server that ignores ranges
-    sends what comes before the missing bytes. That is no progress either: it may come again and again.
+    sends what comes before the missing bytes. That is not progress either: it may come again and again.
     """
 
     def __init__(self, policy: RetryPolicy, what: str) -> None:

@@ -119,7 +119,7 @@ class WebProbe:
         reply = self._web.fetch(url, headers=self._headers, public_headers=FIRST_BYTE, limit=0)
         size = _told_size(url, reply)
         if reply.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            # Some servers so refuse any range, and name no total or a wrong one.
+            # Some servers refuse any range like that, and name a wrong total or none.
             reply = self._web.fetch(url, headers=self._headers, limit=0)
             size = _told_size(url, reply)
         if reply.status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT) and size is None:

@@ -49,7 +49,7 @@ def test_offline_anything_else_is_refused_without_a_request(hub: Hub, tmp_path: 
         filters = ["--exclude", "sub/"] if case == "other filters" else []
         result = run("download", uri, tmp_path, *filters, extra={**here, **OFFLINE})
     assert result.status == 78, result.stderr
-    assert "HF_HUB_OFFLINE forbids to ask for hf://org/model" in result.last_line
+    assert "HF_HUB_OFFLINE forbids asking for hf://org/model" in result.last_line
     assert "unset it, or TRANSFORMERS_OFFLINE" in result.last_line
     assert hub.log.records() == []
 

@@ -170,7 +170,7 @@ def test_an_object_whose_tag_means_something_else_costs_one_more_look(bucket: Bu
     result = run("download", "s3://bucket/m", tmp_path, extra={**bucket.environment, "AIM_CONNECTIONS": "1"})
     assert result.status == 0, result.stderr
     assert model(tmp_path) == {"a": b"small", "b": MODEL, "c": MODEL}
-    assert "3 downloaded, not verified (the server's ETag is no checksum of the content)" in result.stderr
+    assert "3 downloaded, not verified (the server's ETag is not a checksum of the content)" in result.stderr
     for path, size in (("a", 5), ("b", len(MODEL)), ("c", len(MODEL))):
         assert bucket.log.sent("object", path=f"*/{path}") == 2 * size
     assert "3 downloaded, not verified" in run("verify", tmp_path).stderr

@@ -220,7 +220,7 @@ REASONS = {
     f"{DIGEST[:32]}  a": "has a checksum by MD5",
     f"{DIGEST[:40]} *a": "has a checksum by SHA-1",
     f"{DIGEST}{DIGEST}  a": "has a checksum by SHA-512",
-    "<html>": "is no checksum",
+    "<html>": "is not a checksum",
 }
 
 

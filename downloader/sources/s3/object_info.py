@@ -123,7 +123,7 @@ def tag_digests(tag: str | None) -> tuple[Digest, ...]:
 
 
 def shared_tags(listed: FileTable) -> frozenset[Validator]:
-    """Return the ETags that objects of different sizes have in common: whatever those are, they are no digests."""
+    """Return the ETags that objects of different sizes have in common: whatever those are, they are not digests."""
     # Most tags occur once. Which ones do not is known from their hashes, which take less memory than the tags.
     hashes = sorted(hash(tag) for tag in listed.validators())
     twice = {one for one, following in pairwise(hashes) if one == following}
