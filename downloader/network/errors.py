@@ -65,8 +65,8 @@ _EXCEPTIONS: tuple[ErrorRow[BaseException, DownloadError], ...] = (
     ErrorRow(
         instance_of(httpx2.ProxyError),
         SourceUnavailable,
-        "{where} cannot be reached through the proxy: {why}",
-        "check the proxy settings",
+        "{where} cannot be reached through the proxy {why}",
+        "check HTTPS_PROXY and HTTP_PROXY, or name the host in NO_PROXY",
     ),
     ErrorRow(
         lambda error: isinstance(error, httpx2.ConnectError) and NO_TLS.search(str(error)) is not None,

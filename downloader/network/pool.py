@@ -204,8 +204,9 @@ class Pool:
             refused = self.wants_password(origin) if TUNNEL_REFUSED in str(error) else None
             if refused is not None:
                 raise refused from error
-            failure = httpx2.ProxyError if proxy and not isinstance(error, ssl.SSLError) else httpx2.ConnectError
-            raise failure(reason(error)) from error
+            if proxy and not isinstance(error, ssl.SSLError):
+                raise httpx2.ProxyError(f"{host}:{port}: {reason(error)}") from error
+            raise httpx2.ConnectError(reason(error)) from error
         tcp.sock.settimeout(self.timeouts.read)
         tcp.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         return Connection(tcp.sock, link)

@@ -10,6 +10,7 @@ from tests.command import PEOPLE, model, run, run_until
 from tests.servers.blobs import Noise
 from tests.servers.broken import BrokenWeb, RefuseParts, moved
 from tests.servers.faults import FOREVER, Answer, web_page
+from tests.servers.process import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,3 +118,13 @@ def test_a_server_without_tls_that_is_asked_with_it_is_told(own_web: BrokenWeb, 
     assert result.status == 69, result.stderr
     assert "the server does not speak TLS there" in result.last_line
     assert "a server without TLS is addressed with http://" in result.last_line
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_fails_is_named_without_its_password(scheme: str, tmp_path: Path) -> None:
+    port = free_port()
+    proxy = {f"{scheme}_proxy": f"http://user:sesame@127.0.0.1:{port}", "STALL_TIMEOUT": "3"}
+    result = run("download", f"{scheme}://models.example.com/m", tmp_path / "t", extra=proxy)
+    assert result.status == 69, result.stderr
+    assert f"cannot be reached through the proxy 127.0.0.1:{port}: Connection refused" in result.last_line
+    assert "sesame" not in result.stderr
