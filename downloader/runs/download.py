@@ -14,7 +14,7 @@ from downloader.filters import FileFilter
 from downloader.integrity import proofs_text
 from downloader.progress import Phase, StallWatchdog
 from downloader.runs.elsewhere import listed_elsewhere
-from downloader.runs.ending import Findings, Reporting
+from downloader.runs.ending import Reporting, RunFacts
 from downloader.runs.expectation import read_expectation
 from downloader.runs.places import Places, Shared
 from downloader.runs.provenance import model_card, require_bom
@@ -287,12 +287,12 @@ class Download:
             stuck_volume=self._folder.stuck(),
             # A run that has not begun does not know whether another pod reports: what an earlier one has said must go.
             leads=self._engine is None,
-            findings=partial(self._findings, outcome),
+            facts=partial(self._facts, outcome),
         )
 
-    def _findings(self, outcome: Outcome | None) -> Findings:
+    def _facts(self, outcome: Outcome | None) -> RunFacts:
         """Return what is known of a run with this outcome, or of one that has failed."""
         if outcome is None and self._engine is not None:
             outcome = self._engine.outcome and self._folder.outcome(self._engine.outcome)
         met = self._requirements
-        return Findings(outcome, self._signer, self._card, risks=met.risks if met is not None else None)
+        return RunFacts(outcome, self._signer, self._card, risks=met.risks if met is not None else None)

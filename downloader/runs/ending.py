@@ -45,7 +45,7 @@ class Ending:
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
+class RunFacts:
     """What a run has found out of its artifact, as far as it came."""
 
     outcome: Outcome | None
@@ -95,24 +95,24 @@ class Reporting:
         digest: str,
         stuck_volume: str,
         leads: bool,
-        findings: Callable[[], Findings],
+        facts: Callable[[], RunFacts],
     ) -> None:
         """End the reports of a run that has failed with `error`, or published an artifact with this digest.
 
-        `leads`: no other pod can be reporting. `findings` is called only if there is a report.
+        `leads`: no other pod can be reporting. `facts` is called only if there is a report.
         """
         last = self._runner.meter.snapshot(stuck_volume)
         phase, message = (Phase.FAILED, str(error)) if error else (Phase.DONE, last.message)
         final = replace(last, phase=phase, message=message, digest=digest, leads=leads or last.leads)
         seconds = time.monotonic() - self._started
         ending = Ending(self._uri, self._settings.job.target, final, last.message, seconds, error)
-        report = self._summarized(ending, findings)
+        report = self._summarized(ending, facts)
         self._reporters.close(final)
         self._ended(ending)
         if report is not None and self._on_report is not None:
             self._on_report(report)
 
-    def _summarized(self, ending: Ending, findings: Callable[[], Findings]) -> RunReport | None:
+    def _summarized(self, ending: Ending, facts: Callable[[], RunFacts]) -> RunReport | None:
         """Write what the settings ask for, and return the report; None if neither they nor the caller want one."""
         settings = self._settings
         wanted = settings.reporting
@@ -120,12 +120,12 @@ class Reporting:
             wanted = replace(wanted, report=None, bom=None, metrics_file=None)
         if not wanted.wanted and self._on_report is None:
             return None
-        report = self._report(ending, findings())
+        report = self._report(ending, facts())
         left = partial(self._runner.left, share=0.5)
         write_summaries(report, wanted, Redactor(*settings.secrets()), left=left, bundles=settings.web.bundles)
         return report
 
-    def _report(self, ending: Ending, found: Findings) -> RunReport:
+    def _report(self, ending: Ending, found: RunFacts) -> RunReport:
         outcome = found.outcome
         return RunReport(
             started=self._started_at,
