@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Manifest
-from downloader.errors import ConfigurationError, InternalError, VolumeError
+from downloader.errors import ConfigurationError, DownloadError, InternalError, VolumeError
 from downloader.filesystem import AlreadyThere, clear
 from downloader.formatting import format_count, names_text
 from downloader.hub_cache.disk import CacheDisk, ReadOnlyCacheDisk
@@ -22,6 +22,7 @@ from downloader.hub_cache.listings import read_listing, write_listing
 from downloader.hub_cache.references import read_reference, write_reference
 from downloader.hub_cache.source import BlobSource, RecordedSource
 from downloader.lease import WORK
+from downloader.sources import Moving, ability
 from downloader.volume import FileState, Publication
 
 if TYPE_CHECKING:
@@ -59,7 +60,13 @@ class CachedRepository:
         """Return the source whose files are the blobs. The engine must not filter them again."""
         if self._offline:
             source = RecordedSource(source, self._recorded)
-        self._source = BlobSource(source, file_filter, expectation, self._has_symlinks)
+        self._source = BlobSource(
+            source,
+            file_filter,
+            expectation,
+            linked=self._has_symlinks,
+            named=lambda: self.commit if self._opened is not None else "",
+        )
         return self._source
 
     def look(self) -> ReadOnlyCacheDisk:
@@ -144,12 +151,30 @@ class CachedRepository:
             except AlreadyThere:  # the library has begun the same snapshot at this moment
                 self._link(volume, revision, check)
         write_listing(disk, revision.commit, self._layout.below, revision.listed, volume.staging("listing"))
-        if self._layout.reference:
+        if self._layout.reference and self._is_current(revision.commit):
             volume.check_lease()
             write_reference(disk, self._layout.reference, revision.commit, volume.staging("reference"))
         where = snapshot_path(revision.commit, "").rstrip("/")
         log.info("%s in %s/%s", format_count(len(revision.blobs), "file"), self.folder, where)
         return Publication(manifest, digests)
+
+    def _is_current(self, commit: str) -> bool:
+        """Return whether the revision is this commit as far as anyone knows.
+
+        If the reference has changed since this run listed its commit, another run or the library has put something
+        there that was listed earlier or later than that: only the Hub knows which. Without an answer it stays.
+        """
+        now, source = self.commit, self._source
+        if source is None or now in {"", commit, source.named_before}:
+            return True
+        moving, why = ability(source, Moving), ""
+        try:
+            if moving is None or moving.latest() == commit:
+                return True
+        except DownloadError as error:
+            why = f", since the Hub does not say which is newer ({error.message})"
+        log.info("%s names commit %s meanwhile, and stays as it is%s", self._layout.reference, now, why)
+        return False
 
     def _recorded(self) -> Manifest:
         """Return what runs have listed of the commit. Raises ConfigurationError if none has, or not all of it."""

@@ -37,27 +37,39 @@ class CachedRevision:
 class BlobSource(SourceWrapper):
     """A source whose files are the blobs of a repository. `linked` says whether the volume has symlinks.
 
-    Filters choose by the names that the repository has, so they are applied here and not by the engine; so is a list of
+    `named` returns the commit that the cache has for the revision, which is looked up before the Hub is asked. Filters
+    choose by the names that the repository has, so they are applied here and not by the engine; so is a list of
     expected files.
     """
 
     def __init__(
-        self, source: Source, file_filter: FileFilter, expectation: Expectation, linked: Callable[[], bool]
+        self,
+        source: Source,
+        file_filter: FileFilter,
+        expectation: Expectation,
+        *,
+        linked: Callable[[], bool],
+        named: Callable[[], str],
     ) -> None:
         super().__init__(source)
         self._filter = file_filter
         self._expectation = expectation
         self._linked = linked
+        self._named = named
+        self.named_before: str | None = None
+        """What the cache had for the revision when the Hub was asked first; None before that."""
         self._files: dict[str, RemoteFile] = {}
         self.revision: CachedRevision | None = None
         """What was listed last."""
 
     def version(self) -> str | None:
         """Return the version of the chosen files."""
+        self._look()
         return self._filter.version_of(self._source.version())
 
     def manifest(self) -> Manifest:
         """Return the manifest of the blobs, each once. Raises ProtocolFailed for a file without a digest."""
+        self._look()
         listed = self._source.manifest()
         named = self._expectation.listed(self._filter.of(listed), self._filter.choose)
         commit, linked = named.revision or "", self._linked()
@@ -66,6 +78,10 @@ class BlobSource(SourceWrapper):
         self.revision = CachedRevision(named, blobs, listed.files)
         files = tuple(replace(file, path=blob) for blob, file in sorted(self._files.items()))
         return replace(named, files=files, below="", single=False, checksums=None)
+
+    def _look(self) -> None:
+        if self.named_before is None:
+            self.named_before = self._named()
 
     def open(self, file: RemoteFile, span: Span) -> Body:
         """Start reading a range of a blob."""

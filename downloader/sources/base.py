@@ -17,8 +17,8 @@ What a source must keep:
   and from the stall watchdog.
 - **It is for many threads.** A `Body` is for the one thread that reads it, apart from `interrupt`.
 
-Some sources can do more. Such an *optional ability* is a protocol of its own, `Presigning`, `Recalling`, `XetSource`,
-`Identified`, `Local`, `Sharing` or `Locating`, and `ability` is the only way to look for one.
+Some sources can do more. Such an *optional ability* is a protocol of its own, `Presigning`, `Recalling`, `Moving`,
+`XetSource`, `Identified`, `Local`, `Sharing` or `Locating`, and `ability` is the only way to look for one.
 """
 
 from __future__ import annotations
@@ -107,6 +107,14 @@ class Recalling(Protocol):
 
     def recall(self, revision: str) -> None:
         """Take `revision` for what the URI means, unless the source has resolved it already."""
+
+
+@runtime_checkable
+class Moving(Protocol):
+    """An ability: what the URI means may move while a run works on what it meant before."""
+
+    def latest(self) -> str:
+        """Ask which revision the URI means now; the source stays at the one that it has. Raises DownloadError."""
 
 
 @runtime_checkable

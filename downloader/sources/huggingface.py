@@ -111,7 +111,6 @@ class HubSource:
 
     def version(self) -> str | None:
         """Name the commit that the revision stands for now; from then on it stays that commit."""
-        self._listing.begin()
         return version_of(self._uri, [self._pinned()])
 
     def manifest(self) -> Manifest:
@@ -232,14 +231,16 @@ class HubSource:
         """Nothing to release: connections belong to the run."""
 
     def _pinned(self) -> str:
-        self._commit = self._commit or self._resolve()
+        self._commit = self._commit or self.latest()
         return self._commit
 
-    def _resolve(self) -> str:
+    def latest(self) -> str:
+        """Ask which commit the revision stands for now."""
         if self._address.is_pinned:
             return self._address.revision
         if self._offline:
             raise self._forbidden()
+        self._listing.begin()
         try:
             commit = self._listing.commit()
         except Exception as error:

@@ -15,7 +15,7 @@ from tests.command import comes_to, finish, member_logs, run, start
 from tests.e2e.test_hub_cache import download, found_offline, sent, tree
 from tests.e2e.test_shards import helpers_of, received
 from tests.servers.blobs import Noise
-from tests.servers.faults import FOREVER, Flip, Held
+from tests.servers.faults import FOREVER, Answer, Flip, Held
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -352,3 +352,27 @@ def test_a_pod_that_stays_offline_uses_what_is_there(hub: Hub, repository: Repos
     ended(*[shard(hub, cache, index, 2, **offline) for index in range(2)])
     assert not hub.log.records()
     assert repository.commits
+
+
+@pytest.mark.parametrize("then", ["stays there", "goes back", "is not told"])
+def test_a_branch_is_not_set_back_by_a_run_that_listed_it_before_it_moved(
+    hub: Hub, repository: Repository, cache: Path, then: str
+) -> None:
+    first = repository.references["refs/heads/main"]
+    late = shard(hub, cache, 0, 2, freezes="creating .*/lease", STALL_TIMEOUT="6")
+    assert comes_to(late, lambda: is_frozen(late))
+    second = repository.commit(NEXT)
+    ended(start("download", "hf://org/model", "--hub-cache", cache, extra=settings(hub)))
+    reference = cache / FOLDER / "refs/main"
+    assert reference.read_text() == second
+    if then == "goes back":
+        repository.references["refs/heads/main"] = first
+    elif then == "is not told":
+        hub.faults.add(Answer(500), route="api", times=FOREVER)
+    os.killpg(late.pid, signal.SIGCONT)
+    (result,) = ended(late)
+    assert reference.read_text() == (first if then == "goes back" else second)
+    assert (f"refs/main names commit {second} meanwhile, and stays as it is" in result.stderr) is (then != "goes back")
+    assert ("the Hub does not say which is newer" in result.stderr) is (then == "is not told")
+    found_offline(cache, FILES, revision=first)
+    found_offline(cache, {**FILES, **NEXT}, revision=second)

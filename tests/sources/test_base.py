@@ -45,7 +45,7 @@ def test_a_wrapper_that_has_the_ability_itself_is_found_first(s3_source: Maker) 
 
 
 def test_no_other_code_asks_what_a_source_is() -> None:
-    abilities = {"Presigning", "Recalling", "XetSource", "SourceWrapper"}
+    abilities = {"Presigning", "Recalling", "Moving", "XetSource", "SourceWrapper"}
     for path in PACKAGE.rglob("*.py"):
         if path == PACKAGE / "sources" / "base.py":
             continue
