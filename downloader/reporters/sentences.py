@@ -88,7 +88,8 @@ def _places_text(final: Snapshot) -> str:
 
 
 def _failure_text(final: Snapshot, took: str) -> str:
-    if not final.total_bytes and not final.total_files:
+    # A run that has waited for another process has not looked at what is there, so nothing is said of it.
+    if not final.protocol and not final.done_bytes:
         return f"{final.phase} after {took}, before the download began"
     amount = amount_text(final) if final.total_bytes else format_size(final.done_bytes)
     text = f"{final.phase} after {took}: {amount} on the volume"

@@ -124,6 +124,10 @@ def test_the_unluckiest_numbers_are_innocent_and_so_is_the_worst_message(stream:
             replace(DOWNLOADING, phase=Phase.FAILED, protocol=None, total_files=0, discarded_bytes=GIB),
             "failed after 2 min 0 s: 1.0 GiB of 4.0 GiB on the volume, 1.0 GiB discarded",
         ),
+        (
+            replace(DOWNLOADING, phase=Phase.FAILED, protocol=None, done_bytes=0, done_files=0),
+            "failed after 2 min 0 s, before the download began",
+        ),
         (Snapshot(phase=Phase.FAILED), "failed after 2 min 0 s, before the download began"),
     ],
 )
