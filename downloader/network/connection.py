@@ -145,12 +145,12 @@ class Connection:
         """
         reader = self.reader
         if reader.start < reader.stop or reader.fill():
-            while (
-                (found := parse_common_head(reader.buffer, method, reader.start, reader.stop)) is None
-                and is_begun(reader.buffer, reader.start, reader.stop)
-                and reader.fill()
-            ):
-                pass
+            found = parse_common_head(reader.buffer, method, reader.start, reader.stop)
+            if found is None and is_begun(reader.buffer, reader.start, reader.stop):
+                # Not after each byte: a server may send a long head one by one.
+                while reader.fill() and is_begun(reader.buffer, reader.start, reader.stop):
+                    pass
+                found = parse_common_head(reader.buffer, method, reader.start, reader.stop)
             if found is not None:
                 head, size = found
                 reader.skip(size)
