@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from downloader.api import digest, verify
-from downloader.errors import IntegrityError
+from downloader.errors import IntegrityError, OutputError
 from downloader.formatting import format_count, single_line
 from downloader.integrity import proofs_text
 from downloader.runs.verify import read_checksums
@@ -32,7 +32,7 @@ def print_digest(settings: Settings, context: CommandContext, revision: str | No
 def verify_target(settings: Settings, context: CommandContext, revision: str | None) -> None:
     """Hash what the target's checksums list; write a line to stdout for each file that is damaged.
 
-    Raises IntegrityError if there is one, or no checksums, and OutputError if the lines cannot be written.
+    Raises IntegrityError if there is one, or no checksums, also where the lines cannot be written; else OutputError.
     """
     target = settings.job.target
     console = context.console(settings)
@@ -42,7 +42,12 @@ def verify_target(settings: Settings, context: CommandContext, revision: str | N
     finally:
         console.clear()
     lines = [f"damaged {damage}" for damage in found.damaged] + [f"unlisted {path}" for path in found.unlisted]
-    context.write("".join(single_line(line) + "\n" for line in lines))
+    try:
+        context.write("".join(single_line(line) + "\n" for line in lines))
+    except OutputError as error:
+        if not found.damaged:
+            raise
+        log.warning("%s", error.message)  # the status says what matters more
     if found.damaged:
         hint = "run the download again: it fetches only these"
         if any(damage.believed for damage in found.damaged):
