@@ -69,6 +69,10 @@ class CloseToOpen(Disk):
         self._absent: dict[str, float] = {}
         self._stats: dict[str, tuple[float, Stat | None]] = {}
 
+    @property
+    def is_local(self) -> bool:
+        return False
+
     def _take(self, handle: int) -> int:
         found = os.fstat(handle)
         with self._lock:

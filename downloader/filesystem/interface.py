@@ -97,6 +97,10 @@ class FileOperations(Protocol):
     def name(self) -> str:
         """The target folder's path, for messages."""
 
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can have the file system mounted, so that all who use it share one page cache."""
+
     def create(self, path: str) -> int:
         """Create an empty file and return a handle to read and write it. Raises AlreadyThere."""
 

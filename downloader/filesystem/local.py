@@ -80,6 +80,10 @@ class Disk:
     def name(self) -> str:
         return self._operation.name
 
+    @property
+    def is_local(self) -> bool:
+        return self._kind in syncfs.LOCAL
+
     def create(self, path: str) -> int:
         with self._operation("creating", path):
             handle = create_below(self._root, path, self._new_file)
@@ -181,6 +185,8 @@ class Disk:
             os.posix_fadvise(handle, offset, length, os.POSIX_FADV_DONTNEED)
 
     def reread(self, handle: int, offset: int = 0, length: int = 0) -> None:
+        if self.is_local:
+            return
         # Pages that belong to the range only in part count, too. One that this machine has yet to write stays.
         start = offset // _PAGE * _PAGE
         length = -(-(offset + length) // _PAGE) * _PAGE - start if length else 0

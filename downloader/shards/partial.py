@@ -60,9 +60,6 @@ class DoneRecords(Journal):
 class SharedPartial(Partial):
     """A file of which this process writes some ranges, and others the rest."""
 
-    # What bypasses the page cache of one machine may not be seen through that of another.
-    _direct = False
-
     def __init__(
         self, file: RemoteFile, files: FileOperations, board: Board, *, group_sync: GroupSync, check: Callable[[], None]
     ) -> None:
@@ -71,6 +68,8 @@ class SharedPartial(Partial):
         self._board = board
         self._reading = threading.Lock()
         self._reader: PartialFile | None = None
+        # What bypasses the page cache of one machine may not be seen through that of another.
+        self._direct = files.is_local
         super().__init__(
             file,
             files,

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import mmap
 from typing import TYPE_CHECKING
 
+import pytest
+
 from downloader.artifact import Span
+from downloader.filesystem import Disk
 from downloader.shards.partial import SharedPartial
 from downloader.volume import GroupSync
 from tests.close_to_open import CloseToOpen
+from tests.needs import COMMON_FILE_SYSTEM
+from tests.page_cache import cached_pages
 from tests.shards.test_board import board_at, make_board
 from tests.volume.artifacts import noise, remote
 
@@ -86,3 +92,27 @@ def test_what_others_wrote_before_a_file_is_opened_again_is_read_from_them(tmp_p
     reader.partial.close()
     reader.open()
     assert reader.read(mib(1)) == bytes_of(mib(1))
+
+
+def test_processes_of_one_machine_write_past_its_page_cache(tmp_path: Path) -> None:
+    make_board(tmp_path)
+    (tmp_path / ".downloading/parts.1").mkdir()
+    disk = Disk(tmp_path)
+    writer, reader = (
+        SharedPartial(FILE, disk, board_at(disk), group_sync=GroupSync(64 * MIB, lambda: False), check=lambda: None)
+        for _ in range(2)
+    )
+    path = next((tmp_path / ".downloading/parts.1").iterdir())
+    if not disk.is_local or disk.open_direct(f".downloading/parts.1/{path.name}") is None:
+        pytest.skip(f"no direct writes on this file system: {COMMON_FILE_SYSTEM}")
+    area = mmap.mmap(-1, MIB)
+    for number in (1, 0):
+        area[:] = bytes_of(mib(number))
+        writer.write(mib(number).start, memoryview(area))
+        assert cached_pages(path) == 0
+        writer.complete(mib(number))
+        writer.flush()
+    reader.add_found([mib(0), mib(1)])
+    view = memoryview(bytearray(2 * MIB))
+    assert reader.readinto(0, view) == 2 * MIB
+    assert view == CONTENT[: 2 * MIB]

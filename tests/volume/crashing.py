@@ -75,6 +75,10 @@ class CrashingFiles:
     def name(self) -> str:
         return "/volume"
 
+    @property
+    def is_local(self) -> bool:
+        return True
+
     def create(self, path: str) -> int:
         self._step()
         folder, name = self._parent(path)
