@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from downloader.engine.sink import VolumeSink
     from downloader.transfer import Feed
 
-    Join = Callable[[int], int | None]
+    Join = Callable[[int], tuple[int, int] | None]
 
 MOST_AT_ONCE = 128
 """Files of others that get their names at once: each is an open file."""
@@ -50,12 +50,12 @@ class LeadingEngine(Engine):
     ) -> None:
         """`join` is told how many bytes there are to fetch; the rest is that of an engine.
 
-        It returns which of several processes this one is, from 0 on, or None if it works alone. `on_shared` is called
+        It returns which of how many processes this one is, from 0 on, or None if it works alone. `on_shared` is called
         in the thread of the run with the path of the board when there is work to share.
         """
         super().__init__(*arguments, **more)
         self._joins = join
-        self._index = 0
+        self._index, self._total = 0, 1
         self._on_shared = on_shared
         self._division: Division | None = None
 
@@ -113,9 +113,9 @@ class LeadingEngine(Engine):
 
     def _joined(self, missing: Sequence[RemoteFile]) -> bool:
         """Return whether other processes share this work."""
-        index = self._joins(sum(sizes_of(missing)))
-        self._index = index or 0
-        return index is not None
+        place = self._joins(sum(sizes_of(missing)))
+        self._index, self._total = place or (0, 1)
+        return place is not None
 
     def _make_feed(
         self, files: Sequence[RemoteFile], sink: VolumeSink, outcome: Outcome, *, leaves: bool
@@ -129,6 +129,7 @@ class LeadingEngine(Engine):
             division,
             files,
             index=self._index,
+            total=self._total,
             meter=self._meter,
             failures=sink.failures,
             collect=(lambda news: self._collect(news, member, sink)) if member.is_leader else lambda _: None,

@@ -57,7 +57,7 @@ class ProgressMeter:
         self._discarded = 0
         self._reused = 0
         self._relisted = False
-        self._received = 0
+        self._received = self._helpers = 0
         self._metadata_bytes = 0
         self._metadata_responses = 0
         self._last_byte = clock()
@@ -73,6 +73,12 @@ class ProgressMeter:
         with self._lock:
             self._received += count
             self._last_byte = self.clock()
+
+    def add_received_by_helper(self, count: int) -> None:
+        """Count bytes of files that a further process of this run has received."""
+        self.add_received(count)
+        with self._lock:
+            self._helpers += count
 
     def add_skipped(self, count: int) -> None:
         """Count bytes that arrived before those that this thread waits for: they have to be read, and are dropped."""
@@ -120,6 +126,11 @@ class ProgressMeter:
     def received_bytes(self) -> int:
         """Bytes of files that have arrived over the network so far."""
         return self._received
+
+    @property
+    def own_received_bytes(self) -> int:
+        """Those of them that this process has received, and none of its further processes."""
+        return self._received - self._helpers
 
     @property
     def metadata(self) -> tuple[int, int]:

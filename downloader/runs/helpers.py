@@ -133,7 +133,7 @@ class HelperProcesses:
         with process.stdout as told:  # type: ignore[union-attr]
             for line in told:
                 received = int(line) if line.strip().isdigit() else before
-                self._runner.meter.add_received(max(0, received - before))
+                self._runner.meter.add_received_by_helper(max(0, received - before))
                 before = max(before, received)
 
     def _attend(self, process: subprocess.Popen[bytes], place: Shard, number: int) -> None:

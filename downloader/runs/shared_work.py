@@ -81,13 +81,13 @@ class SharedWork:
         if self._bandwidth is not None:
             self._bandwidth.divide(left)
 
-    def _join(self, shard: Shard | None, size: int) -> int | None:
-        """Decide how many processes fetch `size` bytes; return which of them this is, None if it works alone."""
+    def _join(self, shard: Shard | None, size: int) -> tuple[int, int] | None:
+        """Decide how many processes fetch `size` bytes; return which of how many this is, None if it works alone."""
         count = self._processes.settle(size)
         if self._bandwidth is not None:
             self._bandwidth.divide(self._left or count)
         place = shard or self._settings.sharing.place(count)
-        return place.index if place is not None else None
+        return (place.index, place.total) if place is not None else None
 
     def _start(self, board: str) -> None:
         """Start the further processes of this run for the work on this board, if it is to have any."""

@@ -49,7 +49,7 @@ log = logging.getLogger(__name__)
 class Sharing(NamedTuple):
     """How a run shares its work."""
 
-    join: Callable[[int], int | None]
+    join: Callable[[int], tuple[int, int] | None]
     """Is told how many bytes there are to fetch; see `LeadingEngine`."""
     on_shared: Callable[[str], None]
     """Is called with the path of its board when there is work to share."""

@@ -136,10 +136,8 @@ class Board:
         self._met: dict[str, float] = {}
         """Claim whose member is unknown → when it was met, on our clock."""
         self._own: dict[str, int] = {}
-        self.counters: dict[str, int] = {}
-        """Token of a member → bytes that it has received."""
         self.received: Callable[[], int] = int
-        """What this member has received so far."""
+        """Bytes that this member has received so far, to look up in its log what it did."""
         self._last_read = self._beaten = clock()
         self._beats = 0
         try:
@@ -228,8 +226,6 @@ class Board:
                 self._record(identity, round_).final = True
             case ["again", str(identity), int(round_), int(whole)]:
                 self._begin_round(identity, round_, whole=bool(whole))
-            case ["beat", int(), int(received)]:
-                self.counters[token] = received
 
     def _record(self, identity: str, round_: int) -> FileRecord:
         return self._records.setdefault((identity, round_), FileRecord(round_))
@@ -284,6 +280,11 @@ class Board:
     def is_living(self, token: str) -> bool:
         """Return whether a member counts as alive."""
         return token == self.token or (token in self._logs and token not in self._dead)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether this member has met a claim that no log which it has read tells of."""
+        return bool(self._met)
 
     def holds(self, claim: str) -> bool:
         """Return whether this member has a claim."""

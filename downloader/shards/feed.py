@@ -1,9 +1,9 @@
 """Finds work for one member: claims it piece by piece while it runs, and follows what the others have done.
 
-A member takes one file after the other to hash, and fetches it from its first byte on, so that most bytes are hashed
-as they pass. When all files have a member that hashes them, it helps with the files that have most bytes left, from
-their last byte on. Claims are made just before their bytes are needed: what a slow member has not begun is fetched by
-the others.
+A member takes its part of the files to hash, as many at a time as it has connections, and fetches each from its first
+byte on: so most bytes are hashed as they pass, and each connection has a stream of its own. When all files have a
+member that hashes them, it helps with the files that have most bytes left, from their last byte on. Claims are made
+just before their bytes are needed: what a slow member has not begun is fetched by the others.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from downloader.errors import IntegrityError, RangeIgnored
 from downloader.shards.board import pause_of
+from downloader.shards.pace import Pace
 from downloader.shards.shared_file import SharedFile
 from downloader.shards.work import Group, hash_claim, piece_claim, whole_claim
 
@@ -42,6 +43,7 @@ class ShardFeed:
         missing: Collection[RemoteFile],
         *,
         index: int,
+        total: int,
         meter: ProgressMeter,
         failures: dict[str, DownloadError],
         collect: Callable[[Sequence[RemoteFile]], None],
@@ -51,6 +53,8 @@ class ShardFeed:
         leaves: bool,
     ) -> None:
         """`missing` files are to be fetched. Members with different `index` begin with different files.
+
+        There are `total` members as far as this one was told: others may not have begun yet, and want files to hash.
 
         `failures` are those of the attempt so far. `collect` is called with files of which there is news: the leader
         gives their final names to those that other members have verified. `done` is called with path, sha256 and place
@@ -64,6 +68,7 @@ class ShardFeed:
         self._member = member
         self._board = member.board
         self._division = division
+        self._total = total
         self._meter = meter
         self._failures = failures
         self._collect = collect
@@ -74,8 +79,11 @@ class ShardFeed:
         self._left = {file.identity: file for file in missing}
         self._news = set(self._left)
         shared = [file for file in missing if division.is_shared(file)]
-        start = index % len(shared) if shared else 0
+        start = index * len(shared) // total
         self._shared = {file.identity: self._state(file) for file in (*shared[start:], *shared[:start])}
+        self._files_free = True
+        """A file to hash may be free: none was when one was last looked for, unless there has been news since."""
+        self._pace = Pace(meter)
         self._given: set[str] = set()
         """Identities of whole files that the transport has got."""
         self._rejections: dict[str, int] = {}
@@ -87,20 +95,21 @@ class ShardFeed:
         """Add work until each file is verified, or until only files that have failed here could be tried again."""
         while True:
             self._news |= self._board.refresh()
+            self._files_free = True
+            self._pace.look()
             self._tell()
             self._follow(intake)
             if all(file.path in self._failures for file in self._left.values()):
                 return
             # The logs are not read before each claim: what another member has just taken is found by its name.
-            pause, clock = pause_of(self._board.members), self._meter.clock
-            ends, failed = clock() + pause, len(self._failures)
-            while intake.wait(max(0.0, ends - clock())) and len(self._failures) == failed:
+            pause, failed = pause_of(self._board.members), len(self._failures)
+            while intake.wait(self._pace.left(pause)) and len(self._failures) == failed:
                 if not self._claim(intake):
                     if self._left_to_next(intake) and len(self._failures) == failed:
                         return
                     intake.sleep(pause)
                     break
-                if clock() >= ends:
+                if not self._pace.left(pause, busy=not self._board.is_behind):
                     break
 
     def _tell(self) -> None:
@@ -175,12 +184,26 @@ class ShardFeed:
                     del self._failures[path]
 
     def _claim(self, intake: Intake) -> bool:
-        """Claim one more piece of work and give it to the transport; return whether there was one."""
-        return self._claim_of_own(intake) or self._claim_group(intake) or self._claim_file(intake) or self._help(intake)
+        """Claim some more work and give it to the transport; return whether there was any."""
+        files = list(self._open_files())
+        own = [state for state in files if state.hashes]
+        # Others that have not begun yet want their part, too.
+        part = len(files) // max(self._total, self._board.members)
+        enough = not self._files_free or len(own) >= max(1, min(intake.connections, part))
+        pieces = sum(len(state.left()) for state in files)
+        most = self._pace.most(self._division.piece, pieces, self._board.members)
+        if enough and self._claim_of(own, most, intake):
+            return True
+        return (
+            self._claim_group(intake)
+            or self._claim_file(files, most, intake)
+            or self._claim_of(own, most, intake)
+            or self._help(files, intake)
+        )
 
-    def _claim_of_own(self, intake: Intake) -> bool:
-        """Claim the next piece of a file that this member hashes."""
-        return any(state.hashes and self._claim_first(state, intake) for state in self._open_files())
+    def _claim_of(self, own: Iterable[SharedFile], most: int, intake: Intake) -> bool:
+        """Claim the next pieces of a file that this member hashes: of the one that it has fetched least of."""
+        return any(self._claim_next(state, most, intake) for state in sorted(own, key=lambda state: state.taken.size))
 
     def _claim_group(self, intake: Intake) -> bool:
         """Claim files that are fetched as a whole."""
@@ -208,21 +231,22 @@ class ShardFeed:
     def _alone(self, file: RemoteFile) -> Group:
         return Group(whole_claim(file, self._board.record(file).round), (file,))
 
-    def _claim_file(self, intake: Intake) -> bool:
-        """Claim the next file to hash, with its first piece that is free."""
-        for state in self._open_files():
+    def _claim_file(self, files: Iterable[SharedFile], most: int, intake: Intake) -> bool:
+        """Claim the next file to hash, with its first pieces that are free."""
+        for state in files:
             if state.hashes or not state.is_at_rest or not self._board.claim(hash_claim(state.file, state.round)):
                 continue
             intake.drop(state.file)  # this member may have helped with it
             state.begin_hashing()
             intake.share(state.file, (), hashes=True)
-            self._claim_first(state, intake)
+            self._claim_next(state, most, intake)
             return True
+        self._files_free = False
         return False
 
-    def _help(self, intake: Intake) -> bool:
+    def _help(self, files: Iterable[SharedFile], intake: Intake) -> bool:
         """Claim one of the last free pieces of the file that has most pieces left."""
-        for state in sorted(self._open_files(), key=lambda state: -len(state.left())):
+        for state in sorted(files, key=lambda state: -len(state.left())):
             free = self._free(state, reversed(state.left()))
             while last := list(islice(free, self._board.members)):
                 random.shuffle(last)  # so that few helpers collide
@@ -230,18 +254,34 @@ class ShardFeed:
                     return True
         return False
 
-    def _claim_first(self, state: SharedFile, intake: Intake) -> bool:
-        return any(self._claim_piece(state, number, intake) for number in self._free(state, state.left()))
+    def _claim_next(self, state: SharedFile, most: int, intake: Intake) -> bool:
+        """Claim the next free pieces of a file, at most so many and neighbours only; return whether there was one."""
+        claimed: list[int] = []
+        for number in self._free(state, state.left()):
+            if claimed and number != claimed[-1] + 1:
+                break
+            if self._board.claim(piece_claim(state.file, state.round, number)):
+                claimed.append(number)
+                if len(claimed) == most:
+                    break
+            elif claimed:
+                break
+        if claimed:
+            self._fetch(state, claimed, intake)
+        return bool(claimed)
 
     def _free(self, state: SharedFile, numbers: Iterable[int]) -> Iterator[int]:
         """Yield the numbers of the pieces that no living member is known to fetch, as they are asked for."""
         return (number for number in numbers if self._board.is_free(piece_claim(state.file, state.round, number)))
 
     def _claim_piece(self, state: SharedFile, number: int, intake: Intake) -> bool:
-        if not self._board.claim(piece_claim(state.file, state.round, number)):
-            return False
-        intake.share(state.file, state.take(number), hashes=state.hashes)
-        return True
+        claimed = self._board.claim(piece_claim(state.file, state.round, number))
+        if claimed:
+            self._fetch(state, [number], intake)
+        return claimed
+
+    def _fetch(self, state: SharedFile, numbers: Sequence[int], intake: Intake) -> None:
+        intake.share(state.file, [span for number in numbers for span in state.take(number)], hashes=state.hashes)
 
     def _open_files(self) -> Iterator[SharedFile]:
         """Yield the shared files that this member can do something for."""

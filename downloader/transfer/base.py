@@ -48,6 +48,9 @@ class FileSink(Protocol):
 class Intake(Protocol):
     """Takes the work that a feed finds for a transport. For one thread."""
 
+    connections: int
+    """That the transport begins with."""
+
     def add(self, files: Sequence[RemoteFile]) -> None:
         """Fetch whole files."""
 

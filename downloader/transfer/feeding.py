@@ -31,7 +31,7 @@ class FeedThread:
         self._feed = feed
         self._scheduler = scheduler
         self._cancellation = cancellation
-        self._intake = _Intake(scheduler, sink, cancellation, max(LOW_WATER, 2 * config.buffer_size))
+        self._intake = _Intake(scheduler, sink, cancellation, config)
         scheduler.feed(more=True)
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
         self._thread.start()
@@ -48,11 +48,14 @@ class FeedThread:
 class _Intake:
     """Gives work to a scheduler."""
 
-    def __init__(self, scheduler: Scheduler, sink: FileSink, cancellation: Cancellation, low_water: int) -> None:
+    def __init__(
+        self, scheduler: Scheduler, sink: FileSink, cancellation: Cancellation, config: TransferConfig
+    ) -> None:
+        self.connections = config.initial_connections
         self._scheduler = scheduler
         self._sink = sink
         self._cancellation = cancellation
-        self._low_water = low_water
+        self._low_water = max(LOW_WATER, 2 * config.buffer_size)
         self._shared: dict[str, FileTransfer] = {}
 
     def add(self, files: Sequence[RemoteFile]) -> None:

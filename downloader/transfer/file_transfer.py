@@ -132,9 +132,13 @@ class FileTransfer:
         return segment
 
     def extend(self, spans: Iterable[Span]) -> None:
-        """Add ranges of a shared file that this process has to fetch, in order."""
+        """Add ranges of a shared file that this process has to fetch, in order; neighbours become one."""
         with self._lock:
-            self._gaps = [*reversed(list(spans)), *self._gaps]
+            for span in spans:
+                if self._gaps and self._gaps[0].stop == span.start:
+                    self._gaps[0] = Span(self._gaps[0].start, span.stop)
+                else:
+                    self._gaps.insert(0, span)
 
     def add_found(self, spans: Iterable[Span]) -> None:
         """Add ranges of a shared file that other processes have fetched: they are read back to be hashed."""

@@ -276,8 +276,8 @@ class Scheduler:
 
     def _steal(self) -> Task | None:
         """Return a part of what another worker has not started: there is nothing else to do."""
-        # The longest rest first: its worker would finish last.
-        candidates = [each for each in self._transfers if self._has_room(each)]
+        # The longest rest first: its worker would finish last. What was claimed of a shared file is short already.
+        candidates = [each for each in self._transfers if self._has_room(each) and not each.shared]
         transfer = max(candidates, key=lambda each: each.longest_remaining, default=None)
         length = self._request_size(transfer) if transfer is not None else None
         if transfer is None or length is None or not transfer.split_longest(STEAL_REQUESTS * length):
@@ -290,7 +290,9 @@ class Scheduler:
         if length is None:
             return None
         files = len(self._waiting) + self._beginning + len(self._transfers)
-        if files >= max(self._config.initial_connections, 2):
+        # Of a shared file, few bytes are claimed at a time: its first worker takes them, and the others what follows.
+        first = transfer.shared and transfer.in_flight == 1
+        if first or files >= max(self._config.initial_connections, 2):
             return max(length, self._config.stream_size)
         return self._shortened(length)
 

@@ -51,7 +51,7 @@ class WorkerPool:
         """Run until all threads have returned or the attempt is cancelled, and report the throughput meanwhile."""
         self._start_up_to(concurrency.workers)
         while self._cancellation.reason is None and self._wait():
-            concurrency.on_throughput(time.monotonic(), self._meter.received_bytes, time.process_time())
+            concurrency.on_throughput(time.monotonic(), self._meter.own_received_bytes, time.process_time())
             self._start_up_to(concurrency.workers)
 
     def join(self, seconds: float) -> None:

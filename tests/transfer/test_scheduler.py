@@ -130,6 +130,46 @@ def test_no_worker_joins_a_file_while_there_are_others_to_begin(volume: Volume) 
     assert _task(scheduler).transfer.in_flight == 2, "all have been begun"
 
 
+def _shared(scheduler: Scheduler, volume: Volume, *spans: Span) -> FileTransfer:
+    """Return a file of which this process has claimed some ranges, one after the other."""
+    file = file_of("shared", CONTENT)
+    transfer = FileTransfer(file, volume.partial(file), lambda: None, shared=True)
+    scheduler.feed(more=True)
+    scheduler.add_transfer(transfer)
+    for span in spans:
+        scheduler.extend(transfer, [span])
+    return transfer
+
+
+def test_the_first_worker_of_a_shared_file_takes_all_that_was_claimed_in_one_request(volume: Volume) -> None:
+    scheduler, size = Scheduler(STREAMS, lambda: False), len(CONTENT) // 4
+    spans = [Span(number * size, (number + 1) * size) for number in range(4)]
+    transfer = _shared(scheduler, volume, *spans[:2])
+    first = _task(scheduler).segment
+    assert first is not None
+    assert first.span == Span(0, 2 * size), "neighbours are one range"
+    scheduler.extend(transfer, spans[2:])
+    second, request = _task(scheduler).segment, STREAMS.request_size(transfer.file)
+    assert second is not None
+    assert request is not None
+    assert len(second.span) <= request, "it is hashed after the first, and waits in memory until then"
+
+
+def test_no_worker_takes_away_what_another_has_begun_of_a_shared_file(volume: Volume) -> None:
+    ended = False
+    scheduler = Scheduler(STREAMS, lambda: ended)
+    _shared(scheduler, volume, Span(0, len(CONTENT)))
+    segment = _task(scheduler).segment
+    waiting = threading.Thread(target=scheduler.next)
+    waiting.start()
+    waiting.join(0.2)
+    ended = True
+    scheduler.wake()
+    waiting.join(SOON)
+    assert segment is not None
+    assert segment.remaining == len(CONTENT)
+
+
 def _begin(scheduler: Scheduler, volume: Volume) -> Task:
     files = scheduler.next()
     assert not isinstance(files, Task | None)
