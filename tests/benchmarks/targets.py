@@ -42,6 +42,7 @@ _SIGNED = "8 x 512 MiB, HTTP, with a signature"
 _SHARDS = "1, 2, 4 and 8 processes, 400 Mbit/s each"
 _ONE_CPU = "our threads share one processor and the server has the other"
 _BESIDE = "web server, client and storage share the two processors with us and take most of them"
+_SOURCES = ("HTTP", "HTTPS", "S3", "Xet")
 _LOCK, _OBJECTS = "Interpreter lock", "1,000,000 objects in a listing"
 _HASHING, _READING = "Hashing what is there, 8 x 512 MiB", "Reading back after a download, 8 x 512 MiB"
 _MOUNTED = tuple(f"{size}, HTTPS onto {kind}" for kind in ("GlusterFS", "CephFS") for size in ("1 GiB", "8 x 512 MiB"))
@@ -55,6 +56,8 @@ SECOND_ROUND = (
     Target(_EIGHT_HTTPS, "hand-overs", 8000),
     Target(_LOCK, "lock s/GiB, HTTP, 1", 0.15),
     Target(_LOCK, "lock s/GiB, HTTPS, 1", 0.30),
+    *(Target(_LOCK, f"lock, {source}, 4 / 1", 1.0) for source in _SOURCES),
+    *(Target(_LOCK, f"largest share, {source}, 4", 0.3) for source in _SOURCES),
     Target(f"{_MANY}, HTTP", "files/s", 4500, at_least=True),
     Target(f"{_MANY}, S3, signed", "files/s", 3500, at_least=True),
     Target(f"{_MANY}, hf:// without Xet", "files/s", 3500, at_least=True),
