@@ -77,7 +77,7 @@ def interpreter_lock(bench: Bench) -> Outcome:
     if find("perf") is None:
         return Outcome(f"Not measured: {absent('perf')}.\n")
     lines = [
-        "| source, processes | lock, together, s/GiB | lock, one at most, s/GiB | CPU, together, s/GiB | wall s |",
+        "| source, processes | lock s/GiB | of one at most s/GiB | CPU s/GiB | wall s |",
         "|---|---|---|---|---|",
     ]
     values: dict[str, float] = {}
