@@ -283,7 +283,7 @@ class Board:
 
     @property
     def is_behind(self) -> bool:
-        """Whether this member has met a claim that no log which it has read tells of."""
+        """Whether this member has met a claim that is in no log as far as it has read them."""
         return bool(self._met)
 
     def holds(self, claim: str) -> bool:
