@@ -136,9 +136,11 @@ class SharedEngine(LeadingEngine):
     def _is_published(self, manifest: Manifest) -> bool:
         """Return whether another process has published the artifact. It may be removing its working files just now."""
         for _ in range(TRIES):
+            self._meter.recount()  # it has counted what it helped with
             with suppress(VolumeError):
                 return self._find_published(manifest) is not None
             self._cancellation.sleep(SHARD_POLL)
+        self._meter.recount()
         return self._find_published(manifest) is not None
 
     def _has_board(self, manifest: Manifest) -> bool:

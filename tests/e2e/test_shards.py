@@ -342,3 +342,16 @@ def helpers_of(process: subprocess.Popen[str]) -> list[int]:
             if b"helper_process" in command and int(parent) == process.pid:
                 found.append(int(path.name))
     return found
+
+
+def test_one_that_expects_something_else_counts_no_file_twice(stocked: Hub, tmp_path: Path) -> None:
+    leader = shard(stocked, tmp_path, 0, 2, AIM_BANDWIDTH="20M")
+    assert eventually(lambda: bool(member_logs(tmp_path)))
+    other = shard(stocked, tmp_path, 1, 2, AIM_BANDWIDTH="20M", AIM_EXPECTED_DIGEST=f"sha256:{'0' * 64}")
+    assert eventually(lambda: len(member_logs(tmp_path)) == 2)
+    assert finish(leader).status == 0
+    failed = finish(other)
+    assert failed.status == 65
+    counts = re.search(r"on the volume, (\d+) of (\d+) files", failed.stderr)
+    assert counts is not None, failed.stderr
+    assert int(counts[1]) <= int(counts[2]) == len(FILES), failed.stderr
