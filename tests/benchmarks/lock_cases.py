@@ -6,6 +6,7 @@ import resource
 import signal
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tests.benchmarks.bench import Outcome, per_gib
 from tests.benchmarks.measure import MIB, check, clear
 from tests.benchmarks.peers import absent, find
+from tests.benchmarks.peers import program as few_lines
 from tests.benchmarks.shard_cases import await_all, start
 from tests.benchmarks.source_cases import bucket, publish
 from tests.benchmarks.web_cases import serve
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 COUNTS = (1, 2, 4)
 NUMBER, SIZE = 16, 256 * MIB
 """Of the files: enough for each of four processes to hash as many at a time as alone."""
+MORE = 64
+"""Files with long pieces: so many that what each process costs once does not count much."""
 SAMPLES = 997
 """Per second and processor."""
 CONNECTIONS = 8
@@ -43,13 +47,14 @@ _LIBRARY, _RUST = "libc.so", "hf_xet"
 _LOOK = 0.02
 """Seconds between two looks at what the processes have written."""
 _HOW = (
-    f"{NUMBER} x 256 MiB, medians. `perf record -a -e cpu-clock`, {SAMPLES} samples a second of each processor, from "
-    f"the moment at which each process has written {BEGUN // MIB} MiB: so the start is in the CPU seconds only, as it "
-    "does not grow with the artifact. Samples in the interpreter, its extension modules and the C library count as "
-    "time with the lock held, which is more than it is; over Xet those in the C library do not, since hf_xet's threads "
-    "copy without the lock. Waiting for a processor does not count. As with `--connections`, all together have "
-    f"{CONNECTIONS} connections. The largest share of a process is what limits a node: one that holds the lock for "
-    "0.1 s per GiB moves 10 GiB/s at most, however many cores there are.\n"
+    f"{NUMBER} x 256 MiB in pieces of 8 MiB, medians; with long pieces {MORE} x 256 MiB of zeros in pieces of 256 MiB, "
+    f"as artifacts of 128 GiB and more have them. `perf record -a -e cpu-clock`, {SAMPLES} samples a second of each "
+    f"processor, from the moment at which each process has written {BEGUN // MIB} MiB: so the start is in the CPU "
+    "seconds only, as it does not grow with the artifact. Samples in the interpreter, its extension modules and the C "
+    "library count as time with the lock held, which is more than it is; over Xet those in the C library do not, since "
+    "hf_xet's threads copy without the lock. Waiting for a processor does not count. As with `--connections`, all "
+    f"together have {CONNECTIONS} connections. The largest share of a process is what limits a node: one that holds "
+    "the lock for 0.1 s per GiB moves 10 GiB/s at most, however many cores there are.\n"
 )
 
 
@@ -60,6 +65,7 @@ class _Source(NamedTuple):
     uri: str
     environment: Mapping[str, str]
     files: Files
+    program: Sequence[str] = (sys.executable, "-m", "downloader")
 
 
 class _Sampled(NamedTuple):
@@ -102,6 +108,9 @@ def _sources(bench: Bench) -> Iterator[_Source]:
         yield _Source("HTTP", f"{web.url}/{files.name}/", {}, files)
         bundle = {"AIM_CA_BUNDLE": str(bench.authority.bundle)}
         yield _Source("HTTPS", f"{web.secure_url}/{files.name}/", bundle, files)
+        zeros = bench.zeros(max(NUMBER, int(MORE * bench.scale)), SIZE)
+        program = few_lines("long_pieces", python=sys.executable)
+        yield _Source("HTTP, long pieces", f"{web.url}/{zeros.name}/", {}, zeros, program)
     with bucket(bench, files, remembers=True) as server:
         yield _Source("S3", f"s3://{files.name}", server.environment(), files)
     with Hub() as hub:
@@ -115,7 +124,7 @@ def _sampled(bench: Bench, source: _Source, count: int) -> _Sampled:
     target = Path(tempfile.mkdtemp(dir=bench.folder))
     environment = {**source.environment, "AIM_CONNECTIONS": str(CONNECTIONS // count)}
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    processes = start(bench, source.uri, target, environment, [()] * count)
+    processes = start(bench, source.uri, target, environment, [()] * count, program=source.program)
     begun = min(BEGUN, source.files.size // (4 * count))
     while any(_family_written(process.pid) < begun for process in processes if process.poll() is None):
         time.sleep(_LOOK)

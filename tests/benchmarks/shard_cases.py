@@ -78,11 +78,17 @@ def _together(
 
 
 def start(
-    bench: Bench, uri: str, target: Path, environment: Mapping[str, str], prefixes: Sequence[Sequence[str]]
+    bench: Bench,
+    uri: str,
+    target: Path,
+    environment: Mapping[str, str],
+    prefixes: Sequence[Sequence[str]],
+    *,
+    program: Sequence[str] = (sys.executable, "-m", "downloader"),
 ) -> list[subprocess.Popen[str]]:
     """Start a process behind each prefix, all for one folder."""
     clean = {"PATH": os.environ["PATH"], "HOME": str(bench.folder), "AIM_LOG_LEVEL": "warning", **environment}
-    command = [sys.executable, "-m", "downloader", "download", uri, str(target)]
+    command = [*program, "download", uri, str(target)]
     return [
         subprocess.Popen(
             [*prefix, *command, *(("--shard", f"{index}/{len(prefixes)}") if len(prefixes) > 1 else ())],
