@@ -52,6 +52,10 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**clean, **(extra or {})}
 
 
+WITH_DEFAULT_SIGHUP = ("env", "--default-signal=HUP")
+"""Starts a command that a closed terminal ends, even where the tests themselves run under nohup."""
+
+
 def start(
     *arguments: str | Path,
     extra: Mapping[str, str] | None = None,

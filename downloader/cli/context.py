@@ -116,6 +116,11 @@ class CommandContext:
         return [*([status] if status is not None else []), self.console(settings)]
 
 
+def is_unwanted(error: OutputError) -> bool:
+    """Return whether a result cannot be written because the caller has closed standard output."""
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EBADF
+
+
 def output_error(error: OSError | ValueError) -> OutputError:
     """Return our error for an error of writing to standard output."""
     why = (error.strerror if isinstance(error, OSError) else "") or str(error)

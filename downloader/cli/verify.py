@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from downloader.api import digest, verify
+from downloader.cli.context import is_unwanted
 from downloader.errors import IntegrityError, OutputError
 from downloader.formatting import format_count, single_line
 from downloader.integrity import proofs_text
@@ -32,7 +33,8 @@ def print_digest(settings: Settings, context: CommandContext, revision: str | No
 def verify_target(settings: Settings, context: CommandContext, revision: str | None) -> None:
     """Hash what the target's checksums list; write a line to stdout for each file that is damaged.
 
-    Raises IntegrityError if there is one, or no checksums, also where the lines cannot be written; else OutputError.
+    Raises IntegrityError if there is one, or no checksums, and OutputError if the lines cannot be written; a caller
+    that has closed standard output does not want them.
     """
     target = settings.job.target
     console = context.console(settings)
@@ -45,9 +47,9 @@ def verify_target(settings: Settings, context: CommandContext, revision: str | N
     try:
         context.write("".join(single_line(line) + "\n" for line in lines))
     except OutputError as error:
-        if not found.damaged:
+        # Elsewhere a list that is cut off would be taken for the whole one.
+        if not (found.damaged and is_unwanted(error)):
             raise
-        log.warning("%s", error.message)  # the status says what matters more
     if found.damaged:
         hint = "run the download again: it fetches only these"
         if any(damage.believed for damage in found.damaged):

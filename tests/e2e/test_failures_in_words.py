@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.command import PEOPLE, STALL_TIMEOUTS, environment, finish, run, start
+from tests.command import PEOPLE, STALL_TIMEOUTS, WITH_DEFAULT_SIGHUP, environment, finish, run, start
 from tests.contract.test_exit_status import rows
 from tests.faults.test_untold_sizes import Untold
 from tests.servers.blobs import Noise
@@ -137,7 +137,8 @@ class Scene:
 
     def cancelled(self, signum: int) -> Line:
         self.hub.faults.add(Stall(after=0), route="cdn", times=FOREVER)
-        process = start("download", "hf://org/model", self.folder / "t", extra=self.extra | {"STALL_TIMEOUT": "600"})
+        extra = self.extra | {"STALL_TIMEOUT": "600"}
+        process = start("download", "hf://org/model", self.folder / "t", extra=extra, through=WITH_DEFAULT_SIGHUP)
         assert eventually(lambda: bool(self.hub.log.records("cdn")))
         process.send_signal(signum)
         return line_of(finish(process))
@@ -232,6 +233,7 @@ CASES: dict[tuple[int, str], list[Case]] = {
             lambda scene: scene.web.secure_url.removeprefix("https://"),
         )
     ],
+    (129, "Cancelled"): [(lambda scene: scene.cancelled(signal.SIGHUP), lambda _: "SIGHUP")],
     (130, "Cancelled"): [(lambda scene: scene.cancelled(signal.SIGINT), lambda _: "SIGINT")],
     (143, "Cancelled"): [(lambda scene: scene.cancelled(signal.SIGTERM), lambda _: "SIGTERM")],
 }

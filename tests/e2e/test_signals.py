@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.command import PEOPLE, TIMEOUT, environment, finish, model, run, start
+from tests.command import PEOPLE, TIMEOUT, WITH_DEFAULT_SIGHUP, environment, finish, model, run, start
 from tests.servers.blobs import Noise
 from tests.servers.faults import FOREVER, Fault, Held, Silence, Stall, too_many_requests
 from tests.waiting import AT_LAST, Stopwatch, eventually
@@ -203,7 +203,7 @@ def test_a_terminal_that_is_closed_ends_the_run_in_order(stocked: Hub, tmp_path:
     command = [sys.executable, "-m", "downloader", "download", "hf://org/model", str(tmp_path / "t")]
     ours, theirs = os.openpty()
     process = subprocess.Popen(
-        ["setsid", "--ctty", *command, "--report", str(tmp_path / "report.json")],
+        [*WITH_DEFAULT_SIGHUP, "setsid", "--ctty", *command, "--report", str(tmp_path / "report.json")],
         env=environment(extra),
         stdin=theirs,
         stdout=theirs,
@@ -214,7 +214,11 @@ def test_a_terminal_that_is_closed_ends_the_run_in_order(stocked: Hub, tmp_path:
         assert eventually(lambda: bool(stocked.log.records("cdn")))
     finally:
         os.close(ours)
-    assert process.wait(TIMEOUT) == 129
+    try:
+        assert process.wait(TIMEOUT) == 129
+    finally:
+        process.kill()
+        process.wait()
     assert json.loads((tmp_path / "report.json").read_bytes())["outcome"]["exit_status"] == 129
     assert not list((tmp_path / "t").glob(".downloading/lease*"))
 
