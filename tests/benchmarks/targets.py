@@ -159,7 +159,8 @@ REASONS: Mapping[str, str] = {
     f"{_MANY}, hf:// without Xet": f"{_ONE_CPU}; each file is redirected, which takes a second request",
     _SIGNED: "what verifies is imported, 0.13 CPU seconds whatever the size: [What it costs](trust.md#what-it-costs)",
     _LOCK: "each piece of a shared file costs half a millisecond: 128 of 8 MiB for each GiB here, and four of 256 MiB "
-    "where an artifact has 128 GiB; with HTTPS the C library, which copies into `MemoryBIO`, takes a third",
+    "where an artifact has 128 GiB (long pieces); a process takes a hundredth of a processor beside the bytes; "
+    "with HTTPS the C library, which copies into `MemoryBIO`, takes a third",
     _HASHING: "sha256 takes 0.6 CPU seconds for 1 GiB, and Python's start is the rest",
     _OBJECTS: "the listing is read to its end, and the manifest made, before the first byte is asked for: see "
     "[Very long listings](#very-long-listings)",
