@@ -9,9 +9,9 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-HELP = "see artifact-downloader --help"
 FOLDER = "write the folder after the URI"
 CONNECTIONS = "--connections NUMBER says how many there are"
+HEADERS = "set AIM_HTTP_HEADERS, or AIM_HTTP_TOKEN"
 RATE = "--bandwidth RATE limits it, such as --bandwidth 50M"
 RESUMES = "leave it out: every run resumes, and fetches what is missing or damaged"
 TRUST = "name the CA in AIM_CA_BUNDLE; nothing is read from a server that cannot be verified"
@@ -44,8 +44,8 @@ ELSEWHERE = {
     "--force-download": RESUMES,
     "-c": RESUMES,
     "--checksum": "write the digest into the URI: https://host/file#sha256=…",
-    "--header": "set AIM_HTTP_HEADERS, or AIM_HTTP_TOKEN",
-    "-H": "set AIM_HTTP_HEADERS, or AIM_HTTP_TOKEN",
+    "--header": HEADERS,
+    "-H": HEADERS,
     "--proxy": "set HTTPS_PROXY",
     "--timeout": "--stall-timeout SECONDS is the time without a byte, --deadline SECONDS that of the whole run",
     "--no-verify-ssl": TRUST,
@@ -57,7 +57,7 @@ GLOBS = ("--include", "--exclude")
 
 
 def usage(error: click.ClickException, arguments: Sequence[str]) -> tuple[str, str]:
-    """Return what is wrong with a command line, and what to write."""
+    """Return what is wrong with a command line, and what to write; empty if only the help page tells that."""
     message = error.format_message()
     if isinstance(error, click.NoSuchOption) and error.option_name in ELSEWHERE:
         return f"No such option {error.option_name!r}.", ELSEWHERE[error.option_name]
@@ -65,4 +65,4 @@ def usage(error: click.ClickException, arguments: Sequence[str]) -> tuple[str, s
         return message, "write artifact-downloader download URI TARGET"
     if message.startswith("Got unexpected extra argument") and any(word.startswith(GLOBS) for word in arguments):
         return message, "quote each glob and repeat the option: --include '*.json' --include '*.txt'"
-    return message, HELP
+    return message, ""

@@ -116,14 +116,14 @@ class CommandContext:
         return [*([status] if status is not None else []), self.console(settings)]
 
 
-def is_unwanted(error: OutputError) -> bool:
+def is_closed(error: BaseException | None) -> bool:
     """Return whether a result cannot be written because the caller has closed standard output."""
-    return isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EBADF
+    return isinstance(error, OSError) and error.errno == errno.EBADF
 
 
 def output_error(error: OSError | ValueError) -> OutputError:
     """Return our error for an error of writing to standard output."""
     why = (error.strerror if isinstance(error, OSError) else "") or str(error)
-    if isinstance(error, OSError) and error.errno == errno.EBADF:
+    if is_closed(error):
         why = "it is closed"
     return OutputError(f"the result cannot be written to standard output: {why}", hint="look where it is sent to")

@@ -76,7 +76,7 @@ def _invoke(arguments: list[str], context: CommandContext) -> None:
     except click.exceptions.NoArgsIsHelpError as error:
         if context.text_log:
             context.stderr.write(error.format_message() + "\n")
-        raise UsageError("a command is missing", hint=advice.HELP) from error
+        raise UsageError("a command is missing") from error
     except click.ClickException as error:
         message, hint = advice.usage(error, arguments)
         raise UsageError(message, hint=hint) from error

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from downloader.api import digest, verify
-from downloader.cli.context import is_unwanted
+from downloader.cli.context import is_closed
 from downloader.errors import IntegrityError, OutputError
 from downloader.formatting import format_count, single_line
 from downloader.integrity import proofs_text
@@ -48,7 +48,7 @@ def verify_target(settings: Settings, context: CommandContext, revision: str | N
         context.write("".join(single_line(line) + "\n" for line in lines))
     except OutputError as error:
         # Elsewhere a list that is cut off would be taken for the whole one.
-        if not (found.damaged and is_unwanted(error)):
+        if not (found.damaged and is_closed(error.__cause__)):
             raise
     if found.damaged:
         hint = "run the download again: it fetches only these"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from downloader.transfer import Feed
     from downloader.volume import Volume
 
-WITHOUT_OTHERS = frozenset({TransferProtocol.HTTP, TransferProtocol.FILE})
+PLAINEST = frozenset({TransferProtocol.HTTP, TransferProtocol.FILE})
 """A sequence with one of these is not short of a plainer protocol."""
 
 log = logging.getLogger(__name__)
@@ -122,7 +122,7 @@ class Attempts:
         """
         unlisted = any(route.place.is_abandoned for route in self._routes)
         if error is not None and not (unlisted and isinstance(error, SourceChanged | SourceNotFound)):
-            if isinstance(error, ProtocolFailed) and not error.hint and WITHOUT_OTHERS.isdisjoint(self._sequence):
+            if isinstance(error, ProtocolFailed) and not error.hint and PLAINEST.isdisjoint(self._sequence):
                 error.hint = "add HTTP to AIM_DOWNLOADER_PROTOCOL (--protocol)"
             return error
         return ProtocolFailed(

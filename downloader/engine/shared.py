@@ -135,13 +135,15 @@ class SharedEngine(LeadingEngine):
 
     def _is_published(self, manifest: Manifest) -> bool:
         """Return whether another process has published the artifact. It may be removing its working files just now."""
-        for _ in range(TRIES):
+        for tries_left in range(TRIES, -1, -1):
             self._meter.recount()  # it has counted what it helped with
-            with suppress(VolumeError):
+            try:
                 return self._find_published(manifest) is not None
+            except VolumeError:
+                if not tries_left:
+                    raise
             self._cancellation.sleep(SHARD_POLL)
-        self._meter.recount()
-        return self._find_published(manifest) is not None
+        raise AssertionError("the last try has returned or raised")
 
     def _has_board(self, manifest: Manifest) -> bool:
         return not self._is_alone and bool(self._volume.environment.files.scan(self._path(manifest)))

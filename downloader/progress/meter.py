@@ -57,7 +57,7 @@ class ProgressMeter:
         self._discarded = 0
         self._reused = 0
         self._relisted = False
-        self._received = self._helpers = 0
+        self._received = self._received_by_helpers = 0
         self._metadata_bytes = 0
         self._metadata_responses = 0
         self._last_byte = clock()
@@ -78,7 +78,7 @@ class ProgressMeter:
         """Count bytes of files that a further process of this run has received."""
         self.add_received(count)
         with self._lock:
-            self._helpers += count
+            self._received_by_helpers += count
 
     def add_skipped(self, count: int) -> None:
         """Count bytes that arrived before those that this thread waits for: they have to be read, and are dropped."""
@@ -130,7 +130,7 @@ class ProgressMeter:
     @property
     def own_received_bytes(self) -> int:
         """Those of them that this process has received, and none of its further processes."""
-        return self._received - self._helpers
+        return self._received - self._received_by_helpers
 
     @property
     def metadata(self) -> tuple[int, int]:

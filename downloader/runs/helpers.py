@@ -68,15 +68,15 @@ class HelperProcesses:
         runner: Runner,
         *,
         cached: bool,
-        left: Callable[[int], None],
+        on_fewer: Callable[[int], None],
     ) -> None:
-        """`left` is told how many processes share the work, this one included, when they become fewer."""
+        """`on_fewer` is told how many processes share the work, this one included, when they become fewer."""
         self._uri = uri
         self._settings = settings
         self._environment = environment
         self._runner = runner
         self._cached = cached
-        self._left = left
+        self._on_fewer = on_fewer
         self._lock = threading.Lock()
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         """By number, from 1 on."""
@@ -166,7 +166,7 @@ class HelperProcesses:
     def _tell(self) -> None:
         """Tell all how many they are, so that they divide what the missing ones had."""
         count = 1 + len(self._processes)
-        self._left(count)
+        self._on_fewer(count)
         for process in self._processes.values():
             with contextlib.suppress(OSError):  # it has just ended, too
                 process.stdin.write(b"%d\n" % count)  # type: ignore[union-attr]

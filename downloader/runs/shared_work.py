@@ -108,6 +108,6 @@ class SharedWork:
         self._board = board
         self.divide(count)
         self._helpers = HelperProcesses(
-            self._uri.text, settings, self._environment, self._runner, cached=self._cached, left=self.divide
+            self._uri.text, settings, self._environment, self._runner, cached=self._cached, on_fewer=self.divide
         )
         self._helpers.start(place, count)

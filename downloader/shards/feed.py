@@ -103,13 +103,13 @@ class ShardFeed:
                 return
             # The logs are not read before each claim: what another member has just taken is found by its name.
             pause, failed = pause_of(self._board.members), len(self._failures)
-            while intake.wait(self._pace.left(pause)) and len(self._failures) == failed:
+            while intake.wait(self._pace.until_look(pause)) and len(self._failures) == failed:
                 if not self._claim(intake):
                     if self._left_to_next(intake) and len(self._failures) == failed:
                         return
                     intake.sleep(pause)
                     break
-                if not self._pace.left(pause, busy=not self._board.is_behind):
+                if not self._pace.until_look(pause, busy=not self._board.is_behind):
                     break
 
     def _tell(self) -> None:
@@ -192,14 +192,15 @@ class ShardFeed:
         enough = not self._files_free or len(own) >= max(1, min(intake.connections, part))
         pieces = sum(len(state.left()) for state in files)
         most = self._pace.most(self._division.piece, pieces, self._board.members)
-        if enough and self._claim_of(own, most, intake):
-            return True
-        return (
-            self._claim_group(intake)
-            or self._claim_file(files, most, intake)
-            or self._claim_of(own, most, intake)
-            or self._help(files, intake)
-        )
+        if enough:
+            claimed = self._claim_of(own, most, intake) or self._claim_new(files, most, intake)
+        else:
+            claimed = self._claim_new(files, most, intake) or self._claim_of(own, most, intake)
+        return claimed or self._help(files, intake)
+
+    def _claim_new(self, files: Iterable[SharedFile], most: int, intake: Intake) -> bool:
+        """Claim files that no member has: small ones first, which come whole, then one to hash."""
+        return self._claim_group(intake) or self._claim_file(files, most, intake)
 
     def _claim_of(self, own: Iterable[SharedFile], most: int, intake: Intake) -> bool:
         """Claim the next pieces of a file that this member hashes: of the one that it has fetched least of."""

@@ -9,13 +9,13 @@ from downloader.deadlines import SHARD_POLL
 if TYPE_CHECKING:
     from downloader.progress import ProgressMeter
 
-AT_ONCE = 64 << 20
+CLAIMED_BYTES = 64 << 20
 """Bytes of neighbouring pieces at most that are claimed together: they come with one request."""
-SOON = 0.25
-"""Seconds in which they come at the present rate: a slow member must not keep much from the others."""
-MANY = 4
+CLAIMED_SECONDS = 0.25
+"""In which they come at the present rate: a slow member must not keep much from the others."""
+CLAIMS_LEFT = 4
 """Such claims that remain for each member at least, so that all end at about the same time."""
-BUSY = 4
+BUSY_FACTOR = 4
 """Pauses between two looks at what the others do, while this member has work of its own and meets no other member."""
 
 
@@ -35,13 +35,14 @@ class Pace:
         self._rate = (received - self._received) / max(now - self._looked, SHARD_POLL)
         self._looked, self._received = now, received
 
-    def left(self, pause: float, *, busy: bool = True) -> float:
+    def until_look(self, pause: float, *, busy: bool = True) -> float:
         """Return the seconds until the next look is due; 0 if it is.
 
         `pause` is that between two looks of a member that waits for others, or that meets them unless it is `busy`.
         """
-        return max(0.0, self._looked + pause * (BUSY if busy else 1) - self._meter.clock())
+        return max(0.0, self._looked + pause * (BUSY_FACTOR if busy else 1) - self._meter.clock())
 
     def most(self, piece: int, left: int, members: int) -> int:
         """Return how many neighbouring pieces to claim together, of `left` pieces of `piece` bytes each."""
-        return max(1, min(AT_ONCE // piece, int(self._rate * SOON) // piece, left // (MANY * members)))
+        soon = min(CLAIMED_BYTES, int(self._rate * CLAIMED_SECONDS))
+        return max(1, min(soon // piece, left // (CLAIMS_LEFT * members)))

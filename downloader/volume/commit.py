@@ -159,7 +159,7 @@ class Committer:
         below = self._below(path)
         for inner in below:
             discard(self._files, inner)
-        for folder in sorted(_folders_between(path, below), key=len, reverse=True):
+        for folder in sorted(folders_between(path, below), key=len, reverse=True):
             with suppress(NotThere, AlreadyThere):
                 self._files.remove_folder(folder)
         try:
@@ -170,7 +170,7 @@ class Committer:
             raise occupied(self._files.name, path) from error
 
 
-def _folders_between(path: str, files: Iterable[str]) -> set[str]:
+def folders_between(path: str, files: Iterable[str]) -> set[str]:
     """Return the directories of the files, and those between them and `path`."""
     folders: set[str] = set()
     for file in files:

@@ -16,7 +16,7 @@ from downloader.filesystem import Kind, stats_of
 from downloader.integrity import MARKER, Checksums, Origin, may_combine, sha256_of
 from downloader.lease import PARTS, SHARDS, WORK
 from downloader.volume import cleanup, journal
-from downloader.volume.commit import MOVE, in_the_way, occupied
+from downloader.volume.commit import MOVE, folders_between, in_the_way, occupied
 from downloader.volume.completion import is_in_place, last, standing
 from downloader.volume.inventory import Entries, FileState, Inventory, InventoryEntry
 from downloader.volume.publication import parse_own
@@ -63,7 +63,9 @@ class InventoryScanner:
         """Return what is there. `now_ns` is the time by which other tools' files count as stale."""
         paths, foreign, empty = self._manifest.paths, {}, set()
         folders = {"", *(path.rpartition("/")[0] for path in paths)}
-        inner = _folders_in(folders)
+        inner: dict[str, list[str]] = {}
+        for path in folders_between("", paths):
+            inner.setdefault(path.rpartition("/")[0], []).append(path)
         for folder in folders:
             names = self._files.scan(folder)
             for path in inner.get(folder, ()):
@@ -244,21 +246,6 @@ class KnownFiles:
         """Return the committed sha256 of a file for which the source publishes no digest at all."""
         entry = self._commit_log.get(file.path)
         return entry.sha256 if entry and entry.identity == file.identity and not file.digests else None
-
-
-def _folders_in(folders: Iterable[str]) -> dict[str, set[str]]:
-    """Return for each folder that has others in it their paths, those between the given ones and the root included."""
-    inner: dict[str, set[str]] = {}
-    for folder in folders:
-        path = folder
-        while path:
-            parent = path.rpartition("/")[0]
-            known = inner.setdefault(parent, set())
-            if path in known:
-                break
-            known.add(path)
-            path = parent
-    return inner
 
 
 def recorded(files: FileOperations, paths: Iterable[str]) -> set[str]:

@@ -365,7 +365,7 @@ NO_WAITS = {
     "network/pool.py": {"FAR_RTT"},  # a measured round trip
     "formatting.py": {"_NEXT_UNIT", "_TENTHS", "_THREE_DIGITS"},
     "progress/meter.py": {"RATE_WINDOW"},
-    "shards/pace.py": {"SOON"},  # of which the bytes are claimed together
+    "shards/pace.py": {"CLAIMED_SECONDS"},  # of which the bytes are claimed together
     "sources/bandwidth.py": {"BURST"},
     "sources/concurrency.py": {  # the windows of its measurements
         "WARM_UP_SECONDS",
