@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from downloader.errors import DownloadError
 from downloader.network.messages import MAX_ERROR_BODY
 from downloader.network.pipelining import Hint, PrefetchHints
-from downloader.network.redirects import FOREIGN, headers_for, redirect_target
+from downloader.network.redirects import FOREIGN, redirect_target, request_for
 from downloader.network.url import address
 
 if TYPE_CHECKING:
@@ -106,10 +106,8 @@ class Prefetcher:
 
     def _get(self, request: RangeRequest, where: Address) -> Request:
         """Return the request for a range at one address, which its server may have named."""
-        headers = request.range_headers()
-        if request.headers:
-            headers = headers_for(where.origin, address(request.url).origin, request.headers, headers)
-        return self._builder.build("GET", where, headers)
+        home = address(request.url).origin
+        return request_for(self._builder, "GET", where, home, request.headers, request.range_headers())
 
 
 def _is_small(request: RangeRequest) -> bool:

@@ -37,12 +37,24 @@ EXPIRED = frozenset(
 def headers_for(
     target: Origin, home: Origin, private: Mapping[str, str], public: Mapping[str, str]
 ) -> Mapping[str, str]:
-    """Return the headers of a request to `target`, to which the server at `home` may have led. The only such rule.
+    """Return the headers of a request to `target`, to which the server at `home` may have led.
 
     `private` ones, such as credentials and whatever else was configured for `home`, are for `home` alone: a redirect,
     a remembered location or a link to the next page can name any server. `public` ones go everywhere.
     """
-    return {**private, **public} if home.shares_credentials_with(target) else public
+    return {**private, **public} if private and home.shares_credentials_with(target) else public
+
+
+def request_for(  # noqa: PLR0917 - where to, and what is sent there
+    builder: RequestBuilder,
+    method: str,
+    target: Address,
+    home: Origin,
+    private: Mapping[str, str],
+    public: Mapping[str, str],
+) -> Request:
+    """Return a request to `target`, with the headers that it may have. Raises httpx2.LocalProtocolError."""
+    return builder.build(method, target, headers_for(target.origin, home, private, public))
 
 
 class RedirectFollower:
@@ -85,9 +97,7 @@ class RedirectFollower:
         for _ in range(MAX_REDIRECTS + 1):
             response = received
             if response is None:
-                request = ready or self._builder.build(
-                    method, current, headers_for(current.origin, origin, private, public)
-                )
+                request = ready or request_for(self._builder, method, current, origin, private, public)
                 response = self._exchange(request, home or url)
             if not follow or not response.redirects:
                 return response, current.origin != origin

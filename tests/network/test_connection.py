@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from downloader.artifact import Span
 from downloader.errors import ConfigurationError, DownloadError, SourceSilent, SourceUnavailable
-from downloader.network import RangeRequest, pool
+from downloader.network import RangeRequest, connection, h1, pool
 from tests.network.clients import CONTENT, SIZE, WHOLE, answer, client_of, fetched
 from tests.servers.raw import END, Raw
 from tests.waiting import AT_LAST, eventually
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from downloader.network import HttpClient
-    from downloader.network.tls import Trust
+    from downloader.network.h1 import Head
+    from downloader.network.tls import SecureSocket, Trust
 
 
 @pytest.fixture
@@ -159,6 +161,38 @@ def test_ending_the_run_wakes_readers_and_lets_nothing_begin(tls: Trust, kept: b
         with pytest.raises(SourceUnavailable, match="the run has ended"):
             web.fetch(server.url)
         assert (len(server.requests), server.connections) == (1, 1)
+
+
+class _Slow:
+    """A network stream on which the first read brings the beginning of a response, and each further one a byte."""
+
+    def __init__(self, beginning: bytes, rest: bytes) -> None:
+        self._pieces = iter([beginning, *(bytes([byte]) for byte in rest)])
+
+    def recv_into(self, view: memoryview, /) -> int:
+        piece = next(self._pieces, b"")
+        view[: len(piece)] = piece
+        return len(piece)
+
+    def sendall(self, data: bytes, /) -> None:
+        del data
+
+
+def test_a_head_that_comes_byte_by_byte_is_parsed_twice_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parsed after each byte, a head of 50 KiB would keep a processor busy for seconds."""
+    beginning, rest = b"HTTP/1.1 200 OK\r\n", b"Content-Length: 3\r\nX-Long: " + b"a" * 2000 + b"\r\n\r\n"
+    parsed: list[int] = []
+
+    def parse(data: bytes, method: str, start: int, stop: int) -> tuple[Head, int] | None:
+        parsed.append(stop - start)
+        return h1.parse_common_head(data, method, start, stop)
+
+    monkeypatch.setattr(connection, "parse_common_head", parse)
+    with socket.socket() as sock:
+        slow = connection.Connection(sock, cast("SecureSocket", _Slow(beginning, rest + b"abc")))
+        head, body = slow.receive("GET")
+        assert (head.status, head.length, body, slow.reader.read(3)) == (200, 3, None, b"abc")
+    assert parsed == [len(beginning), len(beginning) + len(rest)]
 
 
 class _Everywhere(ThreadingHTTPServer):
