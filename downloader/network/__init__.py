@@ -37,10 +37,9 @@ else: `.importlinter` proves it. `Deadlines` and settings come in as `Timeouts` 
 """
 
 from downloader.network.client import HttpClient, Response
-from downloader.network.content_encoding import can_decode, is_compressed, is_encoded
+from downloader.network.content_encoding import can_decode, decoded, is_compressed, is_encoded
 from downloader.network.errors import HttpStatusError, host_of
 from downloader.network.interfaces import ContentRules, FormatEnd, NetworkObserver, ProxySettings
-from downloader.network.messages import decoded
 from downloader.network.pool import Timeouts
 from downloader.network.probe import Certificate, ServerProbe
 from downloader.network.proxies import Proxies

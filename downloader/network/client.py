@@ -56,6 +56,10 @@ class Response(NamedTuple):
     truncated: bool = False
     """Whether the body is longer: only its beginning was read."""
 
+    def status_error(self) -> HttpStatusError:
+        """Return the error that its status is, for a caller that expected another one."""
+        return HttpStatusError(self.status, self.url, self.headers, self.body)
+
 
 class HttpClient:
     """One for a run, for all threads. It does not retry: that is the sources' wrapper."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING
 
-from downloader.errors import ProtocolFailed
+from downloader.errors import ConnectionBroken, ProtocolFailed
 from downloader.formatting import reason
 
 if TYPE_CHECKING:
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 GZIP = frozenset({"gzip", "x-gzip"})
 PIECE = 1 << 16
-ALSO_TRAILERS = zlib.MAX_WBITS | 16
+GZIP_WBITS = zlib.MAX_WBITS | 16
+"""What makes zlib read the header and the trailer of gzip."""
 
 
 def is_encoded(headers: Mapping[str, str]) -> bool:
@@ -33,13 +34,36 @@ def is_compressed(path: str) -> bool:
     return path.lower().endswith((".gz", ".tgz", ".gzip"))
 
 
+def decoded(body: bytes, headers: Mapping[str, str], limit: int, where: str) -> bytes:
+    """Return a body without the gzip encoding that some servers use unasked.
+
+    Raises ProtocolFailed beyond `limit` bytes, since a few bytes may decode to gigabytes, or for another encoding, and
+    ConnectionBroken for a body that is not complete.
+    """
+    if not is_encoded(headers):
+        return body
+    if not can_decode(headers):
+        coding = headers["content-encoding"].lower()
+        raise ProtocolFailed(f"{where} answers in the coding {coding[:20]!r} although it was asked not to")
+    try:
+        inflate = zlib.decompressobj(wbits=GZIP_WBITS)
+        plain = inflate.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise ProtocolFailed(f"{where} answers with what is not gzip: {reason(error)}") from error
+    if len(plain) > limit:
+        raise ProtocolFailed(f"{where} answers with more than {limit} bytes")
+    if not inflate.eof:
+        raise ConnectionBroken(f"{where} packs its answer, and ends before it is whole")
+    return plain
+
+
 class DecodedBody:
     """The decoded body of a gzip response. Memory stays bounded: one piece of input, and output as it is read."""
 
     def __init__(self, response: StreamingResponse, where: str) -> None:
         self._response = response
         self._where = where
-        self._inflate = zlib.decompressobj(wbits=ALSO_TRAILERS)
+        self._inflate = zlib.decompressobj(wbits=GZIP_WBITS)
         self._input = memoryview(bytearray(PIECE))
         self._rest = b""
 

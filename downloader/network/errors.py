@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import email.utils
 import os
 import re
 import socket
-import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlsplit
@@ -28,18 +26,16 @@ from downloader.errors import (
     Verdict,
 )
 from downloader.formatting import reason
+from downloader.network.retry_after import retry_after
 from downloader.network.server_message import server_message
 from downloader.network.tls_errors import causes, map_tls_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 MAX_BODY = 4096
 """Bytes of an explanation that are looked at."""
 BUSY = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
-SECONDS = re.compile(r"[0-9]{1,19}")
-POLICY = re.compile(r'(?:"[^"]*"|[^",])+')
-"""One policy of a `RateLimit` field, such as `"resolvers";r=0;t=12`: r requests are left for the next t seconds."""
 UNKNOWN_NAME = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
 """How the resolver says that there is no such name, and not that it cannot tell for now."""
 NO_TLS = re.compile(r"wrong version number|record layer failure|http request|packet length too long", re.IGNORECASE)
@@ -164,50 +160,6 @@ def map_status(
     return error or HttpStatusError(status, url, headers, body)
 
 
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the pause in seconds that an answer asks for; None if it names none.
-
-    `Retry-After` names it as a number or as a date, `RateLimit` (an IETF draft, which the Hub speaks) as the rest of a
-    window in which nothing is left. The longer one counts: before that, the next request would be refused as well.
-    """
-    named = [pause for pause in (_retry_after(headers), window_left(headers)) if pause is not None]
-    return max(named, default=None)
-
-
-def window_left(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds until there is a right to another request; None if some are left or unknown."""
-    field = headers.get("ratelimit", "")
-    return max(_used_up(field), default=None) if field else None
-
-
-def _used_up(field: str) -> Iterator[float]:
-    """Yield the seconds until each policy's window ends that has no request left."""
-    for policy in POLICY.findall(field):
-        _, *parameters = policy.rpartition('"')[2].split(";")
-        told = {name.strip(): value.strip() for name, _, value in (part.partition("=") for part in parameters)}
-        if told.get("r") == "0" and SECONDS.fullmatch(told.get("t", "")):
-            yield float(told["t"])
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    text = headers.get("retry-after", "").strip()
-    if SECONDS.fullmatch(text):
-        return float(text)
-    moment = _moment(text)
-    if moment is None:
-        return None
-    answered = _moment(headers.get("date", ""))  # by the same clock, which may not be ours
-    return max(0.0, moment - (time.time() if answered is None else answered))
-
-
-def _moment(text: str) -> float | None:
-    """Return the seconds since the epoch that an HTTP date names; None if it is malformed."""
-    try:
-        return email.utils.parsedate_to_datetime(text).timestamp()
-    except (ValueError, OverflowError):
-        return None
-
-
 def map_exception(error: Exception, url: str, at: str = "") -> DownloadError:
     """Return our error for one that httpx2, ssl or the socket layer raised. The caller must chain it.
 
@@ -233,7 +185,7 @@ def _hostname(url: str) -> str | None:
 
 
 def _is_unknown_name(error: Exception) -> bool:
-    """Tell whether the name service knows the server's name not; a proxy's name would be another matter."""
+    """Tell whether there is no host of the server's name; a proxy's name would be another matter."""
     return not isinstance(error, httpx2.ProxyError) and any(
         isinstance(link, socket.gaierror) and link.errno in UNKNOWN_NAME for link in causes(error)
     )

@@ -10,8 +10,9 @@ import httpx2
 
 from downloader.artifact import shown_url
 from downloader.errors import ProtocolFailed
+from downloader.network.content_encoding import decoded
 from downloader.network.errors import map_exception, map_status
-from downloader.network.messages import Request, decoded, lines, read_whole
+from downloader.network.messages import Request, lines, read_whole
 from downloader.network.redirects import headers_for, redirect_target
 from downloader.network.url import address
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import zlib
 from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 import httpx2
 
 from downloader.artifact import shown_url
-from downloader.errors import ConnectionBroken, ProtocolFailed
+from downloader.errors import ProtocolFailed
 from downloader.formatting import reason, single_line
 from downloader.network.h1 import field_lines
 from downloader.network.pool import interrupt
@@ -236,26 +235,3 @@ def read_whole(response: StreamingResponse, limit: int, observer: NetworkObserve
                 return bytes(pieces[:limit])
             raise ProtocolFailed(f"{shown_url(response.address.url)} answers with more than {limit} bytes")
     return bytes(pieces)
-
-
-def decoded(body: bytes, headers: Mapping[str, str], limit: int, where: str) -> bytes:
-    """Return a body without the gzip encoding that some servers use unasked.
-
-    Raises ProtocolFailed beyond `limit` bytes, since a few bytes may decode to gigabytes, or for another encoding, and
-    ConnectionBroken for a body that is not complete.
-    """
-    coding = headers.get("content-encoding", "").lower()
-    if coding in ("", "identity"):
-        return body
-    if coding not in ("gzip", "x-gzip"):
-        raise ProtocolFailed(f"{where} answers in the coding {coding[:20]!r} although it was asked not to")
-    try:
-        inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-        plain = inflate.decompress(body, limit + 1)
-    except zlib.error as error:
-        raise ProtocolFailed(f"{where} answers with what is not gzip: {reason(error)}") from error
-    if len(plain) > limit:
-        raise ProtocolFailed(f"{where} answers with more than {limit} bytes")
-    if not inflate.eof:
-        raise ConnectionBroken(f"{where} packs its answer, and ends before it is whole")
-    return plain

@@ -18,7 +18,7 @@ import httpx2
 
 from downloader.artifact import Span, Validator, shown_url
 from downloader.errors import DownloadError, ProtocolFailed, RangeIgnored, SourceChanged, SourceUnavailable
-from downloader.network.content_encoding import DecodedBody, can_decode
+from downloader.network.content_encoding import DecodedBody, can_decode, is_encoded
 from downloader.network.errors import map_exception, place
 from downloader.network.h1 import is_number
 
@@ -232,7 +232,7 @@ def _decoded_body(request: RangeRequest, response: StreamingResponse, observer: 
 
 def _compressed(request: RangeRequest, headers: Mapping[str, str]) -> bool:
     """Tell whether the server compressed the file for us; one that is kept compressed still has the listed size."""
-    if headers.get("content-encoding", "identity").lower() in ("", "identity"):
+    if not is_encoded(headers):
         return False
     total = total_length(headers) if "content-range" in headers else content_length(headers)
     return total != request.size

@@ -6,7 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from downloader.errors import Throttled
-from downloader.network.errors import host_of, window_left
+from downloader.network.errors import host_of
+from downloader.network.retry_after import window_left
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -25,7 +25,7 @@ from downloader.errors import (
     UsageError,
 )
 from downloader.integrity import HEAD, MARKER, instead, parse_checksums
-from downloader.network import HttpStatusError, decoded, is_encoded
+from downloader.network import decoded, is_encoded
 from downloader.sources.base import version_of
 from downloader.sources.http_errors import map_status_error
 from downloader.sources.paths import check_names
@@ -137,7 +137,7 @@ class HttpFolder:
             found = instead(name, len(reply.body), reply.body[:HEAD], vouched=False)
             hint = redirect_hint(self._address.below(name), reply.url) or "check the URI"
             return UnexpectedContent(f"{self._uri}{name} {found}", hint=hint) if found else None
-        error = HttpStatusError(reply.status, reply.url, reply.headers, reply.body)
+        error = reply.status_error()
         return map_status_error(error, self._uri + name, hint=HINT, asked=self._address.url)
 
     def _probe_all(self, failed: threading.Event, listed: Sequence[tuple[str, str]]) -> None:

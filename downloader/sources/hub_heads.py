@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from downloader.errors import SourceUnavailable, Throttled
-from downloader.network import HttpStatusError, Response, content_length, is_encoded, total_length
+from downloader.network import Response, content_length, is_encoded, total_length
 from downloader.sources.hub_answers import error_code
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class HubHeads:
             return None  # a listing may still work
         if reply.status < HTTPStatus.BAD_REQUEST:
             return self._entries.linked(path, reply.headers)
-        error = HttpStatusError(reply.status, reply.url, reply.headers, reply.body)
+        error = reply.status_error()
         if error_code(error) not in ("", "EntryNotFound"):
             raise error
         return None
@@ -83,7 +83,7 @@ class HubHeads:
             # Some servers so refuse any range, of files that have bytes, too.
             reply = self._fetch_start(url, {})
         if reply.status >= HTTPStatus.BAD_REQUEST:
-            raise HttpStatusError(reply.status, reply.url, reply.headers, reply.body)
+            raise reply.status_error()
         if reply.status != HTTPStatus.OK:
             return total_length(reply.headers)
         if is_encoded(reply.headers):

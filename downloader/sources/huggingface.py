@@ -174,7 +174,7 @@ class HubSource:
         url = f"{self._endpoint}/api/{self._address.kind}s/{self._address.repository}/xet-read-token/{self._listed}"
         reply = self._web.fetch(url, headers=self._headers, limit=MAX_TOKEN)
         if reply.status != HTTPStatus.OK:
-            raise self._no_xet_token(HttpStatusError(reply.status, reply.url, reply.headers, reply.body))
+            raise self._no_xet_token(reply.status_error())
         try:
             answer = json.loads(reply.body)
             endpoint, token = str(answer["casUrl"]), str(answer["accessToken"])

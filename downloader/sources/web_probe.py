@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from downloader.artifact import RemoteFile, Validator, shown_url
 from downloader.errors import SourceSilent, SourceUnavailable, Throttled
 from downloader.integrity import of_nothing
-from downloader.network import HttpStatusError, can_decode, content_length, is_compressed, total_length
+from downloader.network import can_decode, content_length, is_compressed, is_encoded, total_length
 from downloader.sources.http_digests import published
 from downloader.sources.http_errors import map_status_error
 
@@ -82,7 +82,7 @@ class WebProbe:
         A `digest` that is known already counts more than those that the server tells.
         """
         # What is published of an answer that will be decoded is of its encoded bytes.
-        encoded = size is None and "content-encoding" in reply.headers
+        encoded = size is None and is_encoded(reply.headers)
         told = () if encoded or digest is not None else published(reply.headers, whole=reply.status == OK)
         digests = (digest,) if digest is not None else told
         validator = None if self.is_distrusted(url) else validator_of(reply)
@@ -123,7 +123,7 @@ class WebProbe:
             reply = self._web.fetch(url, headers=self._headers, limit=0)
             size = _told_size(url, reply)
         if reply.status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT) and size is None:
-            error = HttpStatusError(reply.status, reply.url, reply.headers, b"")
+            error = reply.status_error()
             raise map_status_error(error, shown_url(url), hint=redirect_hint(url, reply.url) or HINT, asked=url)
         return reply, size
 
@@ -154,7 +154,7 @@ def _told_size(url: str, reply: Response) -> int | None:
         return total_length(reply.headers)
     if reply.status != OK:
         return None
-    if reply.headers.get("content-encoding", "identity") not in ("", "identity"):
+    if is_encoded(reply.headers):
         # A packed file is kept as it is; of anything else the length is not that of what it will be unpacked to.
         return content_length(reply.headers) if can_decode(reply.headers) and is_compressed(shown_url(url)) else None
     return content_length(reply.headers)
