@@ -4,6 +4,7 @@ from downloader.artifact.facts import DIGEST, Marks, Packed, Paths, Words
 from downloader.artifact.manifest import Manifest, ModelCard
 from downloader.artifact.table import FileTable, paths_of, select, sizes_of
 from downloader.artifact.values import (
+    MAX_SIZE,
     UNTOLD,
     Algorithm,
     Completion,
@@ -21,6 +22,7 @@ from downloader.artifact.values import (
 
 __all__ = [
     "DIGEST",
+    "MAX_SIZE",
     "UNTOLD",
     "Algorithm",
     "Completion",

@@ -106,6 +106,8 @@ class Span:
 
 UNTOLD = 1 << 62
 """The end of a file whose size is unknown."""
+MAX_SIZE = 10**18 - 1
+"""Bytes. No file has more, whatever a server says: positions in it fit into 64 bits, and are before `UNTOLD`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,8 @@ class Validator:
     @property
     def is_strong(self) -> bool:
         """Whether `If-Match` may name it: equal tags mean equal bytes."""
-        return not self.is_date and not self.value.startswith("W/")
+        # One that is not ASCII is compared and not sent: no two programs agree about its encoding.
+        return not self.is_date and not self.value.startswith("W/") and self.value.isascii()
 
     def __str__(self) -> str:
         """Return it as it enters a file's identity. Partials of earlier releases are found by this form."""

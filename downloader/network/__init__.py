@@ -32,13 +32,15 @@ objects for one small file cost more than the file; urllib3 cannot pipeline (ADR
 the errors of the transport, and parses unusual URLs.
 
 Imported of ours: `errors`, `error_map` and `formatting`, since the errors end up in front of users, and of `artifact`
-the byte range `Span`, the `Validator` of a file's version, and `shown_url`, which removes secrets from a URL. Nothing
+the byte range `Span`, the `Validator` of a file's version, the `MAX_SIZE` of files, and `shown_url`, which removes
+secrets from a URL. Nothing
 else: `.importlinter` proves it. `Deadlines` and settings come in as `Timeouts` and `ProxySettings`.
 """
 
 from downloader.network.client import HttpClient, Response
 from downloader.network.content_encoding import can_decode, decoded, is_compressed, is_encoded
 from downloader.network.errors import HttpStatusError, host_of
+from downloader.network.h1 import is_number
 from downloader.network.interfaces import ContentRules, FormatEnd, NetworkObserver, ProxySettings
 from downloader.network.pool import Timeouts
 from downloader.network.probe import Certificate, ServerProbe
@@ -72,6 +74,7 @@ __all__ = [
     "host_of",
     "is_compressed",
     "is_encoded",
+    "is_number",
     "json_error",
     "map_tls_error",
     "merged",

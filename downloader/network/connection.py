@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 import httpx2
 
-from downloader.network.h1 import Head, is_begun, parse_common_head
+from downloader.formatting import single_line
+from downloader.network.h1 import AROUND, Head, is_begun, parse_common_head
 
 if TYPE_CHECKING:
     import socket
 
     from downloader.network.tls import SecureSocket
 
+TRANSFER_CODINGS = frozenset({"", "identity", "chunked"})
 READ_AHEAD = 1 << 16
 """Bytes of the buffer that heads are read through: with pipelining it holds several small responses."""
 
@@ -141,8 +143,17 @@ class Connection:
     def receive(self, method: str) -> tuple[Head, http.client.HTTPResponse | None]:
         """Read the head of the next response, and return what reads its body where that has no length.
 
-        Raises http.client.HTTPException and OSError.
+        Interim responses before it are passed over. Raises http.client.HTTPException and OSError.
         """
+        while True:
+            head, body = self._next_head(method)
+            if head.status == HTTPStatus.SWITCHING_PROTOCOLS:
+                raise http.client.UnknownProtocol("a switch of protocols, which was not asked for")
+            if head.status >= HTTPStatus.OK:
+                self.responses += 1
+                return head, body
+
+    def _next_head(self, method: str) -> tuple[Head, http.client.HTTPResponse | None]:
         reader = self.reader
         if reader.start < reader.stop or reader.fill():
             found = parse_common_head(reader.buffer, method, reader.start, reader.stop)
@@ -154,14 +165,13 @@ class Connection:
             if found is not None:
                 head, size = found
                 reader.skip(size)
-                self.responses += 1
                 return head, None
         parsed = http.client.HTTPResponse(cast("socket.socket", self), method=method)
-        parsed.begin()
-        if parsed.status < HTTPStatus.OK:
-            # The standard library skips 100 only. After another 1xx the next request would get this one's response.
-            raise http.client.UnknownProtocol(f"an interim answer, {parsed.status}")
-        self.responses += 1
+        parsed.begin()  # it passes over 100 by itself, and over no other interim response
+        coding = (parsed.getheader("transfer-encoding") or "").partition(",")[0].strip().lower()
+        if coding not in TRANSFER_CODINGS:
+            # The library would take the coded bytes for the file, to the end of the connection.
+            raise http.client.UnknownTransferEncoding(f"it has the transfer coding {single_line(coding, 20)!r}")
         return Head(parsed.status, _fields(parsed), parsed.length, parsed.will_close), parsed
 
     def makefile(self, _mode: str) -> Reader:
@@ -195,5 +205,6 @@ class Connection:
 
 def _fields(parsed: http.client.HTTPResponse) -> dict[str, str]:
     """Return the fields of a head as httpx2 reads them, which guesses the encoding of what is not ASCII."""
-    pairs = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in parsed.getheaders()]
-    return dict(httpx2.Headers(pairs))
+    pairs = ((name, value.strip(AROUND)) for name, value in parsed.getheaders())
+    raw = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in pairs]
+    return dict(httpx2.Headers(raw))

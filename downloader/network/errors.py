@@ -40,15 +40,26 @@ UNKNOWN_NAME = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONA
 """How the resolver says that there is no such name, and not that it cannot tell for now."""
 NO_TLS = re.compile(r"wrong version number|record layer failure|http request|packet length too long", re.IGNORECASE)
 """How OpenSSL, in one version or another, calls an answer in plain HTTP."""
+LASTING = frozenset(
+    {
+        HTTPStatus.NOT_IMPLEMENTED,
+        HTTPStatus.HTTP_VERSION_NOT_SUPPORTED,
+        HTTPStatus.VARIANT_ALSO_NEGOTIATES,
+        HTTPStatus.LOOP_DETECTED,
+        HTTPStatus.NOT_EXTENDED,
+        HTTPStatus.NETWORK_AUTHENTICATION_REQUIRED,
+    }
+)
+"""Errors of a server that another try does not get around."""
 PASSING = frozenset(
     {
         HTTPStatus.REQUEST_TIMEOUT,
         HTTPStatus.TOO_EARLY,
-        HTTPStatus.INTERNAL_SERVER_ERROR,
-        HTTPStatus.BAD_GATEWAY,
-        HTTPStatus.GATEWAY_TIMEOUT,
+        *range(HTTPStatus.INTERNAL_SERVER_ERROR, 1000),
     }
-)
+) - (LASTING | BUSY)
+"""Errors that another try may get around. What is not registered counts as 500 (RFC 9110, section 15): content networks
+have numbers of their own for a server behind them that is down, slow or overloaded."""
 
 _EXCEPTIONS: tuple[ErrorRow[BaseException, DownloadError], ...] = (
     ErrorRow(

@@ -12,6 +12,8 @@ import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from downloader.artifact import MAX_SIZE
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -24,8 +26,12 @@ COMMON_HEAD = re.compile(
     rb"HTTP/1\.1 (?!204|304)([2-5][0-9]{2})(?: " + _TEXT + rb")?\r\n((?:" + _TOKEN + rb":" + _TEXT + rb"\r\n)*+)\r\n"
 )
 STATUS_LINE = re.compile(rb"HTTP/1\.1 [2-5][0-9]{2}[ \r]")
-MOST_DIGITS = 19
-"""Digits of a number of bytes: no file has more."""
+AROUND = " \t"
+"""What may stand around a value, and does not belong to it."""
+END_OF_HEAD = re.compile(rb"\n\r?\n")
+"""A recipient may take a bare LF for the end of a line (RFC 9112, section 2.2), and `http.client` does."""
+MOST_DIGITS = len(str(MAX_SIZE))
+"""Digits of a number of bytes."""
 
 
 class Head(NamedTuple):
@@ -68,14 +74,14 @@ def is_number(text: str) -> bool:
 
 def is_begun(data: bytes | bytearray, start: int, stop: int) -> bool:
     """Tell whether a head between these has come in part, with what may be a common one's first line."""
-    return data.find(b"\r\n\r\n", start, stop) < 0 and STATUS_LINE.match(data, start, stop) is not None
+    return END_OF_HEAD.search(data, start, stop) is None and STATUS_LINE.match(data, start, stop) is not None
 
 
 @lru_cache(maxsize=64)
 def _field(line: str) -> tuple[str, str]:
     """Return name and value of a line. Most lines recur in every response; the cache is small, as lines may be long."""
     name, _, value = line.partition(":")
-    return name.lower(), value.lstrip(" \t")
+    return name.lower(), value.strip(AROUND)
 
 
 def request_head(method: str, target: str, fields: bytes) -> bytes:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from downloader.artifact import Algorithm, Digest, Mismatch, RemoteFile
+from downloader.artifact import MAX_SIZE, Algorithm, Digest, Mismatch, RemoteFile
 from downloader.errors import ProtocolFailed
 from downloader.integrity import is_hexadecimal
+from downloader.network import is_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,7 +35,7 @@ class Entries:
         lfs = item.get("lfs")
         size = item.get("size")
         if isinstance(lfs, dict):
-            size = lfs.get("size") if size is None else size
+            size = lfs.get("size", size)  # some servers tell beside it the size of the pointer to it
             digest = self._digest(path, Algorithm.SHA256, lfs.get("oid", lfs.get("sha256")))
         else:
             digest = self._digest(path, Algorithm.GIT_SHA1, item.get("oid", item.get("blobId")))
@@ -44,7 +45,7 @@ class Entries:
         """Return the file that the Hub's own fields in a head describe; None where they are not all there."""
         tag, size = _bare(headers.get("x-linked-etag")), headers.get("x-linked-size", "")
         algorithm = next((algorithm for algorithm in ALGORITHMS if is_hexadecimal(algorithm, tag)), None)
-        if algorithm is None or not (size.isascii() and size.isdigit() and len(size) < MAX_SHOWN):
+        if algorithm is None or not is_number(size):
             return None
         xet_hash = _xet_hash(headers.get("x-xet-hash"))
         return RemoteFile(path, int(size), (Digest(algorithm, tag),), xet_hash=xet_hash)
@@ -66,7 +67,7 @@ class Entries:
         return RemoteFile(path, self._size(path, size), tuple(digests), version=commit)
 
     def _size(self, path: str, size: object) -> int:
-        if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+        if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= MAX_SIZE:
             raise ProtocolFailed(f"the Hub does not tell the size of {path[:MAX_SHOWN]!r} in {self._uri}")
         return size
 

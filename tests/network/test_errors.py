@@ -147,6 +147,13 @@ def test_a_certificate_is_the_reason_however_deep_it_hides(chain: str) -> None:
         (503, Throttled),
         (504, SourceUnavailable),
         (505, HttpStatusError),
+        (507, SourceUnavailable),
+        (508, HttpStatusError),
+        (511, HttpStatusError),
+        (520, SourceUnavailable),
+        (524, SourceUnavailable),
+        (529, SourceUnavailable),
+        (599, SourceUnavailable),
     ],
 )
 def test_each_status_has_its_meaning(status: int, kind: type[DownloadError]) -> None:

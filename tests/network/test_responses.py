@@ -55,9 +55,15 @@ RIGHT = {
         b"Transfer-Encoding: chunked", b"Content-Length: 10", body=b"a\r\n0123456789\r\n0\r\n\r\n"
     ),
     "after a 100": b"HTTP/1.1 100 Continue\r\n\r\n" + WHOLE,
+    "after interim answers of other kinds": b"HTTP/1.1 102 Processing\r\n\r\n" * 3
+    + b"HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\n"
+    + WHOLE,
+    "with bare line feeds": answer(b"Content-Length: 10").replace(b"\r\n", b"\n"),
+    "with a bare line feed at the end of its head": WHOLE.replace(b"\r\n\r\n", b"\r\n\n"),
     "as a part that was not asked for": answer(
         b"Content-Length: 10", b"Content-Range: bytes 0-9/10", status=b"206 Partial Content"
     ),
+    "with blanks around its values": answer(b"Content-Length:\t10 \t", b"Connection: keep-alive "),
     "with an unknown kind of validator": answer(b"ETag: oh", b"Content-Length: 10"),
 }
 
@@ -82,17 +88,21 @@ WRONG: dict[str, tuple[bytes, type[DownloadError]]] = {
     "two lengths": (answer(b"Content-Length: 5", b"Content-Length: 10", body=CONTENT[:5]), SourceUnavailable),
     "a greater length": (answer(b"Content-Length: 11", body=b"x" * 11), SourceChanged),
     "a length beyond all bounds": (answer(b"Content-Length: " + b"9" * 30), SourceSilent),
+    "a length that no file has": (answer(b"Content-Length: " + b"9" * 18), SourceChanged),
     "a chunk of no size": (answer(b"Transfer-Encoding: chunked", body=b"xyz\r\n"), SourceUnavailable),
     "a chunk that never ends": (answer(b"Transfer-Encoding: chunked", body=b"3\r\n01"), SourceSilent),
     "fewer bytes in chunks": (
         answer(b"Transfer-Encoding: chunked", body=b"5\r\n01234\r\n0\r\n\r\n"),
         SourceUnavailable,
     ),
+    "a transfer coding that was not asked for": (
+        answer(b"Transfer-Encoding: gzip, chunked", body=b"a\r\n0123456789\r\n0\r\n\r\n"),
+        SourceUnavailable,
+    ),
     "no answer but noise": (b"\x16\x03\x01\r\n\r\n", SourceUnavailable),
     "a status that is no number": (b"HTTP/1.1 ok\r\n\r\n", SourceUnavailable),
     "a hundred headers": (answer(*(b"X-%d: y" % n for n in range(200))), SourceUnavailable),
     "a header without end": (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000, SourceUnavailable),
-    "an interim answer of another kind": (b"HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\n" + WHOLE, SourceUnavailable),
     "a switch of protocols": (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", SourceUnavailable),
     "nothing, with success": (b"HTTP/1.1 204 No Content\r\n\r\n", SourceUnavailable),
     "a part without saying which": (answer(b"Content-Length: 10", status=b"206 P"), RangeIgnored),
@@ -107,6 +117,10 @@ WRONG: dict[str, tuple[bytes, type[DownloadError]]] = {
     ),
     "a part beyond all bounds": (
         answer(b"Content-Length: 10", b"Content-Range: bytes 0-9/" + b"1" * 5000),
+        RangeIgnored,
+    ),
+    "a part that ends beyond what 64 bits hold": (
+        answer(b"Content-Length: 10", b"Content-Range: bytes 0-9999999999999999998/*"),
         RangeIgnored,
     ),
     "an end that came too early": (answer(b"Content-Length: 10", body=b"01234"), SourceSilent),
@@ -158,7 +172,13 @@ DATE = Validator("Wed, 21 Oct 2015 07:28:00 GMT", is_date=True)
 
 @pytest.mark.parametrize(
     ("validator", "sent"),
-    [(TAG, b'if-match: "v1"'), (Validator('W/"v1"'), None), (DATE, None), (None, None)],
+    [
+        (TAG, b'if-match: "v1"'),
+        (Validator('W/"v1"'), None),
+        (Validator('"v\u00e9"'), None),
+        (DATE, None),
+        (None, None),
+    ],
 )
 def test_only_strong_validators_are_demanded(
     client: HttpClient, validator: Validator | None, sent: bytes | None

@@ -192,6 +192,7 @@ WORDS: dict[str, Callable[[dict[str, Any]], object]] = {
     "no pointerSize": lambda entry: entry["lfs"].pop("pointerSize"),
     "sha256 in the place of oid": lambda entry: entry["lfs"].update(sha256=entry["lfs"].pop("oid")),
     "no size but that of LFS": lambda entry: entry.pop("size"),
+    "the size of the pointer beside that of LFS": lambda entry: entry.update(size=entry["lfs"]["pointerSize"]),
 }
 
 
@@ -262,7 +263,11 @@ def test_a_missing_file_is_reported_with_its_host_and_its_path_once(
 def test_pages_of_a_tree_that_contradict_each_other_are_refused(
     listed: Callable[..., Manifest], manager: Manager
 ) -> None:
-    manager.edit("tree", lambda entries: entries.append({**entries[-1], "size": 7}))
+    def contradict(entries: list[dict[str, Any]]) -> None:
+        plain = next(entry for entry in entries if entry["type"] == "file" and "lfs" not in entry)
+        entries.append({**plain, "size": 7})
+
+    manager.edit("tree", contradict)
     with pytest.raises(ProtocolFailed, match="twice, and not the same of it"):
         listed()
 
@@ -292,6 +297,18 @@ def test_a_tree_that_names_folders_and_not_what_is_in_them_is_not_taken_for_whol
         return
     manager.edit("api", lambda info: info.pop("siblings", None))
     with pytest.raises(ProtocolFailed, match="lists the folder 'sub' but nothing in it"):
+        listed()
+
+
+@pytest.mark.parametrize("size", [-1, 10**18, 1 << 64, True, "5", None])
+def test_a_size_that_no_file_has_is_refused(listed: Callable[..., Manifest], manager: Manager, size: object) -> None:
+    def edit(entries: list[dict[str, Any]]) -> None:
+        for entry in entries:
+            entry["size"] = size
+            entry.get("lfs", {}).update(size=size)
+
+    manager.edit("tree", edit)
+    with pytest.raises(ProtocolFailed, match="does not tell the size of"):
         listed()
 
 

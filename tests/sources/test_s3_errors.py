@@ -246,7 +246,15 @@ def test_a_listing_that_never_ends_is_given_up(web: BrokenWeb, source: S3Source)
         source.manifest()
 
 
-@pytest.mark.parametrize("entry", ["<Key>m/a</Key>", "<Size>10</Size>", "<Key>m/a</Key><Size>-10</Size>"])
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "<Key>m/a</Key>",
+        "<Size>10</Size>",
+        "<Key>m/a</Key><Size>-10</Size>",
+        "<Key>m/a</Key><Size>9999999999999999999</Size>",
+    ],
+)
 def test_an_object_without_a_name_or_a_size_makes_no_sense(web: BrokenWeb, source: S3Source, entry: str) -> None:
     page = f"<ListBucketResult><IsTruncated>false</IsTruncated><Contents>{entry}</Contents></ListBucketResult>"
     web.faults.add(Answer(200, {}, page.encode()), path="/bucket", times=FOREVER)

@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from downloader.artifact import FileTable, RemoteFile, Validator
+from downloader.artifact import MAX_SIZE, FileTable, RemoteFile, Validator
 from downloader.errors import ProtocolFailed, SourceUnavailable
 from downloader.integrity import MARKER
 from downloader.sources.base import version_of
@@ -97,7 +97,7 @@ class Listing:
         if self._count > MAX_OBJECTS:
             raise ProtocolFailed(f"{self._where} holds more than {MAX_OBJECTS} objects")
         key, size, tag = item.get("Key", ""), item.get("Size", -1), _quoted(item.get("ETag"))
-        if not key or size < 0:
+        if not key or not 0 <= size <= MAX_SIZE:
             raise ProtocolFailed(f"the listing of {self._where} has an object without name or size")
         if not key.startswith(self._prefix):
             raise ProtocolFailed(
