@@ -58,6 +58,8 @@ class LeadingEngine(Engine):
         self._index, self._total = 0, 1
         self._on_shared = on_shared
         self._division: Division | None = None
+        self._named: tuple[Manifest | None, str] = None, ""
+        """The manifest whose board was asked for last, and the path of that."""
 
     @property
     def _is_alone(self) -> bool:
@@ -68,7 +70,10 @@ class LeadingEngine(Engine):
         return any(route.place.is_abandoned for route in self._routes)
 
     def _path(self, manifest: Manifest) -> str:
-        return f"{WORK}/{board_name(manifest)}"
+        # A process that waits asks several times a second, and of 100,000 files each answer would take 0.2 s.
+        if self._named[0] is not manifest:
+            self._named = manifest, f"{WORK}/{board_name(manifest)}"
+        return self._named[1]
 
     def _join(self, manifest: Manifest, stopped: threading.Event) -> Board:
         files, ttl, clock, _ = self._volume.environment

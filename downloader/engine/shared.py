@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 TRIES = 8
 """How often a volume is read again of which another process removes files."""
+OTHER_WORK = "another artifact, revision or choice of files, or they are of another release of this program"
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ class SharedEngine(LeadingEngine):
             self._helping(helper),
             self._shared_lease(
                 lambda: self._is_published(manifest),
-                waiting=self._waiting_for(helper),
+                waiting=self._waiting_for(helper, self._path(manifest)),
                 sleep=self._sleeping_for(helper, self._path(manifest)),
                 on_lost=self._ending.cancel,
             ) as held,
@@ -109,10 +110,16 @@ class SharedEngine(LeadingEngine):
         finally:
             helper.stop()
 
-    def _waiting_for(self, helper: Helper) -> Waiting:
+    def _waiting_for(self, helper: Helper, board: str) -> Waiting:
+        told = self._is_alone
+
         def waiting(holder: str, seconds: float) -> None:
+            nonlocal told
             self._accompanied = True
             if not helper.look():
+                if not told and any(other != board for other in boards(self._volume.environment.files)):
+                    told = True
+                    log.info("the others share work that this process cannot help with: %s", OTHER_WORK)
                 self._show_waiting(holder, seconds)
 
         return waiting

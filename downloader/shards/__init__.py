@@ -6,13 +6,13 @@ publishes. The others are *members* without the lease. All of them, the leader i
 what they hash. There is no other connection between them (ADR 83).
 """
 
-from downloader.shards.board import Board, Verdict, board_name, boards, pause_of, remove_board
+from downloader.shards.board import Board, Verdict, boards, pause_of, remove_board
 from downloader.shards.feed import ShardFeed
 from downloader.shards.keep import keep_progress
 from downloader.shards.log import BoardGone
 from downloader.shards.member import Member
 from downloader.shards.partial import ReceivedPartial
-from downloader.shards.work import Division
+from downloader.shards.work import Division, board_name
 
 __all__ = [
     "Board",

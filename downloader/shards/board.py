@@ -11,7 +11,6 @@ This module is long because everything that is written to a log is also read her
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
 from dataclasses import dataclass, field
@@ -30,7 +29,7 @@ from downloader.volume import ByteRanges
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from downloader.artifact import Manifest, RemoteFile
+    from downloader.artifact import RemoteFile
     from downloader.filesystem import FileOperations
 
     Places = Mapping[str, str]
@@ -76,12 +75,6 @@ class FileRecord:
     """It has its final name."""
     places: tuple[tuple[str, str], ...] = ()
     """Token of a member, and the place that it has the last bytes from: in a run with mirrors."""
-
-
-def board_name(manifest: Manifest) -> str:
-    """Return the name of the board of an artifact: processes that want other files, or others of them, have another."""
-    facts = (manifest.origin, manifest.revision or "", *(f"{file.path}\0{file.identity}" for file in manifest.files))
-    return SHARDS + hashlib.sha256("\n".join(facts).encode()).hexdigest()[:24]
 
 
 def boards(files: FileOperations) -> list[str]:

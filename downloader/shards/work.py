@@ -5,10 +5,13 @@ The division follows from the manifest alone, so that any number of processes ag
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from downloader.artifact import Span
 from downloader.integrity import may_combine
+from downloader.lease import SHARDS
+from downloader.shards.log import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -60,6 +63,23 @@ class Division:
             size += file.size
         if group:
             yield group
+
+
+def board_name(manifest: Manifest) -> str:
+    """Return the name of the board of an artifact: only processes that divide the same files in the same way share one.
+
+    Those that want other files, or others of them, have another board, and so have other releases of this program that
+    divide them differently, or write logs that this one does not understand: a piece of the same number would be other
+    bytes, so that each waits for the other to fetch what neither has.
+    """
+    division = Division(manifest)
+    facts = (
+        manifest.origin,
+        manifest.revision or "",
+        f"{VERSION} {division.piece} {[len(group.files) for group in division.groups]}",
+        *(f"{file.path}\0{file.identity}\0{division.is_shared(file)}" for file in manifest.files),
+    )
+    return SHARDS + hashlib.sha256("\n".join(facts).encode()).hexdigest()[:24]
 
 
 def piece_claim(file: RemoteFile, round_: int, number: int) -> str:
