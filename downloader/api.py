@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from downloader.artifact import Manifest, TransferProtocol
     from downloader.cancellation import Cancellation
     from downloader.config.addresses import Endpoint
-    from downloader.config.expected import ExpectedList
+    from downloader.config.file_location import FileLocation
     from downloader.config.formats import FormatPolicy
     from downloader.config.mirrors import Mirrors
     from downloader.config.sharing import Shard
@@ -87,7 +87,7 @@ class Options(TypedDict, total=False):
     """Seconds after which the run fails, or a duration such as `2h`."""
     expect_digest: str
     """The artifact digest, `sha256:…`, without which nothing is published."""
-    expect_list: ExpectedList | Path | str
+    expect_list: FileLocation | Path | str
     """File or URI of a list of all files with their sha256, without which nothing is published."""
     require_digest: bool
     """Fail if a file has no digest that can be checked."""
@@ -107,7 +107,7 @@ class Options(TypedDict, total=False):
     """URL of the Pushgateway that metrics of the run are sent to."""
     signature: SignatureMode | str
     """`require`: fail unless the named signer has signed the artifact; `warn`: only log it."""
-    signature_uri: ExpectedList | Path | str
+    signature_uri: FileLocation | Path | str
     """File or URI of the signature, if it is not in the artifact."""
     signer_key: Path | str
     """PEM file of the public key whose owner must have signed."""

@@ -11,7 +11,7 @@ import click
 from downloader.cli import completion
 from downloader.config.display import AUTO, PROGRESS, DisplaySettings
 from downloader.config.env import Malformed, documented, items, path
-from downloader.config.expected import expected_list
+from downloader.config.file_location import file_location
 from downloader.config.given import VARIABLES
 from downloader.config.job import LOG_FORMATS, LOG_LEVELS
 from downloader.config.mirrors import ORIGIN, Mirrors, mirrors
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from downloader.config.env import Variable
-    from downloader.config.expected import ExpectedList
+    from downloader.config.file_location import FileLocation
 
 
 class Parsed(click.ParamType[Any]):
@@ -114,12 +114,12 @@ def cache_folder(text: str) -> Path | str:
     return path(text) if text.strip() else ""
 
 
-def signature(text: str) -> ExpectedList | str:
+def signature(text: str) -> FileLocation | str:
     """Parse the file or URI of --verify-signature; it may be left out, so a folder that follows is taken for it."""
     with suppress(OSError):  # of what cannot be looked at, reading it says why
         if text and Path(text).is_dir():
             raise Malformed("a file: write --verify-signature after the folder, or name a file with it")
-    return expected_list(text) if text.strip() else ""
+    return file_location(text) if text.strip() else ""
 
 
 def _be_quiet(context: click.Context, _parameter: click.Parameter, quiet: bool) -> None:  # noqa: FBT001 - click's form

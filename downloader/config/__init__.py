@@ -145,7 +145,7 @@ class Settings:
         reporting = _taken(ReportingSettings, chosen)
         signing = _taken(SignatureSettings, chosen)
         if signing and "signature" not in signing and self.signing.signature is SignatureMode.OFF:
-            signing["signature"] = None  # who names a signer for this run does not want what all others do
+            signing["signature"] = None  # a signer that is named for this run outweighs AIM_SIGNATURE=off
         formats = _taken(FormatSettings, chosen)
         sharing = _taken(SharingSettings, chosen)
         return replace(

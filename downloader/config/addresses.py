@@ -80,3 +80,15 @@ def is_service_address(url: str) -> bool:
         return not web_endpoint(url).authorization
     except Malformed:
         return False
+
+
+def uri_secrets(text: str) -> tuple[str, ...]:
+    """Return what the redactor has to remove of a URI: the password or token of its login, tokens and signatures."""
+    login, at, _ = text.partition("://")[2].partition("/")[0].rpartition("@")
+    user, colon, password = login.partition(":")
+    try:
+        query = urlsplit(text).query
+    except ValueError:  # it will be refused when it is parsed
+        query = ""
+    signed = (part for part in query.split("&") if "sig" in part.lower() or "token" in part.lower())
+    return (*([password if colon else user] if at else []), *(part.partition("=")[2] for part in signed))

@@ -9,6 +9,7 @@ import dataclasses
 import json
 import re
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 S = TypeVar("S")
+EnumT = TypeVar("EnumT", bound=StrEnum)
 VARIABLE = "variable"
 DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhd])")
 SECONDS_OF = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -161,6 +163,18 @@ def count(minimum: int, maximum: int) -> Callable[[str], int]:
         if not plain or not minimum <= int(text) <= maximum:
             raise Malformed(f"a whole number from {minimum} to {maximum}")
         return int(text)
+
+    return parse
+
+
+def member(kind: type[EnumT]) -> Callable[[str], EnumT]:
+    """Return a parser for the values of an enumeration, in upper or lower case."""
+
+    def parse(text: str) -> EnumT:
+        try:
+            return kind(text.lower())
+        except ValueError:
+            raise Malformed(f"one of {', '.join(kind)}") from None
 
     return parse
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from downloader.config.env import Malformed, variable
+from downloader.config.env import member, variable
 
 
 class FormatPolicy(StrEnum):
@@ -16,14 +16,6 @@ class FormatPolicy(StrEnum):
     SAFE = "safe"
 
 
-def format_policy(text: str) -> FormatPolicy:
-    """Parse AIM_FORMATS."""
-    try:
-        return FormatPolicy(text.lower())
-    except ValueError:
-        raise Malformed(f"one of {', '.join(FormatPolicy)}") from None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormatSettings:
     """Formats that can run code (docs/trust.md)."""
@@ -32,7 +24,7 @@ class FormatSettings:
         "AIM_FORMATS",
         "files that may run code when a model is loaded, judged by content: `safe` publishes no artifact that has one,"
         " `warn` names them in the log and the report, `any` does not look",
-        parse=format_policy,
+        parse=member(FormatPolicy),
         default=FormatPolicy.ANY,
         default_text="`any`",
         option="--formats POLICY",

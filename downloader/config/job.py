@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Completion, Layout
-from downloader.config.env import count, flag, items, path, present, seconds, variable
-from downloader.config.expected import ExpectedList, artifact_digest, expected_list
+from downloader.config.env import count, flag, items, member, path, present, seconds, variable
+from downloader.config.file_location import FileLocation, file_location
 from downloader.config.job_values import (
     DROP,
+    artifact_digest,
     bandwidth,
-    completion,
-    layout,
     page_cache,
     preset,
     protocols,
@@ -48,7 +47,7 @@ class JobSettings:
         "AIM_LAYOUT",
         "`folder`, or `hub-cache`: `download hf://…` fills the cache of huggingface_hub that HF_HUB_CACHE or HF_HOME"
         " names, and TARGET_DIR has no effect",
-        parse=layout,
+        parse=member(Layout),
         default=Layout.FOLDER,
     )
     hub_cache: Path | None = None
@@ -168,11 +167,11 @@ class JobSettings:
         default="",
         option="--expect-digest DIGEST",
     )
-    expect_list: ExpectedList | None = variable(
+    expect_list: FileLocation | None = variable(
         "AIM_EXPECTED_LIST",
         "file, or URI of a file, that lists every file of the artifact with its sha256 as `sha256sum` does; otherwise"
         " nothing is published",
-        parse=expected_list,
+        parse=file_location,
         option="--expect-list FILE|URI",
     )
     require_digest: bool = variable(
@@ -193,7 +192,7 @@ class JobSettings:
         "AIM_COMPLETION",
         "where a finished artifact is marked: `file` (.artifact.sha256), `xattr` (extended attributes, so that the"
         " volume contains only the source's files) or `none` (a rerun hashes all files)",
-        parse=completion,
+        parse=member(Completion),
         default=Completion.AUTO,
         default_text="`auto`: `xattr` for an s3:// artifact with ARTIFACT_NAME, otherwise `file`",
     )

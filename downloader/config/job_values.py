@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from downloader.artifact import Completion, Layout, TransferProtocol
+import re
+
+from downloader.artifact import TransferProtocol
 from downloader.config.env import Malformed, items, seconds
 from downloader.deadlines import VOLUME_TIMEOUT
 from downloader.presets import FORM, Preset
 
 SKIP, REFUSE = "skip", "refuse"
 KEEP, DROP = "keep", "drop"
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 BANDWIDTH_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 
 
@@ -50,22 +53,6 @@ def page_cache(text: str) -> bool:
     return text.lower() == KEEP
 
 
-def completion(text: str) -> Completion:
-    """Parse AIM_COMPLETION."""
-    try:
-        return Completion(text.lower())
-    except ValueError:
-        raise Malformed(f"one of {', '.join(Completion)}") from None
-
-
-def layout(text: str) -> Layout:
-    """Parse AIM_LAYOUT."""
-    try:
-        return Layout(text.lower())
-    except ValueError:
-        raise Malformed(f"one of {', '.join(Layout)}") from None
-
-
 def bandwidth(text: str) -> int:
     """Parse bytes per second with an optional K, M or G (powers of ten)."""
     number = text.upper().removesuffix("/S").removesuffix("B")
@@ -77,3 +64,11 @@ def bandwidth(text: str) -> int:
     if value < 1:
         raise Malformed("a rate in bytes per second such as 200M")
     return value
+
+
+def artifact_digest(text: str) -> str:
+    """Parse AIM_EXPECTED_DIGEST."""
+    digest = text.lower()
+    if not _DIGEST.fullmatch(digest):
+        raise Malformed("`sha256:` and 64 hexadecimal digits")
+    return digest

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
+from downloader.config.addresses import uri_secrets
 from downloader.config.env import Malformed, items
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ FORM = f"a comma list of URIs, with `{ORIGIN}` where the artifact's own URI come
 
 @dataclass(frozen=True, slots=True)
 class Mirrors:
-    """URIs of mirrors in their order. They are not parsed: what a URI means, the table of schemes knows."""
+    """URIs of mirrors in their order. They are not parsed here: what they mean depends on their schemes."""
 
     uris: tuple[str, ...] = field(default=(), repr=False)
     """One of them may be ORIGIN. They may hold secrets."""
@@ -46,21 +46,9 @@ class Mirrors:
     @property
     def secrets(self) -> tuple[str, ...]:
         """The texts that the redactor has to remove: passwords, tokens and signatures."""
-        return tuple(text for uri in self.uris for text in _secrets(uri))
+        return tuple(text for uri in self.uris for text in uri_secrets(uri))
 
 
 def mirrors(text: str) -> Mirrors:
     """Parse AIM_MIRRORS. A comma within a URI is written %2C."""
     return Mirrors.of(items(text))
-
-
-def _secrets(text: str) -> list[str]:
-    authority = text.partition("://")[2].partition("/")[0]
-    login, at, _ = authority.rpartition("@")
-    user, colon, password = login.partition(":")
-    try:
-        query = urlsplit(text).query
-    except ValueError:  # it will be refused when it is parsed
-        query = ""
-    values = [part.partition("=")[2] for part in query.split("&") if "sig" in part.lower() or "token" in part.lower()]
-    return [*([password if colon else user] if at else []), *values]

@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from downloader.config.addresses import EXAMPLE, is_service_address
-from downloader.config.env import count, documented, flag, path, read, shown_value, variable, with_files
+from downloader.config.env import count, documented, flag, member, path, read, shown_value, variable, with_files
 from downloader.config.s3_values import (
     AddressingStyle,
     Authentication,
-    addressing_style,
-    authentication,
     log_level,
     request_payer,
     signature_version,
@@ -67,7 +65,7 @@ class S3Settings:
     requested_style: AddressingStyle | None = variable(
         "AIM_S3_ADDRESSING_STYLE",
         "where the bucket is in a URL: `path`, `virtual` or `auto`",
-        parse=addressing_style,
+        parse=member(AddressingStyle),
         default_text="`path` with an endpoint, otherwise `auto`",
     )
     virtual_bucket: bool | None = variable("S3_USER_VIRTUAL_BUCKET", "true: the style is `virtual`", parse=flag)
@@ -80,7 +78,7 @@ class S3Settings:
     requested_authentication: Authentication | None = variable(
         "AIM_S3_AUTH_MODE",
         "`chain` (the SDK's providers), `static` (the two keys) or `anonymous` (unsigned); overrides everything else",
-        parse=authentication,
+        parse=member(Authentication),
         default_text="by the keys; missing credentials never mean unsigned",
     )
     anonymous: bool = variable(

@@ -26,22 +26,6 @@ class AddressingStyle(StrEnum):
     AUTO = "auto"
 
 
-def authentication(text: str) -> Authentication:
-    """Parse AIM_S3_AUTH_MODE."""
-    try:
-        return Authentication(text.lower())
-    except ValueError:
-        raise Malformed("chain, static or anonymous") from None
-
-
-def addressing_style(text: str) -> AddressingStyle:
-    """Parse AIM_S3_ADDRESSING_STYLE."""
-    try:
-        return AddressingStyle(text.lower())
-    except ValueError:
-        raise Malformed("path, virtual or auto") from None
-
-
 def signature_version(text: str) -> str:
     """Parse AIM_S3_SIGNATURE_VERSION; returned as botocore calls it."""
     if text.lower() in ("s3v4", "v4", "4"):

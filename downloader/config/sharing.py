@@ -93,7 +93,7 @@ class SharingSettings:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], problems: list[str]) -> Self:
-        """Read an environment. Pods whose number does not fit together must not work on, each for itself."""
+        """Read an environment. Contradictory variables of a pod are problems: it must not work alone instead."""
         settings = read(cls, environ, problems)
         if settings.shards is not None and settings.shard is None:
             if settings.index is None:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from downloader.config.env import Malformed, path, variable
-from downloader.config.expected import expected_list
+from downloader.config.env import member, path, variable
+from downloader.config.file_location import file_location
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from downloader.config.expected import ExpectedList
+    from downloader.config.file_location import FileLocation
 
 
 class SignatureMode(StrEnum):
@@ -23,14 +23,6 @@ class SignatureMode(StrEnum):
     REQUIRE = "require"
 
 
-def signature_mode(text: str) -> SignatureMode:
-    """Parse AIM_SIGNATURE."""
-    try:
-        return SignatureMode(text.lower())
-    except ValueError:
-        raise Malformed(f"one of {', '.join(SignatureMode)}") from None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignatureSettings:
     """Signatures of models, in the format of OpenSSF Model Signing (docs/trust.md)."""
@@ -39,13 +31,13 @@ class SignatureSettings:
         "AIM_SIGNATURE",
         "signature of the artifact: `require` publishes nothing that the signer below has not signed, `warn` only says"
         " so, `off` verifies none",
-        parse=signature_mode,
+        parse=member(SignatureMode),
         default_text="`require` if a signer or a signature is named, otherwise `off`",
     )
-    signature_uri: ExpectedList | None = variable(
+    signature_uri: FileLocation | None = variable(
         "AIM_SIGNATURE_URI",
         "file or URI of the signature; without it, it is `model.sig` or the only `*.sig.json` of the artifact",
-        parse=expected_list,
+        parse=file_location,
     )
     signer_key: Path | None = variable(
         "AIM_SIGNER_KEY",
@@ -80,7 +72,7 @@ class SignatureSettings:
 
     @property
     def mode(self) -> SignatureMode:
-        """What a missing or wrong signature means. Who names a signer must not forget to ask for the signature."""
+        """What a missing or wrong signature means. To name a signer or a signature is to require one."""
         if self.signature is not None:
             return self.signature
         named = (self.signature_uri, self.signer_key, self.signer_ca, self.signer_identity, self.signer_issuer)

@@ -36,6 +36,10 @@ class WebSettings:
         """The CA bundles to trust."""
         return (self.ca_bundle,) if self.ca_bundle else ()
 
+    def without_credentials(self) -> Self:
+        """Return the settings without the token and the headers, which are for the artifact's own server."""
+        return replace(self, token="", headers=None)
+
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], problems: list[str]) -> Self:
         """Read an environment. The default netrc file is that of its HOME, if this user may read it."""

@@ -17,7 +17,7 @@ from downloader.sources.registry import ArtifactUri
 if TYPE_CHECKING:
     from downloader.artifact import RemoteFile
     from downloader.config import Settings
-    from downloader.config.expected import ExpectedList
+    from downloader.config.file_location import FileLocation
     from downloader.runs.runner import Runner
     from downloader.sources import Source
 
@@ -28,7 +28,7 @@ _PIECE = 1 << 16
 class SmallFile:
     """A file that is read into memory."""
 
-    place: ExpectedList
+    place: FileLocation
     what: str
     """What it is and where it is named, for messages."""
     hint: str
@@ -93,4 +93,4 @@ def _settings_for(found: ArtifactUri, settings: Settings, artifact: ArtifactUri 
     """Return the settings without the token and the headers that are meant for the artifact on another web server."""
     if artifact is None or not artifact.web_origin or not found.web_origin or artifact.web_origin == found.web_origin:
         return settings
-    return replace(settings, web=replace(settings.web, token="", headers=None))
+    return replace(settings, web=settings.web.without_credentials())

@@ -46,4 +46,4 @@ def of_web(uri: str, settings: Settings) -> tuple[str, Settings]:
     from downloader.sources.http_address import HttpAddress  # noqa: PLC0415 - as above
 
     HttpAddress.parse(uri)
-    return uri, replace(settings, web=replace(settings.web, token="", headers=None))
+    return uri, replace(settings, web=settings.web.without_credentials())
