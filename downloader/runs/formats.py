@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
     from downloader.artifact import Manifest, RemoteFile
-    from downloader.hub_cache import CachedRevision
+    from downloader.runs.target import TargetFolder
     from downloader.volume import Inventory, Volume
 
 SHOWN = 20
@@ -75,25 +75,19 @@ class FormatCheck:
 
             def read(offset: int, count: int) -> bytes:
                 self._check()
-                buffer = bytearray(count)
-                view, filled = memoryview(buffer), 0
-                while filled < count:
-                    more = reading.readinto(offset + filled, view[filled:])
-                    if not more:
-                        break
-                    filled += more
-                return bytes(view[:filled])
+                content = bytearray(count)
+                return bytes(content[: reading.readinto(offset, memoryview(content))])
 
             return assess(path, Content(read, reading.found.size))
 
 
 class FormatRequirement:
-    """That no format of an artifact is refused, which is foreseen by the first bytes of a file, too (`EarlyCheck`)."""
+    """Requires that no file has a format that is refused. Judges files while they arrive, too (`EarlyCheck`)."""
 
-    def __init__(self, check: FormatCheck, revision: Callable[[], CachedRevision | None]) -> None:
-        """Prepare. `revision` returns what has been listed for a cache, where files have other names on the volume."""
+    def __init__(self, check: FormatCheck, folder: TargetFolder) -> None:
+        """Prepare. `folder` knows where the files are on the volume."""
         self._check = check
-        self._revision = revision
+        self._folder = folder
         self._names: dict[str, list[str]] = {}
 
     def foresee(
@@ -103,9 +97,8 @@ class FormatRequirement:
         del volume, manifest, found
         self._names = {}
         if published is not None:  # else an archive arrives, and what is in it counts
-            places = self._places()
             for name in published:
-                self._names.setdefault(places.get(name, name), []).append(name)
+                self._names.setdefault(self._folder.path_of(name), []).append(name)
             self._check.foresee(Risk(name, SOURCE) for name in sorted(published) if is_source(name))
 
     def look(self, file: RemoteFile, head: bytes, arrived: int, read: Callable[[int, int], bytes]) -> int:
@@ -122,8 +115,5 @@ class FormatRequirement:
     ) -> None:
         """Judge the files. Raises UnsafeFormat."""
         del manifest
-        self._check.require(volume, [*published, *beside], self._places())
-
-    def _places(self) -> Mapping[str, str]:
-        revision = self._revision()
-        return {} if revision is None else revision.blobs
+        names = [*published, *beside]
+        self._check.require(volume, names, {name: self._folder.path_of(name) for name in names})

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from downloader.engine import Plan, Preview
     from downloader.errors import DownloadError
     from downloader.filesystem import ReadOnlyDisk
-    from downloader.hub_cache import CachedRevision
     from downloader.sources import Source
     from downloader.sources.registry import ArtifactUri
     from downloader.sources.retrying import RetryingSource
@@ -102,10 +101,15 @@ class CachedFolder(TargetFolder):
         """The same files are published under other names."""
         return False
 
-    @property
-    def revision(self) -> CachedRevision | None:
-        """What has been listed; None before."""
-        return self._cache.listed
+    def listed(self, manifest: Manifest) -> Manifest:
+        """Return the files under the names that the repository has for them."""
+        revision = self._cache.listed
+        return manifest if revision is None else revision.manifest
+
+    def path_of(self, path: str) -> str:
+        """Return where in the folder the bytes of a file are."""
+        revision = self._cache.listed
+        return path if revision is None else revision.blobs.get(path, path)
 
     def wrap(self, source: Source, plan: Plan) -> tuple[Source, Plan]:
         """Return the source whose files are the blobs, and a plan without what has been applied to names already."""
@@ -139,19 +143,19 @@ class CachedFolder(TargetFolder):
         self, manifest: Manifest, ask: Callable[[Manifest], Mapping[str, RemoteFile]]
     ) -> Mapping[str, RemoteFile]:
         """Return the blobs that `ask` finds by the names of their files."""
-        revision = self.revision
+        revision = self._cache.listed
         if revision is None:
             return ask(manifest)
         found = ask(revision.manifest)
         return {revision.blobs[path]: file for path, file in found.items() if path in revision.blobs}
 
     def name(self, error: DownloadError) -> None:
-        """Let an error name the file of each blob."""
+        """Put the name of a file before each blob that an error names."""
         error.message = self._cache.named(error.message)
 
     def outcome(self, outcome: Outcome) -> Outcome:
         """Return an outcome by the names of the files."""
-        revision = self.revision
+        revision = self._cache.listed
         if revision is None:
             return outcome
         done = {path: blob for path, blob in revision.blobs.items() if blob in outcome.checksums}
@@ -163,7 +167,7 @@ class CachedFolder(TargetFolder):
 
     def preview(self, preview: Preview) -> Preview:
         """Return a preview by these names. The bytes of equal files are fetched once, for the first of them."""
-        revision = self.revision
+        revision = self._cache.listed
         if revision is None:
             return preview
         planned = {file.path: file for file in preview.files}

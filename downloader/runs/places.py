@@ -54,7 +54,7 @@ class Mirror:
     """One mirror of a run."""
 
     def __init__(self, uri: ArtifactUri, shared: Shared) -> None:
-        """Take a URI, and ask nothing before `locate` and `make`. Raises UsageError if it cannot be understood."""
+        """Prepare; `locate` or `make` send the first request. Raises UsageError for a URI that cannot be understood."""
         self._shared = shared
         self.uri, self._settings = uri.at_mirror(shared.settings)
         self.name = self.uri.shown
@@ -86,15 +86,11 @@ class Mirror:
     def locate(self, manifest: Manifest, attempt: Cancellation) -> Mapping[str, RemoteFile]:
         """Ask what it has of a manifest: see `Locate`."""
         client, source, _ = self._connected()
-        meter = self._shared.runner.meter
-        policy = RetryPolicy(
-            self._deadlines.retry_budget, meter, attempt, self._pause, self._deadlines.without_progress
-        )
 
         def ask(named: Manifest) -> Mapping[str, RemoteFile]:
-            return Retrier(policy, self.name).run(lambda: located(source, named))
+            return self._retrier(attempt).run(lambda: located(source, named))
 
-        with attempt.waking(client.interrupt), meter.waiting_for_network():
+        with attempt.waking(client.interrupt), self._shared.runner.meter.waiting_for_network():
             return self._shared.named(manifest, ask)
 
     def listing(self, asking: Cancellation) -> Manifest:
@@ -104,14 +100,18 @@ class Mirror:
         """
         client, _, _ = self._connected()
         meter = self._shared.runner.meter
-        policy = RetryPolicy(self._deadlines.retry_budget, meter, asking, self._pause, self._deadlines.without_progress)
         source = make_source(self.uri, unfiltered(self._settings), client)
         with contextlib.closing(source), asking.waking(client.interrupt), meter.waiting_for_network():
-            return Retrier(policy, self.name).run(source.manifest)
+            return self._retrier(asking).run(source.manifest)
 
     def make(self, protocol: TransferProtocol, attempt: Cancellation) -> Transport:
         """Return the transport of one attempt."""
         return self._connected()[2].make(protocol, attempt)
+
+    def _retrier(self, cancellation: Cancellation) -> Retrier:
+        limits, meter = self._deadlines, self._shared.runner.meter
+        policy = RetryPolicy(limits.retry_budget, meter, cancellation, self._pause, limits.without_progress)
+        return Retrier(policy, self.name)
 
     def close(self) -> None:
         """Close its connections."""
@@ -153,7 +153,7 @@ class Places:
     """All places of a run, in the order in which they are asked for bytes."""
 
     def __init__(self, uri: ArtifactUri, shared: Shared) -> None:
-        """Take the mirrors of the settings. Raises UsageError for one that cannot be understood."""
+        """Prepare the mirrors of the settings. Raises UsageError for one that cannot be understood."""
         self._uri = uri
         self._shared = shared
         job = shared.settings.job
@@ -161,7 +161,7 @@ class Places:
         self._order = [None if text == ORIGIN else Mirror.parse(text, shared) for text in order]
         self._origin = Place(uri.shown if len(order) > 1 else "")
         self.interrupt_origin: Callable[[], None] = lambda: None
-        """Wakes who waits for the origin. It has no connections before there are routes."""
+        """Wakes threads that wait for the origin. It has no connections before there are routes."""
 
     @property
     def mirrors(self) -> list[Mirror]:

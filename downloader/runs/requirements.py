@@ -55,12 +55,12 @@ class Requirements:
         if verifier is not None:
             self._signature = make_check(verifier, settings, runner, uri, watchdog)
             fetch = None if settings.job.mirrors else fetching(source, runner, watchdog)
-            self._all.append(SignatureRequirement(self._signature, self._choose, lambda: folder.revision, fetch))
+            self._all.append(SignatureRequirement(self._signature, self._choose, folder, fetch))
         if settings.formats.formats is not FormatPolicy.ANY:
             from downloader.runs.formats import FormatCheck, FormatRequirement  # noqa: PLC0415 -- most runs do not look
 
             self._formats = FormatCheck(settings.formats.formats, runner.cancellation.check)
-            self.early = requirement = FormatRequirement(self._formats, lambda: folder.revision)
+            self.early = requirement = FormatRequirement(self._formats, folder)
             self._all.append(requirement)
 
     @property

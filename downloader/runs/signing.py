@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from downloader.artifact import Manifest, RemoteFile
     from downloader.config import Settings
-    from downloader.hub_cache import CachedRevision
     from downloader.progress import StallWatchdog
     from downloader.runs.runner import Runner
+    from downloader.runs.target import TargetFolder
     from downloader.sources import Source
     from downloader.sources.registry import ArtifactUri
     from downloader.volume import Inventory, Volume
@@ -115,23 +115,22 @@ def verifying(settings: Settings, environment: Mapping[str, str]) -> Iterator[Ve
 
 
 class SignatureRequirement:
-    """That a trusted signer has signed the files of an artifact."""
+    """Requires that a trusted signer has signed the files of an artifact."""
 
     def __init__(
         self,
         check: SignatureCheck,
         choose: Callable[[Collection[str]], Collection[str]],
-        revision: Callable[[], CachedRevision | None],
+        folder: TargetFolder,
         fetch: Callable[[RemoteFile], bytes] | None,
     ) -> None:
-        """Prepare. `choose` returns which paths pass the filters.
+        """Prepare. `choose` returns which paths pass the filters; `folder` knows where the files are on the volume.
 
-        `revision` returns what has been listed for a cache, where files have other names on the volume. `fetch` returns
-        the content of a signature that is not there yet; None if only the volume will have it.
+        `fetch` returns the content of a signature that is not there yet; None if only the volume will have it.
         """
         self._check = check
         self._choose = choose
-        self._revision = revision
+        self._folder = folder
         self._fetch = fetch
 
     def foresee(
@@ -143,7 +142,7 @@ class SignatureRequirement:
         files = {file.path: file for file in manifest.files}
 
         def read(path: str) -> bytes:
-            place = self._place_of(path)
+            place = self._folder.path_of(path)
             if place in found.digests:
                 return read_signature(volume, place)
             if self._fetch is None or files[place].size > LONGEST:
@@ -161,12 +160,11 @@ class SignatureRequirement:
         self, volume: Volume, manifest: Manifest, published: Mapping[str, str], beside: Collection[str]
     ) -> None:
         """Verify the signature. Raises SignatureRejected."""
-        found = self._found(manifest, published, lambda path: read_signature(volume, self._place_of(path)))
+        found = self._found(manifest, published, lambda path: read_signature(volume, self._folder.path_of(path)))
         self._check.check(replace(found, beside=beside))
 
     def _found(self, manifest: Manifest, published: Mapping[str, str], read: Callable[[str], bytes]) -> FoundFiles:
-        revision = self._revision()
-        listed = manifest if revision is None else revision.manifest
+        listed = self._folder.listed(manifest)
         single = listed.single and listed.files[0].path in published
 
         def wanted(paths: Collection[str]) -> Collection[str]:
@@ -175,11 +173,6 @@ class SignatureRequirement:
             return [path for path in self._choose(paths) if listed.single or listed.may_have(path)]
 
         return FoundFiles(published, wanted, read, single=single)
-
-    def _place_of(self, path: str) -> str:
-        """Return the path on the volume of a file that users will find under another one."""
-        revision = self._revision()
-        return path if revision is None else revision.blobs.get(path, path)
 
 
 def read_signature(volume: Volume, path: str) -> bytes:

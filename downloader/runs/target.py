@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from downloader.engine import Finalizer, Outcome, Plan, Preview
     from downloader.errors import DownloadError
     from downloader.filesystem import FileOperations
-    from downloader.hub_cache import CachedRevision
     from downloader.sources import Source
     from downloader.sources.registry import ArtifactUri
     from downloader.sources.retrying import RetryingSource
@@ -62,10 +61,13 @@ class TargetFolder:
         """Other files are published than are fetched."""
         return self.step is not None
 
-    @property
-    def revision(self) -> CachedRevision | None:
-        """What has been listed for a cache; None for a plain folder."""
-        return None
+    def listed(self, manifest: Manifest) -> Manifest:
+        """Return the artifact as users know it, for the `manifest` of what the folder gets."""
+        return manifest
+
+    def path_of(self, path: str) -> str:
+        """Return where in the folder the file is that users find under this path."""
+        return path
 
     def wrap(self, source: Source, plan: Plan) -> tuple[Source, Plan]:
         """Return the source whose files are those of the folder, and a plan for these."""
@@ -114,7 +116,7 @@ class TargetFolder:
         return ask(manifest)
 
     def name(self, error: DownloadError) -> None:
-        """Let an error speak of files by the names that the artifact has for them."""
+        """Put the names that the artifact has for its files into an error."""
 
     def outcome(self, outcome: Outcome) -> Outcome:
         """Return an outcome by these names."""
