@@ -4,6 +4,7 @@ from downloader.artifact.facts import DIGEST, Marks, Packed, Paths, Words
 from downloader.artifact.manifest import Manifest, ModelCard
 from downloader.artifact.table import FileTable, paths_of, select, sizes_of
 from downloader.artifact.values import (
+    MAX_FILES,
     MAX_SIZE,
     UNTOLD,
     Algorithm,
@@ -16,12 +17,14 @@ from downloader.artifact.values import (
     TransferProtocol,
     Validator,
     folders_above,
+    is_within,
     shown_url,
     unsigned_url,
 )
 
 __all__ = [
     "DIGEST",
+    "MAX_FILES",
     "MAX_SIZE",
     "UNTOLD",
     "Algorithm",
@@ -41,6 +44,7 @@ __all__ = [
     "Validator",
     "Words",
     "folders_above",
+    "is_within",
     "paths_of",
     "select",
     "shown_url",

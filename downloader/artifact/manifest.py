@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from downloader.artifact.table import paths_of, sizes_of
+from downloader.artifact.values import is_within
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +42,7 @@ class Manifest:
         """Tell whether a path is one of those that were asked for, filters aside."""
         if self.single:
             return path == self.files[0].path
-        return not self.below or path == self.below or path.startswith(f"{self.below}/")
+        return is_within(path, self.below)
 
     @property
     def origin(self) -> str:

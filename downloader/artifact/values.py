@@ -104,6 +104,8 @@ class Span:
         return f"bytes {self.start}-{self.stop - 1}"
 
 
+MAX_FILES = 1_000_000
+"""Files that an artifact may have: a listing of more is refused."""
 UNTOLD = 1 << 62
 """The end of a file whose size is unknown."""
 MAX_SIZE = 10**18 - 1
@@ -209,6 +211,11 @@ def unsigned_url(url: str) -> str:
     signed = [belongs for signature, belongs in SIGNATURES if signature in names]
     kept = [part for part, name in parameters if not any(belongs.fullmatch(name) for belongs in signed)]
     return address + mark * bool(kept) + "&".join(kept)
+
+
+def is_within(path: str, folder: str) -> bool:
+    """Tell whether a path is that of a folder or file, or of something in it; everything is in the empty one."""
+    return not folder or path == folder or path.startswith(f"{folder}/")
 
 
 def folders_above(paths: Iterable[str]) -> set[str]:

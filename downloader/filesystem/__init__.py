@@ -2,6 +2,7 @@
 
 from downloader.filesystem.abilities import Abilities, Ownership, ownership_of, try_out
 from downloader.filesystem.interface import (
+    LOST_AND_FOUND,
     AlreadyThere,
     FileOperations,
     InTheWay,
@@ -15,11 +16,13 @@ from downloader.filesystem.links import LinkingDisk
 from downloader.filesystem.local import Disk
 from downloader.filesystem.named import Named, absolute, find_named, is_folder, is_inside, is_same, with_parents
 from downloader.filesystem.openat import Folder, split
-from downloader.filesystem.reading import Reading
+from downloader.filesystem.reading import FORGET_EVERY, Reading
 from downloader.filesystem.rehearsal import ReadOnlyDisk
 from downloader.filesystem.tree import clear, discard, remove, remove_tree
 
 __all__ = [
+    "FORGET_EVERY",
+    "LOST_AND_FOUND",
     "Abilities",
     "AlreadyThere",
     "Disk",

@@ -20,6 +20,10 @@ _STAT_BLOCK = 512
 """Bytes of a block in `st_blocks`, whatever the file system's blocks are."""
 
 
+LOST_AND_FOUND = "lost+found"
+"""A folder that every ext4 file system has in its root."""
+
+
 class NotThere(VolumeError):
     """The path, or a folder on the way to it, does not exist."""
 

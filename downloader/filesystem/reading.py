@@ -9,8 +9,8 @@ from downloader.artifact import Span
 if TYPE_CHECKING:
     from downloader.filesystem.interface import FileOperations
 
-_FORGET_EVERY = 32 << 20
-"""Bytes read between two times that they are dropped from the page cache."""
+FORGET_EVERY = 32 << 20
+"""Bytes that are read before they are dropped from the page cache, which the container's memory limit counts."""
 
 
 class Reading:
@@ -36,7 +36,7 @@ class Reading:
             self._cached = Span(offset, offset)
         count = self._files.read(self._handle, offset, view)
         self._cached = Span(self._cached.start, offset + count)
-        if len(self._cached) >= _FORGET_EVERY:
+        if len(self._cached) >= FORGET_EVERY:
             self._forget()
         return count
 

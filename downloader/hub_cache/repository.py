@@ -12,7 +12,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from downloader.artifact import Manifest
+from downloader.artifact import Manifest, is_within
 from downloader.errors import ConfigurationError, DownloadError, InternalError, VolumeError
 from downloader.filesystem import AlreadyThere, clear
 from downloader.formatting import format_count, names_text
@@ -182,11 +182,7 @@ class CachedRepository:
         listing = read_listing(self._disk, commit)
         below = layout.below
         uri = f"{layout.whole}@{commit}{f'/{below}' if below else ''}"
-        files = [
-            file
-            for path, file in sorted(listing.files.items())
-            if not below or path == below or path.startswith(f"{below}/")
-        ]
+        files = [file for path, file in sorted(listing.files.items()) if is_within(path, below)]
         if not files or not listing.has(below):
             raise _offline(f"no run has recorded in {self.folder} which files {uri} has")
         single = files[0].path == below

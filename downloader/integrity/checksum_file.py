@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from downloader.artifact import Algorithm, Mismatch
+from downloader.artifact import MAX_FILES, Algorithm, Mismatch
 from downloader.errors import IntegrityError
 from downloader.formatting import format_count, single_line
 from downloader.integrity.checksum_lines import escape, line_of, numbered_lines, parse_line, unescape
@@ -31,8 +31,6 @@ MARKER = ".artifact.sha256"
 """Where the checksums are, relative to the target."""
 LARGEST_LIST = 256 << 20
 """Bytes of a checksum file that is read: about a million long names."""
-MOST_FILES = 1_000_000
-"""Files that are taken from one: as many as any source may list."""
 MOST_ORIGINS = 255
 """Artifacts that one list can speak of."""
 RECORD = 32
@@ -87,9 +85,14 @@ class Checksums:
         return self.proofs.get(path) or self.proofs.get("", UNKNOWN)
 
     @property
+    def lost(self) -> int:
+        """How many files are missing of it: in attributes, the name of a file that is gone went with it."""
+        return max(0, self.expected - len(self.files))
+
+    @property
     def whole(self) -> bool:
-        """Nothing is missing of it: the name of a file that is gone went with it, if the mark is in attributes."""
-        return len(self.files) >= self.expected
+        """Nothing is missing of it."""
+        return not self.lost
 
     def covers(self, manifest: Manifest) -> bool:
         """Tell whether these are exactly the manifest's files, with the sha256 that its source publishes of them."""
@@ -208,7 +211,7 @@ class _Reader:
         if comment := _COMMENT.fullmatch(line):
             self._comments[comment[1]] = comment[2]
         elif proof := _PROOF.fullmatch(line):
-            if len(self._proofs) < MOST_FILES:
+            if len(self._proofs) < MAX_FILES:
                 with suppress(IntegrityError):  # a list is not refused for the comments of other programs
                     self._proofs[unescape(proof[2] or "", number, self._name)] = proof[1]
         elif (origin := _ORIGIN.fullmatch(line)) and len(self._origins) < MOST_ORIGINS:
@@ -225,8 +228,8 @@ class _Reader:
             return  # lists that were put together of others may repeat a line, and sha256sum takes them
         if known is not None:
             raise IntegrityError(f"line {number} of {self._name} contradicts an earlier one: {single_line(path, 200)}")
-        if len(self._files) == MOST_FILES:
-            raise IntegrityError(f"{self._name} lists more than {MOST_FILES} files")
+        if len(self._files) == MAX_FILES:
+            raise IntegrityError(f"{self._name} lists more than {MAX_FILES} files")
         self._files[path] = digest
 
     @property

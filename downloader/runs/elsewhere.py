@@ -12,7 +12,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile
+from downloader.artifact import Algorithm, Digest, Manifest, RemoteFile, is_within
 from downloader.cancellation import Cancellation
 from downloader.errors import (
     AccessDenied,
@@ -195,9 +195,8 @@ class ListedElsewhere(SourceWrapper):
 
     def _asked_for(self, paths: Iterable[str]) -> Collection[str]:
         """Return those of all paths that the URI and the filters choose."""
-        below = self._below
-        inside = [path for path in paths if not below or path == below or path.startswith(f"{below}/")]
-        return inside if inside == [below] else self._plan.file_filter.choose(inside)
+        inside = [path for path in paths if is_within(path, self._below)]
+        return inside if inside == [self._below] else self._plan.file_filter.choose(inside)
 
     def _of_mirror(self, listings: Sequence[tuple[Mirror, Manifest]]) -> Manifest | None:
         """Return the listing of a mirror that the expected digest proves, or that is trusted."""

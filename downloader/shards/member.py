@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from downloader.shards.board import Verdict
 from downloader.shards.partial import ReceivedPartial, SharedPartial, parts_folder
-from downloader.volume import GroupSync, Partial
+from downloader.volume import GroupSync, Partial, sync_together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from downloader.artifact import RemoteFile
     from downloader.shards.board import Board
     from downloader.volume import VerifiedFile, VolumeEnvironment
-
-SYNC_TOGETHER = 8
-"""Number of files from which one sync of the whole file system is cheaper than a sync of each file."""
 
 
 class Member:
@@ -92,8 +89,7 @@ class Member:
             self._commit(verified)
             self.board.add_final((each.partial.file for each in verified), places)
             return
-        unsynced = sum(each.partial.needs_sync for each in verified)
-        together = unsynced >= SYNC_TOGETHER and self._files.sync_everything()
+        together = sync_together(self._files, (each.partial for each in verified))
         synced = [(each, each.partial.sync(synced=together)) for each in verified]
         self.check()
         self.board.add_verified(

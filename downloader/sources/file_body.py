@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from downloader.errors import SourceChanged, SourceUnavailable
+from downloader.filesystem import FORGET_EVERY
 from downloader.sources.file_errors import errors_of
 from downloader.sources.file_listing import validator_of
 
@@ -13,9 +14,6 @@ if TYPE_CHECKING:
 
     from downloader.artifact import RemoteFile, Span
     from downloader.filesystem import Disk
-
-FORGET_EVERY = 32 << 20
-"""Bytes that are read before they are dropped from the page cache, which the container's memory limit counts."""
 
 
 class FileBody:

@@ -11,9 +11,9 @@ import logging
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from downloader.artifact import Algorithm, Digest, RemoteFile, Validator
+from downloader.artifact import MAX_FILES, Algorithm, Digest, RemoteFile, Validator
 from downloader.errors import IntegrityError, ProtocolFailed, SourceUnavailable
-from downloader.filesystem import Kind, stats_of
+from downloader.filesystem import LOST_AND_FOUND, Kind, stats_of
 from downloader.formatting import format_count, names_text
 from downloader.integrity import MARKER
 from downloader.lease import WORK, find_lease
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from downloader.filters import FileFilter
     from downloader.integrity import Checksums
 
-MAX_FILES = 1_000_000
-LOST = "lost+found"
-"""Every ext4 file system has this in its root."""
 
 log = logging.getLogger(__name__)
 
@@ -113,8 +110,9 @@ class FolderLister:
     def _listed(self, mark: Checksums, listed: Mapping[str, str]) -> FolderListing:
         """Return the files of a mark that the filters keep."""
         if not mark.whole:
-            lost = mark.expected - len(mark.files)
-            raise IntegrityError(f"{lost} of {mark.expected} files of {self._uri} are gone, replaced or without a mark")
+            raise IntegrityError(
+                f"{mark.lost} of {mark.expected} files of {self._uri} are gone, replaced or without a mark"
+            )
         wanted = sorted(self._filter.choose(listed))
         if not wanted:
             raise self._filter.nothing_left(list(listed), self._uri)
@@ -191,7 +189,7 @@ class FolderLister:
 
     def _entered(self, path: str, name: str) -> list[str]:
         """Return the folder to walk, with a slash at its end, if it is a part of the artifact."""
-        if path == LOST:
+        if path == LOST_AND_FOUND:
             return []
         if name == WORK:
             require_whole(self._disk, self._uri, f"{self._below}{path}")

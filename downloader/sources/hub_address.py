@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote
 
+from downloader.artifact import is_within
 from downloader.errors import UsageError
 from downloader.sources.paths import CONTROL, NOT_NAMES
 
@@ -81,7 +82,7 @@ class HubAddress:
 
     def wants(self, path: str) -> bool:
         """Tell whether a file is what is named, or below it."""
-        return not self.folder or path == self.folder or path.startswith(self.folder + "/")
+        return is_within(path, self.folder)
 
 
 def uri_of_page(path: str) -> str | None:

@@ -16,7 +16,7 @@ from huggingface_hub import hf_hub_url
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils._validators import validate_repo_id
 
-from downloader.artifact import ModelCard, RemoteFile, shown_url
+from downloader.artifact import MAX_FILES, ModelCard, RemoteFile, shown_url
 from downloader.errors import ProtocolFailed, UsageError
 from downloader.network import HttpStatusError
 from downloader.sources.hub_answers import error_code
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from downloader.sources.hub_address import HubAddress
     from downloader.sources.hub_entries import Entries
 
-MAX_FILES = 1_000_000
 MAX_PAGES = 10_000
 MAX_PAGE = 16 << 20
 """Bytes of one answer. Decoded they may take thirty times as much; a thousand files take half a megabyte."""

@@ -5,7 +5,7 @@ with everything else: the lease, the partials and their journals, the commit log
 """
 
 from downloader.volume.cleanup import is_work_of_others
-from downloader.volume.commit import VerifiedFile
+from downloader.volume.commit import VerifiedFile, sync_together
 from downloader.volume.completion import SHA256, in_file
 from downloader.volume.completion import find as find_mark
 from downloader.volume.inventory import Entries, FileState, Inventory, InventoryEntry, MissingFiles
@@ -49,4 +49,5 @@ __all__ = [
     "is_work_of_others",
     "other_artifacts",
     "published_digests",
+    "sync_together",
 ]

@@ -92,7 +92,7 @@ class Committer:
 
     def _commit(self, complete: list[tuple[VerifiedFile, CompletePartial]], errors: list[DownloadError]) -> None:
         """Commit a batch. Errors of one file are added to `errors`, errors that concern all of them are raised."""
-        synced_together = self._sync_together(partial for _, partial in complete)
+        synced_together = sync_together(self._files, (partial for _, partial in complete))
         synced = _each(complete, lambda partial: partial.sync(synced=synced_together), errors)
         self._prepare()
         changed: set[str] = set()
@@ -101,11 +101,6 @@ class Committer:
             self._files.sync_folder(folder)
         self._commit_log.add([(file.entry, file.proof) for file, _ in named])
         _each(named, NamedFile.close, errors)
-
-    def _sync_together(self, partials: Iterable[CompletePartial]) -> bool:
-        """Sync the whole file system if that is cheaper than each file and can be trusted; return whether it was."""
-        unsynced = sum(partial.needs_sync for partial in partials)
-        return unsynced >= SYNC_TOGETHER and self._files.sync_everything()
 
     def _prepare(self) -> None:
         self._check_lease()
@@ -168,6 +163,12 @@ class Committer:
             return
         except AlreadyThere as error:
             raise occupied(self._files.name, path) from error
+
+
+def sync_together(files: FileOperations, partials: Iterable[CompletePartial]) -> bool:
+    """Sync the whole file system if that is cheaper than each file; return whether it was done and can be trusted."""
+    unsynced = sum(partial.needs_sync for partial in partials)
+    return unsynced >= SYNC_TOGETHER and files.sync_everything()
 
 
 def folders_between(path: str, files: Iterable[str]) -> set[str]:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 
 from downloader.artifact import Completion
 from downloader.errors import IntegrityError, VolumeError
-from downloader.filesystem import InTheWay, Kind, NotThere, clear, remove
+from downloader.filesystem import LOST_AND_FOUND, InTheWay, Kind, NotThere, clear, remove
 from downloader.formatting import format_count
 from downloader.integrity import (
     LARGEST_LIST,
@@ -60,7 +60,6 @@ PREVIOUS_ATTRIBUTE = "user.aim.previous"
 MOST_KEPT = 50_000
 """Files whose lines are kept while a mark is written."""
 
-_LOST = "lost+found"
 _VALUE = re.compile(rf"([0-9a-f]{{64}}) ([A-Za-z0-9_-]{{{RECORD}}}) ([0-9a-f]{{8}}) ([a-z0-9 -]{{1,61}})")
 _HINT = "download the artifact again; what is right is kept"
 _log = logging.getLogger(__name__)
@@ -117,9 +116,8 @@ def listed(files: FileOperations) -> bytes:
     if own is not None and (found.raw or is_own(found, own)):
         return own.raw
     if not found.whole:
-        lost = found.expected - len(found.files)
         raise IntegrityError(
-            f"{lost} of {format_count(found.expected, 'file')} in {files.name} gone, replaced or without a mark",
+            f"{found.lost} of {format_count(found.expected, 'file')} in {files.name} gone, replaced or without a mark",
             hint=_HINT,
         )
     return render_checksums(replace(found, records={}, origins=(), version="", seal="", own=""))
@@ -378,7 +376,7 @@ def _values(files: FileOperations) -> Iterator[tuple[str, str]]:
         for name, value in files.attributes(folder, plain, SHA256).items():
             yield f"{folder}/{name}".lstrip("/"), value.decode(errors="replace")
         inner = (f"{folder}/{name}".lstrip("/") for name, kind in names.items() if kind is Kind.FOLDER)
-        todo += [path for path in inner if path not in (WORK, _LOST)]
+        todo += [path for path in inner if path not in (WORK, LOST_AND_FOUND)]
 
 
 def _stamped(checksums: Checksums, date: datetime, inode: int) -> Iterator[bytes]:

@@ -27,7 +27,7 @@ _MAX_RANGES = 10_000
 """Disjoint ranges of one partial; a run leaves about as many as it has connections."""
 _MAX_SIZE = 64 << 20
 """Size in bytes from which a journal is ignored: ours are far smaller."""
-SYNC_TOGETHER = 3
+SYNC_PARTIALS_TOGETHER = 3
 """Number of files from which one sync of the whole file system is cheaper than a sync of each file (ADR 29)."""
 
 
@@ -176,7 +176,7 @@ class GroupSync:
         with ExitStack() as locks:
             # All ranges are taken before the sync: bytes that are written during it go into the next journal record.
             pending = [(partial, locks.enter_context(partial.pending())) for partial in partials]
-            synced = len(pending) >= SYNC_TOGETHER and self._sync_everything()
+            synced = len(pending) >= SYNC_PARTIALS_TOGETHER and self._sync_everything()
             for partial, ranges in pending:
                 partial.write_journal(ranges, synced=synced)
 

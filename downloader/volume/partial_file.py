@@ -12,7 +12,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from downloader.errors import InternalError, VolumeError
-from downloader.filesystem import AlreadyThere, InTheWay, NotThere, clear
+from downloader.filesystem import FORGET_EVERY, AlreadyThere, InTheWay, NotThere, clear
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from downloader.volume.journal import Journal
 
 _ALIGNMENT = 4096
-_FORGET_EVERY = 32 << 20
-"""Bytes that are read back between two hints to the kernel to drop them from the page cache."""
 
 _log = logging.getLogger(__name__)
 
@@ -117,7 +115,7 @@ class PartialFile:
                 return count
             count = self._files.read(self._handle, offset, view)
             self._read_back += count
-            if self._read_back >= _FORGET_EVERY:
+            if self._read_back >= FORGET_EVERY:
                 self._read_back = 0
                 self.forget()
             return count

@@ -91,10 +91,9 @@ def recorded_artifact(files: FileOperations) -> RecordedArtifact:
     """Return what the completion mark says, without hashing. Raises IntegrityError without a mark, or a whole one."""
     mark = completion.require(files)
     if not mark.whole or not mark.files:
-        lost = max(mark.expected - len(mark.files), 0)
         raise IntegrityError(
-            f"the mark of {files.name} is not whole: {lost} of its files are gone, replaced or without a mark"
-            if lost
+            f"the mark of {files.name} is not whole: {mark.lost} of its files are gone, replaced or without a mark"
+            if mark.lost
             else f"{files.name}/{MARKER} lists no files",
             hint="download the artifact again; what is right is kept",
         )

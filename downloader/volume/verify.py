@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from downloader.artifact import Algorithm
 from downloader.cgroups import processors
 from downloader.errors import IntegrityError, VolumeError
-from downloader.filesystem import Kind, Reading
+from downloader.filesystem import LOST_AND_FOUND, Kind, Reading
 from downloader.formatting import format_count, names_text
 from downloader.integrity import MARKER, SIZE_ONLY, ContentCheck, artifact_digest, compare_digests, hash_file
 from downloader.lease import WORK
@@ -34,8 +34,6 @@ MOST_AT_ONCE = 32
 """Files that are hashed at the same time. More of them would only compete for the volume."""
 _DEEPEST = 128
 """Depth of folders that an artifact may have (`sources/paths.py`)."""
-_LOST = "lost+found"
-"""Every ext4 file system has this in its root."""
 LEFT_BY_TOOLS = ".cache/"
 """How the paths begin of what other programs, such as `hf download`, leave beside a model."""
 _SECOND_NS = 1_000_000_000
@@ -136,10 +134,9 @@ def hashing_threads() -> int:
 
 def _gone(checksums: Checksums) -> tuple[Damage, ...]:
     """Return the damage of lost files whose names only their own attributes had."""
-    count = checksums.expected - len(checksums.files)
-    if count <= 0:
+    if checksums.whole:
         return ()
-    what = f"{count} of {format_count(checksums.expected, 'file')} gone, replaced or without a mark"
+    what = f"{checksums.lost} of {format_count(checksums.expected, 'file')} gone, replaced or without a mark"
     return (Damage("(names unknown)", what),)
 
 
@@ -229,7 +226,7 @@ def _walk(files: FileOperations) -> Iterator[str]:
             path = f"{folder}/{name}".lstrip("/")
             if kind is not Kind.FOLDER:
                 yield path
-            elif path not in (WORK, _LOST):
+            elif path not in (WORK, LOST_AND_FOUND):
                 todo.append(path)
 
 

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.servers.hub import Hub
     from tests.servers.kubernetes import KubernetesServer
+    from tests.servers.repository import Repository
 
 
 @dataclass
@@ -64,6 +66,20 @@ def mine(watched: Watched, tmp_path: Path) -> Mine:
     """Where a run with secrets works, and where one could be found afterwards."""
     (tmp_path / "mine").mkdir()
     return Mine(tmp_path / "mine", watched)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    """A cache of the Hub's library that does not exist yet."""
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def repository(hub: Hub, request: pytest.FixtureRequest) -> Repository:
+    """The repository org/model with one commit: the FILES of the test's module."""
+    repository = hub.create("org/model")
+    repository.commit(request.module.FILES)
+    return repository
 
 
 @pytest.fixture

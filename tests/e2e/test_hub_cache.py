@@ -124,19 +124,6 @@ def sent(hub: Hub) -> int:
     return count
 
 
-@pytest.fixture
-def cache(tmp_path: Path) -> Path:
-    """A cache that does not exist yet."""
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def repository(hub: Hub) -> Repository:
-    repository = hub.create("org/model")
-    repository.commit(FILES)
-    return repository
-
-
 @pytest.mark.parametrize("kind", list(Kind))
 @pytest.mark.parametrize("protocol", ["XET", "HTTP"])
 def test_the_library_finds_a_repository_offline(hub: Hub, cache: Path, kind: Kind, protocol: str) -> None:

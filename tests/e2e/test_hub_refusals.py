@@ -48,13 +48,6 @@ class Squashed(Fault):
             exchange.replace(404, told, b"")
 
 
-@pytest.fixture
-def repository(hub: Hub) -> Repository:
-    repository = hub.create("org/model")
-    repository.commit(FILES)
-    return repository
-
-
 def settings(hub: Hub, protocols: str = "XET,HF_TRANSFER,HTTP", **more: str) -> dict[str, str]:
     return {"HF_ENDPOINT": hub.endpoint, "AIM_DOWNLOADER_PROTOCOL": protocols, **more}
 

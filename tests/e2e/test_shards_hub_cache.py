@@ -46,19 +46,6 @@ SHORT = {"AIM_LEASE_TTL": "3"}
 """For tests in which a process is frozen."""
 
 
-@pytest.fixture
-def cache(tmp_path: Path) -> Path:
-    """A cache that does not exist yet."""
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def repository(hub: Hub) -> Repository:
-    repository = hub.create("org/model")
-    repository.commit(FILES)
-    return repository
-
-
 def settings(hub: Hub, **more: str) -> dict[str, str]:
     own = {"AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER", "STALL_TIMEOUT": "600"}
     return {"HF_ENDPOINT": hub.endpoint, **own, **more}

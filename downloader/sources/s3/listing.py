@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from downloader.artifact import MAX_SIZE, FileTable, RemoteFile, Validator
+from downloader.artifact import MAX_FILES, MAX_SIZE, FileTable, RemoteFile, Validator
 from downloader.errors import ProtocolFailed, SourceUnavailable
 from downloader.integrity import MARKER
 from downloader.sources.base import version_of
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from downloader.sources.s3.address import S3Address
     from downloader.sources.s3.client import S3ApiClient
 
-MAX_OBJECTS = 1_000_000
 LONGEST_KEY, LONGEST_TAG = 1024, 256
 QUOTE = '"'
 SLASHES = re.compile(r"/{2,}")
@@ -94,8 +93,8 @@ class Listing:
 
     def _add(self, item: Mapping[str, Any]) -> None:
         self._count += 1
-        if self._count > MAX_OBJECTS:
-            raise ProtocolFailed(f"{self._where} holds more than {MAX_OBJECTS} objects")
+        if self._count > MAX_FILES:
+            raise ProtocolFailed(f"{self._where} holds more than {MAX_FILES} objects")
         key, size, tag = item.get("Key", ""), item.get("Size", -1), _quoted(item.get("ETag"))
         if not key or not 0 <= size <= MAX_SIZE:
             raise ProtocolFailed(f"the listing of {self._where} has an object without name or size")
