@@ -41,7 +41,7 @@ class HttpSource:
     def __init__(
         self,
         uri: str,
-        web: HttpClient,
+        http: HttpClient,
         headers: Mapping[str, str],
         netrc_file: Path | None = None,
         content: ContentCheck | None = None,
@@ -51,16 +51,16 @@ class HttpSource:
         """Of a folder, leave out what `file_filter` does not keep: it is neither judged nor asked for."""
         self._uri = shown_url(uri)
         self._address = HttpAddress.parse(uri)
-        self._web = web
+        self._http = http
         self._headers = credentials(self._address, headers, netrc_file)
         self._parts_came: set[str] = set()
         """Files of which a part was handed out."""
-        self._probe = WebProbe(web, self._headers)
+        self._probe = WebProbe(http, self._headers)
         self._content = content or ContentCheck()
         self._folder = None
         if self._address.folder:
             self._folder = HttpFolder(
-                self._uri, self._address, web, self._headers, self._probe, file_filter=file_filter or FileFilter()
+                self._uri, self._address, http, self._headers, self._probe, file_filter=file_filter or FileFilter()
             )
 
     def version(self) -> str | None:
@@ -109,7 +109,7 @@ class HttpSource:
         """Start reading a span."""
         request = self._request(file, span)
         try:
-            body = self._web.open(request)
+            body = self._http.open(request)
         except SourceChanged:
             self._probe.distrust(file.locator)
             raise
@@ -124,7 +124,7 @@ class HttpSource:
 
     def prefetch(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
         """Ask for all that will be opened next."""
-        self._web.prefetch([self._request(file, span) for file, span in pieces])
+        self._http.prefetch([self._request(file, span) for file, span in pieces])
 
     def _request(self, file: RemoteFile, span: Span) -> RangeRequest:
         verified = proves_itself(file)

@@ -56,7 +56,7 @@ class HttpFolder:
         self,
         uri: str,
         address: HttpAddress,
-        web: HttpClient,
+        http: HttpClient,
         headers: Mapping[str, str],
         probe: WebProbe,
         *,
@@ -65,7 +65,7 @@ class HttpFolder:
         """`uri` is shown. Files that `file_filter` does not keep are neither validated nor asked for."""
         self._uri = uri
         self._address = address
-        self._web = web
+        self._http = http
         self._headers = headers
         self._probe = probe
         self._file_filter = file_filter
@@ -114,7 +114,7 @@ class HttpFolder:
             raise UsageError(f"{self._uri} is a folder: a digest in the URI is for a single file")
         first: DownloadError | None = None
         for name in CHECKSUM_FILES:
-            reply = self._web.fetch(self._address.below(name), headers=self._headers, limit=MAX_CHECKSUMS)
+            reply = self._http.fetch(self._address.below(name), headers=self._headers, limit=MAX_CHECKSUMS)
             error = self._no_list(reply, name)
             if error is None:
                 return name, _content(reply)

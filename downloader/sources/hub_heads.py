@@ -28,9 +28,9 @@ MAX_PROBE = 1 << 16
 class HubHeads:
     """Describes files of one repository, each by a request for itself."""
 
-    def __init__(self, web: HttpClient, headers: Mapping[str, str], entries: Entries) -> None:
+    def __init__(self, http: HttpClient, headers: Mapping[str, str], entries: Entries) -> None:
         """`headers` are for the endpoint alone: no redirect takes them to another host."""
-        self._web = web
+        self._http = http
         self._headers = headers
         self._entries = entries
 
@@ -41,7 +41,7 @@ class HubHeads:
         """
         url = root + quote(path)
         try:
-            reply = self._web.fetch(url, method="HEAD", headers=self._headers, limit=0, follow=False)
+            reply = self._http.fetch(url, method="HEAD", headers=self._headers, limit=0, follow=False)
         except Throttled:
             raise
         except SourceUnavailable:
@@ -59,7 +59,7 @@ class HubHeads:
         `root` is what the addresses of all files begin with.
         """
         urls = [root + quote(path) for path in paths]
-        replies = self._web.heads(urls, self._headers, follow=False)
+        replies = self._http.heads(urls, self._headers, follow=False)
         for path, url, reply in zip(paths, urls, replies, strict=True):
             head = reply.headers if isinstance(reply, Response) and reply.status < HTTPStatus.BAD_REQUEST else {}
             file = self._entries.linked(path, head)
@@ -68,7 +68,7 @@ class HubHeads:
                 and isinstance(reply, Response)
                 and HTTPStatus.MULTIPLE_CHOICES <= reply.status < HTTPStatus.BAD_REQUEST
             ):
-                reply = self._web.fetch(url, method="HEAD", headers=self._headers, limit=0)  # noqa: PLW2901 - the same one
+                reply = self._http.fetch(url, method="HEAD", headers=self._headers, limit=0)  # noqa: PLW2901 - the same one
                 head = reply.headers if reply.status < HTTPStatus.BAD_REQUEST else {}
             if file is None:
                 size = None if is_encoded(head) else content_length(head)
@@ -93,6 +93,6 @@ class HubHeads:
 
     def _fetch_start(self, url: str, public_headers: Mapping[str, str]) -> Response:
         """Return an answer with no more of its body than tells its size."""
-        return self._web.fetch(
+        return self._http.fetch(
             url, headers=self._headers, public_headers=public_headers, limit=MAX_PROBE, truncate=True
         )

@@ -57,7 +57,7 @@ class HubListing:
     """One repository at one endpoint."""
 
     def __init__(
-        self, address: HubAddress, web: HttpClient, endpoint: str, headers: Mapping[str, str], entries: Entries
+        self, address: HubAddress, http: HttpClient, endpoint: str, headers: Mapping[str, str], entries: Entries
     ) -> None:
         """`headers` are for the endpoint alone. Raises UsageError for a name that no repository can have."""
         try:
@@ -65,10 +65,10 @@ class HubListing:
         except HFValidationError as error:
             raise UsageError(f"{address.repository!r} cannot be the name of a repository: {error}") from error
         self._address = address
-        self._web = web
+        self._http = http
         self._headers = headers
         self._entries = entries
-        self._heads = HubHeads(web, headers, entries)
+        self._heads = HubHeads(http, headers, entries)
         self._endpoint = endpoint
         self._api = f"{endpoint}/api/{address.kind}s/{address.repository}"
         self.begin()
@@ -129,7 +129,7 @@ class HubListing:
     def begin(self) -> None:
         """Bound what is asked from now on: one listing."""
         # The library has one client for the whole process, which belongs to the program that calls us (ADR 77).
-        self._client = self._web.library_client(MAX_PAGE, MAX_LISTING, MAX_PAGES)
+        self._client = self._http.library_client(MAX_PAGE, MAX_LISTING, MAX_PAGES)
 
     def _get(self, url: str, params: Mapping[str, str]) -> dict[str, Any]:
         answer = self._client.get(url, params=dict(params), headers=self._headers).json()

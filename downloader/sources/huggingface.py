@@ -47,7 +47,7 @@ class HubSource:
     def __init__(
         self,
         uri: str,
-        web: HttpClient,
+        http: HttpClient,
         *,
         endpoint: str,
         token: str,
@@ -64,7 +64,7 @@ class HubSource:
         self._uri = uri
         self._file_filter = file_filter or FileFilter()
         self._address = HubAddress.parse(uri)
-        self._web = web
+        self._http = http
         self._endpoint = endpoint.rstrip("/")
         authorization = login or (f"Bearer {token}" if token else "")
         self._headers = {"authorization": authorization} if authorization else {}
@@ -79,7 +79,7 @@ class HubSource:
         self._kind_of_login = "login" if login else "token"
         self._offline = offline
         entries = Entries(uri, self._answers.masked)
-        self._listing = HubListing(self._address, web, self._endpoint, self._headers, entries)
+        self._listing = HubListing(self._address, http, self._endpoint, self._headers, entries)
         self._commit = ""
         """What the revision stands for; empty until it is asked for, and again once that commit is gone."""
         self._listed = ""
@@ -156,13 +156,13 @@ class HubSource:
     def open(self, file: RemoteFile, span: Span) -> Body:
         """Start reading a span."""
         try:
-            return self._web.open(self._request(file, span))
+            return self._http.open(self._request(file, span))
         except HttpStatusError as error:
             raise self._map_status_error(error, file.path) from error
 
     def prefetch(self, pieces: Sequence[tuple[RemoteFile, Span]]) -> None:
         """Ask for all that will be opened next."""
-        self._web.prefetch([self._request(file, span) for file, span in pieces])
+        self._http.prefetch([self._request(file, span) for file, span in pieces])
 
     def _request(self, file: RemoteFile, span: Span) -> RangeRequest:
         return RangeRequest(
@@ -172,7 +172,7 @@ class HubSource:
     def xet_access(self) -> XetAccess:
         """Ask for a Xet token for the commit. Raises ProtocolDown where the Hub, or its mirror, gives no usable one."""
         url = f"{self._endpoint}/api/{self._address.kind}s/{self._address.repository}/xet-read-token/{self._listed}"
-        reply = self._web.fetch(url, headers=self._headers, limit=MAX_TOKEN)
+        reply = self._http.fetch(url, headers=self._headers, limit=MAX_TOKEN)
         if reply.status != HTTPStatus.OK:
             raise self._no_xet_token(reply.status_error())
         try:
@@ -189,7 +189,7 @@ class HubSource:
 
     def xet_locations(self, access: XetAccess, xet_hash: str) -> list[str]:
         """Ask Xet's storage."""
-        return xet_locations(self._web, access, xet_hash)
+        return xet_locations(self._http, access, xet_hash)
 
     def identity(self) -> str:
         """Tell whether there is a token, and where it was found."""
@@ -221,7 +221,7 @@ class HubSource:
     def require_trust(self, origin: str) -> None:
         """Raise UntrustedServer if the certificate of a server cannot be verified. Nothing else counts."""
         try:
-            self._web.fetch(f"{origin}/", method="HEAD", limit=0, follow=False)
+            self._http.fetch(f"{origin}/", method="HEAD", limit=0, follow=False)
         except UntrustedServer:
             raise
         except DownloadError:

@@ -116,14 +116,14 @@ class Scheme:
     """The debug switches AIM_DEBUG_SIMULATE_HF_* stand in for it."""
 
 
-def _hub(uri: str, settings: Settings, web: HttpClient, file_filter: FileFilter) -> Source:
+def _hub(uri: str, settings: Settings, http: HttpClient, file_filter: FileFilter) -> Source:
     with LOADING:
         from downloader.sources.huggingface import HubSource
 
     hub = settings.hub
     return HubSource(
         uri,
-        web,
+        http,
         endpoint=hub.endpoint.url,
         token=hub.token,
         token_places=hub.token_places,
@@ -133,13 +133,13 @@ def _hub(uri: str, settings: Settings, web: HttpClient, file_filter: FileFilter)
     )
 
 
-def _hub_at(uri: str, settings: Settings, web: HttpClient, file_filter: FileFilter) -> Source:
+def _hub_at(uri: str, settings: Settings, http: HttpClient, file_filter: FileFilter) -> Source:
     from downloader.sources.hub_place import at_endpoint
 
-    return _hub(*at_endpoint(uri, settings), web, file_filter)
+    return _hub(*at_endpoint(uri, settings), http, file_filter)
 
 
-def _s3(uri: str, settings: Settings, web: HttpClient, file_filter: FileFilter) -> Source:
+def _s3(uri: str, settings: Settings, http: HttpClient, file_filter: FileFilter) -> Source:
     with LOADING:
         from downloader.sources.s3 import S3Source
 
@@ -151,10 +151,10 @@ def _s3(uri: str, settings: Settings, web: HttpClient, file_filter: FileFilter) 
         from downloader.sources.s3.session import of_profile
 
         s3 = of_profile(s3)
-    return S3Source(uri, s3, web, bundles, file_filter, skip_unsafe=settings.skips_unsafe_names)
+    return S3Source(uri, s3, http, bundles, file_filter, skip_unsafe=settings.skips_unsafe_names)
 
 
-def _http(uri: str, settings: Settings, web: HttpClient, file_filter: FileFilter) -> Source:
+def _http(uri: str, settings: Settings, http: HttpClient, file_filter: FileFilter) -> Source:
     from downloader.integrity import ContentCheck
     from downloader.sources.http import HttpSource
     from downloader.sources.http_address import HttpAddress
@@ -165,7 +165,7 @@ def _http(uri: str, settings: Settings, web: HttpClient, file_filter: FileFilter
     if settings.web.token:
         headers.setdefault("authorization", f"Bearer {settings.web.token}")
     content = ContentCheck(settings.job.accept_any)
-    return HttpSource(uri, web, headers, settings.web.netrc, content, file_filter=file_filter)
+    return HttpSource(uri, http, headers, settings.web.netrc, content, file_filter=file_filter)
 
 
 def _file(uri: str, settings: Settings, _: HttpClient, file_filter: FileFilter) -> Source:
@@ -283,9 +283,9 @@ class ArtifactUri:
         text, own = self.scheme.as_mirror(self.text, settings)
         return ArtifactUri(text, self.scheme), own
 
-    def source(self, settings: Settings, web: HttpClient, file_filter: FileFilter) -> Source:
+    def source(self, settings: Settings, http: HttpClient, file_filter: FileFilter) -> Source:
         """Return the source that this names. Raises UsageError for a URI that cannot be understood."""
-        return self.scheme.make(self.text, settings, web, file_filter)
+        return self.scheme.make(self.text, settings, http, file_filter)
 
 
 def _hidden(character: str) -> bool:

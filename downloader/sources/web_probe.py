@@ -36,8 +36,8 @@ class WebProbe:
     Many servers answer HEAD by other code than GET: they refuse it, fail, or say that a file is empty.
     """
 
-    def __init__(self, web: HttpClient, headers: Mapping[str, str]) -> None:
-        self._web = web
+    def __init__(self, http: HttpClient, headers: Mapping[str, str]) -> None:
+        self._http = http
         self._headers = headers
         self._distrusted: set[str] = set()
         """Of these files something else came than had been told."""
@@ -63,14 +63,14 @@ class WebProbe:
         head: Response | SourceUnavailable | None = None
         if not self.is_distrusted(url):
             try:
-                head = self._web.fetch(url, method="HEAD", headers=self._headers, limit=0)
+                head = self._http.fetch(url, method="HEAD", headers=self._headers, limit=0)
             except SourceUnavailable as error:
                 head = error
         return self._describe_after(url, digest, head)
 
     def describe_all(self, urls: Sequence[str], digests: Sequence[Digest]) -> Generator[tuple[Response, int | None]]:
         """Do that for many files, asking for many of them ahead."""
-        with contextlib.closing(self._web.heads(urls, self._headers)) as heads:
+        with contextlib.closing(self._http.heads(urls, self._headers)) as heads:
             for url, digest in zip(urls, digests, strict=True):
                 if self._head_fails:
                     heads.close()
@@ -116,11 +116,11 @@ class WebProbe:
         return self._head_failures >= MOST_HEAD_FAILURES
 
     def _ask_for_a_byte(self, url: str) -> tuple[Response, int | None]:
-        reply = self._web.fetch(url, headers=self._headers, public_headers=FIRST_BYTE, limit=0)
+        reply = self._http.fetch(url, headers=self._headers, public_headers=FIRST_BYTE, limit=0)
         size = _told_size(url, reply)
         if reply.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             # Some servers refuse any range like that, and name a wrong total or none.
-            reply = self._web.fetch(url, headers=self._headers, limit=0)
+            reply = self._http.fetch(url, headers=self._headers, limit=0)
             size = _told_size(url, reply)
         if reply.status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT) and size is None:
             error = reply.status_error()

@@ -23,13 +23,13 @@ MOST_DEEP = 6
 """Levels of the JSON: it is another server's."""
 
 
-def xet_locations(web: HttpClient, access: XetAccess, xet_hash: str) -> list[str]:
+def xet_locations(http: HttpClient, access: XetAccess, xet_hash: str) -> list[str]:
     """Return the URLs of the first bytes of a file. Raises ProtocolDown where the storage does not name them."""
     # Headers of the URL's own origin: the token must not follow a redirect. One byte is asked for, so one URL comes.
     headers = {"authorization": f"Bearer {access.token}", "range": "bytes=0-0"}
     for version in VERSIONS:
         url = f"{access.endpoint.rstrip('/')}/{version}/reconstructions/{xet_hash}"
-        reply = web.fetch(url, headers=headers, limit=MAX_ANSWER)
+        reply = http.fetch(url, headers=headers, limit=MAX_ANSWER)
         if reply.status not in UNKNOWN:
             break
     if reply.status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):

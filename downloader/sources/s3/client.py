@@ -64,11 +64,11 @@ class Part:
 class S3ApiClient:
     """An S3 service and who asks it. For many threads; the client is made when it is first needed."""
 
-    def __init__(self, settings: S3Settings, web: HttpClient, bundles: Sequence[Path] = ()) -> None:
+    def __init__(self, settings: S3Settings, http: HttpClient, bundles: Sequence[Path] = ()) -> None:
         """`bundles` are PEM files with CAs to trust besides the usual ones and those of the settings."""
         self._settings = settings
-        self._web = web
-        self._adapter = HttpAdapter(web)
+        self._http = http
+        self._adapter = HttpAdapter(http)
         self._bundles = (*bundles, *settings.trusted)
         self._lock = threading.Lock()
         self._made: S3Client | None = None
@@ -120,7 +120,7 @@ class S3ApiClient:
             # ourselves.
             request = self._signer.sign_head(bucket, key)
             if request is not None:
-                reply = self._web.fetch(request.url, method="HEAD", headers=request.headers, limit=0, follow=False)
+                reply = self._http.fetch(request.url, method="HEAD", headers=request.headers, limit=0, follow=False)
                 if reply.status == HTTPStatus.OK:
                     return reply.headers
         found = client.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED", **self._payer())
@@ -131,12 +131,12 @@ class S3ApiClient:
     def fetch(self, bucket: str, key: str, limit: int) -> Response:
         """Return the response to a GET of an object of at most `limit` bytes, whatever its status below 500."""
         request = self.sign(bucket, key)
-        return self._web.fetch(request.url, headers=request.headers, limit=limit)
+        return self._http.fetch(request.url, headers=request.headers, limit=limit)
 
     def first_byte(self, bucket: str, key: str) -> Response:
         """Return the response to a GET of an object's first byte, whatever its status below 500."""
         request = self.sign(bucket, key)
-        return self._web.fetch(
+        return self._http.fetch(
             request.url,
             headers=request.headers,
             public_headers={"range": "bytes=0-0"},

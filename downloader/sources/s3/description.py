@@ -41,9 +41,9 @@ log = logging.getLogger(__name__)
 class ObjectProbe:
     """Asks for size, entity tag, version and checksums of objects. For many threads."""
 
-    def __init__(self, connection: S3ApiClient, bucket: str, *, aws: bool) -> None:
+    def __init__(self, client: S3ApiClient, bucket: str, *, aws: bool) -> None:
         """`aws`: as for `published`."""
-        self._connection = connection
+        self._client = client
         self._bucket = bucket
         self._aws = aws
         self._heads_work = True
@@ -54,7 +54,7 @@ class ObjectProbe:
         if not self._heads_work:
             return self.find_by_get(key)
         try:
-            head = self._connection.head(self._bucket, key)
+            head = self._client.head(self._bucket, key)
         except REFUSED:
             return None
         except SourceUnavailable as error:
@@ -74,7 +74,7 @@ class ObjectProbe:
         head = None
         if self._heads_work:
             try:
-                head = self._connection.head(self._bucket, key)
+                head = self._client.head(self._bucket, key)
             except REFUSED:
                 pass  # an error response to a HEAD has no body: the GET below gets the reason
             except SourceUnavailable as error:
@@ -88,7 +88,7 @@ class ObjectProbe:
     def _described(self, key: str, head: Headers | None, listed: int | None) -> ObjectInfo:
         if head is not None and self._convinces(head, listed):
             return ObjectInfo.of(head, aws=self._aws)
-        return self._info_by_get(key, head, self._connection.first_byte(self._bucket, key), listed)
+        return self._info_by_get(key, head, self._client.first_byte(self._bucket, key), listed)
 
     def _convinces(self, head: Headers, listed: int | None) -> bool:
         """Whether a HEAD is enough: its size agrees with the listing, and for an empty object also with a digest."""
@@ -101,7 +101,7 @@ class ObjectProbe:
         """Ask by GET after a HEAD has failed. Raises if that fails too, and at once if the server asked for a pause."""
         if isinstance(error, Throttled) and error.retry_after is not None:
             raise error
-        reply = self._connection.first_byte(self._bucket, key)
+        reply = self._client.first_byte(self._bucket, key)
         if self._heads_work:
             self._heads_work = False
             log.info("HEAD fails; using GET for object metadata: %s", error.message)
@@ -111,7 +111,7 @@ class ObjectProbe:
         """Combine the response to a GET of the first byte with the HEAD, if both are of one version."""
         what = uri_of(self._bucket, key)
         if reply.status not in TELLING:
-            raise map_response(ErrorResponse.read(reply.status, reply.body, reply.url), what, self._connection.asker)
+            raise map_response(ErrorResponse.read(reply.status, reply.body, reply.url), what, self._client.asker)
         size = _size_by_get(reply)
         if size is None:
             size = listed

@@ -48,11 +48,11 @@ class Gone(Exception):
 class Folder:
     """Makes a manifest of the objects of a folder. For many threads."""
 
-    def __init__(self, uri: str, address: S3Address, connection: S3ApiClient, probe: ObjectProbe, workers: int) -> None:
+    def __init__(self, uri: str, address: S3Address, client: S3ApiClient, probe: ObjectProbe, workers: int) -> None:
         """`workers` objects are asked for their checksums at a time."""
         self._uri = uri
         self._address = address
-        self._connection = connection
+        self._client = client
         self._probe = probe
         self._workers = workers
         self._infos: dict[tuple[str, Validator | None], ObjectInfo] = {}
@@ -137,10 +137,10 @@ class Folder:
         """Return the bucket's own checksum file; None unless it names exactly the objects beside it."""
         key = listed[marker].locator
         what = self._address.uri_of(key)
-        with self._connection.map_exceptions(what):
-            reply = self._connection.fetch(self._address.bucket, key, LARGEST_LIST)
+        with self._client.map_exceptions(what):
+            reply = self._client.fetch(self._address.bucket, key, LARGEST_LIST)
         if reply.status != HTTPStatus.OK:
-            error = map_response(ErrorResponse.read(reply.status, reply.body, reply.url), what, self._connection.asker)
+            error = map_response(ErrorResponse.read(reply.status, reply.body, reply.url), what, self._client.asker)
             log.warning("ignoring %s: %s", what, error)
             return None
         try:
@@ -171,9 +171,9 @@ class Folder:
         known = self._infos.get((key, listed.validator))
         if known is None:
             try:
-                with self._connection.map_exceptions(self._address.uri_of(key)):
+                with self._client.map_exceptions(self._address.uri_of(key)):
                     described = self._probe.describe(key, listed.size)
-                    known = with_layouts(self._connection, self._address.bucket, key, described)
+                    known = with_layouts(self._client, self._address.bucket, key, described)
             except SourceNotFound as error:
                 raise Gone(error) from error
             self._infos[key, listed.validator] = known

@@ -50,8 +50,8 @@ class _Content(io.BytesIO):
 class HttpAdapter:
     """Carries the requests of botocore's clients over our HTTP client. For many threads."""
 
-    def __init__(self, web: HttpClient) -> None:
-        self._web = web
+    def __init__(self, http: HttpClient) -> None:
+        self._http = http
 
     def attach(self, client: S3Client) -> None:
         """Let a client send nothing by itself. Its `get_object` returns a signed request under `SIGNED`."""
@@ -63,7 +63,7 @@ class HttpAdapter:
     def _send(self, request: AWSPreparedRequest, event_name: str, **_: object) -> AWSResponse:
         """Send a request and return the answer in botocore's form. Raises our errors."""
         # botocore knows what a redirect means for the region and the signature.
-        reply = self._web.fetch(
+        reply = self._http.fetch(
             request.url, method=request.method, headers=_headers(request), limit=MAX_ANSWER, follow=False
         )
         if event_name.endswith(".HeadBucket") and reply.status in REDIRECTS and REGION not in reply.headers:

@@ -53,12 +53,12 @@ class Listing:
         self.skipped: list[str] = []
         """Keys with a '.' or '..' between slashes, as they were listed."""
 
-    def read(self, connection: S3ApiClient) -> None:
+    def read(self, client: S3ApiClient) -> None:
         """Read all pages.
 
         Raises ConfigurationError for a wanted key that is unsafe as a path, ProtocolFailed for foreign objects.
         """
-        for page in Pages(connection, self._address.bucket, self._address.prefix):
+        for page in Pages(client, self._address.bucket, self._address.prefix):
             for item in page:
                 self._add(item)
         rows = self._distinct(self.files.order())

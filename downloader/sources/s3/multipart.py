@@ -28,14 +28,14 @@ MOST_GUESSES_OF_LARGE = 3
 Layouts = tuple[tuple[int, ...], ...]
 
 
-def with_layouts(connection: S3ApiClient, bucket: str, key: str, info: ObjectInfo) -> ObjectInfo:
+def with_layouts(client: S3ApiClient, bucket: str, key: str, info: ObjectInfo) -> ObjectInfo:
     """Return the info with what is needed to compute digests of parts; what stays unknown is left out."""
     if not any(digest.algorithm in OF_PARTS for digest in info.digests):
         return info
-    return replace(info, digests=tuple(_completed(connection, bucket, key, info)))
+    return replace(info, digests=tuple(_completed(client, bucket, key, info)))
 
 
-def _completed(connection: S3ApiClient, bucket: str, key: str, info: ObjectInfo) -> Iterator[Digest]:
+def _completed(client: S3ApiClient, bucket: str, key: str, info: ObjectInfo) -> Iterator[Digest]:
     asked: dict[int, tuple[Layouts, Mismatch]] = {}
     for digest in info.digests:
         if digest.algorithm not in OF_PARTS:
@@ -43,7 +43,7 @@ def _completed(connection: S3ApiClient, bucket: str, key: str, info: ObjectInfo)
             continue
         count = int(digest.value.rpartition("-")[2])
         if count not in asked:
-            known = _known(connection, bucket, key, info, count)
+            known = _known(client, bucket, key, info, count)
             # Even what the server tells leaves room for doubt: between its first part and its last may be others.
             asked[count] = (known, Mismatch.AMBIGUOUS) if known else (guesses(info.size, count), Mismatch.NOTHING)
         layouts, mismatch = asked[count]
@@ -51,17 +51,17 @@ def _completed(connection: S3ApiClient, bucket: str, key: str, info: ObjectInfo)
             yield replace(digest, layouts=layouts, mismatch=mismatch)
 
 
-def _known(connection: S3ApiClient, bucket: str, key: str, info: ObjectInfo, count: int) -> Layouts:
+def _known(client: S3ApiClient, bucket: str, key: str, info: ObjectInfo, count: int) -> Layouts:
     if count == 1:
         return ((max(1, info.size),),)
-    first = connection.part(bucket, key, 1, info.version)
+    first = client.part(bucket, key, 1, info.version)
     if first is not None and first.count == count:
         if _fits(first.size, info.size, count):
             return ((first.size,),)
         if count <= MOST_ASKED:
-            others = [connection.part(bucket, key, number, info.version) for number in range(2, count + 1)]
+            others = [client.part(bucket, key, number, info.version) for number in range(2, count + 1)]
             return _layout([first.size, *(part.size for part in others if part is not None)], info.size, count)
-    return _layout(connection.listed_parts(bucket, key, info.version), info.size, count)
+    return _layout(client.listed_parts(bucket, key, info.version), info.size, count)
 
 
 def _layout(sizes: list[int], size: int, count: int) -> Layouts:

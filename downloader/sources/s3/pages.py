@@ -36,8 +36,8 @@ class Pages:
     From these, the objects after the last key are requested, first with `marker`, then with `start-after`.
     """
 
-    def __init__(self, connection: S3ApiClient, bucket: str, prefix: str) -> None:
-        self._connection = connection
+    def __init__(self, client: S3ApiClient, bucket: str, prefix: str) -> None:
+        self._client = client
         self._bucket = bucket
         self._prefix = prefix
         self._newer = True
@@ -95,7 +95,7 @@ class Pages:
         raise self._endless()
 
     def _ask(self, place: Mapping[str, str]) -> Page:
-        return self._connection.page(self._bucket, self._prefix, place, newer=self._newer)
+        return self._client.page(self._bucket, self._prefix, place, newer=self._newer)
 
     def _endless(self) -> ProtocolFailed:
         return ProtocolFailed(

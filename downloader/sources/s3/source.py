@@ -55,7 +55,7 @@ class S3Source:
         self,
         uri: str,
         settings: S3Settings,
-        web: HttpClient,
+        http: HttpClient,
         bundles: Sequence[Path] = (),
         file_filter: FileFilter | None = None,
         *,
@@ -68,12 +68,12 @@ class S3Source:
         """
         self._uri = uri
         self._address = S3Address.parse(uri)
-        self._web = web
+        self._http = http
         self._file_filter = file_filter or FileFilter()
         self._skip_unsafe = skip_unsafe
-        self._connection = S3ApiClient(settings, web, bundles)
-        self._probe = ObjectProbe(self._connection, self._address.bucket, aws=settings.is_aws)
-        self._folder = Folder(uri, self._address, self._connection, self._probe, settings.max_workers)
+        self._client = S3ApiClient(settings, http, bundles)
+        self._probe = ObjectProbe(self._client, self._address.bucket, aws=settings.is_aws)
+        self._folder = Folder(uri, self._address, self._client, self._probe, settings.max_workers)
         self._pinned = True
         """Answers repeat the entity tag, as far as we know."""
         self._versions = True
@@ -150,8 +150,8 @@ class S3Source:
     def _see_that_it_is_s3(self) -> None:
         """List the folder of the object's name. Raises ProtocolFailed if the server does not speak S3."""
         # Any web server answers a HEAD with 200: only a listing shows that this is S3.
-        with contextlib.suppress(AccessDenied), self._connection.map_exceptions(self._uri):
-            pages = Pages(self._connection, self._address.bucket, self._address.prefix)
+        with contextlib.suppress(AccessDenied), self._client.map_exceptions(self._uri):
+            pages = Pages(self._client, self._address.bucket, self._address.prefix)
             if next(iter(pages), []):
                 log.warning("%s is an object and a folder: downloading the object", self._uri)
 
@@ -171,7 +171,7 @@ class S3Source:
         try:
             return self._read(file, span, version)
         except HttpStatusError as error:
-            self._connection.forget()
+            self._client.forget()
             if version is None or error.status != HTTPStatus.FORBIDDEN:
                 raise self._map_status_error(error, file) from error
         try:
@@ -183,8 +183,8 @@ class S3Source:
         return body
 
     def _map_status_error(self, error: HttpStatusError, file: RemoteFile) -> DownloadError:
-        ours = map_status_error(error, self._address.uri_of(file.locator), self._connection.asker)
-        return self._connection.after_expiry(ours) if isinstance(ours, CredentialsExpired) else ours
+        ours = map_status_error(error, self._address.uri_of(file.locator), self._client.asker)
+        return self._client.after_expiry(ours) if isinstance(ours, CredentialsExpired) else ours
 
     def presigned(self) -> PresignedSource:
         """Return a source that reads by presigned URLs, as any web client could."""
@@ -192,12 +192,12 @@ class S3Source:
 
     def _open_presigned(self, file: RemoteFile, span: Span) -> Body:
         """Start reading a range at a presigned URL. Raises HttpStatusError if the server rejects it."""
-        return self._read(file, span, file.version if self._versions else None, self._connection.presign)
+        return self._read(file, span, file.version if self._versions else None, self._client.presign)
 
     def identity(self) -> str:
         """Tell which credentials sign the requests."""
-        with self._connection.map_exceptions(self._uri):
-            return self._connection.identity()
+        with self._client.map_exceptions(self._uri):
+            return self._client.identity()
 
     def close(self) -> None:
         """Nothing to release: connections belong to the run."""
@@ -208,26 +208,26 @@ class S3Source:
         with contextlib.suppress(DownloadError):
             for file, span in pieces:
                 requests.append(self._request(file, span, file.version if self._versions else None))
-        self._web.prefetch(requests)
+        self._http.prefetch(requests)
 
     def _read(self, file: RemoteFile, span: Span, version: str | None, sign: Signer | None = None) -> Body:
         request = self._request(file, span, version, sign)
         try:
-            body = self._web.open(request)
+            body = self._http.open(request)
         except SourceChanged as error:
             # The object is another one now, or what was learned of it was wrong from the beginning.
             self._folder.distrust(file)
             self._pinned &= not isinstance(error, Unpinned)
             raise
-        self._connection.succeed()
+        self._client.succeed()
         return body
 
     def _request(self, file: RemoteFile, span: Span, version: str | None, sign: Signer | None = None) -> RangeRequest:
         try:
-            request = (sign or self._connection.sign)(self._address.bucket, file.locator, version)
+            request = (sign or self._client.sign)(self._address.bucket, file.locator, version)
         except Exception:
             # Not around the call: there are two for each object, and a context takes longer than a signature.
-            with self._connection.map_exceptions(self._address.uri_of(file.locator)):
+            with self._client.map_exceptions(self._address.uri_of(file.locator)):
                 raise
         size = file.size if file.sized else None
         return RangeRequest(request.url, span, size, file.validator, request.headers, proves_itself(file))
@@ -235,8 +235,8 @@ class S3Source:
     def _list(self) -> Listing:
         wants = self._file_filter.wants if self._file_filter else None
         listing = Listing(self._uri, self._address, wants, skip_unsafe=self._skip_unsafe)
-        with self._connection.map_exceptions(self._uri):
-            listing.read(self._connection)
+        with self._client.map_exceptions(self._uri):
+            listing.read(self._client)
         if listing.skipped and listing.skipped != self._warned:
             self._warned = listing.skipped
             names = names_text(listing.skipped, MOST_NAMED)
@@ -250,11 +250,11 @@ class S3Source:
         key = self._address.key
         if key is None:
             return None
-        with self._connection.map_exceptions(self._uri):
+        with self._client.map_exceptions(self._uri):
             described = find(key)
             if described is None:
                 return None
-            info = with_layouts(self._connection, self._address.bucket, key, described)
+            info = with_layouts(self._client, self._address.bucket, key, described)
         if info.archived:
             raise archived(self._uri)
         path = key.rpartition("/")[2]
