@@ -28,8 +28,8 @@ class Event:
     """What has happened in a run."""
 
     name: ClassVar[str] = ""
-    only: ClassVar[bool] = False
-    """The record says nothing that the text log does not say elsewhere: it is left out there."""
+    json_only: ClassVar[bool] = False
+    """The text log leaves the record out, since it says the same elsewhere."""
 
     def extra(self) -> Mapping[str, Event]:
         """Return the `extra` of a log call."""
@@ -45,7 +45,7 @@ class RunStarted(Event):
     """A run begins."""
 
     name: ClassVar[str] = "run_started"
-    only: ClassVar[bool] = True
+    json_only: ClassVar[bool] = True
     uri: str = fact("the artifact, without secrets")
     target: str = fact("the folder that it is downloaded to")
     version: str = fact("of this program")
@@ -56,7 +56,7 @@ class Listed(Event):
     """The source has listed the artifact. Left out where the volume is complete; repeated if the source changes."""
 
     name: ClassVar[str] = "listed"
-    only: ClassVar[bool] = True
+    json_only: ClassVar[bool] = True
     files: int = fact("number of files")
     bytes: int = fact("bytes of all files whose size is known")
     revision: str | None = fact("commit, where the source has commits")

@@ -40,7 +40,7 @@ class TextFormat:
     def lines(self, record: logging.LogRecord, *, tracebacks: bool) -> Iterator[str]:
         """Yield the lines of a record; none for an event that is for programs only."""
         event = _event(record)
-        if event is not None and event.only:
+        if event is not None and event.json_only:
             return
         head = f"{time.strftime('%H:%M:%SZ', time.gmtime(record.created))} {record.levelname.lower():<7} "
         if not is_ours(record):

@@ -6,7 +6,7 @@ from downloader.artifact.table import FileTable, paths_of, select, sizes_of
 from downloader.artifact.values import (
     MAX_FILES,
     MAX_SIZE,
-    UNTOLD,
+    UNKNOWN_END,
     Algorithm,
     Completion,
     Digest,
@@ -26,7 +26,7 @@ __all__ = [
     "DIGEST",
     "MAX_FILES",
     "MAX_SIZE",
-    "UNTOLD",
+    "UNKNOWN_END",
     "Algorithm",
     "Completion",
     "Digest",

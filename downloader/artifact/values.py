@@ -65,7 +65,7 @@ class Mismatch(Enum):
 
     DAMAGE = "damage"
     """The bytes are wrong."""
-    AMBIGUOUS = "doubt"
+    AMBIGUOUS = "ambiguous"
     """The bytes are wrong, or the server means something else by what it publishes: another look will tell."""
     NOTHING = "nothing"
     """The digest was worth a try: how it is made could only be guessed."""
@@ -106,10 +106,10 @@ class Span:
 
 MAX_FILES = 1_000_000
 """Files that an artifact may have: a listing of more is refused."""
-UNTOLD = 1 << 62
+UNKNOWN_END = 1 << 62
 """The end of a file whose size is unknown."""
 MAX_SIZE = 10**18 - 1
-"""Bytes. No file has more, whatever a server says: positions in it fit into 64 bits, and are before `UNTOLD`."""
+"""Bytes. No file has more, whatever a server says: positions in it fit into 64 bits, and are before `UNKNOWN_END`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ class RemoteFile:
     @property
     def span(self) -> Span:
         """All bytes of the file; as many as can be where the source does not tell how many that is."""
-        return Span(0, self.size if self.sized else UNTOLD)
+        return Span(0, self.size if self.sized else UNKNOWN_END)
 
     def with_size(self, size: int) -> RemoteFile:
         """Return a file that is not `sized`, of so many bytes."""

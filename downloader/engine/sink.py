@@ -21,7 +21,7 @@ from downloader.errors import (
     Verdict,
 )
 from downloader.events import FileCommitted
-from downloader.integrity import UNVERIFIED, instead
+from downloader.integrity import UNVERIFIED, contradiction
 from downloader.volume import VerifiedFile
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ class VolumeSink:
         try:
             proof = self._verifier.proof(file, completed_file.results)
         except IntegrityError as error:
-            found = instead(file.path, file.size, completed_file.head, vouched=False)
+            found = contradiction(file.path, file.size, completed_file.head, vouched=False)
             if not found:
                 raise
             raise IntegrityError(f"{error.message}; what came {found}", hint=error.hint) from error

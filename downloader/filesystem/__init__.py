@@ -16,8 +16,8 @@ from downloader.filesystem.links import LinkingDisk
 from downloader.filesystem.local import Disk
 from downloader.filesystem.named import Named, absolute, find_named, is_folder, is_inside, is_same, with_parents
 from downloader.filesystem.openat import Folder, split
+from downloader.filesystem.read_only import ReadOnlyDisk
 from downloader.filesystem.reading import FORGET_EVERY, Reading
-from downloader.filesystem.rehearsal import ReadOnlyDisk
 from downloader.filesystem.tree import clear, discard, remove, remove_tree
 
 __all__ = [

@@ -37,7 +37,7 @@ from downloader.integrity.checksum_file import (
     seal_line,
     sha256_of,
 )
-from downloader.integrity.content import HEAD, HINT, ContentCheck, instead, is_suspicious
+from downloader.integrity.content import HEAD, HINT, ContentCheck, contradiction, is_suspicious
 from downloader.integrity.ends import end_of
 from downloader.integrity.expectation import Expectation
 from downloader.integrity.hashing import Digests, Hasher, hash_file, of_nothing
@@ -84,11 +84,11 @@ __all__ = [
     "artifact_digest",
     "compare_digests",
     "computable",
+    "contradiction",
     "end_of",
     "has_cryptographic_digest",
     "hash_file",
     "header",
-    "instead",
     "is_hexadecimal",
     "is_suspicious",
     "may_combine",

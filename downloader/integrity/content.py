@@ -47,14 +47,14 @@ _NOT_TEXT = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
 _PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 _ERROR_TYPES = frozenset({"application/json", "application/problem+json", "application/xml", "text/xml"})
 _SAFETENSORS_LENGTH = 8
-_SAFETENSORS_HEADER_LIMIT = 100_000_000
+SAFETENSORS_HEADER_LIMIT = 100_000_000
 """Bytes of JSON, as the format's own reader has it."""
 
 
 def _is_safetensors(head: bytes, size: int) -> bool:
     """Tell whether it begins with the length of a JSON object that fits into the file, and with that object."""
     length = int.from_bytes(head[:_SAFETENSORS_LENGTH], "little")
-    fits = 1 < length <= min(size - _SAFETENSORS_LENGTH, _SAFETENSORS_HEADER_LIMIT)
+    fits = 1 < length <= min(size - _SAFETENSORS_LENGTH, SAFETENSORS_HEADER_LIMIT)
     return fits and head[_SAFETENSORS_LENGTH : _SAFETENSORS_LENGTH + 1] == b"{"
 
 
@@ -78,19 +78,19 @@ class ContentCheck:
     listed: bool = False
     """The source lists what it holds, so that names are meant; a web server may answer anything with anything."""
 
-    def instead(self, path: str, size: int, head: bytes, *, verified: bool, media_type: str = "") -> str:
-        """Return what the function `instead` does, unless everything is accepted. `proved`: a digest vouches for it."""
+    def contradiction(self, path: str, size: int, head: bytes, *, verified: bool, media_type: str = "") -> str:
+        """Return what the function `contradiction` does, unless everything is accepted. `verified`: by a digest."""
         vouched = verified or self.listed
-        return "" if self.accept_any else instead(path, size, head, vouched=vouched, media_type=media_type)
+        return "" if self.accept_any else contradiction(path, size, head, vouched=vouched, media_type=media_type)
 
     def require(self, path: str, size: int, head: bytes, *, verified: bool) -> None:
         """Raise UnexpectedContent for a file that is something else than its name says."""
-        found = self.instead(path, size, head, verified=verified)
+        found = self.contradiction(path, size, head, verified=verified)
         if found:
             raise UnexpectedContent(f"{path} {found}", hint=HINT)
 
 
-def instead(path: str, size: int, head: bytes, *, vouched: bool, media_type: str = "") -> str:
+def contradiction(path: str, size: int, head: bytes, *, vouched: bool, media_type: str = "") -> str:
     """Return what a file of `size` bytes that begins with `head` is, and its name does not say; "" if it may be right.
 
     `vouched`: the source means these bytes to be this file. Then only impossible content counts, such as a web page

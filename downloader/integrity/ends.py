@@ -7,14 +7,12 @@ import struct
 import zlib
 from typing import TYPE_CHECKING, Protocol
 
-from downloader.integrity.content import suffix_of
+from downloader.integrity.content import SAFETENSORS_HEADER_LIMIT, suffix_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 PIECE = 1 << 20
-LONGEST_HEADER = 100_000_000
-"""Bytes of a safetensors header, as the format's own reader has it."""
 
 
 class End(Protocol):
@@ -43,7 +41,7 @@ class _Safetensors:
             data = data[len(piece) :]
             if self._wanted == _LENGTH.size == len(self._header):
                 (length,) = _LENGTH.unpack(self._header)
-                self._wanted += min(length, LONGEST_HEADER)
+                self._wanted += min(length, SAFETENSORS_HEADER_LIMIT)
 
     def reached(self) -> bool:
         if len(self._header) < self._wanted:

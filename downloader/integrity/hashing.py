@@ -146,7 +146,7 @@ def hash_file(
     """Return a hasher that has taken a file of `size` bytes.
 
     `readinto(offset, view)` must fill the view from there and return how many bytes it put, 0 only at the end.
-    `progress` hears the size of each piece. Raises IntegrityError if the file ends early.
+    `progress` is called with the size of each piece. Raises IntegrityError if the file ends early.
     """
     hasher = Hasher(size, wanted)
     buffer = memoryview(bytearray(min(_PIECE, size)))

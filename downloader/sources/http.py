@@ -98,7 +98,9 @@ class HttpSource:
             filled = 0
             while filled < len(head) and (count := body.readinto(memoryview(head)[filled:])):
                 filled += count
-        found = self._content.instead(file.path, len(file.span), bytes(head), verified=False, media_type=media_type)
+        found = self._content.contradiction(
+            file.path, len(file.span), bytes(head), verified=False, media_type=media_type
+        )
         if found:
             hub_uri = uri_of_page(urlsplit(self._address.url).path)
             hint = f"for a repository on the Hub write {hub_uri}" if hub_uri else ACCEPT_ANY

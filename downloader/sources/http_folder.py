@@ -24,7 +24,7 @@ from downloader.errors import (
     UnexpectedContent,
     UsageError,
 )
-from downloader.integrity import HEAD, MARKER, instead, parse_checksums
+from downloader.integrity import HEAD, MARKER, contradiction, parse_checksums
 from downloader.network import decoded, is_encoded
 from downloader.sources.base import version_of
 from downloader.sources.http_errors import map_status_error
@@ -134,7 +134,7 @@ class HttpFolder:
         """Return why an answer is not a checksum file; None if it may be one."""
         # Many servers hand out no file whose name begins with a dot, and answer 403, or a page of their own.
         if reply.status == HTTPStatus.OK:
-            found = instead(name, len(reply.body), reply.body[:HEAD], vouched=False)
+            found = contradiction(name, len(reply.body), reply.body[:HEAD], vouched=False)
             hint = redirect_hint(self._address.below(name), reply.url) or "check the URI"
             return UnexpectedContent(f"{self._uri}{name} {found}", hint=hint) if found else None
         error = reply.status_error()

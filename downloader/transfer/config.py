@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from sys import maxsize
 from typing import TYPE_CHECKING
 
+from downloader.errors import PLACE_ERRORS, DownloadError, Verdict
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -46,6 +48,10 @@ class TransferConfig:
     """Whether a rejected file is downloaded once more from the same place."""
     prefetch: bool = True
     """Whether a worker requests its next range before the current one is complete, to hide the round trip."""
+
+    def ends_run(self, error: DownloadError) -> bool:
+        """Return whether an error of a file ends the run, and does not leave the file to the next attempt."""
+        return error.verdict is Verdict.FAIL and not (self.elsewhere and isinstance(error, PLACE_ERRORS))
 
     @classmethod
     def of(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from downloader.artifact import Span
 from downloader.deadlines import TRANSFER_GRACE
-from downloader.errors import PLACE_ERRORS, DownloadError, RangeIgnored, Verdict
+from downloader.errors import DownloadError, RangeIgnored, Verdict
 from downloader.integrity import may_combine
 from downloader.sources import Sharing, ability
 from downloader.transfer.buffers import Buffers
@@ -195,7 +195,7 @@ class Ranged:
         except DownloadError as error:
             # After a cancellation every connection breaks: the reason of the cancellation is the true error.
             self._cancellation.check()
-            if error.verdict is Verdict.FAIL and not (self._config.elsewhere and isinstance(error, PLACE_ERRORS)):
+            if self._config.ends_run(error):
                 raise
             return error
         finally:

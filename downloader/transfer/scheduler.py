@@ -109,8 +109,7 @@ class Scheduler:
     def is_idle(self) -> bool:
         """Whether no worker has anything to do, though a shared file may wait for the bytes of other processes."""
         with self._lock:
-            busy = any(not each.shared or each.in_flight or not each.is_idle for each in self._transfers)
-            return not (self._waiting or self._beginning or self._committing or busy)
+            return not self._is_busy()
 
     def wait(self, below: int, seconds: float) -> bool:
         """Wait until fewer bytes than `below` are unassigned, so long at most; return whether that is so."""
@@ -241,12 +240,12 @@ class Scheduler:
         return self._waiting.weight + sum(each.unassigned_bytes for each in self._transfers)
 
     def _is_over(self) -> bool:
-        # What no feed adds to any more ends here; other processes do the rest.
-        open_ = self._transfers and any(
-            not each.shared or each.in_flight or not each.is_idle for each in self._transfers
-        )
-        left = self._fed or self._waiting or open_ or self._beginning or self._committing
-        return self._ended() or not left
+        return self._ended() or not (self._fed or self._is_busy())
+
+    def _is_busy(self) -> bool:
+        # A shared file that only waits for the bytes of other processes is no work of this one.
+        busy = any(not each.shared or each.in_flight or not each.is_idle for each in self._transfers)
+        return bool(self._waiting or self._beginning or self._committing or busy)
 
     def _next_task(self) -> Task | None:
         """Return a task; None if all are taken, or if a file should be begun first.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from downloader.errors import PLACE_ERRORS, DownloadError, Verdict
+from downloader.errors import DownloadError
 from downloader.integrity import Hasher
 from downloader.progress import FileProgress
 from downloader.transfer.base import CompletedFile
@@ -80,7 +80,7 @@ class WholeFiles:
         except DownloadError as error:
             # After a cancellation every connection breaks: the reason of the cancellation is the true error.
             self._cancellation.check()
-            if error.verdict is Verdict.FAIL and not (self._config.elsewhere and isinstance(error, PLACE_ERRORS)):
+            if self._config.ends_run(error):
                 raise
             partial.close()
             sink.fail(file, error)

@@ -199,7 +199,7 @@ class _FileCheck:
         actual = hasher.results()[Algorithm.SHA256]
         if actual != expected:
             return f"has sha256 {actual}, not {expected}"
-        return self.content.instead(path, size, hasher.head, verified=True)
+        return self.content.contradiction(path, size, hasher.head, verified=True)
 
 
 def _distrust(reading: Reading) -> bool:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from downloader.errors import IntegrityError
-from downloader.integrity import ContentCheck, Hasher, instead
+from downloader.integrity import ContentCheck, Hasher, contradiction
 from downloader.integrity.content import HEAD
 
 PAGE = b"<!DOCTYPE html>\n<html><body>Please log in</body></html>"
@@ -33,7 +33,7 @@ def zipped() -> bytes:
 
 
 def judged(path: str, content: bytes, *, vouched: bool = False, media_type: str = "") -> str:
-    return instead(path, len(content), content[:HEAD], vouched=vouched, media_type=media_type)
+    return contradiction(path, len(content), content[:HEAD], vouched=vouched, media_type=media_type)
 
 
 @pytest.mark.parametrize("vouched", [True, False])
@@ -119,7 +119,7 @@ def test_the_reason_is_told_and_how_to_have_it_all_the_same() -> None:
 @given(suffix=st.text(max_size=20), head=st.binary(max_size=HEAD), vouched=..., media_type=st.text(max_size=20))
 def test_whatever_comes_is_judged(*, suffix: str, head: bytes, vouched: bool, media_type: str) -> None:
     for name in (f"model.{suffix}", "model.safetensors", "model.gguf", "model.bin"):
-        assert isinstance(instead(name, len(head), head, vouched=vouched, media_type=media_type), str)
+        assert isinstance(contradiction(name, len(head), head, vouched=vouched, media_type=media_type), str)
 
 
 @given(st.lists(st.binary(max_size=HEAD), max_size=6))
