@@ -75,91 +75,93 @@ STALL_TIMEOUT = 120.0
 VOLUME_TIMEOUT = 300.0
 PROGRESS_INTERVAL = 10.0
 LEASE_TTL = 60.0
-"""After which the holder of a lease that was not seen to change counts as dead."""
+"""A holder whose lease was not seen to change for this long counts as dead."""
 
 # Retries (`sources/retry.py`).
 FIRST_PAUSE = 0.3
-"""The upper limit of the first pause; it doubles up to the next one. The actual pause is random (full jitter): threads
+"""Upper limit of the first pause, which doubles up to LONGEST_PAUSE. The actual pause is random (full jitter): threads
 whose connections broke together must not come back together."""
 LONGEST_PAUSE = 15.0
 LONGEST_RETRY_AFTER = 600.0
-"""Longer windows of a `RateLimit` are ignored, and the status of an AIMArtifact is patched again after this time."""
+"""A longer pause that a server asks for ends the protocol. A longer window of a `RateLimit` is ignored, and an
+AIMArtifact is patched again after this time."""
 MAX_WITHOUT_PROGRESS = 900.0
+"""Limit of all pauses and retries together without a byte."""
 IMPATIENT = 3.0
-"""While another place has the files as well. A place that is down costs three times as much, once."""
+"""Retry budget of a place that is not the last one to have the files. A place that is down costs three times as much,
+once."""
 UNKNOWN_HOST_BUDGET = 3.0
-"""As long as no server has answered, an unknown host is most likely a misspelt one; but the DNS of a pod may be late by
-about that."""
+"""Retry budget of an unknown host until any server has answered: most likely its name is misspelt, but the DNS of a new
+pod may need about that long."""
 
 # The end of a run: SIGTERM must end the process within ten seconds.
 RUN_GRACE = 6.0
-"""That a cancelled run gets to close its journal."""
+"""Time for a cancelled run to close its journals."""
 RUN_END = 9.0
-"""That all of its end may take: the run itself, then its summaries with half of what is left, then its status."""
+"""Limit of the whole end: the run itself, then its summaries with half of what is left, then its status."""
 LAST_STEP = 0.5
-"""That a step of the end gets in any case."""
+"""Time that each step of the end has in any case."""
 TRANSFER_GRACE = 4.0
-"""That all threads of an attempt together get to end after a cancellation.
+"""Time for all threads of an attempt together to end after a cancellation.
 
-Less than the whole run gets, so that the lease is released even if a connection cannot be woken.
+Less than RUN_GRACE, so that the lease is released even if a connection cannot be woken.
 """
 XET_EXIT = 2.0
-"""That the child may take to exit after its control socket was closed."""
+"""Time for the child to exit after its control socket was closed."""
 SIGNATURE = 30.0
-"""That the process may take which verifies a signature, once it is asked to: then this one does it."""
+"""Limit of the process that verifies a signature, once it is asked; afterwards the run verifies it itself."""
 HELPER_EXIT = 3.0
-"""That the further processes of a run may take to end with it."""
+"""Time for the further processes of a run to end with it."""
 SUMMARY_LAST = 3.0
-"""That each summary of a run may take after a signal, if there is time; they are written at the same time."""
+"""Limit of each summary of a run after a signal, if there is time; they are written at the same time."""
 DOCTOR_CLEANUP = 3.0
-"""That checks of the target get to remove what they tried, when the diagnosis ends early."""
+"""Time for checks of the target to remove what they tried, when the diagnosis ends early."""
 
 # Limits of single operations.
 XET_FIRST_BYTE = 9.0
-"""After the first request to Xet's storage, within which a byte must arrive from the network."""
+"""Time after the first request to Xet's storage within which a byte must arrive from the network."""
 SUMMARY_FILE = 30.0
-"""That a summary in a file may take,"""
+"""Limit of a summary that is written to a file."""
 SUMMARY_PUSH = 5.0
-"""and a request to the Pushgateway."""
+"""Limit of a request to the Pushgateway."""
 DOCTOR_LIMIT = 30.0
-"""That each group of checks may take, unless STALL_TIMEOUT is shorter."""
+"""Limit of each group of checks, unless STALL_TIMEOUT is shorter."""
 COMPLETION_LISTING = 3.0
-"""A person who waits for a completion does not wait longer for a listing."""
+"""Limit of a listing for a shell's completion: a person waits for it."""
 TRASH_GRACE = 1.0
-"""Between moving an adapter to the trash and removing it, for readers that have just opened it."""
+"""Time between moving an adapter to the trash and removing it, for readers that have just opened it."""
 
 # The status of an AIMArtifact (`reporters/kubernetes`).
 STATUS_TIMEOUT = 5.0
-"""That a request may take, and that the final status may take with all its attempts."""
+"""Limit of a request, and of the final status with all its attempts."""
 STATUS_START = 20.0
-"""That a run which ends at once waits for the client to be imported: with a tenth of a CPU that takes seconds."""
+"""Additional limit for a run that ends before the client is imported: with a tenth of a CPU that takes seconds."""
 STATUS_HEARTBEAT = 60.0
-"""After which an unchanged status is written again: another client may have overwritten it."""
+"""An unchanged status is written again after this time: another client may have overwritten it."""
 STATUS_MESSAGE_GAP = 2.0
-"""Minimum between patches for new messages, which are frequent in a bad network."""
+"""Minimum time between patches for new messages, which are frequent in a bad network."""
 STATUS_FIRST_PAUSE = 1.0
-"""Until the next attempt after a failure of the server; doubled each time,"""
+"""Pause after the first failure of the server; it doubles up to STATUS_LONGEST_PAUSE."""
 STATUS_LONGEST_PAUSE = 60.0
-"""up to this."""
 STATUS_REJECTED_PAUSES = (60.0, 600.0)
-"""After the first rejection, since the operator may bind our role slightly too late, and the maximum."""
+"""Pause after the first rejection, since the operator may bind our role slightly too late, and the longest one."""
 STATUS_LAST_PAUSE = 0.125
-"""Before the final status is sent again; doubled each time, before it is used."""
+"""Pause before the final status is sent again; it is doubled before each use, the first one included."""
 
-# Intervals at which a waiting thread looks at something that cannot wake it.
+# Intervals at which a waiting thread checks something that cannot wake it.
 CHECK_INTERVAL = 0.2
-"""A cancellation, a signal, the end of the attempt."""
+"""For a cancellation, a signal, the end of the attempt."""
 LINE_INTERVAL = 10.0
 """Between two plain lines of progress if only numbers have changed."""
 THROUGHPUT_INTERVAL = 0.1
-"""The throughput, which is reported to the concurrency controller."""
+"""For the throughput, which is reported to the concurrency controller."""
 EVICTION_WAIT = 0.05
-"""A buffer, before another one is evicted: often one returns soon, and no bytes have to be read back."""
+"""For a free buffer, before one is evicted: often one returns soon, and no bytes have to be read back."""
 LEASE_POLL = 2.0
-"""Another process's lease, at most: a short time to live is polled more often."""
+"""For a change of another process's lease, at most: a short time to live is polled more often."""
 SHARD_POLL = 0.25
-"""Whether other processes work on the same artifact, what can be done for it, and what they have done."""
+"""For work that other processes share: whether there is any, what is free, and what is done."""
 SHARD_GAP = 5.0
-"""Between two readings of another process's log that counts at most: if this one slept, it could not see the other."""
+"""Longest time between two readings of a log that counts: a process that slept could not see the other."""
 CONTENTION_PAUSE = 0.05
-"""A folder to lease that other processes move or remove."""
+"""Before a folder is leased again that other processes have moved or removed."""

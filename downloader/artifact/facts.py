@@ -25,7 +25,7 @@ class Paths:
     """The rows of the tables of one manifest."""
 
     def __init__(self, paths: Iterable[str]) -> None:
-        """Those of a `Manifest.paths`, which are in order, are not copied."""
+        """`paths` are copied unless they are sorted, as `Manifest.paths` are."""
         found = paths if isinstance(paths, Sequence) else list(paths)
         self.sorted = found if all(map(le, found, islice(found, 1, None))) else sorted(found)
         self._last = 0
@@ -91,7 +91,7 @@ class Packed(MutableMapping[str, str]):
         self._states[row] = _WHOLE if value else _EMPTY
 
     def __contains__(self, path: object) -> bool:
-        # Else the value would be unpacked to answer.
+        # Mapping's own method would unpack the value.
         return path in self._paths and self._states[self._paths.row(path)] != _ABSENT
 
     def __delitem__(self, path: str) -> None:

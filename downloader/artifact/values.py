@@ -164,7 +164,7 @@ class RemoteFile:
         return Span(0, self.size if self.sized else UNKNOWN_END)
 
     def with_size(self, size: int) -> RemoteFile:
-        """Return a file that is not `sized`, of so many bytes."""
+        """Return a file of unknown size with the `size` in bytes that it turned out to have."""
         return replace(self, size=size)
 
     def served_as(self, other: RemoteFile) -> RemoteFile:

@@ -135,7 +135,7 @@ def script(command: click.Command, shell: str) -> str:
 
 
 def schemes(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Return how a URI can begin; an endpoint of its own, `hf+https`, is left to who knows one."""
+    """Return how a URI can begin; `hf+https` only once it was begun, since few users have an endpoint of their own."""
     usual = (f"{name}://" for name in SCHEMES if "+" not in name or "+" in incomplete)
     return [CompletionItem(prefix) for prefix in usual if prefix.startswith(incomplete)]
 
@@ -146,7 +146,7 @@ def folders(_context: click.Context, _parameter: click.Parameter, incomplete: st
 
 
 def files(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Return the files of the artifact that the command line names, or nothing if they cannot be had soon."""
+    """Return the files of the artifact that the command line names, or nothing if listing them takes too long."""
     artifact = _artifact(context)
     paths = [file.path for file in artifact.files] if artifact else []
     return [CompletionItem(path) for path in paths if path.startswith(incomplete)]

@@ -48,7 +48,7 @@ class LeadingEngine(Engine):
         on_shared: Callable[[str], None],
         **more: Any,  # noqa: ANN401
     ) -> None:
-        """`join` is told how many bytes there are to fetch; the rest is that of an engine.
+        """`join` is called with the number of bytes to fetch; the rest is that of an engine.
 
         It returns which of how many processes this one is, from 0 on, or None if it works alone. `on_shared` is called
         in the thread of the run with the path of the board when there is work to share.

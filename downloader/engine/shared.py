@@ -163,8 +163,6 @@ class SharedEngine(LeadingEngine):
             if board != self._path(manifest):
                 remove_board(files, board)
 
-    # The others.
-
     def help_only(self) -> None:
         """List the artifact and help the process that leads until it publishes. Raises DownloadError."""
         self._meter.share(leads=False)

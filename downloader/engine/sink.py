@@ -121,7 +121,7 @@ class VolumeSink:
         return self._look(file, head, hashed) if self._plan.early is not None else 0
 
     def _look(self, file: RemoteFile, head: bytes, hashed: int) -> int:
-        """Let the early check look. What a mirror or an earlier run has brought may be anything, and is not shown."""
+        """Pass a file to the early check, unless some of its bytes are from a mirror or an earlier run."""
         with self._lock:
             partial = self._begun.get(file.path) if file.path in self._fresh else None
         if self._plan.early is None or partial is None or partial.in_order:

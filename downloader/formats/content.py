@@ -17,7 +17,7 @@ WINDOW: Final = 64 << 10
 
 
 class Content:
-    """The bytes of a file, or of a part of one. `read` returns up to so many bytes from an offset on."""
+    """The bytes of a file, or of a part of one. `read` takes an offset and a number of bytes, and may return fewer."""
 
     def __init__(self, read: Callable[[int, int], bytes], size: int, *, forward: bool = False) -> None:
         """Prepare. `forward`: reaching the end is expensive, since it must be decompressed."""
@@ -78,7 +78,7 @@ class Cursor:
         return self._content.size - self.tell()
 
     def skip(self, count: int) -> None:
-        """Pass over bytes. Raises ValueError if there are not so many."""
+        """Skip `count` bytes. Raises ValueError if there are fewer."""
         if count > self.left:
             raise ValueError("it ends too early")
         self._at += count
@@ -100,7 +100,7 @@ class Cursor:
         return found
 
     def exactly(self, count: int) -> bytes:
-        """Return the next bytes. Raises ValueError if there are not so many."""
+        """Return the next `count` bytes. Raises ValueError if there are fewer."""
         found = self.read(count)
         if len(found) != count:
             raise ValueError("it ends too early")

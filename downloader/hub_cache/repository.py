@@ -103,7 +103,7 @@ class CachedRepository:
         return self._source.revision if self._source is not None else None
 
     def named(self, message: str) -> str:
-        """Return a message with the name of a file before each blob that it speaks of."""
+        """Return a message with the name of a file before each blob in it."""
         names: dict[str, str] = {}
         for path, blob in self.listed.blobs.items() if self.listed is not None else ():
             names.setdefault(blob, path)
@@ -124,7 +124,8 @@ class CachedRepository:
         lacking = {entry.file.path for entry in found.entries} - {
             entry.file.path for entry in found.having(FileState.VERIFIED)
         }
-        published = not lacking and not self._disk.scan(WORK) and self._is_linked()  # who waits for a lease makes it
+        # A process that waits for the lease creates the work directory.
+        published = not lacking and not self._disk.scan(WORK) and self._is_linked()
         if self._offline and not published:
             names = [path for path, blob in self._revision.blobs.items() if blob in lacking]
             what = f"{format_count(len(names), 'file')}: {names_text(names)}" if names else "links of the snapshot"

@@ -32,7 +32,7 @@ MARKER = ".artifact.sha256"
 LARGEST_LIST = 256 << 20
 """Bytes of a checksum file that is read: about a million long names."""
 MOST_ORIGINS = 255
-"""Artifacts that one list can speak of."""
+"""Artifacts whose files can be in one list."""
 RECORD = 32
 """Characters of the record of one file, see `volume/records.py`."""
 
@@ -147,7 +147,7 @@ def parse_header(raw: bytes, name: str = "the mark") -> tuple[Checksums, int]:
 
 
 def header(checksums: Checksums, date: datetime | None = None) -> Iterator[str]:
-    """Yield the comments that speak of all files together."""
+    """Yield the comments that describe all files together."""
     if checksums.source:
         yield f"# source: {single_line(checksums.source)}"
     if checksums.revision:

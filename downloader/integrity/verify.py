@@ -1,4 +1,4 @@
-"""Which of the published digests proves a file, and what remains of doubt."""
+"""Compares the digests of a file with the published ones, and says which of them verifies it."""
 
 from __future__ import annotations
 

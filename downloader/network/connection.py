@@ -40,7 +40,7 @@ class NetworkStream(Protocol):
 
 
 class Reader(io.BufferedIOBase):
-    """What arrives on a connection, through one buffer. `HTTPResponse` takes it for a file.
+    """What arrives on a connection, through one buffer. `HTTPResponse` reads it like a file.
 
     io.BufferedReader copies all that it holds to show it, which is as much for each head as the file behind it has.
     """

@@ -1,4 +1,4 @@
-"""From statuses and library errors to ours: the one place for everything that goes over HTTP."""
+"""Maps statuses and library errors to ours: the one place for everything that goes over HTTP."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ class HashingProgress:
         self._files: dict[int, FileProgress] = {}
 
     def begin(self, path: str, size: int) -> None:
-        """Note that the calling thread begins a file of so many bytes."""
+        """Record that the calling thread begins a file of `size` bytes."""
         self._files[threading.get_ident()] = FileProgress(path, 0, size)
 
     def add(self, count: int) -> None:

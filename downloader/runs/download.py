@@ -160,7 +160,7 @@ class Download:
     def _connected(self, work: Callable[[Source, Sequence[Route], Plan, bool], T]) -> T:
         """Return what `work` does with the source, the routes and the plan, and whether these are simulated."""
         uri, settings, runner = self._uri, self._settings, self._runner
-        trusted_signer(settings)  # what cannot be used is told before anything else
+        trusted_signer(settings)  # an unusable signer is reported before anything else
         require_bom(settings)
         require_apart(settings)
         if settings.job.expected_size:

@@ -1,4 +1,4 @@
-"""How a download ends: `Ending` for who waits for it, a report for programs, the last snapshot for reporters."""
+"""How a download ends: an `Ending` for the caller, a report for programs, the last snapshot for reporters."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class RunFacts:
 
 
 class Reporting:
-    """Tells how one run goes on, and once how it has ended. Make it when the run begins."""
+    """Reports the progress of one run, and once how it has ended. Make it when the run begins."""
 
     def __init__(
         self,

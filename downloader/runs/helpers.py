@@ -70,7 +70,7 @@ class HelperProcesses:
         cached: bool,
         on_fewer: Callable[[int], None],
     ) -> None:
-        """`on_fewer` is told how many processes share the work, this one included, when they become fewer."""
+        """`on_fewer` is called with the number of processes that are left, this one included, when one has ended."""
         self._uri = uri
         self._settings = settings
         self._environment = environment
@@ -164,7 +164,7 @@ class HelperProcesses:
         return again
 
     def _tell(self) -> None:
-        """Tell all how many they are, so that they divide what the missing ones had."""
+        """Tell each process how many are left, so that they divide what the ended one had."""
         count = 1 + len(self._processes)
         self._on_fewer(count)
         for process in self._processes.values():

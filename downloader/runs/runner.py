@@ -103,7 +103,7 @@ class Runner:
             worker.start()
             try:
                 # The main thread wakes up regularly: Python runs signal handlers in it, and only between two waits.
-                # Not by `join`: Ctrl-C in one makes Python 3.11 take a living thread for a dead one.
+                # Not by `join`: after Ctrl-C in it, Python 3.11 reports a living thread as dead.
                 while self.cancellation.reason is None and not ended.wait(CHECK_INTERVAL):
                     pass
             except BaseException:  # Ctrl-C in a program that uses the API: the run must not go on without its caller

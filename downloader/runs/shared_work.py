@@ -76,7 +76,7 @@ class SharedWork:
             self._helpers = None
 
     def divide(self, left: int) -> None:
-        """Divide the bandwidth among so many processes: those that are left when one of them has ended."""
+        """Divide the bandwidth among the `left` processes, when one has ended."""
         self._left = left
         if self._bandwidth is not None:
             self._bandwidth.divide(left)

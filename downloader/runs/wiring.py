@@ -50,9 +50,9 @@ class Sharing(NamedTuple):
     """How a run shares its work."""
 
     join: Callable[[int], tuple[int, int] | None]
-    """Is told how many bytes there are to fetch; see `LeadingEngine`."""
+    """Called with the number of bytes to fetch; see `LeadingEngine`."""
     on_shared: Callable[[str], None]
-    """Is called with the path of its board when there is work to share."""
+    """Called with the path of the board when there is work to share."""
     elsewhere: bool
     """Processes that this run has not started share the work, too."""
 
@@ -115,7 +115,7 @@ def make_processes(uri: ArtifactUri, settings: Settings) -> Processes:
 
 
 def make_transfer_config(uri: ArtifactUri, settings: Settings, processes: Processes) -> TransferConfig:
-    """Return the numbers of the ranged transports, for one of so many processes."""
+    """Return the numbers of the ranged transports, for one of these processes."""
     wanted = uri.scheme.transfer(settings)
     given = given_connections(uri, settings)
     config = TransferConfig.of(

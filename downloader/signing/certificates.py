@@ -55,7 +55,7 @@ def require_current(chain: Sequence[bytes], identity: str, authorities: bytes) -
 
 
 def owner(raw: bytes) -> str:
-    """Return whom a certificate in DER names, and who has certified that, in words. Raises any exception."""
+    """Return the owner and the issuer of a certificate in DER, in words. Raises any exception."""
     certificate = load_der_x509_certificate(raw)
     name = ", ".join(_names(certificate)) or certificate.subject.rfc4514_string() or "an unnamed owner"
     return f"{name}, certified by {certificate.issuer.rfc4514_string() or 'an unnamed authority'}"

@@ -3,8 +3,8 @@
 What is asked for certificates is in `certificates.py`, since for a key, their libraries are not imported.
 
 `model_signing.verifying.Config` verifies a signature, hashes the files, and compares both. Its stable interface has a
-place for a configuration of one's own that hashes. `_Hashed` is one that reads no file: what it returns takes the
-comparison for an occasion to keep the statement, whose signature has been verified by then.
+place for a configuration of one's own that hashes. `_Hashed` is one that reads no file: what it returns stores the
+statement when it is compared with it; by then the signature has been verified.
 
 Of a made-up bundle, the libraries raise whatever they meet first, from KeyError to errors of OpenSSL.
 So any exception means that the signature is not right.
@@ -136,7 +136,7 @@ def fingerprint(key: Path) -> str:
 
 
 def claimed(bundle: bytes) -> str:
-    """Return who a bundle says that it is from, in words. That is not proved. Raises any exception."""
+    """Return who has signed, as a bundle claims, in words. Raises any exception."""
     material = _material(bundle)
     if "certificate" in material:
         raw = base64.b64decode(material["certificate"]["rawBytes"])

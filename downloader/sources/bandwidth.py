@@ -29,7 +29,7 @@ class Bandwidth:
         self._lock = threading.Lock()
 
     def divide(self, processes: int) -> None:
-        """Leave the others of so many processes their parts."""
+        """Take an equal part of the rate, where `processes` share it."""
         with self._lock:
             self._rate = max(1, self._whole // processes)
 

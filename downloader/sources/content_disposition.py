@@ -20,7 +20,7 @@ def proposed_name(reply: Response) -> str | None:
     """Return the name that the server proposes for the file: of its path only the last part, as RFC 6266 wants it."""
     found = PARAMETER.findall(reply.headers.get("content-disposition", ""))
     parameters = {name.lower(): email.utils.unquote(text.strip()) for name, text in reversed(found)}
-    # The plain form is the stopgap, in ASCII, for those who do not know the other one.
+    # The plain form is the ASCII fallback for clients that do not support the extended one.
     proposed = _extended(parameters.get("filename*", "")) or parameters.get("filename", "")
     name = proposed.replace("\\", "/").rpartition("/")[2]
     return name if name not in ("", ".", "..") else None

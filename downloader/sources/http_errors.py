@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MISSING = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 DENIED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED})
 RUN_OUT = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN})
-"""How stores refuse an address that has run out, or that something on the way blocks."""
+"""How stores refuse a signed URL that has expired, or one that something on the way blocks."""
 EXPIRED = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 """How a store refuses a signature that was good once."""
 STAMP = re.compile(r"[0-9]{8}T[0-9]{6}Z")
@@ -94,7 +94,7 @@ def map_status_error(
 
 
 def has_run_out(url: str) -> bool:
-    """Tell whether a signed address says itself that its time is over, in the notation of AWS, Google or Azure."""
+    """Tell whether a signed URL names an expiry that has passed, in the notation of AWS, Google or Azure."""
     query = {name.lower(): values[0] for name, values in parse_qs(urlsplit(url).query).items()}
     for vendor in ("x-amz", "x-goog"):
         made, lasts = query.get(f"{vendor}-date", ""), query.get(f"{vendor}-expires", "")

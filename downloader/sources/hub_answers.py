@@ -28,7 +28,7 @@ ABOUT_ACCESS = frozenset(
 )
 """What a stranger answers where an address has run out, is blocked, or is not known to it."""
 TOKENS_AND_LOGINS = frozenset({"basic", "bearer"})
-"""What an endpoint may ask for that is ours to give; who wants a Negotiate or NTLM stands in front of it."""
+"""Schemes of authentication that the Hub uses. Negotiate or NTLM is asked for by a proxy in front of it."""
 SAYS_NOTHING = re.compile(
     r"(repository|entry|revision|page)? ?not found|invalid rev id: \S*|invalid username or password"
     r"|access to this resource is disabled|\S* does not exist on this revision",

@@ -26,7 +26,7 @@ class Entries:
     """Turns descriptions into files. Each method raises ProtocolFailed for one that lacks what every file has."""
 
     def __init__(self, uri: str, masked: Callable[[], DownloadError]) -> None:
-        """Digests that are asterisks raise what `masked` returns: so the Hub hides them from who may not read."""
+        """`masked` returns the error for digests that are asterisks: the Hub hides them from users without access."""
         self._uri = uri
         self._masked = masked
 

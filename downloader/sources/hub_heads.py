@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from downloader.sources.hub_entries import Entries
 
 MAX_PROBE = 1 << 16
-"""Bytes of a file that is read to learn its size, where a range of it is not to be had."""
+"""Bytes that are read of a file to learn its size, where the server ignores ranges."""
 
 
 class HubHeads:

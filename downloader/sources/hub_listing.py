@@ -203,7 +203,7 @@ class HubListing:
             return iter(())
 
     def _siblings(self, commit: str, error: HttpStatusError) -> Iterator[RemoteFile]:
-        """Return the wanted files by the description of the repository, where no tree is to be had."""
+        """Return the wanted files by the description of the repository, where the server has no route for trees."""
         answer = self._described(commit)
         siblings = answer.get("siblings")
         if not isinstance(siblings, list) or not all(isinstance(item, dict) for item in siblings):

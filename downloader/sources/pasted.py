@@ -78,7 +78,7 @@ def _bare(text: str) -> str:
 def _split(text: str) -> SplitResult | None:
     try:
         return urlsplit(text)
-    except ValueError:  # an address that is malformed is told by its source
+    except ValueError:  # the source reports a malformed address
         return None
 
 

@@ -30,7 +30,7 @@ class SharedPause:
         return max(0.0, self._until - self._clock())
 
     def extend(self, error: Throttled, seconds: float) -> bool:
-        """Let the pause last until so many seconds after the request; return whether a new one begins.
+        """Let the pause last until `seconds` after the request was sent; return whether a new one begins.
 
         It counts from `Throttled.asked_at`: the response to a pipelined request may have waited for long to be read,
         and one that was on its way when a pause began belongs to that pause.

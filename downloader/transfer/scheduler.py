@@ -87,7 +87,7 @@ class Scheduler:
             self._transfers.append(transfer)
 
     def drop(self, transfer: FileTransfer) -> bool:
-        """Give up a shared file; return whether the caller has to close it. Else its last worker does, or has."""
+        """Give up a shared file; return whether the caller has to close it, since no worker will or has."""
         with self._lock:
             if transfer not in self._transfers:  # it has failed, or is being committed
                 return False
@@ -121,7 +121,7 @@ class Scheduler:
                 self._hungry = 0
 
     def useful_workers(self, files: Iterable[RemoteFile]) -> int:
-        """Return the number of workers that these files can keep busy, as far as there may be so many."""
+        """Return the number of workers that these files can keep busy, counted up to `max_connections`."""
         useful = 0
         for file in files:
             useful += self._requests(file)

@@ -55,7 +55,7 @@ PREVIOUS = f"{WORK}/previous.sha256"
 SHA256 = "user.aim.sha256"
 COMPLETION_ATTRIBUTE = "user.aim.completion"
 PREVIOUS_ATTRIBUTE = "user.aim.previous"
-"""Where `COMPLETION_ATTRIBUTE` waits while a run changes the files that it speaks of."""
+"""Where `COMPLETION_ATTRIBUTE` waits while a run changes the files that it describes."""
 
 MOST_KEPT = 50_000
 """Files whose lines are kept while a mark is written."""

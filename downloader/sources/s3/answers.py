@@ -1,4 +1,4 @@
-"""What an S3 server answered, and who asked."""
+"""Error responses of an S3 server, and the credentials that they were given for."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ class ErrorResponse:
 
     @classmethod
     def read(cls, status: int, body: bytes, url: str) -> ErrorResponse:
-        """Read an answer of the wire; `url` is where it came from."""
+        """Read a response of our own client; `url` is where it came from."""
         code, message = CODE.search(body), MESSAGE.search(body)
         sentence = unescape(message.group(1).decode(errors="replace")) if message else ""
         return cls(status, code.group(1).decode() if code else str(status), host_of(url), _sentence(sentence))
 
     @property
     def told(self) -> str:
-        """What was said, and by whom."""
+        """Status, code and host, to name in a message."""
         code = "" if self.code == str(self.status) else f" {self.code}"
         return f"S3 {self.status}{code}" + (f" from {self.host}" if self.host else "")
 

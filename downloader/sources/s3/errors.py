@@ -1,4 +1,4 @@
-"""From S3's codes and botocore's errors to ours: the one place for everything that S3 can answer.
+"""Maps S3's codes and botocore's errors to ours: the one place for everything that S3 can answer.
 
 Longer than other modules, since nearly all of it is two tables that are read from top to bottom.
 """

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 MOST_HEADS = 1000
 """Objects that are asked for their checksums one by one: of more, the largest. The others' tags are in the listing."""
 SAMPLE, SMALL = 100, 1 << 18
-"""Where there are more than `MOST_HEADS`, of those of at most so many bytes only so many are asked as a sample, if the
-listing has an MD5 of the others: to compute that takes less time than a HEAD."""
+"""Number of objects and bytes. Where there are more than `MOST_HEADS`, only a sample of the small objects gets a HEAD
+if the listing has an MD5 of the others: to compute that takes less time than a HEAD."""
 
 log = logging.getLogger(__name__)
 

@@ -75,7 +75,7 @@ class HttpAdapter:
             and ".ListObjects" in event_name
             and LISTING not in reply.body[:MAX_BEFORE_LISTING]
         ):
-            # botocore takes any XML, and a web page of a proxy, for a listing of nothing.
+            # botocore reads any XML, such as a web page of a proxy, as an empty listing.
             raise ProtocolFailed(f"{shown_url(reply.url)}: the server's answer is not S3", hint="check the endpoint")
         received: Any = {**reply.headers, ANSWERED_BY: host_of(reply.url)}
         return AWSResponse(request.url, reply.status, received, _Content(reply.body))

@@ -69,7 +69,7 @@ def _layout(sizes: list[int], size: int, count: int) -> Layouts:
 
 
 def guesses(size: int, count: int) -> Layouts:
-    """Return sizes of equal parts, the last one smaller, that cut an object of `size` bytes into so many."""
+    """Return sizes of equal parts, the last one smaller, that cut an object of `size` bytes into `count` parts."""
     if not 1 <= count <= MOST_PARTS or size < count:
         return ()
     exact = -(-size // count)

@@ -140,7 +140,7 @@ class XetSettings:
         return environment
 
     def _merged_trust(self, folder: Path) -> Path:
-        """Write one file with all whom we trust: SSL_CERT_FILE replaces what hf_xet would trust."""
+        """Write all trusted CAs to one file: SSL_CERT_FILE replaces those that hf_xet would trust."""
         path = folder / TRUST
         try:
             path.write_bytes(merged(self.bundles))

@@ -67,7 +67,7 @@ class Xet:
             Ranged(self.plain, self.meter, self.cancellation, self.config, self.concurrency).fetch(files, sink, feed)
             return
         access = self._ask_for_access(source)
-        self.meter.add_host(urlsplit(access.endpoint).netloc)  # whom the child asks, this process does not see
+        self.meter.add_host(urlsplit(access.endpoint).netloc)  # this process does not see the requests of the child
         with self.settings.scratch() as environment:
             process = XetProcess(
                 self.settings.child_config(access),
