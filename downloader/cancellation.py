@@ -93,42 +93,6 @@ class Cancellation:
             self._forget_parent()
 
 
-class Changes:
-    """A condition that mostly no thread waits for: then a notification costs nothing. There are five for each file.
-
-    `lock` is held around every call.
-    """
-
-    def __init__(self, lock: threading.Lock) -> None:
-        self._condition = threading.Condition(lock)
-        self._waiting = 0
-
-    def wait(self, seconds: float | None = None) -> bool:
-        """Wait for a notification, so long at most; return whether there was one."""
-        return self._counted(lambda: self._condition.wait(seconds))
-
-    def wait_for(self, holds: Callable[[], bool], seconds: float) -> bool:
-        """Wait until a condition holds, so long at most; return whether it does."""
-        return self._counted(lambda: self._condition.wait_for(holds, seconds))
-
-    def _counted(self, wait: Callable[[], bool]) -> bool:
-        self._waiting += 1
-        try:
-            return wait()
-        finally:
-            self._waiting -= 1
-
-    def notify(self) -> None:
-        """Wake one thread that waits."""
-        if self._waiting:
-            self._condition.notify()
-
-    def notify_all(self) -> None:
-        """Wake every thread that waits."""
-        if self._waiting:
-            self._condition.notify_all()
-
-
 class _Waking:
     """The block of `Cancellation.waking`. A class, since a generator costs more and there is one for each file."""
 

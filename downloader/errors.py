@@ -312,6 +312,6 @@ def unexpected(error: Exception) -> InternalError:
             hint="install it again, or use another image",
         )
     else:
-        bug = InternalError(f"{type(error).__name__}: {error}", hint="please report this, with --log-level debug")
+        bug = InternalError(f"{type(error).__name__}: {error}", hint=InternalError.remedy)
     bug.__cause__ = error
     return bug

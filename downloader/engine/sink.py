@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Algorithm
-from downloader.cancellation import Changes
+from downloader.condition import Condition
 from downloader.deadlines import CHECK_INTERVAL
 from downloader.errors import (
     DownloadError,
@@ -253,7 +253,7 @@ class _Entered:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._changed = Changes(self._lock)
+        self._changed = Condition(self._lock)
         self._inside = 0
         self._closed = False
 

@@ -23,7 +23,7 @@ from downloader.network.link_local import is_link_local
 from downloader.network.tls import SecureSocket
 
 if TYPE_CHECKING:
-    from downloader.network.proxies import Proxies
+    from downloader.network.proxies import Proxies, Proxy
     from downloader.network.tls import Trust
     from downloader.network.url import Origin
 
@@ -195,21 +195,24 @@ class Pool:
         except ProtocolFailed:
             tcp.close()
             raise
-        except TimeoutError as error:
-            tcp.close()
-            raise httpx2.ConnectTimeout("no connection within the time") from error
         except (OSError, http.client.HTTPException, ValueError) as error:
             # ValueError: a host name that cannot be encoded.
             tcp.close()
-            refused = self.wants_password(origin) if TUNNEL_REFUSED in str(error) else None
-            if refused is not None:
-                raise refused from error
-            if proxy and not isinstance(error, ssl.SSLError):
-                raise httpx2.ProxyError(f"{host}:{port}: {reason(error)}") from error
-            raise httpx2.ConnectError(reason(error)) from error
+            raise self._connect_error(error, origin, proxy) from error
         tcp.sock.settimeout(self.timeouts.read)
         tcp.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         return Connection(tcp.sock, link)
+
+    def _connect_error(self, error: Exception, origin: Origin, proxy: Proxy | None) -> Exception:
+        """Return the library's error for a failed connection, or ours if a proxy wants a password."""
+        if isinstance(error, TimeoutError):
+            return httpx2.ConnectTimeout("no connection within the time")
+        refused = self.wants_password(origin) if TUNNEL_REFUSED in str(error) else None
+        if refused is not None:
+            return refused
+        if proxy and not isinstance(error, ssl.SSLError):
+            return httpx2.ProxyError(f"{proxy.host}:{proxy.port}: {reason(error)}")
+        return httpx2.ConnectError(reason(error))
 
 
 def interrupt(sock: socket.socket) -> None:

@@ -16,7 +16,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from downloader.cancellation import Changes
+from downloader.condition import Condition
 from downloader.deadlines import CHECK_INTERVAL
 from downloader.errors import ConnectionBroken, DownloadError, Throttled
 from downloader.formatting import format_count
@@ -69,7 +69,7 @@ class ConcurrencyController:
         self._cancellation = cancellation
         self._clock = clock
         self._lock = threading.Lock()
-        self._changed = Changes(self._lock)
+        self._changed = Condition(self._lock)
         self._active = 0
         self._limit = self._workers = self._maximum = UNLIMITED
         # Slow start.

@@ -7,7 +7,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from downloader.cancellation import Changes
+from downloader.condition import Condition
 from downloader.deadlines import EVICTION_WAIT
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class Buffers:
         self._free: list[memoryview] = []
         self._unmade = count
         self._lock = threading.Lock()
-        self._returned = Changes(self._lock)
+        self._returned = Condition(self._lock)
 
     def acquire(self, evict: Callable[[], memoryview | None], check: Callable[[], None]) -> memoryview:
         """Return a free buffer, else one that `evict` returns, else wait. `check` raises to end the wait."""

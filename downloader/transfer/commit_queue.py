@@ -14,7 +14,7 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING
 
-from downloader.cancellation import Changes
+from downloader.condition import Condition
 from downloader.deadlines import CHECK_INTERVAL
 from downloader.transfer.config import SMALL
 from downloader.transfer.workers import guarded
@@ -53,7 +53,7 @@ class CommitQueue:
         self._cancellation = cancellation
         self._cpu_affinity = cpu_affinity
         self._lock = threading.Lock()
-        self._changed = Changes(self._lock)
+        self._changed = Condition(self._lock)
         self._waiting: deque[CompletedFile] = deque()
         self._ended = False
         self._thread = threading.Thread(target=self._run, name="commits", daemon=True)

@@ -13,7 +13,7 @@ import threading
 from sys import maxsize
 from typing import TYPE_CHECKING, NamedTuple
 
-from downloader.cancellation import Changes
+from downloader.condition import Condition
 from downloader.deadlines import CHECK_INTERVAL
 from downloader.errors import ProtocolFailed
 from downloader.integrity import may_combine
@@ -57,7 +57,7 @@ class Scheduler:
         self._config = config
         self._ended = ended
         self._lock = threading.Lock()
-        self._changed = Changes(self._lock)
+        self._changed = Condition(self._lock)
         self._waiting = WaitingFiles()
         self._beginning = 0
         self._transfers: list[FileTransfer] = []

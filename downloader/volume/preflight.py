@@ -121,19 +121,18 @@ def require_space(files: FileOperations, needed_bytes: int, needed_files: int) -
     # As little as possible: a volume may be sized for just this artifact, rounded up to the next GiB.
     overhead = _MARGIN + needed_files * (space.block + _PER_FILE) + needed_bytes // _JOURNALLED
     needed = needed_bytes + overhead
-    hint = "make room or use a larger volume; what is there already is kept"
     if space.free_bytes is not None and needed > space.free_bytes:
         raise NoSpace(
             f"no space left on device for the artifact: {files.name} needs {format_size(needed)} more "
             f"({needed_bytes} bytes in {format_count(needed_files, 'file')}) and "
             f"has {format_size(space.free_bytes)} free",
-            hint=hint,
+            hint=NoSpace.remedy,
         )
     if space.free_files is not None and needed_files + _OWN_FILES > space.free_files:
         raise NoSpace(
             f"no space left on device for the artifact: {files.name} needs {needed_files + _OWN_FILES} more inodes "
             f"and has {space.free_files} free",
-            hint=hint,
+            hint=NoSpace.remedy,
         )
 
 

@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from html import unescape
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from downloader.formatting import single_line
+from downloader.network import host_of
 
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
@@ -68,11 +68,6 @@ class ErrorResponse:
         """The server's own sentence, to follow ours; empty where it says nothing that the code does not say."""
         bare = "".join(filter(str.isalnum, self.sentence)).lower()
         return f'; it says "{self.sentence}"' if bare and bare != self.code.lower() else ""
-
-
-def host_of(url: str) -> str:
-    """Return the host of a URL, with its port if it has one."""
-    return urlsplit(url).netloc.rpartition("@")[2]
 
 
 def _sentence(text: str) -> str:

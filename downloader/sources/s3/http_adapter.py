@@ -15,7 +15,8 @@ from botocore.awsrequest import AWSResponse, create_request_object
 
 from downloader.artifact import shown_url
 from downloader.errors import ProtocolFailed
-from downloader.sources.s3.answers import ANSWERED_BY, host_of
+from downloader.network import host_of
+from downloader.sources.s3.answers import ANSWERED_BY
 from downloader.sources.s3.signing import SignedRequest
 
 if TYPE_CHECKING:
