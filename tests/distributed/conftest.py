@@ -1,4 +1,4 @@
-"""Nodes on each of the distributed file systems."""
+"""Nodes on each of the distributed file systems, and a Hub with a model."""
 
 from __future__ import annotations
 
@@ -13,6 +13,15 @@ from tests.distributed.nodes import Nodes
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.servers.hub import Hub
+
+
+@pytest.fixture
+def stocked(hub: Hub, request: pytest.FixtureRequest) -> Hub:
+    """A Hub that has the FILES of the test's module in org/model."""
+    hub.create("org/model").commit(request.module.FILES)
+    return hub
 
 
 @pytest.fixture(params=[pytest.param(kind, marks=pytest.mark.root) for kind in ("glusterfs", "cephfs")])

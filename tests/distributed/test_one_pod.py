@@ -37,12 +37,6 @@ SHORT = "2"
 
 
 @pytest.fixture
-def stocked(hub: Hub) -> Hub:
-    hub.create("org/model").commit(FILES)
-    return hub
-
-
-@pytest.fixture
 def held(stocked: Hub) -> Held:
     """What keeps a run in its work, when a large part of it is in a journal."""
     held = Held()

@@ -32,12 +32,6 @@ FILES = {
 SIZE = sum(map(len, FILES.values()))
 
 
-@pytest.fixture
-def stocked(hub: Hub) -> Hub:
-    hub.create("org/model").commit(FILES)
-    return hub
-
-
 def shard(hub: Hub, node: Node, index: int, total: int, *place: str | Path, **more: str) -> subprocess.Popen[str]:
     own = {"HF_ENDPOINT": hub.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER", "AIM_LEASE_TTL": "3"}
     number = {"AIM_DOWNLOADER_SHARDS": str(total), "JOB_COMPLETION_INDEX": str(index)}

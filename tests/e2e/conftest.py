@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.e2e.canaries import Mine
+from tests.e2e.canaries import TOKEN, Mine
 from tests.servers.broken import BrokenWeb
 from tests.servers.kubernetes_pod import Pod
 from tests.signing.signers import KeyOwner
@@ -80,6 +80,14 @@ def repository(hub: Hub, request: pytest.FixtureRequest) -> Repository:
     repository = hub.create("org/model")
     repository.commit(request.module.FILES)
     return repository
+
+
+@pytest.fixture
+def stocked(hub: Hub, request: pytest.FixtureRequest) -> Hub:
+    """A Hub that knows the canary as a token, and has the FILES of the test's module in org/model."""
+    hub.tokens[TOKEN] = "alice"
+    hub.create("org/model").commit(request.module.FILES)
+    return hub
 
 
 @pytest.fixture

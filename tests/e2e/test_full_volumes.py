@@ -32,12 +32,6 @@ FILES = {"config.json": b"{}", "model.safetensors": Noise(40 * MIB, seed=91).byt
 SIZE = sum(map(len, FILES.values()))
 
 
-@pytest.fixture
-def stocked(hub: Hub) -> Hub:
-    hub.create("org/model").commit(FILES)
-    return hub
-
-
 @contextmanager
 def mounted(folder: Path, options: str) -> Iterator[Path]:
     """Mount a small file system."""

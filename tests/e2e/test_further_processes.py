@@ -13,7 +13,7 @@ import pytest
 
 from downloader.runs.helpers import REPLACED
 from tests.command import comes_to, finish, member_logs, model, start
-from tests.e2e.test_shards import FILES, helpers_of, stocked
+from tests.e2e.test_shards import FILES, helpers_of
 from tests.servers.blobs import Noise
 from tests.servers.faults import FOREVER, Held
 from tests.servers.relay import Relay
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     Several = tuple[subprocess.Popen[str], list[int], Held]
 
-__all__ = ["stocked"]
 
 MIB = 1 << 20
 LIMIT = 6_000_000

@@ -29,13 +29,6 @@ SCHEMA = json.loads(Path("docs/schemas/events-1.json").read_text())
 JSON = {"AIM_LOG_FORMAT": "json"}
 
 
-@pytest.fixture
-def stocked(hub: Hub) -> Hub:
-    hub.tokens[TOKEN] = "alice"
-    hub.create("org/model").commit(FILES)
-    return hub
-
-
 def lines(result: Result) -> list[dict[str, Any]]:
     """Return the lines of the log, each of which must be as the schema says."""
     found = [json.loads(line) for line in result.stderr.splitlines()]

@@ -13,7 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.command import finish, run, start
-from tests.e2e.canaries import ALL, PASSWORD, SECRETS, TOKEN, Mine, handed_out
+from tests.e2e.canaries import ALL, PASSWORD, SECRETS, Mine, handed_out
 from tests.e2e.test_stalls import SlowHead
 from tests.servers.blobs import Noise
 from tests.servers.faults import FOREVER, Answer, HangUp, Silence, Stall
@@ -34,13 +34,6 @@ MIB = 1 << 20
 FILES = {"config.json": b"{}", "model.safetensors": Noise(9 * MIB, seed=81).bytes()}
 SIZE = sum(map(len, FILES.values()))
 NAME = "artifact_downloader"
-
-
-@pytest.fixture
-def stocked(hub: Hub) -> Hub:
-    hub.tokens[TOKEN] = "alice"
-    hub.create("org/model").commit(FILES)
-    return hub
 
 
 def read(path: Path) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.benchmarks.cgroup import CgroupError, MemoryCgroup
 from tests.command import Result, finish, member_logs, model, run, start
-from tests.e2e.test_shards import FILES, helpers_of, stocked
+from tests.e2e.test_shards import FILES, helpers_of
 from tests.needs import PRIVILEGES
 from tests.waiting import eventually
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     Begin = Callable[..., subprocess.Popen[str]]
 
-__all__ = ["stocked"]
 
 GIB = 1 << 30
 SLOW = {"AIM_BANDWIDTH": "4M", "AIM_CPUS": "8"}

@@ -29,13 +29,6 @@ SIZE = sum(map(len, FILES.values()))
 SCHEMA = json.loads(Path("docs/schemas/report-1.json").read_text())
 
 
-@pytest.fixture
-def stocked(hub: Hub) -> Hub:
-    hub.tokens[TOKEN] = "alice"
-    hub.create("org/model").commit(FILES)
-    return hub
-
-
 def read(path: Path) -> dict[str, Any]:
     """Return a report, which must be as the schema says."""
     found: dict[str, Any] = json.loads(path.read_text())

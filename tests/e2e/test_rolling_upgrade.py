@@ -32,12 +32,6 @@ THIS, OTHER = ["downloader"], ["tests.another_release"]
 ORDERS = [pytest.param((THIS, OTHER), id="this one leads"), pytest.param((OTHER, THIS), id="the other one leads")]
 
 
-@pytest.fixture
-def stocked(hub: Hub) -> Hub:
-    hub.create("org/model").commit(FILES)
-    return hub
-
-
 def shard(hub: Hub, target: Path, index: int, release: list[str]) -> subprocess.Popen[str]:
     own = {"HF_ENDPOINT": hub.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER", "AIM_LEASE_TTL": "3"}
     return start("download", "hf://org/model", target, "--shard", f"{index}/4", extra=own, module=release)

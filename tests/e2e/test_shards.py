@@ -38,12 +38,6 @@ SIZE = sum(map(len, FILES.values()))
 SMALL = sum(len(data) for data in FILES.values() if len(data) < MIB)
 
 
-@pytest.fixture
-def stocked(hub: Hub) -> Hub:
-    hub.create("org/model").commit(FILES)
-    return hub
-
-
 def shard(hub: Hub, target: Path, index: int, total: int, **more: str) -> subprocess.Popen[str]:
     own = {"HF_ENDPOINT": hub.endpoint, "AIM_DOWNLOADER_PROTOCOL": "HF_TRANSFER", "AIM_LEASE_TTL": "3"}
     return start("download", "hf://org/model", target, "--shard", f"{index}/{total}", extra={**own, **more})

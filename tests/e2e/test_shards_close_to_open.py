@@ -38,12 +38,6 @@ def shard(hub: Hub, target: Path, index: int, total: int, **more: str) -> subpro
     return start("download", "hf://org/model", target, *number, extra=own, module=["tests.close_to_open", str(TTL)])
 
 
-@pytest.fixture
-def stocked(hub: Hub) -> Hub:
-    hub.create("org/model").commit(FILES)
-    return hub
-
-
 @pytest.mark.parametrize("total", [3, 8])
 def test_each_byte_comes_once_although_machines_keep_what_they_have_seen(
     stocked: Hub, tmp_path: Path, total: int

@@ -64,12 +64,6 @@ PHASES: dict[str, tuple[str, str, Fault]] = {
 
 
 @pytest.fixture
-def stocked(hub: Hub) -> Hub:
-    hub.create("org/model").commit(FILES)
-    return hub
-
-
-@pytest.fixture
 def patient(tmp_path: Path) -> dict[str, str]:
     """Timeouts so long that only a signal ends a run."""
     (tmp_path / "lib").mkdir()

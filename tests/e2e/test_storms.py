@@ -40,12 +40,6 @@ PIPELINED = 16
 """Requests for small files that a connection sends before the first response."""
 
 
-@pytest.fixture
-def stocked(hub: Hub) -> Hub:
-    hub.create("org/model").commit(FILES)
-    return hub
-
-
 @dataclass(frozen=True, slots=True)
 class Storm(Fault):
     """For some seconds after the first request all clients are asked to wait until those are over."""

@@ -46,13 +46,6 @@ WEIGHTS = Noise(3 << 20, seed=1)
 
 
 @pytest.fixture(autouse=True)
-def scratch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Keep what hf_xet writes for itself out of the home directory."""
-    monkeypatch.setenv("HF_XET_CACHE", str(tmp_path / "xet"))
-    monkeypatch.setenv("HF_XET_LOG_DEST", "/dev/null")
-
-
-@pytest.fixture(autouse=True)
 def plain_client() -> None:
     """Let the library use its own client: our source gives it another, for the whole process."""
     set_client_factory(default_client_factory)

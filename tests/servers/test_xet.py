@@ -51,13 +51,6 @@ class Reader:
         return {path: (folder / path).read_bytes() for path in FILES}
 
 
-@pytest.fixture(autouse=True)
-def scratch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Keep what hf_xet writes for itself out of the home directory."""
-    monkeypatch.setenv("HF_XET_CACHE", str(tmp_path / "xet"))
-    monkeypatch.setenv("HF_XET_LOG_DEST", "/dev/null")
-
-
 @pytest.fixture
 def hub() -> Iterator[Hub]:
     with Hub() as hub:

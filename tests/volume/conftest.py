@@ -9,7 +9,7 @@ import pytest
 
 from downloader.volume import Volume
 from tests.needs import PRIVILEGES, able
-from tests.volume.artifacts import URI
+from tests.volume.artifacts import URI, download
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +28,14 @@ def volume(target: Path) -> Iterator[Volume]:
     """A volume whose lease is held."""
     with Volume(target, journal_above=64 << 10, unsynced_limit=256 << 10) as volume, volume.lease(URI):
         yield volume
+
+
+@pytest.fixture
+def finished(target: Path, request: pytest.FixtureRequest) -> Path:
+    """A target with the FILES of the test's module, complete and marked."""
+    with Volume(target) as volume:
+        download(volume, request.module.FILES)
+    return target
 
 
 class Mounts:

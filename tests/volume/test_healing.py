@@ -89,13 +89,6 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], set[str]]] = {
 }
 
 
-@pytest.fixture
-def finished(target: Path) -> Path:
-    with Volume(target) as volume:
-        download(volume, FILES)
-    return target
-
-
 def content(target: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(target)): path.read_bytes()

@@ -20,13 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture
-def finished(target: Path) -> Path:
-    with Volume(target) as volume:
-        download(volume, FILES)
-    return target
-
-
 def rot(target: Path) -> None:
     """Bit rot leaves no trace in the metadata; that is what `verify` is for."""
     path = target / "folder/model.bin"
