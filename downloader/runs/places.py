@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from downloader.config.mirrors import ORIGIN
@@ -180,42 +180,42 @@ class Places:
         The origin is the last resort: it is asked once more behind the mirrors, with the limits of a run that has no
         mirrors, for what these did not have.
         """
-        settings, runner = self._shared.settings, self._shared.runner
-        patient, hasty = settings.deadlines, settings.deadlines.impatient()
-        origin = self._origin
         self.interrupt_origin = client.interrupt
-
-        def over_origin(*, last: bool) -> list[Route]:
-            deadlines = patient if last else hasty
-            pause = runner.pause if last else SharedPause(runner.meter.clock, hasty.longest_pause)
-
-            @cache  # made by the first attempt: each process has a part of what there is, and now they are known
-            def transports() -> TransportFactory:
-                return make_transports(
-                    self._uri,
-                    settings,
-                    runner,
-                    client=client,
-                    source=source,
-                    environment=self._shared.environment,
-                    bandwidth=self._shared.bandwidth,
-                    processes=self._shared.processes,
-                    deadlines=deadlines,
-                    pause=pause,
-                    elsewhere=not last,
-                    refetch=last or not self._shared.processes.several,  # else each would fetch it once more
-                )
-
-            def make(protocol: TransferProtocol, attempt: Cancellation) -> Transport:
-                return transports().make(protocol, attempt)
-
-            return [Route(origin, protocol, make, deadlines.last_retry, is_last_resort=last) for protocol in sequence]
-
+        over_origin = partial(self._over_origin, sequence, client, source)
         routes: list[Route] = []
         for position, mirror in enumerate(self._order, start=1):
             last = position == len(self._order)
             routes += over_origin(last=last) if mirror is None else mirror.routes()
         return routes if self._order[-1] is None else routes + over_origin(last=True)
+
+    def _over_origin(
+        self, sequence: tuple[TransferProtocol, ...], client: HttpClient, source: Source, *, last: bool
+    ) -> list[Route]:
+        settings, runner, processes = self._shared.settings, self._shared.runner, self._shared.processes
+        deadlines = settings.deadlines if last else settings.deadlines.impatient()
+        pause = runner.pause if last else SharedPause(runner.meter.clock, deadlines.longest_pause)
+
+        @cache  # made by the first attempt: only then it is known which part of the work each process has
+        def transports() -> TransportFactory:
+            return make_transports(
+                self._uri,
+                settings,
+                runner,
+                client=client,
+                source=source,
+                environment=self._shared.environment,
+                bandwidth=self._shared.bandwidth,
+                processes=processes,
+                deadlines=deadlines,
+                pause=pause,
+                elsewhere=not last,
+                refetch=last or not processes.several,  # else each process would fetch a damaged file again
+            )
+
+        def make(protocol: TransferProtocol, attempt: Cancellation) -> Transport:
+            return transports().make(protocol, attempt)
+
+        return [Route(self._origin, protocol, make, deadlines.last_retry, is_last_resort=last) for protocol in sequence]
 
     def close(self) -> None:
         """Close the connections of the mirrors."""

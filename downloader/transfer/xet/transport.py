@@ -77,37 +77,37 @@ class Xet:
                 down=self.cancellation.cancel,
             )
             try:
-                # hf_xet has tried three times before it reports an error: our own retries can be few.
-                policy = RetryPolicy(
-                    self.settings.deadlines.xet_retry_budget, self.meter, self.cancellation, self.pause
-                )
-                # The child counts what it receives. With a bandwidth limit it is far ahead of us, so we count instead.
-                spans = process if self.limit is None else self.limit(process)
-                reader = RetryingSource(spans, policy, counted=self.limit is not None)
-                buffers = max(self.config.buffers, self._window)
-                workers = max(self.config.initial_connections, self.settings.streams)
-                config = replace(
-                    self.config,
-                    initial_connections=workers,
-                    max_connections=workers,
-                    request_size=self._request_size,
-                    buffers=buffers,
-                    prefetch=False,
-                    stream_size=0,
-                )
-                either = _Either(reader, self.plain)
+                either = _Either(self._reader(process), self.plain)
                 # Workers may wait for the child in many places: its end wakes them all.
                 with self.cancellation.waking(process.kill_nowait):
-                    Ranged(either, self.meter, self.cancellation, config, self.concurrency).fetch(
+                    Ranged(either, self.meter, self.cancellation, self._ranged_config(), self.concurrency).fetch(
                         files, _Watched(sink, process, source, access.endpoint), feed
                     )
             finally:
                 process.kill()
 
-    @property
-    def _window(self) -> int:
-        """Buffers that hold all spans under way, so that none has to be read back to be hashed."""
-        return (self.settings.streams + 1) * SPAN // self.config.buffer_size
+    def _reader(self, process: XetProcess) -> Source:
+        """Return the source that reads from the child, with retries and the bandwidth limit."""
+        # hf_xet has tried three times before it reports an error: our own retries can be few.
+        policy = RetryPolicy(self.settings.deadlines.xet_retry_budget, self.meter, self.cancellation, self.pause)
+        # The child counts what it receives. With a bandwidth limit it is far ahead of us, so we count instead.
+        spans = process if self.limit is None else self.limit(process)
+        return RetryingSource(spans, policy, counted=self.limit is not None)
+
+    def _ranged_config(self) -> TransferConfig:
+        """Return a configuration with a worker for each stream of the child, and room for all spans under way."""
+        workers = max(self.config.initial_connections, self.settings.streams)
+        # So many buffers that no span has to be read back to be hashed.
+        window = (self.settings.streams + 1) * SPAN // self.config.buffer_size
+        return replace(
+            self.config,
+            initial_connections=workers,
+            max_connections=workers,
+            request_size=self._request_size,
+            buffers=max(self.config.buffers, window),
+            prefetch=False,
+            stream_size=0,
+        )
 
     def _request_size(self, file: RemoteFile) -> int:
         return SPAN if file.xet_hash else self.config.buffer_size
