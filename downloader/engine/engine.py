@@ -89,7 +89,6 @@ class Engine:
             manifest = self._list_artifact()
             outcome = self._find_published(manifest)
         if outcome is not None:
-            self._volume.tidy()
             return self._finish(outcome)
         return self._work(manifest)
 

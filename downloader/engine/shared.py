@@ -87,7 +87,6 @@ class SharedEngine(LeadingEngine):
             if held:
                 self._lead(manifest)
                 return self._work_with_lease(manifest)
-        self._volume.tidy()
         if self.outcome is None:
             raise AssertionError("the artifact was found, so there is an outcome")
         self.outcome.fetched, self.outcome.places = self._fetched, self._places

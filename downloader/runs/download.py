@@ -216,6 +216,7 @@ class Download:
             return outcome
         finally:
             self._shared_work.end(done=False)
+            volume.tidy()  # also where it fails: another run may have left the folder to this one
             volume.close()
 
     def help(self, shard: Shard, observer: Callable[[Snapshot], None]) -> None:

@@ -92,7 +92,9 @@ def test_a_listing_that_shows_it_ends_the_run_before_the_first_byte(own_web: Bro
 def test_a_finished_volume_is_compared_too(stocked: dict[str, str], hub: Hub, tmp_path: Path) -> None:
     assert run("download", "hf://org/model", tmp_path, extra=stocked).status == 0
     asked_for = hub.log.sent()
+    (tmp_path / ".downloading").mkdir()  # as another run leaves it for the moment in which it ends
     refused(run("download", "hf://org/model", tmp_path, "--expect-digest", OTHER, extra=stocked), DIGEST, OTHER)
+    assert not (tmp_path / ".downloading").exists()
     refused(run("verify", tmp_path, "--expect-digest", OTHER), DIGEST, OTHER)
     assert "nothing was published" not in run("verify", tmp_path, "--expect-digest", OTHER).last_line
     listed = written(tmp_path.with_suffix(".list"), CHANGED)
@@ -147,6 +149,16 @@ def test_a_list_proves_what_its_source_publishes_nothing_of(own_web: BrokenWeb, 
     assert result.status == 65
     assert "the expected list says" in result.last_line
     assert "model.bin" in result.last_line
+
+
+def test_a_list_proves_the_files_of_a_folder_of_this_machine(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old/model.bin").write_bytes(Noise(100_000, seed=173).bytes())
+    listed = written(tmp_path / "signed", {"model.bin": Noise(100_000, seed=173).bytes()})
+    options = ("--require-digest", "--expect-list", listed)
+    result = run("download", f"file://{tmp_path}/old", tmp_path / "new", *options)
+    assert result.status == 0, result.stderr
+    assert "1 verified by sha256" in result.stderr
 
 
 @pytest.mark.parametrize("completion", ["file", "xattr"])

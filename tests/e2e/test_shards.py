@@ -349,3 +349,4 @@ def test_one_that_expects_something_else_counts_no_file_twice(stocked: Hub, tmp_
     counts = re.search(r"on the volume, (\d+) of (\d+) files", failed.stderr)
     assert counts is not None, failed.stderr
     assert int(counts[1]) <= int(counts[2]) == len(FILES), failed.stderr
+    assert not (tmp_path / ".downloading").exists()
