@@ -530,6 +530,13 @@ def test_broken_names_are_damage_and_foreign_ones_are_named(hub: Hub, repository
     ]
 
 
+@pytest.mark.usefixtures("repository")
+def test_a_single_file_of_a_repository_is_no_foreign_one(hub: Hub, cache: Path) -> None:
+    download(hub, cache, "hf://org/model/config.json")
+    result = verify(cache / "models--org--model")
+    assert (result.status, result.stdout) == (0, "")
+
+
 @pytest.mark.parametrize(("name", "sentence"), [("models--org--model", "no snapshot of 'v9'"), ("plain", "not a rep")])
 def test_a_revision_that_is_not_there(cache: Path, name: str, sentence: str) -> None:
     (cache / name / "snapshots").mkdir(parents=True)
