@@ -64,7 +64,7 @@ class Disk:
         self._root = -1  # until it is open
         self._new_file = How(_NEW_FILE_FLAGS, self.file_mode)
         self._operation = Operations(shown or str(target), fault, self._lacks_inodes, self._is_lost)
-        with naming_the_target(target, create=create), self._operation("opening"):
+        with naming_the_target(target, create=create), self._operation("making or opening" if create else "opening"):
             self._root = open_target(target, create=create, mode=self.folder_mode)
             self._shared = bool(os.fstat(self._root).st_mode & stat.S_ISGID)
         self._kind = syncfs.kind(self._root)
@@ -98,7 +98,7 @@ class Disk:
     def open(self, path: str, *, write: bool = False) -> int:
         flags = _FILE_FLAGS | (os.O_RDWR if write else os.O_RDONLY)
         folder, name = split(path)
-        with self._operation("opening", path), Folder(self._root, folder) as opened:
+        with self._operation("reopening" if write else "opening", path), Folder(self._root, folder) as opened:
             try:
                 handle = os.open(name, flags, dir_fd=opened)
             except OSError as error:
@@ -114,7 +114,7 @@ class Disk:
         if not _DIRECT or self.keeps_pages:
             return None
         folder, name = split(path)
-        with self._operation("opening", path), Folder(self._root, folder) as opened:
+        with self._operation("reopening", path), Folder(self._root, folder) as opened:
             try:
                 return os.open(name, _FILE_FLAGS | os.O_RDWR | _DIRECT, dir_fd=opened)
             except OSError as error:

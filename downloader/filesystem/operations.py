@@ -108,10 +108,12 @@ def _number(*numbers: int) -> Callable[[_Failure], bool]:
     return lambda failure: failure.number in numbers
 
 
-def _lacks(verb: str, *numbers: int) -> Callable[[_Failure], bool]:
-    return lambda failure: failure.number in numbers and failure.doing.startswith(verb)
+def _while(verbs: str | tuple[str, ...], *numbers: int) -> Callable[[_Failure], bool]:
+    return lambda failure: failure.number in numbers and failure.doing.startswith(verbs)
 
 
+_READS = ("opening", "looking at", "listing", "reading from")
+"""How operations begin that only read."""
 _UNSUPPORTED = (errno.EOPNOTSUPP, errno.ENOSYS, errno.ESPIPE, errno.EINVAL)
 """What file systems answer that lack an operation."""
 _FAILURES: tuple[ErrorRow[_Failure, DownloadError], ...] = (
@@ -135,21 +137,24 @@ _FAILURES: tuple[ErrorRow[_Failure, DownloadError], ...] = (
     # Mounts of object stores refuse these operations to every user. They also answer EPERM to writes, but to a
     # rename that means a lack of permission.
     ErrorRow(
-        _lacks("renaming to", *_UNSUPPORTED),
+        _while("renaming to", *_UNSUPPORTED),
         NotSupported,
         "{reason} while {doing}",
         "the volume may be one that cannot rename, as mounts of object stores do: use a file system, or download"
         " elsewhere and copy",
     ),
-    *(
-        ErrorRow(
-            _lacks(verb, *_UNSUPPORTED, errno.EPERM),
-            NotSupported,
-            "{reason} while {doing}",
-            "the volume takes writes only in order, as mounts of object stores do: use a file system, or download"
-            " elsewhere and copy",
-        )
-        for verb in ("sizing a file of", "writing to")
+    ErrorRow(
+        _while(("sizing a file of", "writing to"), *_UNSUPPORTED, errno.EPERM),
+        NotSupported,
+        "{reason} while {doing}",
+        "the volume takes writes only in order, as mounts of object stores do: use a file system, or download"
+        " elsewhere and copy",
+    ),
+    ErrorRow(
+        _while(_READS, errno.EACCES, errno.EPERM),
+        VolumeError,
+        "{reason} while {doing}",
+        "it must be readable for user {user}, group {group}",
     ),
     ErrorRow(
         _number(errno.EACCES, errno.EPERM),

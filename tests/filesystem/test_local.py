@@ -62,6 +62,31 @@ def test_each_refusal_says_what_and_where_and_what_to_do(target: Path, number: i
     assert (caught.value.category is Category.STORAGE_FULL) == (kind is NoSpace)
 
 
+READS: dict[str, Callable[[Disk], Any]] = {
+    "opening": lambda disk: disk.open("model.bin"),
+    "looking at": lambda disk: disk.stat("model.bin"),
+    "listing": lambda disk: disk.scan("sub"),
+}
+
+
+@pytest.mark.parametrize("verb", READS)
+def test_a_user_who_only_reads_is_not_told_to_get_the_right_to_write(target: Path, verb: str) -> None:
+    disk = Disk(target, fault=failing(errno.EACCES, f"{verb} {target}/"))
+    with pytest.raises(VolumeError, match="must be readable for user"):
+        READS[verb](disk)
+    with pytest.raises(VolumeError, match="must be readable for user"):
+        Disk(target, create=False, fault=failing(errno.EACCES, "opening"))
+
+
+def test_a_user_who_resumes_is_told_to_get_the_right_to_write(target: Path) -> None:
+    (target / "part").touch()
+    disk = Disk(target, fault=failing(errno.EACCES, "reopening"))
+    with pytest.raises(VolumeError, match="must be writable for user"):
+        disk.open("part", write=True)
+    with pytest.raises(VolumeError, match="must be writable for user"):
+        Disk(target, fault=failing(errno.EACCES, "making or opening"))
+
+
 def test_a_stale_file_in_a_folder_that_is_still_there_was_removed_by_another_node(target: Path) -> None:
     disk = Disk(target, fault=failing(errno.ESTALE, "creating"))
     with pytest.raises(NotThere):
