@@ -81,7 +81,7 @@ class CommandContext:
             self.environ, section=uri.scheme.section if uri else None, for_operator=self.for_operator
         )
         self.redactor.add(*settings.secrets())
-        for warning in (*settings.warnings, *settings.hub.warnings):
+        for warning in settings.warnings:
             log.warning("%s", warning)
         return settings
 

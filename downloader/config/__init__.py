@@ -85,7 +85,7 @@ class Settings:
     for_operator: bool = False
     """The operator has started this run, and the defaults are what it expects."""
     warnings: tuple[str, ...] = ()
-    """Suspicious settings, for the log."""
+    """Suspicious settings, for the log. Those of the Hub are among them if the run asks a Hub."""
     s3_problems: tuple[str, ...] = ()
     """What is invalid about S3 in a run whose artifact is not there: it counts once a mirror is."""
 
@@ -115,9 +115,10 @@ class Settings:
         """Return what `from_environment` does, and a sentence for each invalid variable, which has its default then."""
         problems: list[str] = []
         s3_problems: list[str] = []
+        hub = HubSettings.from_environment(environ, problems)
         settings = cls(
             job=read(JobSettings, environ, problems),
-            hub=HubSettings.from_environment(environ, problems),
+            hub=hub,
             web=WebSettings.from_environment(environ, problems),
             proxies=read(ProxySettings, environ, problems),
             s3=S3Settings.from_environment(environ, problems if section is S3Settings else s3_problems),
@@ -129,8 +130,8 @@ class Settings:
             signing=read(SignatureSettings, environ, problems),
             formats=read(FormatSettings, environ, problems),
             sharing=SharingSettings.from_environment(environ, problems),
-            own=section.from_environment(environ, problems) if section not in (None, S3Settings) else None,
-            warnings=tuple(suspicious_settings(environ)),
+            own=section.from_environment(environ, problems) if section not in (None, HubSettings, S3Settings) else None,
+            warnings=(*suspicious_settings(environ), *(hub.warnings if section is HubSettings else ())),
             for_operator=for_operator,
             s3_problems=tuple(s3_problems),
         )

@@ -28,7 +28,7 @@ def check_environment(
     for sentence in problems:
         yield problem(NAME, invalid([sentence]))
     section = settings.s3.warnings if uri is not None and uri.scheme.section is type(settings.s3) else ()
-    for sentence in (*settings.warnings, *settings.hub.warnings, *section, *near_names(environ)):
+    for sentence in (*settings.warnings, *section, *near_names(environ)):
         yield note(NAME, sentence, "correct the name or the value, or unset it")
     ignored = _ignored_protocols(settings, uri)
     if uri is not None and ignored:

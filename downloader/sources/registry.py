@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlsplit
 
 from downloader.artifact import Completion, TransferProtocol, shown_url
+from downloader.config.hub import HubSettings
 from downloader.config.s3 import S3Settings
 from downloader.errors import UsageError
 from downloader.loading import LOADING
@@ -188,6 +189,7 @@ _HUB_AT = Scheme(
     (TransferProtocol.XET, TransferProtocol.HF_TRANSFER, TransferProtocol.HTTP),
     frozenset({TransferProtocol.XET, TransferProtocol.HF_TRANSFER, TransferProtocol.RANGES, TransferProtocol.HTTP}),
     _hub_at,
+    section=HubSettings,
     as_mirror=mirror_settings.of_hub,
 )
 
@@ -197,6 +199,7 @@ SCHEMES = {
         (TransferProtocol.XET, TransferProtocol.HF_TRANSFER, TransferProtocol.HTTP),
         frozenset({TransferProtocol.XET, TransferProtocol.HF_TRANSFER, TransferProtocol.RANGES, TransferProtocol.HTTP}),
         _hub,
+        section=HubSettings,
         simulates_hub=True,
         has_cache=True,
     ),
