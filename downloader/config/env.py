@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -111,7 +112,7 @@ def with_files(environ: Mapping[str, str], names: list[str]) -> tuple[dict[str, 
             continue
         values.pop(name, None)
         try:
-            content = Path(place).read_text(encoding="utf-8").strip()
+            content = path(place).read_text(encoding="utf-8").strip()
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is not text"
             unusable[name] = f"{name}_FILE: {place} cannot be read ({why})"
@@ -199,9 +200,11 @@ def items(text: str) -> tuple[str, ...]:
 
 
 def path(text: str) -> Path:
-    """Parse a path."""
+    """Parse a path. A `~` at its beginning is a home: no shell replaces it in quotes, or in `--option=~/name`."""
     if "\0" in text:
         raise Malformed("a path")
+    with suppress(RuntimeError):  # there is no such user
+        return Path(text).expanduser() if text.startswith("~") else Path(text)
     return Path(text)
 
 

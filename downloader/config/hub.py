@@ -86,18 +86,9 @@ class HubSettings:
 
 def _cache(given: Path | None, environ: Mapping[str, str]) -> Path | None:
     """Return the cache where the Hub's library looks for it; None without a home."""
-    if given is not None:
-        return _expanded(str(given), environ)
     base = _home(environ)
-    return base and _expanded(str(base / "hub"), environ)
-
-
-def _expanded(text: str, environ: Mapping[str, str]) -> Path:
-    """Return a path without `~` and variables in it: the library replaces both."""
-    home = environ.get("HOME", "")
-    if home and (text == "~" or text.startswith("~/")):
-        text = home + text[1:]
-    return Path(Template(text).safe_substitute(environ))
+    cache = given or (base and base / "hub")
+    return cache and Path(Template(str(cache)).safe_substitute(environ))  # as the library does
 
 
 def _home(environ: Mapping[str, str]) -> Path | None:
@@ -105,7 +96,7 @@ def _home(environ: Mapping[str, str]) -> Path | None:
     for name, below in (("HF_HOME", ""), ("XDG_CACHE_HOME", "huggingface"), ("HOME", ".cache/huggingface")):
         base = environ.get(name, "").strip()
         if base and "\0" not in base:
-            return Path(base, below)
+            return path(base) / below
     return None
 
 

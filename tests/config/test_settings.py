@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from downloader.artifact import TransferProtocol
+from downloader.cli.options import cache_folder
 from downloader.config import Settings
 from downloader.config.adapters import rank
 from downloader.config.addresses import proxy_endpoint
@@ -34,7 +35,7 @@ from downloader.config.env import (
     token,
     variable,
 )
-from downloader.config.hub import hide_from_library
+from downloader.config.hub import HubSettings, hide_from_library
 from downloader.config.job_values import bandwidth, protocols, volume_timeout
 from downloader.config.s3 import S3Settings
 from downloader.config.secret_values import secrets_of
@@ -253,6 +254,26 @@ def test_a_token_file_that_is_named_but_missing_is_told(tmp_path: Path) -> None:
     hub = Settings.from_environment({"HF_TOKEN_PATH": str(place)}).hub
     assert hub.warnings == (f"HF_TOKEN_PATH names {place}, which is missing, so there is no token",)
     assert hub.token_places == ("HF_TOKEN", str(place))
+
+
+def test_a_path_that_no_shell_has_seen_may_begin_with_the_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    environ = {"TARGET_DIR": "~/model", "AIM_REPORT": "~/report.json", "HF_HOME": "~/hf", "NETRC": "~no-such-user/n"}
+    settings = Settings.from_environment(environ)
+    assert settings.job.target == tmp_path / "model"
+    assert settings.reporting.report == tmp_path / "report.json"
+    assert (settings.hub.home, settings.hub.cache) == (tmp_path / "hf", tmp_path / "hf/hub")
+    assert settings.hub.token_places == ("HF_TOKEN", f"{tmp_path}/hf/token")
+    assert str(settings.web.netrc) == "~no-such-user/n"
+    assert cache_folder("~/hub") == tmp_path / "hub"
+
+
+def test_a_login_is_not_looked_at_by_runs_that_ask_no_hub(tmp_path: Path) -> None:
+    environ = {"HF_TOKEN_PATH": str(tmp_path / "token")}
+    assert Settings.from_environment(environ).warnings == ()
+    assert len(Settings.from_environment(environ, section=HubSettings).warnings) == 1
 
 
 @pytest.mark.parametrize("left", [b"two words", b"\xff", None])
