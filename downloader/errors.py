@@ -305,11 +305,16 @@ def kind_of(error: DownloadError) -> str:
 
 
 def unexpected(error: Exception) -> InternalError:
-    """Return our error for an exception that no code has foreseen: a bug, or a module that cannot be loaded."""
+    """Return our error for an exception that no code has foreseen: a bug, or what the machine or installation lacks."""
     if isinstance(error, ImportError):
         bug = InternalError(
             f"this installation is not complete: {error.name or error} cannot be loaded",
             hint="install it again, or use another image",
+        )
+    elif isinstance(error, MemoryError) or "start new thread" in str(error):  # Python has no class for the second
+        bug = InternalError(
+            "the limits of this machine or container allow no more memory or no more threads",
+            hint="raise the limit of memory or of processes (ulimit -u, pids)",
         )
     else:
         bug = InternalError(f"{type(error).__name__}: {error}", hint=InternalError.remedy)

@@ -96,3 +96,13 @@ def test_a_user_without_write_access_is_told_which_user_needs_it(hub: Hub, volum
     result = finish(process)
     assert result.status == 74, result.stderr
     assert f"writable for user {STRANGER}" in result.last_line
+
+
+@pytest.mark.usefixtures("volume")
+def test_a_limit_of_processes_is_no_bug_to_report(hub: Hub) -> None:
+    hub.create("org/model").commit(FILES)
+    only_one = ["prlimit", "--nproc=1", *user(FIRST)]
+    result = finish(start("list", "hf://org/model", extra={"HF_ENDPOINT": hub.endpoint}, through=only_one))
+    assert result.status == 70, result.stderr
+    assert "no more threads" in result.last_line
+    assert "report" not in result.last_line
