@@ -41,6 +41,7 @@ def page() -> str:
 
 def files() -> dict[Path, str]:
     """Return path → content of everything that is generated."""
+    commands = page()  # first: click keeps the help option as it is named when it is asked for, and click_man names it
     with tempfile.TemporaryDirectory() as folder:
         write_man_pages(
             PROGRAM, cli, version=__version__, target_dir=folder, date="-"
@@ -48,7 +49,7 @@ def files() -> dict[Path, str]:
         pages = {DOCS / "man" / path.name: path.read_text() for path in Path(folder).iterdir()}
     filled = figures.files()
     return {
-        DOCS / "commands.md": page(),
+        DOCS / "commands.md": commands,
         DOCS / "events.md": events.page(),
         DOCS / "schemas" / events.SCHEMA_FILE: events.schema_text(),
         **filled,
@@ -77,7 +78,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _help(command: click.Command, name: str) -> str:
-    context = click.Context(command, info_name=name, max_content_width=100, terminal_width=100)
+    settings = {**command.context_settings, "max_content_width": 100}
+    context = click.Context(command, info_name=name, terminal_width=100, **settings)
     return command.get_help(context).rstrip() + "\n"
 
 

@@ -9,6 +9,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+DETAILS = "--log-level debug logs every request"
 FOLDER = "write the folder after the URI"
 CONNECTIONS = "--connections NUMBER says how many there are"
 HEADERS = "set AIM_HTTP_HEADERS, or AIM_HTTP_TOKEN"
@@ -48,7 +49,12 @@ ELSEWHERE = {
     "-H": HEADERS,
     "--proxy": "set HTTPS_PROXY",
     "--timeout": "--stall-timeout SECONDS is the time without a byte, --deadline SECONDS that of the whole run",
+    "--verbose": DETAILS,
+    "--debug": DETAILS,
+    "-v": DETAILS,
+    "--recursive": "leave it out: what is below a prefix or a folder is downloaded whole",
     "--no-verify-ssl": TRUST,
+    "--no-check-certificate": TRUST,
     "--insecure": TRUST,
     "-k": TRUST,
 }
@@ -57,12 +63,13 @@ GLOBS = ("--include", "--exclude")
 
 
 def usage(error: click.ClickException, arguments: Sequence[str]) -> tuple[str, str]:
-    """Return what is wrong with a command line, and what to write; empty if only the help page tells that."""
+    """Return what is wrong with a command line, and what to write, or which help page tells that."""
     message = error.format_message()
     if isinstance(error, click.NoSuchOption) and error.option_name in ELSEWHERE:
         return f"No such option {error.option_name!r}.", ELSEWHERE[error.option_name]
-    if message.startswith("No such command") and any("://" in word for word in arguments):
+    if message.startswith("No such command") and any("/" in word for word in arguments):
         return message, "write artifact-downloader download URI TARGET"
     if message.startswith("Got unexpected extra argument") and any(word.startswith(GLOBS) for word in arguments):
         return message, "quote each glob and repeat the option: --include '*.json' --include '*.txt'"
-    return message, ""
+    context = getattr(error, "ctx", None)
+    return message, f"see {context.command_path} --help" if context is not None else ""

@@ -44,6 +44,8 @@ class Parsed(click.ParamType[Any]):
 URI: Parsed = Parsed("uri", ArtifactUri.parse)
 PROGRESS_VARIABLE = dict(documented(DisplaySettings))["progress"].names[0]
 SIGNER = ("signer_key", "signer_ca", "signer_identity", "signer_issuer", "signer_trust_root")
+EACH = " Once for each."
+"""What the help says of an option whose variable is a list."""
 COMPLETIONS = {"only": completion.presets, "sequence": completion.protocols}
 """What a shell proposes for the values of an option."""
 
@@ -65,12 +67,12 @@ def _option(field: str, variable: Variable) -> Callable[[Callable[..., Any]], Ca
         return click.option(name, field, is_flag=True, default=None, help=_help(variable))
     if variable.parse is items:  # given once for each item: a glob may contain a comma
         more: dict[str, Any] = {"multiple": True, "metavar": value, "shell_complete": completion.files}
-        return click.option(name, field, help=_help(variable), **more)
+        return click.option(name, field, help=_help(variable, EACH), **more)
     if variable.parse is mirrors:
         return click.option(
             name,
             field,
-            help=_help(variable),
+            help=_help(variable, EACH),
             multiple=True,
             metavar=value,
             callback=_mirrors,
@@ -91,9 +93,10 @@ def _mirrors(_context: click.Context, _parameter: click.Parameter, given: tuple[
         raise click.BadParameter(message) from None
 
 
-def _help(variable: Variable) -> str:
+def _help(variable: Variable, more: str = "") -> str:
     default = f"; default: {variable.default_text}" if variable.default_text not in ("", "false") else ""
-    return f"{variable.meaning[:1].upper()}{variable.meaning[1:]}. [{variable.names[0]}{default}]".replace("`", "")
+    meaning = f"{variable.meaning[:1].upper()}{variable.meaning[1:]}.{more}"
+    return f"{meaning} [{variable.names[0]}{default}]".replace("`", "")
 
 
 filters = overriding("include", "exclude", "only")

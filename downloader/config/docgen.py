@@ -13,7 +13,8 @@ HEAD = """# Environment
 Generated from `downloader/config/` by `make docs`. Variables are read once at the start; an empty value counts as
 unset. If values are invalid, one message names all of them, and the exit status is 78. If a variable has several names,
 the first one that is set is used. An option of the command line overrides its variable. Seconds may be given as `90s`,
-`15m`, `2h` or `1d`, too.
+`15m`, `2h` or `1d`, too. A `~` at the beginning of a path is your home. Globs and mirrors are separated by commas;
+their options are given once for each.
 
 A name that begins with `AIM_` and is not on this page causes a warning with the most similar name.
 """

@@ -19,7 +19,6 @@ from downloader.config.job_values import (
     unsafe_names,
     volume_timeout,
 )
-from downloader.config.mirrors import FORM as MIRRORS_FORM
 from downloader.config.mirrors import Mirrors, mirrors
 from downloader.deadlines import LEASE_TTL, PROGRESS_INTERVAL, STALL_TIMEOUT, VOLUME_TIMEOUT
 
@@ -62,8 +61,8 @@ class JobSettings:
     )
     mirrors: Mirrors = variable(
         "AIM_MIRRORS",
-        f"other places of the same artifact, asked for bytes in this order: {MIRRORS_FORM}, which otherwise is the"
-        " first (docs/mirrors.md)",
+        "other places of the same artifact, asked for bytes in this order; `origin` stands for the artifact's own URI,"
+        " which otherwise is the first (docs/mirrors.md)",
         parse=mirrors,
         default=Mirrors(),
         default_text="none",

@@ -256,9 +256,7 @@ def test_a_token_file_that_is_named_but_missing_is_told(tmp_path: Path) -> None:
     assert hub.token_places == ("HF_TOKEN", str(place))
 
 
-def test_a_path_that_no_shell_has_seen_may_begin_with_the_home(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_path_that_no_shell_has_seen_may_begin_with_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     environ = {"TARGET_DIR": "~/model", "AIM_REPORT": "~/report.json", "HF_HOME": "~/hf", "NETRC": "~no-such-user/n"}
     settings = Settings.from_environment(environ)

@@ -214,7 +214,9 @@ HABITS = {
     "curl": (["download", "https://host/x", "-o", "t"], "write the folder after the URI"),
     "no command": ([URI, "t"], "write artifact-downloader download URI TARGET"),
     "a glob that the shell expands": (["download", URI, "t", "--include", "a.json", "b.json"], "quote each glob"),
-    "no habit": (["download", URI, "t", "--unheard-of"], "see artifact-downloader --help"),
+    "no habit": (["download", URI, "t", "--unheard-of"], "see artifact-downloader download --help"),
+    "no number": (["download", URI, "t", "--connections", "many"], "see artifact-downloader download --help"),
+    "many": (["list", URI, "-v"], "--log-level debug"),
 }
 
 
