@@ -31,7 +31,8 @@ class ProxySettings:
     )
     exceptions: tuple[str, ...] = variable(
         "no_proxy NO_PROXY",
-        "hosts, domains and networks (`10.0.0.0/8`) that need no proxy, separated by commas or blanks",
+        "hosts, domains and networks (`10.0.0.0/8`) that need no proxy, separated by commas or blanks; `localhost` and"
+        " loopback addresses never do",
         parse=exceptions,
         default=(),
     )
