@@ -10,6 +10,7 @@ import pytest
 
 from tests.contract.status_runs import DONE, DOWNLOADING, GIB, LISTING, NUMBERS, VERIFYING, report_to, statuses, wait
 from tests.servers.certificates import Authority, OldAuthority
+from tests.servers.raw import Raw
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -193,3 +194,29 @@ def test_a_role_that_is_bound_too_late_is_enough_for_the_final_state(
     reporter.close(DONE)
 
     assert api.history("models", "llama")[-1]["progress"]["percentage"] == 100
+
+
+def _success(body: bytes, content_type: bytes = b"application/json") -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n" % (content_type, len(body)) + body
+
+
+UNREADABLE = {
+    "JSON that ends in the middle": _success(b'{"status": {'),
+    "JSON of any depth": _success(b"[" * 100_000),
+    "bytes that are no text": _success(b'{"status": "\xff\xfe"}'),
+    "a charset that is unknown": _success(b"{}", b"application/json; charset=binary"),
+    "another type of content": _success(b"{}", b"application/octet-stream"),
+}
+
+
+@pytest.mark.parametrize("sentence", UNREADABLE)
+def test_the_reporter_goes_on_although_the_api_server_answers_with(
+    access: ClusterAccess, authority: Authority, caplog: pytest.LogCaptureFixture, sentence: str
+) -> None:
+    with Raw([UNREADABLE[sentence]], tls=authority.server_context()) as server:
+        reporter = report_to(replace(access, port=server.port))
+        reporter.report(DOWNLOADING)
+        assert eventually(lambda: len(server.requests) > 1)
+        reporter.close(DONE)
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warning.endswith("answers with something other than JSON")

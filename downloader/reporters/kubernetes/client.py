@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from kubernetes.client import ApiClient, Configuration, CustomObjectsApi
 from kubernetes.client.exceptions import ApiException
-from urllib3.exceptions import HTTPError, InvalidHeader
+from urllib3.exceptions import HTTPError, InvalidHeader, SSLError
 from urllib3.util import Retry, create_urllib3_context
 
 from downloader.error_map import ErrorRow, map_error, one_of
@@ -21,6 +22,7 @@ GROUP: Final = "aim.eai.amd.com"
 VERSION: Final = "v1alpha1"
 PLURAL: Final = "aimartifacts"
 FIELD_MANAGER: Final = "artifact-downloader"
+UNREADABLE: Final = "the API server, or something on the way to it, answers with something other than JSON"
 _PASSING: Final = frozenset(
     {
         HTTPStatus.REQUEST_TIMEOUT,
@@ -31,7 +33,7 @@ _PASSING: Final = frozenset(
     }
 )
 _STATUSES: Final[tuple[ErrorRow[int, NotWritten], ...]] = (
-    # The package has no status where TLS failed.
+    # The package has no status where TLS failed, as where it cannot read a success.
     ErrorRow(one_of(0), Busy, "the certificate of the API server does not fit {ca_file}"),
     # The kubelet replaces the token, so the next one may be accepted.
     ErrorRow(one_of(HTTPStatus.UNAUTHORIZED), Busy, "the API server does not accept the token in {token_file}"),
@@ -96,6 +98,8 @@ class StatusClient:
             )
         except ApiException as error:
             raise self._map_error(error) from error
+        except (json.JSONDecodeError, UnicodeDecodeError, LookupError, RecursionError) as error:
+            raise Busy(UNREADABLE) from error
         except (HTTPError, OSError, ValueError) as error:
             raise Busy("the API server does not answer") from error
         return answer
@@ -109,6 +113,8 @@ class StatusClient:
 
     def _map_error(self, error: ApiException) -> NotWritten:
         status = error.status or 0
+        if not status and not isinstance(error.__context__, SSLError):
+            return Busy(UNREADABLE)
         files = {"token_file": self._access.token_file, "ca_file": self._access.ca_file}
         ours = map_error(_STATUSES, status, **files) or Refused(
             f"the API server does not take our patch (HTTP {status}); is its AIMArtifact CRD up to date?"
