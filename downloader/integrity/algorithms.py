@@ -93,7 +93,7 @@ def _crc_of_aws(name: str, length: int) -> Callable[[], Digester]:
 
 SPECS: dict[Algorithm, AlgorithmSpec] = {
     Algorithm.SHA512: AlgorithmSpec(
-        64, hashlib.sha512, digest_field="sha-512", fragment=True, cryptographic=True, slow=True
+        64, hashlib.sha512, digest_field="sha-512", fragment=True, s3_cost=5, cryptographic=True, slow=True
     ),
     Algorithm.SHA256: AlgorithmSpec(
         32, hashlib.sha256, digest_field="sha-256", fragment=True, s3_cost=3, cryptographic=True

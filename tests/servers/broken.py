@@ -232,6 +232,7 @@ def digest_headers(content: bytes) -> dict[str, str]:
         "Content-MD5": md5,
         "x-goog-hash": f"crc32c={crc32c},md5={md5}",
         "x-amz-checksum-sha256": sha256,
+        "x-amz-checksum-sha512": _base64(hashlib.sha512(content).digest()),
         "x-amz-checksum-sha1": _base64(hashlib.sha1(content).digest()),  # noqa: S324
         "x-amz-checksum-crc32": crc32,
         "x-amz-checksum-crc32c": crc32c,

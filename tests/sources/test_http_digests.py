@@ -65,6 +65,7 @@ def test_every_kind_of_header_agrees_about_the_same_bytes() -> None:
     assert digests[0] == Digest(Algorithm.SHA256, SHA256.hexdigest())
     assert len(digests) == len({digest.algorithm for digest in digests})
     assert {digest.algorithm for digest in digests} == {
+        Algorithm.SHA512,
         Algorithm.SHA256,
         Algorithm.SHA1,
         Algorithm.MD5,

@@ -70,6 +70,7 @@ SHA256 = base64.b64encode(bytes(range(32))).decode()
         ({"etag": '"foreign"', "x-amz-checksum-crc32c": CRC, "x-amz-checksum-type": "COMPOSITE"}, []),
         ({"etag": f'"{MD5}"', "x-amz-checksum-sha256": SHA256}, [f"sha256:{bytes(range(32)).hex()}"]),
         ({"etag": f'"{MD5}"', "x-amz-checksum-sha256": "nonsense"}, [f"md5:{MD5}"]),
+        ({"etag": f'"{MD5.upper()}"'}, [f"md5:{MD5}"]),
     ],
 )
 def test_an_object_is_proved_by(headers: dict[str, str], expected: list[str]) -> None:

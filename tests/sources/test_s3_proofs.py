@@ -72,6 +72,7 @@ OFFERS = {
     "CRC32C of the whole": Offer("crc32c", REFUSED, {**whole("crc32c"), **FULL}, PART),
     "CRC32 of the whole": Offer("crc32", REFUSED, {**whole("crc32"), **FULL}, PART),
     "SHA256 of the whole": Offer("sha256", REFUSED, whole("sha256")),
+    "SHA512 of the whole": Offer("sha512", REFUSED, whole("sha512")),
     "SHA1 of the whole": Offer("sha1", REFUSED, whole("sha1")),
     "CRC64NVME, encrypted with KMS": Offer("crc64nvme", REFUSED, {**whole("crc64nvme"), **FULL, **KMS}, PART),
     "CRC32C of parts": Offer("crc32c-parts", UNVERIFIABLE, composite("crc32c"), PART),
@@ -139,7 +140,7 @@ def test_nothing_is_computed_that_is_not_needed(name: str, bucket: Bucket, s3_so
     bucket.put("m/model", CONTENT, offer.headers, part_size=offer.part_size)
     file = s3_source("s3://bucket/m", bucket.as_aws if offer.aws else bucket.environment).manifest().files[0]
     expensive = [digest for digest in file.digests if digest.algorithm in ("md5", "etag")]
-    if offer.proof in ("crc64nvme", "crc32c", "sha256", "sha1") or offer.proof.endswith("-parts"):
+    if offer.proof in ("crc64nvme", "crc32c", "sha256", "sha512", "sha1") or offer.proof.endswith("-parts"):
         assert not expensive
     assert len(expensive) <= 1
 

@@ -120,7 +120,8 @@ class Listing:
         """Add a file to the table, as that of the model without making it where only path, size and MD5 differ."""
         as_listed = path == key[len(self._prefix) :]
         self._collapsed |= not as_listed
-        md5 = MD5_TAG.fullmatch(tag) if tag and path and as_listed else None
+        # A tag in capitals has to come back as it was listed, which that of the model does not.
+        md5 = MD5_TAG.fullmatch(tag) if tag and path and as_listed and tag == tag.lower() else None
         if md5 is not None and self._model is not None:
             self.files.append_like(self._model, path, size, bytes.fromhex(md5[1]))
             return

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from downloader.artifact import FileTable, RemoteFile, Validator
 
 PARTS_OF = {whole: of_parts for of_parts, whole in OF_PARTS.items() if of_parts is not Algorithm.ETAG}
-MD5_TAG = re.compile(r'"?([0-9a-f]{32})"?')
+MD5_TAG = re.compile(r'"?([0-9a-fA-F]{32})"?')
+"""Some stores write it in capitals."""
 PARTS_TAG = re.compile(r'"?([0-9a-f]{32})-([0-9]{1,5})"?')
 COUNT = re.compile(r"[0-9]{1,5}")
 OF_TAG = frozenset({Algorithm.MD5, Algorithm.ETAG})
@@ -106,7 +107,7 @@ def _of_tag(headers: Mapping[str, str], tag: str, *, aws: bool) -> Iterator[Dige
     if not _has_plain_tag(headers):
         return
     if md5 := MD5_TAG.fullmatch(tag):
-        yield Digest(Algorithm.MD5, md5.group(1), mismatch=Mismatch.DAMAGE if aws else Mismatch.AMBIGUOUS)
+        yield Digest(Algorithm.MD5, md5.group(1).lower(), mismatch=Mismatch.DAMAGE if aws else Mismatch.AMBIGUOUS)
     elif cut := PARTS_TAG.fullmatch(tag):
         yield Digest(Algorithm.ETAG, f"{cut.group(1)}-{int(cut.group(2))}")
 
@@ -119,7 +120,7 @@ def _has_plain_tag(headers: Mapping[str, str]) -> bool:
 def tag_digests(tag: str | None) -> tuple[Digest, ...]:
     """Return what an object's ETag in a listing is worth, where others of the bucket have plain ones."""
     md5 = MD5_TAG.fullmatch(tag or "")
-    return (Digest(Algorithm.MD5, md5.group(1), mismatch=Mismatch.AMBIGUOUS),) if md5 else ()
+    return (Digest(Algorithm.MD5, md5.group(1).lower(), mismatch=Mismatch.AMBIGUOUS),) if md5 else ()
 
 
 def shared_tags(listed: FileTable) -> frozenset[Validator]:
