@@ -21,6 +21,7 @@ from downloader.errors import ProtocolFailed, UsageError
 from downloader.network import HttpStatusError
 from downloader.sources.hub_answers import error_code
 from downloader.sources.hub_heads import HubHeads
+from downloader.sources.hub_json import entries_of, said
 from downloader.sources.paths import is_step
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ class HubListing:
         self._client = self._http.library_client(MAX_PAGE, MAX_LISTING, MAX_PAGES)
 
     def _get(self, url: str, params: Mapping[str, str]) -> dict[str, Any]:
-        answer = self._client.get(url, params=dict(params), headers=self._headers).json()
+        answer = said(self._client.get(url, params=dict(params), headers=self._headers))
         if not isinstance(answer, dict):
             raise ProtocolFailed(f"{shown_url(url)} describes no repository")
         return answer
@@ -140,10 +141,10 @@ class HubListing:
     def _pages(self, url: str, params: Mapping[str, str]) -> Iterator[Any]:
         """Yield the entries of all pages of a listing. A link to the next page has the parameters in it."""
         page = self._client.get(url, params=dict(params), headers=self._headers)
-        yield from page.json()
+        yield from entries_of(page)
         while following := page.links.get("next", {}).get("url"):
             page = self._client.get(following, headers=self._headers)
-            yield from page.json()
+            yield from entries_of(page)
 
     def _tree(self, commit: str, path: str, *, recursive: bool = True) -> Iterator[RemoteFile]:
         """Yield the wanted files of a folder."""
@@ -166,7 +167,7 @@ class HubListing:
                     raise ProtocolFailed(f"{shown_url(url)} lists the same again and again: there is no end to it")
         if next(items, None) is not None:
             raise ProtocolFailed(f"{shown_url(url)} lists more than {MAX_FILES} entries")
-        if recursive and (folders.empty or (count and count % FULL_PAGE == 0)):
+        if recursive and (folders.empty or count % FULL_PAGE == 0):
             yield from self._unlisted(commit, listed, folders.empty, shown_url(url))
 
     def _unlisted(

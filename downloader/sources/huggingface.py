@@ -26,6 +26,7 @@ from downloader.sources.base import XetAccess, version_of
 from downloader.sources.hub_address import COMMIT, HubAddress
 from downloader.sources.hub_answers import HubAnswers, error_code
 from downloader.sources.hub_entries import Entries
+from downloader.sources.hub_json import what_it_is
 from downloader.sources.hub_listing import HubListing
 from downloader.sources.paths import PathValidator
 from downloader.sources.xet_locations import xet_locations
@@ -283,15 +284,6 @@ class HubSource:
             return error
         log.debug("the library stumbled over an answer", exc_info=error)
         return ProtocolFailed(
-            f"{host_of(self._endpoint)} answers for {self._uri} {_what_it_is(error)}",
+            f"{host_of(self._endpoint)} answers for {self._uri} {what_it_is(error)}",
             hint="check HF_ENDPOINT, and whether a proxy or a login page answers for it",
         )
-
-
-def _what_it_is(error: Exception) -> str:
-    """Return what is wrong with an answer over which the library stumbled, in words that are not Python's."""
-    if isinstance(error, json.JSONDecodeError):
-        return "with a web page" if error.doc.lstrip().startswith("<") else "with something other than JSON"
-    if isinstance(error, KeyError):
-        return f"without the field {str(error.args[0])[:80]!r}" if error.args else "without a field"
-    return "in a form that the Hub's API does not have"

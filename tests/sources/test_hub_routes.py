@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from downloader.artifact import Algorithm
-from downloader.errors import AccessDenied, ConfigurationError, DownloadError, ProtocolFailed, SourceNotFound
+from downloader.errors import (
+    AccessDenied,
+    ConfigurationError,
+    DownloadError,
+    ProtocolFailed,
+    SourceNotFound,
+    SourceUnavailable,
+)
 from downloader.sources.huggingface import HubSource
 from tests.command import model, run
 from tests.servers.blobs import Noise
@@ -309,6 +318,46 @@ def test_a_size_that_no_file_has_is_refused(listed: Callable[..., Manifest], man
 
     manager.edit("tree", edit)
     with pytest.raises(ProtocolFailed, match="does not tell the size of"):
+        listed()
+
+
+CUT: dict[str, Callable[[bytes], bytes]] = {
+    "in the middle": lambda body: body[: len(body) // 2],
+    "before its last byte": lambda body: body[:-1],
+    "behind an entry": lambda body: body[: body.index(b"}") + 1] + b",",
+    "before its first byte": lambda _: b"",
+}
+
+
+@pytest.mark.parametrize("route", ["api", "tree"])
+@pytest.mark.parametrize("cut", CUT)
+def test_an_answer_that_was_cut_is_a_passing_error(
+    listed: Callable[..., Manifest], manager: Manager, route: str, cut: str
+) -> None:
+    def spoil(reply: Reply) -> Reply:
+        assert isinstance(reply.content, bytes)
+        reply.content = CUT[cut](reply.content)
+        return reply
+
+    manager.change(lambda _, reply: spoil(reply) if reply.route == route else reply)
+    with pytest.raises(SourceUnavailable, match="ends in the middle"):
+        listed()
+
+
+def test_a_tree_that_names_nothing_is_completed_from_the_siblings(
+    listed: Callable[..., Manifest], manager: Manager
+) -> None:
+    manager.edit("tree", lambda entries: entries.clear())
+    assert sizes(listed()) == RIGHT
+
+
+@pytest.mark.parametrize("said", [{}, {"error": "later"}, None, "none", 7])
+def test_a_page_that_is_no_list_is_not_an_empty_one(
+    listed: Callable[..., Manifest], manager: Manager, said: object
+) -> None:
+    body = json.dumps(said).encode()
+    manager.change(lambda _, reply: replace(reply, content=body) if reply.route == "tree" else reply)
+    with pytest.raises(ProtocolFailed, match="does not list files"):
         listed()
 
 

@@ -308,3 +308,43 @@ def test_a_role_that_is_refused_is_a_denial_and_a_busy_token_service_is_not() ->
         with pytest.raises(expected) as caught, map_exceptions("s3://bucket/m", Identity):
             raise error
         check(caught.value, expected, code)
+
+
+PAGE = b"<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>m/a</Key><Size>10</Size></Contents>"
+CUT = {"in the middle": PAGE, "in an object": PAGE[:-20], "before its first byte": b"", "after a declaration": b"\n"}
+
+
+@pytest.mark.parametrize("page", CUT.values(), ids=CUT)
+def test_a_page_that_was_cut_is_a_passing_error(web: BrokenWeb, source: S3Source, page: bytes) -> None:
+    web.faults.add(Answer(200, {}, page), path="/bucket", times=FOREVER)
+    with pytest.raises(SourceUnavailable, match="ends in the middle"):
+        source.manifest()
+
+
+def test_a_page_that_is_whole_and_no_xml_is_not_told_as_an_error_of_the_server(
+    web: BrokenWeb, source: S3Source
+) -> None:
+    page = PAGE.replace(b"m/a", b"m/&#1;") + b"</ListBucketResult>"
+    web.faults.add(Answer(200, {}, page), path="/bucket", times=FOREVER)
+    with pytest.raises(ProtocolFailed, match="answer is not S3") as caught:
+        source.manifest()
+    assert "500" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("InternalError", SourceUnavailable),
+        ("SlowDown", Throttled),
+        ("AccessDenied", AccessDenied),
+        ("NoSuchBucket", SourceNotFound),
+    ],
+)
+def test_an_error_with_the_status_of_a_success_is_an_error(
+    web: BrokenWeb, source: S3Source, code: str, kind: type[DownloadError]
+) -> None:
+    web.faults.add(Answer(200, {}, f"<Error><Code>{code}</Code></Error>".encode()), path="/bucket", times=FOREVER)
+    with pytest.raises(kind) as caught:
+        source.manifest()
+    assert type(caught.value) is kind
+    assert f"S3 200 {code}" in str(caught.value)

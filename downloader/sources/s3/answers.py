@@ -17,8 +17,9 @@ CODE = re.compile(rb"<Code>([A-Za-z0-9._-]{1,80})</Code>")
 MESSAGE = re.compile(rb"<Message>([^<]{1,1000})</Message>")
 LONGEST_SENTENCE = 200
 """Characters of a server's own words that are passed on."""
-ANSWERED_BY = "x-answered-by"
-"""A header that our client adds to each answer before botocore reads it: errors have to name the host."""
+ANSWERED_BY, ANSWERED_WITH = "x-answered-by", "x-answered-with"
+"""Headers that our client adds to each answer before botocore reads it: errors have to name the host, and the status,
+of which botocore makes 500 where it cannot read the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +46,14 @@ class ErrorResponse:
     def of(cls, error: ClientError) -> ErrorResponse:
         """Read botocore's error."""
         told = error.response.get("ResponseMetadata", {})
-        status = told.get("HTTPStatusCode", 0)
-        found = error.response.get("Error", {})
-        host = told.get("HTTPHeaders", {}).get(ANSWERED_BY, "")
-        return cls(status, str(found.get("Code") or status), host, _sentence(str(found.get("Message") or "")))
+        headers, found = told.get("HTTPHeaders", {}), error.response.get("Error", {})
+        read_with = told.get("HTTPStatusCode", 0)
+        status = int(headers.get(ANSWERED_WITH, read_with))
+        code, sentence = str(found.get("Code") or read_with), str(found.get("Message") or "")
+        if code == str(read_with):
+            # botocore's own, for an answer without an error that it could read.
+            code, sentence = str(status), sentence if status == read_with else ""
+        return cls(status, code, headers.get(ANSWERED_BY, ""), _sentence(sentence))
 
     @classmethod
     def read(cls, status: int, body: bytes, url: str) -> ErrorResponse:

@@ -130,6 +130,9 @@ _RESPONSES: tuple[ErrorRow[_Denial, DownloadError], ...] = (
         LOCATION,
     ),
     ErrorRow(
+        _code(f"{HTTPStatus.OK:d}"), ProtocolFailed, "{what}: the server's answer is not S3", "check the endpoint"
+    ),
+    ErrorRow(
         _code("InvalidObjectState"),
         ProtocolFailed,
         ARCHIVED,

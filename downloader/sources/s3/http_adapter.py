@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 from botocore.awsrequest import AWSResponse, create_request_object
 
 from downloader.artifact import shown_url
-from downloader.errors import ProtocolFailed
+from downloader.errors import ProtocolFailed, SourceUnavailable
 from downloader.network import host_of
-from downloader.sources.s3.answers import ANSWERED_BY
+from downloader.sources.s3.answers import ANSWERED_BY, ANSWERED_WITH
 from downloader.sources.s3.signing import SignedRequest
 
 if TYPE_CHECKING:
@@ -26,13 +26,14 @@ if TYPE_CHECKING:
     from botocore.signers import RequestSigner
     from types_boto3_s3.client import S3Client
 
-    from downloader.network import HttpClient
+    from downloader.network import HttpClient, Response
 
 NOT_OURS = frozenset({"host", "user-agent"})
 """Headers that our HTTP client makes itself; the first is signed, and is the same."""
-LISTING = b"<ListBucketResult"
-MAX_BEFORE_LISTING = 1 << 16
-"""Bytes of an answer in which a listing has begun."""
+LISTING, END_OF_LISTING = b"<ListBucketResult", (b"</ListBucketResult>", b"/>")
+ERROR = b"<Error>"
+MAX_BEFORE_LISTING, MAX_AFTER_LISTING = 1 << 16, 1 << 10
+"""Bytes of an answer in which a listing has begun, and in which it ends."""
 MAX_ANSWER = 8 << 20
 """Bytes. Parsed they may take thirty times as much; a page of a thousand of the longest keys has four million."""
 REDIRECTS = frozenset({HTTPStatus.MOVED_PERMANENTLY, HTTPStatus.FOUND, HTTPStatus.TEMPORARY_REDIRECT})
@@ -71,15 +72,28 @@ class HttpAdapter:
             # botocore asks for the bucket's region when it is redirected, and would ask again and again.
             where = shown_url(reply.url)
             raise ProtocolFailed(f"{where} redirects without telling the bucket's region", hint="check the endpoint")
-        if (
-            reply.status == HTTPStatus.OK
-            and ".ListObjects" in event_name
-            and LISTING not in reply.body[:MAX_BEFORE_LISTING]
-        ):
-            # botocore reads any XML, such as a web page of a proxy, as an empty listing.
-            raise ProtocolFailed(f"{shown_url(reply.url)}: the server's answer is not S3", hint="check the endpoint")
-        received: Any = {**reply.headers, ANSWERED_BY: host_of(reply.url)}
-        return AWSResponse(request.url, reply.status, received, _Content(reply.body))
+        status = reply.status
+        if status == HTTPStatus.OK and ".ListObjects" in event_name:
+            status = _status_of_page(reply)
+        received: Any = {**reply.headers, ANSWERED_BY: host_of(reply.url), ANSWERED_WITH: str(reply.status)}
+        return AWSResponse(request.url, status, received, _Content(reply.body))
+
+
+def _status_of_page(reply: Response) -> int:
+    """Return the status with which botocore reads a page of a listing as what it is.
+
+    Raises SourceUnavailable for one that was cut, and ProtocolFailed for anything else than a page or an error of S3:
+    botocore reads any XML, such as a web page of a proxy, as an empty listing.
+    """
+    where, begin, end = shown_url(reply.url), reply.body[:MAX_BEFORE_LISTING], reply.body[-MAX_AFTER_LISTING:].rstrip()
+    if LISTING in begin and end.endswith(END_OF_LISTING):
+        return HTTPStatus.OK
+    if LISTING in begin or not end:
+        # Its length was right, or none was told: a server or a gateway gave up in the middle of writing it.
+        raise SourceUnavailable(f"{where} answers with a page of a listing that ends in the middle")
+    if ERROR in begin:
+        return HTTPStatus.BAD_REQUEST  # gateways that have begun to answer with 200 have no other way to say so
+    raise ProtocolFailed(f"{where}: the server's answer is not S3", hint="check the endpoint")
 
 
 def _sign_only(
