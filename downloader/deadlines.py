@@ -51,7 +51,7 @@ class Deadlines:
             xet_token=min(6.0, stall_timeout / 2),
             xet_retry_budget=min(3.0, stall_timeout / 2),
             xet_read=max(1, int(min(30, stall_timeout / 3))),
-            longest_pause=LONGEST_RETRY_AFTER,
+            longest_pause=MAX_RETRY_AFTER,
             without_progress=MAX_WITHOUT_PROGRESS,
         )
 
@@ -79,10 +79,10 @@ LEASE_TTL = 60.0
 
 # Retries (`sources/retry.py`).
 FIRST_PAUSE = 0.3
-"""Upper limit of the first pause, which doubles up to LONGEST_PAUSE. The actual pause is random (full jitter): threads
+"""Upper limit of the first pause, which doubles up to MAX_PAUSE. The actual pause is random (full jitter): threads
 whose connections broke together must not come back together."""
-LONGEST_PAUSE = 15.0
-LONGEST_RETRY_AFTER = 600.0
+MAX_PAUSE = 15.0
+MAX_RETRY_AFTER = 600.0
 """A longer pause that a server asks for ends the protocol. A longer window of a `RateLimit` is ignored, and an
 AIMArtifact is patched again after this time."""
 MAX_WITHOUT_PROGRESS = 900.0
@@ -141,8 +141,8 @@ STATUS_HEARTBEAT = 60.0
 STATUS_MESSAGE_GAP = 2.0
 """Minimum time between patches for new messages, which are frequent in a bad network."""
 STATUS_FIRST_PAUSE = 1.0
-"""Pause after the first failure of the server; it doubles up to STATUS_LONGEST_PAUSE."""
-STATUS_LONGEST_PAUSE = 60.0
+"""Pause after the first failure of the server; it doubles up to STATUS_MAX_PAUSE."""
+STATUS_MAX_PAUSE = 60.0
 STATUS_REJECTED_PAUSES = (60.0, 600.0)
 """Pause after the first rejection, since the operator may bind our role slightly too late, and the longest one."""
 STATUS_LAST_PAUSE = 0.125

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from downloader.redaction import Redactor
 
 OURS: Final = "downloader"
-LONGEST: Final = 2000
+MAX_LENGTH: Final = 2000
 """Characters of a line or of one value: a server's response must not flood the log."""
 TEXT, JSON = "text", "json"
 FORMATS: Final = (TEXT, JSON)
@@ -45,11 +45,11 @@ class TextFormat:
         head = f"{time.strftime('%H:%M:%SZ', time.gmtime(record.created))} {record.levelname.lower():<7} "
         if not is_ours(record):
             head += record.name.partition(".")[0] + ": "
-        yield self._reword(head + single_line(self._redactor.redact(_message(record)), LONGEST))
+        yield self._reword(head + single_line(self._redactor.redact(_message(record)), MAX_LENGTH))
         if tracebacks:
             for line in self._redactor.redact(_traceback(record)).splitlines():
                 indent = " " * (len(line) - len(line.lstrip()))
-                yield self._reword(f"{head}| {indent}{single_line(line, LONGEST)}")
+                yield self._reword(f"{head}| {indent}{single_line(line, MAX_LENGTH)}")
 
 
 class JsonFormat:
@@ -66,11 +66,11 @@ class JsonFormat:
         if event is not None:
             facts |= {"event": event.name, **{name: self._safe(value) for name, value in event.facts().items()}}
         if tracebacks and (trace := _traceback(record)):
-            facts["traceback"] = [single_line(line, LONGEST) for line in self._redactor.redact(trace).splitlines()]
+            facts["traceback"] = [single_line(line, MAX_LENGTH) for line in self._redactor.redact(trace).splitlines()]
         yield self._reword(json_text({**facts, "message": self._safe(_message(record))}))
 
     def _safe(self, value: Any) -> Any:  # noqa: ANN401 - what a field of an event may be
-        return single_line(self._redactor.redact(value), LONGEST) if isinstance(value, str) else value
+        return single_line(self._redactor.redact(value), MAX_LENGTH) if isinstance(value, str) else value
 
 
 def head(moment: float, level: str, logger: str) -> dict[str, Any]:

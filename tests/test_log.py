@@ -12,7 +12,7 @@ import pytest
 
 from downloader.errors import Category
 from downloader.log import FOREIGN, Log, set_up
-from downloader.log_format import LONGEST
+from downloader.log_format import MAX_LENGTH
 from downloader.redaction import Redactor
 from tests.command import TIMEOUT
 from tests.contract.operator_log import filed
@@ -120,8 +120,8 @@ def test_a_record_that_cannot_be_formatted_is_shown_raw(logging_to: SetUp) -> No
 def test_a_long_record_is_cut(logging_to: SetUp) -> None:
     start, stream = logging_to
     start("info")
-    logging.getLogger("botocore").warning("x" * 10 * LONGEST)
-    assert len(stream.getvalue()) < LONGEST + 50
+    logging.getLogger("botocore").warning("x" * 10 * MAX_LENGTH)
+    assert len(stream.getvalue()) < MAX_LENGTH + 50
     assert stream.getvalue().endswith("x…\n")
 
 

@@ -21,7 +21,7 @@ TRASHED_ADAPTER: Final = "adapter"
 PARKED_DOWNLOAD: Final = "partial"
 """In a trash entry: a download that failed, which the next pod of the same Job resumes."""
 
-_LONGEST_NAME = 255
+_MAX_NAME_LENGTH = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,6 @@ class AdapterPaths:
 def entry_name(adapter: str, suffix: str) -> str:
     """Return `<adapter>.<suffix>`, or an equally unique name if that is longer than file systems allow."""
     name = f"{adapter}.{suffix}"
-    if len(name.encode(errors="surrogateescape")) <= _LONGEST_NAME:
+    if len(name.encode(errors="surrogateescape")) <= _MAX_NAME_LENGTH:
         return name
     return f"{name[:48]}.{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()}"

@@ -27,12 +27,12 @@ EXTENSIONS = (
     tarfile.XGLTYPE,
     tarfile.SOLARIS_XHDTYPE,
 )
-LONGEST_HEADER = 1 << 20
+MAX_HEADER_SIZE = 1 << 20
 """Bytes of what describes one member: its name, its attributes, the map of a sparse file."""
 ALL_HEADERS = 512 << 20
 """Bytes of all headers together: fifty times what the largest allowed number of members needs."""
-LONGEST_NAME = 4096
-LONGEST_TAIL = 64 << 20
+MAX_NAME_LENGTH = 4096
+MAX_TAIL_SIZE = 64 << 20
 """Bytes that may follow the end mark, since tapes were written in blocks."""
 PIECE = 1 << 20
 ANYWHERE = "/archive"
@@ -53,7 +53,7 @@ class Header(tarfile.TarInfo):
             if any(buf):
                 raise IntegrityError(f"it has a damaged header: {error}") from error
             raise
-        if header.size < 0 or (header.type in EXTENSIONS and header.size > LONGEST_HEADER):
+        if header.size < 0 or (header.type in EXTENSIONS and header.size > MAX_HEADER_SIZE):
             raise IntegrityError(f"it has a header that claims {header.size} bytes")
         return header
 
@@ -68,7 +68,7 @@ class _Guarded:
         self._stream = stream
         self._limit = limit
         self.tell = stream.tell
-        self._left_of_header, self._left_of_all = LONGEST_HEADER, ALL_HEADERS
+        self._left_of_header, self._left_of_all = MAX_HEADER_SIZE, ALL_HEADERS
         self._in_content = False
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
@@ -94,7 +94,7 @@ class _Guarded:
         try:
             yield
         finally:
-            self._in_content, self._left_of_header = False, LONGEST_HEADER
+            self._in_content, self._left_of_header = False, MAX_HEADER_SIZE
 
 
 def walk(raw: BufferedReader, size: int) -> Iterator[tuple[Entry, Callable[[], IO[bytes]]]]:
@@ -105,7 +105,7 @@ def walk(raw: BufferedReader, size: int) -> Iterator[tuple[Entry, Callable[[], I
         return
     with gzip.GzipFile(fileobj=raw) as unzipped:
         yield from _walk(_Guarded(cast("IO[bytes]", unzipped), limit))
-        left = LONGEST_TAIL
+        left = MAX_TAIL_SIZE
         while left > 0 and (tail := unzipped.read(PIECE)):  # the checksum of the whole is at the very end
             left -= len(tail)
 
@@ -113,7 +113,7 @@ def walk(raw: BufferedReader, size: int) -> Iterator[tuple[Entry, Callable[[], I
 def _walk(guarded: _Guarded) -> Iterator[tuple[Entry, Callable[[], IO[bytes]]]]:
     with tarfile.open(fileobj=cast("IO[bytes]", guarded), mode="r:", tarinfo=Header, encoding="utf-8") as archive:
         while (member := archive.next()) is not None:
-            if sum(map(len, archive.pax_headers.values())) > LONGEST_HEADER:
+            if sum(map(len, archive.pax_headers.values())) > MAX_HEADER_SIZE:
                 raise ArchiveRejected("its global headers are too long")
             with guarded.content():
                 yield _entry(member), cast("Callable[[], IO[bytes]]", partial(archive.extractfile, member))
@@ -122,7 +122,7 @@ def _walk(guarded: _Guarded) -> Iterator[tuple[Entry, Callable[[], IO[bytes]]]]:
 
 def _entry(member: tarfile.TarInfo) -> Entry:
     """Return a member as an entry. Raises FilterError for what Python would not extract from untrusted archives."""
-    if max(len(member.name), len(member.linkname)) > LONGEST_NAME:
+    if max(len(member.name), len(member.linkname)) > MAX_NAME_LENGTH:
         raise ArchiveRejected("it has a name that is too long for a file system")
     path = normalize_path(member.name)
     tarfile.data_filter(member, ANYWHERE)

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from io import BufferedReader
 
-LONGEST_LINK = 4096
+MAX_LINK_LENGTH = 4096
 UNIX_MODE = 16
 """Where the mode begins in a member's external attributes."""
-LONGEST_DIRECTORY = 64 << 20
+MAX_DIRECTORY_SIZE = 64 << 20
 HUNGRY = frozenset({zipfile.ZIP_LZMA, 93})
 """LZMA, and Zstandard in newer Pythons: their dictionaries may take gigabytes, however small the content is."""
 MEMBER = b"PK\1\2"
@@ -35,7 +35,7 @@ class _Guarded:
 
     def read(self, size: int = -1) -> bytes:
         """Read like a file. Raises ArchiveRejected for a directory that is too long."""
-        if self.listing and size > LONGEST_DIRECTORY:
+        if self.listing and size > MAX_DIRECTORY_SIZE:
             raise ArchiveRejected(f"the list of what is in it has {size} bytes")
         data = self._raw.read(size)
         if self.listing and data.count(MEMBER) > MAX_ENTRIES:
@@ -58,7 +58,7 @@ def _entry(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Entry:
     path = normalize_path(member.filename)
     kind = stat.S_IFMT(member.external_attr >> UNIX_MODE)
     if kind == stat.S_IFLNK:
-        if member.file_size > LONGEST_LINK:
+        if member.file_size > MAX_LINK_LENGTH:
             raise IntegrityError(f"it has a link of {member.file_size} bytes")
         return Entry(path, Kind.SYMLINK, link=resolve_link(path, archive.read(member).decode()))
     if member.is_dir() or kind == stat.S_IFDIR:

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from downloader.config.env import MOST_DIGITS, Malformed, items, path, present, read, variable
+from downloader.config.env import MAX_DIGITS, Malformed, items, path, present, read, variable
 from downloader.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def seconds_or_zero(text: str) -> float:
 
 def rank(text: str) -> int:
     """Parse ADAPTER_RANK; invalid values mean the default, since only the simulation writes it."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS else _DEFAULT_RANK
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS else _DEFAULT_RANK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

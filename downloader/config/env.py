@@ -23,9 +23,9 @@ VARIABLE = "variable"
 DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhd])")
 SECONDS_OF = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 """Letter behind the number of a duration → seconds."""
-LONGEST = 1e9
+MAX_NUMBER = 1e9
 """Seconds, thirty years: timers cannot wait much longer."""
-MOST_DIGITS = 19
+MAX_DIGITS = 19
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 TOKEN = re.compile(r"[\x21-\x7e]+")
 BEARER = re.compile(r"bearer(?:\s+|$)", re.IGNORECASE)
@@ -153,14 +153,14 @@ def _number(text: str) -> float | None:
         value = float(with_unit[1]) * SECONDS_OF[with_unit[2]] if with_unit else float(text)
     except ValueError:
         return None
-    return value if 0 <= value <= LONGEST else None
+    return value if 0 <= value <= MAX_NUMBER else None
 
 
 def count(minimum: int, maximum: int) -> Callable[[str], int]:
     """Return a parser for whole numbers from `minimum` to `maximum`."""
 
     def parse(text: str) -> int:
-        plain = text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS
+        plain = text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS
         if not plain or not minimum <= int(text) <= maximum:
             raise Malformed(f"a whole number from {minimum} to {maximum}")
         return int(text)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from downloader.presets import Preset
 
 MAX_BYTES = 1 << 62
-CONNECTIONS, MOST_CONNECTIONS = 8, 16
+CONNECTIONS, MAX_CONNECTIONS = 8, 16
 """Connections of a process at the start, and at most while more increase throughput, unless the user sets a number."""
 TERMINATION_LOG = Path("/dev/termination-log")
 """Where the kubelet reads the termination message by default."""
@@ -140,7 +140,7 @@ class JobSettings:
         "AIM_CONNECTIONS",
         "number of concurrent connections, of all processes together; over XET, number of concurrent ranges, at most 8",
         parse=count(1, 64),
-        default_text=f"two per CPU up to {CONNECTIONS}, and up to {MOST_CONNECTIONS} while that increases throughput;"
+        default_text=f"two per CPU up to {CONNECTIONS}, and up to {MAX_CONNECTIONS} while that increases throughput;"
         " of several processes, each",
         option="--connections NUMBER",
     )

@@ -34,7 +34,7 @@ ANONYMOUS = "anonymous"
 KEYWORDS = frozenset({ANONYMOUS})
 WORKERS, CONCURRENCY = 8, 10
 SPAN_MEBIBYTES, STREAM_MEBIBYTES = 8, 64
-MOST_CONNECTIONS = 64
+MAX_CONNECTIONS = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,7 +237,7 @@ class S3Settings:
         """Connections of all objects together; None where the environment says nothing of them."""
         if (self.max_workers, self.max_concurrency) == (WORKERS, CONCURRENCY):
             return None
-        return min(MOST_CONNECTIONS, self.max_workers * self.max_concurrency)
+        return min(MAX_CONNECTIONS, self.max_workers * self.max_concurrency)
 
     @property
     def span_size(self) -> int:

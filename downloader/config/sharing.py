@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Self
 
-MOST = 4096
+MAX_SHARDS = 4096
 """Runs that may share the work on one artifact."""
-MOST_PROCESSES, MOST_CPUS = 64, 4096
+MAX_PROCESSES, MAX_CPUS = 64, 4096
 AUTOMATIC = 0
 """Stands for a number of processes that the run finds out."""
 
@@ -34,8 +34,8 @@ def shard(text: str) -> Shard:
     """Parse AIM_SHARD."""
     index, slash, total = text.partition("/")
     digits = index.isascii() and index.isdecimal() and total.isascii() and total.isdecimal()
-    if not slash or not digits or len(text) > 2 * len(str(MOST)) + 1 or not int(index) < int(total) <= MOST:
-        raise Malformed(f"I/N, such as 0/4: N processes, at most {MOST}, with I from 0 to N-1")
+    if not slash or not digits or len(text) > 2 * len(str(MAX_SHARDS)) + 1 or not int(index) < int(total) <= MAX_SHARDS:
+        raise Malformed(f"I/N, such as 0/4: N processes, at most {MAX_SHARDS}, with I from 0 to N-1")
     return Shard(int(index), int(total))
 
 
@@ -44,7 +44,7 @@ def processes(text: str) -> int:
     if text.lower() == "auto":
         return AUTOMATIC
     try:
-        number: int = count(1, MOST_PROCESSES)(text)
+        number: int = count(1, MAX_PROCESSES)(text)
     except Malformed as error:
         raise Malformed(f"auto or {error}") from None
     return number
@@ -65,7 +65,7 @@ class SharingSettings:
     shards: int | None = variable(
         "AIM_DOWNLOADER_SHARDS",
         "number of pods of an Indexed Job that fill the volume together",
-        parse=count(1, MOST),
+        parse=count(1, MAX_SHARDS),
     )
     index: int | None = variable(
         "JOB_COMPLETION_INDEX",
@@ -87,7 +87,7 @@ class SharingSettings:
     cpus: int | None = variable(
         "AIM_CPUS",
         "number of CPUs that a download counts on: connections at first and processes follow from it",
-        parse=count(1, MOST_CPUS),
+        parse=count(1, MAX_CPUS),
         default_text="what the container may use",
     )
 

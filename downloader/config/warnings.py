@@ -45,7 +45,7 @@ SECTIONS: tuple[type[Any], ...] = (
 )
 """All sections, in the order of the reference page."""
 OURS = "AIM_"
-LONGEST_SHOWN = 60
+MAX_SHOWN_LENGTH = 60
 SHARED = ("HF_", "AWS_", "S3_", "STORAGE_", "ARTIFACT_", "TARGET", "STALL_", "PROGRESS_", "EXPECTED_")
 """How the names of variables begin that other programs may have, too."""
 
@@ -63,7 +63,7 @@ def suspicious_settings(environ: Mapping[str, str]) -> Iterator[str]:
         if name.startswith(OURS) and environ[name].strip() and name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
             meant = f"is {near[0]} meant?" if near else "it is for another program, or misspelt"
-            yield f"the variable {name[:LONGEST_SHOWN]} is not known here: {meant}"
+            yield f"the variable {name[:MAX_SHOWN_LENGTH]} is not known here: {meant}"
 
 
 def known_names() -> Iterator[str]:
@@ -85,4 +85,4 @@ def near_names(environ: Mapping[str, str]) -> Iterator[str]:
         if name.startswith(SHARED) and environ[name].strip() and name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.9)
             if near:
-                yield f"the variable {name[:LONGEST_SHOWN]} has no effect here: is {near[0]} meant?"
+                yield f"the variable {name[:MAX_SHOWN_LENGTH]} has no effect here: is {near[0]} meant?"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from downloader.doctor.finding import Finding
     from downloader.sources.registry import ArtifactUri
 
-MOST_NAMED = 12
+MAX_NAMED = 12
 NAME = "environment"
 
 
@@ -40,7 +40,7 @@ def check_environment(
         )
     read = {name for name in known_names() if environ.get(name, "").strip()}
     if not problems:
-        yield ok(NAME, f"read: {names_text(read, MOST_NAMED)}" if read else "no variable of ours is set: the defaults")
+        yield ok(NAME, f"read: {names_text(read, MAX_NAMED)}" if read else "no variable of ours is set: the defaults")
 
 
 def _ignored_protocols(settings: Settings, uri: ArtifactUri | None) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 """Raised when a member of the JSON form goes away or changes its meaning."""
 PASSES = "it may pass: try again later, and check the server, the network and the proxy"
-LONGEST = 1000
+MAX_LENGTH = 1000
 """Characters of a text or a remedy."""
 
 
@@ -49,8 +49,8 @@ class Finding:
 
     def with_texts(self, change: Callable[[str], str]) -> Finding:
         """Return the same with its texts changed, and each on one line."""
-        text, remedy = (single_line(change(text), LONGEST) for text in (self.text, self.remedy))
-        return replace(self, text=text, remedy=remedy, host=single_line(change(self.host), LONGEST))
+        text, remedy = (single_line(change(text), MAX_LENGTH) for text in (self.text, self.remedy))
+        return replace(self, text=text, remedy=remedy, host=single_line(change(self.host), MAX_LENGTH))
 
     def as_note(self) -> Finding:
         """Return the same as a note, where a download can do without what has failed."""

@@ -22,7 +22,7 @@ SOON = 14 * DAY
 """Seconds before the expiry of a certificate from which on it is worth a note."""
 SKEW = 60.0
 """Seconds by which clocks may differ. S3 refuses signatures from 15 minutes on, and tokens have times, too."""
-MOST_ADDRESSES = 4
+MAX_ADDRESSES = 4
 
 
 def check_host(origin: Origin, probe: ServerProbe) -> Iterator[Finding]:
@@ -53,10 +53,8 @@ def check_host(origin: Origin, probe: ServerProbe) -> Iterator[Finding]:
 def _addresses(name: str, addresses: list[str]) -> str:
     if addresses == [name]:
         return f"{name} is an address, so no name is looked up"
-    more = len(addresses) - MOST_ADDRESSES
-    return (
-        f"{name} has the address " + ", ".join(addresses[:MOST_ADDRESSES]) + (f" and {more} more" if more > 0 else "")
-    )
+    more = len(addresses) - MAX_ADDRESSES
+    return f"{name} has the address " + ", ".join(addresses[:MAX_ADDRESSES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _check_certificate(host: str, found: Certificate | None) -> Finding:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from downloader.engine.plan import Plan
     from downloader.volume import Inventory, InventoryEntry, MissingFiles, Volume
 
-MOST_CHECKED = 1000
+MAX_CHECKED = 1000
 """Files that wait to be hashed at a time: a million would take a GiB before their turn comes."""
 
 log = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ def results(
     try:
         for entry in entries:
             waiting.append(pool.submit(check, entry))
-            if len(waiting) == MOST_CHECKED:
+            if len(waiting) == MAX_CHECKED:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

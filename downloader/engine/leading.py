@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     Join = Callable[[int], tuple[int, int] | None]
 
-MOST_AT_ONCE = 128
+MAX_AT_ONCE = 128
 """Files of others that get their names at once: each is an open file."""
 
 log = logging.getLogger(__name__)
@@ -155,7 +155,7 @@ class LeadingEngine(Engine):
         for file in news:
             if not member.board.is_final(file) and (verified := self._received(file, member)) is not None:
                 received.append(verified)
-            if len(received) >= MOST_AT_ONCE:
+            if len(received) >= MAX_AT_ONCE:
                 sink.receive(received)
                 received = []
         if received:

@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from downloader.cancellation import Cancellation
     from downloader.transfer import Transport
 
-MOST_FAULTS = 3
+MAX_FAULTS = 3
 """Files that a mirror may get wrong, or that a place may refuse, before it is not asked any more in this run."""
-MOST_ABSENT = 32
+MAX_ABSENT = 32
 """Files in a row that a mirror may lack before it is not asked any more: one without a list is asked for each file."""
 
 log = logging.getLogger(__name__)
@@ -133,7 +133,7 @@ class Place:
                 self._refused.add(path)
                 self._denied += 1
                 # A token may be refused for one file; a certificate is the same for all.
-                return error if self._denied >= MOST_FAULTS or not isinstance(error, AccessDenied) else None
+                return error if self._denied >= MAX_FAULTS or not isinstance(error, AccessDenied) else None
         return None
 
     def served(self) -> None:
@@ -143,7 +143,7 @@ class Place:
 
     def _count_absent(self) -> DownloadError | None:
         self._absent += 1
-        if not self.is_mirror or self.is_needed or self._absent < MOST_ABSENT or self.is_out:
+        if not self.is_mirror or self.is_needed or self._absent < MAX_ABSENT or self.is_out:
             return None
         self.is_out = True
         why = f"mirror {self.name} lacks {self._absent} files in a row and is not asked any more"
@@ -155,7 +155,7 @@ class Place:
         if self.faults == 1:
             kind = "changed" if isinstance(error, SourceChanged) else "is wrong"
             log.warning("mirror %s %s: %s", self.name, kind, error.message)
-        if self.faults < MOST_FAULTS or self.is_out:
+        if self.faults < MAX_FAULTS or self.is_out:
             return None
         self.is_out = True
         why = f"mirror {self.name} was wrong {self.faults} times and is not asked any more"

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 LOCAL: Final = b"PK\x03\x04"
 _END: Final = b"PK\x05\x06"
-_LONGEST_END: Final = 22 + 65535
+_MAX_END_LENGTH: Final = 22 + 65535
 """Bytes of the record at the end of an archive, with its comment."""
-_LARGEST_DIRECTORY: Final = 4 << 20
-MOST_MEMBERS: Final = 20_000
-_LARGEST_INFLATED: Final = 16 << 20
+_MAX_DIRECTORY_SIZE: Final = 4 << 20
+MAX_MEMBERS: Final = 20_000
+_MAX_INFLATED_SIZE: Final = 16 << 20
 """Bytes of a compressed member that are decompressed."""
 _ALL_INFLATED: Final = 256 << 20
 _HEADER: Final = struct.Struct("<4s5H3L2H")
@@ -37,14 +37,14 @@ class Allowance:
 
     inflated: int = _ALL_INFLATED
     """Bytes that are decompressed."""
-    members: int = MOST_MEMBERS
+    members: int = MAX_MEMBERS
 
 
 def has_directory(content: Content) -> bool:
     """Tell whether there is a zip archive at the end, whatever is before it."""
     if content.forward:
         return content.up_to(0, 4) == LOCAL
-    start = max(0, content.size - _LONGEST_END)
+    start = max(0, content.size - _MAX_END_LENGTH)
     return _END in content.up_to(start, content.size - start)
 
 
@@ -66,7 +66,7 @@ def _require_one_directory(content: Content) -> None:
 
     `zipfile` looks there, and the library of torch where the end says: an archive could have one directory for each.
     """
-    tail = content.exactly(max(0, content.size - _LONGEST_END), min(content.size, _LONGEST_END))
+    tail = content.exactly(max(0, content.size - _MAX_END_LENGTH), min(content.size, _MAX_END_LENGTH))
     position = tail.rfind(_END)
     if tail[-_END_LENGTH : -_END_LENGTH + 4] == _END and tail.endswith(b"\x00\x00"):
         position = len(tail) - _END_LENGTH
@@ -93,11 +93,11 @@ class Members:
         self._content = content
         self._allowance = allowance
         _require_one_directory(content)
-        with zipfile.ZipFile(Seekable(content, _LARGEST_DIRECTORY)) as archive:
+        with zipfile.ZipFile(Seekable(content, _MAX_DIRECTORY_SIZE)) as archive:
             self.infos = archive.infolist()
         allowance.members -= len(self.infos)
         if allowance.members < 0:
-            raise ValueError(f"it has more than {MOST_MEMBERS} members")
+            raise ValueError(f"it has more than {MAX_MEMBERS} members")
         if any(info.filename != info.orig_filename for info in self.infos):
             raise ValueError("it has a member with two names")
         if any(info.is_dir() and info.file_size + info.compress_size for info in self.infos):
@@ -155,8 +155,8 @@ class _Inflated:
 
     def __call__(self, offset: int, count: int) -> bytes:
         while len(self._found) < offset + count and not self._machine.eof:
-            if len(self._found) > _LARGEST_INFLATED:
-                raise ValueError(f"more than {_LARGEST_INFLATED} bytes of a member would have to be decompressed")
+            if len(self._found) > _MAX_INFLATED_SIZE:
+                raise ValueError(f"more than {_MAX_INFLATED_SIZE} bytes of a member would have to be decompressed")
             piece = self._machine.unconsumed_tail
             if not piece:
                 piece = self._packed.up_to(self._offset, _PIECE)

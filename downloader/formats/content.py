@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LONGEST: Final = 1 << 20
+MAX_LENGTH: Final = 1 << 20
 """Bytes of one string or line that are kept."""
-LONGEST_LINE: Final = 64 << 20
+MAX_LINE_LENGTH: Final = 64 << 20
 """Bytes of a line that are passed over."""
 WINDOW: Final = 64 << 10
 """Bytes that are read ahead."""
@@ -89,7 +89,7 @@ class Cursor:
         """Return the next bytes, fewer at the end; `Skipped` in place of very many."""
         end = self._at + count
         if end > len(self._window):
-            if count > LONGEST:
+            if count > MAX_LENGTH:
                 count = min(count, self.left)
                 self.skip(count)
                 return Skipped(count)
@@ -113,11 +113,11 @@ class Cursor:
         """
         passed = 0
         while (end := self._window.find(b"\n", self._at)) < 0:
-            self._fill(LONGEST)
+            self._fill(MAX_LENGTH)
             if b"\n" not in self._window:
                 passed += len(self._window)
                 self._at = len(self._window)
-                if not self.left or passed > LONGEST_LINE:
+                if not self.left or passed > MAX_LINE_LENGTH:
                     raise ValueError("it has a line without an end")
         found = self._window[self._at : end]
         self._at = end + 1

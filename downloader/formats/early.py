@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 SMALL: Final = 1 << 20
 """Bytes of a file below which only what begins as a pickle or an archive is worth a look: its end is near."""
-LONGEST: Final = 64 << 20
+MAX_LENGTH: Final = 64 << 20
 """Bytes that are waited for: no header is longer."""
-MOST_STEPS: Final = 100_000
+MAX_STEPS: Final = 100_000
 """Instructions of a pickle that are walked each time: far more than those before its first import."""
 
 
@@ -66,7 +66,7 @@ def foresee(path: str, content: Content, head: bytes, arrived: int) -> tuple[lis
             found[f"cannot be judged: {reason(error)}"] = True
     wanted = min(waits, default=0)
     risks = [Risk(path, single_line(what, 300), refused) for what, refused in found.items()]
-    return risks, min(wanted, content.size) if wanted <= LONGEST else 0
+    return risks, min(wanted, content.size) if wanted <= MAX_LENGTH else 0
 
 
 def _pickle(path: str, content: Content, head: bytes) -> Iterator[tuple[str, bool]]:
@@ -89,7 +89,7 @@ def _imports(content: Content) -> Iterator[str]:
     """Yield what the pickles at the beginning import, as far as they are there. Raises NotArrived for the rest."""
     found = pickles.Walk()
     try:
-        pickles.walk(content, 0, pickles.Steps(MOST_STEPS), found)
+        pickles.walk(content, 0, pickles.Steps(MAX_STEPS), found)
     except NotArrived:
         if not found.imports:
             raise

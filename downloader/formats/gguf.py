@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 MAGIC: Final = b"GGUF"
 TEMPLATE: Final = "tokenizer.chat_template"
 _VERSIONS: Final = (2, 3)
-_MOST_KEYS: Final = 1 << 16
-_MOST_TENSORS: Final = 1 << 20
-_MOST_STRINGS: Final = 1 << 22
+_MAX_KEYS: Final = 1 << 16
+_MAX_TENSORS: Final = 1 << 20
+_MAX_STRINGS: Final = 1 << 22
 """Strings in all arrays together: a vocabulary has some 100,000."""
-_MOST_AXES: Final = 4
-_LONGEST_NAME: Final = 1 << 16
+_MAX_AXES: Final = 4
+_MAX_NAME_LENGTH: Final = 1 << 16
 _DEEPEST: Final = 4
 _STRING, _ARRAY, _UINT32 = 8, 9, 4
 _ALIGNMENT: Final = "general.alignment"
 _USUAL_ALIGNMENT: Final = 32
-_LARGEST: Final = 1 << 63
+_MAX_VALUE: Final = 1 << 63
 _BLOCKS: Final = {
     0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 9: (32, 36),
     10: (256, 84), 11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210), 15: (256, 292), 16: (256, 66),
@@ -57,7 +57,7 @@ class Header:
         if version not in _VERSIONS:
             raise ValueError("it has a version of GGUF that is not known here")
         tensors, keys = self._number("Q"), self._number("Q")
-        if keys > _MOST_KEYS or tensors > _MOST_TENSORS:
+        if keys > _MAX_KEYS or tensors > _MAX_TENSORS:
             raise ValueError("its header announces too many keys or tensors")
         alignment = self._keys(keys)
         self._check_spans(sorted(self._tensor() for _ in range(tensors)), alignment)
@@ -92,7 +92,7 @@ class Header:
         form = self._order + form
         return int(struct.unpack(form, self._cursor.exactly(struct.calcsize(form)))[0])
 
-    def _text(self, longest: int = _LONGEST_NAME) -> str:
+    def _text(self, longest: int = _MAX_NAME_LENGTH) -> str:
         length = self._number("Q")
         if length > longest:
             raise ValueError("its header has a name or template that is too long")
@@ -117,7 +117,7 @@ class Header:
             self._cursor.skip(count * _WIDTHS[kind])
             return
         self._strings += count
-        if self._strings > _MOST_STRINGS:
+        if self._strings > _MAX_STRINGS:
             raise ValueError("its header has too many strings")
         for _ in range(count):
             self._pass_over(kind, depth)
@@ -126,13 +126,13 @@ class Header:
         """Return offset and length of a tensor."""
         self._text()
         axes = self._number("I")
-        if axes > _MOST_AXES:
+        if axes > _MAX_AXES:
             raise ValueError("its header has a tensor with too many axes")
         shape = [self._number("Q") for _ in range(axes)]
         block = _BLOCKS.get(self._number("I"))
         if block is None:
             raise ValueError("its header has a tensor of an unknown type")
         count, length = math.prod(shape), block[1]
-        if count >= _LARGEST or (shape and shape[0] % block[0]):
+        if count >= _MAX_VALUE or (shape and shape[0] % block[0]):
             raise ValueError("its header has a tensor with an impossible shape")
         return self._number("Q"), count // block[0] * length

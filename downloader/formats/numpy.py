@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from downloader.formats.content import Content
 
 MAGIC: Final = b"\x93NUMPY"
-_LONGEST: Final = 64 << 10
+_MAX_LENGTH: Final = 64 << 10
 """Bytes of a header that are read. Those of arrays that have numbers only are much shorter."""
 _TYPE: Final = r"'[<>|=]?[?bBhHiIlLqQpPefdgFDGSaUVmMc]\d*(?:\[\w+\])?'"
 _SHAPE: Final = r"\((?:\d+L?,? ?)*\)"
@@ -28,4 +28,4 @@ def objects(content: Content) -> int:
     wide = content.exactly(len(MAGIC), 1) > b"\x01"
     start = len(MAGIC) + 2 + (4 if wide else 2)
     length = int.from_bytes(content.exactly(len(MAGIC) + 2, start - len(MAGIC) - 2), "little")
-    return 0 if _NUMBERS.fullmatch(content.up_to(start, min(length, _LONGEST))) else start + length
+    return 0 if _NUMBERS.fullmatch(content.up_to(start, min(length, _MAX_LENGTH))) else start + length

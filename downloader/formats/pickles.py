@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
     from downloader.formats.content import Content
 
-MOST_STEPS: Final = 5_000_000
+MAX_STEPS: Final = 5_000_000
 """Instructions of a file that are walked, of all members if it is an archive: some seconds."""
-MOST_VALUES: Final = 1_000_000
+MAX_VALUES: Final = 1_000_000
 """Values on the stack, or in the memo."""
-MOST_PICKLES: Final = 64
+MAX_PICKLES: Final = 64
 """Pickles that may follow one another in a file."""
-MOST_IMPORTS: Final = 1000
-_LONGEST_NAME: Final = 100
+MAX_IMPORTS: Final = 1000
+_MAX_NAME_LENGTH: Final = 100
 """Characters of a text that are kept: a name that is imported, if it is not longer than all that are harmless."""
 
 _STORAGES = ("Float", "Double", "Half", "BFloat16", "Byte", "Char", "Short", "Int", "Long", "Bool", "ComplexFloat")
@@ -98,7 +98,7 @@ class Walk:
 class Steps:
     """How many instructions may still be walked."""
 
-    left: int = MOST_STEPS
+    left: int = MAX_STEPS
 
 
 def is_pickle(head: bytes) -> bool:
@@ -111,7 +111,7 @@ def walk(content: Content, offset: int, steps: Steps, found: Walk | None = None)
     found = found or Walk()
     cursor = Cursor(content, offset)
     legacy = False
-    for number in range(MOST_PICKLES):
+    for number in range(MAX_PICKLES):
         try:
             first = _walk_one(cursor, found, steps)
         except TooMuch as error:
@@ -125,7 +125,7 @@ def walk(content: Content, offset: int, steps: Steps, found: Walk | None = None)
             return found
         if not is_pickle(content.up_to(cursor.tell(), 2)) and not found.problem:
             found.problem = f"{cursor.left} bytes follow it"  # which may be another pickle, of an old protocol
-    found.problem = f"more than {MOST_PICKLES} pickles follow one another"
+    found.problem = f"more than {MAX_PICKLES} pickles follow one another"
     return found
 
 
@@ -171,7 +171,7 @@ def _walk_one(cursor: Cursor, found: Walk, steps: Steps) -> Any:  # noqa: ANN401
     for opcode, argument in _instructions(cursor):
         steps.left -= 1
         if steps.left < 0:
-            raise TooMuch(f"it has more than {MOST_STEPS} instructions")
+            raise TooMuch(f"it has more than {MAX_STEPS} instructions")
         if first is None and opcode.name != "PROTO":
             first = argument
         machine.step(opcode, argument)
@@ -202,8 +202,8 @@ class _Machine:
             self._import(*argument)
         elif not self._remembered(name, argument):
             self._others(opcode, argument)
-        if len(stack) > MOST_VALUES or len(self._memo) > MOST_VALUES:
-            raise TooMuch(f"it keeps more than {MOST_VALUES} values")
+        if len(stack) > MAX_VALUES or len(self._memo) > MAX_VALUES:
+            raise TooMuch(f"it keeps more than {MAX_VALUES} values")
 
     def _remembered(self, name: str, argument: Any) -> bool:  # noqa: ANN401
         """Follow an instruction that moves values between the stack and the memo; return whether it is one."""
@@ -237,7 +237,7 @@ class _Machine:
         elif name == "MARK":
             stack.append(_MARK)
         else:
-            kept = argument[:_LONGEST_NAME] if isinstance(argument, str) else None
+            kept = argument[:_MAX_NAME_LENGTH] if isinstance(argument, str) else None
             stack += [kept] * len(opcode.stack_after)
 
     def _popped(self, opcode: pickletools.OpcodeInfo) -> Any:  # noqa: ANN401 - as above
@@ -265,6 +265,6 @@ class _Machine:
     def _add(self, module: str, attribute: str) -> None:
         if (module, attribute) in HARMLESS:
             return
-        if len(self._found.imports) >= MOST_IMPORTS:
-            raise ValueError(f"it imports more than {MOST_IMPORTS} names")
+        if len(self._found.imports) >= MAX_IMPORTS:
+            raise ValueError(f"it imports more than {MAX_IMPORTS} names")
         self._found.imports.add(f"{module}.{attribute}"[:200])

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from downloader.formats.content import Content
 
-LONGEST: Final = 32 << 20
+MAX_LENGTH: Final = 32 << 20
 """Bytes of a header that are read: hundreds of thousands of tensors. The format allows 100 MB."""
-MOST_VALUES: Final = 4_000_000
+MAX_VALUES: Final = 4_000_000
 """Values in it, of which each tensor has nine: they take far more memory than their texts."""
 _LENGTH: Final = 8
-_MOST_AXES: Final = 64
-_LARGEST: Final = 1 << 63
+_MAX_AXES: Final = 64
+_MAX_VALUE: Final = 1 << 63
 _BITS: Final = {
     "F64": 64, "F32": 32, "F16": 16, "BF16": 16, "I64": 64, "I32": 32, "I16": 16, "I8": 8, "U64": 64, "U32": 32,
     "U16": 16, "U8": 8, "BOOL": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8,
@@ -37,9 +37,9 @@ def check(content: Content) -> str:
     length = int.from_bytes(content.exactly(0, _LENGTH), "little")
     if length > content.size - _LENGTH:
         return "is longer than the file"
-    raw = content.exactly(_LENGTH, min(length, LONGEST))
-    if length > LONGEST or sum(map(raw.count, (b",", b"[", b"{"))) > MOST_VALUES:
-        return f"has more than {LONGEST} bytes, or {MOST_VALUES} values"
+    raw = content.exactly(_LENGTH, min(length, MAX_LENGTH))
+    if length > MAX_LENGTH or sum(map(raw.count, (b",", b"[", b"{"))) > MAX_VALUES:
+        return f"has more than {MAX_LENGTH} bytes, or {MAX_VALUES} values"
     header = json.loads(raw, object_pairs_hook=_unique)
     if not isinstance(header, dict):
         return "is not a JSON object"
@@ -63,7 +63,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _is_size(value: Any) -> bool:  # noqa: ANN401 - anything that JSON can say
-    return type(value) is int and 0 <= value < _LARGEST
+    return type(value) is int and 0 <= value < _MAX_VALUE
 
 
 def _problem(tensor: Any) -> str:  # noqa: ANN401
@@ -73,7 +73,7 @@ def _problem(tensor: Any) -> str:  # noqa: ANN401
     bits = _BITS.get(kind) if isinstance(kind, str) else None
     if bits is None:
         return "has a tensor of an unknown dtype"
-    if not isinstance(shape, list) or len(shape) > _MOST_AXES or not all(map(_is_size, shape)):
+    if not isinstance(shape, list) or len(shape) > _MAX_AXES or not all(map(_is_size, shape)):
         return "has a tensor with an impossible shape"
     if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(_is_size, offsets)):  # noqa: PLR2004 - a pair
         return "has a tensor at impossible offsets"

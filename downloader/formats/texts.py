@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
     from downloader.formats.content import Content
 
-LARGEST: Final = 4 << 20
+MAX_SIZE: Final = 4 << 20
 """Bytes of a JSON file that are read."""
-MOST_VALUES: Final = 1_000_000
+MAX_VALUES: Final = 1_000_000
 """Values in it."""
 _KERAS: Final = frozenset({"keras", "keras_hub", "keras_nlp", "keras_cv", "builtins", "tensorflow", "tf_keras"})
 _RUNS_CODE: Final = frozenset({"Lambda", "__lambda__", "TorchModuleWrapper"})
@@ -28,11 +28,11 @@ _ESCAPES: Final = re.compile(r"__\w+__|\|\s*attr\b")
 
 def parsed(content: Content) -> Any:  # noqa: ANN401 - anything that JSON can say
     """Return what a JSON file says. Raises ValueError or RecursionError for one that is not JSON, or is too large."""
-    if content.size > LARGEST:
-        raise ValueError(f"it has more than {LARGEST} bytes")
+    if content.size > MAX_SIZE:
+        raise ValueError(f"it has more than {MAX_SIZE} bytes")
     raw = content.exactly(0, content.size)
-    if sum(map(raw.count, (b",", b"[", b"{"))) > MOST_VALUES:
-        raise ValueError(f"it has more than {MOST_VALUES} values")
+    if sum(map(raw.count, (b",", b"[", b"{"))) > MAX_VALUES:
+        raise ValueError(f"it has more than {MAX_VALUES} values")
     return json.loads(raw)
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from downloader.hub_cache.disk import CacheDisk
 
 LISTINGS = ".artifact.listings"
-_LARGEST = 512 << 20
+_MAX_SIZE = 512 << 20
 """Bytes. A hundred thousand files take 15 MB."""
 
 
@@ -75,7 +75,7 @@ def write_listing(disk: CacheDisk, commit: str, below: str, files: Iterable[Remo
 
 def _content(disk: CacheDisk, handle: int) -> bytes:
     size = disk.handle_stat(handle).size
-    if size > _LARGEST:
+    if size > _MAX_SIZE:
         raise ValueError("too large")
     view = memoryview(bytearray(size))
     return bytes(view[: disk.read(handle, 0, view)])

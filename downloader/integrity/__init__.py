@@ -22,9 +22,9 @@ from downloader.integrity.algorithms import (
 )
 from downloader.integrity.artifact import artifact_digest
 from downloader.integrity.checksum_file import (
-    LARGEST_LIST,
     MARKER,
-    MOST_ORIGINS,
+    MAX_LIST_SIZE,
+    MAX_ORIGINS,
     RECORD,
     Checksums,
     Origin,
@@ -61,9 +61,9 @@ __all__ = [
     "GOOGLE_NAMES",
     "HEAD",
     "HINT",
-    "LARGEST_LIST",
     "MARKER",
-    "MOST_ORIGINS",
+    "MAX_LIST_SIZE",
+    "MAX_ORIGINS",
     "OF_PARTS",
     "RECORD",
     "S3_HEADERS",

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 MARKER = ".artifact.sha256"
 """Where the checksums are, relative to the target."""
-LARGEST_LIST = 256 << 20
+MAX_LIST_SIZE = 256 << 20
 """Bytes of a checksum file that is read: about a million long names."""
-MOST_ORIGINS = 255
+MAX_ORIGINS = 255
 """Artifacts whose files can be in one list."""
 RECORD = 32
 """Characters of the record of one file, see `volume/records.py`."""
@@ -183,7 +183,7 @@ def parse_checksums(raw: bytes, name: str = "the checksum file") -> Checksums:
     Raises IntegrityError, naming the line, for anything but comments and checksums of distinct paths inside a folder,
     and for a list that has been cut off.
     """
-    if len(raw) > LARGEST_LIST:
+    if len(raw) > MAX_LIST_SIZE:
         raise IntegrityError(f"{name} has {len(raw)} bytes, which is too long")
     reader = _Reader(name)
     for number, line in numbered_lines(raw, name):
@@ -214,7 +214,7 @@ class _Reader:
             if len(self._proofs) < MAX_FILES:
                 with suppress(IntegrityError):  # a list is not refused for the comments of other programs
                     self._proofs[unescape(proof[2] or "", number, self._name)] = proof[1]
-        elif (origin := _ORIGIN.fullmatch(line)) and len(self._origins) < MOST_ORIGINS:
+        elif (origin := _ORIGIN.fullmatch(line)) and len(self._origins) < MAX_ORIGINS:
             with suppress(ValueError, RecursionError):
                 match json.loads(origin[1]):
                     case [str(uri), str(revision)]:

@@ -19,7 +19,7 @@ _TABLE = str.maketrans(_ESCAPES)
 _STEPS = frozenset({"", ".", ".."})
 _ESCAPED = re.compile(r"\\(.?)", re.DOTALL)
 _CONTROL = re.compile(r"[\0-\x1f\x7f]")
-_LONGEST_PATH = 4096
+_MAX_PATH_LENGTH = 4096
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _DIGITS_OF = {32: "MD5", 40: "SHA-1", 56: "SHA-224", 96: "SHA-384", 128: "SHA-512"}
@@ -52,7 +52,7 @@ def parse_line(line: str, number: int, name: str) -> tuple[str, str]:
     if escaped:
         path = unescape(path, number, name)
     path = path.removeprefix("./")
-    too_long = len(path.encode()) > _LONGEST_PATH
+    too_long = len(path.encode()) > _MAX_PATH_LENGTH
     if too_long or _CONTROL.search(path) or not _STEPS.isdisjoint(path.split("/")):
         raise IntegrityError(f"line {number} of {name} has an impossible path: {single_line(path, 200)}")
     return path, digest.lower()

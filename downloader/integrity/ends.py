@@ -89,7 +89,7 @@ class _Zip:
 
     def update(self, data: memoryview, /) -> None:
         self._size += len(data)
-        self._tail = (self._tail + bytes(data[-self._LONGEST :]))[-self._LONGEST :]
+        self._tail = (self._tail + bytes(data[-self._MAX_LENGTH :]))[-self._MAX_LENGTH :]
 
     def reached(self) -> bool:
         at = len(self._tail) - self._RECORD.size + 1
@@ -101,7 +101,7 @@ class _Zip:
                 return True
         return False
 
-    _LONGEST = _RECORD.size + 0xFFFF
+    _MAX_LENGTH = _RECORD.size + 0xFFFF
 
 
 _ENDS: dict[str, Callable[[], End]] = {

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 _POLLS = 12
 """Readings of another process's lease per time to live."""
-_LONGEST_URI = 1000
-_MOST_LEASES = 16
+_MAX_URI_LENGTH = 1000
+_MAX_LEASES = 16
 """Leases that are read. There are two at most, unless takeovers were killed: each leaves one beside the dead one."""
 
 
@@ -72,7 +72,7 @@ class LeaseAcquirer:
         self._waiting = waiting
         self._make_room = make_room
         self._on_lost = on_lost
-        self._holder = Holder(new_token(), ProcessIdentity.current(), single_line(uri, _LONGEST_URI))
+        self._holder = Holder(new_token(), ProcessIdentity.current(), single_line(uri, _MAX_URI_LENGTH))
         self._watched: dict[int, tuple[bytes, float]] = {}
         """Epoch → content of the lease when it was last read, and the seconds for which that has not changed."""
         self._last_reading = clock()
@@ -124,7 +124,7 @@ class LeaseAcquirer:
 
     def _held(self, but: int = -1) -> dict[int, bytes]:
         """Return epoch → content of each lease but one; of the newest ones only, if there are absurdly many."""
-        newest = [epoch for epoch in epochs(self._files) if epoch != but][-_MOST_LEASES:]
+        newest = [epoch for epoch in epochs(self._files) if epoch != but][-_MAX_LEASES:]
         found = {epoch: read_lease(self._files, lease_path(epoch)) for epoch in newest}
         return {epoch: content for epoch, content in found.items() if content is not None}
 

@@ -49,7 +49,7 @@ _LEASE = re.compile(r"lease\.(0|[1-9][0-9]{0,15})")
 
 _LIMIT = 16384
 """Bytes of a lease that are read: far more than any of ours has."""
-_LONGEST_NAME = 300
+_MAX_NAME_LENGTH = 300
 _LAST_SECOND = 1 << 35
 """A time in a lease that is later was written by another program."""
 _BOOT_TIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -72,7 +72,7 @@ class Holder:
     """When it got the lease, by its own clock: seconds since 1970, 0 where that is unknown. For people only."""
 
     def __str__(self) -> str:
-        return single_line(f"{self.process} ({self.uri})", _LONGEST_NAME)
+        return single_line(f"{self.process} ({self.uri})", _MAX_NAME_LENGTH)
 
 
 def boot_clock() -> float:

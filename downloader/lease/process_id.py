@@ -12,7 +12,7 @@ _PROC = Path("/proc")
 _START_TIME = 19
 """The field of /proc/PID/stat with the start time, counted from the state, which follows the name in parentheses."""
 _ENDED = ("Z", "X", "x")
-_LARGEST = (1 << 64) - 1
+_MAX_NUMBER = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class ProcessIdentity:
 
 def _number(field: object) -> int:
     """Return a number if the kernel could have given it. JSON has others, such as Infinity."""
-    if not isinstance(field, int) or not 0 <= field <= _LARGEST:
+    if not isinstance(field, int) or not 0 <= field <= _MAX_NUMBER:
         raise ValueError(f"{str(field)[:20]!r} is not a number that the kernel gives")
     return field
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 FORBIDDEN = re.compile(r"[\r\n\0]")
-MOST_FIELDS = 100
+MAX_FIELDS = 100
 """As many as `http.client` accepts."""
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 _TEXT = rb"[\t\x20-\x7e]*+"
@@ -30,7 +30,7 @@ AROUND = " \t"
 """What may stand around a value, and does not belong to it."""
 END_OF_HEAD = re.compile(rb"\n\r?\n")
 """A recipient may take a bare LF for the end of a line (RFC 9112, section 2.2), and `http.client` does."""
-MOST_DIGITS = len(str(MAX_SIZE))
+MAX_DIGITS = len(str(MAX_SIZE))
 """Digits of a number of bytes."""
 
 
@@ -54,7 +54,7 @@ def parse_common_head(
     if found is None:
         return None
     lines = found[2].decode("ascii").split("\r\n")
-    if len(lines) > MOST_FIELDS:
+    if len(lines) > MAX_FIELDS:
         return None
     pairs = list(map(_field, lines[:-1]))
     fields = dict(pairs)
@@ -69,7 +69,7 @@ def parse_common_head(
 
 def is_number(text: str) -> bool:
     """Tell whether a text is a number of bytes, in ASCII digits and not in those of other scripts."""
-    return text.isdigit() and text.isascii() and len(text) <= MOST_DIGITS
+    return text.isdigit() and text.isascii() and len(text) <= MAX_DIGITS
 
 
 def is_begun(data: bytes | bytearray, start: int, stop: int) -> bool:

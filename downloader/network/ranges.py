@@ -20,13 +20,13 @@ from downloader.artifact import Span, Validator, shown_url
 from downloader.errors import DownloadError, ProtocolFailed, RangeIgnored, SourceChanged, SourceUnavailable
 from downloader.network.content_encoding import DecodedBody, can_decode, is_encoded
 from downloader.network.errors import map_exception, place
-from downloader.network.h1 import MOST_DIGITS, is_number
+from downloader.network.h1 import MAX_DIGITS, is_number
 
 if TYPE_CHECKING:
     from downloader.network.interfaces import ContentRules, NetworkObserver
     from downloader.network.messages import StreamingResponse
 
-NUMBER = f"[0-9]{{1,{MOST_DIGITS}}}"
+NUMBER = f"[0-9]{{1,{MAX_DIGITS}}}"
 """ASCII digits only, and not those of other scripts, and no more of them than a file size may have."""
 CONTENT_RANGE = re.compile(rf"bytes (?:({NUMBER})-({NUMBER})|\*)/({NUMBER}|\*)")
 """First byte, last byte and size of the file; the first two are missing in a 416, the size where it is unknown."""

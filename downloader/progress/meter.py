@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 RATE_WINDOW = 10.0
 """Seconds over which the rate is averaged."""
-LONGEST_ETA = 30 * 86400.0
+MAX_ETA = 30 * 86400.0
 """Seconds. A longer forecast only says that almost nothing arrives, and none is shown."""
 MOVING = (Phase.DOWNLOADING, Phase.HASHING)
 """Phases with a rate: bytes are counted as they come. In the others whole files are added at once."""
@@ -296,7 +296,7 @@ class ProgressMeter:
                 attempts=self._history.attempts(self._counts(now)),
                 phases=self._history.phases(now),
                 rate=rate if rate >= 1 else 0.0,
-                eta=left if left is not None and left < LONGEST_ETA else None,
+                eta=left if left is not None and left < MAX_ETA else None,
                 waiting=wait.reason if wait else "",
                 wait_left=max(0.0, wait.until - now) if wait else None,
                 stuck_volume=stuck_volume,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from downloader.deadlines import LINE_INTERVAL
 from downloader.progress import Phase
-from downloader.reporters.frame import MOST_FILES, Sheet, frame
+from downloader.reporters.frame import MAX_FILE_ROWS, Sheet, frame
 from downloader.reporters.sentences import last_event, progress_event, progress_text, summary_text
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Display:
         """Return the first files that were there the last time, too: names of small ones would only flicker by."""
         before, self._before = self._before, frozenset(file.path for file in snapshot.files)
         lasting = [file for file in snapshot.files if file.path in before]
-        return [replace(file, path=self._redact(file.path)) for file in lasting[:MOST_FILES]]
+        return [replace(file, path=self._redact(file.path)) for file in lasting[:MAX_FILE_ROWS]]
 
     def _redacted(self, snapshot: Snapshot) -> Snapshot:
         """Return a snapshot without secrets: they are removed before a text is shortened, when they are still whole."""

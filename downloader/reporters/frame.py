@@ -23,8 +23,8 @@ EIGHTHS: Final = " ▏▎▍▌▋▊▉█"
 ASCII: Final = " #"
 """The same for a terminal that cannot show others."""
 INDENT: Final = "  "
-MOST_FILES: Final = 5
-MOST_ROWS: Final = 9
+MAX_FILE_ROWS: Final = 5
+MAX_ROWS: Final = 9
 ROOMY: Final = 12
 """Rows from which on an empty one separates the log from what is drawn."""
 WIDE: Final = 60
@@ -86,7 +86,7 @@ def frame(snapshot: Snapshot, files: Sequence[FileProgress], sheet: Sheet, secon
     The most important line comes first, and at most half of the rows are used: so a log above stays in sight.
     """
     space = [""] if sheet.rows >= ROOMY else []
-    room = max(1, min(MOST_ROWS, sheet.rows // 2) - len(space))
+    room = max(1, min(MAX_ROWS, sheet.rows // 2) - len(space))
     total = _total(snapshot, sheet, seconds, alone=room == 1)
     lines = [total, *(sheet.fit(line) for line in _remarks(snapshot, sheet))][:room]
     return [*space, *lines, *_file_lines(snapshot, files, sheet, room - len(lines))]
@@ -113,7 +113,7 @@ def _remarks(snapshot: Snapshot, sheet: Sheet) -> Iterator[str]:
 
 def _file_lines(snapshot: Snapshot, files: Sequence[FileProgress], sheet: Sheet, room: int) -> list[str]:
     """Return at most so many lines about the files under way: some of them, and how many more there are."""
-    shown = files[: min(room, MOST_FILES)]
+    shown = files[: min(room, MAX_FILE_ROWS)]
     hidden = len(snapshot.files) - len(shown)
     if hidden and len(shown) == room:
         shown, hidden = shown[:-1], hidden + 1

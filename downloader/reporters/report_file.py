@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 BATCH: Final = 500
 """Files whose lines are made at once."""
-LONGEST: Final = 2000
+MAX_LENGTH: Final = 2000
 """Characters of one text."""
 OPENING: Final = b'{"schema": '
 """How a report begins: another file of its name is not replaced."""
@@ -85,7 +85,7 @@ def _encoded(report: RunReport, redactor: Redactor) -> Iterator[bytes]:
 
 def _safe(value: Any, redactor: Redactor) -> Any:  # noqa: ANN401 - any value of JSON
     if isinstance(value, str):
-        return single_line(redactor.redact(value), LONGEST)
+        return single_line(redactor.redact(value), MAX_LENGTH)
     if isinstance(value, dict):
         return {name: _safe(member, redactor) for name, member in value.items()}
     return [_safe(member, redactor) for member in value] if isinstance(value, list) else value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from downloader.errors import ConfigurationError, IntegrityError
-from downloader.integrity import LARGEST_LIST, Expectation, parse_checksums
+from downloader.integrity import MAX_LIST_SIZE, Expectation, parse_checksums
 from downloader.runs.small_files import SmallFile
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def read_expectation(settings: Settings, runner: Runner, uri: ArtifactUri | None
     job = settings.job
     if job.expect_list is None:
         return Expectation(job.expect_digest)
-    raw = SmallFile(job.expect_list, "the expected list", NAMES, LARGEST_LIST).read(settings, runner, uri)
+    raw = SmallFile(job.expect_list, "the expected list", NAMES, MAX_LIST_SIZE).read(settings, runner, uri)
     name = str(job.expect_list)
     return Expectation(job.expect_digest, _parsed(raw, name), name)
 

@@ -15,8 +15,8 @@ from downloader.formatting import format_count, format_size
 if TYPE_CHECKING:
     from downloader.config import Settings
 
-MOST = 8
-"""Processes, if the CPUs give their number."""
+MAX_AUTOMATIC = 8
+"""Processes where the run finds out their number, by its CPUs."""
 FEWEST_CPUS, CPUS_EACH = 4, 2
 """CPUs from which more than one process pays, and those that each keeps busy: one with Python, one with the kernel."""
 WORTHWHILE = 2 << 30
@@ -65,7 +65,7 @@ class Processes:
         """Return the number that CPUs, memory and connections allow."""
         if self.cpus < FEWEST_CPUS:
             return 1
-        return min(MOST, self.cpus // CPUS_EACH, self._affordable, self.connections or MOST)
+        return min(MAX_AUTOMATIC, self.cpus // CPUS_EACH, self._affordable, self.connections or MAX_AUTOMATIC)
 
     def settle(self, size: int) -> int:
         """Decide the number for `size` bytes that are missing, once, and return it."""

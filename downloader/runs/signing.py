@@ -17,7 +17,7 @@ from downloader.formatting import format_size
 from downloader.integrity import MARKER
 from downloader.runs.small_files import SmallFile, whole
 from downloader.runs.wiring import make_filter
-from downloader.signing import LONGEST, FoundFiles, SignatureCheck, TrustedSigner, VerifyingProcess
+from downloader.signing import MAX_SIGNATURE_SIZE, FoundFiles, SignatureCheck, TrustedSigner, VerifyingProcess
 from downloader.volume import LEFT_BY_TOOLS
 
 if TYPE_CHECKING:
@@ -77,9 +77,9 @@ def make_check(
             hint = "fetch it, and name the file"
             raise UsageError(f"verify uses no network, and the signature is {place}", hint=hint)
         with _guarded(watchdog, runner):
-            content = SmallFile(place, "the signature", NAMES, LONGEST).read(settings, runner, uri)
-        if len(content) > LONGEST:
-            raise SignatureRejected(f"{place} is too long for a signature: more than {format_size(LONGEST)}")
+            content = SmallFile(place, "the signature", NAMES, MAX_SIGNATURE_SIZE).read(settings, runner, uri)
+        if len(content) > MAX_SIGNATURE_SIZE:
+            raise SignatureRejected(f"{place} is too long for a signature: more than {format_size(MAX_SIGNATURE_SIZE)}")
         given = str(place), content
     required = settings.signing.mode is SignatureMode.REQUIRE
     return SignatureCheck(signer.verify, required=required, given=given, refused=runner.cancellation.cancel)
@@ -145,7 +145,7 @@ class SignatureRequirement:
             place = self._folder.path_of(path)
             if place in found.digests:
                 return read_signature(volume, place)
-            if self._fetch is None or files[place].size > LONGEST:
+            if self._fetch is None or files[place].size > MAX_SIGNATURE_SIZE:
                 raise VolumeError(f"{place} is not on the volume yet")
             return self._fetch(files[place])
 
@@ -179,7 +179,7 @@ def read_signature(volume: Volume, path: str) -> bytes:
     """Return the content of a signature on the volume. Raises SignatureRejected if it is too long, VolumeError."""
     with volume.reading(path) as reading:
         size = reading.found.size
-        if size > LONGEST:
+        if size > MAX_SIGNATURE_SIZE:
             raise SignatureRejected(f"{path} is too long for a signature: {format_size(size)}")
         content = bytearray(size)
         return bytes(content[: reading.readinto(0, memoryview(content))])
@@ -190,7 +190,7 @@ def fetching(source: Source, runner: Runner, watchdog: StallWatchdog) -> Callabl
 
     def fetch(file: RemoteFile) -> bytes:
         with _guarded(watchdog, runner):
-            return whole(source, file, file.path, LONGEST)
+            return whole(source, file, file.path, MAX_SIGNATURE_SIZE)
 
     return fetch
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from downloader import integrity
 from downloader.artifact import TransferProtocol
-from downloader.config.job import CONNECTIONS, MOST_CONNECTIONS
+from downloader.config.job import CONNECTIONS, MAX_CONNECTIONS
 from downloader.config.signing import SignatureMode
 from downloader.engine import Engine, Plan, PublishAsDownloaded, effective_sequence
 from downloader.filesystem import Disk
@@ -120,7 +120,7 @@ def make_transfer_config(uri: ArtifactUri, settings: Settings, processes: Proces
     given = given_connections(uri, settings)
     config = TransferConfig.of(
         processes.part(given) if given else min(CONNECTIONS, processes.part(PER_PROCESSOR * processes.cpus)),
-        max_connections=processes.part(given) if given else MOST_CONNECTIONS,
+        max_connections=processes.part(given) if given else MAX_CONNECTIONS,
         max_files=wanted.files,
         max_connections_per_file=wanted.per_file,
         request_size=wanted.request,

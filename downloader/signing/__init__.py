@@ -6,10 +6,10 @@ hash the files as well; here they have been hashed while they arrived, so it get
 
 from downloader.signing.check import FoundFiles, SignatureCheck, signatures
 from downloader.signing.process import VerifyingProcess
-from downloader.signing.signer import LONGEST, TrustedSigner
+from downloader.signing.signer import MAX_SIGNATURE_SIZE, TrustedSigner
 
 __all__ = [
-    "LONGEST",
+    "MAX_SIGNATURE_SIZE",
     "FoundFiles",
     "SignatureCheck",
     "TrustedSigner",

@@ -22,7 +22,7 @@ from typing import Any, Final
 from cryptography.hazmat.primitives import serialization
 from model_signing import hashing, manifest, verifying
 
-MOST_VALUES: Final = 10_000
+MAX_VALUES: Final = 10_000
 """Values in the JSON of a signature."""
 
 
@@ -152,7 +152,7 @@ def claimed(bundle: bytes) -> str:
 
 def _read(bundle: bytes) -> dict[str, Any]:
     """Return a bundle as JSON. Nearly all of one is a single text, so many values are an attack on the memory."""
-    if sum(map(bundle.count, (b",", b"[", b"{"))) > MOST_VALUES:
+    if sum(map(bundle.count, (b",", b"[", b"{"))) > MAX_VALUES:
         raise ValueError("it has more values than a signature")
     read: dict[str, Any] = json.loads(bundle)
     return read

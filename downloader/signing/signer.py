@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-LONGEST: Final = 16 << 20
+MAX_SIGNATURE_SIZE: Final = 16 << 20
 """Bytes of a signature that are read. Each file of a model takes about 250 of them."""
 MISSING_EXTRA: Final = "pip install 'artifact-downloader[signing]', or take the image whose tag ends in -full"
 ONE_OF: Final = (

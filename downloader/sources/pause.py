@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from downloader.deadlines import LONGEST_RETRY_AFTER
+from downloader.deadlines import MAX_RETRY_AFTER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class SharedPause:
     """Until when no request is sent, and why. For many threads."""
 
-    def __init__(self, clock: Callable[[], float], longest: float = LONGEST_RETRY_AFTER) -> None:
+    def __init__(self, clock: Callable[[], float], longest: float = MAX_RETRY_AFTER) -> None:
         """Begin without a pause. A server that asks for more than the `longest` seconds is not waited for."""
         self.longest = longest
         self.reason = ""

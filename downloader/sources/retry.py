@@ -22,7 +22,7 @@ import tenacity
 
 from downloader.deadlines import (
     FIRST_PAUSE,
-    LONGEST_PAUSE,
+    MAX_PAUSE,
     MAX_WITHOUT_PROGRESS,
     UNKNOWN_HOST_BUDGET,
 )
@@ -45,7 +45,7 @@ LOGGED_RECOVERY = 5.0
 """Seconds that an outage must last for its end to be logged."""
 NUMBERS = re.compile(r"\d+")
 
-_BACKOFF = tenacity.wait_random_exponential(FIRST_PAUSE, LONGEST_PAUSE)
+_BACKOFF = tenacity.wait_random_exponential(FIRST_PAUSE, MAX_PAUSE)
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 FIRST_BYTE = {"range": "bytes=0-0"}
 OK, PARTIAL_CONTENT = int(HTTPStatus.OK), int(HTTPStatus.PARTIAL_CONTENT)
-MOST_HEAD_FAILURES = 3
+MAX_HEAD_FAILURES = 3
 """After so many, or after one that cost a whole time limit, HEAD is not asked any more."""
 HINT = "give credentials with AIM_HTTP_TOKEN, AIM_HTTP_HEADERS or ~/.netrc"
 
@@ -107,13 +107,13 @@ class WebProbe:
         """Count a HEAD that failed where GET did not: waiting again for each of ten thousand files would take hours."""
         if self._head_fails:
             return
-        self._head_failures += MOST_HEAD_FAILURES if isinstance(error, SourceSilent) else 1
-        if self._head_failures >= MOST_HEAD_FAILURES:
+        self._head_failures += MAX_HEAD_FAILURES if isinstance(error, SourceSilent) else 1
+        if self._head_failures >= MAX_HEAD_FAILURES:
             log.info("HEAD fails; using GET for file metadata: %s", error.message)
 
     @property
     def _head_fails(self) -> bool:
-        return self._head_failures >= MOST_HEAD_FAILURES
+        return self._head_failures >= MAX_HEAD_FAILURES
 
     def _ask_for_a_byte(self, url: str) -> tuple[Response, int | None]:
         reply = self._http.fetch(url, headers=self._headers, public_headers=FIRST_BYTE, limit=0)

@@ -19,7 +19,7 @@ VERSIONS = ("v2", "v1")
 """Of the API, the newest first: what hf_xet does where a server does not know it."""
 UNKNOWN = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.NOT_IMPLEMENTED})
 MAX_ANSWER = 1 << 20
-MOST_DEEP = 6
+MAX_DEEP = 6
 """Levels of the JSON: it is another server's."""
 
 
@@ -35,7 +35,7 @@ def xet_locations(http: HttpClient, access: XetAccess, xet_hash: str) -> list[st
     if reply.status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
         raise ProtocolDown(f"{host_of(reply.url)} does not say where a file is (HTTP {reply.status})")
     try:
-        return list(dict.fromkeys(_urls(json.loads(reply.body), MOST_DEEP)))
+        return list(dict.fromkeys(_urls(json.loads(reply.body), MAX_DEEP)))
     except (ValueError, RecursionError) as error:
         raise ProtocolDown(f"{host_of(reply.url)} says where a file is in a form that makes no sense") from error
 

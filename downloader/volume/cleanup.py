@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from downloader.errors import VolumeError
 from downloader.filesystem import Kind, NotThere, discard, remove, stats_of
 from downloader.formatting import format_count, names_text
-from downloader.integrity import MOST_ORIGINS, Checksums
+from downloader.integrity import MAX_ORIGINS, Checksums
 from downloader.lease import WORK
 from downloader.volume import completion
 from downloader.volume.records import is_unchanged, origin_of, with_origin
@@ -139,7 +139,7 @@ def with_earlier(
     removed, lost = [], []
     for path in earlier:
         origin = origin_of(before, path)
-        known = origin in origins[1:] or len(origins) < MOST_ORIGINS
+        known = origin in origins[1:] or len(origins) < MAX_ORIGINS
         if origin is None or not known or path not in found or not is_unchanged(before, path, found[path]):
             lost.append(path)
         elif path in obsolete:

@@ -30,8 +30,8 @@ from downloader.errors import IntegrityError, VolumeError
 from downloader.filesystem import LOST_AND_FOUND, InTheWay, Kind, NotThere, clear, remove
 from downloader.formatting import format_count
 from downloader.integrity import (
-    LARGEST_LIST,
     MARKER,
+    MAX_LIST_SIZE,
     RECORD,
     Checksums,
     header,
@@ -57,7 +57,7 @@ COMPLETION_ATTRIBUTE = "user.aim.completion"
 PREVIOUS_ATTRIBUTE = "user.aim.previous"
 """Where `COMPLETION_ATTRIBUTE` waits while a run changes the files that it describes."""
 
-MOST_KEPT = 50_000
+MAX_KEPT = 50_000
 """Files whose lines are kept while a mark is written."""
 
 _VALUE = re.compile(rf"([0-9a-f]{{64}}) ([A-Za-z0-9_-]{{{RECORD}}}) ([0-9a-f]{{8}}) ([a-z0-9 -]{{1,61}})")
@@ -280,7 +280,7 @@ def _read(files: FileOperations, path: str) -> Checksums | None:
         return None
     try:
         found = files.handle_stat(handle)
-        buffer = memoryview(bytearray(min(found.size, LARGEST_LIST + 1)))
+        buffer = memoryview(bytearray(min(found.size, MAX_LIST_SIZE + 1)))
         checksums = parse_checksums(bytes(buffer[: files.read(handle, 0, buffer)]), f"{files.name}/{path}")
     except NotThere:  # another node has removed it after it was opened
         return None
@@ -382,7 +382,7 @@ def _values(files: FileOperations) -> Iterator[tuple[str, str]]:
 def _stamped(checksums: Checksums, date: datetime, inode: int) -> Iterator[bytes]:
     """Return the pieces of the list with its stamp."""
     comments, lines = render_comments(checksums, date), rendered_lines(checksums)
-    if len(checksums.files) > MOST_KEPT:  # the lines are made twice, so that they are not in memory
+    if len(checksums.files) > MAX_KEPT:  # the lines are made twice, so that they are not in memory
         stamp, lines = _stamp_of(chain([comments], lines), inode), rendered_lines(checksums)
     else:
         kept = list(lines)

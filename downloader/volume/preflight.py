@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from downloader.filesystem import FileOperations
     from downloader.integrity import Origin
 
-MOST_TRIED = 1000
+MAX_TRIED = 1000
 """Names, or pairs of names, that are tried. Any others fail when the files are renamed to them."""
 LONGEST_ANYWHERE = 143
 """Bytes of the longest name that every file system takes: eCryptfs has the shortest limit."""
@@ -55,8 +55,8 @@ def require_names(files: FileOperations, folder: str, paths: Sequence[str]) -> N
 
     `folder` is in the working folder; the names are tried below it.
     """
-    pairs = list(islice(alike([*paths, MARKER, WORK]), MOST_TRIED))
-    unusual = list(islice(_unusual(paths), MOST_TRIED))
+    pairs = list(islice(alike([*paths, MARKER, WORK]), MAX_TRIED))
+    unusual = list(islice(_unusual(paths), MAX_TRIED))
     if not pairs and not unusual:
         return
     scratch = f"{folder}/names"

@@ -42,7 +42,7 @@ def record_table(paths: Paths) -> Packed:
 
 
 def with_origin(record: str, origin: int) -> str:
-    """Return the record with another one of the mark's origins, of which there are `MOST_ORIGINS` at most."""
+    """Return the record with another one of the mark's origins, of which there are `MAX_ORIGINS` at most."""
     return urlsafe_b64encode(urlsafe_b64decode(record)[:_ORIGIN] + bytes([origin])).decode()
 
 

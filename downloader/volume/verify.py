@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from downloader.filesystem import FileOperations
     from downloader.integrity import Checksums, ContentCheck
 
-MOST_AT_ONCE = 32
+MAX_AT_ONCE = 32
 """Files that are hashed at the same time. More of them would only compete for the volume."""
 _DEEPEST = 128
 """Depth of folders that an artifact may have (`sources/paths.py`)."""
@@ -130,7 +130,7 @@ def beside(files: FileOperations, paths: Collection[str]) -> list[str]:
 
 def hashing_threads() -> int:
     """Return how many files to hash at the same time: a digest takes bytes in order, so one file keeps one CPU busy."""
-    return min(processors(), MOST_AT_ONCE)
+    return min(processors(), MAX_AT_ONCE)
 
 
 def _gone(checksums: Checksums) -> tuple[Damage, ...]:

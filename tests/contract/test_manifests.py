@@ -130,7 +130,7 @@ def test_the_page_tells_the_pauses_that_are_kept() -> None:
     facts: list[Any] = [
         f"within {deadlines.STATUS_MESSAGE_GAP:g} seconds of the write before",
         f"(default {ClusterAccess.__dataclass_fields__['interval'].default:g}) seconds",
-        f"after {deadlines.STATUS_FIRST_PAUSE:g}, 2, 4 … {deadlines.STATUS_LONGEST_PAUSE:g} seconds",
+        f"after {deadlines.STATUS_FIRST_PAUSE:g}, 2, 4 … {deadlines.STATUS_MAX_PAUSE:g} seconds",
         f"after {first}, 2, 4 … {longest} minutes",
         f"timeout after {deadlines.STATUS_TIMEOUT:g} seconds",
         f"tried for {deadlines.STATUS_TIMEOUT:g} seconds",

@@ -127,7 +127,7 @@ def test_an_artifact_with_shards_is_an_indexed_job_that_needs_a_shared_volume(tm
     assert (job["spec"]["backoffLimitPerIndex"], "backoffLimit" in job["spec"]) == (3, False)
     assert variables(pod)["AIM_DOWNLOADER_SHARDS"] == "4"
     schema = json.loads((CHART / "values.schema.json").read_text())
-    assert schema["properties"]["artifacts"]["items"]["properties"]["shards"]["maximum"] == sharing.MOST
+    assert schema["properties"]["artifacts"]["items"]["properties"]["shards"]["maximum"] == sharing.MAX_SHARDS
     assert job["spec"]["template"]["metadata"]["labels"].items() >= (
         pod["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"].items()
     )

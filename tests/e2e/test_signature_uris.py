@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from downloader.signing import LONGEST
+from downloader.signing import MAX_SIGNATURE_SIZE
 from tests.command import Result, model, run
 from tests.servers.published import in_a_bucket
 from tests.servers.s3 import fill_bucket
@@ -84,7 +84,11 @@ def test_a_signature_at_a_uri_that_is_not_the_signers_is_refused(
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(PAGE, "is not a signature"), (b"", "is not a signature"), (bytes(LONGEST + 1), "is too long for a signature")],
+    [
+        (PAGE, "is not a signature"),
+        (b"", "is not a signature"),
+        (bytes(MAX_SIGNATURE_SIZE + 1), "is too long for a signature"),
+    ],
 )
 def test_what_is_no_signature_at_a_uri_is_refused(
     content: bytes, words: str, elsewhere: Elsewhere, owner: KeyOwner

@@ -163,7 +163,7 @@ def test_no_bytes_break_the_reader(raw: bytes) -> None:
 
 
 def test_a_file_of_absurd_length_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checksum_file, "LARGEST_LIST", 100)
+    monkeypatch.setattr(checksum_file, "MAX_LIST_SIZE", 100)
     with pytest.raises(IntegrityError, match="too long"):
         parse_checksums(b"#" * 101)
 

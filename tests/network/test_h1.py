@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from downloader.network.h1 import MOST_FIELDS, Head, field_lines, parse_common_head, request_head
+from downloader.network.h1 import MAX_FIELDS, Head, field_lines, parse_common_head, request_head
 from downloader.network.url import PLAIN, Address, address
 from tests.adversarial.test_fuzz import HEADERS, QUICK, mostly
 
@@ -96,7 +96,7 @@ def test_a_common_head_means_what_the_library_reads(method: str, data: bytes) ->
         COMMON + b"X: \xff\r\n\r\n",
         COMMON + b"X: \0\r\n\r\n",
         COMMON + b"X: a\rY: b\r\n\r\n",
-        COMMON + b"X: y\r\n" * MOST_FIELDS + b"\r\n",
+        COMMON + b"X: y\r\n" * MAX_FIELDS + b"\r\n",
     ],
 )
 def test_what_is_not_common_is_left_to_the_library(head: bytes) -> None:

@@ -27,7 +27,7 @@ PROGRAMS = {
 FILE_SYSTEM_PROGRAMS = {**PROGRAMS, "ceph-mds": "ceph-mds", "ceph-fuse": "ceph-fuse"}
 
 STORE_STARTS = 5
-MOST_REFUSALS = 20
+MAX_REFUSALS = 20
 """How often the young monitor may refuse a command that it will take a moment later."""
 
 CONFIGURATION = """
@@ -153,7 +153,7 @@ class Ceph(S3Server):
 
     def _run(self, *words: str) -> str:
         command = list(words) if words[0] == "monmaptool" else self._command(*words)
-        for _ in range(MOST_REFUSALS):
+        for _ in range(MAX_REFUSALS):
             done = subprocess.run(
                 command,
                 cwd=self._folder,

@@ -21,7 +21,7 @@ _XORB_BYTES = 63 << 20
 _DATA_KEY = bytes.fromhex("6697f5775b9550de3135cbaca597181c9de421109beb2b58b4d0b04b93adf229")
 _NODE_KEY = bytes.fromhex("017ec5c7a5472996fd946666b48a02e65ddd536f37c76dd2f86352e64a53713f")
 _FILE_KEY = bytes(32)
-_MOST_CHILDREN = 9
+_MAX_CHILDREN = 9
 
 
 class Node(NamedTuple):
@@ -60,7 +60,7 @@ def _root(nodes: Sequence[Node]) -> bytes:
 def _groups(nodes: Sequence[Node]) -> Iterator[Sequence[Node]]:
     start = 0
     while start < len(nodes):
-        stop = min(start + _MOST_CHILDREN, len(nodes))
+        stop = min(start + _MAX_CHILDREN, len(nodes))
         ends = (at + 1 for at in range(start + 2, stop) if struct.unpack("<Q", nodes[at].digest[24:])[0] % 4 == 0)
         stop = next(ends, stop)
         yield nodes[start:stop]

@@ -42,9 +42,9 @@ if TYPE_CHECKING:
 TTL = 3.0
 SETTINGS = {"AIM_LEASE_TTL": f"{TTL:g}", "AIM_BANDWIDTH": "20M", "STALL_TIMEOUT": "60"}
 """Slow enough for what happens to fall into the work."""
-LONGEST_PAUSE = 1.5
+MAX_PAUSE = 1.5
 """Seconds between two events."""
-MOST_EVENTS = 6
+MAX_EVENTS = 6
 SEEN = 5.0
 """Seconds after which a node has surely seen that another one has removed a file; the kernel keeps names for one."""
 QUIET = 0.2
@@ -188,8 +188,8 @@ class _Life:
             if index and self._chance.random() < 0.2:
                 continue  # it comes late
             self._start(index)
-        for _ in range(0 if self._quiet else self._chance.randint(1, MOST_EVENTS)):
-            eventually(self._look, self._chance.uniform(0.1, LONGEST_PAUSE))
+        for _ in range(0 if self._quiet else self._chance.randint(1, MAX_EVENTS)):
+            eventually(self._look, self._chance.uniform(0.1, MAX_PAUSE))
             if not self._disturb():
                 break
         for index in range(self._shards):

@@ -16,8 +16,8 @@ from downloader.artifact import Manifest, RemoteFile, Span, Validator
 from downloader.cancellation import Cancellation
 from downloader.deadlines import (
     FIRST_PAUSE,
-    LONGEST_PAUSE,
-    LONGEST_RETRY_AFTER,
+    MAX_PAUSE,
+    MAX_RETRY_AFTER,
     MAX_WITHOUT_PROGRESS,
     UNKNOWN_HOST_BUDGET,
 )
@@ -256,10 +256,10 @@ def test_pauses_grow_are_jittered_and_bounded() -> None:
         with pytest.raises(SourceUnavailable):
             run.read()
         for number, pause in enumerate(run.sleeps):
-            assert 0 <= pause <= min(LONGEST_PAUSE, FIRST_PAUSE * 2**number)
+            assert 0 <= pause <= min(MAX_PAUSE, FIRST_PAUSE * 2**number)
     for number in range(4):
         assert len({run.sleeps[number] for run in runs}) > 20
-    assert max(pause for run in runs for pause in run.sleeps) > LONGEST_PAUSE / 2
+    assert max(pause for run in runs for pause in run.sleeps) > MAX_PAUSE / 2
 
 
 def test_progress_restarts_the_retry_budget() -> None:
@@ -386,7 +386,7 @@ def test_a_pause_is_kept_shown_and_no_silence() -> None:
 
     run.cancellation.sleep = look  # type: ignore[method-assign]
     assert run.read() == CONTENT
-    long = [(message, suspicious) for seconds, message, suspicious in seen if seconds > LONGEST_PAUSE]
+    long = [(message, suspicious) for seconds, message, suspicious in seen if seconds > MAX_PAUSE]
     assert len(long) == 3
     assert all("asks for a pause of" in message and not suspicious for message, suspicious in long)
     assert 799 < run.elapsed < 800 + BUDGET
@@ -466,12 +466,12 @@ def test_nothing_is_announced_during_a_pause() -> None:
 
 
 def test_a_pause_that_is_too_long_is_left_to_another_protocol() -> None:
-    run = Run(pause_of(LONGEST_RETRY_AFTER + 1))
+    run = Run(pause_of(MAX_RETRY_AFTER + 1))
     with pytest.raises(ProtocolFailed, match="601 s") as caught:
         run.read()
     assert "try again later" in caught.value.hint
     assert run.sleeps == []
-    Run(pause_of(LONGEST_RETRY_AFTER)).read()
+    Run(pause_of(MAX_RETRY_AFTER)).read()
 
 
 def test_pauses_altogether_are_borne_for_a_quarter_of_an_hour() -> None:

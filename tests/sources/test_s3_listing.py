@@ -8,7 +8,7 @@ import pytest
 
 from downloader.artifact import Algorithm, Mismatch
 from downloader.filters import FileFilter
-from downloader.sources.s3.folder import MOST_HEADS, SAMPLE, SMALL
+from downloader.sources.s3.folder import MAX_HEADS, SAMPLE, SMALL
 from tests.memory import MIB, run_measured
 from tests.servers.bucket import PAGE, Bucket
 from tests.servers.faults import FOREVER, Answer
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Maker = Callable[..., S3Source]
 
-MANY = MOST_HEADS + 50
+MANY = MAX_HEADS + 50
 ASLEEP = {"x-amz-storage-class": "GLACIER"}
 RESTORED = {**ASLEEP, "x-amz-restore": 'ongoing-request="false", expiry-date="Fri, 21 Dec 2035 00:00:00 GMT"'}
 RESTORING = {**ASLEEP, "x-amz-restore": 'ongoing-request="true"'}
@@ -81,14 +81,14 @@ def test_where_tags_are_of_what_lies_encrypted_none_is_believed(bucket: Bucket, 
     assert len(files) == MANY
     assert {file.digests for file in files} == {()}
     # As many as can be are asked for checksums then, which do not depend on how an object is stored.
-    assert len(bucket.log.records("object", method="HEAD")) == MOST_HEADS
+    assert len(bucket.log.records("object", method="HEAD")) == MAX_HEADS
 
 
 def test_every_archived_object_is_asked_whether_it_can_be_read(bucket: Bucket, s3_source: Maker) -> None:
-    for number in range(MOST_HEADS):
+    for number in range(MAX_HEADS):
         bucket.put(f"m/{number:05}", b"not so small")
     bucket.put("m/cold", b"tiny", RESTORED)
-    assert len(s3_source("s3://bucket/m", bucket.environment).manifest().files) == MOST_HEADS + 1
+    assert len(s3_source("s3://bucket/m", bucket.environment).manifest().files) == MAX_HEADS + 1
     bucket.put("m/cold", b"tiny", ASLEEP)
     with pytest.raises(Exception, match="s3://bucket/m/cold lies in an archive"):
         s3_source("s3://bucket/m", bucket.environment).manifest()

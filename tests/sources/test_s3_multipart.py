@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from downloader.artifact import Algorithm, Mismatch
 from downloader.integrity import Hasher, compare_digests
-from downloader.sources.s3.multipart import GIB, MB, MIB, MOST_GUESSES, MOST_GUESSES_OF_LARGE, guesses
+from downloader.sources.s3.multipart import GIB, MAX_GUESSES, MAX_GUESSES_OF_LARGE, MB, MIB, guesses
 from tests.servers.blobs import Noise
 from tests.servers.bucket import Bucket
 from tests.servers.s3 import SMALLEST_PART, new_bucket, upload_in_parts
@@ -91,7 +91,7 @@ def test_a_tag_of_no_parts_at_all_proves_nothing(s3_source: Maker) -> None:
 @given(st.integers(1, 512 * GIB), st.integers(1, 20_000))
 def test_a_guess_always_gives_the_right_number_of_parts_and_there_are_few(size: int, count: int) -> None:
     found = guesses(size, count)
-    assert len(found) <= (MOST_GUESSES if size <= GIB else MOST_GUESSES_OF_LARGE)
+    assert len(found) <= (MAX_GUESSES if size <= GIB else MAX_GUESSES_OF_LARGE)
     assert len(set(found)) == len(found)
     for (part,) in found:
         assert -(-size // part) == count

@@ -6,10 +6,10 @@ import random
 from typing import TYPE_CHECKING, Final
 
 from downloader.deadlines import (
-    LONGEST_RETRY_AFTER,
+    MAX_RETRY_AFTER,
     STATUS_FIRST_PAUSE,
     STATUS_HEARTBEAT,
-    STATUS_LONGEST_PAUSE,
+    STATUS_MAX_PAUSE,
     STATUS_MESSAGE_GAP,
     STATUS_REJECTED_PAUSES,
 )
@@ -71,9 +71,9 @@ class PatchThrottle:
     def busy(self, now: float, retry_after: float | None) -> None:
         """Record that the server failed; `retry_after` is the pause in seconds that it asked for, if it did."""
         pause = (
-            self._growing(self._first_pause, STATUS_LONGEST_PAUSE)
+            self._growing(self._first_pause, STATUS_MAX_PAUSE)
             if retry_after is None
-            else min(retry_after, LONGEST_RETRY_AFTER)
+            else min(retry_after, MAX_RETRY_AFTER)
         )
         self._hold(now, pause)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 CODE = re.compile(rb"<Code>([A-Za-z0-9._-]{1,80})</Code>")
 MESSAGE = re.compile(rb"<Message>([^<]{1,1000})</Message>")
-LONGEST_SENTENCE = 200
+MAX_SENTENCE_LENGTH = 200
 """Characters of a server's own words that are passed on."""
 ANSWERED_BY, ANSWERED_WITH = "x-answered-by", "x-answered-with"
 """Headers that our client adds to each answer before botocore reads it: errors have to name the host, and the status,
@@ -76,4 +76,4 @@ class ErrorResponse:
 
 
 def _sentence(text: str) -> str:
-    return single_line(text, LONGEST_SENTENCE)
+    return single_line(text, MAX_SENTENCE_LENGTH)

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from downloader.errors import DownloadError
     from downloader.network import HttpClient, Response
 
-MOST_TO_EXPLAIN = 1 << 16
+MAX_TO_EXPLAIN = 1 << 16
 GOOD_FOR = 3600
 """Seconds within which a presigned address has to be used; what is being read then comes to its end."""
 
@@ -140,7 +140,7 @@ class S3ApiClient:
             request.url,
             headers=request.headers,
             public_headers={"range": "bytes=0-0"},
-            limit=MOST_TO_EXPLAIN,
+            limit=MAX_TO_EXPLAIN,
             truncate=True,
         )
 

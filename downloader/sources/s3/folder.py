@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from downloader.artifact import Algorithm, Digest, FileTable, Manifest, RemoteFile, Validator
 from downloader.errors import IntegrityError, SourceNotFound
-from downloader.integrity import LARGEST_LIST, MARKER, of_nothing, parse_checksums, proves_itself
+from downloader.integrity import MARKER, MAX_LIST_SIZE, of_nothing, parse_checksums, proves_itself
 from downloader.sources.s3.answers import ErrorResponse
 from downloader.sources.s3.errors import archived, map_response
 from downloader.sources.s3.multipart import with_layouts
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from downloader.sources.s3.listing import Listing
     from downloader.sources.s3.object_info import ObjectInfo
 
-MOST_HEADS = 1000
+MAX_HEADS = 1000
 """Objects that are asked for their checksums one by one: of more, the largest. The others' tags are in the listing."""
 SAMPLE, SMALL = 100, 1 << 18
-"""Number of objects and bytes. Where there are more than `MOST_HEADS`, only a sample of the small objects gets a HEAD
+"""Number of objects and bytes. Where there are more than `MAX_HEADS`, only a sample of the small objects gets a HEAD
 if the listing has an MD5 of the others: to compute that takes less time than a HEAD."""
 
 log = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ class Folder:
 
     def _described(self, wanted: FileTable, archived_rows: AbstractSet[int]) -> tuple[FileTable, dict[int, ObjectInfo]]:
         """Return the files with what HEADs of the largest add, and of those of which the listing says too little."""
-        largest = nlargest(MOST_HEADS, range(len(wanted)), key=wanted.sizes.__getitem__)
+        largest = nlargest(MAX_HEADS, range(len(wanted)), key=wanted.sizes.__getitem__)
         spared = _spared(wanted, largest)
         empty = (row for row, size in enumerate(wanted.sizes) if not size)
         uncertain = {row for row in empty if not of_nothing(wanted[row].digests)}
@@ -138,7 +138,7 @@ class Folder:
         key = listed[marker].locator
         what = self._address.uri_of(key)
         with self._client.map_exceptions(what):
-            reply = self._client.fetch(self._address.bucket, key, LARGEST_LIST)
+            reply = self._client.fetch(self._address.bucket, key, MAX_LIST_SIZE)
         if reply.status != HTTPStatus.OK:
             error = map_response(ErrorResponse.read(reply.status, reply.body, reply.url), what, self._client.asker)
             log.warning("ignoring %s: %s", what, error)
@@ -182,7 +182,7 @@ class Folder:
 
 def _spared(wanted: FileTable, largest: Sequence[int]) -> set[int]:
     """Return those of the largest objects whose tags in the listing will do as long as a sample shows what they are."""
-    if len(wanted) <= MOST_HEADS:
+    if len(wanted) <= MAX_HEADS:
         return set()
     return {row for row in largest[SAMPLE:] if wanted.sizes[row] <= SMALL and wanted[row].digests}
 

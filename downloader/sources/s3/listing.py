@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from downloader.sources.s3.address import S3Address
     from downloader.sources.s3.client import S3ApiClient
 
-LONGEST_KEY, LONGEST_TAG = 1024, 256
+MAX_KEY_LENGTH, MAX_TAG_LENGTH = 1024, 256
 QUOTE = '"'
 SLASHES = re.compile(r"/{2,}")
 
@@ -132,7 +132,7 @@ class Listing:
     def _check(self, path: str, key: str, tag: str | None) -> None:
         if not path or path.endswith("/"):
             raise refused(path or key, "is a folder's name but holds data", self._where)
-        if len(key) > LONGEST_KEY or len(tag or "") > LONGEST_TAG:
+        if len(key) > MAX_KEY_LENGTH or len(tag or "") > MAX_TAG_LENGTH:
             raise refused(key, "has a key or a tag that no S3 object can have", self._where)
         if path != MARKER:
             require_name(path, self._where)

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 MIB, MB, GIB = 1 << 20, 10**6, 1 << 30
 USUAL = (8, 16, 5, 50, 15, 10, 64, 32, 128, 25, 20, 100, 256, 512)
 """What uploaders take by default, in MiB or MB: boto3 and the AWS CLI 8, rclone 5, s5cmd 50, s3cmd 15, MinIO 16."""
-MOST_PARTS = 10_000
-MOST_ASKED = 64
+MAX_PARTS = 10_000
+MAX_ASKED = 64
 """Parts that are asked for one by one."""
-MOST_GUESSES = 8
-MOST_GUESSES_OF_LARGE = 3
+MAX_GUESSES = 8
+MAX_GUESSES_OF_LARGE = 3
 """Each guess costs one more MD5 of the whole object, 1.45 CPU seconds for a GiB."""
 
 Layouts = tuple[tuple[int, ...], ...]
@@ -58,7 +58,7 @@ def _known(client: S3ApiClient, bucket: str, key: str, info: ObjectInfo, count: 
     if first is not None and first.count == count:
         if _fits(first.size, info.size, count):
             return ((first.size,),)
-        if count <= MOST_ASKED:
+        if count <= MAX_ASKED:
             others = [client.part(bucket, key, number, info.version) for number in range(2, count + 1)]
             return _layout([first.size, *(part.size for part in others if part is not None)], info.size, count)
     return _layout(client.listed_parts(bucket, key, info.version), info.size, count)
@@ -70,17 +70,17 @@ def _layout(sizes: list[int], size: int, count: int) -> Layouts:
 
 def guesses(size: int, count: int) -> Layouts:
     """Return sizes of equal parts, the last one smaller, that cut an object of `size` bytes into `count` parts."""
-    if not 1 <= count <= MOST_PARTS or size < count:
+    if not 1 <= count <= MAX_PARTS or size < count:
         return ()
     exact = -(-size // count)
     candidates = [
         *(number * unit for unit in (MIB, MB) for number in USUAL),
         *(-(-exact // unit) * unit for unit in (5 * MIB, MIB, 1 << 10)),
-        size // MOST_PARTS + 1,  # what AWS's Go library takes where its usual size would give too many parts
+        size // MAX_PARTS + 1,  # what AWS's Go library takes where its usual size would give too many parts
         exact,
     ]
     fitting = dict.fromkeys(candidate for candidate in candidates if _fits(candidate, size, count))
-    return tuple((candidate,) for candidate in fitting)[: MOST_GUESSES if size <= GIB else MOST_GUESSES_OF_LARGE]
+    return tuple((candidate,) for candidate in fitting)[: MAX_GUESSES if size <= GIB else MAX_GUESSES_OF_LARGE]
 
 
 def _fits(part: int, size: int, count: int) -> bool:

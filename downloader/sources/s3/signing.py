@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SIGNED_FOR = 20.0
 """Seconds for which a signature is used again. Services accept one for 15 minutes, but credentials may expire."""
-MOST_SIGNED = 4096
+MAX_SIGNED = 4096
 MOMENT = 1.0
 """Seconds for which a signing context is used: the time of signing is written in whole seconds."""
 DESCRIBING = {"x-amz-checksum-mode": "ENABLED"}
@@ -136,7 +136,7 @@ class Signer:
         signed_at, request = self._signed.get((bucket, key, version), (0.0, None))
         if request is None or now - signed_at > SIGNED_FOR:
             request = self._from_template("GET", bucket, key, version) or self._prepare(bucket, key, version)
-            if len(self._signed) >= MOST_SIGNED:
+            if len(self._signed) >= MAX_SIGNED:
                 self._signed.clear()
             self._signed[bucket, key, version] = (now, request)
         return request

@@ -39,10 +39,10 @@ if TYPE_CHECKING:
 
     Signer = Callable[[str, str, str | None], SignedRequest]
 
-MOST_LISTINGS = 2
+MAX_LISTINGS = 2
 """How often the folder is listed again when an object is gone that was listed."""
 
-MOST_NAMED = 10
+MAX_NAMED = 10
 """Unsafe names that the warning names."""
 
 log = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ class S3Source:
     def manifest(self) -> Manifest:
         """Return the manifest of the object that the URI names, or of the folder if there is no such object."""
         found, self._found = self._found, None
-        for lists_left in range(MOST_LISTINGS, -1, -1):
+        for lists_left in range(MAX_LISTINGS, -1, -1):
             try:
                 found = self._look() if found is None else found
                 return self._as_pinned(self._manifest_of(found))
@@ -239,7 +239,7 @@ class S3Source:
             listing.read(self._client)
         if listing.skipped and listing.skipped != self._warned:
             self._warned = listing.skipped
-            names = names_text(listing.skipped, MOST_NAMED)
+            names = names_text(listing.skipped, MAX_NAMED)
             count = len(self._warned)
             what = "1 unsafe name, which leads" if count == 1 else f"{count} unsafe names, which lead"
             log.warning("skipped %s out of the folder of %s: %s", what, self._uri, names)
