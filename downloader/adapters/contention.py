@@ -20,12 +20,12 @@ T = TypeVar("T")
 ATTEMPTS: Final = 100
 
 
-class Undone(Exception):
+class StepUndone(Exception):
     """Another process has undone a part of the step. The cause, if there is one, is the error that showed it."""
 
 
 def repeated(step: Callable[[], T], failure: str) -> T:
-    """Return what `step` returns, which is repeated for as long as it raises Undone.
+    """Return what `step` returns, which is repeated for as long as it raises StepUndone.
 
     Raises VolumeError with the text `failure` after `ATTEMPTS` attempts.
     """
@@ -33,6 +33,6 @@ def repeated(step: Callable[[], T], failure: str) -> T:
     for _ in range(ATTEMPTS):
         try:
             return step()
-        except Undone as undone:
+        except StepUndone as undone:
             cause = undone.__cause__
     raise VolumeError(f"{failure}: {cause}" if cause else failure, hint="run again") from cause

@@ -12,7 +12,7 @@ import secrets
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from downloader.adapters.contention import Undone, repeated
+from downloader.adapters.contention import StepUndone, repeated
 from downloader.adapters.paths import ASIDE
 from downloader.adapters.trash import GONE, discard, erase, make_folders, remove_empty
 from downloader.artifact import folders_above
@@ -59,7 +59,7 @@ def promote(disk: Disk, paths: AdapterPaths, *, pause: Callable[[], None]) -> No
                 raise LeaseLost(
                     f"another process has taken {disk.name}/{staged} away", hint="run again to stage it again"
                 ) from error
-            raise Undone from error  # the live adapter has come, gone or changed since it was looked at
+            raise StepUndone from error  # the live adapter has come, gone or changed since it was looked at
 
     repeated(rename, f"{disk.name}/{paths.live} cannot be replaced")
     disk.sync_folder(paths.service)

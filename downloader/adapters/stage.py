@@ -23,7 +23,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from downloader.adapters.contention import Undone, repeated
+from downloader.adapters.contention import StepUndone, repeated
 from downloader.adapters.paths import DOWNLOAD, PARKED_DOWNLOAD, STAGING, UNLOADED
 from downloader.adapters.promote import promote, require_one_file_system, restore, sanitize_tree
 from downloader.adapters.trash import GONE, discard, erase, make_folders, remove_empty
@@ -83,7 +83,7 @@ class Staging:
         promote(self._disk, self._paths, pause=lambda: self._sleep(TRASH_GRACE))
 
     def _acquired(self, uri: str) -> ExitStack:
-        """Return the context that holds the lease. Raises Undone if the folder was moved or removed meanwhile."""
+        """Return the context that holds the lease. Raises StepUndone if the folder was moved or removed meanwhile."""
         disk, staging = self._disk, self._paths.staging
         with ExitStack() as stack, suppress(NotThere):
             make_folders(disk, staging)
@@ -94,7 +94,7 @@ class Staging:
             if disk.is_at(staging, opened):
                 return stack.pop_all()
         self._sleep(CONTENTION_PAUSE)
-        raise Undone
+        raise StepUndone
 
     def _prepare(self) -> None:
         """Take over the download of an earlier pod, if there is one, and remove everything else."""

@@ -10,7 +10,7 @@ import secrets
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from downloader.adapters.contention import Undone, repeated
+from downloader.adapters.contention import StepUndone, repeated
 from downloader.adapters.paths import TRASHED_ADAPTER, UNLOADED, entry_name
 from downloader.errors import DownloadError
 from downloader.filesystem import NotThere, remove_tree
@@ -35,7 +35,7 @@ def move_to_trash(disk: Disk, path: str, service: str, adapter: str) -> str:
         except DownloadError as error:
             remove_empty(disk, trash_entry)
             if isinstance(error, NotThere) and disk.stat(path) is not None:
-                raise Undone from error  # another process has removed the entry, which was empty
+                raise StepUndone from error  # another process has removed the entry, which was empty
             raise
         return trash_entry
 
@@ -103,7 +103,7 @@ def make_folders(disk: Disk, path: str) -> None:
             for depth in range(len(parts)):
                 disk.make_folder("/".join(parts[: depth + 1]))
         except NotThere as error:
-            raise Undone from error
+            raise StepUndone from error
 
     repeated(make, f"the folder {disk.name}/{path} cannot be created")
 

@@ -40,7 +40,7 @@ def cancelled_by_signals(
 
     def handle(signum: int, _frame: FrameType | None) -> None:
         for number in handled:  # a shell that ends sends SIGHUP, and the kernel another one
-            again = signal.SIG_IGN if number == signal.SIGHUP else partial(leave_at_once, last_line, erase)
+            again = signal.SIG_IGN if number == signal.SIGHUP else partial(exit_at_once, last_line, erase)
             signal.signal(number, again)
         cancellation.cancel(Cancelled(signum))
 
@@ -73,7 +73,7 @@ def erased_while_stopped(terminal: Terminal) -> None:
     signal.signal(signal.SIGTSTP, handle)
 
 
-def leave_at_once(last_line: Callable[[DownloadError], str], erase: str, signum: int, _frame: FrameType | None) -> None:
+def exit_at_once(last_line: Callable[[DownloadError], str], erase: str, signum: int, _frame: FrameType | None) -> None:
     """End the process at a second signal, with a last line of its own."""
     # Nothing is flushed or waited for: the main thread may hang in the middle of a write.
     with contextlib.suppress(OSError, ValueError):

@@ -167,7 +167,7 @@ class S3Settings:
             settings,
             keys_are_empty=bool(empty),
             unusable_keys="; ".join(useless[key] for key in KEYS if key in useless),
-            warnings=(*(f"{why}, so {name} counts as unset" for name, why in useless.items()), *_oddities(settings)),
+            warnings=(*(f"{why}, so {name} counts as unset" for name, why in useless.items()), *_suspicious(settings)),
         )
         problems.extend(_contradictions(settings))
         return settings
@@ -273,7 +273,7 @@ def _contradictions(settings: S3Settings) -> Iterator[str]:
             yield f"{KEYS[1] if key else KEYS[0]} is missing: one key alone is incomplete{why}"
 
 
-def _oddities(settings: S3Settings) -> Iterator[str]:
+def _suspicious(settings: S3Settings) -> Iterator[str]:
     given, other = _authority(settings.url or ""), _authority(f"//{settings.endpoint_host}")
     if settings.endpoint and settings.endpoint_host and given != other:
         yield "AWS_ENDPOINT_URL and S3_ENDPOINT name different hosts: AWS_ENDPOINT_URL counts"

@@ -20,8 +20,8 @@ NAME = "owner"
 
 
 @dataclass(frozen=True, slots=True)
-class Ids:
-    """Who we are."""
+class UserIds:
+    """The user and the groups of this process."""
 
     user: int
     group: int
@@ -29,7 +29,7 @@ class Ids:
     """Supplementary groups: in Kubernetes fsGroup and supplementalGroups."""
 
     @classmethod
-    def current(cls) -> Ids:
+    def current(cls) -> UserIds:
         """Return those of this process."""
         return cls(os.geteuid(), os.getegid(), frozenset(os.getgroups()) - {os.getegid()})
 
@@ -38,7 +38,7 @@ class Ids:
         return f"user {self.user}, group {self.group}{also}"
 
 
-def remedy_of(folder: Ownership, ids: Ids) -> str:
+def remedy_of(folder: Ownership, ids: UserIds) -> str:
     """Return what lets us write in a folder."""
     if folder.read_only:
         return "it is mounted read-only: mount it to be written (readOnly: false in Kubernetes)"
@@ -63,7 +63,7 @@ def remedy_of(folder: Ownership, ids: Ids) -> str:
     )
 
 
-def check_owner(folder: Ownership, ids: Ids, found: Abilities | None) -> Iterator[Finding]:
+def check_owner(folder: Ownership, ids: UserIds, found: Abilities | None) -> Iterator[Finding]:
     """Yield whose the folder is, and whether the server of a network file system lets us be who we are."""
     text = f"we are {ids}; the folder belongs to {folder.user}:{folder.group}, mode {folder.mode:04o}"
     if folder.group in ids.others and folder.mode & SETGID:

@@ -61,7 +61,7 @@ class SourceCheck:
             if self._settings.hub.offline and ability(source, Recalling) is not None:
                 yield from self._check_offline(source)
                 return
-            manifest = self.manifest = make_filter(self._settings).of(_twice(source.manifest))
+            manifest = self.manifest = make_filter(self._settings).of(_with_retry(source.manifest))
             at = f" at {manifest.revision}" if manifest.revision else ""
             yield ok(
                 "source",
@@ -94,7 +94,7 @@ class SourceCheck:
         before = set(self._client.asked)
         self._ways[way] = set()
         try:
-            text = _twice(use)
+            text = _with_retry(use)
         except DownloadError as error:
             yield problem(way, error)
         else:
@@ -146,7 +146,7 @@ class SourceCheck:
             return recall(self._uri, source, volume)
 
 
-def _twice(ask: Callable[[], T]) -> T:
+def _with_retry(ask: Callable[[], T]) -> T:
     for left in range(TRIES - 1, -1, -1):
         try:
             return ask()

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from downloader.doctor.finding import note, ok, problem
-from downloader.doctor.rights import Ids, check_owner, remedy_of
+from downloader.doctor.rights import UserIds, check_owner, remedy_of
 from downloader.errors import DownloadError, NoSpace, VolumeError
 from downloader.filesystem import Disk, NotThere, absolute, ownership_of, try_out
 from downloader.formatting import format_count, format_duration, format_size, single_line
@@ -50,7 +50,7 @@ class Target:
             return
         where = f"; it will be made in {self._folder}" if self._missing else ""
         yield ok("target", f"{self._path} {'does not exist yet' if self._missing else 'is a folder'}{where}")
-        ids = Ids.current()
+        ids = UserIds.current()
         found = None
         try:
             found = try_out(self._folder)

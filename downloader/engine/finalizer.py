@@ -136,7 +136,7 @@ class CheckedFinalizer:
             self._foresee(volume, manifest, found)
             return found
         published = found.unpacked or self._step.published(manifest, found.digests) or {}
-        beside = self._beside_of(volume, manifest, published)
+        beside = self._files_beside(volume, manifest, published)
         if self._prunes and beside:
             return replace(found, published=False)  # it is checked when it is published again, without those
         self._require(volume, manifest, published, beside)
@@ -155,11 +155,11 @@ class CheckedFinalizer:
         """
         published = self._step.published(manifest, digests)
         if published is not None:
-            self._require(volume, manifest, published, self._beside_of(volume, manifest, published))
+            self._require(volume, manifest, published, self._files_beside(volume, manifest, published))
         publication = self._step.finalize(volume, manifest, digests, check)
         if published is None:
             manifest, published = publication.manifest, publication.digests
-            beside = self._beside_of(volume, manifest, published)
+            beside = self._files_beside(volume, manifest, published)
             consumed = frozenset(publication.consumed)
             self._require(volume, manifest, published, [path for path in beside if path not in consumed])
         return publication
@@ -178,7 +178,7 @@ class CheckedFinalizer:
         for requirement in self._requirements:
             requirement.require(volume, manifest, published, beside)
 
-    def _beside_of(self, volume: Volume, manifest: Manifest, published: Mapping[str, str]) -> Collection[str]:
+    def _files_beside(self, volume: Volume, manifest: Manifest, published: Mapping[str, str]) -> Collection[str]:
         """Return what lies beside an artifact. A single file has nothing to do with it, unless it is an archive."""
         alone = manifest.single and manifest.files[0].path in published
         return () if alone else self._beside(volume, published)

@@ -18,7 +18,7 @@ from downloader.errors import DownloadError
 from downloader.filesystem import reflink, renameat2, syncfs, xattr
 from downloader.filesystem.interface import Kind, NotSupported, Space, Stat, kind_of_entry
 from downloader.filesystem.openat import STEP_FLAGS, Folder, create_below, split
-from downloader.filesystem.openat2 import How
+from downloader.filesystem.openat2 import OpenHow
 from downloader.filesystem.operations import Operations
 from downloader.filesystem.target import (
     FOLDER_MODE,
@@ -62,7 +62,7 @@ class Disk:
         self, target: Path, *, create: bool = True, shown: str = "", fault: Callable[[str], None] | None = None
     ) -> None:
         self._root = -1  # until it is open
-        self._new_file = How(_NEW_FILE_FLAGS, self.file_mode)
+        self._new_file = OpenHow(_NEW_FILE_FLAGS, self.file_mode)
         self._operation = Operations(shown or str(target), fault, self._lacks_inodes, self._is_lost)
         with naming_the_target(target, create=create), self._operation("making or opening" if create else "opening"):
             self._root = open_target(target, create=create, mode=self.folder_mode)

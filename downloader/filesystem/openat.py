@@ -6,11 +6,11 @@ import os
 from functools import lru_cache
 
 from downloader.errors import InternalError
-from downloader.filesystem.openat2 import How, open_below
+from downloader.filesystem.openat2 import OpenHow, open_below
 
 STEP_FLAGS = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 """Flags to open a folder just to walk through it; a symlink, even to a folder, is refused."""
-_STEP = How(STEP_FLAGS)
+_STEP = OpenHow(STEP_FLAGS)
 
 
 class Folder:
@@ -50,7 +50,7 @@ class Folder:
             self._opened = self._root
 
 
-def create_below(root: int, path: str, how: How) -> int:
+def create_below(root: int, path: str, how: OpenHow) -> int:
     """Create a file and return its descriptor, with file and folders in one walk; -1 where that fails."""
     folder, _, name = path.rpartition("/")
     _check(name)

@@ -20,8 +20,8 @@ _PATH = getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_NO_SYMLINKS, _RESOLVE_BENEATH = 0x02, 0x04, 0x08
 
 
-class How(ctypes.Structure):
-    """How to open (`struct open_how`): made once, since it is only read."""
+class OpenHow(ctypes.Structure):
+    """The kernel's `struct open_how`: made once, since it is only read."""
 
     _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
 
@@ -29,7 +29,7 @@ class How(ctypes.Structure):
         super().__init__(flags, mode, _RESOLVE_NO_MAGICLINKS | _RESOLVE_NO_SYMLINKS | _RESOLVE_BENEATH)
 
 
-def open_below(root: int, path: str, how: How) -> int:
+def open_below(root: int, path: str, how: OpenHow) -> int:
     """Return a descriptor of a path below an open folder, -1 where that fails: also if the system has no such call."""
     call = _openat2()
     if call is None or "\0" in path:
@@ -45,8 +45,8 @@ def _openat2() -> Any:  # noqa: ANN401 - ctypes has no type for it
         return None
     call = ctypes.CDLL(None, use_errno=True).syscall
     call.restype = ctypes.c_long
-    call.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.POINTER(How), ctypes.c_size_t)
-    how = How(_PATH | os.O_DIRECTORY)
+    call.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.POINTER(OpenHow), ctypes.c_size_t)
+    how = OpenHow(_PATH | os.O_DIRECTORY)
     root = os.open("/", _PATH)
     try:
         opened = call(_NUMBER, root, b".", how, ctypes.sizeof(how))

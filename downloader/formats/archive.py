@@ -27,7 +27,7 @@ _PIECE: Final = 64 << 10
 _END_LENGTH: Final = 22
 _END64_LENGTH: Final = 56
 _LOCATOR: Final = struct.Struct("<4sLQL")
-_UNTOLD: Final = 0xFFFFFFFF
+_IN_ZIP64: Final = 0xFFFFFFFF
 """In the record at the end: the number is in the other one, for large archives."""
 
 
@@ -79,7 +79,7 @@ def _require_one_directory(content: Content) -> None:
         if end[:4] != b"PK\x06\x06":
             raise ValueError("its end is not where it says")
         size64, offset64 = struct.unpack_from("<QQ", end, 40)
-        if size not in (_UNTOLD, size64) or offset not in (_UNTOLD, offset64):
+        if size not in (_IN_ZIP64, size64) or offset not in (_IN_ZIP64, offset64):
             raise ValueError("its two ends do not agree")
         size, offset = size64, offset64
     if offset + size != where:

@@ -152,7 +152,7 @@ def _zips(content: Content, head: bytes, depth: int, limits: _Limits) -> Iterato
 
 
 def _members(members: Members, depth: int, limits: _Limits) -> Iterator[tuple[str, bool]]:
-    raw, code = _of_torch(members.names)
+    raw, code = _torch_members(members.names)
     if any(name.startswith(code) for name in members.names):
         yield "is a program of TorchScript", True
     if "config.json" in members.names:
@@ -176,7 +176,7 @@ def _raw(content: Content, limits: _Limits) -> Iterator[tuple[str, bool]]:
         yield from _pickles("", content, head, limits.steps)
 
 
-def _of_torch(names: Collection[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _torch_members(names: Collection[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return where an archive of torch has raw numbers, of which any two bytes may look like a pickle, and its code."""
     roots = {name.removesuffix("data.pkl") for name in names if name == "data.pkl" or name.endswith("/data.pkl")}
     return tuple(f"{root}data/" for root in roots), tuple(f"{root}code/" for root in roots)

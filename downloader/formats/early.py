@@ -22,8 +22,8 @@ MAX_STEPS: Final = 100_000
 """Instructions of a pickle that are walked each time: far more than those before its first import."""
 
 
-class NotArrived(Exception):
-    """So many bytes have to be there for a check to go on."""
+class NeedsMoreBytes(Exception):
+    """A check can go on once the bytes up to `stop` are there."""
 
     def __init__(self, stop: int) -> None:
         super().__init__(stop)
@@ -43,7 +43,7 @@ def foresee(path: str, content: Content, head: bytes, arrived: int) -> tuple[lis
 
     def read(offset: int, count: int) -> bytes:
         if offset + count > arrived:
-            raise NotArrived(offset + count)
+            raise NeedsMoreBytes(offset + count)
         return content.up_to(offset, count)
 
     partly = Content(read, content.size)
@@ -58,7 +58,7 @@ def foresee(path: str, content: Content, head: bytes, arrived: int) -> tuple[lis
     for check in checks:
         try:
             found |= check()
-        except NotArrived as more:
+        except NeedsMoreBytes as more:
             waits.append(max(more.stop, 2 * arrived))
         except DownloadError:
             raise
@@ -86,11 +86,11 @@ def _first_member(content: Content, head: bytes) -> Iterator[tuple[str, bool]]:
 
 
 def _imports(content: Content) -> Iterator[str]:
-    """Yield what the pickles at the beginning import, as far as they are there. Raises NotArrived for the rest."""
+    """Yield what the pickles at the beginning import, as far as they are there. Raises NeedsMoreBytes for the rest."""
     found = pickles.Walk()
     try:
         pickles.walk(content, 0, pickles.Steps(MAX_STEPS), found)
-    except NotArrived:
+    except NeedsMoreBytes:
         if not found.imports:
             raise
     if found.imports:

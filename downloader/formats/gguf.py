@@ -74,7 +74,7 @@ class Header:
                 if kind != _UINT32 or not (alignment := self._number("I")):
                     raise ValueError("its header has an impossible alignment")
             else:
-                self._pass_over(kind, 0)
+                self._skip_value(kind, 0)
         return alignment
 
     def _check_spans(self, spans: list[tuple[int, int]], alignment: int) -> None:
@@ -99,17 +99,17 @@ class Header:
         found = self._cursor.exactly(length)
         return "" if isinstance(found, Skipped) else found.decode(errors="replace")
 
-    def _pass_over(self, kind: int, depth: int) -> None:
+    def _skip_value(self, kind: int, depth: int) -> None:
         if kind == _STRING:
             self._cursor.skip(self._number("Q"))
         elif kind == _ARRAY:
-            self._pass_over_array(depth + 1)
+            self._skip_array(depth + 1)
         elif kind in _WIDTHS:
             self._cursor.skip(_WIDTHS[kind])
         else:
             raise ValueError("its header has a value of an unknown type")
 
-    def _pass_over_array(self, depth: int) -> None:
+    def _skip_array(self, depth: int) -> None:
         kind, count = self._number("I"), self._number("Q")
         if depth > _DEEPEST:
             raise ValueError("its header has arrays that are nested too deeply")
@@ -120,7 +120,7 @@ class Header:
         if self._strings > _MAX_STRINGS:
             raise ValueError("its header has too many strings")
         for _ in range(count):
-            self._pass_over(kind, depth)
+            self._skip_value(kind, depth)
 
     def _tensor(self) -> tuple[int, int]:
         """Return offset and length of a tensor."""

@@ -114,7 +114,7 @@ def walk(content: Content, offset: int, steps: Steps, found: Walk | None = None)
     for number in range(MAX_PICKLES):
         try:
             first = _walk_one(cursor, found, steps)
-        except TooMuch as error:
+        except LimitExceeded as error:
             found.hidden = found.problem = str(error)
             return found
         except (ValueError, IndexError, KeyError, OverflowError, UnicodeError) as error:
@@ -129,7 +129,7 @@ def walk(content: Content, offset: int, steps: Steps, found: Walk | None = None)
     return found
 
 
-class TooMuch(ValueError):
+class LimitExceeded(ValueError):
     """A pickle is longer, or keeps more, than is walked."""
 
 
@@ -171,7 +171,7 @@ def _walk_one(cursor: Cursor, found: Walk, steps: Steps) -> Any:  # noqa: ANN401
     for opcode, argument in _instructions(cursor):
         steps.left -= 1
         if steps.left < 0:
-            raise TooMuch(f"it has more than {MAX_STEPS} instructions")
+            raise LimitExceeded(f"it has more than {MAX_STEPS} instructions")
         if first is None and opcode.name != "PROTO":
             first = argument
         machine.step(opcode, argument)
@@ -203,7 +203,7 @@ class _Machine:
         elif not self._remembered(name, argument):
             self._others(opcode, argument)
         if len(stack) > MAX_VALUES or len(self._memo) > MAX_VALUES:
-            raise TooMuch(f"it keeps more than {MAX_VALUES} values")
+            raise LimitExceeded(f"it keeps more than {MAX_VALUES} values")
 
     def _remembered(self, name: str, argument: Any) -> bool:  # noqa: ANN401
         """Follow an instruction that moves values between the stack and the memo; return whether it is one."""

@@ -246,7 +246,7 @@ class _Links:
             try:
                 self._disk.symlink(text, place)
             except AlreadyThere as error:
-                raise _two_in_one(self._disk, path) from error
+                raise _collision_error(self._disk, path) from error
         elif self._disk.link_text(place) != text:
             clear(self._disk, self._staged)
             self._disk.symlink(text, self._staged)
@@ -274,7 +274,7 @@ def _offline(what: str) -> ConfigurationError:
     return ConfigurationError(f"HF_HUB_OFFLINE forbids a download, and {what}", hint="unset it for one run")
 
 
-def _two_in_one(disk: CacheDisk, path: str) -> VolumeError:
+def _collision_error(disk: CacheDisk, path: str) -> VolumeError:
     return VolumeError(
         f"the volume takes {path} and another name of the snapshot for one: {disk.name} does not tell case or forms of"
         " Unicode apart",

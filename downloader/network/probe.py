@@ -16,7 +16,7 @@ from downloader.network.errors import map_exception
 from downloader.network.messages import RequestBuilder
 from downloader.network.pool import Pool
 from downloader.network.redirects import FOREIGN
-from downloader.network.tls import Only, Trust
+from downloader.network.tls import SingleCertificate, Trust
 from downloader.network.transport import SocketTransport
 from downloader.network.url import address
 
@@ -112,7 +112,7 @@ class ServerProbe:
             with closing(self._open(Trust(verify=False))) as connection:
                 raw = connection.stream_of_tls.raw_certificate if connection.stream_of_tls else b""
             # OpenSSL tells what is in a certificate only if it is trusted: which it is here, for this handshake alone.
-            with closing(self._open(Only(raw))) as connection:
+            with closing(self._open(SingleCertificate(raw))) as connection:
                 found = connection.stream_of_tls.certificate if connection.stream_of_tls else {}
         except (DownloadError, ssl.SSLError):
             return None

@@ -80,7 +80,7 @@ class _OneStore(Trust):
         return context
 
 
-class Only(Trust):
+class SingleCertificate(Trust):
     """Trusts one certificate, in DER, whatever host shows it: to read what is in it, never to send anything."""
 
     def __init__(self, certificate: bytes) -> None:

@@ -101,7 +101,7 @@ class SocketTransport:
         connection, used = self._pool.take(origin)
         try:
             return self._exchange(connection, request, message)
-        except Unanswered:
+        except NoResponse:
             if not used:
                 raise
         return self._exchange(self._pool.fresh(origin), request, message)
@@ -183,7 +183,7 @@ class SocketTransport:
         self._pool.close()
 
 
-class Unanswered(httpx2.ReadError):
+class NoResponse(httpx2.ReadError):
     """The server closed the connection without a response, as it does with one that was idle for too long."""
 
 
@@ -192,7 +192,7 @@ def _head_error(error: Exception) -> httpx2.TransportError:
     if isinstance(error, TimeoutError):
         return httpx2.ReadTimeout("no answer within the time")
     if isinstance(error, http.client.RemoteDisconnected | ConnectionResetError | BrokenPipeError | ssl.SSLEOFError):
-        return Unanswered("the server closed the connection without an answer")
+        return NoResponse("the server closed the connection without an answer")
     if isinstance(error, http.client.HTTPException):
         return httpx2.RemoteProtocolError(malformed(error))
     if isinstance(error, OSError):

@@ -27,7 +27,7 @@ OPENING: Final = b'{"schema": '
 """How a report begins: another file of its name is not replaced."""
 
 
-class NotOurs(OSError):
+class ForeignFile(OSError):
     """Another file has the name."""
 
 
@@ -39,7 +39,7 @@ def write_report(report: RunReport, path: Path, redactor: Redactor) -> None:
 def write_whole(path: Path, opening: bytes, parts: Iterable[bytes]) -> None:
     """Write a file under another name, sync it and rename it.
 
-    Raises OSError; NotOurs if there is something of that name that does not begin with `opening`.
+    Raises OSError; ForeignFile if there is something of that name that does not begin with `opening`.
     """
     real = path.resolve()
     _require_ours(real, opening)
@@ -64,11 +64,11 @@ def _require_ours(path: Path, opening: bytes) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISREG(found.st_mode):
-        raise NotOurs("it is not a file")
+        raise ForeignFile("it is not a file")
     if found.st_size:
         with path.open("rb") as file:
             if file.read(len(opening)) != opening:
-                raise NotOurs("there is another file of that name, which is not replaced")
+                raise ForeignFile("there is another file of that name, which is not replaced")
 
 
 def _encoded(report: RunReport, redactor: Redactor) -> Iterator[bytes]:

@@ -94,7 +94,7 @@ class WebProbe:
         if isinstance(head, Throttled) and head.retry_after is not None:
             raise head
         if head is not None and not isinstance(head, SourceUnavailable) and not self.is_distrusted(url):
-            size = _told_size(url, head)
+            size = _size_of_file(url, head)
             # Nothing is read of an empty file, so a wrong zero would never be noticed.
             if size or (size == 0 and digest is not None and of_nothing((digest,))):
                 return head, size
@@ -117,11 +117,11 @@ class WebProbe:
 
     def _ask_for_a_byte(self, url: str) -> tuple[Response, int | None]:
         reply = self._http.fetch(url, headers=self._headers, public_headers=FIRST_BYTE, limit=0)
-        size = _told_size(url, reply)
+        size = _size_of_file(url, reply)
         if reply.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             # Some servers refuse any range like that, and name a wrong total or none.
             reply = self._http.fetch(url, headers=self._headers, limit=0)
-            size = _told_size(url, reply)
+            size = _size_of_file(url, reply)
         if reply.status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT) and size is None:
             error = reply.status_error()
             raise map_status_error(error, shown_url(url), hint=redirect_hint(url, reply.url) or HINT, asked=url)
@@ -148,8 +148,8 @@ def validator_of(reply: Response) -> Validator | None:
     return Validator(modified, is_date=True)
 
 
-def _told_size(url: str, reply: Response) -> int | None:
-    """Return the size of the file that an answer speaks of; None if it does not tell."""
+def _size_of_file(url: str, reply: Response) -> int | None:
+    """Return the size of the file that a response is about; None if it does not tell."""
     if reply.status == PARTIAL_CONTENT:
         return total_length(reply.headers)
     if reply.status != OK:

@@ -210,7 +210,7 @@ def _is_written(
     files: FileOperations, before: Checksums, wanted: Checksums, completion: Completion, own: Checksums | None
 ) -> bool:
     """Return whether the last mark stands where it is wanted, and says just what is `wanted`."""
-    if not before.seal or not _say_the_same(before, wanted):  # as almost always, and told without reading anything
+    if not before.seal or not _are_equivalent(before, wanted):  # as almost always, and told without reading anything
         return False
     if before.own != (hashlib.sha256(own.raw).hexdigest() if own is not None else ""):
         return False
@@ -220,7 +220,7 @@ def _is_written(
     return is_in_place(files, found, completion, own.raw if own is not None else None)
 
 
-def _say_the_same(one: Checksums, other: Checksums) -> bool:
+def _are_equivalent(one: Checksums, other: Checksums) -> bool:
     if len(one.files) != len(other.files):
         return False
     if list(header(replace(one, own=""))) != list(header(replace(other, own=""))):

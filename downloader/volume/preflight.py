@@ -65,7 +65,7 @@ def require_names(files: FileOperations, folder: str, paths: Sequence[str]) -> N
     try:
         for first, second in pairs:
             if _is_one(files, scratch, first, second):
-                raise _one_for_two(files, first, second)
+                raise _collision_error(files, first, second)
         for name, path in unusual:
             _require_name(files, scratch, name, path)
     finally:
@@ -79,7 +79,7 @@ def require_two_files(files: FileOperations, paths: Sequence[str]) -> None:
         if first in known and second in known:
             one, other = files.stat(first), files.stat(second)
             if one is not None and other is not None and one.inode == other.inode:
-                raise _one_for_two(files, first, second)
+                raise _collision_error(files, first, second)
 
 
 def alike(names: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -210,7 +210,7 @@ def _is_one(files: FileOperations, scratch: str, first: str, second: str) -> boo
     return True
 
 
-def _one_for_two(files: FileOperations, first: str, second: str) -> VolumeError:
+def _collision_error(files: FileOperations, first: str, second: str) -> VolumeError:
     if {first, second} & {MARKER, WORK}:
         theirs = second if first in (MARKER, WORK) else first
         return VolumeError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from downloader.adapters.contention import ATTEMPTS, Undone, repeated
+from downloader.adapters.contention import ATTEMPTS, StepUndone, repeated
 from downloader.errors import NoSpace, VolumeError
 from downloader.filesystem import NotThere
 
@@ -22,7 +22,7 @@ class Step:
             error = self._errors.pop(0)
             if isinstance(error, NoSpace):
                 raise error
-            raise Undone from error
+            raise StepUndone from error
         return 42
 
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 
 from downloader.doctor import Level
-from downloader.doctor.rights import Ids, check_owner, remedy_of
+from downloader.doctor.rights import UserIds, check_owner, remedy_of
 from downloader.filesystem import Abilities, Ownership
 
 FOLDER = Ownership("nfs4", 1500, 1600, 0o755, read_only=False)
-ROOT, POD = Ids(0, 0, frozenset()), Ids(1000, 1000, frozenset({1000}))
+ROOT, POD = UserIds(0, 0, frozenset()), UserIds(1000, 1000, frozenset({1000}))
 MADE = Abilities(
     kind="nfs4", owner=65534, group=65534, made_ns=0, direct=True, allocates=True, syncs_whole=False, attributes=False,
     replaces=True, links=True, in_order=False,
@@ -29,7 +29,7 @@ MADE = Abilities(
         (replace(FOLDER, read_only=True), POD, ["mounted read-only", "readOnly: false"]),
     ],
 )
-def test_the_remedy_fits_the_file_system_and_who_we_are(folder: Ownership, ids: Ids, words: list[str]) -> None:
+def test_the_remedy_fits_the_file_system_and_who_we_are(folder: Ownership, ids: UserIds, words: list[str]) -> None:
     assert [word for word in words if word not in remedy_of(folder, ids)] == []
 
 
@@ -41,6 +41,6 @@ def test_a_server_that_gives_our_files_to_another_user_is_a_note() -> None:
 
 
 def test_a_group_that_kubernetes_has_given_to_the_folder_is_told() -> None:
-    ids = Ids(1000, 1000, frozenset({2000}))
+    ids = UserIds(1000, 1000, frozenset({2000}))
     (finding,) = check_owner(Ownership("ext4", 0, 2000, 0o2775, read_only=False), ids, None)
     assert (finding.level, "fsGroup has been applied" in finding.text) == (Level.OK, True)

@@ -12,13 +12,13 @@ from downloader.errors import InternalError
 from downloader.filesystem import openat2
 from downloader.filesystem.interface import AlreadyThere, InTheWay, NotThere
 from downloader.filesystem.local import Disk
-from downloader.filesystem.openat2 import How, open_below
+from downloader.filesystem.openat2 import OpenHow, open_below
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-PATH = How(getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC)
+PATH = OpenHow(getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC)
 
 
 @pytest.fixture(params=["at once", "part by part"])

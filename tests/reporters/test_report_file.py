@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from downloader.redaction import Redactor
-from downloader.reporters.report_file import BATCH, NotOurs, write_report, write_whole
+from downloader.reporters.report_file import BATCH, ForeignFile, write_report, write_whole
 from downloader.reporters.run_report import FETCHED, FileReport, RunReport
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def test_what_is_not_ours_stays(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes(b"{}")
     os.mkfifo(tmp_path / "pipe")
     for name in ("config.json", "pipe"):
-        with pytest.raises(NotOurs):
+        with pytest.raises(ForeignFile):
             write_report(report_of(1), tmp_path / name, Redactor())
     assert (tmp_path / "config.json").read_bytes() == b"{}"
     (tmp_path / "empty").touch()

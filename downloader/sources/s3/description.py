@@ -86,11 +86,11 @@ class ObjectProbe:
         self._heads_distrusted = True
 
     def _described(self, key: str, head: Headers | None, listed: int | None) -> ObjectInfo:
-        if head is not None and self._convinces(head, listed):
+        if head is not None and self._is_enough(head, listed):
             return ObjectInfo.of(head, aws=self._aws)
         return self._info_by_get(key, head, self._client.first_byte(self._bucket, key), listed)
 
-    def _convinces(self, head: Headers, listed: int | None) -> bool:
+    def _is_enough(self, head: Headers, listed: int | None) -> bool:
         """Whether a HEAD is enough: its size agrees with the listing, and for an empty object also with a digest."""
         size = size_of(head)
         if size is None or listed not in (None, size) or self._heads_distrusted:

@@ -130,7 +130,7 @@ class S3Source:
         """Return the object that the URI names, or the listing of the folder."""
         file = self._single(self._probe.find)
         if file is not None and (file.size or not file.sized):
-            self._see_that_it_is_s3()
+            self._require_s3()
             return file
         try:
             listing = self._list()
@@ -147,7 +147,7 @@ class S3Source:
             log.warning("%s is an empty object and a folder with files: downloading the folder", self._uri)
         return listing
 
-    def _see_that_it_is_s3(self) -> None:
+    def _require_s3(self) -> None:
         """List the folder of the object's name. Raises ProtocolFailed if the server does not speak S3."""
         # Any web server answers a HEAD with 200: only a listing shows that this is S3.
         with contextlib.suppress(AccessDenied), self._client.map_exceptions(self._uri):
