@@ -69,22 +69,21 @@ def test_a_repository_that_does_not_exist_is_a_missing_source(hub: Hub, tmp_path
     ends(result, 66, NOT_FOUND, "org/nothing")
 
 
-def test_a_revision_that_does_not_exist_is_a_missing_source(hub: Hub, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("uri", "filters", "named"),
+    [
+        ("hf://org/model@v9", [], "v9"),
+        ("hf://org/model/gguf", [], "gguf"),
+        ("hf://org/model", ["--include", "*.gguf"], "--include"),
+    ],
+    ids=["a revision", "a path", "a filter"],
+)
+def test_what_a_repository_does_not_have_is_named(
+    hub: Hub, tmp_path: Path, uri: str, filters: list[str], named: str
+) -> None:
     hub.create("org/model").commit({"a": b"a"})
-    result = run("download", "hf://org/model@v9", tmp_path, extra={"HF_ENDPOINT": hub.endpoint})
-    ends(result, 66, NOT_FOUND, "v9")
-
-
-def test_a_path_that_a_repository_does_not_have_is_a_missing_source(hub: Hub, tmp_path: Path) -> None:
-    hub.create("org/model").commit({"a": b"a"})
-    result = run("download", "hf://org/model/gguf", tmp_path, extra={"HF_ENDPOINT": hub.endpoint})
-    ends(result, 66, NOT_FOUND, "gguf")
-
-
-def test_filters_that_leave_nothing_are_named(hub: Hub, tmp_path: Path) -> None:
-    hub.create("org/model").commit({"a": b"a"})
-    result = run("download", "hf://org/model", tmp_path, "--include", "*.gguf", extra={"HF_ENDPOINT": hub.endpoint})
-    ends(result, 66, NOT_FOUND, "--include")
+    result = run("download", uri, tmp_path, *filters, extra={"HF_ENDPOINT": hub.endpoint})
+    ends(result, 66, NOT_FOUND, named)
 
 
 @pytest.mark.parametrize("token", ["", "hf_stranger"])

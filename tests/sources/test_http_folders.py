@@ -26,6 +26,8 @@ from tests.sources.reading import whole
 from tests.waiting import AT_LAST, eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from downloader.network import HttpClient
     from tests.servers.broken import BrokenWeb
 
@@ -86,9 +88,12 @@ def test_a_list_without_files_is_no_artifact(own_web: BrokenWeb, plain_web: Http
         HttpSource(folder, plain_web, {}).manifest()
 
 
-def test_a_digest_for_a_folder_is_not_passed_over(folder: str, plain_web: HttpClient) -> None:
+@pytest.mark.parametrize("ask", [HttpSource.manifest, HttpSource.version])
+def test_a_digest_for_a_folder_is_not_passed_over(
+    folder: str, plain_web: HttpClient, ask: Callable[[HttpSource], object]
+) -> None:
     with pytest.raises(UsageError, match="single file"):
-        HttpSource(f"{folder}#sha256={SHA256}", plain_web, {}).manifest()
+        ask(HttpSource(f"{folder}#sha256={SHA256}", plain_web, {}))
 
 
 def test_a_listed_file_that_is_missing_is_an_error(own_web: BrokenWeb, plain_web: HttpClient, folder: str) -> None:
@@ -164,8 +169,3 @@ def test_the_same_list_under_another_name_is_another_version(
     version = source.version()
     own_web.put("m/.artifact.sha256", sums(FILES))
     assert source.version() != version
-
-
-def test_a_digest_for_a_folder_is_not_passed_over_by_its_version_either(folder: str, plain_web: HttpClient) -> None:
-    with pytest.raises(UsageError, match="single file"):
-        HttpSource(f"{folder}#sha256={SHA256}", plain_web, {}).version()
