@@ -146,14 +146,14 @@ def width(text: str) -> int:
 
 
 def shortened(text: str, columns: int, mark: str = "…") -> str:
-    """Return a text that takes at most so many columns: if need be its beginning, and `mark`."""
+    """Return the text, or its beginning and `mark` where it is wider than `columns`."""
     if width(text) <= columns:
         return text
     return _beginning(text, columns - len(mark)) + mark if columns > len(mark) else _beginning(text, columns)
 
 
 def shortened_path(text: str, columns: int, mark: str = "…") -> str:
-    """Return the same of a path, whose end tells more than its beginning."""
+    """Return the text, or `mark` and its end: the end of a path tells more than its beginning."""
     if width(text) <= columns:
         return text
     return mark + _beginning(text[::-1], columns - len(mark))[::-1] if columns > len(mark) else ""

@@ -17,7 +17,7 @@ def status_reporter(
 ) -> Reporter | None:
     """Return the reporter that patches the AIMArtifact at most every `interval` seconds; None if none is named.
 
-    `left` returns how many of so many seconds its last patch may take.
+    `left` returns how many of the given seconds its last patch may take.
     """
     if not cluster.artifact_name:  # without its libraries then
         return None

@@ -179,6 +179,6 @@ class CheckedFinalizer:
             requirement.require(volume, manifest, published, beside)
 
     def _files_beside(self, volume: Volume, manifest: Manifest, published: Mapping[str, str]) -> Collection[str]:
-        """Return what lies beside an artifact. A single file has nothing to do with it, unless it is an archive."""
+        """Return the files beside an artifact. A single file has nothing to do with it, unless it is an archive."""
         alone = manifest.single and manifest.files[0].path in published
         return () if alone else self._beside(volume, published)

@@ -20,7 +20,7 @@ class EarlyCheck(Protocol):
     """Looks at files while they arrive: what will not be published need not be fetched to its end."""
 
     def look(self, file: RemoteFile, head: bytes, arrived: int, read: Callable[[int, int], bytes]) -> int:
-        """Judge the first `arrived` bytes of a file, of which `read` returns so many from an offset on.
+        """Judge the first `arrived` bytes of a file; `read` takes an offset and a number of bytes.
 
         Returns the number at which to call it again, 0 for never. Raises IntegrityError to end the run. Nothing has
         proved these bytes yet: the whole file will be judged again once it is verified.

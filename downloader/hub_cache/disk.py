@@ -1,4 +1,4 @@
-"""The folder of a repository as the volume sees it: a blob that lies in the store of all repositories is a file.
+"""The folder of a repository as the volume sees it: a blob in the store of all repositories is a file.
 
 `huggingface_hub` moves what it has fetched by Xet to `<cache>/blobs/<xx>/<Xet hash>`, which all repositories share, and
 leaves a symlink in its place. Such a link, and no other, is followed, so that these bytes are hashed once and reused.

@@ -37,7 +37,7 @@ class Prefetcher:
     ) -> None:
         """`location` returns where a URL is known to have redirected to, `is_far` whether a round trip takes long.
 
-        For at most so many `seconds`, redirects of further files are read before the first file is fetched.
+        For at most `seconds`, redirects of further files are read before the first file is fetched.
         """
         self._transport = transport
         self._builder = builder

@@ -70,7 +70,7 @@ class Sheet:
         return "…" if self.unicode else "..."
 
     def bar(self, fraction: float, columns: int) -> str:
-        """Return a bar that is filled to this fraction, in so many columns with the marks around it."""
+        """Return a bar of `columns`, the marks around it included, that is filled to `fraction`."""
         columns -= len("||")
         marks = EIGHTHS if self.unicode else ASCII
         steps = len(marks) - 1
@@ -112,7 +112,7 @@ def _remarks(snapshot: Snapshot, sheet: Sheet) -> Iterator[str]:
 
 
 def _file_lines(snapshot: Snapshot, files: Sequence[FileProgress], sheet: Sheet, room: int) -> list[str]:
-    """Return at most so many lines about the files under way: some of them, and how many more there are."""
+    """Return at most `room` lines about the files under way: some of them, and how many more there are."""
     shown = files[: min(room, MAX_FILE_ROWS)]
     hidden = len(snapshot.files) - len(shown)
     if hidden and len(shown) == room:

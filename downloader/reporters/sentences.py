@@ -31,7 +31,7 @@ def progress_text(snapshot: Snapshot) -> str:
 
 
 def progress_event(snapshot: Snapshot) -> Progress:
-    """Return what a program is told of a snapshot."""
+    """Return the event for a snapshot."""
     return Progress(
         phase=snapshot.phase,
         percentage=snapshot.percentage,
@@ -50,7 +50,7 @@ def progress_event(snapshot: Snapshot) -> Progress:
 
 
 def last_event(final: Snapshot, seconds: float) -> Event:
-    """Return what a program is told of the end of a run that took so many seconds."""
+    """Return the event for the end of a run that took `seconds`."""
     if final.phase is not Phase.DONE:
         return progress_event(final)  # the last line of the log has the failure
     return Finished(
@@ -64,7 +64,7 @@ def last_event(final: Snapshot, seconds: float) -> Event:
 
 
 def summary_text(final: Snapshot, seconds: float) -> str:
-    """Describe how a run that took so many seconds ended."""
+    """Describe how a run that took `seconds` ended."""
     took = format_duration(seconds)
     # Of several processes that share the work, one may also discard what the others had fetched.
     of_it = " of it" if final.discarded_bytes <= final.received_bytes else ""

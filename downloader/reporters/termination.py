@@ -20,7 +20,7 @@ LIMIT: Final = 1024
 
 
 def sentence(uri: str, snapshot: Snapshot, *, seconds: float, exit_status: int, reason: str = "") -> str:
-    """Return how a run of so many seconds ended, and what it had downloaded; a failure has a `reason`."""
+    """Return how a run of `seconds` ended, and what it had downloaded; a failure has a `reason`."""
     outcome = f"failed (exit status {exit_status})" if exit_status else "downloaded (exit status 0)"
     files, size = format_count(snapshot.total_files, "file"), format_size(snapshot.total_bytes)
     if snapshot.done_files != snapshot.total_files:

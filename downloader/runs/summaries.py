@@ -51,7 +51,7 @@ def write_summaries(
     """Write what the settings ask for. What cannot be written is a warning: the result of the run stays as it is.
 
     Each has a thread of its own, which is left behind if it takes too long: a volume or a server may hang. `left`
-    returns how many of so many seconds they may take; the CAs in `bundles` are trusted, too.
+    returns how many of the given seconds they may take; the CAs in `bundles` are trusted, too.
     """
     cancelled = report.error is not None and report.error.exit_status > 128  # noqa: PLR2004 - by a signal
     longest = left(SUMMARY_LAST if cancelled else SUMMARY_FILE)

@@ -64,7 +64,7 @@ class Intake(Protocol):
         """Give up a shared file, whose bytes have become useless or are all recorded: `share` opens it again."""
 
     def wait(self, seconds: float) -> bool:
-        """Wait until the transport will soon have nothing to do, so long at most; return whether that is so."""
+        """Wait at most `seconds` until the transport will soon have nothing to do; return whether that is so."""
 
     def sleep(self, seconds: float) -> None:
         """Sleep; raises the reason if the attempt ends meanwhile."""

@@ -112,7 +112,7 @@ class Scheduler:
             return not self._is_busy()
 
     def wait(self, below: int, seconds: float) -> bool:
-        """Wait until fewer bytes than `below` are unassigned, so long at most; return whether that is so."""
+        """Wait at most `seconds` until fewer bytes than `below` are unassigned; return whether that is so."""
         with self._lock:
             self._hungry = below
             try:
