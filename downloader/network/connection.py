@@ -22,6 +22,7 @@ from downloader.network.h1 import AROUND, Head, is_begun, parse_common_head
 if TYPE_CHECKING:
     import socket
 
+    from downloader.network.sockets import BlockingSocket
     from downloader.network.tls import SecureSocket
 
 TRANSFER_CODINGS = frozenset({"", "identity", "chunked"})
@@ -34,6 +35,9 @@ class NetworkStream(Protocol):
 
     def recv_into(self, view: memoryview, /) -> int:
         """Read what has arrived into `view`, at least one byte, and return its length; 0 at the end."""
+
+    def gather_into(self, view: memoryview, /) -> int:
+        """Do the same, but wait for a moment until it is full. All of it must be certain to come."""
 
     def sendall(self, data: bytes, /) -> None:
         """Send everything."""
@@ -74,11 +78,14 @@ class Reader(io.BufferedIOBase):
         return True
 
     def readinto1(self, view: memoryview) -> int:  # type: ignore[override]
-        """Put what has arrived into `view`, waiting for it only if there is nothing; 0 at the end."""
+        """Put what has arrived into `view`, waiting for it only if there is nothing; 0 at the end.
+
+        A large view, of which all must be certain to come, is waited for a little, since each read takes the lock.
+        """
         ready = self.stop - self.start
         if not ready:
             if len(view) >= READ_AHEAD:
-                return self._stream.recv_into(view)
+                return self._stream.gather_into(view)
             ready = self.fill()
         count = min(len(view), ready)
         view[:count] = self._view[self.start : self.start + count]
@@ -127,11 +134,12 @@ class Reader(io.BufferedIOBase):
 class Connection:
     """For one thread at a time. Another thread may only shut the socket down, to wake the reader."""
 
-    def __init__(self, sock: socket.socket, stream: SecureSocket | None = None) -> None:
+    def __init__(self, plain: BlockingSocket, stream: SecureSocket | None = None) -> None:
         """`stream` is TLS over the socket; None where nothing is encrypted."""
-        self.sock = sock
+        self.sock = plain.sock
+        self._plain = plain
         self._secure = stream
-        self._stream = stream or sock
+        self._stream = stream or plain
         self.reader = Reader(self._stream)
         self.responses = 0
         """Heads that were read since it was last counted from 0, for pipelining."""
@@ -173,6 +181,15 @@ class Connection:
             # The library would take the coded bytes for the file, to the end of the connection.
             raise http.client.UnknownTransferEncoding(f"it has the transfer coding {single_line(coding, 20)!r}")
         return Head(parsed.status, _fields(parsed), parsed.length, parsed.will_close), parsed
+
+    @property
+    def timeout(self) -> float:
+        """Seconds for which one read or send waits."""
+        return self._plain.timeout
+
+    @timeout.setter
+    def timeout(self, seconds: float) -> None:
+        self._plain.timeout = seconds
 
     def makefile(self, _mode: str) -> Reader:
         """Return the reader, as a socket does."""

@@ -20,6 +20,7 @@ from downloader.errors import ConfigurationError, ProtocolFailed
 from downloader.formatting import reason
 from downloader.network.connection import Connection
 from downloader.network.link_local import is_link_local
+from downloader.network.sockets import BlockingSocket
 from downloader.network.tls import SecureSocket
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class Timeouts:
     """For the connection, its proxy and the TLS handshake."""
     read: float = 30.0
     """For each read."""
+    gather: float = 0.05
+    """For the rest of many bytes, once some have come: each read costs the same. Longer, and progress would stutter."""
     pipelined: float = 5.0
     """For the first responses of a server that is not known to support pipelining yet."""
     look_ahead: float = 1.0
@@ -191,7 +194,8 @@ class Pool:
             if not proxy:
                 # Once more, by the address that the name led to: a name may resolve to anything.
                 self._require_outward(origin, tcp.sock.getpeername()[0])
-            link = SecureSocket(tcp.sock, self._tls.context, origin.host) if secure else None
+            plain = BlockingSocket(tcp.sock, timeout=self.timeouts.connect, gather=self.timeouts.gather)
+            link = SecureSocket(plain, self._tls.context, origin.host) if secure else None
         except ProtocolFailed:
             tcp.close()
             raise
@@ -199,9 +203,9 @@ class Pool:
             # ValueError: a host name that cannot be encoded.
             tcp.close()
             raise self._connect_error(error, origin, proxy) from error
-        tcp.sock.settimeout(self.timeouts.read)
+        plain.timeout = self.timeouts.read
         tcp.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        return Connection(tcp.sock, link)
+        return Connection(plain, link)
 
     def _connect_error(self, error: Exception, origin: Origin, proxy: Proxy | None) -> Exception:
         """Return the library's error for a failed connection, or ours if a proxy wants a password."""

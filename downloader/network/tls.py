@@ -18,8 +18,9 @@ from downloader.errors import ConfigurationError
 from downloader.formatting import reason
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Iterable, Iterator
+
+    from downloader.network.sockets import BlockingSocket
 
 SYSTEM_BUNDLE = "ca-certificates.crt"
 """Debian's name of the file that holds all certificates of its folder."""
@@ -135,7 +136,7 @@ class SecureSocket:
     decrypted from memory, which takes less CPU (ADR 26).
     """
 
-    def __init__(self, sock: socket.socket, context: ssl.SSLContext, host: str) -> None:
+    def __init__(self, sock: BlockingSocket, context: ssl.SSLContext, host: str) -> None:
         """Perform the handshake. Raises OSError; ssl.SSLError, which is one, for a server that is not trusted."""
         self._sock = sock
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -165,6 +166,17 @@ class SecureSocket:
         filled = self._decrypt(view)
         # After close_notify the connection may stay open for as long as the server likes.
         while not filled and not self.close_notified and self._receive():
+            filled = self._decrypt(view)
+        return filled
+
+    def gather_into(self, view: memoryview) -> int:
+        """Do the same, but wait for a moment until it is full. All of it must be certain to come."""
+        filled = self._decrypt(view)
+        while not filled and not self.close_notified:
+            # What is encrypted is longer than its text, so as many bytes will come, and a little more.
+            lacking = len(view) - self._incoming.pending
+            if not self._receive(at_least=min(PIECE, max(1, lacking))):
+                break
             filled = self._decrypt(view)
         return filled
 
@@ -215,10 +227,10 @@ class SecureSocket:
             pass  # many servers omit close_notify: a reader that knows the length notices missing bytes
         return filled
 
-    def _receive(self) -> bool:
-        """Receive at least one byte; return False at the end of the connection."""
+    def _receive(self, at_least: int = 0) -> bool:
+        """Receive at least one byte, and for a moment wait for so many; return False at the end of the connection."""
         self._flush()
-        count = self._sock.recv_into(self._piece)
+        count = self._sock.gather_into(self._piece[:at_least]) if at_least else self._sock.recv_into(self._piece)
         if count:
             self._incoming.write(self._piece[:count])
         else:

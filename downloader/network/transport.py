@@ -144,13 +144,13 @@ class SocketTransport:
         origin = request.address.origin
         if origin in self._proven:
             return self._receive(connection, request)
-        usual = connection.sock.gettimeout()
+        usual = connection.timeout
         # A server that forgot the request keeps the connection open: without this, the whole read timeout passes.
         proof = self._pool.timeouts.pipelined
-        connection.sock.settimeout(proof if usual is None else min(usual, proof))
+        connection.timeout = min(usual, proof)
         response = self._receive(connection, request)
         if not connection.closed:
-            connection.sock.settimeout(usual)
+            connection.timeout = usual
         if connection.responses > 1:
             self._proven.add(origin)
         return response

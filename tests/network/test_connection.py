@@ -14,6 +14,7 @@ import pytest
 from downloader.artifact import Span
 from downloader.errors import ConfigurationError, DownloadError, SourceSilent, SourceUnavailable
 from downloader.network import RangeRequest, connection, h1, pool
+from downloader.network.sockets import BlockingSocket
 from tests.network.clients import CONTENT, SIZE, WHOLE, answer, client_of, fetched
 from tests.servers.raw import END, Raw
 from tests.waiting import AT_LAST, eventually
@@ -189,7 +190,8 @@ def test_a_head_that_comes_byte_by_byte_is_parsed_twice_at_most(monkeypatch: pyt
 
     monkeypatch.setattr(connection, "parse_common_head", parse)
     with socket.socket() as sock:
-        slow = connection.Connection(sock, cast("SecureSocket", _Slow(beginning, rest + b"abc")))
+        plain = BlockingSocket(sock, timeout=AT_LAST, gather=AT_LAST)
+        slow = connection.Connection(plain, cast("SecureSocket", _Slow(beginning, rest + b"abc")))
         head, body = slow.receive("GET")
         assert (head.status, head.length, body, slow.reader.read(3)) == (200, 3, None, b"abc")
     assert parsed == [len(beginning), len(beginning) + len(rest)]
