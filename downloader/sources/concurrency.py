@@ -73,7 +73,8 @@ class ConcurrencyController:
         self._active = 0
         self._limit = self._workers = self._maximum = UNLIMITED
         # Slow start.
-        self._doubling = False
+        self.may_grow = False
+        """Throughput may still justify more workers, so `on_throughput` wants to be called."""
         self._warm_at: float | None = None
         self._measurement: _Measurement | None = None
         self._throughput = 0.0
@@ -105,7 +106,7 @@ class ConcurrencyController:
         with self._lock:
             self._limit = self._workers = initial
             self._maximum = maximum
-            self._doubling = initial < maximum
+            self.may_grow = initial < maximum
 
     def acquire(self) -> None:
         """Wait until a request may be sent. Raises the reason of a cancellation."""
@@ -130,7 +131,7 @@ class ConcurrencyController:
 
         `now` is in seconds, monotonic; `received_bytes` and `cpu_seconds` are totals of this process.
         """
-        if not self._doubling or self._throttled:
+        if not self.may_grow or self._throttled:
             return
         if self._warm_at is None:
             self._warm_at = now + WARM_UP_SECONDS
@@ -151,11 +152,11 @@ class ConcurrencyController:
             if not throughput:
                 return  # no response has arrived yet
             before, self._throughput = self._throughput, throughput
-            self._doubling = throughput > GAIN * before and not cpu_bound
-            if self._doubling:
+            self.may_grow = throughput > GAIN * before and not cpu_bound
+            if self.may_grow:
                 log.debug("%d connections bring %.0f MiB/s: more may bring more", self._workers, throughput / (1 << 20))
                 self._limit = self._workers = min(2 * self._workers, self._maximum)
-                self._doubling = self._workers < self._maximum
+                self.may_grow = self._workers < self._maximum
                 self._warm_at = now + WARM_UP_SECONDS
                 self._changed.notify_all()
 

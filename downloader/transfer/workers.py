@@ -46,13 +46,24 @@ class WorkerPool:
         self._meter = meter
         self._cancellation = cancellation
         self._threads: list[threading.Thread] = []
+        self._running: set[int] = set()
+        """Numbers of the threads that have not returned."""
+        self._changed = threading.Event()
+        """A thread has returned, or the attempt was cancelled, since the last look."""
 
     def run(self, concurrency: ConcurrencyController) -> None:
-        """Run until all threads have returned or the attempt is cancelled, and report the throughput meanwhile."""
-        self._start_up_to(concurrency.workers)
-        while self._cancellation.reason is None and self._wait():
-            concurrency.on_throughput(time.monotonic(), self._meter.own_received_bytes, time.process_time())
+        """Run until all threads have returned or the attempt is cancelled.
+
+        The throughput is reported as long as it may justify more threads. After that nothing here is due before a
+        thread returns, and a look ten times a second would cost each process a third of a percent of a processor.
+        """
+        with self._cancellation.waking(self._changed.set):
             self._start_up_to(concurrency.workers)
+            while self._cancellation.reason is None and self._running:
+                self._changed.wait(THROUGHPUT_INTERVAL if concurrency.may_grow else None)
+                self._changed.clear()
+                concurrency.on_throughput(time.monotonic(), self._meter.own_received_bytes, time.process_time())
+                self._start_up_to(concurrency.workers)
 
     def join(self, seconds: float) -> None:
         """Wait for all threads to return, at most that long; threads that hang in the file system are abandoned."""
@@ -62,12 +73,14 @@ class WorkerPool:
 
     def _start_up_to(self, count: int) -> None:
         for number in range(len(self._threads), count):
-            self._threads.append(threading.Thread(target=self._run_worker, name=f"worker-{number}", daemon=True))
-            self._threads[-1].start()
+            thread = threading.Thread(target=self._work, args=(number,), name=f"worker-{number}", daemon=True)
+            self._threads.append(thread)
+            self._running.add(number)
+            thread.start()
 
-    def _wait(self) -> bool:
-        """Wait a little; return whether a thread is still running."""
-        running = next((thread for thread in self._threads if thread.is_alive()), None)
-        if running is not None:
-            running.join(THROUGHPUT_INTERVAL)
-        return running is not None
+    def _work(self, number: int) -> None:
+        try:
+            self._run_worker()
+        finally:
+            self._running.discard(number)
+            self._changed.set()

@@ -49,6 +49,24 @@ def test_an_error_in_a_thread_ends_the_run() -> None:
     assert isinstance(cancellation.reason, InternalError)
 
 
+def test_a_cancellation_wakes_a_pool_that_waits_for_its_threads() -> None:
+    cancellation, begun, free = Cancellation(), threading.Event(), threading.Event()
+
+    def hang() -> None:
+        begun.set()
+        free.wait(2 * AT_LAST)
+
+    workers = WorkerPool(hang, ProgressMeter(), cancellation)
+    runner = threading.Thread(target=workers.run, args=(started(1),))
+    runner.start()
+    begun.wait(AT_LAST)
+    cancellation.cancel(Stalled("enough"))
+    runner.join(AT_LAST)
+    assert not runner.is_alive()
+    free.set()
+    workers.join(AT_LAST)
+
+
 def test_it_does_not_wait_for_threads_after_a_cancellation() -> None:
     cancellation, free = Cancellation(), threading.Event()
 
