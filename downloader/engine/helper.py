@@ -26,6 +26,7 @@ class Helper:
         self._thread: threading.Thread | None = None
         self._errors: list[DownloadError] = []
         self._given_up = False
+        self._woken = threading.Event()
 
     @property
     def is_running(self) -> bool:
@@ -37,6 +38,12 @@ class Helper:
         """Whether the thread has helped, and there is nothing to help with any more."""
         return self._thread is not None and not self._thread.is_alive()
 
+    def wait(self, seconds: float, cancellation: Cancellation) -> None:
+        """Wait until the thread ends, so long at most. Raises the reason of the cancellation."""
+        with cancellation.waking(self._woken.set):
+            self._woken.wait(seconds)
+        cancellation.check()
+
     def look(self) -> bool:
         """Help if there is something to help with; return whether the thread does. Raises its error."""
         if not self.is_running:
@@ -44,6 +51,7 @@ class Helper:
                 raise self._errors[0]
             if not self._given_up and self._has_board():
                 self._stopped = Cancellation()
+                self._woken.clear()
                 self._thread = threading.Thread(target=self._run, name="help", args=(self._stopped,), daemon=True)
                 self._thread.start()
         return self.is_running
@@ -61,6 +69,8 @@ class Helper:
         except Exception as error:
             log.debug("a bug", exc_info=True)
             self._errors.append(unexpected(error))
+        finally:
+            self._woken.set()
 
     def stop(self) -> None:
         """End the help and wait for its end: what has arrived is recorded by then."""

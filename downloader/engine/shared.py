@@ -128,14 +128,13 @@ class SharedEngine(LeadingEngine):
             # A board appears when the leader has checked what is there, and goes when the artifact is complete.
             # In the second case the lease is free in a moment, and polling it as slowly as usual would cost seconds.
             left = min(seconds, pause_of(self._meter.snapshot().processes)) if helper.has_ended else seconds
-            while left > 0:
+            while left > 0 and not helper.is_running:
                 self._cancellation.sleep(min(SHARD_POLL, left))
                 left -= SHARD_POLL
-                before = helper.is_running
-                if helper.look():
-                    self._on_shared(board)
-                if helper.is_running != before:
-                    return
+                helper.look()
+            if helper.is_running:
+                self._on_shared(board)
+                helper.wait(max(0.0, left), self._cancellation)
 
         return sleep
 

@@ -221,7 +221,10 @@ class Board:
                 self._begin_round(identity, round_, whole=bool(whole))
 
     def _record(self, identity: str, round_: int) -> FileRecord:
-        return self._records.setdefault((identity, round_), FileRecord(round_))
+        found = self._records.get((identity, round_))
+        if found is None:  # rarely, and there is one call for each record: none is made in vain
+            found = self._records[identity, round_] = FileRecord(round_)
+        return found
 
     def _begin_round(self, identity: str, round_: int, *, whole: bool) -> None:
         self._changed.add(identity)
@@ -296,32 +299,57 @@ class Board:
 
     def claim(self, claim: str) -> bool:
         """Claim a piece of work that is free; return whether it is ours now."""
+        return self.claim_row([claim]) == 1
+
+    def claim_row(self, claims: Iterable[str]) -> int:
+        """Claim pieces of work one after the other until one is not free; return how many are ours now."""
         with self._lock:
-            if claim in self._own:
-                return True
-            if not self.is_free(claim):
-                return False
-            known = self._claims.get(claim)
-            generation = 0 if known is None else known[0] + 1
+            count = 0
             try:
-                self._files.close(self._files.create(f"{self.path}/claims/{claim}.{generation}"))
-            except AlreadyThere:
-                # Its member is not known yet, or died before it could say so.
-                self._claims[claim] = generation, ""
-                self._met[claim] = self._clock()
-                return False
-            except NotThere as error:
-                raise BoardGone(f"the shared work on {self._files.name} has ended") from error
-            self._log.append(("claim", claim, generation))
-            log.debug("claimed %s, generation %d", claim, generation)
-            self._own[claim] = generation
-            self._claims[claim] = generation, self.token
-            self._met.pop(claim, None)
+                for claim in claims:
+                    if not self._create(claim):
+                        break
+                    count += 1
+            finally:
+                self._log.append()
+            return count
+
+    def _create(self, claim: str) -> bool:
+        """Claim a piece of work that is free, without saying so yet; return whether it is ours now."""
+        if claim in self._own:
             return True
+        if not self.is_free(claim):
+            return False
+        known = self._claims.get(claim)
+        generation = 0 if known is None else known[0] + 1
+        try:
+            self._files.close(self._files.create(f"{self.path}/claims/{claim}.{generation}"))
+        except AlreadyThere:
+            # Its member is not known yet, or died before it could say so.
+            self._claims[claim] = generation, ""
+            self._met[claim] = self._clock()
+            return False
+        except NotThere as error:
+            raise BoardGone(f"the shared work on {self._files.name} has ended") from error
+        self._log.queue(("claim", claim, generation))
+        log.debug("claimed %s, generation %d", claim, generation)
+        self._own[claim] = generation
+        self._claims[claim] = generation, self.token
+        self._met.pop(claim, None)
+        return True
 
     def add_done(self, file: RemoteFile, round_: int, ranges: Iterable[Span]) -> None:
         """Record ranges of a file that are on the disk."""
-        self._log.append(*(("done", file.identity, round_, span.start, span.stop) for span in ranges))
+        self.queue_done(file, round_, ranges)
+        self.flush()
+
+    def queue_done(self, file: RemoteFile, round_: int, ranges: Iterable[Span]) -> None:
+        """Record ranges of a file that are on the disk; others see that after the next `flush`, or any other record."""
+        self._log.queue(*(("done", file.identity, round_, span.start, span.stop) for span in ranges))
+
+    def flush(self) -> None:
+        """Show the others what has been recorded."""
+        self._log.append()
 
     def add_verified(
         self, verdicts: Iterable[tuple[RemoteFile, Verdict]], places: Places = MappingProxyType({})

@@ -257,19 +257,14 @@ class ShardFeed:
 
     def _claim_next(self, state: SharedFile, most: int, intake: Intake) -> bool:
         """Claim the next free pieces of a file, at most so many and neighbours only; return whether there was one."""
-        claimed: list[int] = []
-        for number in self._free(state, state.left()):
-            if claimed and number != claimed[-1] + 1:
-                break
-            if self._board.claim(piece_claim(state.file, state.round, number)):
-                claimed.append(number)
-                if len(claimed) == most:
-                    break
-            elif claimed:
-                break
-        if claimed:
-            self._fetch(state, claimed, intake)
-        return bool(claimed)
+        left = state.left()
+        for place, first in enumerate(left):
+            row = (number for ahead, number in enumerate(left[place : place + most]) if number == first + ahead)
+            count = self._board.claim_row(piece_claim(state.file, state.round, number) for number in row)
+            if count:
+                self._fetch(state, range(first, first + count), intake)
+                return True
+        return False
 
     def _free(self, state: SharedFile, numbers: Iterable[int]) -> Iterator[int]:
         """Yield the numbers of the pieces that no living member is known to fetch, as they are asked for."""

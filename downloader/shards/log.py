@@ -38,6 +38,7 @@ class MemberLog:
         self._files = files
         self._path = path
         self._lock = threading.Lock()
+        self._waiting: list[tuple[str | int, ...]] = []
         self._end = 0
         handle = files.create(path)
         try:
@@ -46,22 +47,32 @@ class MemberLog:
         finally:
             files.close(handle)
 
-    def append(self, *records: tuple[str | int, ...], durable: bool = False) -> None:
-        """Append records; other processes see them when this returns. Raises BoardGone if the log was removed.
+    def queue(self, *records: tuple[str | int, ...]) -> None:
+        """Keep records for the next `append`, which costs as much for many as for one."""
+        with self._lock:
+            self._waiting += records
 
-        A power loss may take them unless they are `durable`: that costs bytes that are fetched again.
+    def append(self, *records: tuple[str | int, ...], durable: bool = False) -> None:
+        """Append records, those of the queue first; other processes see them when this returns.
+
+        A power loss may take them unless they are `durable`: that costs bytes that are fetched again. Raises BoardGone
+        if the log was removed.
         """
         with self._lock:
+            waiting = [*self._waiting, *records]
+            if not waiting:
+                return
             try:
                 handle = self._files.open(self._path, write=True)
                 try:
-                    self._write(handle, records)
+                    self._write(handle, waiting)
                     if durable:
                         self._files.sync(handle)
                 finally:
                     self._files.close(handle)
             except (NotThere, InTheWay) as error:  # which a write may say, too: the leader is on another node
                 raise BoardGone(f"the shared work on {self._files.name} has ended") from error
+            self._waiting = []
 
     def _write(self, handle: int, records: Any) -> None:  # noqa: ANN401 -- lists and tuples of records
         lines = b"".join(encode(*record) for record in records)

@@ -35,7 +35,7 @@ class Member:
         """`commit` gives files their final names, for the leader; without it they are left to the leader."""
         self.board = board
         self._files = volume.files
-        self._group_sync = GroupSync(volume.unsynced_limit, self._files.sync_everything)
+        self._group_sync = GroupSync(volume.unsynced_limit, self._files.sync_everything, written=board.flush)
         self._is_shared = is_shared
         self._check_lease = check_lease
         self._commit = commit

@@ -47,8 +47,8 @@ class DoneRecords(Journal):
         self._round = round_
 
     def append(self, ranges: ByteRanges) -> None:
-        """Record ranges that have been synced."""
-        self._board.add_done(self._file, self._round, ranges)
+        """Record ranges that have been synced; the group sync writes those of all its files together."""
+        self._board.queue_done(self._file, self._round, ranges)
 
     def discard(self) -> None:
         """Keep the records: they say nothing of a file that has its final name."""

@@ -145,10 +145,16 @@ class GroupSync:
     The limit is shared, so that a killed run loses the same few bytes whether it had one file open or fifty.
     """
 
-    def __init__(self, limit: int, sync_everything: Callable[[], bool]) -> None:
-        """`sync_everything` syncs the whole file system; it returns False if it cannot, or cannot be trusted."""
+    def __init__(
+        self, limit: int, sync_everything: Callable[[], bool], *, written: Callable[[], None] = lambda: None
+    ) -> None:
+        """`sync_everything` syncs the whole file system; it returns False if it cannot, or cannot be trusted.
+
+        `written` is called after the journals of a group, or one of a file alone: to write where they are one file.
+        """
         self._limit = limit
         self._sync_everything = sync_everything
+        self.written = written
         self._pending: dict[Syncable, int] = {}
         self._lock = threading.Lock()
         self._flushing = threading.Lock()
@@ -179,6 +185,7 @@ class GroupSync:
             synced = len(pending) >= SYNC_PARTIALS_TOGETHER and self._sync_everything()
             for partial, ranges in pending:
                 partial.write_journal(ranges, synced=synced)
+        self.written()
 
     def forget(self, partial: Syncable) -> None:
         """Remove a partial: its bytes are in the journal, or it is closed."""

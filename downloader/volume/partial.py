@@ -186,6 +186,7 @@ class Partial:
         """Make complete ranges survive a kill and a power loss. Does nothing for files without a journal."""
         with self.pending() as ranges:
             self.write_journal(ranges, synced=False)
+        self._group_sync.written()
 
     @contextlib.contextmanager
     def pending(self) -> Iterator[ByteRanges]:

@@ -47,10 +47,14 @@ def _line(body: bytes) -> bytes:
 
 def decode(data: bytes) -> Iterator[list[Any]]:
     """Yield the fields of each intact line."""
-    for line in data.split(b"\n")[:-1]:
-        fields = _fields(line)
-        if fields is not None:
-            yield fields
+    bodies = [body for line in data.split(b"\n")[:-1] if (body := _body(line)) is not None]
+    try:
+        found = json.loads(b"[%s]" % b",".join(bodies))  # all at once, which takes half the time
+    except (ValueError, RecursionError):
+        found = ()
+    if len(found) != len(bodies):  # one is no JSON, or more than one value: each counts on its own
+        found = map(_value, bodies)
+    return (fields for fields in found if isinstance(fields, list))
 
 
 def read(files: FileOperations, handle: int) -> Iterator[list[Any]]:
@@ -70,15 +74,17 @@ def _read_or_nothing(files: FileOperations, handle: int, offset: int, buffer: me
         return 0
 
 
-def _fields(line: bytes) -> list[Any] | None:
-    crc, space, body = line[:_CRC_DIGITS], line[_CRC_DIGITS : _CRC_DIGITS + 1], line[_CRC_DIGITS + 1 :]
-    if space != b" " or crc != b"%08x" % zlib.crc32(body):
-        return None
+def _body(line: bytes) -> bytes | None:
+    """Return what a line has after its checksum; None if that is wrong."""
+    body = line[_CRC_DIGITS + 1 :]
+    return body if line[: _CRC_DIGITS + 1] == b"%08x " % zlib.crc32(body) else None
+
+
+def _value(body: bytes) -> object:
     try:
-        fields = json.loads(body)
+        return json.loads(body)
     except (ValueError, RecursionError):
         return None
-    return fields if isinstance(fields, list) else None
 
 
 class RecordLog:

@@ -160,6 +160,28 @@ def test_the_claim_of_a_member_that_has_left_is_free_at_once(disk: Disk) -> None
     assert second.claim("piece")
 
 
+def test_a_row_ends_at_the_first_claim_that_another_member_has(tmp_path: Path) -> None:
+    make_board(tmp_path)
+    with Disk(tmp_path) as disk:
+        first, second = board_at(disk), board_at(disk)
+        assert first.claim("3")
+        assert second.claim_row(["1", "2", "3", "4"]) == 2
+        first.refresh()
+        assert [claim for claim in "124" if first.is_free(claim)] == ["4"]  # its own is free for it, too
+
+
+def test_what_is_recorded_for_later_is_seen_with_the_next_record(tmp_path: Path) -> None:
+    make_board(tmp_path)
+    with Disk(tmp_path) as disk:
+        writer, reader = board_at(disk), board_at(disk)
+        writer.queue_done(FILE, 0, [Span(0, 500)])
+        reader.refresh()
+        assert not reader.record(FILE).done
+        writer.beat()
+        reader.refresh()
+        assert reader.record(FILE).done.size == 500
+
+
 def test_a_claim_without_a_word_of_its_member_is_free_after_the_time_to_live(disk: Disk, tmp_path: Path) -> None:
     """Its member was killed between two calls."""
     now = [0.0]

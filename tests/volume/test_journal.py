@@ -132,6 +132,12 @@ def test_every_line_says_what_was_said(fields: list[int | str]) -> None:
     assert list(decode(encode(*fields))) == [fields]
 
 
+@pytest.mark.parametrize("body", [b"", b"nonsense", b"[1],[2]", b"[1", b"2]", b"7", b"[" * 100_000])
+def test_a_line_that_is_no_list_takes_no_other_line_with_it(body: bytes) -> None:
+    odd = b"%08x %s\n" % (zlib.crc32(body), body)
+    assert list(decode(encode("a", 1) + odd + encode("b", 2) + odd)) == [["a", 1], ["b", 2]]
+
+
 def test_a_folder_or_a_symlink_in_its_place_is_no_journal(tmp_path: Path) -> None:
     good = written(tmp_path)
     (tmp_path / "elsewhere").write_bytes(good)
