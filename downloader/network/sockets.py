@@ -26,8 +26,8 @@ class BlockingSocket:
         self._gather = gather
         sock.settimeout(None)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(gather))
-        self._arrival = select.poll()
-        self._arrival.register(sock, select.POLLIN)
+        self._readable = select.poll()
+        self._readable.register(sock, select.POLLIN)
         self.timeout = timeout
 
     @property
@@ -54,7 +54,7 @@ class BlockingSocket:
     def _receive(self, view: memoryview, flags: int) -> int:
         with contextlib.suppress(BlockingIOError):
             return self.sock.recv_into(view, 0, flags)
-        if not self._arrival.poll(max(0.0, self._timeout - self._gather) * 1000):
+        if not self._readable.poll(max(0.0, self._timeout - self._gather) * 1000):
             raise TimeoutError("timed out")
         return self.sock.recv_into(view)
 

@@ -73,12 +73,12 @@ class WorkerPool:
 
     def _start_up_to(self, count: int) -> None:
         for number in range(len(self._threads), count):
-            thread = threading.Thread(target=self._work, args=(number,), name=f"worker-{number}", daemon=True)
+            thread = threading.Thread(target=self._run_one, args=(number,), name=f"worker-{number}", daemon=True)
             self._threads.append(thread)
             self._running.add(number)
             thread.start()
 
-    def _work(self, number: int) -> None:
+    def _run_one(self, number: int) -> None:
         try:
             self._run_worker()
         finally:
