@@ -98,10 +98,24 @@ class WebProbe:
             # Nothing is read of an empty file, so a wrong zero would never be noticed.
             if size or (size == 0 and digest is not None and of_nothing((digest,))):
                 return head, size
-        answer = self._ask_for_a_byte(url)
+        reply, size = self._ask_for_a_byte(url)
         if isinstance(head, SourceUnavailable):
             self._count_failure(head)
-        return answer
+        if size == 0 and not (digest is not None and of_nothing((digest,))):
+            self._see_that_it_is_empty(url, head)
+        return reply, size
+
+    def _see_that_it_is_empty(self, url: str, head: Response | SourceUnavailable | None) -> None:
+        """Raise SourceUnavailable if HEAD says of a file that GET calls empty that it has bytes.
+
+        A server sends nothing, with success, where what is behind it fails, and nothing is read of an empty file.
+        """
+        if head is None and not self._head_fails:
+            with contextlib.suppress(SourceUnavailable):
+                head = self._http.fetch(url, method="HEAD", headers=self._headers, limit=0)
+        told = _size_of_file(url, head) if head is not None and not isinstance(head, SourceUnavailable) else None
+        if told:
+            raise SourceUnavailable(f"{shown_url(url)} has {told} bytes by HEAD, and none by GET")
 
     def _count_failure(self, error: SourceUnavailable) -> None:
         """Count a HEAD that failed where GET did not: waiting again for each of ten thousand files would take hours."""

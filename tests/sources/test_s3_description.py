@@ -99,6 +99,18 @@ def test_an_object_that_listing_and_head_call_empty_is_not_if_get_has_bytes(
     assert whole(s3_source(f"s3://bucket/{path}", bucket.environment))["secret"] == b"not empty at all"
 
 
+@pytest.mark.parametrize("uri", ["s3://bucket/m", "s3://bucket/m/a.bin"])
+def test_an_object_that_get_alone_calls_empty_is_not_taken_for_empty(
+    bucket: Bucket, s3_source: Maker, uri: str
+) -> None:
+    source = s3_source(uri, bucket.environment)
+    bucket.faults.add(Answer(200), route="object", method="GET", path="*/a.bin", times=FOREVER)
+    with pytest.raises(SourceChanged):
+        whole(source)
+    with pytest.raises(SourceUnavailable, match=r"300 bytes by .*, and none by GET"):
+        source.manifest()
+
+
 def test_an_empty_object_is_empty_also_where_ranges_are_ignored(bucket: Bucket, s3_source: Maker) -> None:
     bucket.put("m/secret", b"", KMS)
     for length in (0, None):

@@ -57,6 +57,19 @@ def test_a_file_comes_whole_though_head_says(
 
 
 @pytest.mark.slow
+def test_a_file_that_get_alone_calls_empty_is_not_taken_for_empty(own_web: BrokenWeb, tmp_path: Path) -> None:
+    url = own_web.put("model.bin", CONTENT)
+    own_web.faults.add(Answer(200), method="GET", times=FOREVER)
+    result = run("download", url, tmp_path, extra={"STALL_TIMEOUT": "3"})
+    assert result.status == 69, result.stderr
+    assert f"has {len(CONTENT)} bytes by HEAD, and none by GET" in result.last_line
+    assert not (tmp_path / "model.bin").exists()
+    own_web.faults.clear()
+    assert run("download", url, tmp_path).status == 0
+    assert model(tmp_path) == {"model.bin": CONTENT}
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("sentence", LYING)
 def test_a_folder_comes_whole_though_head_says_of_a_file(own_web: BrokenWeb, tmp_path: Path, sentence: str) -> None:
     files = {"a.bin": CONTENT, "b.bin": CONTENT[:7], "empty": b""}

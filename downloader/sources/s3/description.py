@@ -115,6 +115,12 @@ class ObjectProbe:
         size = _size_by_get(reply)
         if size is None:
             size = listed
+        elsewhere = listed if listed is not None or head is None else size_of(head)
+        if size == 0 and elsewhere:
+            # A gateway sends nothing, with success, where what is behind it fails.
+            raise SourceUnavailable(
+                f"{what} has {elsewhere} bytes by {'HEAD' if listed is None else 'the listing'}, and none by GET"
+            )
         told = {name: value for name, value in reply.headers.items() if name not in LENGTHS}
         if reply.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             told = {}  # these are the headers of an error response
