@@ -21,7 +21,7 @@ class ProcessIdentity:
 
     host: str
     boot: str
-    """The kernel's boot id: a new one after each boot."""
+    """The kernel's boot id, a new one after each boot, and the time namespace, in whose clock `started` is."""
     namespace: int
     """The inode of the pid namespace: containers on one machine have different ones."""
     pid: int
@@ -67,9 +67,13 @@ def _number(field: object) -> int:
 
 def _boot() -> str:
     try:
-        return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+        boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return ""
+    try:
+        return f"{boot}.{(_PROC / 'self/ns/time').stat().st_ino}"
+    except OSError:  # before Linux 5.6 there is but one
+        return boot
 
 
 def _namespace() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -149,3 +150,15 @@ def test_a_process_that_is_hidden_from_us_is_not_said_to_be_gone(
 def test_another_process_under_the_same_pid_is_not_the_holder() -> None:
     assert not ProcessIdentity.current().is_gone()
     assert replace(ProcessIdentity.current(), started="1").is_gone()
+
+
+@pytest.mark.root
+def test_a_process_whose_clock_began_at_another_time_is_not_said_to_be_gone() -> None:
+    """In another time namespace the kernel shows another start time of the same process."""
+    shifted = ["unshare", "--time", "--boottime", "50000", "--fork"]
+    able(*shifted, "true", get=PRIVILEGES)
+    fields = json.dumps(ProcessIdentity.current().fields())
+    look = "import json, sys; from downloader.lease import ProcessIdentity as P"
+    look += "; sys.exit(P.parse(json.loads(sys.argv[1])).is_gone())"
+    assert subprocess.run([*shifted, sys.executable, "-c", look, fields], check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", look, fields], check=False).returncode == 0
