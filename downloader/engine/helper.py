@@ -13,6 +13,9 @@ from downloader.errors import DownloadError, LeaseLost, VolumeError, unexpected
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+LOOKS = 8
+"""Looks at the work of the others after which it certainly goes on: another machine may show it a moment longer."""
+
 log = logging.getLogger(__name__)
 
 
@@ -25,8 +28,10 @@ class Helper:
         self._stopped: Cancellation | None = None
         self._thread: threading.Thread | None = None
         self._errors: list[DownloadError] = []
-        self._given_up = False
         self._woken = threading.Event()
+        self._given_up: VolumeError | None = None
+        self._looks = 0
+        """At the work of the others since this process gave up."""
 
     @property
     def is_running(self) -> bool:
@@ -49,12 +54,21 @@ class Helper:
         if not self.is_running:
             if self._errors:
                 raise self._errors[0]
-            if not self._given_up and self._has_board():
+            if self._has_board():
+                if self._given_up is not None:
+                    self._explain(self._given_up)
+                    return False
                 self._stopped = Cancellation()
                 self._woken.clear()
                 self._thread = threading.Thread(target=self._run, name="help", args=(self._stopped,), daemon=True)
                 self._thread.start()
         return self.is_running
+
+    def _explain(self, error: VolumeError) -> None:
+        """Say once why this process does not help any more, if it was not for the end of the work."""
+        self._looks += 1
+        if self._looks == LOOKS:
+            log.warning("%s; the others go on without this process, which waits for them", error)
 
     def _run(self, stopped: Cancellation) -> None:
         try:
@@ -62,7 +76,7 @@ class Helper:
         except VolumeError as error:
             # Mostly the leader has finished and removed what was being written to. If not, the next leader will see.
             log.debug("this process helps no more: %s", error)
-            self._given_up = True
+            self._given_up = error
         except DownloadError as error:
             if stopped.reason is None:
                 self._errors.append(error)

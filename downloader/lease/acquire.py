@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from downloader.deadlines import LEASE_POLL
-from downloader.errors import NoSpace
+from downloader.errors import NoSpace, VolumeError
 from downloader.filesystem import AlreadyThere, FileOperations, InTheWay, Kind, NotThere, discard, remove
 from downloader.formatting import single_line
 from downloader.lease.lease import (
@@ -107,7 +107,12 @@ class LeaseAcquirer:
 
     def _acquire(self, unless: Callable[[], bool]) -> Lease | None:
         while True:
-            _make_work_folder(self._files)
+            try:
+                _make_work_folder(self._files)
+            except VolumeError:  # a volume that this process cannot change will do if nothing has to be changed
+                if unless():
+                    return None
+                raise
             held = self._held()
             alive = self._alive(held)
             if alive is not None:
