@@ -10,11 +10,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from tests.benchmarks.bench import Outcome, per_gib
+from tests.benchmarks.link import SERVER, LinkError, ShapedLink
 from tests.benchmarks.measure import MIB, check, clear
 from tests.benchmarks.peers import absent, find
 from tests.benchmarks.peers import program as few_lines
@@ -23,6 +24,7 @@ from tests.benchmarks.source_cases import bucket, publish
 from tests.benchmarks.web_cases import serve
 from tests.servers.blobs import Noise
 from tests.servers.hub import Hub
+from tests.servers.web import Options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,8 +34,8 @@ if TYPE_CHECKING:
 COUNTS = (1, 2, 4)
 NUMBER, SIZE = 16, 256 * MIB
 """Of the files: enough for each of four processes to hash as many at a time as alone."""
-MORE = 64
-"""Files with long pieces: so many that what each process costs once does not count much."""
+RATE = 1000
+"""Mbit/s of each process's own link."""
 SAMPLES = 997
 """Per second and processor."""
 CONNECTIONS = 8
@@ -47,8 +49,11 @@ _LIBRARY, _RUST = "libc.so", "hf_xet"
 _LOOK = 0.02
 """Seconds between two looks at what the processes have written."""
 _HOW = (
-    f"{NUMBER} x 256 MiB in pieces of 8 MiB, medians; with long pieces {MORE} x 256 MiB of zeros in pieces of 256 MiB, "
-    f"as artifacts of 128 GiB and more have them. `perf record -a -e cpu-clock`, {SAMPLES} samples a second of each "
+    f"{NUMBER} x 256 MiB in pieces of 8 MiB, medians; with long pieces as many zeros in pieces of 256 MiB, as "
+    f"artifacts of 128 GiB and more have them. Each process has a network namespace of its own, whose link lets "
+    f"{RATE} Mbit/s through (veth, `tc tbf`): so N processes bring N times as much, as on a large node, though this "
+    "machine has two processors. At full speed all share the loopback interface and those processors, which are full: "
+    f"more processes bring no more there. `perf record -a -e cpu-clock`, {SAMPLES} samples a second of each "
     f"processor, from the moment at which each process has written {BEGUN // MIB} MiB: so the start is in the CPU "
     "seconds only, as it does not grow with the artifact. Samples in the interpreter, its extension modules and the C "
     "library count as time with the lock held, which is more than it is; over Xet those in the C library do not, since "
@@ -66,6 +71,8 @@ class _Source(NamedTuple):
     environment: Mapping[str, str]
     files: Files
     program: Sequence[str] = (sys.executable, "-m", "downloader")
+    prefixes: Sequence[Sequence[str]] = ((),) * max(COUNTS)
+    """Of commands that run on the link of each process."""
 
 
 class _Sampled(NamedTuple):
@@ -82,12 +89,21 @@ def interpreter_lock(bench: Bench) -> Outcome:
     """Tell how long the interpreter lock is held per GiB, by 1, 2 and 4 processes over each kind of source."""
     if find("perf") is None:
         return Outcome(f"Not measured: {absent('perf')}.\n")
+    with ExitStack() as stack:
+        try:
+            links = [stack.enter_context(ShapedLink(number, RATE)) for number in range(max(COUNTS))]
+        except LinkError as error:
+            return Outcome(f"Not measured: {error}.\n")
+        return _compared(bench, [link.prefix for link in links])
+
+
+def _compared(bench: Bench, prefixes: Sequence[Sequence[str]]) -> Outcome:
     lines = [
         "| source, processes | lock s/GiB | of one at most s/GiB | CPU s/GiB | wall s |",
         "|---|---|---|---|---|",
     ]
     values: dict[str, float] = {}
-    for source in _sources(bench):
+    for source in _sources(bench, prefixes):
         for count in COUNTS:
             runs = [_sampled(bench, source, count) for _ in range(bench.rounds)]
             total, most = (statistics.median(how(run.held) for run in runs) for how in (sum, max))
@@ -102,29 +118,32 @@ def interpreter_lock(bench: Bench) -> Outcome:
     return Outcome("\n".join(lines) + f"\n\n{_HOW}", values)
 
 
-def _sources(bench: Bench) -> Iterator[_Source]:
+def _sources(bench: Bench, prefixes: Sequence[Sequence[str]]) -> Iterator[_Source]:
     files = bench.large(NUMBER, SIZE)
-    with serve(bench) as web:
-        yield _Source("HTTP", f"{web.url}/{files.name}/", {}, files)
-        bundle = {"AIM_CA_BUNDLE": str(bench.authority.bundle)}
-        yield _Source("HTTPS", f"{web.secure_url}/{files.name}/", bundle, files)
-        zeros = bench.zeros(max(NUMBER, int(MORE * bench.scale)), SIZE)
+    bundle = {"AIM_CA_BUNDLE": str(bench.authority.bundle)}
+    with serve(bench, Options(addresses=[SERVER])) as web:
+        plain, secure = f"http://{SERVER}:{web.port}/", f"https://{SERVER}:{web.secure_port}/"
+        yield _Source("HTTP", f"{plain}{files.name}/", {}, files, prefixes=prefixes)
+        yield _Source("HTTPS", f"{secure}{files.name}/", bundle, files, prefixes=prefixes)
+        zeros = bench.zeros(NUMBER, int(SIZE * bench.scale))
         program = few_lines("long_pieces", python=sys.executable)
-        yield _Source("HTTP, long pieces", f"{web.url}/{zeros.name}/", {}, zeros, program)
-    with bucket(bench, files, remembers=True) as server:
-        yield _Source("S3", f"s3://{files.name}", server.environment(), files)
-    with Hub() as hub:
+        yield _Source("HTTP, long pieces", f"{plain}{zeros.name}/", {}, zeros, program, prefixes)
+        yield _Source("HTTP at full speed", f"{web.url}/{files.name}/", {}, files)
+        yield _Source("HTTPS at full speed", f"{web.secure_url}/{files.name}/", bundle, files)
+    with bucket(bench, files, remembers=True, host=SERVER) as server:
+        yield _Source("S3", f"s3://{files.name}", server.environment(), files, prefixes=prefixes)
+    with Hub(host=SERVER) as hub:
         size = int(SIZE * bench.scale)
         contents = {f"model-{number}.safetensors": Noise(size, number) for number in range(NUMBER)}
         model = publish(hub, "org/large", contents)
-        yield _Source("Xet", f"hf://{model.name}", {"HF_ENDPOINT": hub.endpoint}, model)
+        yield _Source("Xet", f"hf://{model.name}", {"HF_ENDPOINT": hub.endpoint}, model, prefixes=prefixes)
 
 
 def _sampled(bench: Bench, source: _Source, count: int) -> _Sampled:
     target = Path(tempfile.mkdtemp(dir=bench.folder))
     environment = {**source.environment, "AIM_CONNECTIONS": str(CONNECTIONS // count)}
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    processes = start(bench, source.uri, target, environment, [()] * count, program=source.program)
+    processes = start(bench, source.uri, target, environment, source.prefixes[:count], program=source.program)
     begun = min(BEGUN, source.files.size // (4 * count))
     while any(_family_written(process.pid) < begun for process in processes if process.poll() is None):
         time.sleep(_LOOK)

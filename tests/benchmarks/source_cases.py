@@ -21,6 +21,7 @@ from tests.benchmarks.verified import cache_verified
 from tests.servers.blobs import Noise
 from tests.servers.hub import Hub
 from tests.servers.hub_front import HubFront
+from tests.servers.process import LOOPBACK
 from tests.servers.rclone import Rclone
 
 if TYPE_CHECKING:
@@ -44,13 +45,15 @@ _FRONT = (
 
 
 @contextmanager
-def bucket(bench: Bench, files: Files, *, listed: bool = False, remembers: bool = False) -> Iterator[Rclone]:
+def bucket(
+    bench: Bench, files: Files, *, listed: bool = False, remembers: bool = False, host: str = LOOPBACK
+) -> Iterator[Rclone]:
     """Serve a folder as a bucket of the same name, and that of its warm-up; with a checksum file if `listed`.
 
     A server that `remembers` ETags does not make those of large objects each time; small ones take longer with it.
     """
     folder = Path(tempfile.mkdtemp(prefix="rclone-", dir=bench.folder))
-    with Rclone(folder, remembers=remembers, spends_memory=not remembers) as server:
+    with Rclone(folder, remembers=remembers, spends_memory=not remembers, host=host) as server:
         made = [each for each in (files, files.warm) if each is not None]
         for each in made:
             (server.buckets / each.name).mkdir()

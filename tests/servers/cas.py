@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 from tests.servers.messages import Reply
 from tests.servers.origin import Server
+from tests.servers.process import LOOPBACK
 from tests.servers.signatures import Signer
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 class XetServices:
     """CAS and transfer host, each on an origin of its own. Routes: `cas`, `telemetry`; `xorb`."""
 
-    def __init__(self, store: XetStore, faults: Faults, log: Log, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, store: XetStore, faults: Faults, log: Log, tls: ssl.SSLContext | None = None, host: str = LOOPBACK
+    ) -> None:
         self.store = store
         self.tokens = Signer(lifetime=3600)
         """Signs access tokens."""
@@ -31,8 +34,8 @@ class XetServices:
         """Signs the xorbs' URLs."""
         self.newest_version = 2
         """1 turns off the newer way to ask for reconstructions."""
-        self.server = Server(self._answer, faults, log, tls=tls)
-        self.transfer_host = Server(self._transfer, faults, log, tls=tls)
+        self.server = Server(self._answer, faults, log, tls=tls, host=host)
+        self.transfer_host = Server(self._transfer, faults, log, tls=tls, host=host)
 
     def access(self) -> dict[str, str | int]:
         """Return what the Hub tells a client that may read: where the CAS is, a token, and until when it is good."""

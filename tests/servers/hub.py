@@ -26,6 +26,7 @@ from tests.servers.faults import Faults
 from tests.servers.hub_routes import HubRoutes
 from tests.servers.messages import Log, Record, Reply
 from tests.servers.origin import Server
+from tests.servers.process import LOOPBACK
 from tests.servers.repository import Kind, Repository, StoredFile
 from tests.servers.signatures import Signer
 from tests.servers.xet import XetStore
@@ -39,10 +40,10 @@ if TYPE_CHECKING:
 class ContentNetwork:
     """The CDN: serves contents by their sha256 to every client with a signed URL, on an origin of its own."""
 
-    def __init__(self, faults: Faults, log: Log, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, faults: Faults, log: Log, tls: ssl.SSLContext | None = None, host: str = LOOPBACK) -> None:
         self.signer = Signer(lifetime=3600)
         self._files: dict[str, StoredFile] = {}
-        self.server = Server(self._answer, faults, log, tls=tls)
+        self.server = Server(self._answer, faults, log, tls=tls, host=host)
 
     def url(self, file: StoredFile) -> str:
         """Return a URL under which the file can be read until its signature expires."""
@@ -63,8 +64,8 @@ class ContentNetwork:
 class Hub(Closable):
     """The Hub and everything that belongs to it. Its switches may be turned at any time, from any thread."""
 
-    def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
-        """With `tls`, all ports speak TLS with it."""
+    def __init__(self, *, tls: ssl.SSLContext | None = None, host: str = LOOPBACK) -> None:
+        """With `tls`, all ports speak TLS with it. `host` is an address of this machine."""
         self.faults = Faults()
         """What goes wrong, on all ports."""
         self.log = Log()
@@ -80,13 +81,13 @@ class Hub(Closable):
         """Whether small files are behind a redirect on the same origin, as on the real Hub."""
         self._stack = ExitStack()
         self._shelf = self._stack.enter_context(Shelf())
-        self.cdn = ContentNetwork(self.faults, self.log, tls)
+        self.cdn = ContentNetwork(self.faults, self.log, tls, host)
         self._stack.enter_context(self.cdn.server)
         self._xet_store = XetStore(self._shelf)
-        self.xet = XetServices(self._xet_store, self.faults, self.log, tls)
+        self.xet = XetServices(self._xet_store, self.faults, self.log, tls, host)
         self._stack.enter_context(self.xet.server)
         self._stack.enter_context(self.xet.transfer_host)
-        self.server = self._stack.enter_context(Server(HubRoutes(self), self.faults, self.log, tls=tls))
+        self.server = self._stack.enter_context(Server(HubRoutes(self), self.faults, self.log, tls=tls, host=host))
 
     @property
     def endpoint(self) -> str:

@@ -16,6 +16,7 @@ from tests.servers.closable import Closable
 from tests.servers.exchange import Ended, Exchange
 from tests.servers.faults import Faults
 from tests.servers.messages import Log, Request
+from tests.servers.process import LOOPBACK
 
 if TYPE_CHECKING:
     import ssl
@@ -66,14 +67,16 @@ class Server(Closable):
         log: Log | None = None,
         *,
         tls: ssl.SSLContext | None = None,
+        host: str = LOOPBACK,
     ) -> None:
+        self.host = host
         self.application = application
         self._tls = tls
         self.faults = faults or Faults()
         self.log = log or Log()
         self._threads: dict[socket.socket, threading.Thread] = {}
         self._queued: list[socket.socket] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server((host, 0))
         self.port: int = self._listener.getsockname()[1]
         self._listen()
 
@@ -85,7 +88,7 @@ class Server(Closable):
     @property
     def origin(self) -> str:
         """The server's URL, without a slash at its end."""
-        return f"{self.scheme}://127.0.0.1:{self.port}"
+        return f"{self.scheme}://{self.host}:{self.port}"
 
     @property
     def connections(self) -> int:
@@ -100,7 +103,7 @@ class Server(Closable):
         with self._listener:  # closed only when another keeps the port: another process might take it
             self._listener = socket.socket()
             self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._listener.bind(("127.0.0.1", self.port))
+            self._listener.bind((self.host, self.port))
         for connection in list(self._threads):
             _wake(connection)
         for thread in list(self._threads.values()):
@@ -114,7 +117,7 @@ class Server(Closable):
         for _ in range(2):
             queued = socket.socket()
             queued.setblocking(False)
-            queued.connect_ex(("127.0.0.1", self.port))
+            queued.connect_ex((self.host, self.port))
             self._queued.append(queued)
 
     def accept(self) -> None:

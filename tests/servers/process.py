@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where Debian puts servers; sbin is not on every user's PATH."""
 
+LOOPBACK = "127.0.0.1"
+
 
 class MissingProgram(RuntimeError):
     """A server that the suite needs is not installed; the message names the package."""
@@ -40,16 +42,16 @@ def free_port() -> int:
     keeper = socket.socket()
     atexit.register(keeper.close)  # which also keeps the socket alive until then
     keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    keeper.bind(("127.0.0.1", 0))
+    keeper.bind((LOOPBACK, 0))
     port: int = keeper.getsockname()[1]
     return port
 
 
-def listening(port: int) -> bool:
-    """Tell whether a server answers on this loopback port."""
+def listening(port: int, host: str = LOOPBACK) -> bool:
+    """Tell whether a server answers on this port."""
     with socket.socket() as probe:
         probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex((host, port)) == 0
 
 
 class Child(Closable):

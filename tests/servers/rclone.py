@@ -6,15 +6,17 @@ import shutil
 import sys
 from pathlib import Path
 
-from tests.servers.process import Child, MissingProgram, find_program, free_port, listening
+from tests.servers.process import LOOPBACK, Child, MissingProgram, find_program, free_port, listening
 from tests.servers.s3 import Account, S3Server
 
 
 class Rclone(S3Server):
     """rclone's S3 service. Folders are buckets, so a test can also fill it by writing files below `buckets`."""
 
-    def __init__(self, folder: Path, *, remembers: bool = False, spends_memory: bool = False) -> None:
-        """Start it; everything it has is in `folder`.
+    def __init__(
+        self, folder: Path, *, remembers: bool = False, spends_memory: bool = False, host: str = LOOPBACK
+    ) -> None:
+        """Start it at an address of this machine; everything it has is in `folder`.
 
         It makes the MD5 of an object again each time that its ETag is asked for, unless it `remembers` them. One that
         `spends_memory` collects garbage an eighth as often: a third of its CPU time where objects are small.
@@ -23,14 +25,14 @@ class Rclone(S3Server):
         self.buckets.mkdir(parents=True)
         self.account = Account("RCLONERCLONE", "rclone-secret")
         port = free_port()
-        self.endpoint = f"http://127.0.0.1:{port}"
+        self.endpoint = f"http://{host}:{port}"
         key = f"{self.account.access_key_id},{self.account.secret_access_key}"
         remote = f":hasher,remote='{self.buckets}',hashes=md5:" if remembers else str(self.buckets)
-        command = [rclone(), "serve", "s3", "--auth-key", key, "--addr", f"127.0.0.1:{port}", remote]
+        command = [rclone(), "serve", "s3", "--auth-key", key, "--addr", f"{host}:{port}", remote]
         settings = {"GOGC": "800"} if spends_memory else {}
         places = {**settings, "RCLONE_CONFIG": str(folder / "rclone.conf"), "RCLONE_CACHE_DIR": str(folder / "cache")}
         self._child = Child(command, folder=folder, environment=places)
-        self._child.wait_until(lambda: listening(port))
+        self._child.wait_until(lambda: listening(port, host))
 
     def stop(self) -> None:
         self._child.close()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tests.servers.closable import Closable
-from tests.servers.process import Child, find_program, free_port, listening
+from tests.servers.process import LOOPBACK, Child, find_program, free_port, listening
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -109,14 +109,14 @@ class WebServer(Closable):
                 root=folder,
                 port=port,
                 addresses=" ".join(f"listen {address}:{port};" for address in (options or Options()).addresses),
-                tls=_tls(secure_port, authority.certificate) if authority else "",
+                tls=_tls(secure_port, authority, (options or Options()).addresses) if authority else "",
                 workers=(options or Options()).workers,
                 options="\n".join(f"    {line}" for line in self._directives(options or Options())),
             )
         )
         self._child = Child([program, "-e", f"{state}/error.log", "-c", str(configuration)], folder=state)
         self._child.wait_until(lambda: listening(port))
-        self.port = port
+        self.port, self.secure_port = port, secure_port
         self.url = f"http://127.0.0.1:{port}"
         self.secure_url = f"https://127.0.0.1:{secure_port}"
 
@@ -142,5 +142,7 @@ class WebServer(Closable):
         return lines
 
 
-def _tls(port: int, certificate: Path) -> str:
-    return f"listen 127.0.0.1:{port} ssl; ssl_certificate {certificate}; ssl_certificate_key {certificate};"
+def _tls(port: int, authority: Authority, addresses: Sequence[str]) -> str:
+    certificate = authority.issue(LOOPBACK, *addresses) if addresses else authority.certificate
+    listen = " ".join(f"listen {address}:{port} ssl;" for address in (LOOPBACK, *addresses))
+    return f"{listen} ssl_certificate {certificate}; ssl_certificate_key {certificate};"
