@@ -249,7 +249,8 @@ class XetBody:
 
     def _receive(self, view: memoryview) -> int:
         try:
-            count = self._channel.recv_into(view)
+            # All of it is on its way, and each read takes the lock.
+            count = self._channel.recv_into(view, 0, socket.MSG_WAITALL)
         except OSError as error:
             raise self._process.exit_error() from error
         if not count:
