@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
 from downloader.cancellation import Cancellation
 from downloader.engine.attempts import Attempts
-from downloader.engine.existing_files import older_files, report_existing, require_room, results, sort_existing
+from downloader.engine.existing_files import hash_existing, older_files, report_existing, require_room, sort_existing
 from downloader.engine.expected import expected_listing, expected_publication, is_expected
 from downloader.engine.finalizer import PublishAsDownloaded
 from downloader.engine.plan import Outcome, Plan
@@ -16,11 +15,11 @@ from downloader.errors import SourceChanged, SourceNotFound, VolumeError
 from downloader.events import Listed
 from downloader.formatting import format_count, format_size
 from downloader.integrity import SIZE_ONLY, Verifier, artifact_digest
-from downloader.progress import HashingProgress, Phase
-from downloader.volume import FileState, hashing_threads
+from downloader.progress import Phase
+from downloader.volume import FileState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, MutableSet, Sequence
+    from collections.abc import Callable, MutableSet, Sequence
     from contextlib import AbstractContextManager
 
     from downloader.artifact import Manifest, RemoteFile
@@ -74,6 +73,8 @@ class Engine:
         self._verifier = Verifier()
         self._fetched: MutableSet[str] = set()
         self._places: dict[str, str] = {}
+        self._finished_before: object = None
+        """The last finish on the volume when the artifact was listed."""
         self._ending = Cancellation(cancellation)
         """Ends the attempts, and whatever else may take long under the lease."""
         self._member: Member | None = None
@@ -86,6 +87,7 @@ class Engine:
         # As long as nothing has to be written, no lease is needed, and a read-only volume will do.
         outcome = self._find_completed()
         if outcome is None:
+            self._finished_before = self._volume.last_finish()
             manifest = self._list_artifact()
             outcome = self._find_published(manifest)
         if outcome is not None:
@@ -95,7 +97,21 @@ class Engine:
     def _work(self, manifest: Manifest) -> Outcome:
         """Make the artifact complete, since something has to be written."""
         with self._lease(on_lost=self._ending.cancel):
-            return self._work_with_lease(manifest)
+            return self._work_with_lease(self._newest(manifest))
+
+    def _newest(self, manifest: Manifest) -> Manifest:
+        """Return the manifest, or one of now if another run has finished while this one waited for the lease.
+
+        What that run has listed may be newer: to publish an older listing would set the volume back.
+        """
+        if self._volume.last_finish() in (None, self._finished_before):
+            return manifest
+        return self._list_again("another run has finished here since the artifact was listed")
+
+    def _list_again(self, why: str) -> Manifest:
+        log.warning("%s; listing it again", why)
+        self._meter.reset()
+        return self._list_artifact()
 
     def _work_with_lease(self, manifest: Manifest) -> Outcome:
         for relistings_left in range(MAX_RELISTINGS, -1, -1):
@@ -105,9 +121,7 @@ class Engine:
                 # A file that was listed and is gone may be gone from the next listing, too.
                 if not relistings_left:
                     raise
-                log.warning("%s; listing it again", error.message)
-                self._meter.reset()
-                manifest = self._list_artifact()
+                manifest = self._list_again(error.message)
             except VolumeError:
                 # If the lease was lost while this process slept, any operation may have failed: say why.
                 self._volume.check_lease()
@@ -216,7 +230,8 @@ class Engine:
             self._meter.enter(Phase.CHECKING, f"checking {format_count(len(unverified), 'file')} on the volume already")
         wrong: set[str] = set()
         needed = inventory.needed_bytes
-        for entry, hashed in zip(unverified, self._hash_existing(unverified), strict=True):
+        hashing = hash_existing(self._volume, unverified, self._plan, self._meter, self._ending)
+        for entry, hashed in zip(unverified, hashing, strict=True):
             if hashed is None:
                 wrong.add(entry.file.path)
                 needed += entry.file.size
@@ -239,24 +254,6 @@ class Engine:
         for board in boards(files):
             keep_progress(files, board)
             remove_board(files, board)
-
-    def _hash_existing(self, unverified: Sequence[InventoryEntry]) -> Iterator[InventoryEntry | None]:
-        """Hash files on the volume, several at once: after a kill that may be most of the artifact."""
-        files = HashingProgress()
-
-        def progress(count: int) -> None:
-            self._ending.check()
-            files.add(count)
-
-        def check(entry: InventoryEntry) -> InventoryEntry | None:
-            files.begin(entry.file.path, entry.file.size)
-            return self._volume.check(entry, progress, self._plan.content)
-
-        with (
-            self._meter.showing(files.progress),
-            ThreadPoolExecutor(hashing_threads(), thread_name_prefix="check") as pool,
-        ):
-            yield from results(pool, check, unverified)
 
     def _make_feed(
         self, files: Sequence[RemoteFile], sink: VolumeSink, outcome: Outcome, *, leaves: bool

@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from downloader.artifact import Paths
 from downloader.errors import NoSpace
 from downloader.formatting import format_count, names_text
-from downloader.volume import FileState, check_replacement
+from downloader.progress import HashingProgress
+from downloader.volume import FileState, check_replacement, hashing_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from concurrent.futures import Executor, Future
 
     from downloader.artifact import Manifest
+    from downloader.cancellation import Cancellation
     from downloader.engine.plan import Plan
+    from downloader.progress import ProgressMeter
     from downloader.volume import Inventory, InventoryEntry, MissingFiles, Volume
 
 MAX_CHECKED = 1000
@@ -87,7 +91,28 @@ def sort_existing(inventory: Inventory, plan: Plan) -> tuple[Sequence[InventoryE
     return accepted, [*inventory.having(FileState.UNVERIFIED), *others]
 
 
-def results(
+def hash_existing(
+    volume: Volume, unverified: Iterable[InventoryEntry], plan: Plan, meter: ProgressMeter, ending: Cancellation
+) -> Iterator[InventoryEntry | None]:
+    """Hash files on the volume, several at once: after a kill that may be most of the artifact.
+
+    Yields each entry as it is verified, in their order, and None for one whose bytes are wrong.
+    """
+    files = HashingProgress()
+
+    def progress(count: int) -> None:
+        ending.check()
+        files.add(count)
+
+    def check(entry: InventoryEntry) -> InventoryEntry | None:
+        files.begin(entry.file.path, entry.file.size)
+        return volume.check(entry, progress, plan.content)
+
+    with meter.showing(files.progress), ThreadPoolExecutor(hashing_threads(), thread_name_prefix="check") as pool:
+        yield from _results(pool, check, unverified)
+
+
+def _results(
     pool: Executor,
     check: Callable[[InventoryEntry], InventoryEntry | None],
     entries: Iterable[InventoryEntry],

@@ -86,7 +86,7 @@ class SharedEngine(LeadingEngine):
             helper.stop()
             if held:
                 self._lead(manifest)
-                return self._work_with_lease(manifest)
+                return self._work_with_lease(self._newest(manifest))
         if self.outcome is None:
             raise AssertionError("the artifact was found, so there is an outcome")
         self.outcome.fetched, self.outcome.places = self._fetched, self._places

@@ -17,11 +17,11 @@ from downloader.artifact import Completion, Paths, Words
 from downloader.deadlines import LEASE_TTL
 from downloader.errors import IntegrityError, InternalError, VolumeError
 from downloader.filesystem import Disk, Reading, discard, stats_of
-from downloader.integrity import ContentCheck
+from downloader.integrity import MARKER, ContentCheck
 from downloader.lease import WORK, LeaseAcquirer, boot_clock
 from downloader.volume import cleanup, preflight, publication, verify
 from downloader.volume.commit import Committer
-from downloader.volume.completion import invalidate, last, listed, may_be_in_place, standing
+from downloader.volume.completion import COMPLETION_ATTRIBUTE, invalidate, last, listed, may_be_in_place, standing
 from downloader.volume.inventory import FileState, Inventory, InventoryEntry
 from downloader.volume.journal import GroupSync, load
 from downloader.volume.partial import Partial
@@ -192,6 +192,13 @@ class Volume:
             if mark is not None and may_be_in_place(self._files, mark, self.completion):
                 return publication.find_completed(self._files, mark)
         return None
+
+    def last_finish(self) -> object:
+        """Return what tells the end of one run here from that of the next; None if none has ended. Needs no lease."""
+        mark = self._files.stat(MARKER)
+        if mark is None:
+            return self._files.attribute("", COMPLETION_ATTRIBUTE)
+        return mark.inode, mark.mtime_ns, mark.size
 
     def published_sizes(self, version: str) -> dict[str, int] | None:
         """Return path → bytes of the files that were last published; None if at another version, or if one is gone.

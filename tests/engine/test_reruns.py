@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -24,7 +24,7 @@ from tests.transfer.harness import CONFIG, Memory
 from tests.volume.artifacts import bring, noise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from downloader.artifact import Manifest
@@ -63,9 +63,17 @@ class Run:
     """One run of the engine."""
 
     def __init__(
-        self, target: Path, source: Versioned, file_filter: FileFilter = EVERYTHING, *, require_digest: bool = False
+        self,
+        target: Path,
+        source: Versioned,
+        file_filter: FileFilter = EVERYTHING,
+        *,
+        require_digest: bool = False,
+        waiting: Callable[[], object] = lambda: None,
     ) -> None:
+        """`waiting` is what happens while this run waits for the lease."""
         self.source = source
+        self._waiting = waiting
         self.meter = ProgressMeter()
         self.leases = 0
         source.asked.clear()
@@ -80,9 +88,15 @@ class Run:
                 meter=self.meter,
                 watchdog=StallWatchdog(self.meter, 5),
                 cancellation=Cancellation(),
-                lease=partial(volume.lease, "hf://org/model"),
+                lease=self._lease,
             )
             self.outcome: Outcome = engine.run()
+
+    @contextmanager
+    def _lease(self, **more: Any) -> Iterator[None]:
+        self._waiting()
+        with self.volume.lease("hf://org/model", **more):
+            yield
 
     def _transport(self, _protocol: TransferProtocol, attempt: Cancellation) -> Ranged:
         concurrency = ConcurrencyController(attempt, self.meter.clock)
@@ -135,6 +149,29 @@ def test_an_unfinished_volume_is_finished_and_known_from_then_on(tmp_path: Path)
     assert Run(tmp_path, Versioned()).source.asked == ["version", "manifest"]
     assert model(tmp_path) == FILES
     assert Run(tmp_path, Versioned()).source.asked == ["version"]
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_run_that_waited_for_a_newer_one_does_not_set_the_volume_back(tmp_path: Path, *, earlier: bool) -> None:
+    newer = FILES | {"config.json": b'{"new": true}'}
+    if earlier:
+        Run(tmp_path, Versioned(FILES | {"config.json": b"[]"}, name="v0"))
+    source = Versioned()
+
+    def publish_newer() -> None:
+        published = Versioned(newer, name="v2")
+        Run(tmp_path, published)
+        source.contents, source.files, source.name = published.contents, published.files, published.name
+
+    run = Run(tmp_path, source, waiting=publish_newer)
+    assert run.outcome.manifest.version == "v2"
+    assert (model(tmp_path), source.served) == (newer, 0)
+    assert Run(tmp_path, Versioned(newer, name="v2")).source.asked == ["version"]
+
+
+def test_a_run_that_waited_for_one_that_did_not_finish_goes_on_with_what_it_has_listed(finished: Path) -> None:
+    run = Run(finished, Versioned(FILES | {"config.json": b"[1]"}, name="v2"), waiting=lambda: None)
+    assert run.source.asked == ["version", "manifest"]
 
 
 def test_what_changes_while_the_source_is_asked_is_noticed(finished: Path) -> None:
