@@ -170,7 +170,7 @@ def test_a_finished_commit_needs_no_request(repository: Repository, hub: Hub, tm
     [
         ("api", web_page(), "with a web page"),
         ("tree", web_page(), "with a web page"),
-        ("api", Answer(200, {}, b"{"), "with something other than JSON"),
+        ("api", Answer(200, {}, b"no JSON"), "with something other than JSON"),
         ("tree", Answer(200, {}, b"[" * 60_000), "in a form that the Hub's API does not have"),
     ],
 )
