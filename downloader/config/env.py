@@ -23,8 +23,8 @@ VARIABLE = "variable"
 DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhd])")
 SECONDS_OF = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 """Letter behind the number of a duration → seconds."""
-MAX_NUMBER = 1e9
-"""Seconds, thirty years: timers cannot wait much longer."""
+MAX_SECONDS = 1e9
+"""Thirty years: timers cannot wait much longer."""
 MAX_DIGITS = 19
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 TOKEN = re.compile(r"[\x21-\x7e]+")
@@ -133,7 +133,7 @@ def documented(settings: type[Any]) -> Iterator[tuple[str, Variable]]:
 
 def seconds(text: str) -> float:
     """Parse a positive duration: a number of seconds, or of minutes, hours or days with their letter."""
-    value = _number(text)
+    value = _in_seconds(text)
     if value is None or value == 0:
         raise Malformed("a positive number of seconds, or a duration such as 90m or 2h")
     return value
@@ -141,19 +141,19 @@ def seconds(text: str) -> float:
 
 def duration(text: str) -> float:
     """Parse a duration as `seconds` does; 0 is allowed."""
-    value = _number(text)
+    value = _in_seconds(text)
     if value is None:
         raise Malformed("a number of seconds, or a duration such as 90m or 2h")
     return value
 
 
-def _number(text: str) -> float | None:
+def _in_seconds(text: str) -> float | None:
     with_unit = DURATION.fullmatch(text)
     try:
         value = float(with_unit[1]) * SECONDS_OF[with_unit[2]] if with_unit else float(text)
     except ValueError:
         return None
-    return value if 0 <= value <= MAX_NUMBER else None
+    return value if 0 <= value <= MAX_SECONDS else None
 
 
 def count(minimum: int, maximum: int) -> Callable[[str], int]:

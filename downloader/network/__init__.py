@@ -33,8 +33,8 @@ the errors of the transport, and parses unusual URLs.
 
 Imported of ours: `errors`, `error_map` and `formatting`, since the errors end up in front of users, and of `artifact`
 the byte range `Span`, the `Validator` of a file's version, the `MAX_SIZE` of files, and `shown_url`, which removes
-secrets from a URL. Nothing
-else: `.importlinter` proves it. `Deadlines` and settings come in as `Timeouts` and `ProxySettings`.
+secrets from a URL. Nothing else: `.importlinter` proves it. `Deadlines` and settings come in as `Timeouts` and
+`ProxySettings`.
 """
 
 from downloader.network.client import HttpClient, Response

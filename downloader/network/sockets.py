@@ -1,7 +1,7 @@
 """A blocking socket with the kernel's timeouts, which can wait for many bytes in one call.
 
 A socket with a timeout of Python's own is not blocking underneath, so each read returns the few packets that have
-arrived. At 1 Gbit/s that made 16,000 reads for each GiB, and the interpreter lock was held for a second (ADR 93).
+arrived. Over 1 Gbit/s the interpreter lock was held for a second per GiB that way (ADR 93).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class BlockingSocket:
         return self._receive(view, 0)
 
     def gather_into(self, view: memoryview, /) -> int:
-        """Fill `view`, or as much of it as arrives in the time for that, but at least one byte; 0 at the end.
+        """Fill `view`, or as much of it as arrives within `gather` seconds, but at least one byte; 0 at the end.
 
         All of it must be certain to come: else that time is waited in vain.
         """

@@ -163,19 +163,19 @@ class SecureSocket:
 
     def recv_into(self, view: memoryview) -> int:
         """Read what has arrived into `view`, at least one byte, and return its length; 0 at the end."""
-        filled = self._decrypt(view)
-        # After close_notify the connection may stay open for as long as the server likes.
-        while not filled and not self.close_notified and self._receive():
-            filled = self._decrypt(view)
-        return filled
+        return self._read(view, gather=False)
 
     def gather_into(self, view: memoryview) -> int:
         """Do the same, but wait for a moment until it is full. All of it must be certain to come."""
+        return self._read(view, gather=True)
+
+    def _read(self, view: memoryview, *, gather: bool) -> int:
         filled = self._decrypt(view)
+        # After close_notify the connection may stay open for as long as the server likes.
         while not filled and not self.close_notified:
             # What is encrypted is longer than its text, so as many bytes will come, and a little more.
-            lacking = len(view) - self._incoming.pending
-            if not self._receive(at_least=min(PIECE, max(1, lacking))):
+            certain = max(1, len(view) - self._incoming.pending) if gather else 0
+            if not self._receive(certain):
                 break
             filled = self._decrypt(view)
         return filled
@@ -227,10 +227,13 @@ class SecureSocket:
             pass  # many servers omit close_notify: a reader that knows the length notices missing bytes
         return filled
 
-    def _receive(self, at_least: int = 0) -> bool:
-        """Receive at least one byte, and for a moment wait for so many; return False at the end of the connection."""
+    def _receive(self, certain: int = 0) -> bool:
+        """Receive at least one byte; return False at the end of the connection.
+
+        If so many bytes are `certain` to come, wait for them for a moment, and take no more.
+        """
         self._flush()
-        count = self._sock.gather_into(self._piece[:at_least]) if at_least else self._sock.recv_into(self._piece)
+        count = self._sock.gather_into(self._piece[:certain]) if certain else self._sock.recv_into(self._piece)
         if count:
             self._incoming.write(self._piece[:count])
         else:

@@ -311,7 +311,7 @@ class Board:
                         break
                     count += 1
             finally:
-                self._log.append()
+                self.flush()
             return count
 
     def _create(self, claim: str) -> bool:

@@ -102,10 +102,10 @@ class WebProbe:
         if isinstance(head, SourceUnavailable):
             self._count_failure(head)
         if size == 0 and not (digest is not None and of_nothing((digest,))):
-            self._see_that_it_is_empty(url, head)
+            self._require_empty(url, head)
         return reply, size
 
-    def _see_that_it_is_empty(self, url: str, head: Response | SourceUnavailable | None) -> None:
+    def _require_empty(self, url: str, head: Response | SourceUnavailable | None) -> None:
         """Raise SourceUnavailable if HEAD says of a file that GET calls empty that it has bytes.
 
         A server sends nothing, with success, where what is behind it fails, and nothing is read of an empty file.

@@ -54,8 +54,8 @@ class WorkerPool:
     def run(self, concurrency: ConcurrencyController) -> None:
         """Run until all threads have returned or the attempt is cancelled.
 
-        The throughput is reported as long as it may justify more threads. After that nothing here is due before a
-        thread returns, and a look ten times a second would cost each process a third of a percent of a processor.
+        The throughput is reported as long as it may justify more threads. After that, nothing is due before a thread
+        returns.
         """
         with self._cancellation.waking(self._changed.set):
             self._start_up_to(concurrency.workers)

@@ -99,4 +99,4 @@ def _far_away(bench: Bench) -> Iterator[_Far]:
             yield _Far(f"http://{relay.host}", (), _RELAYED.format(reason=error))
         return
     with link, WebServer(bench.web, state=state, options=Options(addresses=[SERVER])) as server:
-        yield _Far(f"http://{SERVER}:{server.port}", link.prefix, _LINK)
+        yield _Far(server.url_at(SERVER), link.prefix, _LINK)

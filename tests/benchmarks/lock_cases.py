@@ -122,12 +122,12 @@ def _sources(bench: Bench, prefixes: Sequence[Sequence[str]]) -> Iterator[_Sourc
     files = bench.large(NUMBER, SIZE)
     bundle = {"AIM_CA_BUNDLE": str(bench.authority.bundle)}
     with serve(bench, Options(addresses=[SERVER])) as web:
-        plain, secure = f"http://{SERVER}:{web.port}/", f"https://{SERVER}:{web.secure_port}/"
-        yield _Source("HTTP", f"{plain}{files.name}/", {}, files, prefixes=prefixes)
-        yield _Source("HTTPS", f"{secure}{files.name}/", bundle, files, prefixes=prefixes)
+        plain, secure = web.url_at(SERVER), web.url_at(SERVER, secure=True)
+        yield _Source("HTTP", f"{plain}/{files.name}/", {}, files, prefixes=prefixes)
+        yield _Source("HTTPS", f"{secure}/{files.name}/", bundle, files, prefixes=prefixes)
         zeros = bench.zeros(NUMBER, int(SIZE * bench.scale))
         program = few_lines("long_pieces", python=sys.executable)
-        yield _Source("HTTP, long pieces", f"{plain}{zeros.name}/", {}, zeros, program, prefixes)
+        yield _Source("HTTP, long pieces", f"{plain}/{zeros.name}/", {}, zeros, program, prefixes)
         yield _Source("HTTP at full speed", f"{web.url}/{files.name}/", {}, files)
         yield _Source("HTTPS at full speed", f"{web.secure_url}/{files.name}/", bundle, files)
     with bucket(bench, files, remembers=True, host=SERVER) as server:

@@ -59,7 +59,7 @@ def _over_links(bench: Bench, files: Files, count: int) -> tuple[float, int]:
         links = [stack.enter_context(ShapedLink(number, RATE)) for number in range(count)]
         state = Path(tempfile.mkdtemp(prefix="nginx-", dir=bench.folder))
         server = stack.enter_context(WebServer(bench.web, state=state, options=Options(addresses=[SERVER])))
-        uri = f"http://{SERVER}:{server.port}/{files.name}/"
+        uri = f"{server.url_at(SERVER)}/{files.name}/"
         wall = _together(bench, files, uri, {}, [link.prefix for link in links])
         return wall, sum(one.sent for one in server.requests if one.path.endswith(".bin"))
 

@@ -116,9 +116,13 @@ class WebServer(Closable):
         )
         self._child = Child([program, "-e", f"{state}/error.log", "-c", str(configuration)], folder=state)
         self._child.wait_until(lambda: listening(port))
-        self.port, self.secure_port = port, secure_port
-        self.url = f"http://127.0.0.1:{port}"
-        self.secure_url = f"https://127.0.0.1:{secure_port}"
+        self.port, self._secure_port = port, secure_port
+        self.url = self.url_at(LOOPBACK)
+        self.secure_url = self.url_at(LOOPBACK, secure=True)
+
+    def url_at(self, address: str, *, secure: bool = False) -> str:
+        """Return its URL at an address that it listens at: loopback, or one of the `addresses` of its options."""
+        return f"https://{address}:{self._secure_port}" if secure else f"http://{address}:{self.port}"
 
     @property
     def requests(self) -> list[Served]:
